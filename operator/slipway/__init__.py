@@ -1,0 +1,1 @@
+"""Slipway: a Kubernetes operator that takes a model from training to launch."""

@@ -1,0 +1,78 @@
+"""Where an API resource lives on the server: its paths, and the built-in ones that we use. Read by everything in runtime.
+
+Secrets are not here on purpose: the operator has no right to read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+Object = dict[str, Any]
+"""One Kubernetes object as the JSON of the API. What the cache hands out is shared: read it, never change it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One served resource, e.g. `Resource("apps", "v1", "deployments", "Deployment")`; the core group is ""."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """The `apiVersion` of its objects."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def root(self) -> str:
+        """The path of its group and version."""
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """The URL path of the collection, of one object, or of a subresource; `namespace` None means all of them."""
+        parts = [self.root]
+        if self.namespaced and namespace is not None:
+            parts += ["namespaces", quote(namespace, safe="")]
+        elif self.namespaced and name is not None:
+            raise ValueError(f"{self.kind} {name!r} is namespaced, but no namespace was given")
+        parts.append(self.plural)
+        parts += [quote(part, safe="") for part in (name, subresource) if part is not None]
+        return "/".join(parts)
+
+
+PODS = Resource("", "v1", "pods", "Pod")
+SERVICES = Resource("", "v1", "services", "Service")
+CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
+NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
+EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", namespaced=False)
+
+
+def namespace_of(obj: Mapping[str, Any]) -> str:
+    """An object's namespace; "" for cluster-scoped ones."""
+    return str(obj["metadata"].get("namespace") or "")
+
+
+def name_of(obj: Mapping[str, Any]) -> str:
+    """An object's name."""
+    return str(obj["metadata"]["name"])
+
+
+def uid_of(obj: Mapping[str, Any]) -> str:
+    """An object's UID; "" for a manifest that no server has seen yet."""
+    return str(obj["metadata"].get("uid") or "")
+
+
+def controller_of(obj: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The ownerReference marked `controller: true`, or None."""
+    for reference in obj["metadata"].get("ownerReferences") or ():
+        if reference.get("controller"):
+            return reference  # type: ignore[no-any-return]
+    return None

@@ -1,0 +1,1 @@
+"""What runs inside Slipway's workload containers, and on a laptop: `python -m workloads train --config job.json`."""
