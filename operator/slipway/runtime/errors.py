@@ -1,10 +1,12 @@
-"""What went wrong, and is it worth trying again? Raised by `kube`, judged by `controller`, shown by the kinds as conditions.
+"""What went wrong, and is it worth trying again? Raised by `kube`, judged by `controller`, shown as conditions.
 
 Two families:
 
 - `ApiError` and its subclasses: what the API server (or the way to it) answered to one request.
 - `Transient` and `Terminal`: what a reconcile says about its whole job. Their `reason` ends up in a condition.
 """
+
+# ruff: noqa: N818  (NotFound, Conflict, Transient are the words of the field)
 
 from __future__ import annotations
 
@@ -85,7 +87,7 @@ class Unavailable(ApiError):
     """5xx or no answer. A write may or may not have happened."""
 
 
-class Transient(Exception):  # noqa: N818  (the field's word, as in design.md)
+class Transient(Exception):
     """This reconcile can't finish now; trying again later may. `retry_after` in seconds, None = the queue's backoff."""
 
     def __init__(self, reason: str, message: str, retry_after: float | None = None) -> None:
@@ -102,7 +104,7 @@ class NotLeading(Transient):
         super().__init__("NotLeading", "this process does not hold the lease, so it must not write")
 
 
-class Terminal(Exception):  # noqa: N818
+class Terminal(Exception):
     """Trying again can't help until somebody changes the resource."""
 
     def __init__(self, reason: str, message: str) -> None:

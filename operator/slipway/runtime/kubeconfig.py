@@ -153,9 +153,7 @@ def _named(
     raise KubeConfigError(f"no {singular} {name!r} in {', '.join(str(path) for path, _ in documents)}")
 
 
-def _context(
-    cluster: Mapping[str, Any], cluster_at: Path, user: Mapping[str, Any], user_at: Path
-) -> ssl.SSLContext:
+def _context(cluster: Mapping[str, Any], cluster_at: Path, user: Mapping[str, Any], user_at: Path) -> ssl.SSLContext:
     try:
         authority = _material(cluster, "certificate-authority", cluster_at)
         context = ssl.create_default_context(cadata=authority.decode() if authority else None)

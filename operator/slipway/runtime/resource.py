@@ -1,4 +1,4 @@
-"""Where an API resource lives on the server: its paths, and the built-in ones that we use. Read by everything in runtime.
+"""Where does a resource live on the API server, and who owns an object? Read by everything in runtime.
 
 Secrets are not here on purpose: the operator has no right to read them.
 """
