@@ -1,0 +1,189 @@
+"""What a pod tells: its place in the gang, its phase, what keeps it from running, what ended it. Read by the plans and policies."""
+
+import signal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from slipway.api.common import Reason
+from slipway.job import labels
+from slipway.runtime.conditions import parse_time
+
+# The scheduler's and the kubelet's words -> ours. The server's message goes along.
+_WAITING = {
+    "ErrImagePull": Reason.IMAGE_PULL_ERROR,
+    "ImagePullBackOff": Reason.IMAGE_PULL_ERROR,
+    "InvalidImageName": Reason.IMAGE_PULL_ERROR,
+    "ErrImageNeverPull": Reason.IMAGE_PULL_ERROR,
+    "ImageInspectError": Reason.IMAGE_PULL_ERROR,
+    "RegistryUnavailable": Reason.IMAGE_PULL_ERROR,
+    "CreateContainerConfigError": Reason.CONTAINER_CONFIG_ERROR,
+    "CreateContainerError": Reason.CONTAINER_CONFIG_ERROR,
+    "RunContainerError": Reason.CONTAINER_CONFIG_ERROR,
+}
+_POD_REASONS = {"Evicted": Reason.EVICTED, "NodeLost": Reason.NODE_LOST, "Preempting": Reason.PREEMPTED}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a pod failed, for policies to judge and for people to read."""
+
+    pod: str
+    node: str
+    container: str
+    exit_code: int | None
+    signal: str
+    reason: str
+    message: str
+    time: datetime
+    pod_conditions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why a pod is not running yet."""
+
+    pod: str
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class PodState:
+    """One pod of a gang."""
+
+    name: str
+    uid: str
+    index: int
+    attempt: int
+    phase: str
+    node: str
+    ready: bool
+    # When its grace period ends, for a pod that is being deleted.
+    deletion_time: datetime | None
+    obstacle: Obstacle | None
+    failure: Failure | None
+    termination_message: str
+
+    @property
+    def deleting(self) -> bool:
+        """Whether somebody has asked for its deletion."""
+        return self.deletion_time is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether its containers have ended for good."""
+        return self.phase in {"Succeeded", "Failed"}
+
+
+def observe_pod(pod: Mapping[str, Any], now: datetime) -> PodState:
+    """Read a pod as the API server gave it. `now` stands in for times that the pod does not carry."""
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    marks = metadata.get("labels") or {}
+    deletion = metadata.get("deletionTimestamp")
+    phase = status.get("phase") or "Pending"
+    conditions = {c.get("type"): c for c in status.get("conditions") or []}
+    return PodState(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        index=_number(marks.get(labels.REPLICA_INDEX)),
+        attempt=_number(marks.get(labels.ATTEMPT)),
+        phase=phase,
+        node=(pod.get("spec") or {}).get("nodeName") or "",
+        ready=(conditions.get("Ready") or {}).get("status") == "True",
+        deletion_time=parse_time(deletion) if deletion else None,
+        obstacle=_obstacle(metadata["name"], status, conditions) if phase == "Pending" else None,
+        failure=_failure(pod, conditions, now),
+        termination_message=_termination_message(status),
+    )
+
+
+def first_failure(pods: Iterable[PodState]) -> Failure | None:
+    """The failure that came first. Its peers often die of it within the same second with exit code 1: a signal or an
+    eviction is then the likelier cause, so it goes before them.
+    """
+    failures = [pod.failure for pod in pods if pod.failure is not None]
+    if not failures:
+        return None
+    first = min(failure.time for failure in failures)
+    together = [failure for failure in failures if failure.time - first <= timedelta(seconds=1)]
+    return min(together, key=lambda f: (not f.signal and f.reason == Reason.ERROR, f.time, f.pod))
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text is not None and text.isdigit() else 0
+
+
+def _obstacle(name: str, status: Mapping[str, Any], conditions: Mapping[str, Any]) -> Obstacle | None:
+    scheduled = conditions.get("PodScheduled") or {}
+    if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
+        return Obstacle(name, Reason.UNSCHEDULABLE, scheduled.get("message") or "no node can take the pod")
+    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        reason = _WAITING.get(waiting.get("reason") or "")
+        if reason is not None:
+            return Obstacle(name, reason, f"{waiting['reason']}: {waiting.get('message') or 'no further words from the kubelet'}")
+    return None
+
+
+def _failure(pod: Mapping[str, Any], conditions: Mapping[str, Any], now: datetime) -> Failure | None:
+    status, metadata = pod.get("status") or {}, pod["metadata"]
+    true_conditions = tuple(sorted(kind for kind, c in conditions.items() if c.get("status") == "True"))
+    node = (pod.get("spec") or {}).get("nodeName") or ""
+    if status.get("phase") == "Failed":
+        return _ended_badly(metadata["name"], node, status, true_conditions, now)
+    if metadata.get("deletionTimestamp") and status.get("phase") != "Succeeded":
+        reason, message = _why_deleted(status, conditions)
+        return Failure(metadata["name"], node, "", None, "", reason, message, now, true_conditions)
+    return None
+
+
+def _ended_badly(name: str, node: str, status: Mapping[str, Any], conditions: tuple[str, ...], now: datetime) -> Failure:
+    pod_reason = _POD_REASONS.get(status.get("reason") or "")
+    for container in status.get("containerStatuses") or []:
+        ended = (container.get("state") or {}).get("terminated") or {}
+        if not ended or ended.get("exitCode") == 0:
+            continue
+        code = int(ended["exitCode"])
+        finished = ended.get("finishedAt")
+        return Failure(
+            pod=name,
+            node=node,
+            container=container.get("name") or "",
+            exit_code=code,
+            signal=_signal_name(ended.get("signal") or (code - 128 if 128 < code < 160 else 0)),
+            reason=pod_reason or ended.get("reason") or Reason.ERROR,
+            message=(ended.get("message") or status.get("message") or "").strip(),
+            time=parse_time(finished) if finished else now,
+            pod_conditions=conditions,
+        )
+    reason = pod_reason or status.get("reason") or Reason.ERROR
+    return Failure(name, node, "", None, "", reason, status.get("message") or "the pod failed without a container's exit code", now, conditions)
+
+
+def _why_deleted(status: Mapping[str, Any], conditions: Mapping[str, Any]) -> tuple[str, str]:
+    disrupted = conditions.get("DisruptionTarget") or {}
+    if disrupted.get("status") == "True":
+        reason = Reason.PREEMPTED if disrupted.get("reason") == "PreemptionByScheduler" else Reason.EVICTED
+        return reason, disrupted.get("message") or "the pod was disrupted"
+    # A live kubelet reports the end of the containers; a Running container in a pod that is no longer ready means that none reports.
+    silent = any((c.get("state") or {}).get("running") for c in status.get("containerStatuses") or [])
+    if silent and (conditions.get("Ready") or {}).get("status") != "True":
+        return Reason.NODE_LOST, "the pod's node does not answer any more"
+    return Reason.POD_DELETED, "the pod was deleted by somebody else"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name if number else ""
+    except ValueError:
+        return f"SIG{number}"
+
+
+def _termination_message(status: Mapping[str, Any]) -> str:
+    for container in status.get("containerStatuses") or []:
+        message = ((container.get("state") or {}).get("terminated") or {}).get("message")
+        if message:
+            return str(message)
+    return ""

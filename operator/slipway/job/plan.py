@@ -1,0 +1,57 @@
+"""The words of a plan: what a pure `plan()` decides and a kind's `reconcile()` carries out, in this order.
+
+status (when `persist_first`) -> verify -> deletes -> writes -> status (else) -> events. A decision that must not be taken
+twice, such as a restart, is in a status persisted first: a crash after it repeats the actions and never the decision.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from slipway.runtime.resource import Resource
+
+
+@dataclass(frozen=True)
+class Write:
+    """An object to create; `replace` also brings one of ours that is there up to date (server-side apply)."""
+
+    resource: Resource
+    manifest: dict[str, Any]
+    replace: bool = False
+
+
+@dataclass(frozen=True)
+class Delete:
+    """An object to delete, if it still is the one seen (`uid`). `force` does not wait for a kubelet that is gone."""
+
+    resource: Resource
+    name: str
+    uid: str
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Notice:
+    """An event for `kubectl describe`."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do now. `status` None leaves the status as it is; `requeue_after` is the nearest deadline in seconds."""
+
+    status: dict[str, Any] | None = None
+    persist_first: bool = False
+    verify_absent: tuple[str, ...] = ()
+    deletes: tuple[Delete, ...] = ()
+    writes: tuple[Write, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    requeue_after: float | None = None
+    delete_job: bool = field(default=False)
+
+
+def soonest(*delays: float | None) -> float | None:
+    """The nearest of several deadlines, in seconds from now."""
+    return min((delay for delay in delays if delay is not None), default=None)

@@ -1,0 +1,25 @@
+"""Which of the user's failure rules matches? The first one decides; none means a restart within the budget."""
+
+from collections.abc import Sequence
+
+from slipway.api.common import ExitCodeOperator, FailureRule, OnExitCodes, RuleAction
+from slipway.job.observed import Failure
+
+
+def matching_action(rules: Sequence[FailureRule], failure: Failure) -> RuleAction:
+    """The action of the first rule whose criteria all hold; Restart when no rule does."""
+    return next((rule.action for rule in rules if _matches(rule, failure)), RuleAction.RESTART)
+
+
+def _matches(rule: FailureRule, failure: Failure) -> bool:
+    return (
+        (rule.on_exit_codes is None or _exit_code_matches(rule.on_exit_codes, failure.exit_code))
+        and (rule.on_reasons is None or failure.reason in rule.on_reasons)
+        and (rule.on_pod_conditions is None or any(kind in rule.on_pod_conditions for kind in failure.pod_conditions))
+    )
+
+
+def _exit_code_matches(criterion: OnExitCodes, code: int | None) -> bool:
+    if code is None:
+        return False
+    return (code in criterion.values) == (criterion.operator is ExitCodeOperator.IN)

@@ -1,0 +1,25 @@
+"""A gang has lost a pod: restart all of it, or give up? The answer is written to status before any pod is touched."""
+
+from slipway.api.common import FailurePolicy, Reason, RuleAction
+from slipway.job.observed import Failure
+from slipway.job.policy.failure import matching_action
+from slipway.job.status import Draft, describe
+
+
+def restart_or_fail(policy: FailurePolicy, failure: Failure, draft: Draft) -> Draft:
+    """Draft the next attempt, or the end of the job when a rule or the budget says so."""
+    action = matching_action(policy.rules, failure)
+    draft.record_failure(failure)
+    if action is RuleAction.FAIL_JOB:
+        return draft.fail(Reason.FAILURE_RULE, f"a failure rule ends the job: {describe(failure)}")
+    counts = action is RuleAction.RESTART
+    used = draft.run.restarts_towards_max
+    if counts and used >= policy.max_restarts:
+        message = f"{describe(failure)}; the budget of {policy.max_restarts} restarts is used up"
+        return draft.fail(Reason.MAX_RESTARTS_EXCEEDED, message)
+    draft.wire["restartCount"] = draft.run.restarts + 1
+    draft.wire["restartCountTowardsMax"] = used + int(counts)
+    draft.next_attempt()
+    message = f"restarting all pods after {describe(failure)}"
+    draft.condition("Restarting", "True", Reason.RESTARTING, message).condition("Running", "False", Reason.RESTARTING, message)
+    return draft.progressing(Reason.RESTARTING, message)

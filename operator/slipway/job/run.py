@@ -1,0 +1,61 @@
+"""What a job's status remembers of its run: attempts, restarts, times. Parsed from the wire, read by the policies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from slipway.runtime import conditions
+from slipway.runtime.conditions import parse_time
+
+
+@dataclass(frozen=True)
+class Run:
+    """The persisted decisions. An absent `attempt_time` means that the attempt's pods have not all been created yet."""
+
+    attempt: int
+    restarts: int
+    restarts_towards_max: int
+    start_time: datetime | None
+    attempt_time: datetime | None
+    running_time: datetime | None
+    active_seconds: int
+    completion_time: datetime | None
+    failed_pod: str
+    suspended: bool
+    succeeded: bool
+    failed: bool
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job has ended for good."""
+        return self.succeeded or self.failed
+
+    def active(self, now: datetime) -> int:
+        """Seconds during which all pods were running, over all attempts."""
+        current = int((now - self.running_time).total_seconds()) if self.running_time else 0
+        return self.active_seconds + max(0, current)
+
+
+def read_run(status: Mapping[str, Any]) -> Run:
+    """Read a status; an empty one is a job that nobody has looked at yet."""
+    marks = status.get("conditions") or []
+    return Run(
+        attempt=status.get("attempt") or 0,
+        restarts=status.get("restartCount") or 0,
+        restarts_towards_max=status.get("restartCountTowardsMax") or 0,
+        start_time=_time(status, "startTime"),
+        attempt_time=_time(status, "attemptTime"),
+        running_time=_time(status, "runningTime"),
+        active_seconds=status.get("activeSeconds") or 0,
+        completion_time=_time(status, "completionTime"),
+        failed_pod=(status.get("lastFailure") or {}).get("pod") or "",
+        suspended=conditions.is_true(marks, "Suspended"),
+        succeeded=conditions.is_true(marks, "Succeeded"),
+        failed=conditions.is_true(marks, "Failed"),
+    )
+
+
+def _time(status: Mapping[str, Any], field: str) -> datetime | None:
+    text = status.get(field)
+    return parse_time(text) if text else None

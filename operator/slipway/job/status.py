@@ -1,0 +1,121 @@
+"""A job's next status, drafted in the words that kubectl wait, Argo CD and Flux judge by. Pure; called by the plans.
+
+While progressing: Ready=Unknown and Reconciling=True. Ready=False comes only with Stalled or a failure (kstatus; Argo CD
+calls Ready=False degraded). Reconciling and Stalled are absent when all is well.
+"""
+
+import copy
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Self
+
+from slipway.api.common import Reason
+from slipway.job.observed import Failure
+from slipway.job.run import Run, read_run
+from slipway.runtime import conditions
+from slipway.runtime.conditions import format_time, shorten
+
+
+class Draft:
+    """A status in the making; the one it starts from is not changed."""
+
+    def __init__(self, old: Mapping[str, Any] | None, generation: int, now: datetime) -> None:
+        self.old: dict[str, Any] = dict(old or {})
+        self.wire: dict[str, Any] = copy.deepcopy(self.old)
+        self.generation = generation
+        self.now = now
+
+    @property
+    def run(self) -> Run:
+        """What the draft says of the run so far."""
+        return read_run(self.wire)
+
+    def condition(self, kind: str, status: str, reason: str, message: str = "") -> Self:
+        """Set one condition."""
+        self.wire["conditions"] = conditions.set_condition(
+            self.wire.get("conditions") or [], kind, status, reason, message, self.now, self.generation
+        )
+        return self
+
+    def without(self, *kinds: str) -> Self:
+        """Remove conditions."""
+        for kind in kinds:
+            self.wire["conditions"] = conditions.remove(self.wire.get("conditions") or [], kind)
+        return self
+
+    def unset(self, *fields: str) -> Self:
+        """Remove fields."""
+        for field in fields:
+            self.wire.pop(field, None)
+        return self
+
+    def progressing(self, reason: str, message: str) -> Self:
+        """On the way: nobody has to do anything."""
+        return self.condition("Ready", "Unknown", reason, message).condition("Reconciling", "True", reason, message).without("Stalled")
+
+    def stalled(self, reason: str, message: str) -> Self:
+        """Nothing more happens until somebody changes something; the message says what."""
+        return self.condition("Ready", "False", reason, message).condition("Stalled", "True", reason, message).without("Reconciling")
+
+    def ready(self, reason: str, message: str) -> Self:
+        """All is well."""
+        return self.condition("Ready", "True", reason, message).without("Reconciling", "Stalled")
+
+    def bank_active_time(self) -> Self:
+        """Add the running time of the attempt that ends now to what earlier attempts used."""
+        self.wire["activeSeconds"] = self.run.active(self.now)
+        return self.unset("runningTime")
+
+    def next_attempt(self) -> Self:
+        """Number the gang anew, so that names of pods that are still terminating are never needed again."""
+        self.wire["attempt"] = self.run.attempt + 1
+        return self.bank_active_time().unset("attemptTime", "replicaStatuses", "nodes")
+
+    def finish(self) -> Self:
+        """Every terminal path passes here: no completionTime is ever forgotten."""
+        self.bank_active_time()
+        self.wire.setdefault("startTime", format_time(self.now))
+        self.wire["completionTime"] = format_time(self.now)
+        return self.without("Reconciling", "Restarting")
+
+    def succeed(self, message: str) -> Self:
+        """The end that was hoped for."""
+        self.finish().condition("Running", "False", Reason.SUCCEEDED).condition("Succeeded", "True", Reason.SUCCEEDED, message)
+        return self.ready(Reason.SUCCEEDED, message)
+
+    def fail(self, reason: str, message: str) -> Self:
+        """The other end."""
+        self.finish().condition("Running", "False", reason, message).condition("Failed", "True", reason, message)
+        return self.stalled(reason, message)
+
+    def record_failure(self, failure: Failure) -> Self:
+        """Remember who failed, where and why."""
+        entry = {
+            "pod": failure.pod,
+            "node": failure.node,
+            "container": failure.container,
+            "exitCode": failure.exit_code,
+            "signal": failure.signal,
+            "reason": str(failure.reason),
+            "message": shorten(failure.message),
+            "time": format_time(failure.time),
+            "attempt": self.run.attempt,
+        }
+        self.wire["lastFailure"] = {key: value for key, value in entry.items() if value not in (None, "")}
+        return self
+
+    def done(self) -> dict[str, Any]:
+        """The status for the wire."""
+        self.wire["observedGeneration"] = self.generation
+        return self.wire
+
+
+def describe(failure: Failure) -> str:
+    """One sentence for a condition's message."""
+    where = f"pod {failure.pod}" + (f" on node {failure.node}" if failure.node else "")
+    how = f"{failure.reason}"
+    if failure.signal:
+        how += f", {failure.signal}"
+    if failure.exit_code is not None:
+        how += f", exit code {failure.exit_code}"
+    return f"{where}: {how}"
