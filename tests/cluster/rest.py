@@ -41,7 +41,9 @@ class Client:
         self._tls = _tls(cluster, user)
         self._token = user.get("token")
 
-    def call(self, method: str, path: str, body: Object | None = None, content_type: str = "application/json") -> Object:
+    def call(
+        self, method: str, path: str, body: Object | None = None, content_type: str = "application/json"
+    ) -> Object:
         """Send one request and return the decoded answer. Raises ApiError, OSError."""
         connection = self._connection(timeout=30)
         try:

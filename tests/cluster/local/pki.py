@@ -42,7 +42,7 @@ class Authority:
             self._make_ca()
 
     def issue(self, name: str, common_name: str, organizations: Sequence[str] = (), hosts: Sequence[str] = ()) -> Pair:
-        """Return the pair called `name`, made if it is new: for a client (user and groups) and for a server under `hosts`."""
+        """Return the pair called `name`, made if new: good for a client (user, groups) and for a server under `hosts`."""
         pair = Pair(self.directory / f"{name}.crt", self.directory / f"{name}.key")
         if pair.cert.exists() and pair.key.exists():
             return pair
@@ -80,7 +80,9 @@ class Authority:
         return key
 
 
-def kubeconfig(server: str, ca: Path, *, pair: Pair | None = None, token: str | None = None, name: str = "slipway") -> dict[str, Any]:
+def kubeconfig(
+    server: str, ca: Path, *, pair: Pair | None = None, token: str | None = None, name: str = "slipway"
+) -> dict[str, Any]:
     """Return a kubeconfig with everything inline, for a client certificate or a bearer token."""
     user: dict[str, str] = {"token": token} if token else {}
     if pair:
@@ -120,7 +122,9 @@ def _host(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _certificate(subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _certificate(
+    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()

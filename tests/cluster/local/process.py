@@ -1,11 +1,12 @@
 """Starts and stops one long-running program by its pid, with its log beside it.
 
-A pid alone is no identity (numbers are reused), so the pid file also keeps the process's start time from /proc. Waiting uses
-a pidfd, which works for processes that are nobody's child here: `down` runs in another process than `up`.
+A pid alone is no identity (numbers are reused), so the pid file also keeps the process's start time from /proc. Waiting
+uses a pidfd, which works for processes that are nobody's child here: `down` runs in another process than `up`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,8 +22,8 @@ from pathlib import Path
 class Process:
     """A program with its argument list; `directory` holds `<name>.pid` and `<name>.log`.
 
-    `dies_with_parent`: the kernel kills it when the thread that called `start` ends (for tests: nothing outlives pytest,
-    however pytest ends; so call `start` from the main thread). Otherwise it survives in a session of its own.
+    `dies_with_parent`: the kernel kills it when the thread that called `start` ends. For tests: nothing outlives
+    pytest, however pytest ends; so call `start` from the main thread. Otherwise it runs on in a session of its own.
     """
 
     name: str
@@ -63,7 +64,12 @@ class Process:
             argv = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
         with self.log.open("ab") as log:
             child = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **self.env}, start_new_session=True
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.env},
+                start_new_session=True,
             )
         record = {"pid": child.pid, "born": born(child.pid), "digest": self._digest()}
         self._pidfile.write_text(json.dumps(record))
@@ -90,16 +96,14 @@ class Process:
 
 
 def born(pid: int) -> str | None:
-    """Return the start time of a running process in kernel ticks, None when there is none (zombies are reaped, and none)."""
+    """Return the start time of a running process in kernel ticks, else None. A zombie does not run; ours is reaped."""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     if state == "Z":
-        try:
+        with contextlib.suppress(ChildProcessError):  # somebody else's child: they will reap it
             os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:  # somebody else's child: they will reap it
-            pass
         return None
     return rest[18]  # field 22 of proc(5)'s stat, counted from the state
 
