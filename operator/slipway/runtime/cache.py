@@ -1,0 +1,120 @@
+"""The stores of all watched resources, and the LISTs that keep them honest. Made by main, read by reconciles.
+
+Watch events (`observe`) keep the stores current; `resync` LISTs everything of ours and replaces the content: at start,
+every few minutes, and on demand. Without it, what was deleted while a watch was down would stay for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .errors import ApiError
+from .kube import Kube
+from .resource import Object, Resource
+from .store import Change, Slim, Store, slim
+
+__all__ = ["Cache", "Change", "Store", "slim"]
+
+log = logging.getLogger(__name__)
+
+OnChange = Callable[[Resource, Change], None]
+"""Called, on the event loop, for each object that changed; it only marks keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    store: Store
+    selector: str
+
+
+class Cache:
+    """One store per resource. `namespaces` empty means the whole cluster."""
+
+    def __init__(
+        self,
+        on_change: OnChange,
+        *,
+        namespaces: tuple[str, ...] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._on_change = on_change
+        self._namespaces = namespaces
+        self._clock = clock
+        self._watched: dict[Resource, _Watched] = {}
+        self._one_at_a_time = asyncio.Lock()
+        self._asked = asyncio.Event()
+        self.heard_at = clock()
+        """The clock's time of the last event or LIST: a watch that went silent shows here."""
+
+    def add(self, resource: Resource, *, selector: str = "", slim: Slim = slim) -> Store:
+        """Keep this resource, or those of its objects that carry the labels; `slim` drops what nobody reads."""
+        store = Store(slim, self._clock)
+        self._watched[resource] = _Watched(store, selector)
+        return store
+
+    def __getitem__(self, resource: Resource) -> Store:
+        return self._watched[resource].store
+
+    def observe(self, resource: Resource, event_type: str | None, obj: Object) -> None:
+        """Take in one watch event; `on_change` hears of it if it is news."""
+        self.heard_at = self._clock()
+        change = self[resource].observe(event_type, obj)
+        if change is not None:
+            self._on_change(resource, change)
+
+    async def resync(self, kube: Kube, *, consistent: bool = True) -> int:
+        """Replace everything by what the server lists, and return the number of changes. Raises ApiError.
+
+        `consistent` False reads from the server's watch cache: cheap, but it may be a little behind what we know.
+        """
+        async with self._one_at_a_time:
+            counts = await asyncio.gather(
+                *(
+                    self._resync_one(kube, resource, namespace, consistent)
+                    for resource in self._watched
+                    for namespace in self._namespaces or (None,)
+                )
+            )
+        self.heard_at = self._clock()
+        return sum(counts)
+
+    async def _resync_one(self, kube: Kube, resource: Resource, namespace: str | None, consistent: bool) -> int:
+        watched = self._watched[resource]
+        since = watched.store.begin(consistent=consistent)
+        listing = await kube.list(resource, namespace, selector=watched.selector, rv0=not consistent)
+        # From here to the last mark there is no await: no event can slip in between.
+        changes = watched.store.replace(listing.items, listing.resource_version, since, namespace)
+        for change in changes:
+            self._on_change(resource, change)
+        return len(changes)
+
+    def ask_for_resync(self) -> None:
+        """Make `keep_synced` run now: somebody has found the cache to be wrong."""
+        self._asked.set()
+
+    async def keep_synced(self, kube: Kube, every: float = 300.0) -> None:
+        """Resync about every `every` seconds, and when asked, for ever. A LIST that fails is tried again soon."""
+        pause = every
+        while True:
+            try:
+                async with asyncio.timeout(pause * random.uniform(0.9, 1.1)):  # noqa: S311 (not to LIST in step)
+                    await self._asked.wait()
+            except TimeoutError:
+                pass
+            # Somebody who asks has seen a contradiction, so the server's watch cache won't do.
+            consistent = self._asked.is_set()
+            self._asked.clear()
+            try:
+                changes = await self.resync(kube, consistent=consistent)
+                pause = every
+            except ApiError as error:
+                log.warning("resync failed: %s", error)
+                pause = min(every, 10.0)
+            else:
+                if changes:
+                    log.info("resync found %d changes that no event had told", changes)
