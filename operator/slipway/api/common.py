@@ -14,7 +14,9 @@ API_VERSION = f"{GROUP}/{VERSION}"
 MAX_INT32 = 2**31 - 1
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
-QUANTITY = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+QUANTITY = (
+    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+)
 LABEL_VALUE = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
 
 DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
@@ -129,17 +131,26 @@ class CleanPodPolicy(StrEnum):
 class RunPolicy(Model):
     """When a job may run, for how long, and what is left of it afterwards."""
 
-    suspend: bool = Field(False, description="Stop the pods (after SIGTERM and their grace period) and wait; false resumes from the last checkpoint.")
+    suspend: bool = Field(
+        False,
+        description="Stop the pods (after SIGTERM and their grace period) and wait; false resumes from the last checkpoint.",
+    )
     active_deadline_seconds: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
         None, description="Fail the job after so much running time; time spent pending or suspended is not counted."
     )
     startup_deadline_seconds: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
-        None, description="Fail the job when its pods are not all running so long after they were asked for (unschedulable, image pull errors)."
+        None,
+        description="Fail the job when its pods are not all running so long after they were asked for (unschedulable, image pull errors).",
     )
-    ttl_seconds_after_finished: Seconds | None = Field(None, description="Delete the job and its pods so long after it has finished.")
-    clean_pod_policy: CleanPodPolicy = Field(CleanPodPolicy.RUNNING, description="Which pods are deleted when the job finishes.")
+    ttl_seconds_after_finished: Seconds | None = Field(
+        None, description="Delete the job and its pods so long after it has finished."
+    )
+    clean_pod_policy: CleanPodPolicy = Field(
+        CleanPodPolicy.RUNNING, description="Which pods are deleted when the job finishes."
+    )
     managed_by: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
-        None, description="Another controller's name (kueue.x-k8s.io/multikueue): this operator then leaves the job alone."
+        None,
+        description="Another controller's name (kueue.x-k8s.io/multikueue): this operator then leaves the job alone.",
     )
 
 
@@ -176,18 +187,27 @@ class FailureRule(Model):
     )
     action: RuleAction
     on_exit_codes: OnExitCodes | None = None
-    on_reasons: Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(min_length=1, max_length=32)] | None = None
-    on_pod_conditions: Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(min_length=1, max_length=32)] | None = None
+    on_reasons: (
+        Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(min_length=1, max_length=32)] | None
+    ) = None
+    on_pod_conditions: (
+        Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(min_length=1, max_length=32)] | None
+    ) = None
 
 
 class FailurePolicy(Model):
     """What a failed pod means for the job: the whole gang restarts, within a budget that survives the operator."""
 
-    max_restarts: Annotated[int, Field(ge=0, le=1000)] = Field(3, description="Restarts of the whole gang before the job fails.")
-    node_lost_grace_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
-        60, description="How long a pod on an unreachable node is waited for before it is deleted by force and the gang restarts."
+    max_restarts: Annotated[int, Field(ge=0, le=1000)] = Field(
+        3, description="Restarts of the whole gang before the job fails."
     )
-    rules: Annotated[list[FailureRule], Field(max_length=20)] = Field(default_factory=list, description="The first rule that matches decides; no match restarts.")
+    node_lost_grace_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
+        60,
+        description="How long a pod on an unreachable node is waited for before it is deleted by force and the gang restarts.",
+    )
+    rules: Annotated[list[FailureRule], Field(max_length=20)] = Field(
+        default_factory=list, description="The first rule that matches decides; no match restarts."
+    )
 
 
 def problem_text(location: tuple[int | str, ...], message: str) -> str:

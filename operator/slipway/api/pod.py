@@ -50,7 +50,9 @@ class EnvSource(Model):
 class EnvVar(Model):
     """A variable of the container's environment."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (Rule("!(has(self.value) && has(self.valueFrom))", "set value or valueFrom, not both"),)
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule("!(has(self.value) && has(self.valueFrom))", "set value or valueFrom, not both"),
+    )
     name: EnvName
     value: LongText | None = None
     value_from: EnvSource | None = None
@@ -124,7 +126,9 @@ class NodeAffinity(Model):
     """Which nodes the pods must or should run on."""
 
     required_during_scheduling_ignored_during_execution: RequiredNodes | None = None
-    preferred_during_scheduling_ignored_during_execution: Annotated[list[PreferredNodes], Field(max_length=16)] | None = None
+    preferred_during_scheduling_ignored_during_execution: (
+        Annotated[list[PreferredNodes], Field(max_length=16)] | None
+    ) = None
 
 
 class Affinity(Model):
@@ -214,8 +218,12 @@ class PodSettings(Model):
     termination_grace_period_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
         30, description="Between SIGTERM and SIGKILL: the time to save a checkpoint."
     )
-    run_as_user: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(None, description="The pods' user id; the image's own when not set. Never root.")
-    fs_group: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(None, description="The group that owns the volumes' files.")
+    run_as_user: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
+        None, description="The pods' user id; the image's own when not set. Never root."
+    )
+    fs_group: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
+        None, description="The group that owns the volumes' files."
+    )
 
 
 Words = Annotated[list[LongText], Field(max_length=128)]

@@ -52,18 +52,28 @@ class ModelChoice(Model):
     """Which model; its channels and classes follow from the data."""
 
     name: ModelName
-    width: Annotated[int, Field(ge=4, le=1024)] = Field(32, description="Channels of the CNN's first layer; ignored by the ResNets.")
+    width: Annotated[int, Field(ge=4, le=1024)] = Field(
+        32, description="Channels of the CNN's first layer; ignored by the ResNets."
+    )
 
 
 class DatasetChoice(Model):
     """Which data. `digits` comes with scikit-learn; the others are read from `uri`."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
-        Rule("self.name in ['digits', 'fashion-mnist'] || has(self.uri)", "this data set is read from a path: set uri, for example pvc://claim/path"),
+        Rule(
+            "self.name in ['digits', 'fashion-mnist'] || has(self.uri)",
+            "this data set is read from a path: set uri, for example pvc://claim/path",
+        ),
     )
     name: DatasetName
-    uri: Uri | None = Field(None, description="Where the data lies; `digits` needs none, `fashion-mnist` looks where Debian installs it when unset.")
-    limit: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(None, description="Use only so many training samples.")
+    uri: Uri | None = Field(
+        None,
+        description="Where the data lies; `digits` needs none, `fashion-mnist` looks where Debian installs it when unset.",
+    )
+    limit: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
+        None, description="Use only so many training samples."
+    )
 
     @model_validator(mode="after")
     def _located(self) -> Self:
@@ -97,10 +107,13 @@ class Recipe(Model):
     dataset: DatasetChoice
     epochs: Annotated[int, Field(ge=1, le=10000)] = 10
     global_batch_size: Annotated[int, Field(ge=1, le=1048576)] = Field(
-        128, description="Samples per optimizer step over all processes; must divide by processes x gradientAccumulationSteps."
+        128,
+        description="Samples per optimizer step over all processes; must divide by processes x gradientAccumulationSteps.",
     )
     gradient_accumulation_steps: Annotated[int, Field(ge=1, le=4096)] = 1
-    gradient_clipping: Annotated[float, Field(gt=0, le=1000000)] | None = Field(None, description="Largest norm of the gradient.")
+    gradient_clipping: Annotated[float, Field(gt=0, le=1000000)] | None = Field(
+        None, description="Largest norm of the gradient."
+    )
     optimizer: Optimizer = Field(default_factory=Optimizer)
     schedule: Schedule = Field(default_factory=Schedule)
     precision: Precision = Precision.FP32

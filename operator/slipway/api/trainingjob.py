@@ -23,6 +23,7 @@ from slipway.api.common import (
     Time,
     problem_text,
 )
+from slipway.api.kind import Column, Kind, Scale, condition_column, unseen_status
 from slipway.api.pod import EnvVar, PodSettings, Resources, Words
 from slipway.api.recipe import Checkpoint, Output, Recipe
 
@@ -30,7 +31,17 @@ from slipway.api.recipe import Checkpoint, Output, Recipe
 NAME_BUDGET = 63 - 6 - 6
 
 RESERVED_ENV = frozenset(
-    {"WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE", "ROLE_RANK", "MASTER_ADDR", "MASTER_PORT"}
+    {
+        "WORLD_SIZE",
+        "RANK",
+        "LOCAL_RANK",
+        "LOCAL_WORLD_SIZE",
+        "GROUP_RANK",
+        "GROUP_WORLD_SIZE",
+        "ROLE_RANK",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+    }
 )
 RESERVED_ENV_PREFIXES = ("PET_", "TORCHELASTIC_", "KUBEFLOW_TRAINER_", "SLIPWAY_")
 
@@ -67,11 +78,17 @@ class Trainer(Model):
         ),
     )
     image: ImageName | None = Field(None, description="The trainer image of this Slipway release when unset.")
-    command: Words = Field(default_factory=list, description="What each process runs, started by the launcher; not together with spec.recipe.")
-    args: Words = Field(default_factory=list)
-    env: Annotated[list[EnvVar], Field(max_length=128, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]})] = Field(
-        default_factory=list
+    command: Words = Field(
+        default_factory=list,
+        description="What each process runs, started by the launcher; not together with spec.recipe.",
     )
+    args: Words = Field(default_factory=list)
+    env: Annotated[
+        list[EnvVar],
+        Field(
+            max_length=128, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+        ),
+    ] = Field(default_factory=list)
     working_dir: AbsolutePath | None = None
     resources_per_node: Resources = Field(default_factory=Resources)
 
@@ -104,7 +121,10 @@ def _fixed(field: str) -> Rule:
 
 
 def _fixed_while_running(field: str) -> Rule:
-    return Rule(f"oldSelf.runPolicy.suspend || ({_same(field)})", f"{field} can be changed only while the job is suspended: set runPolicy.suspend first")
+    return Rule(
+        f"oldSelf.runPolicy.suspend || ({_same(field)})",
+        f"{field} can be changed only while the job is suspended: set runPolicy.suspend first",
+    )
 
 
 class TrainingJobSpec(Model):
@@ -115,21 +135,33 @@ class TrainingJobSpec(Model):
             "has(self.recipe) != (has(self.trainer.command) && size(self.trainer.command) > 0)",
             "set exactly one of recipe (the built-in trainer) and trainer.command (your own)",
         ),
-        Rule("!has(self.recipe) || !has(self.trainer.args) || size(self.trainer.args) == 0", "trainer.args belongs to trainer.command: remove args or the recipe"),
-        Rule("!has(self.output) || has(self.recipe)", "output is written by the built-in trainer: set recipe, or mount a volume for your own trainer"),
-        Rule("!has(self.checkpoint) || has(self.recipe)", "checkpoint is done by the built-in trainer: set recipe, or mount a volume for your own trainer"),
+        Rule(
+            "!has(self.recipe) || !has(self.trainer.args) || size(self.trainer.args) == 0",
+            "trainer.args belongs to trainer.command: remove args or the recipe",
+        ),
+        Rule(
+            "!has(self.output) || has(self.recipe)",
+            "output is written by the built-in trainer: set recipe, or mount a volume for your own trainer",
+        ),
+        Rule(
+            "!has(self.checkpoint) || has(self.recipe)",
+            "checkpoint is done by the built-in trainer: set recipe, or mount a volume for your own trainer",
+        ),
         *(_fixed(field) for field in FIXED_FIELDS),
         *(_fixed_while_running(field) for field in FIXED_WHILE_RUNNING),
     )
     launcher: LauncherName = LauncherName.TORCHRUN
     num_nodes: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="Pods of the gang, one per node.")
     num_proc_per_node: ProcCount = Field(
-        "auto", description="Processes per node: a number, or auto = the accelerators asked for, else the whole CPUs of the limit."
+        "auto",
+        description="Processes per node: a number, or auto = the accelerators asked for, else the whole CPUs of the limit.",
     )
     trainer: Trainer = Field(default_factory=Trainer)
     recipe: Recipe | None = Field(None, description="What the built-in trainer trains.")
     output: Output | None = Field(None, description="Where the trained artifact goes.")
-    checkpoint: Checkpoint | None = Field(None, description="Where the state is saved, so that a restart or a resume goes on where it was.")
+    checkpoint: Checkpoint | None = Field(
+        None, description="Where the state is saved, so that a restart or a resume goes on where it was."
+    )
     torch: Torch = Field(default_factory=Torch)
     pod: PodSettings = Field(default_factory=PodSettings)
     shared_memory: SharedMemory = Field(default_factory=SharedMemory)
@@ -144,9 +176,13 @@ class TrainingJobSpec(Model):
         if self.recipe is not None and self.trainer.args:
             raise ValueError("trainer.args belongs to trainer.command: remove args or the recipe")
         if self.recipe is None and self.output is not None:
-            raise ValueError("output is written by the built-in trainer: set recipe, or mount a volume for your own trainer")
+            raise ValueError(
+                "output is written by the built-in trainer: set recipe, or mount a volume for your own trainer"
+            )
         if self.recipe is None and self.checkpoint is not None:
-            raise ValueError("checkpoint is done by the built-in trainer: set recipe, or mount a volume for your own trainer")
+            raise ValueError(
+                "checkpoint is done by the built-in trainer: set recipe, or mount a volume for your own trainer"
+            )
         return self
 
 
@@ -181,7 +217,10 @@ class Metric(StatusModel):
     value: Annotated[str, Field(max_length=64)]
 
 
-Metrics = Annotated[list[Metric], Field(max_length=64, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]})]
+Metrics = Annotated[
+    list[Metric],
+    Field(max_length=64, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
+]
 
 
 class Progress(StatusModel):
@@ -208,7 +247,10 @@ class TrainingJobStatus(StatusModel):
 
     observed_generation: Annotated[int, Field(ge=-1, le=2**53)] | None = None
     conditions: Annotated[
-        list[Condition], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]})
+        list[Condition],
+        Field(
+            max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+        ),
     ] = Field(default_factory=list)
     spec_digest: Digest | None = Field(None, description="Of the spec that the current attempt's pods were made from.")
     attempt: Count = Field(0, description="Number of the current gang of pods; it is in their names.")
@@ -235,5 +277,40 @@ def spec_problems(name: str, spec: dict[str, Any]) -> tuple[TrainingJobSpec | No
         return None, [problem_text(problem["loc"], problem["msg"]) for problem in error.errors()]
     longest = NAME_BUDGET - len(str(parsed.num_nodes - 1))
     if len(name) > longest:
-        return None, [f"metadata.name: {len(name)} characters, and pod names of {parsed.num_nodes} nodes leave room for {longest}: shorten it"]
+        return None, [
+            f"metadata.name: {len(name)} characters, and pod names of {parsed.num_nodes} nodes leave room for {longest}: shorten it"
+        ]
     return parsed, []
+
+
+KIND = Kind(
+    kind="TrainingJob",
+    plural="trainingjobs",
+    singular="trainingjob",
+    short="tj",
+    description="Trains a model with one gang of pods across nodes, until its artifact is written.",
+    spec=TrainingJobSpec,
+    status=TrainingJobStatus,
+    default_status=unseen_status(),
+    scale=Scale(".spec.numNodes", ".status.nodes", ".status.selector"),
+    name_length=NAME_BUDGET - 1,
+    rules=(
+        Rule(
+            f"size(self.metadata.name) <= {NAME_BUDGET} - size(string(self.spec.numNodes - 1))",
+            "metadata.name is too long for the names of this many pods: at most 50 characters up to 10 nodes, 49 up to 100, 48 up to 1000",
+        ),
+    ),
+    columns=(
+        condition_column(
+            "Ready", "Ready", "status", description="True while all pods run, and once the job has succeeded"
+        ),
+        condition_column("Reason", "Ready", "reason", description="Why the job is or is not ready"),
+        Column("Nodes", ".spec.numNodes", "integer", description="Pods of the gang"),
+        Column("Progress", ".status.progress.percent", "integer", description="Percent of the training that is done"),
+        Column("Restarts", ".status.restartCount", "integer", description="Restarts of the whole gang"),
+        Column("Age", ".metadata.creationTimestamp", "date"),
+        Column("Launcher", ".spec.launcher", priority=1),
+        Column("Image", ".spec.trainer.image", priority=1),
+        Column("Artifact", ".status.artifact.uri", priority=1, description="Where the trained model lies"),
+    ),
+)

@@ -1,0 +1,147 @@
+"""The models as CustomResourceDefinitions: `python -m slipway.api.crd --write crds/` and `--check crds/` (the golden test).
+
+A new kind is one more entry of KINDS.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slipway.api import trainingjob
+from slipway.api.common import GROUP, VERSION
+from slipway.api.kind import Column, Kind
+from slipway.api.schema import structural, validations
+
+KINDS: tuple[Kind, ...] = (trainingjob.KIND,)
+
+HEADER = "# Generated from slipway/api by `make crds`: change the models, not this file.\n"
+# Go's YAML reads these bare words as booleans and numbers where PyYAML does not.
+AMBIGUOUS = re.compile(r"^([yYnN]|[-+.]?[0-9].*)$")
+
+
+def definition(kind: Kind) -> dict[str, Any]:
+    """The CustomResourceDefinition of a kind, as the API server's JSON."""
+    subresources: dict[str, Any] = {"status": {}}
+    if kind.scale is not None:
+        subresources["scale"] = {
+            "specReplicasPath": kind.scale.spec,
+            "statusReplicasPath": kind.scale.status,
+            "labelSelectorPath": kind.scale.selector,
+        }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind.kind,
+                "listKind": f"{kind.kind}List",
+                "plural": kind.plural,
+                "singular": kind.singular,
+                "shortNames": [kind.short],
+                "categories": ["ml"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": subresources,
+                    "additionalPrinterColumns": [_column(column) for column in kind.columns],
+                    "schema": {"openAPIV3Schema": root_schema(kind)},
+                }
+            ],
+        },
+    }
+
+
+def root_schema(kind: Kind) -> dict[str, Any]:
+    """The schema of the whole object: names are bounded here too, because pods and labels are named after it."""
+    root: dict[str, Any] = {
+        "type": "object",
+        "description": kind.description,
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {
+                "type": "object",
+                "properties": {"name": {"type": "string", "maxLength": kind.name_length, "pattern": kind.name_pattern}},
+            },
+            "spec": structural(kind.spec),
+            "status": {**structural(kind.status), "default": kind.default_status},
+        },
+    }
+    if kind.rules:
+        root["x-kubernetes-validations"] = validations(kind.rules)
+    return root
+
+
+def _column(column: Column) -> dict[str, Any]:
+    result: dict[str, Any] = {"name": column.name, "type": column.type, "jsonPath": column.path}
+    if column.description:
+        result["description"] = column.description
+    if column.priority:
+        result["priority"] = column.priority
+    return result
+
+
+class _Dumper(yaml.SafeDumper):
+    """No anchors, and quotes around whatever Go's YAML would read as something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="'" if AMBIGUOUS.match(value) else None)
+
+
+_Dumper.add_representer(str, _string)
+
+
+def render(kind: Kind) -> str:
+    """The CRD's file."""
+    return HEADER + yaml.dump(definition(kind), Dumper=_Dumper, sort_keys=False, width=160, allow_unicode=True)
+
+
+def stale(folder: Path) -> list[str]:
+    """Every file under `folder` that differs from what the models say, in words."""
+    expected = {f"{kind.plural}.yaml": render(kind) for kind in KINDS}
+    present = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
+    problems = [f"{folder / name}: no kind generates it" for name in present.keys() - expected.keys()]
+    problems += [f"{folder / name}: missing" for name in expected.keys() - present.keys()]
+    problems += [
+        f"{folder / name}: differs from the models"
+        for name in expected.keys() & present.keys()
+        if expected[name] != present[name]
+    ]
+    return sorted(problems)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m slipway.api.crd", description=__doc__)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--write", type=Path, metavar="FOLDER", help="write one file per kind")
+    what.add_argument("--check", type=Path, metavar="FOLDER", help="fail if the files are not what the models say")
+    options = parser.parse_args(arguments)
+    if options.write is not None:
+        options.write.mkdir(parents=True, exist_ok=True)
+        for kind in KINDS:
+            (options.write / f"{kind.plural}.yaml").write_text(render(kind), encoding="utf-8")
+        return 0
+    problems = stale(options.check)
+    for problem in problems:
+        sys.stderr.write(f"{problem}; run `python -m slipway.api.crd --write {options.check}`\n")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
