@@ -42,7 +42,7 @@ class Authority:
             self._make_ca()
 
     def issue(self, name: str, common_name: str, organizations: Sequence[str] = (), hosts: Sequence[str] = ()) -> Pair:
-        """Return the pair called `name`, made if new: good for a client (user, groups) and for a server under `hosts`."""
+        """Return the pair called `name`, made if new: for a client (user, groups) and a server under `hosts`."""
         pair = Pair(self.directory / f"{name}.crt", self.directory / f"{name}.key")
         if pair.cert.exists() and pair.key.exists():
             return pair
