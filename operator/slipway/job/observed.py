@@ -1,4 +1,4 @@
-"""What a pod tells: its place in the gang, its phase, what keeps it from running, what ended it. Read by the plans and policies."""
+"""What a pod tells: its place in the gang, what keeps it from running, what ended it. Read by plans and policies."""
 
 import signal
 from collections.abc import Iterable, Mapping
@@ -123,7 +123,9 @@ def _obstacle(name: str, status: Mapping[str, Any], conditions: Mapping[str, Any
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason = _WAITING.get(waiting.get("reason") or "")
         if reason is not None:
-            return Obstacle(name, reason, f"{waiting['reason']}: {waiting.get('message') or 'no further words from the kubelet'}")
+            return Obstacle(
+                name, reason, f"{waiting['reason']}: {waiting.get('message') or 'no further words from the kubelet'}"
+            )
     return None
 
 
@@ -139,7 +141,9 @@ def _failure(pod: Mapping[str, Any], conditions: Mapping[str, Any], now: datetim
     return None
 
 
-def _ended_badly(name: str, node: str, status: Mapping[str, Any], conditions: tuple[str, ...], now: datetime) -> Failure:
+def _ended_badly(
+    name: str, node: str, status: Mapping[str, Any], conditions: tuple[str, ...], now: datetime
+) -> Failure:
     pod_reason = _POD_REASONS.get(status.get("reason") or "")
     for container in status.get("containerStatuses") or []:
         ended = (container.get("state") or {}).get("terminated") or {}
@@ -159,7 +163,17 @@ def _ended_badly(name: str, node: str, status: Mapping[str, Any], conditions: tu
             pod_conditions=conditions,
         )
     reason = pod_reason or status.get("reason") or Reason.ERROR
-    return Failure(name, node, "", None, "", reason, status.get("message") or "the pod failed without a container's exit code", now, conditions)
+    return Failure(
+        name,
+        node,
+        "",
+        None,
+        "",
+        reason,
+        status.get("message") or "the pod failed without a container's exit code",
+        now,
+        conditions,
+    )
 
 
 def _why_deleted(status: Mapping[str, Any], conditions: Mapping[str, Any]) -> tuple[str, str]:
@@ -167,7 +181,7 @@ def _why_deleted(status: Mapping[str, Any], conditions: Mapping[str, Any]) -> tu
     if disrupted.get("status") == "True":
         reason = Reason.PREEMPTED if disrupted.get("reason") == "PreemptionByScheduler" else Reason.EVICTED
         return reason, disrupted.get("message") or "the pod was disrupted"
-    # A live kubelet reports the end of the containers; a Running container in a pod that is no longer ready means that none reports.
+    # A live kubelet reports the end of containers; one that still runs in a pod no longer ready means that none reports.
     silent = any((c.get("state") or {}).get("running") for c in status.get("containerStatuses") or [])
     if silent and (conditions.get("Ready") or {}).get("status") != "True":
         return Reason.NODE_LOST, "the pod's node does not answer any more"

@@ -1,7 +1,7 @@
 """The words of a plan: what a pure `plan()` decides and a kind's `reconcile()` carries out, in this order.
 
-status (when `persist_first`) -> verify -> deletes -> writes -> status (else) -> events. A decision that must not be taken
-twice, such as a restart, is in a status persisted first: a crash after it repeats the actions and never the decision.
+verify -> status and events (when `persist_first`) -> deletes -> writes -> status and events (else). A decision that
+must not be taken twice, such as a restart, is persisted first: a crash repeats the actions and never the decision.
 """
 
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
 """A job's next status, drafted in the words that kubectl wait, Argo CD and Flux judge by. Pure; called by the plans.
 
-While progressing: Ready=Unknown and Reconciling=True. Ready=False comes only with Stalled or a failure (kstatus; Argo CD
-calls Ready=False degraded). Reconciling and Stalled are absent when all is well.
+While progressing: Ready=Unknown and Reconciling=True. Ready=False comes only with Stalled or a failure (Argo CD calls
+Ready=False degraded). Reconciling and Stalled are absent when all is well (kstatus).
 """
 
 import copy
@@ -51,11 +51,19 @@ class Draft:
 
     def progressing(self, reason: str, message: str) -> Self:
         """On the way: nobody has to do anything."""
-        return self.condition("Ready", "Unknown", reason, message).condition("Reconciling", "True", reason, message).without("Stalled")
+        return (
+            self.condition("Ready", "Unknown", reason, message)
+            .condition("Reconciling", "True", reason, message)
+            .without("Stalled")
+        )
 
     def stalled(self, reason: str, message: str) -> Self:
         """Nothing more happens until somebody changes something; the message says what."""
-        return self.condition("Ready", "False", reason, message).condition("Stalled", "True", reason, message).without("Reconciling")
+        return (
+            self.condition("Ready", "False", reason, message)
+            .condition("Stalled", "True", reason, message)
+            .without("Reconciling")
+        )
 
     def ready(self, reason: str, message: str) -> Self:
         """All is well."""
@@ -80,7 +88,9 @@ class Draft:
 
     def succeed(self, message: str) -> Self:
         """The end that was hoped for."""
-        self.finish().condition("Running", "False", Reason.SUCCEEDED).condition("Succeeded", "True", Reason.SUCCEEDED, message)
+        self.finish().condition("Running", "False", Reason.SUCCEEDED).condition(
+            "Succeeded", "True", Reason.SUCCEEDED, message
+        )
         return self.ready(Reason.SUCCEEDED, message)
 
     def fail(self, reason: str, message: str) -> Self:

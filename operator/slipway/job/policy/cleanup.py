@@ -11,13 +11,19 @@ from slipway.runtime.resource import PODS
 
 def after_finish(policy: CleanPodPolicy, pods: Iterable[PodState], grace: int, now: datetime) -> tuple[Delete, ...]:
     """Pods to delete once the job has finished. Asked for again at every look until they are gone."""
-    doomed = [pod for pod in pods if policy is CleanPodPolicy.ALL or (policy is CleanPodPolicy.RUNNING and not pod.ended)]
+    doomed = [
+        pod for pod in pods if policy is CleanPodPolicy.ALL or (policy is CleanPodPolicy.RUNNING and not pod.ended)
+    ]
     return _deletes(doomed, grace, now)
 
 
-def earlier_attempts(pods: Iterable[PodState], attempt: int, keep: str, grace: int, now: datetime) -> tuple[Delete, ...]:
+def earlier_attempts(
+    pods: Iterable[PodState], attempt: int, keep: str, grace: int, now: datetime
+) -> tuple[Delete, ...]:
     """Pods of earlier attempts; the one that failed last stays, when it has ended, for its logs."""
-    return _deletes([pod for pod in pods if pod.attempt != attempt and not (pod.ended and pod.name == keep)], grace, now)
+    return _deletes(
+        [pod for pod in pods if pod.attempt != attempt and not (pod.ended and pod.name == keep)], grace, now
+    )
 
 
 def in_the_way(pods: Iterable[PodState], attempt: int) -> bool:
@@ -27,7 +33,11 @@ def in_the_way(pods: Iterable[PodState], attempt: int) -> bool:
 
 def overdue_in(pods: Iterable[PodState], grace: int, now: datetime) -> float | None:
     """Seconds until the first pod that is being deleted has to be deleted by force."""
-    waits = [(pod.deletion_time + timedelta(seconds=grace) - now).total_seconds() for pod in pods if pod.deletion_time is not None]
+    waits = [
+        (pod.deletion_time + timedelta(seconds=grace) - now).total_seconds()
+        for pod in pods
+        if pod.deletion_time is not None
+    ]
     return max(0.0, min(waits)) if waits else None
 
 

@@ -1,4 +1,4 @@
-"""How long may the job still run, and how long may it still take to start? Seconds left, negative when over, None without a limit."""
+"""How long may the job still run, how long still take to start? Seconds left, negative when over, None: no limit."""
 
 from datetime import datetime
 

@@ -21,5 +21,7 @@ def restart_or_fail(policy: FailurePolicy, failure: Failure, draft: Draft) -> Dr
     draft.wire["restartCountTowardsMax"] = used + int(counts)
     draft.next_attempt()
     message = f"restarting all pods after {describe(failure)}"
-    draft.condition("Restarting", "True", Reason.RESTARTING, message).condition("Running", "False", Reason.RESTARTING, message)
+    draft.condition("Restarting", "True", Reason.RESTARTING, message).condition(
+        "Running", "False", Reason.RESTARTING, message
+    )
     return draft.progressing(Reason.RESTARTING, message)

@@ -1,0 +1,58 @@
+"""The operator's settings: environment variables -> one frozen object, checked once at start. Read by main.py."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class ConfigError(Exception):
+    """A setting makes no sense; the message names the variable."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that can be set from outside."""
+
+    # Empty means every namespace.
+    namespace: str
+    workers: int
+    resync_seconds: float
+    # Empty turns leader election off: one replica, or a developer's machine.
+    lease_namespace: str
+    lease_name: str
+    identity: str
+    health_port: int
+    status_port: int
+    # Where pods reach the status endpoint; empty turns it off.
+    status_url: str
+    status_cert_dir: Path
+    trainer_image: str
+    log_level: str
+
+
+def read_config(environ: Mapping[str, str] = os.environ) -> Config:
+    """Read SLIPWAY_* variables. Raises ConfigError."""
+    return Config(
+        namespace=environ.get("SLIPWAY_NAMESPACE", ""),
+        workers=_number(environ, "SLIPWAY_WORKERS", 8, 1, 64),
+        resync_seconds=_number(environ, "SLIPWAY_RESYNC_SECONDS", 300, 10, 86400),
+        lease_namespace=environ.get("SLIPWAY_LEASE_NAMESPACE", ""),
+        lease_name=environ.get("SLIPWAY_LEASE_NAME", "slipway-operator"),
+        identity=environ.get("SLIPWAY_IDENTITY") or environ.get("HOSTNAME") or f"pid-{os.getpid()}",
+        health_port=_number(environ, "SLIPWAY_HEALTH_PORT", 8080, 0, 65535),
+        status_port=_number(environ, "SLIPWAY_STATUS_PORT", 8443, 0, 65535),
+        status_url=environ.get("SLIPWAY_STATUS_URL", "").rstrip("/"),
+        status_cert_dir=Path(environ.get("SLIPWAY_STATUS_CERT_DIR", "/var/run/slipway/tls")),
+        trainer_image=environ.get("SLIPWAY_TRAINER_IMAGE", "slipway/trainer:0.1.0"),
+        log_level=environ.get("SLIPWAY_LOG_LEVEL", "INFO").upper(),
+    )
+
+
+def _number(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = environ.get(name, "")
+    if not text:
+        return default
+    if not text.isdigit() or not low <= int(text) <= high:
+        raise ConfigError(f"{name}={text!r}: a whole number from {low} to {high} is needed")
+    return int(text)

@@ -1,0 +1,199 @@
+"""Carries out a plan against the API server, for every kind that runs to completion. Called by their reconcile.py.
+
+Crash-safe by order: a status that holds a decision goes first, deterministic names make every write repeatable, and
+what the server answers is put into the cache at once: the next look never starts from before our own writes.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from slipway.api.common import Reason
+from slipway.job.patch import merge_patch
+from slipway.job.plan import Delete, Notice, Plan, Write, soonest
+from slipway.runtime.cache import Cache
+from slipway.runtime.conditions import format_time
+from slipway.runtime.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound, Terminal, Transient
+from slipway.runtime.kube import Kube
+from slipway.runtime.resource import PODS, Object, Resource, controller_of, name_of, namespace_of, uid_of
+
+Record = Callable[[Object, Notice], None]
+
+# A write of soft fields alone waits until the last status write is so old.
+SOFT_SECONDS = 5.0
+CONFLICT_RETRY_SECONDS = 10.0
+
+
+class Executor:
+    """Does what plans say for the objects of one resource."""
+
+    def __init__(
+        self, kube: Kube, cache: Cache, resource: Resource, soft_fields: frozenset[str], record: Record
+    ) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._resource = resource
+        self._soft = soft_fields
+        self._record = record
+        # UID -> monotonic time of the last status write; lost at a restart, which costs one early write.
+        self._written: dict[str, float] = {}
+
+    async def execute(self, job: Object, plan: Plan) -> float | None:
+        """Carry out the plan; returns seconds until the job wants to be looked at again, or None."""
+        if plan.delete_job:
+            await self._delete_job(job)
+            return None
+        if plan.verify_absent and await self._found(job, plan.verify_absent):
+            return 0.0
+        wait = None
+        if plan.persist_first and plan.status is not None:
+            job = await self._write_status(job, plan.status)
+            self._tell(job, plan)
+        await self._delete(job, plan.deletes)
+        await self._write(job, plan.writes)
+        if not plan.persist_first and plan.status is not None:
+            wait = self._postponed(job, plan.status)
+            if wait is None:
+                job = await self._write_status(job, plan.status)
+                self._tell(job, plan)
+        return soonest(wait, plan.requeue_after, 0.0 if plan.persist_first else None)
+
+    def forget(self, uid: str) -> None:
+        """The job is gone."""
+        self._written.pop(uid, None)
+
+    def _tell(self, job: Object, plan: Plan) -> None:
+        for notice in plan.notices:
+            self._record(job, notice)
+
+    def _postponed(self, job: Object, status: Mapping[str, Any]) -> float | None:
+        patch = merge_patch(job.get("status") or {}, status)
+        if not patch or not set(patch) <= self._soft:
+            return None
+        age = time.monotonic() - self._written.get(uid_of(job), -SOFT_SECONDS)
+        return SOFT_SECONDS - age if age < SOFT_SECONDS else None
+
+    async def _write_status(self, job: Object, status: Mapping[str, Any]) -> Object:
+        patch = merge_patch(job.get("status") or {}, status)
+        if not patch:
+            return job
+        version = job["metadata"].get("resourceVersion")
+        try:
+            written = await self._kube.patch_status(
+                self._resource, namespace_of(job), name_of(job), patch, resource_version=version
+            )
+        except NotFound:
+            # Deleted meanwhile: its children go with it, and there is nobody to tell.
+            raise Transient(Reason.PENDING, "the job was deleted while it was worked on") from None
+        self._written[uid_of(job)] = time.monotonic()
+        self._cache[self._resource].put(written)
+        return written
+
+    async def _found(self, job: Object, names: tuple[str, ...]) -> bool:
+        """Whether a pod that the cache misses is there after all: a lagging watch must not restart a healthy gang."""
+        for name in names:
+            try:
+                pod = await self._kube.get(PODS, namespace_of(job), name)
+            except NotFound:
+                continue
+            if self._is_ours(job, pod):
+                self._cache[PODS].put(pod)
+                return True
+        return False
+
+    async def _delete(self, job: Object, deletes: tuple[Delete, ...]) -> None:
+        await _all(self._delete_one(job, delete) for delete in deletes)
+
+    async def _delete_one(self, job: Object, delete: Delete) -> None:
+        store = self._cache[delete.resource]
+        known = store.get(namespace_of(job), delete.name)
+        try:
+            answer = await self._kube.delete(
+                delete.resource,
+                namespace_of(job),
+                delete.name,
+                uid=delete.uid,
+                grace_seconds=0 if delete.force else None,
+            )
+        except NotFound:
+            answer = {"kind": "Status", "metadata": {}}
+        except Conflict:
+            # Another object has the name by now: the one to delete is gone, and its event is on the way.
+            return
+        if known is not None and uid_of(known) == delete.uid:
+            store.put_deleted(known, answer, format_time(datetime.now(UTC)))
+
+    async def _write(self, job: Object, writes: tuple[Write, ...]) -> None:
+        """What pods lean on goes before them."""
+        await _all(self._write_one(job, write) for write in writes if write.resource is not PODS)
+        await _all(self._write_one(job, write) for write in writes if write.resource is PODS)
+
+    async def _write_one(self, job: Object, write: Write) -> None:
+        try:
+            if write.replace:
+                written = await self._kube.apply(write.resource, write.manifest)
+            else:
+                written = await self._kube.create(write.resource, write.manifest)
+        except AlreadyExists:
+            written = await self._adopt(job, write)
+        except Forbidden as error:
+            raise Transient(
+                Reason.CREATE_REFUSED, f"{write.resource.kind} {name_of(write.manifest)}: {error.message}"
+            ) from error
+        except Invalid as error:
+            if write.replace and "controller" in error.message.lower():
+                raise self._conflict(write) from error
+            raise Terminal(
+                Reason.INVALID_SPEC, f"{write.resource.kind} {name_of(write.manifest)}: {error.message}"
+            ) from error
+        if write.resource is PODS:
+            self._cache[PODS].put(written)
+
+    async def _adopt(self, job: Object, write: Write) -> Object:
+        """AlreadyExists is success if the object is ours, made before a crash; a foreign one is left alone."""
+        there = await self._kube.get(write.resource, namespace_of(job), name_of(write.manifest))
+        if not self._is_ours(job, there) or there["metadata"].get("deletionTimestamp"):
+            raise self._conflict(write)
+        return there
+
+    def _is_ours(self, job: Object, obj: Object) -> bool:
+        owner = controller_of(obj)
+        return owner is not None and owner.get("uid") == uid_of(job)
+
+    def _conflict(self, write: Write) -> Transient:
+        name = f"{write.resource.kind} {name_of(write.manifest)}"
+        message = f"{name} is there already and belongs to somebody else: delete or rename it"
+        return Transient(Reason.NAME_CONFLICT, message, CONFLICT_RETRY_SECONDS)
+
+    async def _delete_job(self, job: Object) -> None:
+        try:
+            await self._kube.delete(self._resource, namespace_of(job), name_of(job), uid=uid_of(job))
+        except (NotFound, Conflict):
+            return
+
+    async def report(self, job: Object, status: Mapping[str, Any]) -> None:
+        """Write a status that tells of an error; a lost race is no error of the job's."""
+        try:
+            await self._write_status(job, status)
+        except Conflict:
+            return
+
+
+async def _all(calls: Any) -> None:
+    """Await all, then raise the first error: one refused pod must not cancel its siblings' requests half-way."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+def tellable(error: Exception) -> tuple[str, str] | None:
+    """An error's reason and words for a condition; None for what passes by itself and nobody can act on."""
+    if isinstance(error, Transient | Terminal):
+        return (error.reason, error.message) if error.reason != Reason.PENDING else None
+    if isinstance(error, ApiError):
+        passing = isinstance(error, Conflict) or error.status in {0, 429} or error.status >= 500
+        return None if passing else (Reason.API_ERROR, error.message)
+    return Reason.RECONCILE_ERROR, f"{type(error).__name__}: {error}"

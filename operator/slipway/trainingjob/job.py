@@ -1,0 +1,80 @@
+"""A TrainingJob as the rest of this folder sees it: identity, spec, and the platform it runs on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.api.trainingjob import TrainingJobSpec
+from slipway.job import labels
+from slipway.runtime.resource import Resource
+
+KIND = "TrainingJob"
+TRAINING_JOBS = Resource("slipway.dev", "v1alpha1", "trainingjobs", KIND)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What the operator's installation gives to every job."""
+
+    trainer_image: str
+    # Where pods post their progress; empty when the endpoint is off.
+    status_url: str = ""
+    status_ca: str = ""
+    status_audience: str = "slipway.dev/status"
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One valid job."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    spec: TrainingJobSpec
+
+    @property
+    def service(self) -> str:
+        """The headless Service that gives the pods their stable names."""
+        return f"{self.name}-nodes"
+
+    @property
+    def config_map(self) -> str:
+        """The ConfigMap with the rendered job."""
+        return f"{self.name}-job"
+
+    def hostname(self, index: int) -> str:
+        """A node's host name, the same in every attempt."""
+        return f"{self.name}-node-{index}"
+
+    def pod(self, index: int, attempt: int) -> str:
+        """A node's pod; the attempt is in the name so that nothing waits for a ghost on a lost node."""
+        return f"{self.hostname(index)}-a{attempt}"
+
+    @property
+    def master_address(self) -> str:
+        """Node 0's stable DNS name."""
+        return f"{self.hostname(0)}.{self.service}.{self.namespace}.svc"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """On every child."""
+        return labels.owned(KIND, self.name, self.uid)
+
+    @property
+    def owner(self) -> dict[str, Any]:
+        """The reference by which children are found and cleaned up."""
+        return {
+            "apiVersion": TRAINING_JOBS.api_version,
+            "kind": KIND,
+            "name": self.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+
+
+def identify(obj: Mapping[str, Any], spec: TrainingJobSpec) -> TrainingJob:
+    """The object from the API server with its parsed spec."""
+    metadata = obj["metadata"]
+    return TrainingJob(metadata["name"], metadata["namespace"], metadata["uid"], metadata.get("generation") or 1, spec)

@@ -1,0 +1,31 @@
+"""No launcher: one process per pod, which finds its place in WORLD_SIZE and RANK."""
+
+from slipway.trainingjob.job import TrainingJob
+from slipway.trainingjob.processes import batch_problems
+
+
+class Plain:
+    """The program as it is."""
+
+    def problems(self, job: TrainingJob) -> list[str]:
+        """It starts one process per node, and no more."""
+        problems = batch_problems(job.spec, job.spec.num_nodes)
+        if job.spec.num_proc_per_node not in ("auto", 1):
+            problems.append(
+                "spec.numProcPerNode: the plain launcher starts one process per node; use launcher torchrun for more"
+            )
+        return problems
+
+    def command(self, job: TrainingJob, program: list[str]) -> list[str]:
+        """Start `program` once."""
+        return program
+
+    def env(self, job: TrainingJob, index: int) -> dict[str, str]:
+        """What torch.distributed's env:// needs, with one process per node; no PET_*."""
+        return {
+            "MASTER_ADDR": job.master_address if job.spec.num_nodes > 1 else "127.0.0.1",
+            "MASTER_PORT": str(job.spec.torch.master_port),
+            "WORLD_SIZE": str(job.spec.num_nodes),
+            "RANK": str(index),
+            "LOCAL_RANK": "0",
+        }

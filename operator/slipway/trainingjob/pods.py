@@ -1,0 +1,150 @@
+"""A job's children as manifests: headless Service, ConfigMap, pods. Pure: the same job renders to the same bytes."""
+
+import json
+from typing import Any
+
+from slipway.api.common import API_VERSION
+from slipway.job import labels
+from slipway.trainingjob.job import KIND, Platform, TrainingJob
+from slipway.trainingjob.launchers import launcher_of
+from slipway.trainingjob.processes import accelerators, processes_per_node
+from slipway.trainingjob.volumes import CONFIG_DIR, TOKEN_DIR, mounts_and_volumes
+
+CONTAINER = "trainer"
+BUILT_IN = ["python", "-m", "workloads", "train", "--config", f"{CONFIG_DIR}/job.json"]
+# Checked by the API server (and by Pod Security's "restricted"): nothing of ours runs as root.
+CONTAINER_SECURITY: dict[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+def service(job: TrainingJob, attempt: int) -> dict[str, Any]:
+    """Stable names for the pods of one attempt only: a zombie of an earlier one must not be found by its peers."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(job, job.service),
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {labels.JOB_UID: job.uid, labels.ATTEMPT: str(attempt)},
+            "ports": [{"name": "master", "port": job.spec.torch.master_port, "protocol": "TCP"}],
+        },
+    }
+
+
+def config_map(job: TrainingJob, platform: Platform) -> dict[str, Any]:
+    """The job as the built-in trainer reads it, and the authority of the operator's status endpoint."""
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": job.name, "namespace": job.namespace, "uid": job.uid},
+        "spec": job.spec.wire(),
+    }
+    data = {"job.json": json.dumps(document, indent=1, sort_keys=True)}
+    if platform.status_ca:
+        data["status-ca.crt"] = platform.status_ca
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job, job.config_map), "data": data}
+
+
+def pod(job: TrainingJob, index: int, attempt: int, platform: Platform) -> dict[str, Any]:
+    """Node `index` of the gang."""
+    settings = job.spec.pod
+    marks = {labels.REPLICA_TYPE: "node", labels.REPLICA_INDEX: str(index), labels.ATTEMPT: str(attempt)}
+    mounts, volumes = mounts_and_volumes(job, platform, shared_memory=_wants_shared_memory(job))
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "hostname": job.hostname(index),
+        "subdomain": job.service,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": settings.termination_grace_period_seconds,
+        "securityContext": _pod_security(job),
+        "containers": [_container(job, index, platform, mounts)],
+        "volumes": volumes,
+        "tolerations": _tolerations(job),
+    }
+    optional = settings.wire()
+    for field in (
+        "nodeSelector",
+        "affinity",
+        "imagePullSecrets",
+        "serviceAccountName",
+        "priorityClassName",
+        "schedulerName",
+    ):
+        if optional.get(field):
+            spec[field] = optional[field]
+    metadata = _metadata(job, job.pod(index, attempt))
+    metadata["labels"] = {**settings.labels, **metadata["labels"], **marks}
+    if settings.annotations:
+        metadata["annotations"] = dict(settings.annotations)
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _metadata(job: TrainingJob, name: str) -> dict[str, Any]:
+    return {"name": name, "namespace": job.namespace, "labels": dict(job.labels), "ownerReferences": [job.owner]}
+
+
+def _container(job: TrainingJob, index: int, platform: Platform, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    trainer, launcher = job.spec.trainer, launcher_of(job)
+    command = launcher.command(job, trainer.command or BUILT_IN)
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": trainer.image or platform.trainer_image,
+        "command": command,
+        "env": _env(job, index, platform),
+        "ports": [{"name": "master", "containerPort": job.spec.torch.master_port, "protocol": "TCP"}],
+        "resources": trainer.resources_per_node.wire(),
+        "volumeMounts": mounts,
+        "securityContext": CONTAINER_SECURITY,
+        # The log's tail becomes lastFailure.message when the container wrote no message of its own.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if trainer.args:
+        container["args"] = list(trainer.args)
+    if trainer.working_dir:
+        container["workingDir"] = trainer.working_dir
+    return container
+
+
+def _env(job: TrainingJob, index: int, platform: Platform) -> list[dict[str, Any]]:
+    ours = launcher_of(job).env(job, index)
+    ours["PYTHONUNBUFFERED"] = "1"
+    if platform.status_url:
+        ours["KUBEFLOW_TRAINER_SERVER_URL"] = f"{platform.status_url}/{job.namespace}/{job.name}"
+        ours["KUBEFLOW_TRAINER_SERVER_CA_CERT"] = f"{CONFIG_DIR}/status-ca.crt"
+        ours["KUBEFLOW_TRAINER_SERVER_TOKEN"] = f"{TOKEN_DIR}/token"
+    users = [env.wire() for env in job.spec.trainer.env]
+    named = {env["name"] for env in users}
+    return [{"name": name, "value": value} for name, value in ours.items() if name not in named] + users
+
+
+def _pod_security(job: TrainingJob) -> dict[str, Any]:
+    security: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    if job.spec.pod.run_as_user is not None:
+        security["runAsUser"] = job.spec.pod.run_as_user
+    if job.spec.pod.fs_group is not None:
+        security["fsGroup"] = job.spec.pod.fs_group
+    return security
+
+
+def _wants_shared_memory(job: TrainingJob) -> bool:
+    return (
+        processes_per_node(job.spec) > 1
+        or accelerators(job.spec) > 0
+        or bool(job.spec.recipe and job.spec.recipe.data_workers)
+    )
+
+
+def _tolerations(job: TrainingJob) -> list[dict[str, Any]]:
+    # Kubernetes' default is 300 s on a dead node, all the while the other nodes of the gang wait in a collective.
+    grace = job.spec.failure_policy.node_lost_grace_seconds
+    lost = [
+        {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": grace}
+        for taint in ("not-ready", "unreachable")
+    ]
+    users = [toleration.wire() for toleration in job.spec.pod.tolerations]
+    named = {toleration.get("key") for toleration in users}
+    return users + [toleration for toleration in lost if toleration["key"] not in named]

@@ -1,0 +1,52 @@
+"""How many processes does a node run? A number, or the accelerators asked for, else the whole CPUs of the limit."""
+
+import math
+import re
+from collections.abc import Mapping
+
+from slipway.api.trainingjob import TrainingJobSpec
+from slipway.job.quantity import parse_quantity
+
+_ACCELERATORS = re.compile(
+    r"^(nvidia\.com/(gpu|mig-[0-9]+g\.[0-9]+gb(\.me)?)|amd\.com/gpu|gpu\.intel\.com/(i915|xe)|habana\.ai/gaudi"
+    r"|aws\.amazon\.com/(neuroncore|neuron)|huawei\.com/Ascend[0-9A-Za-z]+)$"
+)
+
+
+def accelerators(spec: TrainingJobSpec) -> int:
+    """Accelerators per node, whatever their maker."""
+    return sum(int(parse_quantity(amount)) for name, amount in _asked(spec).items() if _ACCELERATORS.match(name))
+
+
+def processes_per_node(spec: TrainingJobSpec) -> int:
+    """`auto` as a number: 2500m CPUs make 3 processes, 700m one, no limit at all one."""
+    if spec.num_proc_per_node != "auto":
+        return int(spec.num_proc_per_node)
+    found = accelerators(spec)
+    if found:
+        return found
+    cpus = _asked(spec).get("cpu")
+    return max(1, math.ceil(parse_quantity(cpus))) if cpus is not None else 1
+
+
+def world_size(spec: TrainingJobSpec) -> int:
+    """All processes of the job."""
+    return spec.num_nodes * processes_per_node(spec)
+
+
+def batch_problems(spec: TrainingJobSpec, world: int) -> list[str]:
+    """Whether each process gets a whole number of samples in each accumulation step."""
+    if spec.recipe is None:
+        return []
+    share = world * spec.recipe.gradient_accumulation_steps
+    if spec.recipe.global_batch_size % share == 0:
+        return []
+    return [
+        f"spec.recipe.globalBatchSize: {spec.recipe.global_batch_size} does not divide by {world} processes x "
+        f"{spec.recipe.gradient_accumulation_steps} accumulation steps; use a multiple of {share}"
+    ]
+
+
+def _asked(spec: TrainingJobSpec) -> Mapping[str, int | str]:
+    resources = spec.trainer.resources_per_node
+    return {**(resources.requests or {}), **(resources.limits or {})}

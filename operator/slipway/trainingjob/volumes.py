@@ -1,0 +1,75 @@
+"""Which volumes do a job's pods need? The rendered job, the token, claims named in URIs, /dev/shm, the user's own."""
+
+from typing import Any
+
+from slipway.trainingjob.job import Platform, TrainingJob
+
+CLAIMS_DIR = "/mnt/pvc"
+CONFIG_DIR = "/etc/slipway"
+TOKEN_DIR = "/var/run/secrets/slipway.dev/status"  # noqa: S105
+TOKEN_SECONDS = 3600
+
+
+def claims(job: TrainingJob) -> list[str]:
+    """PersistentVolumeClaims named by `pvc://claim/path` anywhere in the spec, in a stable order."""
+    spec = job.spec
+    uris = [
+        spec.output.uri if spec.output else None,
+        spec.checkpoint.uri if spec.checkpoint else None,
+        spec.recipe.dataset.uri if spec.recipe else None,
+    ]
+    return sorted({uri.removeprefix("pvc://").split("/", 1)[0] for uri in uris if uri and uri.startswith("pvc://")})
+
+
+def mounts_and_volumes(
+    job: TrainingJob, platform: Platform, *, shared_memory: bool
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The container's volumeMounts and the pod's volumes."""
+    pairs = [_job_volume(job)]
+    if platform.status_url:
+        pairs.append(_token_volume(platform))
+    if shared_memory:
+        pairs.append(_shared_memory_volume(job))
+    pairs += [_claim_volume(claim) for claim in claims(job)]
+    mounts = [mount for mount, _ in pairs] + [mount.wire() for mount in job.spec.pod.volume_mounts]
+    volumes = [volume for _, volume in pairs] + [volume.wire() for volume in job.spec.pod.volumes]
+    return mounts, volumes
+
+
+Pair = tuple[dict[str, Any], dict[str, Any]]
+
+
+def _job_volume(job: TrainingJob) -> Pair:
+    return (
+        {"name": "slipway-job", "mountPath": CONFIG_DIR, "readOnly": True},
+        {"name": "slipway-job", "configMap": {"name": job.config_map}},
+    )
+
+
+def _token_volume(platform: Platform) -> Pair:
+    source = {
+        "serviceAccountToken": {
+            "path": "token",
+            "audience": platform.status_audience,
+            "expirationSeconds": TOKEN_SECONDS,
+        }
+    }
+    return (
+        {"name": "slipway-token", "mountPath": TOKEN_DIR, "readOnly": True},
+        {"name": "slipway-token", "projected": {"sources": [source]}},
+    )
+
+
+def _shared_memory_volume(job: TrainingJob) -> Pair:
+    memory: dict[str, Any] = {"medium": "Memory"}
+    if job.spec.shared_memory.size_limit is not None:
+        memory["sizeLimit"] = job.spec.shared_memory.size_limit
+    return {"name": "slipway-shm", "mountPath": "/dev/shm"}, {"name": "slipway-shm", "emptyDir": memory}  # noqa: S108
+
+
+def _claim_volume(claim: str) -> Pair:
+    name = f"slipway-pvc-{claim}"[:63].rstrip("-.").replace(".", "-")
+    return (
+        {"name": name, "mountPath": f"{CLAIMS_DIR}/{claim}"},
+        {"name": name, "persistentVolumeClaim": {"claimName": claim}},
+    )
