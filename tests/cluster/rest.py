@@ -37,8 +37,8 @@ class Client:
         chosen = _named(config["contexts"], context or config["current-context"])["context"]
         cluster = _named(config["clusters"], chosen["cluster"])["cluster"]
         user = _named(config["users"], chosen["user"])["user"]
-        self._server = urlsplit(cluster["server"])
-        self._tls = _tls(cluster, user)
+        self.server = urlsplit(cluster["server"])
+        self.tls = _tls(cluster, user)
         self._token = user.get("token")
 
     def call(
@@ -48,7 +48,7 @@ class Client:
         connection = self._connection(timeout=30)
         try:
             payload = None if body is None else json.dumps(body)
-            connection.request(method, path, payload, self._headers(content_type))
+            connection.request(method, path, payload, self.headers(content_type))
             answer = connection.getresponse()
             return _decoded(answer.status, answer.read())
         finally:
@@ -93,7 +93,7 @@ class Client:
         connection = self._connection(timeout=330)
         try:
             query = f"{path}?watch=1&timeoutSeconds=300&resourceVersion={version}"
-            connection.request("GET", query, headers=self._headers("application/json"))
+            connection.request("GET", query, headers=self.headers("application/json"))
             answer = connection.getresponse()
             if answer.status != 200:
                 _decoded(answer.status, answer.read())
@@ -106,12 +106,13 @@ class Client:
             connection.close()
 
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
-        host, port = self._server.hostname or "", self._server.port
-        if self._server.scheme == "http":
+        host, port = self.server.hostname or "", self.server.port
+        if self.server.scheme == "http":
             return http.client.HTTPConnection(host, port or 80, timeout=timeout)
-        return http.client.HTTPSConnection(host, port or 443, timeout=timeout, context=self._tls)
+        return http.client.HTTPSConnection(host, port or 443, timeout=timeout, context=self.tls)
 
-    def _headers(self, content_type: str) -> dict[str, str]:
+    def headers(self, content_type: str) -> dict[str, str]:
+        """Return the headers of a request, with the token where there is one."""
         headers = {"Content-Type": content_type, "Accept": "application/json", "User-Agent": "slipway-test-cluster"}
         return {**headers, "Authorization": f"Bearer {self._token}"} if self._token else headers
 
