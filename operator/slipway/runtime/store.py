@@ -63,6 +63,7 @@ class _Entry:
 @dataclass(frozen=True, slots=True)
 class _Tombstone:
     version: int | None
+    sequence: int
     at: float
 
 
@@ -138,7 +139,7 @@ class Store:
     def replace(
         self, items: Iterable[Object], resource_version: str, since: Mark, namespace: str | None = None
     ) -> list[Change]:
-        """Bring the content in line with a LIST (of one namespace, or of all); returns what changed, ghosts included."""
+        """Bring the content in line with a LIST (of one namespace, or of all); returns the changes, ghosts too."""
         snapshot = int(resource_version) if resource_version.isdigit() else None
         if since.consistent and snapshot is not None and snapshot < since.highest:
             self._distrust()
@@ -149,7 +150,7 @@ class Store:
             listed.add(key)
             entry = self._entries.get(key)
             if entry is None or not self._undecidable(entry, _version(obj), since):
-                changes.append(self._take(obj))
+                changes.append(self._take(obj, reborn=self._reborn(uid_of(obj), since)))
         for key, entry in [*self._entries.items()]:
             if key in listed or (namespace is not None and key.namespace != namespace):
                 continue
@@ -162,6 +163,11 @@ class Store:
     def _undecidable(entry: _Entry, version: int | None, since: Mark) -> bool:
         """Whether we can't tell which is newer: versions that don't compare, and an event during the LIST."""
         return (entry.version is None or version is None) and entry.sequence > since.sequence
+
+    def _reborn(self, uid: str, since: Mark) -> bool:
+        """Whether a consistent LIST was sent after this UID was buried, and so knows better."""
+        stone = self._tombstones.get(uid)
+        return stone is not None and since.consistent and stone.sequence <= since.sequence
 
     def _take(self, obj: Object, *, reborn: bool = False) -> Change | None:
         key, uid, version = _key(obj), uid_of(obj), _version(obj)
@@ -201,11 +207,11 @@ class Store:
         entry = self._entries.get(key)
         if entry is not None and entry.uid == uid and _newer(entry.version, version):
             return None
+        self._sequence += 1
         self._bury(uid, version)
         self._highest = max(self._highest, version or 0)
         if entry is None or entry.uid != uid:
             return None
-        self._sequence += 1
         del self._entries[key]
         self._unlink(key, entry)
         return Change(key, entry.obj, None)
@@ -228,7 +234,7 @@ class Store:
     def _bury(self, uid: str, version: int | None) -> None:
         now = self._clock()
         self._tombstones.pop(uid, None)
-        self._tombstones[uid] = _Tombstone(version, now)
+        self._tombstones[uid] = _Tombstone(version, self._sequence, now)
         while (oldest := next(iter(self._tombstones))) and self._tombstones[oldest].at < now - TOMBSTONE_SECONDS:
             del self._tombstones[oldest]
 
