@@ -114,7 +114,11 @@ class Store:
         return self._take(obj, reborn=event_type == "ADDED")
 
     def put(self, obj: Object) -> None:
-        """Take in the server's answer to our own create or patch."""
+        """Take in the server's answer to our own write, of which nobody needs to be told: the watch's echo is no news.
+
+        Only for a create, or a patch that named its resourceVersion. The answer to any other write may hold an edit of
+        somebody else that we have not seen yet: give it to `Cache.observe` as MODIFIED, so that it marks the key.
+        """
         self._take(obj)
 
     def put_deleted(self, obj: Object, answer: Object, now: str) -> None:
