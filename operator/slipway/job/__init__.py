@@ -1,1 +1,1 @@
-"""What every kind that runs to completion shares: pods observed, policies, conditions, plans. All pure but execute.py."""
+"""What the kinds that run to completion share: pods observed, policies, conditions, plans. All pure but execute.py."""

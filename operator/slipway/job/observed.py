@@ -181,7 +181,7 @@ def _why_deleted(status: Mapping[str, Any], conditions: Mapping[str, Any]) -> tu
     if disrupted.get("status") == "True":
         reason = Reason.PREEMPTED if disrupted.get("reason") == "PreemptionByScheduler" else Reason.EVICTED
         return reason, disrupted.get("message") or "the pod was disrupted"
-    # A live kubelet reports the end of containers; one that still runs in a pod no longer ready means that none reports.
+    # A live kubelet reports the end of containers; one still running in a pod not ready: none reports.
     silent = any((c.get("state") or {}).get("running") for c in status.get("containerStatuses") or [])
     if silent and (conditions.get("Ready") or {}).get("status") != "True":
         return Reason.NODE_LOST, "the pod's node does not answer any more"

@@ -1,0 +1,42 @@
+# `make` lists what a person can do here. Everything else is in tests/cluster and pyproject.toml.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test lint crds images bench
+
+PYTHON3 ?= python3
+export PYTHONPATH := operator:.
+# Set by `setup`, once per lock file, outside the checkout.
+PYTHON = $(shell $(PYTHON3) tests/cluster/venv.py)/bin/python
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install the Python dependencies under ~/.cache/slipway
+	@$(PYTHON3) tests/cluster/venv.py
+
+demo: setup ## bring up a cluster, train a model in it, show its accuracy and digest
+	@$(PYTHON) -m tests.cluster demo
+
+up: setup ## bring up the cluster (KUBE_CONTEXT, else kind, else one made of Debian's packages)
+	@$(PYTHON) -m tests.cluster up
+
+down: setup ## end everything that up, demo and test started
+	@$(PYTHON) -m tests.cluster down
+
+images: setup ## build the images and load them into the cluster
+	@$(PYTHON) -m tests.cluster images
+
+test: setup lint ## all tests: unit, API server, end to end
+	@$(PYTHON) -m pytest
+
+lint: setup ## ruff, mypy --strict, import rules, generated files
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+	@$$(dirname $(PYTHON))/lint-imports
+	@$(PYTHON) -m slipway.api.crd --check crds/
+
+crds: setup ## write crds/ from the models in operator/slipway/api
+	@$(PYTHON) -m slipway.api.crd --write crds/
+
+bench: setup ## measure the operator beside the API server's limit and batch/v1 Jobs
+	@$(PYTHON) -m tests.perf.bench
