@@ -1,0 +1,80 @@
+"""Installs Slipway as a user would: `kubectl apply` of crds/ and of an overlay, with the images just built."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster.kubectl import Kubectl, KubectlError
+from tests.cluster.paths import REPOSITORY
+from tests.cluster.say import say
+
+NAMESPACE = "slipway-system"
+DEPLOYMENT = "deployment/slipway-operator"
+# Servers before it do not know CEL rules in CRDs, and kubectl refuses to send them what they do not know.
+CEL_SINCE = (1, 25)
+
+
+def install(kubectl: Kubectl, images: Mapping[str, str], overlay: str = "cluster") -> None:
+    """Apply CRDs and overlay, and wait until the operator is ready. Safe to repeat; changed images roll out."""
+    apply_crds(kubectl)
+    say("installing the operator")
+    kubectl.apply(rendered(kubectl, images, overlay))
+    kubectl("-n", NAMESPACE, "rollout", "status", DEPLOYMENT, "--timeout=180s")
+
+
+def apply_crds(kubectl: Kubectl) -> None:
+    """Apply crds/ and wait until the server serves them."""
+    old = kubectl.server_version() < CEL_SINCE
+    if old:
+        say("this server is older than 1.25: it drops the CRDs' CEL rules, and the operator checks them instead")
+    kubectl("apply", *(["--validate=false"] if old else []), "-k", str(REPOSITORY / "crds"))
+    for path in sorted((REPOSITORY / "crds").glob("*jobs.yaml")) + sorted((REPOSITORY / "crds").glob("*services.yaml")):
+        name = yaml.safe_load(path.read_text())["metadata"]["name"]
+        kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=60s")
+
+
+def rendered(kubectl: Kubectl, images: Mapping[str, str], overlay: str) -> list[dict[str, Any]]:
+    """The overlay's objects with `slipway/<name>` images replaced by those that were built."""
+    text = kubectl("kustomize", str(REPOSITORY / "manifests" / "overlays" / overlay))
+    return [_with_images(document, images) for document in yaml.safe_load_all(text)]
+
+
+def uninstall(kubectl: Kubectl) -> None:
+    """Remove the operator; jobs and CRDs stay."""
+    kubectl("delete", "-k", str(REPOSITORY / "manifests" / "overlays" / "cluster"), "--ignore-not-found", "--wait=false")
+
+
+def use_storage(kubectl: Kubectl, namespace: str = "default") -> None:
+    """The claim that the examples name; $SLIPWAY_DEMO_STORAGE names another manifest for clusters that need one."""
+    manifest = os.environ.get("SLIPWAY_DEMO_STORAGE") or str(REPOSITORY / "manifests" / "examples" / "storage.yaml")
+    kubectl("-n", namespace, "apply", "-f", manifest)
+
+
+def wait_gone(kubectl: Kubectl, *what: str, timeout: float = 120) -> None:
+    """Wait until `kubectl get` finds nothing."""
+    end = time.monotonic() + timeout
+    while kubectl.exists(*what):
+        if time.monotonic() > end:
+            raise KubectlError(f"{' '.join(what)} is still there after {timeout:g} s")
+        time.sleep(0.5)
+
+
+def _with_images(node: Any, images: Mapping[str, str]) -> Any:
+    if isinstance(node, dict):
+        return {key: _with_images(value, images) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_with_images(item, images) for item in node]
+    if isinstance(node, str) and node.startswith("slipway/"):
+        return images.get(node.removeprefix("slipway/").split(":")[0], node)
+    return node
+
+
+def example(name: str) -> Path:
+    """A manifest of manifests/examples."""
+    return REPOSITORY / "manifests" / "examples" / name
