@@ -47,7 +47,9 @@ def rendered(kubectl: Kubectl, images: Mapping[str, str], overlay: str) -> list[
 
 def uninstall(kubectl: Kubectl) -> None:
     """Remove the operator; jobs and CRDs stay."""
-    kubectl("delete", "-k", str(REPOSITORY / "manifests" / "overlays" / "cluster"), "--ignore-not-found", "--wait=false")
+    kubectl(
+        "delete", "-k", str(REPOSITORY / "manifests" / "overlays" / "cluster"), "--ignore-not-found", "--wait=false"
+    )
 
 
 def use_storage(kubectl: Kubectl, namespace: str = "default") -> None:

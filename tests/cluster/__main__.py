@@ -1,0 +1,57 @@
+"""`python -m tests.cluster up | down | status | images | demo`: the clusters, for a person and for the Makefile."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tests.cluster.base import ClusterError
+from tests.cluster.choose import choose
+from tests.cluster.local.control_plane import NotReadyError
+
+_ACTIONS = {
+    "up": "bring the cluster up, or repair it",
+    "down": "end it; caches stay",
+    "status": "say what runs",
+    "images": "build the images and load them into the cluster; prints name=reference lines",
+    "demo": "bring the cluster up and train a model in it",
+}
+
+
+def main() -> int:
+    """Run one action; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in _ACTIONS.items():
+        actions.add_parser(name, help=text)
+    action = parser.parse_args().action
+    try:
+        return _run(action)
+    except (ClusterError, NotReadyError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(action: str) -> int:
+    cluster = choose()
+    if action == "demo":
+        from tests.cluster import demo
+
+        return int(demo.main() or 0)
+    if action == "up":
+        cluster.up()
+        print(cluster.kubeconfig)
+    elif action == "down":
+        cluster.down()
+    elif action == "status":
+        print("\n".join(cluster.status()))
+    else:
+        from tests.cluster.images import build
+
+        for name, reference in build.build_and_load(cluster).items():
+            print(f"{name}={reference}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Builds Slipway's images and brings them to a cluster's nodes."""
