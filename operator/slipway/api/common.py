@@ -1,11 +1,11 @@
-"""What the kinds share: names, bounds, CEL rules, conditions, run and failure policies. Read by every module that validates."""
+"""What the kinds share: scalar types with their bounds, reasons, conditions, run and failure policies."""
 
-import re
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
-from pydantic.alias_generators import to_camel
+from pydantic import Field
+
+from slipway.api.base import Model, Rule, StatusModel
 
 GROUP = "slipway.dev"
 VERSION = "v1alpha1"
@@ -14,56 +14,39 @@ API_VERSION = f"{GROUP}/{VERSION}"
 MAX_INT32 = 2**31 - 1
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
-QUANTITY = (
-    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
-)
+LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 LABEL_VALUE = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
+CLAIM_URI = r"pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
 
 DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)]
 ShortText = Annotated[str, Field(max_length=256)]
 Text = Annotated[str, Field(max_length=1024)]
 LongText = Annotated[str, Field(max_length=4096)]
-LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
+LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=LABEL_KEY)]
 LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]
 AnnotationValue = Annotated[str, Field(max_length=4096)]
 ImageName = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
-AbsolutePath = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^/[^:]*$")]
-Uri = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^(pvc|s3|hf|file|https|gs)://[^\s]+$")]
+AbsolutePath = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^/([^/:]+(/[^/:]+)*/?)?$")]
+# Data may come from anywhere; what is written needs a folder of its own.
+Uri = Annotated[
+    str, Field(min_length=1, max_length=1024, pattern=rf"^({CLAIM_URI}(/\S*)?|file:///\S*|(s3|gs|hf|https)://\S+)$")
+]
+FolderUri = Annotated[
+    str, Field(min_length=1, max_length=1024, pattern=rf"^({CLAIM_URI}/|file:///|(s3|gs)://[^\s/]+/)[^\s/]\S*$")
+]
 Digest = Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
 Time = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
 Seconds = Annotated[int, Field(ge=0, le=MAX_INT32)]
+PositiveSeconds = Annotated[int, Field(ge=1, le=MAX_INT32)]
 Count = Annotated[int, Field(ge=0, le=MAX_INT32)]
-# An integer or a quantity such as 2500m or 16Gi, as the API server writes it.
-Quantity = Annotated[
-    int | str,
-    Field(union_mode="left_to_right"),
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": QUANTITY}),
-]
+# A reason or the type of a condition, as Kubernetes writes them.
+CamelWord = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z]([-A-Za-z0-9_./]*[A-Za-z0-9])?$")]
 
 
-class Rule(NamedTuple):
-    """A CEL rule of the CRD; `message` says what to change. The models' validators refuse the same things, for servers without CEL."""
-
-    rule: str
-    message: str
-
-
-class Model(BaseModel):
-    """camelCase on the wire, snake_case in Python; an unknown field is an error and not a silent loss."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
-    cel: ClassVar[tuple[Rule, ...]] = ()
-
-    def wire(self) -> dict[str, Any]:
-        """As JSON for the API server: camelCase, without what was not set."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-class StatusModel(Model):
-    """A status may come from a newer operator: what is unknown here is kept out of the way and not refused."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+def same(field: str) -> str:
+    """CEL: the field is as it was, set or not."""
+    return f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
 
 
 class Reason(StrEnum):
@@ -131,16 +114,18 @@ class CleanPodPolicy(StrEnum):
 class RunPolicy(Model):
     """When a job may run, for how long, and what is left of it afterwards."""
 
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(same("managedBy"), "managedBy cannot be changed: delete the resource and create it again"),
+    )
     suspend: bool = Field(
         False,
-        description="Stop the pods (after SIGTERM and their grace period) and wait; false resumes from the last checkpoint.",
+        description="Stop the pods (SIGTERM, then their grace period); false resumes from the last checkpoint.",
     )
-    active_deadline_seconds: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
+    active_deadline_seconds: PositiveSeconds | None = Field(
         None, description="Fail the job after so much running time; time spent pending or suspended is not counted."
     )
-    startup_deadline_seconds: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
-        None,
-        description="Fail the job when its pods are not all running so long after they were asked for (unschedulable, image pull errors).",
+    startup_deadline_seconds: PositiveSeconds | None = Field(
+        None, description="Fail the job when its pods are not all running so long after they were asked for."
     )
     ttl_seconds_after_finished: Seconds | None = Field(
         None, description="Delete the job and its pods so long after it has finished."
@@ -148,9 +133,10 @@ class RunPolicy(Model):
     clean_pod_policy: CleanPodPolicy = Field(
         CleanPodPolicy.RUNNING, description="Which pods are deleted when the job finishes."
     )
-    managed_by: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
-        None,
-        description="Another controller's name (kueue.x-k8s.io/multikueue): this operator then leaves the job alone.",
+    managed_by: (
+        Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[-A-Za-z0-9_.]+$")] | None
+    ) = Field(
+        None, description="Another controller, such as kueue.x-k8s.io/multikueue: this operator leaves the job alone."
     )
 
 
@@ -172,8 +158,12 @@ class ExitCodeOperator(StrEnum):
 class OnExitCodes(Model):
     """Exit codes of the container that failed first."""
 
-    operator: ExitCodeOperator = ExitCodeOperator.IN
-    values: list[Annotated[int, Field(ge=1, le=255)]] = Field(min_length=1, max_length=64)
+    operator: ExitCodeOperator = Field(
+        ExitCodeOperator.IN, description="Whether the code is one of the values or none."
+    )
+    values: Annotated[list[Annotated[int, Field(ge=1, le=255)]], Field(min_length=1, max_length=64)] = Field(
+        description="Exit codes; 128 + n means killed by signal n."
+    )
 
 
 class FailureRule(Model):
@@ -183,16 +173,19 @@ class FailureRule(Model):
         Rule(
             "has(self.onExitCodes) || has(self.onReasons) || has(self.onPodConditions)",
             "a failure rule needs at least one of onExitCodes, onReasons, onPodConditions",
+            lambda rule: any(c is not None for c in (rule.on_exit_codes, rule.on_reasons, rule.on_pod_conditions)),
         ),
     )
-    action: RuleAction
-    on_exit_codes: OnExitCodes | None = None
-    on_reasons: (
-        Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(min_length=1, max_length=32)] | None
-    ) = None
-    on_pod_conditions: (
-        Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(min_length=1, max_length=32)] | None
-    ) = None
+    action: RuleAction = Field(
+        description="What happens: the job fails, or the gang restarts with or without a budget."
+    )
+    on_exit_codes: OnExitCodes | None = Field(None, description="Exit codes of the container that failed first.")
+    on_reasons: Annotated[list[CamelWord], Field(min_length=1, max_length=32)] | None = Field(
+        None, description="Reasons as in status.lastFailure, such as OOMKilled, Evicted, NodeLost."
+    )
+    on_pod_conditions: Annotated[list[CamelWord], Field(min_length=1, max_length=32)] | None = Field(
+        None, description="Types of conditions that are True on the failed pod, such as DisruptionTarget."
+    )
 
 
 class FailurePolicy(Model):
@@ -202,17 +195,8 @@ class FailurePolicy(Model):
         3, description="Restarts of the whole gang before the job fails."
     )
     node_lost_grace_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
-        60,
-        description="How long a pod on an unreachable node is waited for before it is deleted by force and the gang restarts.",
+        60, description="How long a pod on an unreachable node is waited for before it is deleted by force."
     )
     rules: Annotated[list[FailureRule], Field(max_length=20)] = Field(
         default_factory=list, description="The first rule that matches decides; no match restarts."
     )
-
-
-def problem_text(location: tuple[int | str, ...], message: str) -> str:
-    """One validation error as a person reads it: `spec.numNodes: Input should be ...`."""
-    path = "spec"
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return f"{path}: {re.sub(r'^Value error, ', '', message)}"

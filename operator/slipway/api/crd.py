@@ -1,4 +1,4 @@
-"""The models as CustomResourceDefinitions: `python -m slipway.api.crd --write crds/` and `--check crds/` (the golden test).
+"""The models as CRDs: `python -m slipway.api.crd --write crds/`, and `--check crds/`, which is the golden test.
 
 A new kind is one more entry of KINDS.
 """
@@ -111,9 +111,20 @@ def render(kind: Kind) -> str:
     return HEADER + yaml.dump(definition(kind), Dumper=_Dumper, sort_keys=False, width=160, allow_unicode=True)
 
 
+def files() -> dict[str, str]:
+    """Every generated file by name: one per kind, and the kustomization that lists them."""
+    definitions = {f"{kind.plural}.yaml": render(kind) for kind in KINDS}
+    listed = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": sorted(definitions),
+    }
+    return {**definitions, "kustomization.yaml": HEADER + yaml.dump(listed, Dumper=_Dumper, sort_keys=False)}
+
+
 def stale(folder: Path) -> list[str]:
     """Every file under `folder` that differs from what the models say, in words."""
-    expected = {f"{kind.plural}.yaml": render(kind) for kind in KINDS}
+    expected = files()
     present = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
     problems = [f"{folder / name}: no kind generates it" for name in present.keys() - expected.keys()]
     problems += [f"{folder / name}: missing" for name in expected.keys() - present.keys()]
@@ -134,8 +145,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.write is not None:
         options.write.mkdir(parents=True, exist_ok=True)
-        for kind in KINDS:
-            (options.write / f"{kind.plural}.yaml").write_text(render(kind), encoding="utf-8")
+        for name, text in files().items():
+            (options.write / name).write_text(text, encoding="utf-8")
         return 0
     problems = stale(options.check)
     for problem in problems:

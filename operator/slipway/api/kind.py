@@ -1,12 +1,12 @@
-"""What the API server must know of a kind beside its fields. Each kind's module fills one in; `crd.py` writes it out."""
+"""What the API server must know of a kind beside its fields. Each kind fills one in; `crd.py` writes it out."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from slipway.api.common import Model, Rule, StatusModel
+from slipway.api.base import Model, Rule, StatusModel
 
-# The root of every object may hold no more than this many characters in its name; see each kind's own rule for the exact number.
-ROOT_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+# Services and pods are named after the object: a DNS label that starts with a letter (RFC 1035).
+OBJECT_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 
 class Column(NamedTuple):
@@ -43,7 +43,7 @@ class Kind:
     rules: tuple[Rule, ...] = ()
     scale: Scale | None = None
     name_length: int = 63
-    name_pattern: str = ROOT_NAME
+    name_pattern: str = OBJECT_NAME
 
 
 def condition_column(name: str, condition: str, field: str, priority: int = 0, description: str = "") -> Column:

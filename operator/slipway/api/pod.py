@@ -1,220 +1,153 @@
-"""The typed subset of a pod that users may set: never an inlined PodSpec, whose CRD is too large for `kubectl apply`."""
+"""The typed subset of a pod that users may set: an inlined PodSpec would make the CRD too large for `kubectl apply`."""
 
-from enum import StrEnum
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from slipway.api.base import MapBy, Model, Rule
 from slipway.api.common import (
+    GROUP,
+    LABEL_KEY,
     MAX_INT32,
-    AbsolutePath,
     AnnotationValue,
-    DnsLabel,
     LabelKey,
     LabelValue,
     LongText,
-    Model,
     ObjectName,
-    Quantity,
-    Rule,
-    ShortText,
 )
+from slipway.api.scheduling import Affinity, Toleration
+from slipway.api.volumes import Volume, VolumeMount
+
+# What the launchers and the operator set themselves.
+RESERVED_ENV = frozenset(
+    {
+        "WORLD_SIZE",
+        "RANK",
+        "LOCAL_RANK",
+        "LOCAL_WORLD_SIZE",
+        "GROUP_RANK",
+        "GROUP_WORLD_SIZE",
+        "ROLE_RANK",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+    }
+)
+RESERVED_ENV_PREFIXES = ("PET_", "TORCHELASTIC_", "KUBEFLOW_TRAINER_", "SLIPWAY_")
+RESERVED_LABELS = (f"{GROUP}/", "app.kubernetes.io/managed-by")
 
 EnvName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")]
+Words = Annotated[list[LongText], Field(max_length=128)]
 
 
 class KeySelector(Model):
     """One key of a ConfigMap or a Secret."""
 
-    name: ObjectName
-    key: Annotated[str, Field(min_length=1, max_length=253)]
-    optional: bool = False
+    name: ObjectName = Field(description="Name of the ConfigMap or Secret.")
+    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = Field(
+        description="Which of its keys."
+    )
+    optional: bool = Field(False, description="Leave the variable unset when the key is missing.")
 
 
 class EnvSource(Model):
     """Where a variable's value comes from."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
-        Rule("has(self.configMapKeyRef) != has(self.secretKeyRef)", "set exactly one of configMapKeyRef, secretKeyRef"),
+        Rule(
+            "has(self.configMapKeyRef) != has(self.secretKeyRef)",
+            "set exactly one of configMapKeyRef, secretKeyRef",
+            lambda source: (source.config_map_key_ref is None) != (source.secret_key_ref is None),
+        ),
     )
-    config_map_key_ref: KeySelector | None = None
-    secret_key_ref: KeySelector | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.config_map_key_ref is None) == (self.secret_key_ref is None):
-            raise ValueError("set exactly one of configMapKeyRef, secretKeyRef")
-        return self
+    config_map_key_ref: KeySelector | None = Field(None, description="A key of a ConfigMap.")
+    secret_key_ref: KeySelector | None = Field(None, description="A key of a Secret.")
 
 
 class EnvVar(Model):
     """A variable of the container's environment."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
-        Rule("!(has(self.value) && has(self.valueFrom))", "set value or valueFrom, not both"),
-    )
-    name: EnvName
-    value: LongText | None = None
-    value_from: EnvSource | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if self.value is not None and self.value_from is not None:
-            raise ValueError("set value or valueFrom, not both")
-        return self
-
-
-ResourceList = Annotated[dict[Annotated[str, Field(min_length=1, max_length=317)], Quantity], Field(max_length=32)]
-
-
-class Resources(Model):
-    """What each pod asks of its node."""
-
-    limits: ResourceList | None = None
-    requests: ResourceList | None = None
-
-
-class Toleration(Model):
-    """Lets the pods run on nodes with a taint."""
-
-    key: Annotated[str, Field(max_length=317)] | None = None
-    operator: Literal["Exists", "Equal"] = "Equal"
-    value: LabelValue | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    toleration_seconds: Annotated[int, Field(ge=0, le=MAX_INT32)] | None = None
-
-
-class SelectorOperator(StrEnum):
-    """How a node's label is compared."""
-
-    IN = "In"
-    NOT_IN = "NotIn"
-    EXISTS = "Exists"
-    DOES_NOT_EXIST = "DoesNotExist"
-    GT = "Gt"
-    LT = "Lt"
-
-
-class NodeRequirement(Model):
-    """One comparison with a node's label."""
-
-    key: LabelKey
-    operator: SelectorOperator
-    values: Annotated[list[LabelValue], Field(max_length=64)] = Field(default_factory=list)
-
-
-class NodeTerm(Model):
-    """All of these must hold."""
-
-    match_expressions: list[NodeRequirement] = Field(min_length=1, max_length=16)
-
-
-class RequiredNodes(Model):
-    """Any of these terms must hold."""
-
-    node_selector_terms: list[NodeTerm] = Field(min_length=1, max_length=16)
-
-
-class PreferredNodes(Model):
-    """A preference and its weight."""
-
-    weight: Annotated[int, Field(ge=1, le=100)]
-    preference: NodeTerm
-
-
-class NodeAffinity(Model):
-    """Which nodes the pods must or should run on."""
-
-    required_during_scheduling_ignored_during_execution: RequiredNodes | None = None
-    preferred_during_scheduling_ignored_during_execution: (
-        Annotated[list[PreferredNodes], Field(max_length=16)] | None
-    ) = None
-
-
-class Affinity(Model):
-    """The part of Kubernetes' affinity that a gang of equal pods needs."""
-
-    node_affinity: NodeAffinity | None = None
-
-
-class ClaimVolume(Model):
-    """A PersistentVolumeClaim of the job's namespace."""
-
-    claim_name: ObjectName
-    read_only: bool = False
-
-
-class ConfigMapVolume(Model):
-    """A ConfigMap as files."""
-
-    name: ObjectName
-
-
-class SecretVolume(Model):
-    """A Secret as files."""
-
-    secret_name: ObjectName
-
-
-class EmptyDirVolume(Model):
-    """Scratch space that lives as long as the pod."""
-
-    medium: Literal["", "Memory"] = ""
-    size_limit: Quantity | None = None
-
-
-class Volume(Model):
-    """A volume by name, with exactly one source."""
-
-    cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "[has(self.persistentVolumeClaim), has(self.configMap), has(self.secret), has(self.emptyDir)].filter(x, x).size() == 1",
-            "set exactly one of persistentVolumeClaim, configMap, secret, emptyDir",
+            "!(has(self.value) && has(self.valueFrom))",
+            "set value or valueFrom, not both",
+            lambda env: env.value is None or env.value_from is None,
+        ),
+        Rule(
+            "!(self.name in ["
+            + ", ".join(f"'{name}'" for name in sorted(RESERVED_ENV))
+            + "]) && "
+            + " && ".join(f"!self.name.startsWith('{prefix}')" for prefix in RESERVED_ENV_PREFIXES),
+            "the launcher sets this variable itself (PET_*, WORLD_SIZE, RANK, MASTER_ADDR, SLIPWAY_*, ...): remove it",
+            lambda env: env.name not in RESERVED_ENV and not env.name.startswith(RESERVED_ENV_PREFIXES),
         ),
     )
-    name: DnsLabel
-    persistent_volume_claim: ClaimVolume | None = None
-    config_map: ConfigMapVolume | None = None
-    secret: SecretVolume | None = None
-    empty_dir: EmptyDirVolume | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        sources = (self.persistent_volume_claim, self.config_map, self.secret, self.empty_dir)
-        if sum(source is not None for source in sources) != 1:
-            raise ValueError("set exactly one of persistentVolumeClaim, configMap, secret, emptyDir")
-        return self
-
-
-class VolumeMount(Model):
-    """Where a volume appears in the container."""
-
-    name: DnsLabel
-    mount_path: AbsolutePath
-    sub_path: Annotated[str, Field(max_length=512)] | None = None
-    read_only: bool = False
+    name: EnvName = Field(description="Name of the variable.")
+    value: LongText | None = Field(None, description="Its value.")
+    value_from: EnvSource | None = Field(None, description="Where its value comes from.")
 
 
 class ImagePullSecret(Model):
     """A registry's credentials by name."""
 
-    name: ObjectName
+    name: ObjectName = Field(description="Name of a Secret of type kubernetes.io/dockerconfigjson.")
+
+
+def _own_keys(field: str) -> Rule:
+    return Rule(
+        f"!has(self.{field}) || self.{field}.all(k, "
+        + " && ".join(f"!k.startsWith('{prefix}')" for prefix in RESERVED_LABELS)
+        + ")",
+        f"{field}: keys that start with {GROUP}/ and app.kubernetes.io/managed-by are set by the operator: remove them",
+        lambda settings: not any(key.startswith(RESERVED_LABELS) for key in getattr(settings, field)),
+    )
+
+
+def _well_formed_keys(field: str) -> Rule:
+    return Rule(
+        f"!has(self.{field}) || self.{field}.all(k, k.matches('{LABEL_KEY}'))",
+        f"{field}: a key is [domain/]name, with at most 63 letters, digits, '-', '_' or '.' in the name",
+    )
 
 
 class PodSettings(Model):
     """What the job's pods share, beside their container."""
 
-    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] = Field(default_factory=dict)
-    annotations: Annotated[dict[LabelKey, AnnotationValue], Field(max_length=32)] = Field(default_factory=dict)
-    node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] = Field(default_factory=dict)
-    tolerations: Annotated[list[Toleration], Field(max_length=32)] = Field(default_factory=list)
-    affinity: Affinity | None = None
-    volumes: Annotated[list[Volume], Field(max_length=32)] = Field(default_factory=list)
-    volume_mounts: Annotated[list[VolumeMount], Field(max_length=32)] = Field(default_factory=list)
-    image_pull_secrets: Annotated[list[ImagePullSecret], Field(max_length=8)] = Field(default_factory=list)
-    service_account_name: ObjectName | None = None
-    priority_class_name: ObjectName | None = None
-    scheduler_name: ObjectName | None = None
+    cel: ClassVar[tuple[Rule, ...]] = (
+        _own_keys("labels"),
+        _own_keys("annotations"),
+        *(_well_formed_keys(field) for field in ("labels", "annotations", "nodeSelector")),
+        Rule(
+            "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes)"
+            " && self.volumes.exists(v, v.name == m.name))",
+            "volumeMounts name a volume that pod.volumes does not have: add the volume or correct the name",
+            lambda pod: {mount.name for mount in pod.volume_mounts} <= {volume.name for volume in pod.volumes},
+        ),
+    )
+    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] = Field(
+        default_factory=dict, description="Labels of the pods."
+    )
+    annotations: Annotated[dict[LabelKey, AnnotationValue], Field(max_length=32)] = Field(
+        default_factory=dict, description="Annotations of the pods."
+    )
+    node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] = Field(
+        default_factory=dict, description="Labels that a node must have."
+    )
+    tolerations: Annotated[list[Toleration], Field(max_length=32)] = Field(
+        default_factory=list, description="Taints that the pods may run on."
+    )
+    affinity: Affinity | None = Field(None, description="Nodes that the pods must or should run on.")
+    volumes: Annotated[list[Volume], Field(max_length=32), MapBy("name")] = Field(
+        default_factory=list, description="Volumes beside those of pvc:// URIs, which are mounted by themselves."
+    )
+    volume_mounts: Annotated[list[VolumeMount], Field(max_length=32), MapBy("mount_path")] = Field(
+        default_factory=list, description="Where the volumes appear in the container."
+    )
+    image_pull_secrets: Annotated[list[ImagePullSecret], Field(max_length=8), MapBy("name")] = Field(
+        default_factory=list, description="Credentials of the image's registry."
+    )
+    service_account_name: ObjectName | None = Field(None, description="The namespace's `default` when unset.")
+    priority_class_name: ObjectName | None = Field(None, description="Priority of the pods.")
+    scheduler_name: ObjectName | None = Field(None, description="The cluster's own scheduler when unset.")
     termination_grace_period_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
         30, description="Between SIGTERM and SIGKILL: the time to save a checkpoint."
     )
@@ -224,7 +157,3 @@ class PodSettings(Model):
     fs_group: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
         None, description="The group that owns the volumes' files."
     )
-
-
-Words = Annotated[list[LongText], Field(max_length=128)]
-Note = ShortText

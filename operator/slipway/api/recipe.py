@@ -1,11 +1,15 @@
-"""What `python -m workloads train` trains: model, data, optimizer, precision. The same models check the job in the cluster and on a laptop."""
+"""What `python -m workloads train` trains: model, data, optimizer, precision.
+
+The same models check the job in the cluster and on a laptop.
+"""
 
 from enum import StrEnum
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from slipway.api.common import MAX_INT32, Model, Rule, Uri
+from slipway.api.base import Model, Rule
+from slipway.api.common import MAX_INT32, FolderUri, Uri
 
 
 class ModelName(StrEnum):
@@ -51,7 +55,7 @@ class Precision(StrEnum):
 class ModelChoice(Model):
     """Which model; its channels and classes follow from the data."""
 
-    name: ModelName
+    name: ModelName = Field(description="A model of the built-in trainer.")
     width: Annotated[int, Field(ge=4, le=1024)] = Field(
         32, description="Channels of the CNN's first layer; ignored by the ResNets."
     )
@@ -64,38 +68,40 @@ class DatasetChoice(Model):
         Rule(
             "self.name in ['digits', 'fashion-mnist'] || has(self.uri)",
             "this data set is read from a path: set uri, for example pvc://claim/path",
+            lambda data: data.name in {DatasetName.DIGITS, DatasetName.FASHION_MNIST} or data.uri is not None,
+        ),
+        Rule(
+            "!has(self.uri) || !self.uri.startsWith('hf://') || self.uri.contains('@')",
+            "pin the revision, hf://owner/name@revision, so that the same job reads the same data",
+            lambda data: data.uri is None or not data.uri.startswith("hf://") or "@" in data.uri,
+        ),
+        Rule(
+            "!has(self.uri) || !self.uri.contains('..')",
+            "uri must not contain '..': write the path out",
+            lambda data: ".." not in (data.uri or ""),
         ),
     )
-    name: DatasetName
+    name: DatasetName = Field(description="A data set that the built-in trainer has a loader for.")
     uri: Uri | None = Field(
-        None,
-        description="Where the data lies; `digits` needs none, `fashion-mnist` looks where Debian installs it when unset.",
+        None, description="Where the data lies; `digits` needs none, `fashion-mnist` has Debian's path."
     )
-    limit: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
-        None, description="Use only so many training samples."
-    )
-
-    @model_validator(mode="after")
-    def _located(self) -> Self:
-        if self.name in {DatasetName.CIFAR10, DatasetName.IMAGE_FOLDER} and self.uri is None:
-            raise ValueError("this data set is read from a path: set uri, for example pvc://claim/path")
-        return self
+    limit: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(None, description="Use only so many samples.")
 
 
 class Optimizer(Model):
     """The optimizer and its constants."""
 
-    name: OptimizerName = OptimizerName.SGD
-    learning_rate: Annotated[float, Field(gt=0, le=100)] = 0.1
-    momentum: Annotated[float, Field(ge=0, le=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
+    name: OptimizerName = Field(OptimizerName.SGD, description="torch.optim's class.")
+    learning_rate: Annotated[float, Field(gt=0, le=100)] = Field(0.1, description="At its peak, after the warm-up.")
+    momentum: Annotated[float, Field(ge=0, le=1)] = Field(0.9, description="Of sgd.")
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = Field(0.0, description="L2 for sgd, decoupled for adamw.")
 
 
 class Schedule(Model):
     """The learning rate over the run."""
 
-    name: ScheduleName = ScheduleName.COSINE
-    warmup_steps: Annotated[int, Field(ge=0, le=MAX_INT32)] = 0
+    name: ScheduleName = Field(ScheduleName.COSINE, description="Shape after the warm-up.")
+    warmup_steps: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(0, description="Optimizer steps of linear warm-up.")
     step_epochs: Annotated[int, Field(ge=1, le=10000)] = Field(30, description="`step`: epochs between two cuts.")
     gamma: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="`step`: the factor of a cut.")
 
@@ -103,34 +109,47 @@ class Schedule(Model):
 class Recipe(Model):
     """One training run of the built-in trainer."""
 
-    model: ModelChoice
-    dataset: DatasetChoice
-    epochs: Annotated[int, Field(ge=1, le=10000)] = 10
+    model: ModelChoice = Field(description="What is trained.")
+    dataset: DatasetChoice = Field(description="What it is trained on.")
+    epochs: Annotated[int, Field(ge=1, le=10000)] = Field(10, description="Passes over the data.")
     global_batch_size: Annotated[int, Field(ge=1, le=1048576)] = Field(
-        128,
-        description="Samples per optimizer step over all processes; must divide by processes x gradientAccumulationSteps.",
+        128, description="Samples per optimizer step over all processes; divides by processes x accumulation steps."
     )
-    gradient_accumulation_steps: Annotated[int, Field(ge=1, le=4096)] = 1
+    gradient_accumulation_steps: Annotated[int, Field(ge=1, le=4096)] = Field(
+        1, description="Forward and backward passes per optimizer step."
+    )
     gradient_clipping: Annotated[float, Field(gt=0, le=1000000)] | None = Field(
-        None, description="Largest norm of the gradient."
+        None, description="Largest norm of the gradient; no clipping when unset."
     )
-    optimizer: Optimizer = Field(default_factory=Optimizer)
-    schedule: Schedule = Field(default_factory=Schedule)
-    precision: Precision = Precision.FP32
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    seed: Annotated[int, Field(ge=0, le=MAX_INT32)] = 0
+    optimizer: Optimizer = Field(default_factory=Optimizer, description="The optimizer and its constants.")
+    schedule: Schedule = Field(default_factory=Schedule, description="The learning rate over the run.")
+    precision: Precision = Field(Precision.FP32, description="Of the forward and backward pass; fp16 needs a GPU.")
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Of the cross entropy.")
+    seed: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(0, description="Of weights, shuffling and augmentation.")
     data_workers: Annotated[int, Field(ge=0, le=64)] = Field(0, description="Loader processes of each rank.")
+
+
+def _own_folder(what: str) -> Rule:
+    return Rule(
+        "!self.uri.contains('..')",
+        f"{what}.uri must not contain '..': write the path out",
+        lambda target: ".." not in target.uri,
+    )
 
 
 class Checkpoint(Model):
     """Where and how often the state is saved, so that a restart goes on where it was."""
 
-    uri: Uri
-    every_steps: Annotated[int, Field(ge=1, le=MAX_INT32)] = 100
-    keep_last: Annotated[int, Field(ge=1, le=1000)] = 2
+    cel: ClassVar[tuple[Rule, ...]] = (_own_folder("checkpoint"),)
+    uri: FolderUri = Field(description="A folder for this job's checkpoints, for example pvc://claim/path.")
+    every_steps: Annotated[int, Field(ge=1, le=MAX_INT32)] = Field(
+        100, description="Optimizer steps between two saves."
+    )
+    keep_last: Annotated[int, Field(ge=1, le=1000)] = Field(2, description="How many checkpoints are kept.")
 
 
 class Output(Model):
     """Where the artifact goes: a directory, written under a temporary name and renamed when whole."""
 
-    uri: Uri
+    cel: ClassVar[tuple[Rule, ...]] = (_own_folder("output"),)
+    uri: FolderUri = Field(description="The artifact's folder, for example pvc://claim/path.")

@@ -1,9 +1,9 @@
 """Pydantic models -> the structural OpenAPI v3.0 schema that a CustomResourceDefinition accepts. Called by `crd.py`.
 
 What the API server refuses of pydantic's own JSON schema, and what stands here instead:
-`$ref` -> the definition itself; `anyOf: [X, null]` -> X (absent is None); `additionalProperties: false` -> nothing (unknown
-fields are pruned, or refused by kubectl's strict decoding); `const` -> `enum`; numeric `exclusiveMinimum` -> v3.0's boolean;
-`propertyNames` -> nothing (CEL checks keys); `default: null` -> nothing.
+`$ref` -> the definition itself; `anyOf: [X, null]` -> X (absent is None); `additionalProperties: false` -> nothing
+(unknown fields are pruned, or refused by kubectl's strict decoding); `const` -> `enum`; numeric `exclusiveMinimum` ->
+v3.0's boolean; `propertyNames`, `patternProperties` -> values only (CEL checks keys); `default: null` -> nothing.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from slipway.api.common import Model, Rule
+from slipway.api.base import Model, Rule
 
 Schema = dict[str, Any]
 
@@ -22,7 +22,7 @@ DROPPED = frozenset({"title", "$defs", "propertyNames", "examples"})
 
 def validations(rules: tuple[Rule, ...]) -> list[dict[str, str]]:
     """CEL rules as the CRD spells them."""
-    return [{"rule": rule.rule, "message": rule.message} for rule in rules]
+    return [{"rule": rule.rule, "message": rule.message} for rule in rules if rule.rule is not None]
 
 
 class _Structural(GenerateJsonSchema):
@@ -49,8 +49,8 @@ class _Structural(GenerateJsonSchema):
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         result = super().model_schema(schema)
         model = schema["cls"]
-        if issubclass(model, Model) and model.cel:
-            result["x-kubernetes-validations"] = validations(model.cel)
+        if issubclass(model, Model) and (rules := validations(model.cel)):
+            result["x-kubernetes-validations"] = rules
         return result
 
 
@@ -73,10 +73,9 @@ def _convert(node: Schema, definitions: dict[str, Schema]) -> Schema:
     if "items" in node:
         result["items"] = _convert(node["items"], definitions)
         result.setdefault("x-kubernetes-list-type", "atomic")
-    if isinstance(node.get("additionalProperties"), dict):
-        result["additionalProperties"] = _convert(node["additionalProperties"], definitions)
-    else:
-        result.pop("additionalProperties", None)
+    values = next(iter(result.pop("patternProperties", {}).values()), result.pop("additionalProperties", None))
+    if isinstance(values, dict):
+        result["additionalProperties"] = _convert(values, definitions)
     return _number(result)
 
 

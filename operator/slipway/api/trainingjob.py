@@ -1,59 +1,57 @@
 """TrainingJob v1alpha1: its spec, its status and what makes a spec wrong."""
 
+import json
+import re
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import Field, PlainValidator, ValidationError, WithJsonSchema
 
+from slipway.api.base import MapBy, Model, Rule, StatusModel, problems_of
 from slipway.api.common import (
-    MAX_INT32,
     AbsolutePath,
     Condition,
     Count,
     Digest,
     FailurePolicy,
     ImageName,
-    Model,
-    Quantity,
-    Rule,
     RunPolicy,
-    ShortText,
-    StatusModel,
-    Text,
     Time,
-    problem_text,
+    same,
 )
-from slipway.api.kind import Column, Kind, Scale, condition_column, unseen_status
-from slipway.api.pod import EnvVar, PodSettings, Resources, Words
+from slipway.api.jobstatus import ArtifactStatus, LastFailure, Progress, ReplicaStatus
+from slipway.api.kind import OBJECT_NAME, Column, Kind, Scale, condition_column, unseen_status
+from slipway.api.pod import EnvVar, PodSettings, Words
+from slipway.api.quantity import Quantity
 from slipway.api.recipe import Checkpoint, Output, Recipe
+from slipway.api.resources import Resources
 
 # `<job>-node-<index>-a<attempt>` must stay a DNS label of 63 characters: 6 for `-node-`, 6 for `-a` and four digits.
 NAME_BUDGET = 63 - 6 - 6
-
-RESERVED_ENV = frozenset(
-    {
-        "WORLD_SIZE",
-        "RANK",
-        "LOCAL_RANK",
-        "LOCAL_WORLD_SIZE",
-        "GROUP_RANK",
-        "GROUP_WORLD_SIZE",
-        "ROLE_RANK",
-        "MASTER_ADDR",
-        "MASTER_PORT",
-    }
-)
-RESERVED_ENV_PREFIXES = ("PET_", "TORCHELASTIC_", "KUBEFLOW_TRAINER_", "SLIPWAY_")
-
+MAX_NODES = 1000
 
 # What the running pods were made from: fixed for good, or until the job is suspended.
 FIXED_FIELDS = ("launcher", "trainer", "recipe", "output", "checkpoint", "torch")
 FIXED_WHILE_RUNNING = ("numNodes", "numProcPerNode", "pod", "sharedMemory")
 
+AUTO = "auto"
+PROC_COUNT = "^(auto|[1-9][0-9]{0,2})$"
+
+
+def _proc_count(value: Any) -> int | str:
+    if value == AUTO or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 999):
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, str) and re.search(PROC_COUNT, value):
+        return int(value)
+    raise ValueError("must be auto or a number from 1 to 999")
+
+
 ProcCount = Annotated[
     int | str,
-    Field(union_mode="left_to_right"),
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": "^(auto|[1-9][0-9]{0,3})$"}),
+    PlainValidator(_proc_count),
+    WithJsonSchema(
+        {"x-kubernetes-int-or-string": True, "pattern": PROC_COUNT, "maxLength": 4, "minimum": 1, "maximum": 999}
+    ),
 ]
 
 
@@ -69,12 +67,9 @@ class Trainer(Model):
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "!has(self.env) || self.env.all(e, !(e.name in ["
-            + ", ".join(f"'{name}'" for name in sorted(RESERVED_ENV))
-            + "]) && "
-            + " && ".join(f"!e.name.startsWith('{prefix}')" for prefix in RESERVED_ENV_PREFIXES)
-            + ")",
-            "env holds a name that the launcher sets itself (PET_*, WORLD_SIZE, RANK, MASTER_ADDR, ...): remove it",
+            "!has(self.command) || size(self.command) == 0 || size(self.command[0]) > 0",
+            "command starts with an empty word: name the program first",
+            lambda trainer: not trainer.command or trainer.command[0] != "",
         ),
     )
     image: ImageName | None = Field(None, description="The trainer image of this Slipway release when unset.")
@@ -82,49 +77,49 @@ class Trainer(Model):
         default_factory=list,
         description="What each process runs, started by the launcher; not together with spec.recipe.",
     )
-    args: Words = Field(default_factory=list)
-    env: Annotated[
-        list[EnvVar],
-        Field(
-            max_length=128, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
-        ),
-    ] = Field(default_factory=list)
-    working_dir: AbsolutePath | None = None
-    resources_per_node: Resources = Field(default_factory=Resources)
-
-    @model_validator(mode="after")
-    def _env(self) -> Self:
-        for env in self.env:
-            if env.name in RESERVED_ENV or env.name.startswith(RESERVED_ENV_PREFIXES):
-                raise ValueError(f"env {env.name} is set by the launcher itself: remove it")
-        return self
+    args: Words = Field(default_factory=list, description="Arguments of the command.")
+    env: Annotated[list[EnvVar], Field(max_length=128), MapBy("name")] = Field(
+        default_factory=list, description="The container's environment beside what the launcher sets."
+    )
+    working_dir: AbsolutePath | None = Field(None, description="The image's own when unset.")
+    resources_per_node: Resources = Field(default_factory=Resources, description="What each pod asks of its node.")
 
 
 class Torch(Model):
-    """torchrun's own settings."""
+    """torch.distributed's own settings."""
 
-    master_port: Annotated[int, Field(ge=1024, le=65535)] = 29500
+    master_port: Annotated[int, Field(ge=1024, le=65535)] = Field(29500, description="Where node 0 listens.")
 
 
 class SharedMemory(Model):
-    """/dev/shm, which data loaders and NCCL use between the processes of a node."""
+    """The pods' /dev/shm, which data loaders and NCCL use between the processes of a node."""
 
     size_limit: Quantity | None = Field(None, description="No limit but the container's memory when unset.")
 
 
-def _same(field: str) -> str:
-    return f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
-
-
 def _fixed(field: str) -> Rule:
-    return Rule(_same(field), f"{field} cannot be changed: delete the job and create it again")
+    return Rule(same(field), f"{field} cannot be changed: delete the job and create it again")
 
 
 def _fixed_while_running(field: str) -> Rule:
     return Rule(
-        f"oldSelf.runPolicy.suspend || ({_same(field)})",
+        f"oldSelf.runPolicy.suspend || ({same(field)})",
         f"{field} can be changed only while the job is suspended: set runPolicy.suspend first",
     )
+
+
+def _batch_divides(spec: "TrainingJobSpec") -> bool:
+    """The launcher checks `auto`, once it is a number."""
+    if spec.recipe is None or (spec.launcher != LauncherName.PLAIN and spec.num_proc_per_node == AUTO):
+        return True
+    processes = 1 if spec.launcher == LauncherName.PLAIN else int(spec.num_proc_per_node)
+    return spec.recipe.global_batch_size % (spec.num_nodes * processes * spec.recipe.gradient_accumulation_steps) == 0
+
+
+def _checkpoint_apart(spec: "TrainingJobSpec") -> bool:
+    if spec.output is None or spec.checkpoint is None:
+        return True
+    return not f"{spec.checkpoint.uri}/".startswith(f"{spec.output.uri}/")
 
 
 class TrainingJobSpec(Model):
@@ -134,153 +129,117 @@ class TrainingJobSpec(Model):
         Rule(
             "has(self.recipe) != (has(self.trainer.command) && size(self.trainer.command) > 0)",
             "set exactly one of recipe (the built-in trainer) and trainer.command (your own)",
+            lambda spec: (spec.recipe is not None) != bool(spec.trainer.command),
         ),
         Rule(
             "!has(self.recipe) || !has(self.trainer.args) || size(self.trainer.args) == 0",
             "trainer.args belongs to trainer.command: remove args or the recipe",
+            lambda spec: spec.recipe is None or not spec.trainer.args,
         ),
         Rule(
             "!has(self.output) || has(self.recipe)",
             "output is written by the built-in trainer: set recipe, or mount a volume for your own trainer",
+            lambda spec: spec.output is None or spec.recipe is not None,
         ),
         Rule(
             "!has(self.checkpoint) || has(self.recipe)",
             "checkpoint is done by the built-in trainer: set recipe, or mount a volume for your own trainer",
+            lambda spec: spec.checkpoint is None or spec.recipe is not None,
+        ),
+        Rule(
+            "!has(self.output) || !has(self.checkpoint)"
+            " || !(self.checkpoint.uri + '/').startsWith(self.output.uri + '/')",
+            "checkpoint.uri lies in output.uri, which is replaced as a whole: choose two folders side by side",
+            _checkpoint_apart,
+        ),
+        Rule(
+            "self.launcher != 'plain' || (type(self.numProcPerNode) == string"
+            " ? self.numProcPerNode in ['auto', '1'] : self.numProcPerNode == 1)",
+            "the plain launcher starts one process per node: set numProcPerNode to 1, or launcher to torchrun",
+            lambda spec: spec.launcher != LauncherName.PLAIN or spec.num_proc_per_node in (AUTO, 1),
+        ),
+        Rule(
+            "!has(self.recipe) || (self.launcher != 'plain' && type(self.numProcPerNode) == string"
+            " && self.numProcPerNode == 'auto') || self.recipe.globalBatchSize"
+            " % (self.numNodes * (self.launcher == 'plain' ? 1 : int(self.numProcPerNode))"
+            " * self.recipe.gradientAccumulationSteps) == 0",
+            "recipe.globalBatchSize must be a multiple of numNodes x numProcPerNode x gradientAccumulationSteps",
+            _batch_divides,
         ),
         *(_fixed(field) for field in FIXED_FIELDS),
         *(_fixed_while_running(field) for field in FIXED_WHILE_RUNNING),
     )
-    launcher: LauncherName = LauncherName.TORCHRUN
-    num_nodes: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="Pods of the gang, one per node.")
+    launcher: LauncherName = Field(LauncherName.TORCHRUN, description="What starts the processes of a node.")
+    num_nodes: Annotated[int, Field(ge=1, le=MAX_NODES)] = Field(1, description="Pods of the gang, one per node.")
     num_proc_per_node: ProcCount = Field(
-        "auto",
-        description="Processes per node: a number, or auto = the accelerators asked for, else the whole CPUs of the limit.",
+        AUTO,
+        description="Processes per node: a number, or auto = the accelerators asked for, else the CPUs of the limit.",
     )
-    trainer: Trainer = Field(default_factory=Trainer)
+    trainer: Trainer = Field(default_factory=Trainer, description="The container that each node runs.")
     recipe: Recipe | None = Field(None, description="What the built-in trainer trains.")
     output: Output | None = Field(None, description="Where the trained artifact goes.")
     checkpoint: Checkpoint | None = Field(
         None, description="Where the state is saved, so that a restart or a resume goes on where it was."
     )
-    torch: Torch = Field(default_factory=Torch)
-    pod: PodSettings = Field(default_factory=PodSettings)
-    shared_memory: SharedMemory = Field(default_factory=SharedMemory)
-    run_policy: RunPolicy = Field(default_factory=RunPolicy)
-    failure_policy: FailurePolicy = Field(default_factory=FailurePolicy)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        own = bool(self.trainer.command)
-        if (self.recipe is not None) == own:
-            raise ValueError("set exactly one of recipe (the built-in trainer) and trainer.command (your own)")
-        if self.recipe is not None and self.trainer.args:
-            raise ValueError("trainer.args belongs to trainer.command: remove args or the recipe")
-        if self.recipe is None and self.output is not None:
-            raise ValueError(
-                "output is written by the built-in trainer: set recipe, or mount a volume for your own trainer"
-            )
-        if self.recipe is None and self.checkpoint is not None:
-            raise ValueError(
-                "checkpoint is done by the built-in trainer: set recipe, or mount a volume for your own trainer"
-            )
-        return self
-
-
-class ReplicaStatus(StatusModel):
-    """How many pods of the current attempt are in which state."""
-
-    desired: Count = 0
-    active: Count = 0
-    ready: Count = 0
-    succeeded: Count = 0
-    failed: Count = 0
-
-
-class LastFailure(StatusModel):
-    """What ended the last attempt that failed."""
-
-    pod: Annotated[str, Field(max_length=253)]
-    node: Annotated[str, Field(max_length=253)] = ""
-    container: Annotated[str, Field(max_length=63)] = ""
-    exit_code: Annotated[int, Field(ge=-(2**31), le=MAX_INT32)] | None = None
-    signal: Annotated[str, Field(max_length=16)] = ""
-    reason: ShortText
-    message: Text = ""
-    time: Time
-    attempt: Count
-
-
-class Metric(StatusModel):
-    """A figure by name; the value is text so that no digit is lost."""
-
-    name: Annotated[str, Field(min_length=1, max_length=128)]
-    value: Annotated[str, Field(max_length=64)]
-
-
-Metrics = Annotated[
-    list[Metric],
-    Field(max_length=64, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
-]
-
-
-class Progress(StatusModel):
-    """How far the training is, as its rank 0 last said."""
-
-    percent: Annotated[int, Field(ge=0, le=100)] | None = None
-    step: Count | None = None
-    total_steps: Count | None = None
-    estimated_remaining_seconds: Count | None = None
-    metrics: Metrics = Field(default_factory=list)
-    last_updated_time: Time | None = None
-
-
-class ArtifactStatus(StatusModel):
-    """The trained model: where it lies, its digest and its held-out figures."""
-
-    uri: Annotated[str, Field(max_length=1024)]
-    digest: Digest
-    metrics: Metrics = Field(default_factory=list)
+    torch: Torch = Field(default_factory=Torch, description="torch.distributed's own settings.")
+    pod: PodSettings = Field(default_factory=PodSettings, description="What the pods share beside their container.")
+    shared_memory: SharedMemory = Field(
+        default_factory=SharedMemory, description="The pods' /dev/shm: for several processes, loaders or any GPU."
+    )
+    run_policy: RunPolicy = Field(default_factory=RunPolicy, description="When the job runs and what is left of it.")
+    failure_policy: FailurePolicy = Field(default_factory=FailurePolicy, description="What a failed pod means.")
 
 
 class TrainingJobStatus(StatusModel):
     """What the operator knows of the job. It is the only writer."""
 
-    observed_generation: Annotated[int, Field(ge=-1, le=2**53)] | None = None
-    conditions: Annotated[
-        list[Condition],
-        Field(
-            max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
-        ),
-    ] = Field(default_factory=list)
+    conditions: Annotated[list[Condition], Field(max_length=16), MapBy("type")] = Field(
+        default_factory=list, description="Ready, Reconciling, Stalled, Succeeded, Created, Running, Restarting, ..."
+    )
+    observed_generation: Annotated[int, Field(ge=-1, le=2**53)] | None = Field(
+        None, description="metadata.generation of the spec that this status is about."
+    )
     spec_digest: Digest | None = Field(None, description="Of the spec that the current attempt's pods were made from.")
     attempt: Count = Field(0, description="Number of the current gang of pods; it is in their names.")
     restart_count: Count = Field(0, description="Restarts after failures, all causes.")
     restart_count_towards_max: Count = Field(0, description="Restarts that count against failurePolicy.maxRestarts.")
-    start_time: Time | None = None
+    start_time: Time | None = Field(None, description="When the first pods were asked for.")
     attempt_time: Time | None = Field(None, description="When the current attempt's pods were asked for.")
     running_time: Time | None = Field(None, description="When all pods of the current attempt were running.")
     active_seconds: Count = Field(0, description="Running time of the attempts before, for activeDeadlineSeconds.")
-    completion_time: Time | None = None
+    completion_time: Time | None = Field(None, description="When the job succeeded or failed.")
     nodes: Count | None = Field(None, description="Pods of the current attempt that are there.")
-    selector: Annotated[str, Field(max_length=512)] | None = None
-    last_failure: LastFailure | None = None
-    replica_statuses: ReplicaStatus | None = None
-    progress: Progress | None = None
-    artifact: ArtifactStatus | None = None
+    selector: Annotated[str, Field(max_length=512)] | None = Field(None, description="Selects the job's pods.")
+    last_failure: LastFailure | None = Field(None, description="What ended the last attempt that failed.")
+    replica_statuses: ReplicaStatus | None = Field(None, description="Pods of the current attempt by state.")
+    progress: Progress | None = Field(None, description="How far the training is.")
+    artifact: ArtifactStatus | None = Field(None, description="The trained model.")
+
+
+def name_problems(name: str, num_nodes: int) -> list[str]:
+    """Whether pods, Service and labels can be named after the job."""
+    longest = NAME_BUDGET - len(str(num_nodes - 1))
+    problems = []
+    if not re.search(OBJECT_NAME, name):
+        problems.append(
+            "metadata.name: the pods' DNS names hold it: use lower case letters, digits and '-', a letter first"
+        )
+    if len(name) > longest:
+        problems.append(
+            f"metadata.name: {len(name)} characters, but the pod names of {num_nodes} nodes leave {longest}: shorten it"
+        )
+    return problems
 
 
 def spec_problems(name: str, spec: dict[str, Any]) -> tuple[TrainingJobSpec | None, list[str]]:
     """Parse a spec as the API server gave it. Returns the model, or None and every problem in words."""
     try:
-        parsed = TrainingJobSpec.model_validate(spec)
+        # Strict, as the API server is: "2" is no integer and 1 is no boolean.
+        parsed = TrainingJobSpec.model_validate_json(json.dumps(spec), strict=True)
     except ValidationError as error:
-        return None, [problem_text(problem["loc"], problem["msg"]) for problem in error.errors()]
-    longest = NAME_BUDGET - len(str(parsed.num_nodes - 1))
-    if len(name) > longest:
-        return None, [
-            f"metadata.name: {len(name)} characters, and pod names of {parsed.num_nodes} nodes leave room for {longest}: shorten it"
-        ]
-    return parsed, []
+        return None, problems_of(error)
+    problems = name_problems(name, parsed.num_nodes)
+    return (None, problems) if problems else (parsed, [])
 
 
 KIND = Kind(
@@ -297,7 +256,8 @@ KIND = Kind(
     rules=(
         Rule(
             f"size(self.metadata.name) <= {NAME_BUDGET} - size(string(self.spec.numNodes - 1))",
-            "metadata.name is too long for the names of this many pods: at most 50 characters up to 10 nodes, 49 up to 100, 48 up to 1000",
+            "metadata.name is too long for the names of so many pods: at most 50 characters for up to 10 nodes, "
+            "49 for up to 100, 48 for up to 1000",
         ),
     ),
     columns=(

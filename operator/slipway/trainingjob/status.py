@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from slipway.api.common import Reason
-from slipway.api.trainingjob import ArtifactStatus
+from slipway.api.jobstatus import ArtifactStatus
 from slipway.job import labels
 from slipway.job.observed import Obstacle, PodState
 from slipway.job.plan import Notice

@@ -1,0 +1,147 @@
+"""What is a model artifact? The `artifact.json` beside the weights, as written by the trainer and read by quantizer, server and operator.
+
+An artifact is a directory. `artifact.json` names every other file with its size and sha256, so the artifact's digest is
+simply the sha256 of the bytes of `artifact.json` (what `sha256sum artifact.json` prints): it fixes everything else.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from slipway.api.base import StatusModel
+from slipway.api.common import Count, Digest
+
+FORMAT = "slipway.dev/model"
+FORMAT_VERSION = 1
+DESCRIPTION_FILE = "artifact.json"
+WEIGHTS_FILE = "model.safetensors"
+HISTORY_FILE = "metrics.jsonl"
+
+
+class Task(StrEnum):
+    """What the model does."""
+
+    IMAGE_CLASSIFICATION = "image-classification"
+
+
+class DType(StrEnum):
+    """Element types, with safetensors', numpy's and ONNX's common names."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+    INT8 = "int8"
+    UINT8 = "uint8"
+    INT32 = "int32"
+    INT64 = "int64"
+    BOOL = "bool"
+
+
+Axis = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class TensorSpec(StatusModel):
+    """One input or output. An axis is a fixed length, or a name when its length may differ from call to call."""
+
+    name: Annotated[str, Field(min_length=1, max_length=128)]
+    dtype: DType
+    shape: list[Axis]
+
+
+class Signature(StatusModel):
+    """What goes in and what comes out."""
+
+    inputs: Annotated[list[TensorSpec], Field(min_length=1)]
+    outputs: Annotated[list[TensorSpec], Field(min_length=1)]
+
+
+class Architecture(StatusModel):
+    """Name in the model registry and the constructor's arguments: enough to rebuild the module without pickle."""
+
+    name: Annotated[str, Field(min_length=1, max_length=128)]
+    arguments: dict[str, bool | int | float | str]
+
+
+class Preprocessing(StatusModel):
+    """From a picture to the model's input, in this order.
+
+    Convert to `channels`; scale the shorter side to `resize` pixels (absent: leave); cut the centre `height` x `width`
+    (absent resize: scale to exactly that); then `(value * scale - mean[c]) / std[c]` with values of 0 to 255; then `layout`.
+    """
+
+    channels: Literal[1, 3]
+    height: Annotated[int, Field(ge=1, le=4096)]
+    width: Annotated[int, Field(ge=1, le=4096)]
+    resize: Annotated[int, Field(ge=1, le=8192)] | None = None
+    interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+    scale: Annotated[float, Field(gt=0)] = 1 / 255
+    mean: Annotated[list[float], Field(min_length=1, max_length=3)]
+    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1, max_length=3)]
+    layout: Literal["NCHW"] = "NCHW"
+
+
+class FileDigest(StatusModel):
+    """One file, by its path inside the directory, in POSIX form."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^/\\][^\\]*$")]
+    size: Annotated[int, Field(ge=0)]
+    digest: Digest
+
+
+class JobReference(StatusModel):
+    """The job that made it; a run outside Kubernetes has no uid and no namespace."""
+
+    kind: str
+    name: str
+    namespace: str | None = None
+    uid: str | None = None
+
+
+class DatasetReference(StatusModel):
+    """The data, by digest. `covers` says of what: all bytes, or names and sizes only where the data is too large to read twice."""
+
+    name: str
+    uri: str | None = None
+    digest: Digest
+    covers: Literal["content", "listing"] = "content"
+    training_samples: Count
+    held_out_samples: Count
+
+
+class Source(StatusModel):
+    """An artifact that this one was made from."""
+
+    uri: str
+    digest: Digest
+
+
+class Lineage(StatusModel):
+    """Where the model comes from: enough to make it again, or to say why that is not possible."""
+
+    job: JobReference
+    dataset: DatasetReference | None = None
+    sources: list[Source] = Field(default_factory=list)
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    seed: Count | None = None
+    steps: Count | None = None
+    resumed_from_step: Count | None = None
+    processes: Count | None = None
+    framework: dict[str, str] = Field(default_factory=dict)
+
+
+class Artifact(StatusModel):
+    """`artifact.json`. Fields of a newer writer that this reader does not know are skipped; a newer formatVersion is refused."""
+
+    format: Literal["slipway.dev/model"] = "slipway.dev/model"
+    format_version: Literal[1] = 1
+    task: Task
+    architecture: Architecture
+    signature: Signature
+    preprocessing: Preprocessing | None = None
+    labels: list[str] = Field(default_factory=list)
+    metrics: dict[str, float] = Field(default_factory=dict)
+    parameters: Annotated[int, Field(ge=0)]
+    lineage: Lineage
+    created: str
+    files: list[FileDigest]

@@ -1,0 +1,120 @@
+"""Which nodes the pods may run on: tolerations and node affinity, with Kubernetes' own field names."""
+
+import re
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from slipway.api.base import Model, Rule
+from slipway.api.common import MAX_INT32, LabelKey, LabelValue
+
+
+class Toleration(Model):
+    """Lets the pods run on nodes with a taint."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.operator != 'Exists' || !has(self.value) || self.value == ''",
+            "operator Exists takes no value: remove it, or use operator Equal",
+            lambda toleration: toleration.operator != "Exists" or not toleration.value,
+        ),
+        Rule(
+            "has(self.key) || self.operator == 'Exists'",
+            "a toleration without key tolerates every taint and needs operator Exists: set key or operator",
+            lambda toleration: toleration.key is not None or toleration.operator == "Exists",
+        ),
+        Rule(
+            "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            "tolerationSeconds needs effect NoExecute: set effect or remove tolerationSeconds",
+            lambda toleration: toleration.toleration_seconds is None or toleration.effect == "NoExecute",
+        ),
+    )
+    key: LabelKey | None = Field(None, description="The taint's key; every taint when unset.")
+    operator: Literal["Exists", "Equal"] = Field("Equal", description="How the taint's value is compared.")
+    value: LabelValue | None = Field(None, description="The taint's value, for Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        None, description="The taint's effect; all effects when unset."
+    )
+    toleration_seconds: Annotated[int, Field(ge=0, le=MAX_INT32)] | None = Field(
+        None, description="How long a NoExecute taint is tolerated; for good when unset."
+    )
+
+
+class SelectorOperator(StrEnum):
+    """How a node's label is compared."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+    GT = "Gt"
+    LT = "Lt"
+
+
+def _values_fit(requirement: "NodeRequirement") -> bool:
+    values = requirement.values
+    if requirement.operator in {SelectorOperator.IN, SelectorOperator.NOT_IN}:
+        return bool(values)
+    if requirement.operator in {SelectorOperator.EXISTS, SelectorOperator.DOES_NOT_EXIST}:
+        return not values
+    return len(values) == 1 and re.search(r"^[0-9]+$", values[0]) is not None
+
+
+class NodeRequirement(Model):
+    """One comparison with a node's label."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0"
+            " : self.operator in ['Exists', 'DoesNotExist'] ? !has(self.values) || size(self.values) == 0"
+            " : has(self.values) && size(self.values) == 1 && self.values[0].matches('^[0-9]+$')",
+            "In and NotIn need values, Exists and DoesNotExist take none, Gt and Lt take one whole number",
+            _values_fit,
+        ),
+    )
+    key: LabelKey = Field(description="The label's key.")
+    operator: SelectorOperator = Field(description="How the label is compared.")
+    values: Annotated[list[LabelValue], Field(max_length=64)] = Field(
+        default_factory=list, description="What it is compared with."
+    )
+
+
+class NodeTerm(Model):
+    """All of these must hold."""
+
+    match_expressions: Annotated[list[NodeRequirement], Field(min_length=1, max_length=16)] = Field(
+        description="Comparisons that must all hold."
+    )
+
+
+class RequiredNodes(Model):
+    """Any of these terms must hold."""
+
+    node_selector_terms: Annotated[list[NodeTerm], Field(min_length=1, max_length=16)] = Field(
+        description="Terms of which one must hold."
+    )
+
+
+class PreferredNodes(Model):
+    """A preference and its weight."""
+
+    weight: Annotated[int, Field(ge=1, le=100)] = Field(description="Weight among the preferences.")
+    preference: NodeTerm = Field(description="What is preferred.")
+
+
+class NodeAffinity(Model):
+    """Which nodes the pods must or should run on."""
+
+    required_during_scheduling_ignored_during_execution: RequiredNodes | None = Field(
+        None, description="Nodes that the pods must run on."
+    )
+    preferred_during_scheduling_ignored_during_execution: (
+        Annotated[list[PreferredNodes], Field(max_length=16)] | None
+    ) = Field(None, description="Nodes that the pods should run on.")
+
+
+class Affinity(Model):
+    """The part of Kubernetes' affinity that a gang of equal pods needs."""
+
+    node_affinity: NodeAffinity | None = Field(None, description="Which nodes the pods must or should run on.")
