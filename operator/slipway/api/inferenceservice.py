@@ -1,0 +1,261 @@
+"""InferenceService v1alpha1: which model is served, by which engine, how it is batched, and how a new one takes over."""
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, ValidationError
+
+from slipway.api.base import MapBy, problems_of
+from slipway.api.common import (
+    MAX_INT32,
+    Condition,
+    Count,
+    Digest,
+    ImageName,
+    Model,
+    ObjectName,
+    Rule,
+    ShortText,
+    StatusModel,
+    Text,
+    Time,
+    Uri,
+)
+from slipway.api.kind import Column, Kind, Scale, condition_column, unseen_status
+from slipway.api.pod import EnvVar, PodSettings
+from slipway.api.resources import Resources
+
+# `<service>-<8 characters of the revision>` names Deployments, and their pods add 17 more.
+NAME_BUDGET = 63 - 9 - 17
+DURATION = r"^[0-9]{1,9}(us|ms|s|m)$"
+
+Duration = Annotated[str, Field(min_length=2, max_length=12, pattern=DURATION)]
+
+
+class ModelFrom(Model):
+    """The resource whose artifact is served: waited for, and pinned by digest."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.trainingJob) != has(self.quantizationJob)",
+            "set exactly one of trainingJob, quantizationJob",
+            lambda source: (source.training_job is None) != (source.quantization_job is None),
+        ),
+    )
+    training_job: ObjectName | None = Field(None, description="A TrainingJob of this namespace.")
+    quantization_job: ObjectName | None = Field(None, description="A QuantizationJob of this namespace.")
+
+
+class ModelSource(Model):
+    """Where the model comes from."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.from) != has(self.uri)",
+            "set exactly one of from (a job's artifact) and uri (an artifact that lies somewhere)",
+            lambda model: (model.from_ is None) != (model.uri is None),
+        ),
+        Rule(
+            "!has(self.digest) || has(self.uri)",
+            "digest pins a uri; an artifact taken from a job is pinned by itself",
+            lambda model: model.digest is None or model.uri is not None,
+        ),
+    )
+    from_: ModelFrom | None = Field(None, alias="from", description="A job of this namespace whose artifact is served.")
+    uri: Uri | None = Field(None, description="The artifact's folder, for example pvc://claim/path.")
+    digest: Digest | None = Field(None, description="Refuse to serve anything else.")
+
+
+class EngineName(StrEnum):
+    """What computes the predictions."""
+
+    AUTO = "auto"
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
+    TENSORRT = "tensorrt"
+    TORCH = "torch"
+
+
+class Engine(Model):
+    """The engine and those tried after it."""
+
+    name: EngineName = Field(EngineName.AUTO, description="auto takes the fastest that can load the model here.")
+    fallback: Annotated[list[EngineName], Field(max_length=4, json_schema_extra={"x-kubernetes-list-type": "set"})] = (
+        Field(default_factory=list, description="Tried in this order when the engine cannot load the model.")
+    )
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="The CPU limit when unset.")
+
+
+class Batching(Model):
+    """Requests that wait while the engine is busy are computed together."""
+
+    max_batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(32, description="Rows per batch; 1 is no batching.")
+    max_queue_delay: Duration = Field("0ms", description="How long an idle engine waits for more rows.")
+    max_queue_size: Annotated[int, Field(ge=1, le=1048576)] = Field(
+        256, description="Rows that may wait; one more is refused with 429 and Retry-After."
+    )
+    default_timeout: Duration = Field("10s", description="For queue and engine together, unless a request asks less.")
+
+
+class Drain(Model):
+    """How a pod leaves without losing a request."""
+
+    readiness_lead_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
+        10, description="Not ready any more, but still serving, so that balancers can notice."
+    )
+    timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(30, description="Then for requests under way.")
+
+
+class Predictor(Model):
+    """What serves."""
+
+    model: ModelSource = Field(description="The model.")
+    image: ImageName | None = Field(None, description="The server image of this Slipway release when unset.")
+    engine: Engine = Field(default_factory=Engine, description="What computes.")
+    batching: Batching = Field(default_factory=Batching, description="What is computed together.")
+    resources: Resources = Field(default_factory=Resources, description="What each replica asks of its node.")
+    env: Annotated[list[EnvVar], Field(max_length=128), MapBy("name")] = Field(
+        default_factory=list, description="Further variables of the server's environment."
+    )
+    startup_seconds: Annotated[int, Field(ge=10, le=86400)] = Field(
+        600, description="How long a replica may take to load and warm up the model."
+    )
+    drain: Drain = Field(default_factory=Drain, description="How a replica leaves.")
+    pod: PodSettings = Field(default_factory=PodSettings, description="What the pods share beside their container.")
+
+
+class RolloutOn(StrEnum):
+    """What starts a rollout."""
+
+    SPEC_CHANGE = "SpecChange"
+    NEW_ARTIFACT = "NewArtifact"
+
+
+class InferenceServiceSpec(Model):
+    """A model behind one address."""
+
+    predictor: Predictor = Field(description="What serves.")
+    replicas: Annotated[int, Field(ge=0, le=1000)] = Field(1, description="Pods; also through the scale subresource.")
+    rollout_on: RolloutOn = Field(
+        RolloutOn.SPEC_CHANGE,
+        description="SpecChange keeps the digest that was pinned; NewArtifact follows the source when it has a new one.",
+    )
+
+
+class PinnedModel(StatusModel):
+    """The artifact that is served."""
+
+    uri: Annotated[str, Field(max_length=1024)] = Field(description="The artifact's folder.")
+    digest: Annotated[str, Field(max_length=71)] = Field("", description="sha256 of its artifact.json.")
+    source: ShortText = Field("", description="The job it was taken from, as Kind/name.")
+
+
+class LoadFailure(StatusModel):
+    """Why the newest revision does not serve."""
+
+    reason: ShortText = Field(description="ModelLoadFailed, ImagePullError, Unschedulable, OOMKilled, ...")
+    message: Text = Field("", description="The server's own words.")
+    exit_code: Annotated[int, Field(ge=-(2**31), le=MAX_INT32)] | None = Field(None, description="Its exit code.")
+    pod: Annotated[str, Field(max_length=253)] = Field("", description="The pod that said so.")
+    time: Time = Field(description="When it was seen.")
+
+
+class TransitionStatus(StrEnum):
+    """KServe's words for the way from one revision to the next."""
+
+    UP_TO_DATE = "UpToDate"
+    IN_PROGRESS = "InProgress"
+    BLOCKED_BY_FAILED_LOAD = "BlockedByFailedLoad"
+    INVALID_SPEC = "InvalidSpec"
+
+
+class ModelStatus(StatusModel):
+    """How the newest revision is doing."""
+
+    transition_status: TransitionStatus = Field(description="Where the rollout is.")
+    last_failure_info: LoadFailure | None = Field(None, description="What blocks it.")
+
+
+class PredictorStatus(StatusModel):
+    """Revisions of the predictor."""
+
+    latest_created_revision: ShortText = Field("", description="The newest one.")
+    latest_ready_revision: ShortText = Field("", description="The newest one that serves.")
+    previous_rolledout_revision: ShortText = Field("", description="The one that served before it.")
+
+
+class Components(StatusModel):
+    """KServe's place for revisions."""
+
+    predictor: PredictorStatus = Field(default_factory=PredictorStatus, description="The predictor's.")
+
+
+class Address(StatusModel):
+    """Where the service is reached inside the cluster."""
+
+    url: ShortText = Field(description="REST.")
+    grpc: ShortText = Field("", description="gRPC, host:port.")
+
+
+class ReplicaCounts(StatusModel):
+    """Pods over all revisions."""
+
+    desired: Count = Field(0, description="Asked for.")
+    ready: Count = Field(0, description="Serving.")
+    updated: Count = Field(0, description="Of the newest revision.")
+
+
+class InferenceServiceStatus(StatusModel):
+    """What the operator knows of the service. It is the only writer."""
+
+    conditions: Annotated[list[Condition], Field(max_length=16), MapBy("type")] = Field(
+        default_factory=list, description="Ready, Reconciling, Stalled, SourceReady, PredictorReady."
+    )
+    observed_generation: Annotated[int, Field(ge=-1, le=2**53)] | None = Field(
+        None, description="metadata.generation of the spec that this status is about."
+    )
+    url: ShortText | None = Field(None, description="Where to send requests.")
+    address: Address | None = Field(None, description="The same, by protocol.")
+    model: PinnedModel | None = Field(None, description="The artifact of the newest revision.")
+    model_status: ModelStatus | None = Field(None, description="How the newest revision is doing.")
+    components: Components | None = Field(None, description="Revisions.")
+    replicas: ReplicaCounts | None = Field(None, description="Pods.")
+    ready_replicas: Count | None = Field(None, description="Pods that serve, for the scale subresource.")
+    selector: Annotated[str, Field(max_length=512)] | None = Field(None, description="Selects the service's pods.")
+
+
+def spec_problems(name: str, spec: dict[str, Any]) -> tuple[InferenceServiceSpec | None, list[str]]:
+    """Parse a spec as the API server gave it. Returns the model, or None and every problem in words."""
+    try:
+        parsed = InferenceServiceSpec.model_validate_json(json.dumps(spec), strict=True)
+    except ValidationError as error:
+        return None, problems_of(error)
+    if len(name) > NAME_BUDGET:
+        return None, [
+            f"metadata.name: {len(name)} characters, and the names of its pods leave room for {NAME_BUDGET}: shorten it"
+        ]
+    return parsed, []
+
+
+KIND = Kind(
+    kind="InferenceService",
+    plural="inferenceservices",
+    singular="inferenceservice",
+    short="infsvc",
+    description="Serves a model artifact over the Open Inference Protocol with dynamic batching.",
+    spec=InferenceServiceSpec,
+    status=InferenceServiceStatus,
+    default_status=unseen_status(),
+    scale=Scale(".spec.replicas", ".status.readyReplicas", ".status.selector"),
+    name_length=NAME_BUDGET,
+    columns=(
+        condition_column("Ready", "Ready", "status", description="True while a revision serves"),
+        condition_column("Reason", "Ready", "reason", description="Why it is or is not ready"),
+        Column("URL", ".status.url", description="Where to send requests"),
+        Column("Replicas", ".status.readyReplicas", "integer", description="Pods that serve"),
+        Column("Age", ".metadata.creationTimestamp", "date"),
+        Column("Revision", ".status.components.predictor.latestReadyRevision", priority=1),
+        Column("Digest", ".status.model.digest", priority=1),
+    ),
+)
