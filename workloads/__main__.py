@@ -1,0 +1,33 @@
+"""`python -m workloads COMMAND`: finds the command and hands over. Nothing heavy is imported before it is known what is asked."""
+
+import importlib
+import sys
+
+# name -> (module with `main(arguments) -> exit code`, one line for people)
+COMMANDS = {
+    "train": ("workloads.train.command", "train a model from a TrainingJob document, on one process or many"),
+}
+
+
+def usage() -> str:
+    """The list of commands."""
+    lines = ["usage: python -m workloads COMMAND [--help] ...", "", "commands:"]
+    lines += [f"  {name:<10} {summary}" for name, (_, summary) in COMMANDS.items()]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command. Returns its exit code; 2 when there is no such command."""
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        print(usage())
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        print(f"no command {name!r}\n\n{usage()}", file=sys.stderr)
+        return 2
+    code: int = importlib.import_module(COMMANDS[name][0]).main(rest)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

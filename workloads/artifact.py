@@ -1,0 +1,91 @@
+"""How is a model artifact written, and read back with its digests checked? Used by trainer, quantizer and server.
+
+The format is described in slipway.api.artifact. Weights are safetensors; nothing here ever unpickles.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from slipway.api.artifact import DESCRIPTION_FILE, FORMAT_VERSION, HISTORY_FILE, WEIGHTS_FILE, Artifact
+from workloads import models, storage
+from workloads.errors import BadInput, Corrupt
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An artifact where it lies: `digest` is the sha256 of its artifact.json, which fixes every other file."""
+
+    folder: Path
+    description: Artifact
+    digest: str
+
+
+def read(where: str | Path, expected: str | None = None) -> Stored:
+    """The artifact at a path or URI with every file verified.
+
+    BadInput: nothing there, no artifact, a newer format. Corrupt: a file is not what its digest says, or the artifact
+    is not the `expected` one.
+    """
+    folder = storage.fetch(str(where))
+    path = folder / DESCRIPTION_FILE
+    if not path.is_file():
+        raise BadInput(f"{where}: not a model artifact, there is no {DESCRIPTION_FILE}")
+    digest = storage.sha256_of(path)
+    if expected is not None and digest != expected:
+        raise Corrupt(f"{where}: the artifact's digest is {digest}, expected {expected}")
+    description = _parse(path)
+    storage.verify(folder, description.files)
+    return Stored(folder, description, digest)
+
+
+def _parse(path: Path) -> Artifact:
+    try:
+        document = json.loads(path.read_text())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise Corrupt(f"{path}: not JSON ({error})") from error
+    version = document.get("formatVersion") if isinstance(document, dict) else None
+    if version != FORMAT_VERSION:
+        raise BadInput(f"{path}: format version {version}, this release reads {FORMAT_VERSION}")
+    try:
+        return Artifact.model_validate(document)
+    except ValidationError as error:
+        raise Corrupt(f"{path}: {error}") from error
+
+
+def load_model(where: str | Path, expected: str | None = None) -> "tuple[nn.Module, Artifact]":
+    """The torch module in evaluation mode, on the CPU, with the artifact's description. Errors as `read`, and Corrupt for wrong weights."""
+    from safetensors.torch import load_file
+
+    stored = read(where, expected)
+    architecture = stored.description.architecture
+    try:
+        model = models.build(architecture.name, architecture.arguments)
+        model.load_state_dict(load_file(stored.folder / WEIGHTS_FILE))
+    except (TypeError, RuntimeError, FileNotFoundError) as error:
+        raise Corrupt(f"{where}: the weights do not fit {architecture.name} {architecture.arguments} ({error})") from error
+    return model.eval(), stored.description
+
+
+def write(
+    uri: str, writer: str, description: Artifact, weights: "Mapping[str, torch.Tensor]", history: Iterable[Mapping[str, Any]]
+) -> tuple[Artifact, str]:
+    """Publish an artifact at `uri`, whole or not at all. Returns its description with the files' digests, and its own digest."""
+    from safetensors.torch import save_file
+
+    with storage.publishing(uri, writer) as folder:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS_FILE)
+        (folder / HISTORY_FILE).write_text("".join(json.dumps(row) + "\n" for row in history))
+        description = description.model_copy(update={"files": storage.digests_of(folder)})
+        path = folder / DESCRIPTION_FILE
+        path.write_text(json.dumps(description.wire(), indent=2, sort_keys=True) + "\n")
+        digest = storage.sha256_of(path)
+    return description, digest

@@ -1,0 +1,139 @@
+"""Which data sets are there, and what does one look like? The registry; read by trainer, quantizer (calibration) and tests.
+
+Every data set yields 8-bit images of one size, values 0 to 255, split into training and held-out samples. The split
+depends on the data alone and never on the job's seed, so what one job held out no other job has trained on.
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from slipway.api.artifact import DatasetReference, Preprocessing
+from slipway.api.recipe import DatasetChoice
+from workloads.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+    Labels = npt.NDArray[np.int64]
+
+# Any constant will do; changing it would move samples between training and held-out sets of models that exist.
+SPLIT_SEED = 20170828
+
+
+class Images(Protocol):
+    """Samples by index."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def batch(self, indices: Sequence[int]) -> "tuple[Pixels, Labels]":
+        """uint8 [n, channels, height, width] and int64 [n]."""
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Images that fit in memory as they are."""
+
+    pixels: "Pixels"
+    labels: "Labels"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: Sequence[int]) -> "tuple[Pixels, Labels]":
+        """uint8 [n, channels, height, width] and int64 [n]."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return self.pixels[chosen], self.labels[chosen]
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some samples of another set."""
+
+    whole: Images
+    indices: "npt.NDArray[np.int64]"
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batch(self, indices: Sequence[int]) -> "tuple[Pixels, Labels]":
+        """uint8 [n, channels, height, width] and int64 [n]."""
+        return self.whole.batch(self.indices[np.asarray(indices, dtype=np.int64)].tolist())
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of training images: mirror left-right, and shift by up to `shift` pixels, with zeros from outside."""
+
+    flip: bool = False
+    shift: int = 0
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Training and held-out images of one size, and what is to be known of them."""
+
+    training: Images
+    held_out: Images
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    augmentation: Augmentation
+    reference: DatasetReference
+
+
+class DataModule(Protocol):
+    """What a file of this folder offers."""
+
+    load: Callable[[str | None], DataSet]
+
+
+DATASETS = {
+    "digits": "workloads.data.digits",
+    "fashion-mnist": "workloads.data.fashion_mnist",
+    "cifar10": "workloads.data.cifar10",
+    "image-folder": "workloads.data.image_folder",
+}
+
+
+def load(choice: DatasetChoice) -> DataSet:
+    """The data set that the recipe names, `limit` applied. BadInput when it is not there or not what it should be."""
+    if choice.name not in DATASETS:
+        raise BadInput(f"no data set {choice.name!r}: choose one of {', '.join(DATASETS)}")
+    module: DataModule = importlib.import_module(DATASETS[choice.name])  # type: ignore[assignment]
+    data = module.load(choice.uri)
+    if choice.limit is None or choice.limit >= len(data.training):
+        return data
+    # Shuffled, because folders come sorted by class.
+    kept = np.sort(np.random.RandomState(SPLIT_SEED).permutation(len(data.training))[: choice.limit]).astype(np.int64)
+    reference = data.reference.model_copy(update={"training_samples": len(kept)})
+    return replace(data, training=Subset(data.training, kept), reference=reference)
+
+
+def stratified_split(labels: "Labels", fraction: float) -> "tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]":
+    """Indices for training and held-out, `fraction` of every class held out (at least one); a function of the labels only."""
+    random = np.random.RandomState(SPLIT_SEED)  # the one generator whose stream numpy promises never to change
+    held_out = [
+        chosen[: max(1, round(len(chosen) * fraction))]
+        for label in np.unique(labels)
+        for chosen in [random.permutation(np.flatnonzero(labels == label))]
+    ]
+    held = np.sort(np.concatenate(held_out)).astype(np.int64)
+    return np.setdiff1d(np.arange(len(labels), dtype=np.int64), held), held
+
+
+def in_memory_preprocessing(training: "Pixels") -> Preprocessing:
+    """Mean and standard deviation per channel of the training images, exactly, from their histogram."""
+    _, channels, height, width = training.shape
+    mean, std = [], []
+    values = np.arange(256) / 255
+    for channel in range(channels):
+        counts = np.bincount(training[:, channel].reshape(-1), minlength=256)
+        share = counts / counts.sum()
+        mean.append(round(float((share * values).sum()), 6))
+        std.append(round(float(np.sqrt((share * values**2).sum() - (share * values).sum() ** 2)), 6) or 1.0)
+    return Preprocessing(channels=1 if channels == 1 else 3, height=height, width=width, mean=mean, std=std)

@@ -1,0 +1,11 @@
+"""Which requests run together, and when? Pure asyncio: knows neither arrays nor engines nor HTTP.
+
+A request runs at once when a lane (one engine instance) is idle; only while all lanes are busy do requests collect.
+Everything is bounded: rows and bytes waiting, rows in a batch, the time each may take.
+"""
+
+from workloads.serve.batcher.batcher import Batcher, Lane, Limits
+from workloads.serve.batcher.ticket import Ticket
+from workloads.serve.batcher.watch import Watch
+
+__all__ = ["Batcher", "Lane", "Limits", "Ticket", "Watch"]

@@ -1,0 +1,29 @@
+"""What does the batcher tell about its work? The metrics implement this; tests record it."""
+
+from typing import Protocol
+
+
+class Watch(Protocol):
+    """Called on the event loop, so it must be quick. All times in seconds."""
+
+    def queued(self, seconds: float) -> None:
+        """A request left the queue for an engine after so long."""
+
+    def ran(self, rows: int, requests: int, seconds: float) -> None:
+        """An engine ran a batch, well or not."""
+
+    def ended(self, reason: str) -> None:
+        """A request ended without a result: queue_full, deadline, abandoned, refused, engine, not_ready."""
+
+
+class Silent:
+    """Tells nobody."""
+
+    def queued(self, seconds: float) -> None:
+        """Nothing."""
+
+    def ran(self, rows: int, requests: int, seconds: float) -> None:
+        """Nothing."""
+
+    def ended(self, reason: str) -> None:
+        """Nothing."""

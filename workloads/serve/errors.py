@@ -1,0 +1,84 @@
+"""What can a request die of? One class per cause, with its HTTP status; REST and gRPC translate here and nowhere else.
+
+A client's fault is a 4xx. 503 means "not ready" (a load balancer then takes the pod out), so a full queue is 429 and never 503.
+"""
+
+from typing import ClassVar
+
+
+class RequestError(Exception):
+    """Ends one request. `str()` is what the client reads; `retry_after` in whole seconds, 0 when a retry cannot help."""
+
+    status: ClassVar[int] = 500
+    grpc: ClassVar[str] = "INTERNAL"
+    reason: ClassVar[str] = "error"
+
+    def __init__(self, message: str, retry_after: int = 0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Invalid(RequestError):
+    """The request is not what the protocol or the model's signature asks for."""
+
+    status, grpc, reason = 400, "INVALID_ARGUMENT", "invalid"
+
+
+class Refused(Invalid):
+    """The engine itself failed on this request alone, while a known good input still runs."""
+
+    reason = "refused"
+
+
+class NotFound(RequestError):
+    """No such path, model or version."""
+
+    status, grpc, reason = 404, "NOT_FOUND", "not_found"
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, for another method."""
+
+    status, grpc, reason = 405, "UNIMPLEMENTED", "method"
+
+
+class TimedOutReading(RequestError):
+    """The client was too slow with its own request."""
+
+    status, grpc, reason = 408, "DEADLINE_EXCEEDED", "slow_client"
+
+
+class TooLarge(RequestError):
+    """More bytes than this server takes."""
+
+    status, grpc, reason = 413, "INVALID_ARGUMENT", "too_large"
+
+
+class UnsupportedEncoding(RequestError):
+    """A content type or encoding that this server does not read."""
+
+    status, grpc, reason = 415, "INVALID_ARGUMENT", "encoding"
+
+
+class QueueFull(RequestError):
+    """The queue holds all it may. Try again later."""
+
+    status, grpc, reason = 429, "RESOURCE_EXHAUSTED", "queue_full"
+
+
+class EngineFailed(RequestError):
+    """The engine does not even run a known good input any more."""
+
+    reason = "engine"
+
+
+class NotReady(RequestError):
+    """The model is loading, or the server is ending."""
+
+    status, grpc, reason = 503, "UNAVAILABLE", "not_ready"
+
+
+class DeadlineExceeded(RequestError):
+    """The request's time is up; it may have been waiting or running."""
+
+    status, grpc, reason = 504, "DEADLINE_EXCEEDED", "deadline"

@@ -1,0 +1,195 @@
+"""Where does a URI lie, and is it whole? Every command reads and publishes through this module.
+
+`pvc://claim/path` is `$SLIPWAY_PVC_ROOT/claim/path` (the operator mounts claims there), `file:///path` and plain paths
+are local, everything else goes through fsspec where its driver is installed.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from slipway.api.artifact import FileDigest
+from workloads.errors import BadInput, Corrupt
+
+PVC_ROOT = "SLIPWAY_PVC_ROOT"
+BLOCK = 1 << 20
+
+
+def local_path(uri: str) -> Path | None:
+    """The path of a local URI, or None when it is remote. BadInput when it points outside its claim."""
+    if "://" not in uri:
+        return Path(uri).absolute()
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        if parts.netloc not in {"", "localhost"}:
+            raise BadInput(f"{uri}: a file URI has three slashes, file:///path")
+        return Path(unquote(parts.path))
+    if parts.scheme != "pvc":
+        return None
+    if not parts.netloc:
+        raise BadInput(f"{uri}: the claim is missing, write pvc://claim/path")
+    inside = PurePosixPath(unquote(parts.path).lstrip("/"))
+    if ".." in inside.parts:
+        raise BadInput(f"{uri}: '..' would leave the claim")
+    claim = Path(os.environ.get(PVC_ROOT, "/mnt/pvc")) / parts.netloc
+    if not claim.is_dir():
+        raise BadInput(f"{uri}: the claim is not mounted, there is no folder {claim}")
+    return claim / inside
+
+
+def _remote(uri: str) -> tuple[Any, str]:
+    """The fsspec file system of a URI and the path in it."""
+    import fsspec
+
+    scheme = urlsplit(uri).scheme
+    if scheme == "hf" and "@" not in uri:
+        raise BadInput(f"{uri}: pin the revision, hf://owner/name@revision/path, so that the same job reads the same bytes")
+    try:
+        return fsspec.core.url_to_fs(uri)  # type: ignore[no-any-return]
+    except (ImportError, ValueError) as error:
+        raise BadInput(f"{uri}: this image has no driver for {scheme}:// ({error})") from error
+
+
+def fetch(uri: str) -> Path:
+    """A local path with the content of `uri`: the place itself, or a download that is removed when the process ends."""
+    local = local_path(uri)
+    if local is not None:
+        if not local.exists():
+            raise BadInput(f"{uri}: there is nothing at {local}")
+        return local
+    files, path = _remote(uri)
+    folder = Path(tempfile.mkdtemp(prefix="slipway-fetch-"))
+    _remove_at_exit(folder)
+    target = folder / PurePosixPath(path).name
+    try:
+        files.get(path, str(target), recursive=bool(files.isdir(path)))
+    except FileNotFoundError as error:
+        raise BadInput(f"{uri}: there is nothing at this address") from error
+    return target
+
+
+def _remove_at_exit(folder: Path) -> None:
+    import atexit
+
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+def sha256_of(path: Path) -> str:
+    """`sha256:` and the digest of one file's bytes."""
+    with path.open("rb") as stream:
+        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+
+
+def digests_of(root: Path, leave_out: Iterable[str] = ()) -> list[FileDigest]:
+    """Every regular file under `root` with size and sha256, sorted by path."""
+    skipped = set(leave_out)
+    paths = sorted((path for path in root.rglob("*") if path.is_file()), key=lambda path: path.relative_to(root).as_posix())
+    return [
+        FileDigest(path=name, size=path.stat().st_size, digest=sha256_of(path))
+        for path in paths
+        if (name := path.relative_to(root).as_posix()) not in skipped
+    ]
+
+
+def tree_digest(files: Iterable[FileDigest]) -> str:
+    """One digest for a set of files: the sha256 of `<sha256 hex>  <path>\\n` lines in order of path, `sha256sum`'s own form."""
+    lines = (f"{file.digest.removeprefix('sha256:')}  {file.path}\n" for file in sorted(files, key=lambda file: file.path))
+    return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+
+
+def verify(root: Path, files: Iterable[FileDigest]) -> None:
+    """Corrupt unless each file is there with its size and sha256."""
+    for file in files:
+        if ".." in PurePosixPath(file.path).parts:
+            raise Corrupt(f"{root}: {file.path} would leave the folder")
+        path = root / file.path
+        if not path.is_file():
+            raise Corrupt(f"{path}: the file is missing")
+        size = path.stat().st_size
+        if size != file.size:
+            raise Corrupt(f"{path}: {size} bytes, {file.size} were written")
+        if sha256_of(path) != file.digest:
+            raise Corrupt(f"{path}: the sha256 is not the one that was written")
+
+
+def sync_tree(root: Path) -> None:
+    """Force files and folders to the disk, so that a rename never shows a name whose bytes a power cut can still take."""
+    for path in (*root.rglob("*"), root):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def publishing(uri: str, owner: str) -> Iterator[Path]:
+    """A folder to fill; at the end of the block it stands whole at `uri`, or nothing has changed there.
+
+    `owner` names the writer: what a killed attempt of the same writer left is removed. What was at `uri` before is
+    moved aside under a name with its digest. Remote: `artifact.json` is uploaded last, and an artifact without it is none.
+    """
+    target = local_path(uri)
+    if target is None:
+        with tempfile.TemporaryDirectory(prefix="slipway-publish-") as folder:
+            yield Path(folder)
+            _upload(Path(folder), uri)
+        return
+    if urlsplit(uri).scheme == "pvc" and not urlsplit(uri).path.strip("/"):
+        raise BadInput(f"{uri}: name a folder inside the claim, pvc://claim/path; the volume's root cannot be renamed")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staged = target.parent / f".{target.name}.{owner}.partial"
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    try:
+        yield staged
+        sync_tree(staged)
+        _replace(target, staged)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+
+
+def _replace(target: Path, staged: Path) -> None:
+    """Rename; what is there already steps aside first. A reader in between sees nothing there, never a half."""
+    while True:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            target.rename(_aside(target))
+        try:
+            staged.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+            continue  # another writer was faster: its work steps aside as well
+        break
+    descriptor = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _aside(target: Path) -> Path:
+    content = tree_digest(digests_of(target)) if target.is_dir() else sha256_of(target)
+    name = f"{target.name}.replaced-{content.removeprefix('sha256:')[:12]}"
+    candidate, count = target.with_name(name), 1
+    while candidate.exists():
+        count += 1
+        candidate = target.with_name(f"{name}-{count}")
+    return candidate
+
+
+def _upload(folder: Path, uri: str) -> None:
+    files, root = _remote(uri)
+    if files.exists(root):
+        raise BadInput(f"{uri}: something is there already; object stores cannot move it aside, choose another path")
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    for name in sorted(names, key=lambda name: (name == "artifact.json", name)):
+        files.makedirs(f"{root}/{PurePosixPath(name).parent}".rstrip("/."), exist_ok=True)
+        files.put_file(str(folder / name), f"{root}/{name}")

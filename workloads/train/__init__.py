@@ -1,0 +1,1 @@
+"""The trainer: `command` parses, `run` puts the parts together, `loop` trains."""

@@ -1,0 +1,73 @@
+"""Which process of the job is this, and how many CPU cores may it use? Read once at the start of a run."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from workloads.errors import BadInput
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Place:
+    """This process among all, as torchrun numbers them."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+
+
+def read_place(environment: Mapping[str, str]) -> Place:
+    """From RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE; one process alone when they are not set."""
+    if "WORLD_SIZE" not in environment:
+        return Place()
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    defaults = {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    try:
+        place = Place(*(int(environment[name] if name in environment else defaults[name]) for name in names))
+    except (KeyError, ValueError) as error:
+        raise BadInput(f"the launcher's variables RANK and WORLD_SIZE are incomplete or no numbers: {error}") from error
+    if not (0 <= place.rank < place.size and 0 <= place.local_rank < place.local_size):
+        raise BadInput(f"the launcher's variables contradict each other: {place}")
+    return place
+
+
+def cpu_limit(cgroup: Path = CGROUP) -> float:
+    """CPU cores of this container: its cgroup's quota (version 2 or 1), and never more than the process may run on."""
+    cores = float(len(os.sched_getaffinity(0)))
+    for quota, period in (_quota_v2(cgroup), _quota_v1(cgroup)):
+        if quota > 0 and period > 0:
+            return min(cores, quota / period)
+    return cores
+
+
+def _quota_v2(cgroup: Path) -> tuple[int, int]:
+    try:
+        quota, period = (cgroup / "cpu.max").read_text().split()
+        return (-1 if quota == "max" else int(quota)), int(period)
+    except (OSError, ValueError):
+        return -1, 0
+
+
+def _quota_v1(cgroup: Path) -> tuple[int, int]:
+    try:
+        folder = cgroup / "cpu"
+        return int((folder / "cpu.cfs_quota_us").read_text()), int((folder / "cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return -1, 0
+
+
+def threads(place: Place, environment: Mapping[str, str], cores: float) -> int:
+    """Compute threads of this process: its share of the container's cores, at least one.
+
+    More threads than cores thrash: 64 threads on a quota of one core wait for each other at every operator. An
+    OMP_NUM_THREADS of one's own wins; the 1 that torchrun sets when there are several processes does not.
+    """
+    wanted = environment.get("OMP_NUM_THREADS", "")
+    by_torchrun = wanted == "1" and place.local_size > 1 and "TORCHELASTIC_RUN_ID" in environment
+    if wanted.isdigit() and int(wanted) > 0 and not by_torchrun:
+        return int(wanted)
+    return max(1, int(cores / place.local_size))

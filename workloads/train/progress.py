@@ -1,0 +1,181 @@
+"""How far is the training? The first process tells people on the terminal and the operator by HTTPS; neither may slow or fail it.
+
+The wire format and the three variables are Kubeflow's KEP-2779, so the operator understands the Hugging Face callback as well.
+"""
+
+import json
+import os
+import ssl
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+URL, CA_CERT, TOKEN = "KUBEFLOW_TRAINER_SERVER_URL", "KUBEFLOW_TRAINER_SERVER_CA_CERT", "KUBEFLOW_TRAINER_SERVER_TOKEN"  # noqa: S105 (names)
+INTERVAL = 5.0  # seconds between two posts at least; KEP-2779 asks for as much
+PATIENCE = 3.0  # seconds for one post
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """How far the run is. `metrics` holds loss, accuracy, epoch and samples_per_second as far as they are known."""
+
+    step: int
+    total_steps: int
+    remaining_seconds: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def percent(self) -> int:
+        """100 only when the artifact is published: the last percent is evaluation and writing."""
+        return min(99, self.step * 100 // max(1, self.total_steps))
+
+
+def payload(snapshot: Snapshot, now: datetime, percent: int | None = None) -> dict[str, Any]:
+    """The body of a post. KEP-2779 has no field for steps: step and total_steps travel as metrics."""
+    numbers = {"step": snapshot.step, "total_steps": snapshot.total_steps, **snapshot.metrics}
+    status: dict[str, Any] = {
+        "progressPercentage": snapshot.percent if percent is None else percent,
+        "metrics": [{"name": name, "value": f"{value:.6g}" if isinstance(value, float) else str(value)} for name, value in numbers.items()],
+        "lastUpdatedTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    if snapshot.remaining_seconds is not None:
+        status["estimatedRemainingSeconds"] = snapshot.remaining_seconds
+    return {"trainerStatus": status}
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The token is for one server: it is not carried anywhere else."""
+
+    def redirect_request(self, *_arguments: Any) -> None:
+        return None
+
+
+class Poster:
+    """Posts the newest snapshot from a thread; older ones that had no turn are dropped."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ, interval: float = INTERVAL) -> None:
+        self._url = environment.get(URL)
+        self._ca, self._token = environment.get(CA_CERT), environment.get(TOKEN)
+        self._interval = interval
+        self._newest: dict[str, Any] | None = None
+        self._wake, self._done = threading.Event(), threading.Event()
+        self._complained = False
+        self._thread = threading.Thread(target=self._work, name="progress", daemon=True)
+        if self._url:
+            self._thread.start()
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Note the newest state; returns at once."""
+        self._newest = payload(snapshot, datetime.now(UTC))
+        self._wake.set()
+
+    def close(self, snapshot: Snapshot | None = None) -> None:
+        """Post a last state as complete, if there is one, and end the thread; takes a few seconds at most."""
+        if snapshot is not None:
+            self._newest = payload(snapshot, datetime.now(UTC), percent=100)
+        self._done.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(2 * PATIENCE)
+
+    def _work(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            body, self._newest = self._newest, None
+            if body is not None:
+                self._try(body)
+            if self._done.wait(self._interval):
+                if self._newest is not None:
+                    self._try(self._newest)
+                return
+
+    def _try(self, body: dict[str, Any]) -> None:
+        try:
+            self._post(body)
+            self._complained = False
+        except (OSError, HTTPException, ValueError) as error:
+            if not self._complained:
+                reason = f"HTTP {error.code}: {error.read(300).decode(errors='replace')}" if isinstance(error, HTTPError) else str(error)
+                print(f"warning: progress could not be posted, training goes on: {reason}", file=sys.stderr, flush=True)
+            self._complained = True
+
+    def _post(self, body: dict[str, Any]) -> None:
+        headers = {"Content-Type": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {Path(self._token).read_text().strip()}"  # read each time: the kubelet rotates it
+        request = urllib.request.Request(str(self._url), json.dumps(body).encode(), headers, method="POST")  # noqa: S310 (set by the operator)
+        trust = ssl.create_default_context(cafile=self._ca) if self._ca else ssl.create_default_context()
+        handlers = (urllib.request.HTTPSHandler(context=trust), urllib.request.ProxyHandler({}), _NoRedirect())
+        with urllib.request.build_opener(*handlers).open(request, timeout=PATIENCE):
+            pass
+
+
+class Clock:
+    """Speed and time left, from the steps of this process's life alone (a resumed run does not count what ran before)."""
+
+    def __init__(self, step: int, now: float) -> None:
+        self._first_step, self._start = step, now
+
+    def estimate(self, step: int, total: int, batch: int, now: float) -> tuple[float, int | None]:
+        """Samples per second and seconds left; None while unknown."""
+        steps, seconds = step - self._first_step, now - self._start
+        if steps <= 0 or seconds <= 0:
+            return 0.0, None
+        return steps * batch / seconds, round((total - step) * seconds / steps)
+
+
+class Lines:
+    """Progress for people in a log: a compact line every few seconds."""
+
+    def __init__(self, interval: float = INTERVAL) -> None:
+        self._interval, self._last = interval, time.monotonic()
+
+    def step(self, snapshot: Snapshot, epochs: int) -> None:
+        """One line if the last is old enough."""
+        now = time.monotonic()
+        if now - self._last >= self._interval:
+            self._last = now
+            m = snapshot.metrics
+            print(
+                f"step {snapshot.step}/{snapshot.total_steps} ({snapshot.percent} %) epoch {m['epoch']:.0f}/{epochs} loss {m['loss']:.4f} "
+                f"{m['samples_per_second']:.0f} samples/s, {snapshot.remaining_seconds} s left",
+                flush=True,
+            )
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        print(text, flush=True)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Bar:
+    """Progress for people on a terminal."""
+
+    def __init__(self, total: int, done: int) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True)
+
+    def step(self, snapshot: Snapshot, epochs: int) -> None:
+        """Move the bar."""
+        self._bar.set_postfix_str(f"epoch {snapshot.metrics['epoch']:.0f}/{epochs} loss {snapshot.metrics['loss']:.4f}", refresh=False)
+        self._bar.update(snapshot.step - self._bar.n)
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        self._bar.write(text)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()

@@ -1,0 +1,183 @@
+"""From a job to a published model: puts the parts together, resumes, trains, publishes. Called by the train command."""
+
+import os
+import platform
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import safetensors
+import torch
+
+from slipway.api.artifact import Architecture, Artifact, DType, Lineage, Signature, Task, TensorSpec
+from workloads import artifact, data, models, storage
+from workloads.data import DataSet
+from workloads.errors import BadInput
+from workloads.train import strategy as strategies
+from workloads.train.checkpoint import Checkpoints
+from workloads.train.environment import Place, cpu_limit, read_place, threads
+from workloads.train.evaluation import Evaluation
+from workloads.train.job import Job
+from workloads.train.loop import Training
+from workloads.train.normalise import Normalise
+from workloads.train.optimisation import LearningRate, NumberFormat, build_optimizer
+from workloads.train.report import Report
+from workloads.train.stop import Stop
+from workloads.train.termination import write_message
+from workloads.train.world import World
+
+
+def run(job: Job, stop: Stop) -> None:
+    """Train the job on this process's share. Raises BadInput, Corrupt, Terminated, Diverged, or what torch raises."""
+    place = read_place(os.environ)
+    torch.set_num_threads(threads(place, os.environ, cpu_limit()))
+    torch.backends.cudnn.deterministic = True
+    _require_even_batches(job, place)
+    dataset = data.load(job.recipe.dataset)
+    world = World(place)
+    architecture = _architecture(job, dataset)
+    training = _training(job, world, dataset, architecture, stop)
+    resumed = _resume(training)
+    if world.first:
+        training.report.say(_headline(training, architecture, place))
+    started = time.monotonic()
+    evaluation = training.run()
+    if world.first:
+        lineage = _lineage(job, training, resumed)
+        _publish(job, training, _describe(lineage, architecture, training, evaluation), evaluation, resumed)
+        training.report.say(f"done in {time.monotonic() - started:.1f} s: accuracy {evaluation.accuracy:.4f} on {evaluation.count} held-out samples")
+    if training.checkpoints is not None:
+        training.checkpoints.close()
+    training.report.close((training.step, evaluation.loss))
+    world.close()
+
+
+def _require_even_batches(job: Job, place: Place) -> None:
+    recipe = job.recipe
+    parts = place.size * recipe.gradient_accumulation_steps
+    if recipe.global_batch_size % parts:
+        raise BadInput(
+            f"recipe.globalBatchSize {recipe.global_batch_size} does not divide by {parts} "
+            f"({place.size} processes x {recipe.gradient_accumulation_steps} accumulation steps)"
+        )
+
+
+def _architecture(job: Job, dataset: DataSet) -> Architecture:
+    shape = dataset.preprocessing
+    images = models.Images(shape.channels, shape.height, shape.width, len(dataset.labels))
+    name = job.recipe.model.name.value
+    return Architecture(name=name, arguments=models.arguments_for(name, images, job.recipe.model.width))
+
+
+def _training(job: Job, world: World, dataset: DataSet, architecture: Architecture, stop: Stop) -> Training:
+    recipe = job.recipe
+    steps_per_epoch = len(dataset.training) // recipe.global_batch_size
+    if steps_per_epoch == 0:
+        raise BadInput(f"recipe.globalBatchSize {recipe.global_batch_size} is more than the {len(dataset.training)} training samples")
+    total = steps_per_epoch * recipe.epochs
+    rate = LearningRate(recipe.optimizer.learning_rate, recipe.schedule, steps_per_epoch, total)
+    numbers = NumberFormat(recipe.precision, world.device)
+    torch.manual_seed(recipe.seed)
+    model = models.build(architecture.name, architecture.arguments).to(world.device)
+    strategy = strategies.choose(world)
+    return Training(
+        recipe=recipe,
+        world=world,
+        strategy=strategy,
+        data=dataset,
+        model=model,
+        wrapped=strategy.wrap(model),
+        optimizer=build_optimizer(recipe.optimizer, model),
+        rate=rate,
+        numbers=numbers,
+        normalise=Normalise(dataset.preprocessing, world.device),
+        checkpoints=_checkpoints(job, world, dataset, architecture),
+        save_every=job.spec.checkpoint.every_steps if job.spec.checkpoint else 0,
+        report=Report(first=world.first, step=0, total_steps=total, steps_per_epoch=steps_per_epoch, batch=recipe.global_batch_size),
+        stop=stop,
+    )
+
+
+def _checkpoints(job: Job, world: World, dataset: DataSet, architecture: Architecture) -> Checkpoints | None:
+    if job.spec.checkpoint is None:
+        return None
+    root = storage.local_path(job.spec.checkpoint.uri)
+    if root is None:
+        raise BadInput(f"{job.spec.checkpoint.uri}: checkpoints need a file system, pvc:// or file://; object stores cannot rename")
+    made_for = {
+        "model": architecture.wire(),
+        "dataset": dataset.reference.digest,
+        "trainingSamples": len(dataset.training),
+        "globalBatchSize": job.recipe.global_batch_size,
+        "seed": job.recipe.seed,
+        "optimizer": job.recipe.optimizer.name.value,
+    }
+    return Checkpoints(root / job.folder, job.spec.checkpoint.keep_last, world, made_for)
+
+
+def _resume(training: Training) -> int | None:
+    """Go on from the newest whole checkpoint. Returns its step, or None for a fresh start."""
+    found = training.checkpoints.latest() if training.checkpoints is not None else None
+    if found is None or training.checkpoints is None:
+        return None
+    training.checkpoints.load(found, training.model, training.optimizer)
+    training.step = found.step
+    training.history = list(found.state["history"])
+    if found.state["scaler"]:
+        training.numbers.scaler.load_state_dict(found.state["scaler"])
+    training.report.resumed(found.step)
+    return found.step
+
+
+def _headline(training: Training, architecture: Architecture, place: Place) -> str:
+    recipe, world = training.recipe, training.world
+    parameters = sum(parameter.numel() for parameter in training.model.parameters())
+    return (
+        f"training {architecture.name} ({parameters} parameters) on {training.data.reference.name} ({len(training.data.training)} samples): "
+        f"{recipe.epochs} epochs, {training.rate.total_steps} steps of {recipe.global_batch_size} samples, {world.size} processes ({training.strategy.name}), "
+        f"{world.device.type}, {recipe.precision}, {torch.get_num_threads()} threads of {cpu_limit():g} cores on {place.local_size} processes"
+    )
+
+
+def _lineage(job: Job, training: Training, resumed: int | None) -> Lineage:
+    return Lineage(
+        job=job.reference,
+        dataset=training.data.reference,
+        recipe=job.recipe.wire(),
+        seed=job.recipe.seed,
+        steps=training.step,
+        resumed_from_step=resumed,
+        processes=training.world.size,
+        framework={"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__, "safetensors": safetensors.__version__},
+    )
+
+
+def _describe(lineage: Lineage, architecture: Architecture, training: Training, evaluation: Evaluation) -> Artifact:
+    shape = training.data.preprocessing
+    image = TensorSpec(name="images", dtype=DType.FLOAT32, shape=["batch", shape.channels, shape.height, shape.width])
+    logits = TensorSpec(name="logits", dtype=DType.FLOAT32, shape=["batch", len(training.data.labels)])
+    return Artifact(
+        task=Task.IMAGE_CLASSIFICATION,
+        architecture=architecture,
+        signature=Signature(inputs=[image], outputs=[logits]),
+        preprocessing=shape,
+        labels=list(training.data.labels),
+        metrics=evaluation.metrics(),
+        parameters=sum(parameter.numel() for parameter in training.model.parameters()),
+        lineage=lineage,
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        files=[],
+    )
+
+
+def _publish(job: Job, training: Training, description: Artifact, evaluation: Evaluation, resumed: int | None) -> None:
+    uri, digest = None, None
+    if job.spec.output is None:
+        training.report.say("the job has no output.uri: the model is not kept")
+    else:
+        uri = job.spec.output.uri
+        weights: dict[str, Any] = training.model.state_dict()
+        _, digest = artifact.write(uri, job.writer, description, weights, training.history)
+        training.report.say(f"artifact {uri} {digest}")
+    write_message(uri, digest, evaluation.metrics(), training.step, resumed)

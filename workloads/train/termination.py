@@ -1,0 +1,30 @@
+"""What does a finished pod tell the kubelet? The termination message, from which the operator fills status.artifact."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "SLIPWAY_TERMINATION_LOG"
+DEFAULT = Path("/dev/termination-log")
+LIMIT = 4096  # bytes; the kubelet cuts what is longer
+
+
+def write_message(uri: str | None, digest: str | None, metrics: Mapping[str, float], steps: int, resumed_from: int | None) -> None:
+    """Write the result of a successful run where the kubelet looks for it; nothing outside a pod.
+
+    After a failure nothing is written: the kubelet then takes the end of the log (FallbackToLogsOnError).
+    """
+    path = Path(os.environ[VARIABLE]) if VARIABLE in os.environ else DEFAULT
+    if VARIABLE not in os.environ and not (path.is_file() and os.access(path, os.W_OK)):
+        return
+    message: dict[str, Any] = {"steps": steps, "resumedFromStep": resumed_from}
+    figures = [{"name": name, "value": f"{value:.6g}"} for name, value in metrics.items()]
+    if uri is not None:
+        message["artifact"] = {"uri": uri, "digest": digest, "metrics": figures}
+    text = json.dumps(message)
+    while len(text.encode()) > LIMIT and figures:
+        figures.pop()
+        text = json.dumps(message)
+    path.write_text(text)

@@ -1,0 +1,95 @@
+"""What do the processes of a job agree on? The few collective operations that the trainer needs, the same for one process and many."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from workloads.errors import BadInput, Corrupt
+from workloads.train.environment import Place
+
+T = TypeVar("T")
+
+# Longer than one process may need alone (reading data, hashing), shorter than somebody waits for a job that hangs.
+TIMEOUT = timedelta(minutes=10)
+
+
+class Agreement:
+    """A question whose answer is still under way."""
+
+    def __init__(self, votes: torch.Tensor, pending: "dist.Work | None") -> None:
+        self._votes = votes
+        self._pending = pending
+
+    def result(self) -> bool:
+        """True when any process said yes; the same on all."""
+        if self._pending is not None:
+            self._pending.wait()
+        return bool(self._votes.item() > 0)
+
+
+class World:
+    """All processes of the job, or this one alone. Collective: each method is called by all of them in the same order."""
+
+    def __init__(self, place: Place) -> None:
+        self.rank, self.size, self.local_rank = place.rank, place.size, place.local_rank
+        cuda = torch.cuda.is_available()
+        if cuda and place.local_size > torch.cuda.device_count():
+            raise BadInput(f"{place.local_size} processes on this node but {torch.cuda.device_count()} GPUs: lower numProcPerNode")
+        self.device = torch.device("cuda", place.local_rank) if cuda else torch.device("cpu")
+        if cuda:
+            torch.cuda.set_device(self.device)
+        if self.size > 1:
+            # gloo carries what is decided on the CPU even where nccl carries the gradients.
+            dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", rank=self.rank, world_size=self.size, timeout=TIMEOUT)
+
+    @property
+    def first(self) -> bool:
+        """True for the process that speaks, writes and decides for all."""
+        return self.rank == 0
+
+    def any(self, flag: bool) -> Agreement:
+        """Ask whether any process says yes. Returns at once; the answer travels while other work is done."""
+        votes = torch.tensor([float(flag)])
+        pending = dist.all_reduce(votes, async_op=True) if self.size > 1 else None
+        return Agreement(votes, pending)
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Sums over all processes, element by element, in float64."""
+        total = torch.tensor(list(values), dtype=torch.float64)
+        if self.size > 1:
+            dist.all_reduce(total)
+        return [float(value) for value in total]
+
+    def decide(self, question: Callable[[], T]) -> T:
+        """Let the first process answer for all. BadInput and Corrupt that it meets are raised by every process."""
+        answer: list[Any] = [None, None]
+        if self.first:
+            try:
+                answer[0] = question()
+            except (BadInput, Corrupt) as error:
+                answer[1] = error
+        if self.size > 1:
+            dist.broadcast_object_list(answer, src=0)
+        if answer[1] is not None:
+            raise answer[1]
+        result: T = answer[0]
+        return result
+
+    def new_group(self) -> "dist.ProcessGroup | None":
+        """A second set of connections, for a thread that talks while the main thread computes."""
+        return dist.new_group(backend="gloo", timeout=TIMEOUT) if self.size > 1 else None
+
+    def barrier(self) -> None:
+        """Wait until all are here."""
+        self.sum([0.0])
+
+    def close(self) -> None:
+        """Leave in good order: a process that goes while others still talk to it would fail them."""
+        if self.size > 1:
+            self.barrier()
+            with contextlib.suppress(RuntimeError):
+                dist.destroy_process_group()
