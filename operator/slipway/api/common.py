@@ -82,6 +82,16 @@ class Reason(StrEnum):
     NODE_LOST = "NodeLost"
     POD_DELETED = "PodDeleted"
     PREEMPTED = "Preempted"
+    # A chain's next link.
+    WAITING_FOR_SOURCE = "WaitingForSource"
+    SOURCE_READY = "SourceReady"
+    SOURCE_FAILED = "SourceFailed"
+    # A service's revisions.
+    ROLLING_OUT = "RollingOut"
+    SERVING = "Serving"
+    SCALED_TO_ZERO = "ScaledToZero"
+    MODEL_LOAD_FAILED = "ModelLoadFailed"
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 
 
 class ConditionStatus(StrEnum):

@@ -1,4 +1,4 @@
-"""InferenceService v1alpha1: which model is served, by which engine, how it is batched, and how a new one takes over."""
+"""InferenceService v1alpha1: which model is served, by which engine, how it is batched, how a new one takes over."""
 
 import json
 from enum import StrEnum
@@ -6,18 +6,15 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError
 
-from slipway.api.base import MapBy, problems_of
+from slipway.api.base import MapBy, Model, Rule, StatusModel, problems_of
 from slipway.api.common import (
     MAX_INT32,
     Condition,
     Count,
     Digest,
     ImageName,
-    Model,
     ObjectName,
-    Rule,
     ShortText,
-    StatusModel,
     Text,
     Time,
     Uri,
@@ -139,7 +136,7 @@ class InferenceServiceSpec(Model):
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(1, description="Pods; also through the scale subresource.")
     rollout_on: RolloutOn = Field(
         RolloutOn.SPEC_CHANGE,
-        description="SpecChange keeps the digest that was pinned; NewArtifact follows the source when it has a new one.",
+        description="SpecChange keeps the digest that was pinned; NewArtifact follows the source to a new one.",
     )
 
 

@@ -1,0 +1,84 @@
+"""What Deployments and pods tell of a service's revisions. Pure; read by plan.py."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from slipway.api.common import Reason
+from slipway.inferenceservice.service import REVISION
+from slipway.job.observed import observe_pod
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One Deployment of the service."""
+
+    name: str
+    uid: str
+    revision: str
+    created: str
+    wanted: int
+    ready: int
+    available: bool
+    overdue: str
+    deleting: bool
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a pod of a revision does not serve."""
+
+    reason: str
+    message: str
+    pod: str
+    exit_code: int | None = None
+
+
+def observe_revision(deployment: Mapping[str, Any]) -> Revision:
+    """Read a Deployment. `available`: its newest template serves with all replicas asked for."""
+    metadata, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status") or {}
+    wanted = spec.get("replicas", 1)
+    ready = status.get("readyReplicas") or 0
+    current = (status.get("observedGeneration") or 0) >= (metadata.get("generation") or 0)
+    updated = status.get("updatedReplicas") or 0
+    progress: Mapping[str, Any] = next(
+        (c for c in status.get("conditions") or [] if c.get("type") == "Progressing"), {}
+    )
+    late = progress.get("status") == "False" and progress.get("reason") == "ProgressDeadlineExceeded"
+    return Revision(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        revision=(metadata.get("labels") or {}).get(REVISION) or "",
+        created=metadata.get("creationTimestamp") or "",
+        wanted=wanted,
+        ready=ready,
+        available=current and ready >= wanted and updated >= wanted,
+        overdue=(progress.get("message") or "the Deployment made no progress") if late else "",
+        deleting=bool(metadata.get("deletionTimestamp")),
+    )
+
+
+def trouble_of(pods: Iterable[Mapping[str, Any]], revision: str, now: datetime) -> Trouble | None:
+    """The first thing that keeps a pod of this revision from serving, in the server's own words."""
+    for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
+        if (pod["metadata"].get("labels") or {}).get(REVISION) != revision or pod["metadata"].get("deletionTimestamp"):
+            continue
+        obstacle = observe_pod(pod, now).obstacle
+        if obstacle is not None:
+            return Trouble(obstacle.reason, obstacle.message, obstacle.pod)
+        crash = _crash(pod)
+        if crash is not None:
+            return crash
+    return None
+
+
+def _crash(pod: Mapping[str, Any]) -> Trouble | None:
+    for container in (pod.get("status") or {}).get("containerStatuses") or []:
+        state, last = container.get("state") or {}, container.get("lastState") or {}
+        ended = state.get("terminated") or (last.get("terminated") if not container.get("ready") else None)
+        if ended and ended.get("exitCode"):
+            reason = Reason.OOM_KILLED if ended.get("reason") == Reason.OOM_KILLED else Reason.MODEL_LOAD_FAILED
+            message = (ended.get("message") or f"the server ended with exit code {ended['exitCode']}").strip()
+            return Trouble(reason, message, pod["metadata"]["name"], int(ended["exitCode"]))
+    return None

@@ -1,0 +1,86 @@
+"""An InferenceService as the rest of this folder sees it: identity, spec, names of children, the platform."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.api.common import GROUP
+from slipway.api.inferenceservice import InferenceServiceSpec
+from slipway.job import labels
+from slipway.runtime.resource import Resource
+
+KIND = "InferenceService"
+INFERENCE_SERVICES = Resource("slipway.dev", "v1alpha1", "inferenceservices", KIND)
+DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
+DISRUPTION_BUDGETS_V1 = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+
+REVISION = f"{GROUP}/revision"
+HTTP_PORT = 8080
+GRPC_PORT = 9000
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What the operator's installation gives to every service."""
+
+    server_image: str
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """The artifact to serve. `digest` is empty for a URI that nobody pinned."""
+
+    uri: str
+    digest: str
+    source: str = ""
+
+    def wire(self) -> dict[str, str]:
+        """For status.model."""
+        return {key: value for key, value in vars(self).items() if value}
+
+
+@dataclass(frozen=True)
+class InferenceService:
+    """One valid service."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    spec: InferenceServiceSpec
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """On every child."""
+        return labels.owned(KIND, self.name, self.uid)
+
+    @property
+    def owner(self) -> dict[str, Any]:
+        """The reference by which children are found and cleaned up."""
+        return {
+            "apiVersion": INFERENCE_SERVICES.api_version,
+            "kind": KIND,
+            "name": self.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+
+    def child(self, revision: str) -> str:
+        """Name of a revision's Deployment and ConfigMap."""
+        return f"{self.name}-{revision}"
+
+    def revision(self, model: Pinned) -> str:
+        """Eight characters that change with anything a pod is made from; the number of replicas is not among it."""
+        made_from = {"predictor": self.spec.predictor.wire(), "uri": model.uri, "digest": model.digest}
+        return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def identify(obj: Mapping[str, Any], spec: InferenceServiceSpec) -> InferenceService:
+    """The object from the API server with its parsed spec."""
+    metadata = obj["metadata"]
+    return InferenceService(
+        metadata["name"], metadata["namespace"], metadata["uid"], metadata.get("generation") or 1, spec
+    )
