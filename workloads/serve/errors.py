@@ -1,13 +1,14 @@
 """What can a request die of? One class per cause, with its HTTP status; REST and gRPC translate here and nowhere else.
 
-A client's fault is a 4xx. 503 means "not ready" (a load balancer then takes the pod out), so a full queue is 429 and never 503.
+A client's fault is a 4xx. 503 means "not ready" (a load balancer then takes the pod out), so a full queue is 429.
 """
+# ruff: noqa: N818  (the names are the protocol's)
 
 from typing import ClassVar
 
 
 class RequestError(Exception):
-    """Ends one request. `str()` is what the client reads; `retry_after` in whole seconds, 0 when a retry cannot help."""
+    """Ends one request. `str()` is what the client reads; `retry_after` is in whole seconds, 0: a retry cannot help."""
 
     status: ClassVar[int] = 500
     grpc: ClassVar[str] = "INTERNAL"

@@ -7,6 +7,7 @@ import asyncio
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from workloads.serve.batcher.line import Line
@@ -17,16 +18,15 @@ from workloads.serve.errors import DeadlineExceeded, EngineFailed, Invalid, NotR
 T = TypeVar("T")
 R = TypeVar("R")
 T_contra = TypeVar("T_contra", contravariant=True)
-R_co = TypeVar("R_co", covariant=True)
 
 LONGEST_RETRY = 60
 RATE_MEMORY = 0.8  # weight of the past in the moving average of rows per second
 
 
-class Lane(Protocol[T_contra, R_co]):
+class Lane(Protocol[T_contra, R]):
     """One engine instance. The batcher gives it one batch at a time."""
 
-    def run(self, payloads: Sequence[T_contra]) -> "asyncio.Future[Sequence[R_co]]":
+    def run(self, payloads: Sequence[T_contra]) -> "asyncio.Future[Sequence[R]]":
         """One result per payload, in order. Any exception: the batch failed. EngineFailed: every batch would."""
 
 
@@ -46,7 +46,7 @@ class Limits:
 
 @dataclass
 class _Run(Generic[T, R]):
-    """What a lane is busy with: batches still to run, the next one last. `whole` until a batch of it had to be split."""
+    """What a lane is busy with: batches still to run, the next one last. `whole` until a batch had to be split."""
 
     lane: Lane[T, R]
     work: list[list[Ticket[T, R]]]
@@ -84,10 +84,18 @@ class Batcher(Generic[T, R]):
         return self._lanes - len(self._idle)
 
     def submit(
-        self, payload: T, *, rows: int = 1, size: int = 0, group: Hashable = None, priority: int = 0, timeout: float = 0.0
+        self,
+        payload: T,
+        *,
+        rows: int = 1,
+        size: int = 0,
+        group: Hashable = None,
+        priority: int = 0,
+        timeout: float = 0.0,
     ) -> Ticket[T, R]:
-        """Queue a validated request. `priority` 0 is the middle level; `timeout` 0, or longer than the default, is the default.
+        """Queue a validated request of `rows` rows and `size` bytes; only requests of one `group` share a batch.
 
+        `priority` 1 is the most urgent level, 0 the middle one; a `timeout` of 0 or above the default is the default.
         Raises QueueFull, NotReady after `close`, Invalid for rows or a priority that can never be served.
         """
         limits = self.limits
@@ -180,7 +188,7 @@ class Batcher(Generic[T, R]):
                     self._watch.queued(ticket.queue_seconds)
                 ticket.batch_rows = rows
             future = self._run(run.lane, batch)
-            future.add_done_callback(lambda done: self._finished(run, batch, now, done))
+            future.add_done_callback(partial(self._finished, run, batch, now))
             return
         self._idle.append(run.lane)
         self._wake()
@@ -213,9 +221,7 @@ class Batcher(Generic[T, R]):
             self._cap = max(1, min(self._cap, rows) // 2)
         self._start(run)
 
-    def _succeeded(
-        self, run: "_Run[T, R]", batch: list[Ticket[T, R]], results: Sequence[R], seconds: float
-    ) -> None:
+    def _succeeded(self, run: "_Run[T, R]", batch: list[Ticket[T, R]], results: Sequence[R], seconds: float) -> None:
         pace = batch[0].batch_rows / max(seconds, 1e-6)
         self._rows_per_second = pace + RATE_MEMORY * (self._rows_per_second - pace) if self._rows_per_second else pace
         if run.whole:

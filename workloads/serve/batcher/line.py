@@ -1,4 +1,4 @@
-"""Who is next? The waiting line: bounded by its owner, grouped by shape, ordered by priority without starvation. No clock, no I/O.
+"""Who is next? The waiting line, grouped by shape, ordered by priority without starvation. No clock, no I/O.
 
 A ticket of level k (1 is the most urgent) is due `(k - 1) * step` seconds after its arrival, and the earliest due is
 served first. So a more urgent ticket overtakes, but only those that came less than a step per level before it: nobody
@@ -81,7 +81,7 @@ class Line(Generic[T, R]):
         return min(heads, key=_order, default=None)
 
     def take(self, most_rows: int) -> list[Ticket[T, R]]:
-        """The next batch: the head and those after it in its group, while they fit. Nobody jumps over one that does not fit.
+        """The next batch: the head and those after it in its group while they fit; nobody jumps over one that does not.
 
         A head of more rows than `most_rows` comes alone: the owner has checked it against the real limit.
         """

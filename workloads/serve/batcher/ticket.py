@@ -11,8 +11,23 @@ R = TypeVar("R")
 class Ticket(Generic[T, R]):
     """Made by `Batcher.submit`. Await `answer`; give it to `Batcher.abandon` when nobody waits any more."""
 
-    __slots__ = ("answer", "arrived", "batch_rows", "deadline", "due", "engine_seconds", "group", "level", "number", "payload")
-    __slots__ += ("queue_seconds", "rows", "size", "timer", "waiting")
+    __slots__ = (
+        "answer",
+        "arrived",
+        "batch_rows",
+        "deadline",
+        "due",
+        "engine_seconds",
+        "group",
+        "level",
+        "number",
+        "payload",
+        "queue_seconds",
+        "rows",
+        "size",
+        "timer",
+        "waiting",
+    )
 
     def __init__(self, payload: T, rows: int, size: int, group: Hashable, answer: "asyncio.Future[R]") -> None:
         self.payload = payload

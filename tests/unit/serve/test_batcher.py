@@ -1,0 +1,389 @@
+"""The batcher's promises over thousands of scripted days: none lost, none answered twice or with another's result."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.runtime.effort import examples
+from tests.unit.serve.virtual_time import Stuck, run
+from workloads.serve.batcher import Batcher, Limits, Ticket
+from workloads.serve.errors import DeadlineExceeded, EngineFailed, Invalid, NotReady, QueueFull
+
+EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request of a scripted day. Times in seconds; `leaves` after its arrival, or never."""
+
+    number: int
+    at: float = 0.0
+    rows: int = 1
+    group: str = "a"
+    priority: int = 0
+    timeout: float = 0.0
+    leaves: float | None = None
+    poison: bool = False
+
+
+class ScriptedLane:
+    """Takes as long as the script says, fails a batch with poison in it, and looks at every batch it gets."""
+
+    def __init__(self, seconds: Sequence[float], limits: Limits) -> None:
+        self.seconds = list(seconds)
+        self.limits = limits
+        self.runs: list[tuple[float, list[Ask]]] = []
+        self.ends: list[float] = []
+        self.busy = False
+
+    def run(self, payloads: Sequence[Ask]) -> asyncio.Future[Sequence[int]]:
+        loop = asyncio.get_running_loop()
+        assert not self.busy, "two batches at once on one lane"
+        assert payloads
+        assert sum(ask.rows for ask in payloads) <= self.limits.max_batch_size
+        assert len({ask.group for ask in payloads}) == 1, "shapes were mixed"
+        self.busy = True
+        self.runs.append((loop.time(), list(payloads)))
+        future: asyncio.Future[Sequence[int]] = loop.create_future()
+        loop.call_later(self.seconds[(len(self.runs) - 1) % len(self.seconds)], self._end, future, list(payloads))
+        return future
+
+    def _end(self, future: asyncio.Future[Sequence[int]], payloads: list[Ask]) -> None:
+        self.busy = False
+        self.ends.append(asyncio.get_running_loop().time())
+        if any(ask.poison for ask in payloads):
+            future.set_exception(ValueError("poison"))
+        else:
+            future.set_result([ask.number for ask in payloads])
+
+
+class Tally:
+    def __init__(self) -> None:
+        self.ends: list[str] = []
+        self.queue: list[float] = []
+        self.batches: list[tuple[int, int, float]] = []
+
+    def queued(self, seconds: float) -> None:
+        self.queue.append(seconds)
+
+    def ran(self, rows: int, requests: int, seconds: float) -> None:
+        self.batches.append((rows, requests, seconds))
+
+    def ended(self, reason: str) -> None:
+        self.ends.append(reason)
+
+
+@dataclass
+class Day:
+    """What became of every request."""
+
+    lanes: list[ScriptedLane]
+    tally: Tally
+    outcome: dict[int, int | BaseException] = field(default_factory=dict)
+    ended: dict[int, float] = field(default_factory=dict)
+    tickets: dict[int, Ticket[Ask, int]] = field(default_factory=dict)
+
+
+async def _one(batcher: Batcher[Ask, int], ask: Ask, day: Day) -> None:
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(ask.at)
+    try:
+        ticket = day.tickets[ask.number] = batcher.submit(
+            ask, rows=ask.rows, group=ask.group, priority=ask.priority, timeout=ask.timeout, size=ask.rows
+        )
+        if ask.leaves is not None:
+            loop.call_later(ask.leaves, batcher.abandon, ticket)
+        result: int | BaseException = await batcher.answer(ticket)
+    except (Exception, asyncio.CancelledError) as error:
+        result = error
+    assert ask.number not in day.outcome
+    day.outcome[ask.number] = result
+    day.ended[ask.number] = loop.time()
+
+
+def live(asks: Sequence[Ask], limits: Limits, lanes: Sequence[Sequence[float]]) -> Day:
+    async def whole() -> Day:
+        tally = Tally()
+        day = Day([ScriptedLane(seconds, limits) for seconds in lanes], tally)
+        batcher: Batcher[Ask, int] = Batcher(day.lanes, limits, tally)
+        await asyncio.gather(*(_one(batcher, ask, day) for ask in asks))
+        await batcher.drained()
+        assert (batcher.waiting, batcher.busy) == (0, 0)
+        assert batcher._line.size == batcher._line.tickets == 0
+        return day
+
+    return run(whole())
+
+
+TIMES = st.floats(0, 0.5).map(lambda value: round(value, 3))
+LIMITS = st.builds(
+    Limits,
+    max_batch_size=st.integers(3, 8),
+    max_queue_size=st.integers(8, 24),
+    max_queue_bytes=st.integers(8, 100),
+    max_queue_delay=st.sampled_from([0.0, 0.0, 0.02]),
+    default_timeout=st.sampled_from([0.1, 1.0, 10.0]),
+    priority_levels=st.just(3),
+    priority_step=st.sampled_from([0.05, 1.0]),
+)
+LANES = st.lists(st.lists(st.sampled_from([0.001, 0.01, 0.05, 0.3]), min_size=1, max_size=4), min_size=1, max_size=3)
+
+
+@st.composite
+def asks(draw: st.DrawFn, poison: bool = True) -> list[Ask]:
+    return [
+        Ask(
+            number=number,
+            at=draw(TIMES),
+            rows=draw(st.integers(1, 3)),
+            group=draw(st.sampled_from("aaab")),
+            priority=draw(st.integers(0, 3)),
+            timeout=draw(st.sampled_from([0.0, 0.02, 0.2])),
+            leaves=draw(st.none() | TIMES),
+            poison=poison and draw(st.integers(0, 6)) == 0,
+        )
+        for number in range(draw(st.integers(1, 40)))
+    ]
+
+
+@settings(max_examples=examples(120), deadline=None)
+@given(asks(), LIMITS, LANES)
+def test_every_request_ends_once_with_its_own_result_or_its_own_reason(asked, limits, lanes) -> None:
+    day = live(asked, limits, lanes)
+    assert set(day.outcome) == {ask.number for ask in asked}
+    for ask in asked:
+        result = day.outcome[ask.number]
+        lived = day.ended[ask.number] - ask.at
+        limit = min(ask.timeout or limits.default_timeout, limits.default_timeout)
+        assert lived <= limit + EPSILON
+        if isinstance(result, int):
+            assert result == ask.number
+            assert not ask.poison
+        elif isinstance(result, DeadlineExceeded):
+            assert lived == pytest.approx(limit, abs=EPSILON)
+        elif isinstance(result, asyncio.CancelledError):
+            assert ask.leaves is not None
+            assert lived == pytest.approx(ask.leaves, abs=EPSILON)
+        elif isinstance(result, QueueFull):
+            assert result.retry_after >= 1
+            assert lived < EPSILON
+        else:
+            assert isinstance(result, ValueError), result
+            assert ask.poison
+    good = sum(isinstance(result, int) for result in day.outcome.values())
+    assert len(day.tally.ends) == len(asked) - good
+    runs = sum(len(lane.runs) for lane in day.lanes)
+    assert len(day.tally.batches) == runs
+    assert [rows for rows, _, _ in day.tally.batches if rows > limits.max_batch_size] == []
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(asks(poison=False), LANES)
+def test_an_idle_engine_never_waits(asked, lanes) -> None:
+    limits = Limits(max_batch_size=4, max_queue_size=200, priority_levels=3)
+    day = live([Ask(ask.number, ask.at, ask.rows, ask.group, ask.priority) for ask in asked], limits, lanes)
+    spans = [span for lane in day.lanes for span in zip((start for start, _ in lane.runs), lane.ends, strict=True)]
+    for ask in asked:
+        started = ask.at + day.tickets[ask.number].queue_seconds
+        moments = [ask.at] + [end for _, end in spans if ask.at <= end < started - EPSILON]
+        for moment in moments:
+            busy = sum(start <= moment + EPSILON and moment < end - EPSILON for start, end in spans)
+            assert started <= moment + EPSILON or busy == len(lanes)
+
+
+@settings(max_examples=examples(25), deadline=None)
+@given(st.integers(1, 3), st.sampled_from([0.1, 1.0, 3.0]), st.integers(1, 8))
+def test_the_least_urgent_waits_at_most_its_steps(level, step, batch) -> None:
+    """Against urgent requests that alone would keep the engine busy for ever."""
+    limits = Limits(
+        max_batch_size=batch, max_queue_size=4000, default_timeout=1000, priority_levels=3, priority_step=step
+    )
+    urgent = [Ask(number, at=number * 0.1 / batch, priority=1) for number in range(int(batch * (step * 20 + 20)))]
+    patient = Ask(100_000, at=0.05, priority=level)
+    day = live([*urgent, patient], limits, [[0.1]])
+    waited = day.tickets[patient.number].queue_seconds
+    assert waited <= (level - 1) * step + 0.3
+
+
+def test_the_urgent_overtake() -> None:
+    limits = Limits(max_batch_size=1, priority_levels=2, priority_step=5)
+    asked = [
+        Ask(0),
+        *(Ask(number, at=0.01 * number, priority=2) for number in range(1, 4)),
+        Ask(9, at=0.05, priority=1),
+    ]
+    day = live(asked, limits, [[0.1]])
+    assert [batch[0].number for _, batch in day.lanes[0].runs] == [0, 9, 1, 2, 3]
+
+
+def test_collects_only_while_busy() -> None:
+    day = live([Ask(0), *(Ask(number, at=0.01 * number) for number in range(1, 6))], Limits(max_batch_size=4), [[0.1]])
+    assert [(round(at, 6), len(batch)) for at, batch in day.lanes[0].runs] == [(0, 1), (0.1, 4), (0.2, 1)]
+
+
+def test_what_arrives_together_runs_together() -> None:
+    day = live([Ask(number) for number in range(4)], Limits(max_batch_size=4), [[0.1]])
+    assert [len(batch) for _, batch in day.lanes[0].runs] == [4]
+
+
+def test_an_idle_engine_waits_for_more_when_asked_to() -> None:
+    limits = Limits(max_batch_size=3, max_queue_delay=0.05)
+    day = live([Ask(0), Ask(1, at=0.02), Ask(2, at=0.2), Ask(3, at=0.21), Ask(4, at=0.22)], limits, [[0.001]])
+    assert [(round(at, 6), len(batch)) for at, batch in day.lanes[0].runs] == [(0.05, 2), (0.22, 3)]
+
+
+def test_one_poisoned_request_fails_alone() -> None:
+    asked = [Ask(number, poison=number == 5) for number in range(8)]
+    day = live(asked, Limits(max_batch_size=8), [[0.01]])
+    assert [number for number, result in day.outcome.items() if not isinstance(result, int)] == [5]
+    assert len(day.lanes[0].runs) <= 1 + 2 * 3
+
+
+def test_ten_percent_poison_costs_the_others_little() -> None:
+    asked = [Ask(number, at=number * 0.001, poison=number % 10 == 3) for number in range(2000)]
+    limits = Limits(max_batch_size=32, max_queue_size=4000, default_timeout=1000)
+    day = live(asked, limits, [[0.05]])
+    assert all(isinstance(day.outcome[ask.number], int) != ask.poison for ask in asked)
+    assert len(day.lanes[0].runs) < 1300
+
+
+def test_without_bisection_the_batch_fails_whole() -> None:
+    asked = [Ask(number, poison=number == 5) for number in range(8)]
+    day = live(asked, Limits(max_batch_size=8, bisect=False), [[0.01]])
+    assert not any(isinstance(result, int) for result in day.outcome.values())
+    assert len(day.lanes[0].runs) == 1
+
+
+def test_a_dead_engine_is_not_searched_for_a_culprit() -> None:
+    class Dead:
+        runs = 0
+
+        def run(self, payloads: Sequence[int]) -> asyncio.Future[Sequence[int]]:
+            self.runs += 1
+            raise EngineFailed("the device is gone")
+
+    async def scenario() -> None:
+        lane = Dead()
+        batcher: Batcher[int, int] = Batcher([lane], Limits())
+        tickets = [batcher.submit(number) for number in range(8)]
+        results = await asyncio.gather(*(ticket.answer for ticket in tickets), return_exceptions=True)
+        assert all(isinstance(result, EngineFailed) for result in results)
+        assert lane.runs == 1
+
+    run(scenario())
+
+
+def test_an_engine_that_loses_count_fails_its_batch_and_nobody_hangs() -> None:
+    class Miscounting:
+        def run(self, payloads: Sequence[int]) -> asyncio.Future[Sequence[int]]:
+            future: asyncio.Future[Sequence[int]] = asyncio.get_running_loop().create_future()
+            future.set_result([1])
+            return future
+
+    async def scenario() -> None:
+        batcher: Batcher[int, int] = Batcher([Miscounting()], Limits())
+        tickets = [batcher.submit(number) for number in range(3)]
+        results = await asyncio.gather(*(ticket.answer for ticket in tickets), return_exceptions=True)
+        assert all(isinstance(result, EngineFailed) for result in results)
+
+    run(scenario())
+
+
+def test_a_gone_client_frees_its_place_and_its_neighbours_go_on() -> None:
+    limits = Limits(max_batch_size=4, max_queue_size=4)
+    asked = [
+        Ask(0),
+        *(Ask(number, at=0.01, leaves=0.02 if number == 2 else None) for number in range(1, 5)),
+        Ask(9, at=0.04),
+    ]
+    day = live(asked, limits, [[0.1]])
+    assert isinstance(day.outcome[2], asyncio.CancelledError)
+    assert [number for number, result in sorted(day.outcome.items()) if isinstance(result, int)] == [0, 1, 3, 4, 9]
+
+
+def test_a_cancelled_waiter_frees_its_place() -> None:
+    async def scenario() -> None:
+        limits = Limits(max_batch_size=1, max_queue_size=1)
+        batcher: Batcher[Ask, int] = Batcher([ScriptedLane([0.1], limits)], limits)
+        first = asyncio.create_task(batcher.answer(batcher.submit(Ask(0))))
+        await asyncio.sleep(0.01)
+        second = asyncio.create_task(batcher.answer(batcher.submit(Ask(1))))
+        await asyncio.sleep(0.01)
+        with pytest.raises(QueueFull):
+            batcher.submit(Ask(2))
+        second.cancel()
+        await asyncio.sleep(0)
+        third = batcher.submit(Ask(3))
+        assert (await first, await batcher.answer(third)) == (0, 3)
+
+    run(scenario())
+
+
+def test_full_in_rows_and_full_in_bytes() -> None:
+    async def scenario() -> None:
+        limits = Limits(max_batch_size=4, max_queue_size=6, max_queue_bytes=100)
+        batcher: Batcher[Ask, int] = Batcher([ScriptedLane([0.1], limits)], limits)
+        batcher.submit(Ask(0), rows=4, size=90)
+        with pytest.raises(QueueFull, match="4 rows are waiting"):
+            batcher.submit(Ask(1), rows=3)
+        with pytest.raises(QueueFull):
+            batcher.submit(Ask(1), rows=1, size=11)
+        batcher.submit(Ask(1), rows=2, size=10)
+        await batcher.drained()
+
+    run(scenario())
+
+
+def test_retry_after_follows_the_pace() -> None:
+    async def scenario() -> None:
+        limits = Limits(max_batch_size=10, max_queue_size=100, default_timeout=100)
+        batcher: Batcher[Ask, int] = Batcher([ScriptedLane([2.0], limits)], limits)
+        await batcher.answer(batcher.submit(Ask(0), rows=10))
+        for _ in range(10):
+            batcher.submit(Ask(1), rows=10)
+        with pytest.raises(QueueFull) as full:
+            batcher.submit(Ask(1))
+        assert full.value.retry_after == 20
+        await batcher.drained()
+
+    run(scenario())
+
+
+def test_closing_refuses_the_new_and_serves_the_old() -> None:
+    async def scenario() -> None:
+        limits = Limits(max_batch_size=1)
+        batcher: Batcher[Ask, int] = Batcher([ScriptedLane([0.1], limits)], limits)
+        tickets = [batcher.submit(Ask(number)) for number in range(3)]
+        batcher.close()
+        with pytest.raises(NotReady):
+            batcher.submit(Ask(9))
+        await batcher.drained()
+        assert [await ticket.answer for ticket in tickets] == [0, 1, 2]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("rows", "priority"), [(0, 0), (5, 0), (-1, 0), (1, 4), (1, -1)])
+def test_what_can_never_be_served_is_refused_at_the_door(rows: int, priority: int) -> None:
+    async def scenario() -> None:
+        limits = Limits(max_batch_size=4, priority_levels=3)
+        batcher: Batcher[Ask, int] = Batcher([ScriptedLane([0.1], limits)], limits)
+        with pytest.raises(Invalid):
+            batcher.submit(Ask(0), rows=rows, priority=priority)
+        assert batcher.waiting == 0
+
+    run(scenario())
+
+
+def test_the_clock_of_these_tests_notices_a_lost_request() -> None:
+    async def lost() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(Stuck):
+        run(lost())
