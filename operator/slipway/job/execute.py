@@ -23,7 +23,8 @@ Record = Callable[[Object, Notice], None]
 
 # A write of soft fields alone waits until the last status write is so old.
 SOFT_SECONDS = 5.0
-CONFLICT_RETRY_SECONDS = 10.0
+# So many pods are tried first: a quota that refuses a gang of hundreds is asked no more often than this.
+FIRST_PODS = 8
 
 
 class Executor:
@@ -45,28 +46,39 @@ class Executor:
         if plan.delete_job:
             await self._delete_job(job)
             return None
-        if plan.verify_absent and await self._found(job, plan.verify_absent):
+        if await self._outdated(job, plan):
             return 0.0
         wait = None
         if plan.persist_first and plan.status is not None:
-            job = await self._write_status(job, plan.status)
-            self._tell(job, plan)
+            job = await self._persist(job, plan.status, plan.notices)
         await self._delete(job, plan.deletes)
         await self._write(job, plan.writes)
         if not plan.persist_first and plan.status is not None:
             wait = self._postponed(job, plan.status)
             if wait is None:
-                job = await self._write_status(job, plan.status)
-                self._tell(job, plan)
+                await self._persist(job, plan.status, plan.notices)
         return soonest(wait, plan.requeue_after, 0.0 if plan.persist_first else None)
 
     def forget(self, uid: str) -> None:
         """The job is gone."""
         self._written.pop(uid, None)
 
-    def _tell(self, job: Object, plan: Plan) -> None:
-        for notice in plan.notices:
-            self._record(job, notice)
+    async def _outdated(self, job: Object, plan: Plan) -> bool:
+        """Whether a lagging watch made us plan from what is not so any more; the cache knows better afterwards."""
+        if plan.verify_job:
+            newest = await self._kube.get(self._resource, namespace_of(job), name_of(job))
+            if newest["metadata"]["resourceVersion"] != job["metadata"]["resourceVersion"]:
+                self._cache.observe(self._resource, "MODIFIED", newest)
+                return True
+        return bool(plan.verify_absent) and await self._found(job, plan.verify_absent)
+
+    async def _persist(self, job: Object, status: Mapping[str, Any], notices: tuple[Notice, ...]) -> Object:
+        """Write the status, if it differs, and only then tell about it: an event for each look would never end."""
+        written = await self._write_status(job, status)
+        if written is not job:
+            for notice in notices:
+                self._record(job, notice)
+        return written
 
     def _postponed(self, job: Object, status: Mapping[str, Any]) -> float | None:
         patch = merge_patch(job.get("status") or {}, status)
@@ -127,45 +139,62 @@ class Executor:
 
     async def _write(self, job: Object, writes: tuple[Write, ...]) -> None:
         """What pods lean on goes before them."""
+        pods = [write for write in writes if write.resource is PODS]
         await _all(self._write_one(job, write) for write in writes if write.resource is not PODS)
-        await _all(self._write_one(job, write) for write in writes if write.resource is PODS)
+        await _all(self._write_one(job, write) for write in pods[:FIRST_PODS])
+        await _all(self._write_one(job, write) for write in pods[FIRST_PODS:])
 
     async def _write_one(self, job: Object, write: Write) -> None:
         try:
-            if write.replace:
-                written = await self._kube.apply(write.resource, write.manifest)
-            else:
-                written = await self._kube.create(write.resource, write.manifest)
-        except AlreadyExists:
-            written = await self._adopt(job, write)
+            written = await (self._bring_up_to_date(job, write) if write.replace else self._create(job, write))
         except Forbidden as error:
             raise Transient(
                 Reason.CREATE_REFUSED, f"{write.resource.kind} {name_of(write.manifest)}: {error.message}"
             ) from error
         except Invalid as error:
-            if write.replace and "controller" in error.message.lower():
-                raise self._conflict(write) from error
             raise Terminal(
                 Reason.INVALID_SPEC, f"{write.resource.kind} {name_of(write.manifest)}: {error.message}"
             ) from error
         if write.resource is PODS:
             self._cache[PODS].put(written)
 
-    async def _adopt(self, job: Object, write: Write) -> Object:
+    async def _create(self, job: Object, write: Write) -> Object:
         """AlreadyExists is success if the object is ours, made before a crash; a foreign one is left alone."""
-        there = await self._kube.get(write.resource, namespace_of(job), name_of(write.manifest))
-        if not self._is_ours(job, there) or there["metadata"].get("deletionTimestamp"):
-            raise self._conflict(write)
+        try:
+            return await self._kube.create(write.resource, write.manifest)
+        except AlreadyExists:
+            there = await self._ours(job, write)
+        if there is None:
+            raise Transient(Reason.PENDING, "an object went away while it was looked at") from None
+        # A pod says in its name what it is; anything else may be of a spec that was edited since.
+        return there if write.resource is PODS else await self._kube.apply(write.resource, write.manifest)
+
+    async def _bring_up_to_date(self, job: Object, write: Write) -> Object:
+        """Server-side apply would take over a stranger's object of this name: so look whose it is before."""
+        if await self._ours(job, write) is None:
+            return await self._create(job, write)
+        return await self._kube.apply(write.resource, write.manifest)
+
+    async def _ours(self, job: Object, write: Write) -> Object | None:
+        """What has the name of the object to write, None if nothing. Raises Transient if it is not ours."""
+        try:
+            there = await self._kube.get(write.resource, namespace_of(job), name_of(write.manifest))
+        except NotFound:
+            return None
+        name = f"{write.resource.kind} {name_of(there)}"
+        owner = controller_of(there) or {}
+        if owner.get("uid") != uid_of(job):
+            if (owner.get("kind"), owner.get("name")) == (self._resource.kind, name_of(job)):
+                raise Transient(Reason.PODS_PENDING, f"waiting for {name} of a deleted job of the same name to go")
+            message = f"{name} is there already and belongs to somebody else: delete or rename it"
+            raise Transient(Reason.NAME_CONFLICT, message)
+        if there["metadata"].get("deletionTimestamp"):
+            raise Transient(Reason.PODS_PENDING, f"waiting for {name}, which somebody deleted, to go")
         return there
 
     def _is_ours(self, job: Object, obj: Object) -> bool:
         owner = controller_of(obj)
         return owner is not None and owner.get("uid") == uid_of(job)
-
-    def _conflict(self, write: Write) -> Transient:
-        name = f"{write.resource.kind} {name_of(write.manifest)}"
-        message = f"{name} is there already and belongs to somebody else: delete or rename it"
-        return Transient(Reason.NAME_CONFLICT, message, CONFLICT_RETRY_SECONDS)
 
     async def _delete_job(self, job: Object) -> None:
         try:

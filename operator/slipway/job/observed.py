@@ -23,6 +23,9 @@ _WAITING = {
     "RunContainerError": Reason.CONTAINER_CONFIG_ERROR,
 }
 _POD_REASONS = {"Evicted": Reason.EVICTED, "NodeLost": Reason.NODE_LOST, "Preempting": Reason.PREEMPTED}
+# Signals that come from outside or from the program's own fault. SIGABRT is left out: it is how processes end whose
+# peer has gone away.
+_CAUSES = frozenset({"SIGKILL", "SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTERM"})
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Why a pod is not running yet."""
+    """Why a pod is not running yet. `again`: only a pause before the next try, whose cause was told before."""
 
     pod: str
     reason: Reason
     message: str
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,15 +104,15 @@ def observe_pod(pod: Mapping[str, Any], now: datetime) -> PodState:
 
 
 def first_failure(pods: Iterable[PodState]) -> Failure | None:
-    """The failure that came first. Its peers often die of it within the same second with exit code 1: a signal or an
-    eviction is then the likelier cause, so it goes before them.
+    """The failure that came first. Its peers often die of it within the same second, by exit code 1 or SIGABRT: what
+    cannot be such a consequence (OOM, an eviction, a kill) is the likelier cause and goes before them.
     """
     failures = [pod.failure for pod in pods if pod.failure is not None]
     if not failures:
         return None
     first = min(failure.time for failure in failures)
     together = [failure for failure in failures if failure.time - first <= timedelta(seconds=1)]
-    return min(together, key=lambda f: (not f.signal and f.reason == Reason.ERROR, f.time, f.pod))
+    return min(together, key=lambda f: (f.reason == Reason.ERROR and f.signal not in _CAUSES, f.time, f.pod))
 
 
 def _number(text: str | None) -> int:
@@ -123,9 +127,9 @@ def _obstacle(name: str, status: Mapping[str, Any], conditions: Mapping[str, Any
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason = _WAITING.get(waiting.get("reason") or "")
         if reason is not None:
-            return Obstacle(
-                name, reason, f"{waiting['reason']}: {waiting.get('message') or 'no further words from the kubelet'}"
-            )
+            words = waiting.get("message") or "no further words from the kubelet"
+            again = waiting["reason"] == "ImagePullBackOff"
+            return Obstacle(name, reason, f"{waiting['reason']}: {words}", again)
     return None
 
 
@@ -134,18 +138,28 @@ def _failure(pod: Mapping[str, Any], conditions: Mapping[str, Any], now: datetim
     true_conditions = tuple(sorted(kind for kind, c in conditions.items() if c.get("status") == "True"))
     node = (pod.get("spec") or {}).get("nodeName") or ""
     if status.get("phase") == "Failed":
-        return _ended_badly(metadata["name"], node, status, true_conditions, now)
+        disrupted = _disruption(conditions)
+        return _ended_badly(metadata["name"], node, status, true_conditions, disrupted, now)
     if metadata.get("deletionTimestamp") and status.get("phase") != "Succeeded":
         reason, message = _why_deleted(status, conditions)
-        return Failure(metadata["name"], node, "", None, "", reason, message, now, true_conditions)
+        return Failure(
+            metadata["name"], node, "", None, "", reason, message, _deleted_at(metadata, now), true_conditions
+        )
     return None
 
 
 def _ended_badly(
-    name: str, node: str, status: Mapping[str, Any], conditions: tuple[str, ...], now: datetime
+    name: str,
+    node: str,
+    status: Mapping[str, Any],
+    conditions: tuple[str, ...],
+    disrupted: tuple[str, str] | None,
+    now: datetime,
 ) -> Failure:
-    pod_reason = _POD_REASONS.get(status.get("reason") or "")
-    for container in status.get("containerStatuses") or []:
+    why = _POD_REASONS.get(status.get("reason") or "") or (disrupted[0] if disrupted else None)
+    words = status.get("message") or (disrupted[1] if disrupted else "")
+    containers = [*(status.get("containerStatuses") or []), *(status.get("initContainerStatuses") or [])]
+    for container in containers:
         ended = (container.get("state") or {}).get("terminated") or {}
         if not ended or ended.get("exitCode") == 0:
             continue
@@ -156,36 +170,43 @@ def _ended_badly(
             node=node,
             container=container.get("name") or "",
             exit_code=code,
-            signal=_signal_name(ended.get("signal") or (code - 128 if 128 < code < 160 else 0)),
-            reason=pod_reason or ended.get("reason") or Reason.ERROR,
-            message=(ended.get("message") or status.get("message") or "").strip(),
+            signal=_signal_name(ended.get("signal") or (code - 128 if 128 < code <= 192 else 0)),
+            reason=why or ended.get("reason") or Reason.ERROR,
+            message=(ended.get("message") or words).strip(),
             time=parse_time(finished) if finished else now,
             pod_conditions=conditions,
         )
-    reason = pod_reason or status.get("reason") or Reason.ERROR
-    return Failure(
-        name,
-        node,
-        "",
-        None,
-        "",
-        reason,
-        status.get("message") or "the pod failed without a container's exit code",
-        now,
-        conditions,
-    )
+    reason = why or status.get("reason") or Reason.ERROR
+    words = words or "the pod failed without a container's exit code"
+    return Failure(name, node, "", None, "", reason, words, now, conditions)
 
 
 def _why_deleted(status: Mapping[str, Any], conditions: Mapping[str, Any]) -> tuple[str, str]:
-    disrupted = conditions.get("DisruptionTarget") or {}
-    if disrupted.get("status") == "True":
-        reason = Reason.PREEMPTED if disrupted.get("reason") == "PreemptionByScheduler" else Reason.EVICTED
-        return reason, disrupted.get("message") or "the pod was disrupted"
+    disrupted = _disruption(conditions)
+    if disrupted is not None and disrupted[0] == Reason.PREEMPTED:
+        return disrupted
     # A live kubelet reports the end of containers; one still running in a pod not ready: none reports.
     silent = any((c.get("state") or {}).get("running") for c in status.get("containerStatuses") or [])
     if silent and (conditions.get("Ready") or {}).get("status") != "True":
         return Reason.NODE_LOST, "the pod's node does not answer any more"
-    return Reason.POD_DELETED, "the pod was deleted by somebody else"
+    return disrupted or (Reason.POD_DELETED, "the pod was deleted by somebody else")
+
+
+def _disruption(conditions: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What Kubernetes 1.26 and later say before they delete a pod on their own account."""
+    target = conditions.get("DisruptionTarget") or {}
+    if target.get("status") != "True":
+        return None
+    reason = Reason.PREEMPTED if target.get("reason") == "PreemptionByScheduler" else Reason.EVICTED
+    return reason, target.get("message") or "the pod was disrupted"
+
+
+def _deleted_at(metadata: Mapping[str, Any], now: datetime) -> datetime:
+    """When the deletion was asked for: the timestamp is the end of the grace period."""
+    asked = parse_time(metadata["deletionTimestamp"]) - timedelta(
+        seconds=metadata.get("deletionGracePeriodSeconds") or 0
+    )
+    return min(now, asked)
 
 
 def _signal_name(number: int) -> str:

@@ -2,9 +2,10 @@
 
 verify -> status and events (when `persist_first`) -> deletes -> writes -> status and events (else). A decision that
 must not be taken twice, such as a restart, is persisted first: a crash repeats the actions and never the decision.
+Events are told only when the status that they explain has really changed.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from slipway.runtime.resource import Resource
@@ -40,16 +41,21 @@ class Notice:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do now. `status` None leaves the status as it is; `requeue_after` is the nearest deadline in seconds."""
+    """What to do now. `status` None leaves the status as it is; `requeue_after` is the nearest deadline in seconds.
+
+    `verify_absent`: do nothing if one of these pods is there after all. `verify_job`: do nothing if the job that was
+    looked at is not the newest any more. Both guard against a watch that lags behind.
+    """
 
     status: dict[str, Any] | None = None
     persist_first: bool = False
     verify_absent: tuple[str, ...] = ()
+    verify_job: bool = False
     deletes: tuple[Delete, ...] = ()
     writes: tuple[Write, ...] = ()
     notices: tuple[Notice, ...] = ()
     requeue_after: float | None = None
-    delete_job: bool = field(default=False)
+    delete_job: bool = False
 
 
 def soonest(*delays: float | None) -> float | None:

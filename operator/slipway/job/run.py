@@ -1,6 +1,6 @@
 """What a job's status remembers of its run: attempts, restarts, times. Parsed from the wire, read by the policies."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,13 +11,18 @@ from slipway.runtime.conditions import parse_time
 
 @dataclass(frozen=True)
 class Run:
-    """The persisted decisions. An absent `attempt_time` means that the attempt's pods have not all been created yet."""
+    """The persisted decisions.
+
+    An absent `attempt_time` means that the attempt's pods have not all been created yet; `refused_time` is when the
+    server first refused one of them.
+    """
 
     attempt: int
     restarts: int
     restarts_towards_max: int
     start_time: datetime | None
     attempt_time: datetime | None
+    refused_time: datetime | None
     running_time: datetime | None
     active_seconds: int
     completion_time: datetime | None
@@ -46,6 +51,7 @@ def read_run(status: Mapping[str, Any]) -> Run:
         restarts_towards_max=status.get("restartCountTowardsMax") or 0,
         start_time=_time(status, "startTime"),
         attempt_time=_time(status, "attemptTime"),
+        refused_time=_refused_time(marks),
         running_time=_time(status, "runningTime"),
         active_seconds=status.get("activeSeconds") or 0,
         completion_time=_time(status, "completionTime"),
@@ -59,3 +65,10 @@ def read_run(status: Mapping[str, Any]) -> Run:
 def _time(status: Mapping[str, Any], field: str) -> datetime | None:
     text = status.get(field)
     return parse_time(text) if text else None
+
+
+def _refused_time(marks: Sequence[Mapping[str, Any]]) -> datetime | None:
+    created = conditions.get(marks, "Created")
+    if created is None or created["status"] != "False":
+        return None
+    return parse_time(created["lastTransitionTime"])

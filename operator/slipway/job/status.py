@@ -15,6 +15,8 @@ from slipway.job.run import Run, read_run
 from slipway.runtime import conditions
 from slipway.runtime.conditions import format_time, shorten
 
+UNSEEN = -1
+
 
 class Draft:
     """A status in the making; the one it starts from is not changed."""
@@ -22,6 +24,9 @@ class Draft:
     def __init__(self, old: Mapping[str, Any] | None, generation: int, now: datetime) -> None:
         self.old: dict[str, Any] = dict(old or {})
         self.wire: dict[str, Any] = copy.deepcopy(self.old)
+        if self.old.get("observedGeneration") == UNSEEN:
+            # The schema's default says when nobody has looked yet; its time, 1970, is not a transition.
+            self.wire = {}
         self.generation = generation
         self.now = now
 

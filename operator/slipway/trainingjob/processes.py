@@ -4,17 +4,19 @@ import math
 import re
 from collections.abc import Mapping
 
+from slipway.api.quantity import parse_quantity
 from slipway.api.trainingjob import TrainingJobSpec
-from slipway.job.quantity import parse_quantity
 
+# As the device plugins name them; a MIG slice (`mig-1g.5gb`, `mig-1c.3g.20gb.me`) or a shared GPU is one device.
 _ACCELERATORS = re.compile(
-    r"^(nvidia\.com/(gpu|mig-[0-9]+g\.[0-9]+gb(\.me)?)|amd\.com/gpu|gpu\.intel\.com/(i915|xe)|habana\.ai/gaudi"
-    r"|aws\.amazon\.com/(neuroncore|neuron)|huawei\.com/Ascend[0-9A-Za-z]+)$"
+    r"^(nvidia\.com/(gpu|gpu\.shared|mig-([0-9]+c\.)?[0-9]+g\.[0-9]+gb(\.me)?(\.shared)?)|amd\.com/gpu"
+    r"|gpu\.intel\.com/(i915|xe)|habana\.ai/gaudi|aws\.amazon\.com/(neuroncore|neurondevice|neuron)"
+    r"|huawei\.com/Ascend[0-9A-Za-z-]+)$"
 )
 
 
 def accelerators(spec: TrainingJobSpec) -> int:
-    """Accelerators per node, whatever their maker."""
+    """Accelerators per node, whatever their maker. A limit counts before a request of the same name."""
     return sum(int(parse_quantity(amount)) for name, amount in _asked(spec).items() if _ACCELERATORS.match(name))
 
 

@@ -8,6 +8,7 @@ CLAIMS_DIR = "/mnt/pvc"
 CONFIG_DIR = "/etc/slipway"
 TOKEN_DIR = "/var/run/secrets/slipway.dev/status"  # noqa: S105
 TOKEN_SECONDS = 3600
+SHARED_MEMORY_DIR = "/dev/shm"  # noqa: S108
 
 
 def claims(job: TrainingJob) -> list[str]:
@@ -28,9 +29,9 @@ def mounts_and_volumes(
     pairs = [_job_volume(job)]
     if platform.status_url:
         pairs.append(_token_volume(platform))
-    if shared_memory:
+    if shared_memory and all(mount.mount_path.rstrip("/") != SHARED_MEMORY_DIR for mount in job.spec.pod.volume_mounts):
         pairs.append(_shared_memory_volume(job))
-    pairs += [_claim_volume(claim) for claim in claims(job)]
+    pairs += [_claim_volume(index, claim) for index, claim in enumerate(claims(job))]
     mounts = [mount for mount, _ in pairs] + [mount.wire() for mount in job.spec.pod.volume_mounts]
     volumes = [volume for _, volume in pairs] + [volume.wire() for volume in job.spec.pod.volumes]
     return mounts, volumes
@@ -64,11 +65,12 @@ def _shared_memory_volume(job: TrainingJob) -> Pair:
     memory: dict[str, Any] = {"medium": "Memory"}
     if job.spec.shared_memory.size_limit is not None:
         memory["sizeLimit"] = job.spec.shared_memory.size_limit
-    return {"name": "slipway-shm", "mountPath": "/dev/shm"}, {"name": "slipway-shm", "emptyDir": memory}  # noqa: S108
+    return {"name": "slipway-shm", "mountPath": SHARED_MEMORY_DIR}, {"name": "slipway-shm", "emptyDir": memory}
 
 
-def _claim_volume(claim: str) -> Pair:
-    name = f"slipway-pvc-{claim}"[:63].rstrip("-.").replace(".", "-")
+def _claim_volume(index: int, claim: str) -> Pair:
+    # A claim's name may be four times as long as a volume's, and hold dots.
+    name = f"slipway-pvc-{index}"
     return (
         {"name": name, "mountPath": f"{CLAIMS_DIR}/{claim}"},
         {"name": name, "persistentVolumeClaim": {"claimName": claim}},

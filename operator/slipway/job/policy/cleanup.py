@@ -1,52 +1,57 @@
-"""Which pods have to go: those of a finished job, and those of earlier attempts."""
+"""Which pods have to go: those of a finished job, those of earlier attempts, and ghosts that no kubelet will remove."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from slipway.api.common import CleanPodPolicy
 from slipway.job.observed import PodState
-from slipway.job.plan import Delete
+from slipway.job.plan import Delete, soonest
 from slipway.runtime.resource import PODS
 
+# A delete whose answer did not say when the pod's grace period ends is looked at again after so many seconds.
+SECOND_LOOK_SECONDS = 1.0
 
-def after_finish(policy: CleanPodPolicy, pods: Iterable[PodState], grace: int, now: datetime) -> tuple[Delete, ...]:
+
+@dataclass(frozen=True)
+class Cleaning:
+    """Deletes to ask for now, and seconds until one of these pods may need to be deleted by force."""
+
+    deletes: tuple[Delete, ...] = ()
+    wait: float | None = None
+
+
+def after_finish(policy: CleanPodPolicy, pods: Iterable[PodState], grace: int, now: datetime) -> Cleaning:
     """Pods to delete once the job has finished. Asked for again at every look until they are gone."""
-    doomed = [
-        pod for pod in pods if policy is CleanPodPolicy.ALL or (policy is CleanPodPolicy.RUNNING and not pod.ended)
-    ]
-    return _deletes(doomed, grace, now)
-
-
-def earlier_attempts(
-    pods: Iterable[PodState], attempt: int, keep: str, grace: int, now: datetime
-) -> tuple[Delete, ...]:
-    """Pods of earlier attempts; the one that failed last stays, when it has ended, for its logs."""
-    return _deletes(
-        [pod for pod in pods if pod.attempt != attempt and not (pod.ended and pod.name == keep)], grace, now
+    return clean(
+        [pod for pod in pods if policy is CleanPodPolicy.ALL or (policy is CleanPodPolicy.RUNNING and not pod.ended)],
+        grace,
+        now,
     )
 
 
+def earlier_attempts(pods: Iterable[PodState], attempt: int, keep: str, grace: int, now: datetime) -> Cleaning:
+    """Pods of earlier attempts; the one that failed last stays, when it has ended, for its logs."""
+    return clean([pod for pod in pods if pod.attempt < attempt and not (pod.ended and pod.name == keep)], grace, now)
+
+
 def in_the_way(pods: Iterable[PodState], attempt: int) -> bool:
-    """Whether a pod of another attempt may still run: two gangs at once would corrupt the checkpoint."""
-    return any(pod.attempt != attempt and not pod.ended for pod in pods)
+    """Whether a pod of an earlier attempt may still run: two gangs at once would corrupt the checkpoint."""
+    return any(pod.attempt < attempt and not pod.ended for pod in pods)
 
 
-def overdue_in(pods: Iterable[PodState], grace: int, now: datetime) -> float | None:
-    """Seconds until the first pod that is being deleted has to be deleted by force."""
-    waits = [
-        (pod.deletion_time + timedelta(seconds=grace) - now).total_seconds()
-        for pod in pods
-        if pod.deletion_time is not None
-    ]
-    return max(0.0, min(waits)) if waits else None
-
-
-def _deletes(pods: Iterable[PodState], grace: int, now: datetime) -> tuple[Delete, ...]:
-    found = []
+def clean(pods: Iterable[PodState], grace: int, now: datetime) -> Cleaning:
+    """Delete these pods, by force those that outlasted their grace period by `grace` seconds."""
+    deletes: list[Delete] = []
+    wait: float | None = None
     for pod in pods:
         if pod.deletion_time is None:
-            found.append(Delete(PODS, pod.name, pod.uid))
-        elif now >= pod.deletion_time + timedelta(seconds=grace):
+            deletes.append(Delete(PODS, pod.name, pod.uid))
+            wait = soonest(wait, max(SECOND_LOOK_SECONDS, grace))
+            continue
+        overdue_in = (pod.deletion_time + timedelta(seconds=grace) - now).total_seconds()
+        if overdue_in <= 0:
             # Its kubelet had its time and more: the node is gone, and nobody else will ever remove the pod.
-            found.append(Delete(PODS, pod.name, pod.uid, force=True))
-    return tuple(found)
+            deletes.append(Delete(PODS, pod.name, pod.uid, force=True))
+        wait = soonest(wait, max(SECOND_LOOK_SECONDS, overdue_in))
+    return Cleaning(tuple(deletes), wait)

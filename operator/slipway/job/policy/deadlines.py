@@ -5,6 +5,10 @@ from datetime import datetime
 from slipway.api.common import RunPolicy
 from slipway.job.run import Run
 
+# A refusal (a quota, a role, a name in use) is tried again after half the time that it has lasted, within these bounds.
+FIRST_RETRY_SECONDS = 1.0
+LAST_RETRY_SECONDS = 30.0
+
 
 def active_seconds_left(policy: RunPolicy, run: Run, now: datetime) -> float | None:
     """Running time left over all attempts; time spent pending, restarting or suspended is not counted."""
@@ -14,7 +18,14 @@ def active_seconds_left(policy: RunPolicy, run: Run, now: datetime) -> float | N
 
 
 def startup_seconds_left(policy: RunPolicy, run: Run, now: datetime) -> float | None:
-    """Time left until all pods of this attempt must be running."""
-    if policy.startup_deadline_seconds is None or run.attempt_time is None or run.running_time is not None:
+    """Time left until all pods of this attempt must be running, from when they were first asked for."""
+    asked = run.attempt_time or run.refused_time
+    if policy.startup_deadline_seconds is None or asked is None or run.running_time is not None:
         return None
-    return policy.startup_deadline_seconds - (now - run.attempt_time).total_seconds()
+    return policy.startup_deadline_seconds - (now - asked).total_seconds()
+
+
+def retry_refused_in(run: Run, now: datetime) -> float:
+    """Seconds until the server is asked again for what it refused."""
+    lasted = (now - run.refused_time).total_seconds() if run.refused_time else 0.0
+    return min(LAST_RETRY_SECONDS, max(FIRST_RETRY_SECONDS, lasted / 2))

@@ -1,0 +1,45 @@
+"""Which pods belong to deleted jobs of the same name? They may still save a checkpoint that the new job will read.
+
+The cache knows a pod's owner by UID only, so the UIDs that a name has had are remembered while their pods live: from
+the pods that are there at the start, and from then on from each job that is looked at. Used by the kinds' reconciles.
+"""
+
+from slipway.runtime.resource import Object, controller_of, namespace_of
+from slipway.runtime.store import Store
+
+
+class Lineage:
+    """The UIDs of each name, for one kind of owner."""
+
+    def __init__(self, pods: Store, kind: str) -> None:
+        self._pods = pods
+        self._kind = kind
+        self._uids: dict[tuple[str, str], set[str]] | None = None
+
+    def predecessors(self, key: tuple[str, str], uid: str) -> list[Object]:
+        """Pods of jobs that had this name before the one of this UID."""
+        uids = self._known().setdefault(key, set())
+        uids.add(uid)
+        if len(uids) == 1:
+            return []
+        found = {other: self._pods.children(other) for other in sorted(uids - {uid})}
+        uids -= {other for other, pods in found.items() if not pods}
+        return [pod for pods in found.values() for pod in pods]
+
+    def forget(self, key: tuple[str, str]) -> list[str]:
+        """The job of this name is gone; returns the UIDs that nothing is left of."""
+        uids = self._known().get(key, set())
+        gone = [uid for uid in uids if not self._pods.children(uid)]
+        uids.difference_update(gone)
+        if not uids:
+            self._known().pop(key, None)
+        return gone
+
+    def _known(self) -> dict[tuple[str, str], set[str]]:
+        if self._uids is None:
+            self._uids = {}
+            for pod in self._pods:
+                owner = controller_of(pod)
+                if owner is not None and owner.get("kind") == self._kind:
+                    self._uids.setdefault((namespace_of(pod), str(owner["name"])), set()).add(str(owner["uid"]))
+        return self._uids
