@@ -8,10 +8,24 @@ from typing import Any
 import yaml
 
 from tests.cluster import install
+from tests.cluster.choose import choose
+from tests.cluster.images import build
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.say import say
 
 GIVE_UP_SECONDS = 900
+
+
+def main() -> int:
+    """Cluster, images, operator, training: each step is quick when it was done before."""
+    cluster = choose()
+    cluster.up()
+    images = build.build_and_load(cluster)
+    kubectl = Kubectl(cluster.kubeconfig, cluster.context)
+    install.install(kubectl, images)
+    show(kubectl)
+    say(f"look around with: kubectl --kubeconfig={cluster.kubeconfig} get trainingjobs,pods; end it with: make down")
+    return 0
 
 
 def show(kubectl: Kubectl) -> None:

@@ -1,0 +1,85 @@
+"""Which parts make an operator, and who hears of what? Binds kinds, cache and queues together; main.py runs the result."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.inferenceservice import service as serving
+from slipway.inferenceservice.reconcile import InferenceServices
+from slipway.job.execute import Record
+from slipway.job.labels import JOB_NAME, KIND, MANAGED_SELECTOR
+from slipway.runtime.cache import Cache, Change
+from slipway.runtime.controller import Controller, ObserveReconcile
+from slipway.runtime.kube import Kube
+from slipway.runtime.queue import WorkQueue
+from slipway.runtime.resource import PODS, Resource
+from slipway.runtime.store import Key
+from slipway.trainingjob import job as training
+from slipway.trainingjob.reconcile import JobKey, ProgressOf, TrainingJobs
+
+OURS: Mapping[str, Resource] = {
+    training.KIND: training.TRAINING_JOBS,
+    serving.KIND: serving.INFERENCE_SERVICES,
+}
+# What the kinds make and have to hear of: only objects with our label.
+CHILDREN = (PODS, serving.DEPLOYMENTS)
+
+
+@dataclass(frozen=True)
+class Platforms:
+    """What the installation gives to the kinds."""
+
+    training: training.Platform
+    serving: serving.Platform
+
+
+class Assembly:
+    """The cache, and one queue and controller per kind."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        platforms: Platforms,
+        *,
+        namespace: str,
+        workers: int,
+        record: Record,
+        progress_of: ProgressOf,
+        observe: ObserveReconcile,
+    ) -> None:
+        """`namespace` empty means all of them."""
+        self.cache = Cache(self._changed, namespaces=(namespace,) if namespace else ())
+        for resource in OURS.values():
+            self.cache.add(resource)
+        for resource in CHILDREN:
+            self.cache.add(resource, selector=MANAGED_SELECTOR)
+        self.queues: dict[str, WorkQueue[Any]] = {kind: WorkQueue() for kind in OURS}
+        jobs = TrainingJobs(kube, self.cache, platforms.training, record, progress_of)
+        sources = {training.KIND: training.TRAINING_JOBS}
+        self._services = InferenceServices(kube, self.cache, platforms.serving, sources, record)
+        self.controllers = [
+            self._controller(training.KIND, jobs.reconcile, jobs.on_error, workers, observe),
+            self._controller(serving.KIND, self._services.reconcile, self._services.on_error, workers, observe),
+        ]
+
+    def _controller(
+        self, kind: str, reconcile: Callable[..., Any], on_error: Callable[..., Any], workers: int, observe: ObserveReconcile
+    ) -> Controller[Any]:
+        queue = self.queues[kind]
+        return Controller(kind, queue, reconcile, workers=workers, on_error=on_error, observe=observe)
+
+    def _changed(self, resource: Resource, change: Change) -> None:
+        """Mark whom a change concerns: the object itself and those that wait for it, or a child's owner."""
+        for kind, ours in OURS.items():
+            if resource is ours:
+                self.mark(kind, change.key)
+                for waiting in self._services.waiting_for(kind, change.key):
+                    self.mark(serving.KIND, waiting)
+                return
+        marks = ((change.new or change.old or {}).get("metadata") or {}).get("labels") or {}
+        if marks.get(KIND) in OURS and marks.get(JOB_NAME):
+            self.mark(marks[KIND], Key(change.key.namespace, marks[JOB_NAME]))
+
+    def mark(self, kind: str, key: Key) -> None:
+        """Have an object looked at."""
+        self.queues[kind].mark(JobKey(*key))

@@ -1,0 +1,153 @@
+"""Real pods train a real model with torchrun and DDP over gloo, and survive what happens to them."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+from tests.e2e.conftest import condition, is_true
+from tests.e2e.power import kill_container
+
+# Long enough to be hit in the middle on a slow machine, with a checkpoint every second or two.
+LONG = {"epochs": 400, "everySteps": 20}
+
+
+def metrics(job):
+    return {metric["name"]: float(metric["value"]) for metric in job["status"]["artifact"]["metrics"]}
+
+
+def percent(job):
+    return ((job.get("status") or {}).get("progress") or {}).get("percent") or 0
+
+
+def long_job(example, name):
+    job = copy.deepcopy(example("trainingjob.yaml"))
+    job["metadata"]["name"] = name
+    job["spec"]["recipe"]["epochs"] = LONG["epochs"]
+    job["spec"]["checkpoint"] = {"uri": f"pvc://slipway-artifacts/{name}-checkpoints", "everySteps": LONG["everySteps"]}
+    job["spec"]["output"] = {"uri": f"pvc://slipway-artifacts/{name}"}
+    return job
+
+
+def read_file(namespace, path):
+    """A file of the artifact's claim, read by a pod of its own."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "reader"},
+        "spec": {
+            "restartPolicy": "Never",
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "volumes": [{"name": "artifacts", "persistentVolumeClaim": {"claimName": "slipway-artifacts"}}],
+            "containers": [
+                {
+                    "name": "reader",
+                    "image": trainer_image(namespace),
+                    "command": ["sha256sum", f"/mnt/{path}"],
+                    "volumeMounts": [{"name": "artifacts", "mountPath": "/mnt"}],
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
+        },
+    }
+    namespace.apply(pod)
+    namespace.until("pod", "reader", lambda p: p["status"].get("phase") == "Succeeded", "Succeeded", 60)
+    return namespace.kubectl("logs", "reader").split()[0]
+
+
+def trainer_image(namespace):
+    deployment = namespace._kubectl.get("-n", "slipway-system", "deployment", "slipway-operator")
+    env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    return next(entry["value"] for entry in env if entry["name"] == "SLIPWAY_TRAINER_IMAGE")
+
+
+def test_the_example_trains_on_two_nodes_and_names_its_artifact(namespace, example):
+    namespace.apply(example("trainingjob.yaml"))
+    job = namespace.until_condition("trainingjob", "digits", "Succeeded")
+    status = job["status"]
+    assert metrics(job)["accuracy"] >= 0.97
+    assert status["artifact"]["digest"] == f"sha256:{read_file(namespace, 'digits/artifact.json')}"
+    assert status["restartCount"] == 0
+    assert status["replicaStatuses"]["succeeded"] == 2
+    assert status["progress"]["percent"] == 100
+    assert status["startTime"] <= status["completionTime"]
+    assert is_true(job, "Ready")
+    assert not condition(job, "Reconciling")
+    log = namespace.kubectl("logs", "digits-node-0-a0")
+    assert "2 processes (ddp)" in log
+
+
+def test_one_node_reaches_the_same_accuracy(namespace, example):
+    job = example("trainingjob.yaml")
+    job["spec"]["numNodes"] = 1
+    namespace.apply(job)
+    found = namespace.until_condition("trainingjob", "digits", "Succeeded")
+    # The same global batch in the same order: what differs is the order of additions.
+    assert metrics(found)["accuracy"] >= 0.97
+
+
+def test_kill_9_of_a_training_pod_restarts_the_gang_which_resumes(namespace, cluster, example):
+    namespace.apply(long_job(example, "killed"))
+    namespace.until("trainingjob", "killed", lambda j: 3 <= percent(j) < 80, "under way")
+    victim = next(pod for pod in namespace.pods("killed") if pod["metadata"]["name"] == "killed-node-1-a0")
+    kill_container(cluster, victim)
+    namespace.until("trainingjob", "killed", lambda j: j["status"].get("restartCount") == 1, "restarted", 60)
+    job = namespace.until_condition("trainingjob", "killed", "Succeeded", 400)
+    failure = job["status"]["lastFailure"]
+    assert (failure["pod"], failure["signal"], failure["exitCode"]) == ("killed-node-1-a0", "SIGKILL", 137)
+    assert failure["node"] == victim["spec"]["nodeName"]
+    assert job["status"]["restartCount"] == 1
+    log = namespace.kubectl("logs", "killed-node-0-a1")
+    assert "resumed from step" in log
+    assert metrics(job)["accuracy"] >= 0.97
+
+
+def test_suspended_and_resumed_it_goes_on_from_its_checkpoint(namespace, example):
+    namespace.apply(long_job(example, "paused"))
+    namespace.until("trainingjob", "paused", lambda j: 3 <= percent(j) < 60, "under way")
+    namespace.kubectl(
+        "patch", "trainingjob", "paused", "--type=merge", "-p", json.dumps({"spec": {"runPolicy": {"suspend": True}}})
+    )
+    namespace.until(
+        "trainingjob", "paused", lambda j: is_true(j, "Suspended") and not namespace.pods("paused"), "suspended", 90
+    )
+    namespace.kubectl(
+        "patch", "trainingjob", "paused", "--type=merge", "-p", json.dumps({"spec": {"runPolicy": {"suspend": False}}})
+    )
+    job = namespace.until_condition("trainingjob", "paused", "Succeeded", 400)
+    assert job["status"]["restartCount"] == 0
+    assert "resumed from step" in namespace.kubectl("logs", "paused-node-0-a1")
+
+
+def test_operator_killed_in_the_middle_is_not_noticed_by_the_job(namespace, cluster, installed, example):
+    namespace.apply(long_job(example, "orphan"))
+    namespace.until("trainingjob", "orphan", lambda j: 3 <= percent(j) < 80, "under way")
+    operator = installed.get("-n", "slipway-system", "pods", "-l", "app.kubernetes.io/name=slipway-operator")["items"]
+    for pod in operator:
+        kill_container(cluster, pod)
+    job = namespace.until_condition("trainingjob", "orphan", "Succeeded", 400)
+    assert job["status"]["restartCount"] == 0
+    assert [pod["metadata"]["name"] for pod in namespace.pods("orphan")] == ["orphan-node-0-a0", "orphan-node-1-a0"]
+
+
+def test_bad_images_and_impossible_requests_say_so(namespace, example):
+    job = example("trainingjob.yaml")
+    job["metadata"]["name"] = "bad-image"
+    job["spec"]["trainer"]["image"] = "localhost/slipway/no-such-image:1"
+    namespace.apply(job)
+    job = example("trainingjob.yaml")
+    job["metadata"]["name"] = "too-big"
+    job["spec"]["trainer"]["resourcesPerNode"] = {"limits": {"nvidia.com/gpu": 5}}
+    namespace.apply(job)
+    found = namespace.until(
+        "trainingjob", "bad-image", lambda j: condition(j, "Running").get("reason") == "ImagePullError", "refused", 60
+    )
+    assert "no-such-image" in condition(found, "Running")["message"]
+    found = namespace.until(
+        "trainingjob",
+        "too-big",
+        lambda j: condition(j, "Running").get("reason") == "Unschedulable",
+        "unschedulable",
+        60,
+    )
+    assert "nvidia.com/gpu" in condition(found, "Running")["message"]
