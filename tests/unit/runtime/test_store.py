@@ -272,3 +272,31 @@ def test_slim_drops_what_nobody_reads_and_leaves_its_argument_alone() -> None:
     assert thin["metadata"]["annotations"] == {"kept": "1"}
     assert "managedFields" not in thin["metadata"]
     assert "managedFields" in fat["metadata"]
+
+
+def test_a_late_deletion_does_not_take_what_is_newer() -> None:
+    """The label was lost at 6 and is back at 7; a LIST told us before the watch did."""
+    store = Store()
+    store.replace([pod("a", "u1", 7)], "8", store.begin(consistent=True))
+    assert store.observe("DELETED", pod("a", "u1", 6)) is None
+    assert store.get("ns", "a") is not None
+
+
+def test_a_list_does_not_take_what_was_made_after_its_moment() -> None:
+    store = Store()
+    mark = store.begin(consistent=True)
+    store.observe("ADDED", pod("a", "u1", 12))
+    assert store.replace([], "10", mark) == []
+    assert store.get("ns", "a") is not None
+
+
+def test_without_comparable_versions_a_list_leaves_alone_what_was_touched_meanwhile() -> None:
+    store = Store()
+    store.observe("ADDED", pod("old", "u0", "x1"))
+    mark = store.begin(consistent=True)
+    store.observe("ADDED", pod("a", "u1", "x3"))
+    store.observe("MODIFIED", pod("old", "u0", "x4", new=True))
+    store.replace([pod("old", "u0", "x2")], "x2", mark)
+    assert sorted((o["metadata"]["name"], o.get("new")) for o in store) == [("a", None), ("old", True)]
+    store.replace([], "x9", store.begin(consistent=True))
+    assert len(store) == 0
