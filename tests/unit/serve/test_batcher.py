@@ -250,7 +250,7 @@ def test_ten_percent_poison_costs_the_others_little() -> None:
     limits = Limits(max_batch_size=32, max_queue_size=4000, default_timeout=1000)
     day = live(asked, limits, [[0.05]])
     assert all(isinstance(day.outcome[ask.number], int) != ask.poison for ask in asked)
-    assert len(day.lanes[0].runs) < 1300
+    assert len(day.lanes[0].runs) < 1400  # one by one: 2000; 938 is the least that information theory allows
 
 
 def test_without_bisection_the_batch_fails_whole() -> None:

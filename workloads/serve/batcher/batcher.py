@@ -46,11 +46,28 @@ class Limits:
 
 @dataclass
 class _Run(Generic[T, R]):
-    """What a lane is busy with: batches still to run, the next one last. `whole` until a batch had to be split."""
+    """What a lane is busy with: batches still to run, the next one last. `whole` until a batch had to be split.
+
+    `paired`: the batch that runs now is the first half of one that failed, and the second half is next.
+    """
 
     lane: Lane[T, R]
     work: list[list[Ticket[T, R]]]
     whole: bool = True
+    paired: bool = False
+
+    def split(self, batch: list[Ticket[T, R]]) -> None:
+        """Somebody in `batch` is at fault: look in the first half, then in the second."""
+        middle = len(batch) // 2
+        self.work += [batch[middle:], batch[:middle]]
+        self.whole, self.paired = False, True
+
+    def cleared(self) -> None:
+        """The batch ran well. If it was a first half, the fault is in the second, which need not run as a whole."""
+        if self.paired and self.work and len(self.work[-1]) > 1:
+            self.split(self.work.pop())
+        else:
+            self.paired = False
 
 
 class Batcher(Generic[T, R]):
@@ -180,6 +197,7 @@ class Batcher(Generic[T, R]):
         while run.work:
             batch = [ticket for ticket in run.work.pop() if not ticket.answer.done()]
             if not batch:
+                run.paired = False
                 continue
             rows = sum(ticket.rows for ticket in batch)
             for ticket in batch:
@@ -214,16 +232,16 @@ class Batcher(Generic[T, R]):
             self._succeeded(run, batch, results, seconds)
         elif len(batch) == 1 or isinstance(error, EngineFailed) or not self.limits.bisect:
             self._failed(batch, error)
+            run.paired = False
         else:
-            middle = len(batch) // 2
-            run.work += [batch[middle:], batch[:middle]]
-            run.whole = False
+            run.split(batch)
             self._cap = max(1, min(self._cap, rows) // 2)
         self._start(run)
 
     def _succeeded(self, run: "_Run[T, R]", batch: list[Ticket[T, R]], results: Sequence[R], seconds: float) -> None:
         pace = batch[0].batch_rows / max(seconds, 1e-6)
         self._rows_per_second = pace + RATE_MEMORY * (self._rows_per_second - pace) if self._rows_per_second else pace
+        run.cleared()
         if run.whole:
             self._cap = min(self.limits.max_batch_size, self._cap * 2)
         for ticket, result in zip(batch, results, strict=True):
