@@ -1,0 +1,52 @@
+"""Which certificate does the progress endpoint show, and which authority do pods trust for it? Used by main at start.
+
+`from_directory` takes a mounted Secret with tls.crt, tls.key and ca.crt, as cert-manager writes it: it outlives the
+process and is shared by all replicas, so the CA in the jobs' ConfigMaps stays right over restarts. That is the way to
+run it. Without one, `self_signed.certificate` makes a pair on the spot: for development, and to fill a Secret once.
+"""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class CertificateError(Exception):
+    """The files do not make a usable certificate; the message names them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """All in PEM. `chain` is the server's certificate with any intermediates, `authority` what pods trust."""
+
+    chain: str
+    key: str = field(repr=False)
+    authority: str
+
+    def context(self) -> ssl.SSLContext:
+        """For a server, TLS 1.2 or newer. Raises CertificateError."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            # The ssl module reads files only; this one is ours alone (0600) and gone at once.
+            with tempfile.NamedTemporaryFile() as file:
+                file.write(f"{self.chain}\n{self.key}".encode())
+                file.flush()
+                context.load_cert_chain(file.name)
+        except (OSError, ssl.SSLError) as error:
+            raise CertificateError(f"certificate and key do not go together: {error}") from error
+        return context
+
+
+def from_directory(directory: Path) -> Certificate | None:
+    """The mounted certificate, or None if the directory has none. Raises CertificateError if it is incomplete."""
+    names = ("tls.crt", "tls.key", "ca.crt")
+    if not any((directory / name).is_file() for name in names):
+        return None
+    try:
+        chain, key, authority = ((directory / name).read_text() for name in names)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CertificateError(f"{directory} needs tls.crt, tls.key and ca.crt: {error}") from error
+    return Certificate(chain, key, authority)

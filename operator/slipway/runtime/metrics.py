@@ -1,0 +1,146 @@
+"""What does the operator do, and how fast? One registry of our own; scraped through `server`, fed by everything else.
+
+The parts of runtime know nothing of Prometheus: they take plain callbacks, which are methods here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from .queue import WorkQueue
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+CountJobs = Callable[[], Mapping[str, int]]
+"""Condition type -> number of jobs in which it is true, counted from the cache at the moment of the scrape."""
+
+
+class Metrics:
+    """All metrics of one process; every name starts with `slipway_`."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        ProcessCollector(registry=registry)
+        self._reconcile = Histogram(
+            "slipway_reconcile_duration_seconds",
+            "Time of one reconcile.",
+            ("kind", "result"),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._wait = Histogram(
+            "slipway_workqueue_wait_seconds",
+            "Time a key waits in the queue before it is worked.",
+            ("kind",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._requests = Counter(
+            "slipway_api_requests_total",
+            "Requests to the API server, each try counted, by verb and HTTP code (or why there was none).",
+            ("verb", "code"),
+            registry=registry,
+        )
+        self._request = Histogram(
+            "slipway_api_request_duration_seconds",
+            "Time of one request to the API server.",
+            ("verb",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._events_dropped = Counter(
+            "slipway_events_dropped_total", "Kubernetes Events that were not written.", ("reason",), registry=registry
+        )
+        self._progress = Counter(
+            "slipway_progress_posts_total", "Progress posts of pods, by HTTP code.", ("code",), registry=registry
+        )
+        self._leader = Gauge("slipway_is_leader", "1 if this process holds the lease.", registry=registry)
+        self._lag = Gauge("slipway_event_loop_lag_seconds", "How late a timer fired last.", registry=registry)
+        self._live = _Live()
+        registry.register(self._live)
+
+    def observe_reconcile(self, kind: str, result: str, seconds: float) -> None:
+        """For `Controller(observe=...)`."""
+        self._reconcile.labels(kind, result).observe(seconds)
+
+    def observe_request(self, verb: str, code: str, seconds: float) -> None:
+        """For `Kube(observe_request=...)`."""
+        self._requests.labels(verb, code).inc()
+        self._request.labels(verb).observe(seconds)
+
+    def wait_observer(self, kind: str) -> Callable[[float], None]:
+        """For `WorkQueue(observe_wait=...)`."""
+        return self._wait.labels(kind).observe
+
+    def count_dropped_event(self, reason: str) -> None:
+        """For `EventRecorder(dropped=...)`."""
+        self._events_dropped.labels(reason).inc()
+
+    def count_progress(self, code: int) -> None:
+        """For `ProgressServer(observe=...)`."""
+        self._progress.labels(str(code)).inc()
+
+    def observe_loop_lag(self, seconds: float) -> None:
+        """For `Health(observe_lag=...)`."""
+        self._lag.set(seconds)
+
+    def watch_leading(self, leading: Callable[[], bool]) -> None:
+        """Show whether we lead, asked at each scrape."""
+        self._leader.set_function(lambda: 1.0 if leading() else 0.0)
+
+    def watch_queue(self, kind: str, queue: WorkQueue[Any]) -> None:
+        """Show a queue's depth, delayed keys, adds and retries."""
+        self._live.queues[kind] = queue
+
+    def watch_jobs(self, kind: str, count: CountJobs) -> None:
+        """Show how many objects of a kind have which condition; "total" counts all of them."""
+        self._live.jobs[kind] = count
+
+    def render(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)
+
+
+class _Live(Collector):
+    """Figures that are looked up when asked for, so that keeping them costs nothing."""
+
+    def __init__(self) -> None:
+        self.queues: dict[str, WorkQueue[Any]] = {}
+        self.jobs: dict[str, CountJobs] = {}
+
+    def collect(self) -> Iterable[Metric]:
+        depth = GaugeMetricFamily("slipway_workqueue_depth", "Keys that need work now.", labels=["kind"])
+        delayed = GaugeMetricFamily("slipway_workqueue_delayed", "Keys with work due later.", labels=["kind"])
+        adds = CounterMetricFamily("slipway_workqueue_adds", "Marks that made a key need work.", labels=["kind"])
+        retries = CounterMetricFamily("slipway_workqueue_retries", "Keys that failed and back off.", labels=["kind"])
+        for kind, queue in self.queues.items():
+            depth.add_metric([kind], queue.depth)
+            delayed.add_metric([kind], queue.delayed)
+            adds.add_metric([kind], queue.adds)
+            retries.add_metric([kind], queue.retries)
+        jobs = GaugeMetricFamily("slipway_jobs", "Objects by kind and true condition.", labels=["kind", "condition"])
+        for kind, count in self.jobs.items():
+            for condition, number in count().items():
+                jobs.add_metric([kind, condition], number)
+        return (depth, delayed, adds, retries, jobs)
+
+
+def count_conditions(objects: Iterable[Mapping[str, Any]]) -> Mapping[str, int]:
+    """For `watch_jobs`: how many objects have each condition true, and under "total" how many there are."""
+    tally: Tally[str] = Tally(total=0)
+    for obj in objects:
+        tally["total"] += 1
+        for condition in (obj.get("status") or {}).get("conditions") or ():
+            if condition.get("status") == "True":
+                tally[condition["type"]] += 1
+    return tally
