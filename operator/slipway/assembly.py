@@ -1,4 +1,4 @@
-"""Which parts make an operator, and who hears of what? Binds kinds, cache and queues together; main.py runs the result."""
+"""Which parts make an operator, and who hears of what? Binds kinds, cache and queues; main.py runs the result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from slipway.runtime.queue import WorkQueue
 from slipway.runtime.resource import PODS, Resource
 from slipway.runtime.store import Key
 from slipway.trainingjob import job as training
-from slipway.trainingjob.reconcile import JobKey, ProgressOf, TrainingJobs
+from slipway.trainingjob.inbox import Inbox
+from slipway.trainingjob.reconcile import JobKey, TrainingJobs
 
 OURS: Mapping[str, Resource] = {
     training.KIND: training.TRAINING_JOBS,
@@ -44,7 +45,6 @@ class Assembly:
         namespace: str,
         workers: int,
         record: Record,
-        progress_of: ProgressOf,
         observe: ObserveReconcile,
     ) -> None:
         """`namespace` empty means all of them."""
@@ -54,7 +54,8 @@ class Assembly:
         for resource in CHILDREN:
             self.cache.add(resource, selector=MANAGED_SELECTOR)
         self.queues: dict[str, WorkQueue[Any]] = {kind: WorkQueue() for kind in OURS}
-        jobs = TrainingJobs(kube, self.cache, platforms.training, record, progress_of)
+        self.inbox = Inbox(self.cache, self.queues[training.KIND].mark_after)
+        jobs = TrainingJobs(kube, self.cache, platforms.training, record, self.inbox.progress_of)
         sources = {training.KIND: training.TRAINING_JOBS}
         self._services = InferenceServices(kube, self.cache, platforms.serving, sources, record)
         self.controllers = [
@@ -63,7 +64,12 @@ class Assembly:
         ]
 
     def _controller(
-        self, kind: str, reconcile: Callable[..., Any], on_error: Callable[..., Any], workers: int, observe: ObserveReconcile
+        self,
+        kind: str,
+        reconcile: Callable[..., Any],
+        on_error: Callable[..., Any],
+        workers: int,
+        observe: ObserveReconcile,
     ) -> Controller[Any]:
         queue = self.queues[kind]
         return Controller(kind, queue, reconcile, workers=workers, on_error=on_error, observe=observe)
@@ -73,6 +79,8 @@ class Assembly:
         for kind, ours in OURS.items():
             if resource is ours:
                 self.mark(kind, change.key)
+                if resource is training.TRAINING_JOBS and change.new is None:
+                    self.inbox.forget(JobKey(*change.key))
                 for waiting in self._services.waiting_for(kind, change.key):
                     self.mark(serving.KIND, waiting)
                 return

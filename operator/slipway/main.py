@@ -1,26 +1,36 @@
-"""The process: settings, watches, workers, servers. The only file that imports kopf, and kopf only informs.
+"""The process: lease, watches, workers, servers. The only file that imports kopf, and kopf only informs.
 
-Handlers do nothing but put what a watch told into the cache; a change marks a key; workers reconcile keys. Crash-only: a
-watch, a server or a worker that breaks ends the process, and a restart costs two LISTs and no write.
+Handlers only put what a watch told into the cache; a change marks a key; workers reconcile keys. Crash-only: a watch, a
+server or a worker that breaks ends the process, and a restart costs a few LISTs and no write.
 """
 
 import asyncio
-import contextlib
 import logging
+import os
 import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import kopf
 
+from slipway import log as logs
+from slipway.assembly import CHILDREN, OURS, Assembly, Platforms
 from slipway.config import Config, ConfigError, read_config
-from slipway.job.labels import JOB_NAME, MANAGED_SELECTOR
-from slipway.runtime.cache import Cache, Change
-from slipway.runtime.controller import Controller
+from slipway.inferenceservice import service as serving
+from slipway.job.labels import MANAGED_SELECTOR
+from slipway.runtime.certificate import Certificate, from_directory, store
+from slipway.runtime.events import EventRecorder, Reporter
 from slipway.runtime.kube import Kube, KubeConfig
-from slipway.runtime.queue import WorkQueue
-from slipway.runtime.resource import PODS, Object, Resource
-from slipway.trainingjob.job import TRAINING_JOBS, Platform
-from slipway.trainingjob.reconcile import JobKey, TrainingJobs
+from slipway.runtime.lease import Lease, make_identity
+from slipway.runtime.metrics import Metrics, count_conditions
+from slipway.runtime.progress_server import ProgressServer
+from slipway.runtime.resource import Resource
+from slipway.runtime.server import Health, health_app, listening
+from slipway.runtime.token_review import TokenReviewer
+from slipway.trainingjob import job as training
 
 log = logging.getLogger("slipway")
 
@@ -30,64 +40,122 @@ class Operator:
 
     def __init__(self, config: Config, kube_config: KubeConfig) -> None:
         self.config = config
-        self.kube = Kube(kube_config)
-        self.queue: WorkQueue[JobKey] = WorkQueue()
-        self.cache = Cache(self._on_change, namespaces=(config.namespace,) if config.namespace else ())
-        self.cache.add(TRAINING_JOBS)
-        self.cache.add(PODS, selector=MANAGED_SELECTOR)
-        platform = Platform(trainer_image=config.trainer_image)
-        jobs = TrainingJobs(self.kube, self.cache, platform, lambda job, notice: None, lambda key, uid: None)
-        self.controller = Controller(
-            "trainingjob", self.queue, jobs.reconcile, workers=config.workers, on_error=jobs.on_error
+        self.metrics = Metrics()
+        # Renewals must never wait behind other requests, nor be refused by the gate that they keep open.
+        self.lease_kube = Kube(kube_config, concurrency=2, timeout=5)
+        self.lease = (
+            Lease(self.lease_kube, config.lease_namespace, config.lease_name, make_identity(config.identity))
+            if config.lease_namespace
+            else None
+        )
+        gate = self.lease.seconds_left if self.lease else None
+        self.kube = Kube(kube_config, gate=gate, observe_request=self.metrics.observe_request)
+        reporter = Reporter("slipway.dev/operator", config.identity)
+        self.recorder = EventRecorder(self.kube, reporter, dropped=self.metrics.count_dropped_event)
+        self.certificate = endpoint_certificate(config) if config.status_url else None
+        self.assembly = Assembly(
+            self.kube,
+            self._platforms(),
+            namespace=config.namespace,
+            workers=config.workers,
+            record=lambda job, notice: self.recorder.event(job, notice.type, notice.reason, notice.message),
+            observe=self.metrics.observe_reconcile,
+        )
+        self.health = Health(lambda: self.assembly.cache.heard_at, observe_lag=self.metrics.observe_loop_lag)
+        self.metrics.watch_leading(self._leading)
+        for kind, resource in OURS.items():
+            self.metrics.watch_queue(kind, self.assembly.queues[kind])
+            self.metrics.watch_jobs(kind, partial(count_conditions, self.assembly.cache[resource]))
+
+    def _platforms(self) -> Platforms:
+        authority = self.certificate.authority if self.certificate else ""
+        return Platforms(
+            training.Platform(self.config.trainer_image, self.config.status_url, authority),
+            serving.Platform(self.config.server_image),
         )
 
-    def _on_change(self, resource: Resource, change: Change) -> None:
-        """Which job does this change concern? Pods name theirs in a label."""
-        if resource is TRAINING_JOBS:
-            self.queue.mark(JobKey(*change.key))
-            return
-        obj = change.new or change.old or {}
-        name = (obj.get("metadata", {}).get("labels") or {}).get(JOB_NAME)
-        if name:
-            self.queue.mark(JobKey(change.key.namespace, name))
+    def _leading(self) -> bool:
+        return self.lease.leading() if self.lease else True
 
     async def run(self) -> None:
         """Work until SIGTERM; an exception means that the process has to end."""
-        if not await self.kube.serves(TRAINING_JOBS):
-            raise ConfigError("the server does not know slipway.dev/v1alpha1 trainingjobs: apply crds/ first")
-        await self.cache.resync(self.kube)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.lease_kube.close)
+            stack.push_async_callback(self.kube.close)
+            app = health_app(self.health, self.metrics.render)
+            await stack.enter_async_context(listening(app, self.config.health_port))
+            await stack.enter_async_context(_beside(self.health.tick()))
+            await self._require_kinds()
+            if self.lease:
+                self.health.state = "standby"
+                await self.lease.acquire()
+                await stack.enter_async_context(_beside(self._end_without(self.lease)))
+            if self.certificate:
+                endpoint = self._endpoint().app()
+                tls = self.certificate.context()
+                await stack.enter_async_context(listening(endpoint, self.config.status_port, tls=tls))
+            await self._work()
+            if self.lease:
+                await self.lease.release()
+
+    async def _require_kinds(self) -> None:
+        missing = [resource.plural for resource in OURS.values() if not await self.kube.serves(resource)]
+        if missing:
+            raise ConfigError(f"the server does not know slipway.dev/v1alpha1 {', '.join(missing)}: apply crds/ first")
+
+    async def _end_without(self, lease: Lease) -> None:
+        await lease.hold()
+        # What others wrote meanwhile is not known here: nothing may be finished, flushed or handed over.
+        os._exit(1)
+
+    def _endpoint(self) -> ProgressServer:
+        inbox = self.assembly.inbox
+        reviewer = TokenReviewer(self.kube, training.STATUS_AUDIENCE)
+        return ProgressServer(
+            training.TRAINING_JOBS,
+            reviewer,
+            inbox.find_owner,
+            inbox.accept,
+            leading=self._leading,
+            observe=self.metrics.count_progress,
+        )
+
+    async def _work(self) -> None:
+        cache, controllers = self.assembly.cache, self.assembly.controllers
+        await cache.resync(self.kube)
+        self.health.state = "leading"
         async with asyncio.TaskGroup() as group:
             background = [
-                group.create_task(self.controller.run(), name="controller"),
-                group.create_task(self.cache.keep_synced(self.kube, self.config.resync_seconds), name="resync"),
+                group.create_task(cache.keep_synced(self.kube, self.config.resync_seconds), name="resync"),
+                group.create_task(self.recorder.run(), name="events"),
             ]
+            for controller in controllers:
+                group.create_task(controller.run(), name=controller.name)
             await self._watch()
-            await self.controller.stop()
+            self.health.state = "stopping"
+            await asyncio.gather(*(controller.stop() for controller in controllers))
             for task in background:
                 task.cancel()
-        await self.kube.close()
 
     async def _watch(self) -> None:
+        """Until SIGTERM, for which kopf listens."""
         registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
         _configure(settings)
-        for resource in (TRAINING_JOBS, PODS):
-            self._listen(registry, resource)
         kopf.on.login(registry=registry)(_login)
+        for resource in (*OURS.values(), *CHILDREN):
+            self._listen(registry, settings, resource)
         namespaces = [self.config.namespace] if self.config.namespace else []
         await kopf.operator(
             registry=registry, settings=settings, standalone=True, namespaces=namespaces, clusterwide=not namespaces
         )
 
-    def _listen(self, registry: kopf.OperatorRegistry, resource: Resource) -> None:
+    def _listen(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings, resource: Resource) -> None:
         async def heard(event: Any, **_: Any) -> None:
-            self.cache.observe(resource, event["type"], _plain(event["object"]))
+            self.assembly.cache.observe(resource, event["type"], dict(event["object"]))
 
-        selector = {"labels": {"slipway.dev/managed": "true"}} if resource is PODS else {}
-        kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, **selector)(heard)
-
-
-def _plain(obj: Any) -> Object:
-    return dict(obj)
+        kopf.on.event(resource.group, resource.version, resource.plural, registry=registry)(heard)
+        if resource in CHILDREN:
+            settings.watching.label_selectors[resource.plural] = MANAGED_SELECTOR
 
 
 async def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
@@ -99,24 +167,43 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.persistence.finalizer = "slipway.dev/unused"
-    settings.watching.label_selectors["pods"] = MANAGED_SELECTOR
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 10
+    # Bookmarks come every minute; a connection that says nothing for longer is dead.
     settings.watching.inactivity_timeout = 70
     settings.networking.request_timeout = 30
     settings.queueing.exit_timeout = 2
     settings.process.ultimate_exiting_timeout = 20
 
 
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def endpoint_certificate(config: Config) -> Certificate:
+    """The mounted one; else one made here and left in that folder: a container that restarts is still trusted."""
+    found = from_directory(config.status_cert_dir)
+    if found is not None:
+        return found
+    from slipway.runtime import self_signed  # costs memory that a mounted certificate saves
+
+    made = self_signed.certificate((urlsplit(config.status_url).hostname or "localhost",))
+    store(made, config.status_cert_dir)
+    return made
+
+
 def run() -> None:
     """Entry point; exits with 2 when a setting makes no sense, with 1 when something broke."""
     try:
         config = read_config()
-        logging.basicConfig(level=config.log_level, stream=sys.stderr)
+        logs.set_up(config.log_level)
         asyncio.run(Operator(config, KubeConfig.load()).run())
     except ConfigError as error:
-        sys.exit(f"slipway: {error}")
-    except KeyboardInterrupt:
-        with contextlib.suppress(Exception):
-            log.info("interrupted")
+        print(f"slipway: {error}", file=sys.stderr)  # noqa: T201 (the log may not be set up)
+        sys.exit(2)

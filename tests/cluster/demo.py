@@ -57,7 +57,7 @@ def _follow(kubectl: Kubectl, name: str) -> dict[str, Any]:
             raise SystemExit(f"the TrainingJob did not succeed: {_message(job, 'Ready')}")
         time.sleep(1)  # what is awaited is a person's next line to read
     raise SystemExit(
-        f"the TrainingJob has not finished after {GIVE_UP_SECONDS} s: {_message(kubectl.get('trainingjob', name), 'Ready')}"
+        f"the TrainingJob has not finished after {GIVE_UP_SECONDS} s: {told}"
     )
 
 

@@ -1,7 +1,7 @@
 """Makes the virtual environment that everything else runs in: `python3 tests/cluster/venv.py` prints its path.
 
 Standard library only, since it is the first thing to run on a fresh machine. The environment holds the locked
-dependencies and not the project, so that every clone with the same lock file shares one; its name carries the lock's hash.
+dependencies and not the project, so that every clone with the same lock shares one; its name carries the lock's hash.
 """
 
 import fcntl
@@ -56,7 +56,7 @@ def build(path: Path) -> None:
 
 def main() -> None:
     """Build what is missing, one process at a time."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (this is where an older one is told)
         sys.exit(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
     digest = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()[:12]
     path = cache() / f"venv-{digest}"

@@ -29,7 +29,10 @@ def test_folders_of_the_operator(path):
     assert (OPERATOR / path / "__init__.py").is_file()
 
 
-@pytest.mark.parametrize("name", ["crds", "manifests/base", "manifests/overlays", "manifests/examples", "images/operator", "images/trainer", "workloads", "docs/adr"])
+FOLDERS = ["crds", "manifests/base", "manifests/overlays", "manifests/examples", "images/operator", "images/trainer"]
+
+
+@pytest.mark.parametrize("name", [*FOLDERS, "workloads", "docs/adr"])
 def test_folders_of_the_project(name):
     assert (ROOT / name).is_dir()
 

@@ -16,7 +16,6 @@ DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 LABEL_VALUE = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
-CLAIM_URI = r"pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
 
 DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)]
@@ -28,13 +27,7 @@ LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]
 AnnotationValue = Annotated[str, Field(max_length=4096)]
 ImageName = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
 AbsolutePath = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^/([^/:]+(/[^/:]+)*/?)?$")]
-# Data may come from anywhere; what is written needs a folder of its own.
-Uri = Annotated[
-    str, Field(min_length=1, max_length=1024, pattern=rf"^({CLAIM_URI}(/\S*)?|file:///\S*|(s3|gs|hf|https)://\S+)$")
-]
-FolderUri = Annotated[
-    str, Field(min_length=1, max_length=1024, pattern=rf"^({CLAIM_URI}/|file:///|(s3|gs)://[^\s/]+/)[^\s/]\S*$")
-]
+Uri = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[a-z0-9]+://\S+$")]
 Digest = Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
 Time = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
 Seconds = Annotated[int, Field(ge=0, le=MAX_INT32)]
@@ -105,12 +98,16 @@ class ConditionStatus(StrEnum):
 class Condition(StatusModel):
     """KEP-1623's metav1.Condition."""
 
-    type: Annotated[str, Field(min_length=1, max_length=316)]
-    status: ConditionStatus
-    observed_generation: Annotated[int, Field(ge=-1, le=2**53)] | None = None
-    last_transition_time: Time
-    reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
-    message: Annotated[str, Field(max_length=32768)] = ""
+    type: Annotated[str, Field(min_length=1, max_length=316)] = Field(description="Ready, Succeeded, Stalled, ...")
+    status: ConditionStatus = Field(description="Whether it holds.")
+    observed_generation: Annotated[int, Field(ge=-1, le=2**53)] | None = Field(
+        None, description="metadata.generation that it is about."
+    )
+    last_transition_time: Time = Field(description="When `status` last changed.")
+    reason: Annotated[
+        str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
+    ] = Field(description="One word for programs.")
+    message: Annotated[str, Field(max_length=32768)] = Field("", description="A sentence for people.")
 
 
 class CleanPodPolicy(StrEnum):

@@ -31,7 +31,7 @@ def parse_quantity(text: int | str) -> Decimal:
 def _quantity(value: Any) -> int | str:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    if isinstance(value, str) and len(value) <= MAX_LENGTH and re.search(QUANTITY, value):
+    if isinstance(value, str) and len(value) <= MAX_LENGTH and re.fullmatch(QUANTITY, value):
         return value
     raise ValueError(f"{value!r} is not an amount: write a number with a unit in quotes, such as '500m' or '16Gi'")
 

@@ -3,13 +3,19 @@
 The same models check the job in the cluster and on a laptop.
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from slipway.api.base import Model, Rule
-from slipway.api.common import MAX_INT32, FolderUri, Uri
+from slipway.api.common import MAX_INT32, Uri
+
+# Data may come from anywhere; what is written needs a folder of its own.
+_CLAIM = "pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+DATA_URI = f"^({_CLAIM}(/[^ ]*)?|file:///[^ ]*|(s3|gs|hf|https)://[^ ]+)$"
+FOLDER_URI = f"^({_CLAIM}/|file:///|(s3|gs)://[^ /]+/)[^ /][^ ]*$"
 
 
 class ModelName(StrEnum):
@@ -71,6 +77,11 @@ class DatasetChoice(Model):
             lambda data: data.name in {DatasetName.DIGITS, DatasetName.FASHION_MNIST} or data.uri is not None,
         ),
         Rule(
+            f"!has(self.uri) || self.uri.matches('{DATA_URI}')",
+            "uri is pvc://claim/path, s3://, gs://, https://, hf://owner/name@revision or file:///path",
+            lambda data: data.uri is None or re.fullmatch(DATA_URI, data.uri) is not None,
+        ),
+        Rule(
             "!has(self.uri) || !self.uri.startsWith('hf://') || self.uri.contains('@')",
             "pin the revision, hf://owner/name@revision, so that the same job reads the same data",
             lambda data: data.uri is None or not data.uri.startswith("hf://") or "@" in data.uri,
@@ -129,19 +140,26 @@ class Recipe(Model):
     data_workers: Annotated[int, Field(ge=0, le=64)] = Field(0, description="Loader processes of each rank.")
 
 
-def _own_folder(what: str) -> Rule:
-    return Rule(
+# `checkpoint` and `output` are written: a volume's root cannot be renamed, and a web page cannot be written.
+_FOLDER: tuple[Rule, ...] = (
+    Rule(
+        f"self.uri.matches('{FOLDER_URI}')",
+        "uri must name a folder that can be written: pvc://claim/path, s3://bucket/path, gs://bucket/path or file:///path",
+        lambda target: re.fullmatch(FOLDER_URI, target.uri) is not None,
+    ),
+    Rule(
         "!self.uri.contains('..')",
-        f"{what}.uri must not contain '..': write the path out",
+        "uri must not contain '..': write the path out",
         lambda target: ".." not in target.uri,
-    )
+    ),
+)
 
 
 class Checkpoint(Model):
     """Where and how often the state is saved, so that a restart goes on where it was."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (_own_folder("checkpoint"),)
-    uri: FolderUri = Field(description="A folder for this job's checkpoints, for example pvc://claim/path.")
+    cel: ClassVar[tuple[Rule, ...]] = _FOLDER
+    uri: Uri = Field(description="A folder for this job's checkpoints, for example pvc://claim/path.")
     every_steps: Annotated[int, Field(ge=1, le=MAX_INT32)] = Field(
         100, description="Optimizer steps between two saves."
     )
@@ -151,5 +169,5 @@ class Checkpoint(Model):
 class Output(Model):
     """Where the artifact goes: a directory, written under a temporary name and renamed when whole."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (_own_folder("output"),)
-    uri: FolderUri = Field(description="The artifact's folder, for example pvc://claim/path.")
+    cel: ClassVar[tuple[Rule, ...]] = _FOLDER
+    uri: Uri = Field(description="The artifact's folder, for example pvc://claim/path.")

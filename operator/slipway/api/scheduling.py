@@ -58,7 +58,7 @@ def _values_fit(requirement: "NodeRequirement") -> bool:
         return bool(values)
     if requirement.operator in {SelectorOperator.EXISTS, SelectorOperator.DOES_NOT_EXIST}:
         return not values
-    return len(values) == 1 and re.search(r"^[0-9]+$", values[0]) is not None
+    return len(values) == 1 and re.fullmatch("[0-9]+", values[0]) is not None
 
 
 class NodeRequirement(Model):

@@ -41,7 +41,7 @@ PROC_COUNT = "^(auto|[1-9][0-9]{0,2})$"
 def _proc_count(value: Any) -> int | str:
     if value == AUTO or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 999):
         return value  # type: ignore[no-any-return]
-    if isinstance(value, str) and re.search(PROC_COUNT, value):
+    if isinstance(value, str) and re.fullmatch(PROC_COUNT, value):
         return int(value)
     raise ValueError("must be auto or a number from 1 to 999")
 
@@ -220,7 +220,7 @@ def name_problems(name: str, num_nodes: int) -> list[str]:
     """Whether pods, Service and labels can be named after the job."""
     longest = NAME_BUDGET - len(str(num_nodes - 1))
     problems = []
-    if not re.search(OBJECT_NAME, name):
+    if not re.fullmatch(OBJECT_NAME, name):
         problems.append(
             "metadata.name: the pods' DNS names hold it: use lower case letters, digits and '-', a letter first"
         )

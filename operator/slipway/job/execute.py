@@ -119,14 +119,14 @@ class Executor:
         await _all(self._delete_one(job, delete) for delete in deletes)
 
     async def _delete_one(self, job: Object, delete: Delete) -> None:
-        store = self._cache[delete.resource]
-        known = store.get(namespace_of(job), delete.name)
+        store = self._cache[delete.resource] if delete.resource in self._cache else None
+        known = store.get(namespace_of(job), delete.name) if store is not None else None
         try:
             answer = await self._kube.delete(
                 delete.resource,
                 namespace_of(job),
                 delete.name,
-                uid=delete.uid,
+                uid=delete.uid or None,
                 grace_seconds=0 if delete.force else None,
             )
         except NotFound:
@@ -134,7 +134,7 @@ class Executor:
         except Conflict:
             # Another object has the name by now: the one to delete is gone, and its event is on the way.
             return
-        if known is not None and uid_of(known) == delete.uid:
+        if store is not None and known is not None and uid_of(known) == delete.uid:
             store.put_deleted(known, answer, format_time(datetime.now(UTC)))
 
     async def _write(self, job: Object, writes: tuple[Write, ...]) -> None:
@@ -155,8 +155,8 @@ class Executor:
             raise Terminal(
                 Reason.INVALID_SPEC, f"{write.resource.kind} {name_of(write.manifest)}: {error.message}"
             ) from error
-        if write.resource is PODS:
-            self._cache[PODS].put(written)
+        if write.resource in self._cache:
+            self._cache[write.resource].put(written)
 
     async def _create(self, job: Object, write: Write) -> Object:
         """AlreadyExists is success if the object is ours, made before a crash; a foreign one is left alone."""

@@ -22,7 +22,10 @@ class Write:
 
 @dataclass(frozen=True)
 class Delete:
-    """An object to delete, if it still is the one seen (`uid`). `force` does not wait for a kubelet that is gone."""
+    """An object to delete, if it still is the one seen; `uid` is empty where the name cannot be anybody else's.
+
+    `force` does not wait for a kubelet that is gone.
+    """
 
     resource: Resource
     name: str

@@ -57,6 +57,9 @@ class Cache:
         self._watched[resource] = _Watched(store, selector)
         return store
 
+    def __contains__(self, resource: object) -> bool:
+        return resource in self._watched
+
     def __getitem__(self, resource: Resource) -> Store:
         return self._watched[resource].store
 

@@ -50,3 +50,13 @@ def from_directory(directory: Path) -> Certificate | None:
     except (OSError, UnicodeDecodeError) as error:
         raise CertificateError(f"{directory} needs tls.crt, tls.key and ca.crt: {error}") from error
     return Certificate(chain, key, authority)
+
+
+def store(certificate: Certificate, directory: Path) -> None:
+    """Leave it where `from_directory` finds it. The key comes first and for our eyes only; raises OSError."""
+    directory.mkdir(parents=True, exist_ok=True)
+    key = directory / "tls.key"
+    key.touch(mode=0o600)
+    key.write_text(certificate.key)
+    (directory / "tls.crt").write_text(certificate.chain)
+    (directory / "ca.crt").write_text(certificate.authority)

@@ -9,6 +9,8 @@ from slipway.job import labels
 from slipway.runtime.resource import Resource
 
 KIND = "TrainingJob"
+# Of the token that a pod shows when it posts its progress: good for nothing else.
+STATUS_AUDIENCE = "slipway.dev/status"
 TRAINING_JOBS = Resource("slipway.dev", "v1alpha1", "trainingjobs", KIND)
 
 
@@ -20,7 +22,7 @@ class Platform:
     # Where pods post their progress; empty when the endpoint is off.
     status_url: str = ""
     status_ca: str = ""
-    status_audience: str = "slipway.dev/status"
+    status_audience: str = STATUS_AUDIENCE
 
 
 @dataclass(frozen=True)

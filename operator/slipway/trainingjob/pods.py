@@ -5,7 +5,7 @@ from typing import Any
 
 from slipway.api.common import API_VERSION
 from slipway.job import labels
-from slipway.trainingjob.job import KIND, Platform, TrainingJob
+from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform, TrainingJob
 from slipway.trainingjob.launchers import launcher_of
 from slipway.trainingjob.processes import accelerators, processes_per_node
 from slipway.trainingjob.volumes import CONFIG_DIR, TOKEN_DIR, mounts_and_volumes
@@ -113,7 +113,8 @@ def _env(job: TrainingJob, index: int, platform: Platform) -> list[dict[str, Any
     ours = launcher_of(job).env(job, index)
     ours["PYTHONUNBUFFERED"] = "1"
     if platform.status_url:
-        ours["KUBEFLOW_TRAINER_SERVER_URL"] = f"{platform.status_url}/{job.namespace}/{job.name}"
+        path = TRAINING_JOBS.path(job.namespace, job.name, "status")
+        ours["KUBEFLOW_TRAINER_SERVER_URL"] = platform.status_url + path
         ours["KUBEFLOW_TRAINER_SERVER_CA_CERT"] = f"{CONFIG_DIR}/status-ca.crt"
         ours["KUBEFLOW_TRAINER_SERVER_TOKEN"] = f"{TOKEN_DIR}/token"
     users = [env.wire() for env in job.spec.trainer.env]

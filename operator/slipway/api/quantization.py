@@ -1,0 +1,314 @@
+"""What `python -m workloads quantize` does: model, data, target, ladder, gates. The same models check the job in the cluster and on a laptop."""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from slipway.api.base import Model, Rule
+from slipway.api.common import MAX_INT32, Digest, ObjectName, Uri
+from slipway.api.recipe import DatasetChoice
+
+
+class SourceJob(Model):
+    """The job whose artifact is quantized: waited for, and pinned by digest."""
+
+    training_job: ObjectName = Field(description="A TrainingJob of this namespace.")
+
+
+class SourceModel(Model):
+    """Where the float model comes from."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.from) != has(self.uri)",
+            "set exactly one of from (a job's artifact) and uri (an artifact's folder or an .onnx file)",
+            lambda model: (model.from_ is None) != (model.uri is None),
+        ),
+        Rule(
+            "!has(self.digest) || has(self.uri)",
+            "digest pins a uri; an artifact taken from a job is pinned by itself",
+            lambda model: model.digest is None or model.uri is not None,
+        ),
+        Rule(
+            "!has(self.uri) || !self.uri.contains('..')",
+            "model.uri must not contain '..': write the path out",
+            lambda model: ".." not in (model.uri or ""),
+        ),
+    )
+    from_: SourceJob | None = Field(None, alias="from", description="A job of this namespace.")
+    uri: Uri | None = Field(None, description="An artifact's folder, or an .onnx file; for example pvc://claim/path.")
+    digest: Digest | None = Field(
+        None, description="Refuse anything else: sha256 of artifact.json, or of the .onnx file."
+    )
+
+
+_ONE_SOURCE = Rule(
+    "has(self.dataset) != has(self.uri)",
+    "set exactly one of dataset (a built-in loader) and uri (.npz files with the model's inputs)",
+    lambda data: (data.dataset is None) != (data.uri is None),
+)
+_PLAIN_URI = Rule(
+    "!has(self.uri) || !self.uri.contains('..')",
+    "uri must not contain '..': write the path out",
+    lambda data: ".." not in (data.uri or ""),
+)
+
+
+class CalibrationMethod(StrEnum):
+    """How a tensor's range is chosen from what was seen of it."""
+
+    MIN_MAX = "min-max"
+    MOVING_AVERAGE = "moving-average"
+    PERCENTILE = "percentile"
+    ENTROPY = "entropy"
+    MSE = "mse"
+
+
+METHODS = (CalibrationMethod.MIN_MAX, CalibrationMethod.PERCENTILE, CalibrationMethod.ENTROPY, CalibrationMethod.MSE)
+
+
+class Calibration(Model):
+    """Unlabelled samples that show which values the model's tensors take."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (_ONE_SOURCE, _PLAIN_URI)
+    dataset: DatasetChoice | None = Field(
+        None, description="Training images of a data set; its held-out ones are never used."
+    )
+    uri: Uri | None = Field(
+        None, description="An .npz file, or a folder of them, one per batch: an array for each of the model's inputs."
+    )
+    samples: Annotated[int, Field(ge=1, le=1048576)] = Field(512, description="How many are used, chosen by the seed.")
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(
+        16, description="Samples whose extremes count as one for moving-average; memory is bounded otherwise."
+    )
+    methods: Annotated[
+        list[CalibrationMethod], Field(min_length=1, max_length=5, json_schema_extra={"x-kubernetes-list-type": "set"})
+    ] = Field(
+        default_factory=lambda: list(METHODS), description="Each is a candidate; one pass over the data serves all."
+    )
+    percentile: Annotated[float, Field(ge=50, le=100)] = Field(
+        99.99, description="Share of values kept by `percentile`."
+    )
+    seed: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(0, description="Of the choice of samples.")
+
+
+class EvaluationMetric(StrEnum):
+    """What is compared between float and quantized."""
+
+    TOP1 = "top-1"
+    AGREEMENT = "agreement"
+
+
+class Evaluation(Model):
+    """Held-out samples on which float and quantized model are compared."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (_ONE_SOURCE, _PLAIN_URI)
+    dataset: DatasetChoice | None = Field(None, description="Held-out images of a data set.")
+    uri: Uri | None = Field(None, description="As for calibration, with an array `labels` of class numbers.")
+    samples: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
+        None, description="The first so many; all when unset."
+    )
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(64, description="Samples per inference call.")
+    metric: EvaluationMetric = Field(
+        EvaluationMetric.TOP1,
+        description="top-1 needs labels; agreement counts equal answers of the two models and needs none.",
+    )
+
+
+class Runtime(StrEnum):
+    """What will execute the quantized model."""
+
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
+    TENSORRT = "tensorrt"
+
+
+class Hardware(StrEnum):
+    """What it will run on: decides which integers are fast and which overflow."""
+
+    X86_VNNI = "x86-vnni"
+    X86 = "x86"
+    ARM64 = "arm64"
+    NVIDIA = "nvidia"
+
+
+class Target(Model):
+    """Where the quantized model will be served."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "(self.runtime == 'tensorrt') == (self.hardware == 'nvidia')",
+            "runtime tensorrt and hardware nvidia belong together: set both or neither",
+            lambda target: (target.runtime is Runtime.TENSORRT) == (target.hardware is Hardware.NVIDIA),
+        ),
+    )
+    runtime: Runtime = Field(Runtime.ONNXRUNTIME, description="The engine.")
+    hardware: Hardware = Field(
+        Hardware.X86_VNNI, description="x86 without VNNI gets 7-bit weights, so that products do not overflow 16 bits."
+    )
+
+
+class Rung(StrEnum):
+    """One step of the escalation."""
+
+    STATIC_PER_TENSOR = "static-per-tensor"
+    STATIC_PER_CHANNEL = "static-per-channel"
+    MIXED_PRECISION = "mixed-precision"
+    DYNAMIC = "dynamic"
+    WEIGHT_ONLY_INT8 = "weight-only-int8"
+    WEIGHT_ONLY_INT4 = "weight-only-int4"
+    QAT = "qat"
+
+
+LADDER = (Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL, Rung.MIXED_PRECISION, Rung.DYNAMIC, Rung.QAT)
+# These read the activations' ranges.
+CALIBRATED = frozenset({Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL, Rung.MIXED_PRECISION})
+
+
+class Exclusions(Model):
+    """What stays float in every candidate, beside what the sensitivity analysis finds."""
+
+    op_types: Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(max_length=64)] = Field(
+        default_factory=list, description="ONNX operators, such as Softmax."
+    )
+    nodes: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=256)] = Field(
+        default_factory=list, description="Names of nodes; * stands for any characters."
+    )
+
+
+class Weights(Model):
+    """How the weights are quantized by the static rungs and by QAT; always symmetric, as every target wants them."""
+
+    bits: Annotated[int, Field(ge=2, le=8)] = Field(
+        8, description="Fewer than 8 are stored as int8: the accuracy of the narrow type, not its size."
+    )
+
+
+class Granularity(StrEnum):
+    """What the sensitivity analysis quantizes alone."""
+
+    NODE = "node"
+    OP_TYPE = "op-type"
+
+
+class SensitivityMetric(StrEnum):
+    """How much harm is measured."""
+
+    SQNR = "sqnr"
+    TASK = "task"
+
+
+class Sensitivity(Model):
+    """Which parts suffer most when they alone are quantized; the worst stay float in the rung mixed-precision."""
+
+    granularity: Granularity = Field(
+        Granularity.NODE, description="Single nodes, or all nodes of an operator together."
+    )
+    metric: SensitivityMetric = Field(
+        SensitivityMetric.SQNR, description="sqnr: noise in the outputs, needs no labels. task: evaluation's metric."
+    )
+    samples: Annotated[int, Field(ge=1, le=1048576)] = Field(128, description="Samples per measurement.")
+    max_exclusions: Annotated[int, Field(ge=1, le=10000)] = Field(64, description="At most so many stay float.")
+
+
+class Qat(Model):
+    """Training with quantization simulated in the forward pass; needs an artifact with weights, and a data set."""
+
+    epochs: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="Passes over calibration.dataset's training images."
+    )
+    batch_size: Annotated[int, Field(ge=2, le=65536)] = Field(64, description="Images per optimizer step.")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.0005, description="Of AdamW at the start; falls to zero along a cosine."
+    )
+    distillation: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5, description="Share of the loss that asks for the float model's answers instead of the labels."
+    )
+    seed: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(0, description="Of shuffling and augmentation.")
+
+
+class AccuracyProfile(StrEnum):
+    """MLPerf Inference's classes: at least so many percent of the float model's accuracy."""
+
+    MLPERF_99 = "mlperf-99"
+    MLPERF_99_9 = "mlperf-99.9"
+
+
+class DropType(StrEnum):
+    """Of what the drop is a share."""
+
+    RELATIVE = "relative"
+    ABSOLUTE = "absolute"
+
+
+class Evidence(StrEnum):
+    """Which figure must be within the limit."""
+
+    ESTIMATE = "estimate"
+    UPPER_BOUND = "upper-bound"
+
+
+class AccuracyGate(Model):
+    """How much worse than the float model the quantized one may be, in the runtime and on the same samples."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!(has(self.profile) && has(self.maxDrop))",
+            "set profile or maxDrop, not both",
+            lambda gate: gate.profile is None or gate.max_drop is None,
+        ),
+    )
+    profile: AccuracyProfile | None = Field(None, description="mlperf-99 when neither profile nor maxDrop is set.")
+    max_drop: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="0.01 is one percent, or one point.")
+    drop_type: DropType = Field(DropType.RELATIVE, description="relative to the float accuracy, or absolute (points).")
+    evidence: Evidence = Field(
+        Evidence.ESTIMATE, description="upper-bound: even the upper end of the paired confidence interval must hold."
+    )
+    confidence: Annotated[float, Field(ge=0.5, le=0.999)] = Field(0.95, description="Of the interval.")
+
+
+class SizeGate(Model):
+    """How large the quantized file may be."""
+
+    max_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="Bytes of the quantized .onnx over those of the float one."
+    )
+
+
+class LatencyGate(Model):
+    """How fast the quantized model must be. Fails only on clear evidence, so a noisy node cannot fail it by itself."""
+
+    min_speedup: Annotated[float, Field(gt=0, le=1000)] = Field(
+        1.0, description="Float latency over quantized latency, batch size 1."
+    )
+
+
+class Gates(Model):
+    """What a candidate must pass; nothing else is ever published as quantized."""
+
+    accuracy: AccuracyGate = Field(default_factory=AccuracyGate, description="Never optional.")
+    size: SizeGate | None = Field(None, description="Not asked when unset.")
+    latency: LatencyGate | None = Field(None, description="Not asked when unset.")
+
+
+class OnFailure(StrEnum):
+    """What happens when no candidate passes."""
+
+    KEEP_FLOAT = "keep-float"
+    FAIL = "fail"
+
+
+BatchSizes = Annotated[
+    list[Annotated[int, Field(ge=1, le=65536)]],
+    Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"}),
+]
+
+
+class Benchmark(Model):
+    """Latency, throughput and memory of float and selected candidate, measured in turns in the same process conditions."""
+
+    batch_sizes: BatchSizes = Field(default_factory=lambda: [1, 8], description="Each is measured.")
+    iterations: Annotated[int, Field(ge=10, le=100000)] = Field(100, description="Timed calls of each model.")
+    warmup: Annotated[int, Field(ge=0, le=10000)] = Field(10, description="Calls before the clock starts.")
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Of the runtime, within one operator.")
