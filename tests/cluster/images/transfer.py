@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tests.cluster.images.layout import Layout
+from tests.cluster.images import archive
+from tests.cluster.images.archive import Source
 from tests.cluster.say import say
 
 
@@ -28,14 +29,14 @@ class Store:
         """Return the digests that it holds."""
         return set(self._ctr("content", "ls", "-q").split())
 
-    def add(self, layout: Layout, reference: str) -> int:
+    def add(self, source: Source, reference: str) -> int:
         """Import an image unless the store has it; return the bytes that had to be copied. Raises RuntimeError."""
         if reference in self.references():
             return 0
         known = self.blobs()
         command = [*self._command(), "images", "import", "--digests", "-"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as ctr:
-            written = _feed(layout, reference, known, ctr)
+            written = _feed(source, reference, known, ctr)
             said = ctr.stdout.read().decode() if ctr.stdout else ""
         if ctr.returncode or reference not in self.references():
             raise RuntimeError(f"{self.name} did not import {reference}:\n{said}")
@@ -56,21 +57,21 @@ class Store:
         return done.stdout
 
 
-def load(stores: Sequence[Store], layout: Layout, references: Sequence[str]) -> None:
+def load(stores: Sequence[Store], source: Source, references: Sequence[str]) -> None:
     """Import images into every store."""
     with ThreadPoolExecutor(len(stores)) as pool:
         for reference in references:
-            copied = list(pool.map(lambda store, name=reference: store.add(layout, name), stores))
+            copied = list(pool.map(lambda store, name=reference: store.add(source, name), stores))
             if any(copied):
                 say(f"{reference}: {max(copied) / 1e6:.1f} MB of layers to each of {len(stores)} nodes")
 
 
-def _feed(layout: Layout, reference: str, known: set[str], ctr: subprocess.Popen[bytes]) -> int:
+def _feed(source: Source, reference: str, known: set[str], ctr: subprocess.Popen[bytes]) -> int:
     pipe: IO[bytes] | None = ctr.stdin
     if pipe is None:
         raise RuntimeError("ctr has no stdin")
     try:
-        return layout.stream(reference, pipe, known)
+        return archive.write(source, reference, pipe, known)
     except BrokenPipeError:
         return 0  # ctr says why; the caller reads it
     finally:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cluster import paths
-from tests.cluster.images import layout
+from tests.cluster.images.archive import Single
 from tests.cluster.images.transfer import Store
 from tests.cluster.local import debian
 
@@ -12,7 +11,5 @@ REFERENCE = "localhost/slipway/pause:1"
 
 def load(store: Store) -> None:
     """Import the pause image into a node's store."""
-    program = debian.pause_program()
-    folder = paths.cache() / "images" / "pause"
-    config = {"Entrypoint": ["/pause"], "User": "65535:65535"}
-    store.add(layout.single(folder, REFERENCE, {"pause": program}, config), REFERENCE)
+    config: dict[str, object] = {"Entrypoint": ["/pause"], "User": "65535:65535"}
+    store.add(Single(REFERENCE, {"pause": str(debian.pause_program())}, config), REFERENCE)

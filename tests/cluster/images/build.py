@@ -1,0 +1,76 @@
+"""Which images there are, what they are made of, and the tag that follows from it. `build_and_load` does the work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster import paths
+from tests.cluster.base import Cluster
+from tests.cluster.images import buildah, docker
+from tests.cluster.images.wheels import wheelhouse
+from tests.cluster.say import say, step
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image, of images/<name>/Dockerfile; `extra`: whose dependencies in pyproject.toml it holds, "" the core's."""
+
+    name: str
+    extra: str
+
+    @property
+    def dockerfile(self) -> Path:
+        """Its Dockerfile."""
+        return paths.REPOSITORY / "images" / self.name / "Dockerfile"
+
+    def sources(self) -> list[str]:
+        """Return what the Dockerfile's last stage copies from the repository."""
+        last = self.dockerfile.read_text().rpartition("\nFROM ")[2]
+        return re.findall(r"^COPY (?!--from)(\S+) ", last, re.MULTILINE)
+
+    def reference(self, base: str, wheels: Path) -> str:
+        """Return the image's name, tagged by everything that goes into it."""
+        digest = hashlib.sha256(
+            base.encode() + self.dockerfile.read_bytes() + (wheels / "requirements.txt").read_bytes()
+        )
+        for path in _files(self.sources()):
+            digest.update(f"{path.relative_to(paths.REPOSITORY)}\0".encode() + path.read_bytes() + b"\0")
+        prefix = os.environ.get("SLIPWAY_IMAGE_REGISTRY", "localhost/slipway")
+        return f"{prefix}/{self.name}:{digest.hexdigest()[:12]}"
+
+
+IMAGES = (Image("operator", ""), Image("trainer", "train"))
+
+
+def build_and_load(cluster: Cluster) -> dict[str, str]:
+    """Build what changed, load it into the cluster; return the reference of each image by its name.
+
+    Written to images.json in the cache too. Raises ClusterError, RuntimeError.
+    """
+    builder = docker if cluster.name == "kind" else buildah
+    built = {}
+    for image in IMAGES:
+        wheels = wheelhouse(image.extra)
+        reference = image.reference(builder.base(), wheels)
+        if builder.has(reference):
+            say(f"{reference} is built already")
+        else:
+            with step(f"build {reference}"):
+                builder.build(image.dockerfile, reference, wheels)
+        built[image.name] = reference
+    cluster.load(list(built.values()))
+    (paths.cache() / "images.json").write_text(json.dumps(built, indent=1))
+    return built
+
+
+def _files(sources: list[str]) -> Iterator[Path]:
+    for source in sources:
+        top = paths.REPOSITORY / source
+        found = sorted(top.rglob("*")) if top.is_dir() else [top]
+        yield from (p for p in found if p.is_file() and "__pycache__" not in p.parts)

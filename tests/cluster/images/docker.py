@@ -1,0 +1,28 @@
+"""Builds images by a Docker engine, for kind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests.cluster import paths
+
+
+def base() -> str:
+    """Return the base image: $SLIPWAY_BASE, else the Dockerfiles' default."""
+    return os.environ.get("SLIPWAY_BASE", "python:3.11-slim-bookworm")
+
+
+def has(reference: str) -> bool:
+    """Tell whether the engine has an image."""
+    return subprocess.run(["docker", "image", "inspect", reference], capture_output=True, check=False).returncode == 0
+
+
+def build(dockerfile: Path, reference: str, wheels: Path) -> None:
+    """Build a Dockerfile of the repository by buildx. Raises RuntimeError."""
+    argv = ["docker", "buildx", "build", "--load", f"--build-context=wheels={wheels}", f"--build-arg=BASE={base()}"]
+    argv += [f"--file={dockerfile}", f"--tag={reference}", str(paths.REPOSITORY)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"docker buildx build failed:\n{done.stderr.strip()}")
