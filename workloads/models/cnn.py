@@ -1,4 +1,4 @@
-"""A plain CNN for small images: convolution, ReLU and max-pool blocks until the image is at most 7 pixels high, then two linear layers.
+"""A plain CNN for small images: blocks of convolution, ReLU and max-pool until the map is at most 7 pixels wide, then two linear layers.
 
 It has no normalisation layer on purpose: the gradient of a global batch is then the same however many processes share
 the batch, and there is nothing to fold before quantization. He initialisation keeps it stable at usual learning rates.
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from workloads.models import Images
 
-LARGEST_FEATURE_MAP = 7
+LARGEST_MAP = 7
 MIN_BLOCKS = 2
 
 
@@ -18,11 +18,13 @@ class Cnn(nn.Module):
     def __init__(self, channels: int, height: int, width: int, classes: int, features: int) -> None:
         super().__init__()
         blocks: list[nn.Module] = []
-        before, after = channels, features
-        while len(blocks) < MIN_BLOCKS * 3 or max(height, width) > LARGEST_FEATURE_MAP:
-            blocks += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-            height, width = height // 2, width // 2
-            before, after = after, min(after * 2, features * 8)
+        before, after, count = channels, features, 0
+        while count < MIN_BLOCKS or max(height, width) > LARGEST_MAP:
+            blocks += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
+            if max(height, width) > LARGEST_MAP:
+                blocks.append(nn.MaxPool2d(2))
+                height, width = height // 2, width // 2
+            before, after, count = after, min(after * 2, features * 8), count + 1
         self.features = nn.Sequential(*blocks)
         self.classifier = nn.Sequential(
             nn.Flatten(), nn.Linear(before * height * width, features * 4), nn.ReLU(), nn.Linear(features * 4, classes)

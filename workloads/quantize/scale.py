@@ -21,6 +21,11 @@ class Levels:
     greatest: int
     symmetric: bool
 
+    @property
+    def middle(self) -> int:
+        """Zero point of a symmetric range; a half rounds to even."""
+        return round((self.least + self.greatest) / 2)
+
     @classmethod
     def of(cls, bits: int, *, signed: bool, symmetric: bool, reduced: bool = False) -> "Levels":
         """Of a `bits` wide integer. Symmetric signed leaves out the least one (-128); `reduced` saves one bit (-64 to 64, 0 to 127),
@@ -56,8 +61,7 @@ def scale_and_zero_point(values: Range, levels: Levels) -> tuple[float, int]:
     scale = (high - low) / (levels.greatest - levels.least)
     if scale < float(np.finfo(np.float32).tiny):
         return 1.0, 0
-    middle = (levels.least + levels.greatest) / 2 if levels.symmetric else levels.least - low / scale
-    return float(np.float32(scale)), round(middle)
+    return float(np.float32(scale)), levels.middle if levels.symmetric else round(levels.least - low / scale)
 
 
 def fake_quantize(x: "npt.NDArray[Any]", scale: float, zero_point: int, levels: Levels) -> "npt.NDArray[np.float32]":

@@ -1,11 +1,11 @@
 """Which range of a tensor's values shall the integers cover? One function per method, each from the same statistics."""
 
+from slipway.api.quantization import CalibrationMethod
 from workloads.quantize.ranges.entropy import entropy
 from workloads.quantize.ranges.minmax import min_max, moving_average, percentile
 from workloads.quantize.ranges.mse import mse
 from workloads.quantize.scale import Levels, Range
 from workloads.quantize.statistics import TensorStatistics
-from slipway.api.quantizationjob import CalibrationMethod
 
 
 def find(statistics: TensorStatistics, method: CalibrationMethod, levels: Levels, share: float, row: int = 0) -> Range:

@@ -1,9 +1,16 @@
 """Ranges from extremes and from quantiles: min-max, moving average, percentile."""
 
+from fractions import Fraction
+from math import ceil
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from workloads.quantize.scale import Levels, Range
 from workloads.quantize.statistics import TensorStatistics
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 def min_max(statistics: TensorStatistics, row: int = 0) -> Range:
@@ -22,20 +29,19 @@ def percentile(statistics: TensorStatistics, share: float, levels: Levels, row: 
     The far edge of the bin that holds the quantile, so never less than asked for; never more than was seen.
     """
     histogram = statistics.histogram
-    width, rest = histogram.width(row), 1 - share / 100
+    width, rest = histogram.width(row), 1 - Fraction(str(share)) / 100
     if levels.symmetric:
-        threshold = (_quantile(histogram.folded(row), 1 - rest) + 1) * width
+        threshold = _bins(histogram.folded(row), 1 - rest) * width
         return clamped(Range(-threshold, threshold), statistics, row)
-    counts = histogram.counts[row]
-    high = _quantile(counts, 1 - rest / 2) + 1 - histogram.half
-    low = histogram.half - _quantile(counts[::-1], 1 - rest / 2) - 1
+    counts, half = histogram.counts[row], histogram.half
+    high, low = _bins(counts, 1 - rest / 2) - half, half - _bins(counts[::-1], 1 - rest / 2)
     return clamped(Range(low * width, high * width), statistics, row)
 
 
-def _quantile(counts: "np.ndarray[tuple[int], np.dtype[np.int64]]", share: float) -> int:
-    """The first bin up to which at least `share` of all values lie."""
+def _bins(counts: "npt.NDArray[np.int64]", share: Fraction) -> int:
+    """How many of the first bins hold at least this share of all values; exact."""
     cumulative = np.cumsum(counts)
-    return int(np.searchsorted(cumulative / cumulative[-1], share))
+    return int(np.searchsorted(cumulative, ceil(share * int(cumulative[-1])))) + 1
 
 
 def clamped(found: Range, statistics: TensorStatistics, row: int) -> Range:

@@ -54,7 +54,7 @@ def errors_of(statistics: TensorStatistics, levels: Levels, row: int = 0) -> "Ca
     def error(low: "Reals", high: "Reals") -> "Reals":
         scale = (high - low) / (levels.greatest - levels.least)
         scale = np.where(scale > 0, scale, 1.0)
-        zero = np.zeros_like(low) if levels.symmetric else np.rint(levels.least - low / scale)
+        zero = np.full_like(low, levels.middle) if levels.symmetric else np.rint(levels.least - low / scale)
         integers = np.arange(levels.least, levels.greatest + 1) - zero[:, None]
         # A cell ends half way to the next integer; the outermost ones take all that is clipped.
         inner = np.ceil((integers[:, 1:] - 0.5) * scale[:, None] / width - 0.5) + histogram.half
