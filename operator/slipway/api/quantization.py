@@ -1,4 +1,7 @@
-"""What `python -m workloads quantize` does: model, data, target, ladder, gates. The same models check the job in the cluster and on a laptop."""
+"""What `python -m workloads quantize` does: model, data, target, ladder.
+
+The same models check the job in the cluster and on a laptop.
+"""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -228,70 +231,6 @@ class Qat(Model):
     seed: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(0, description="Of shuffling and augmentation.")
 
 
-class AccuracyProfile(StrEnum):
-    """MLPerf Inference's classes: at least so many percent of the float model's accuracy."""
-
-    MLPERF_99 = "mlperf-99"
-    MLPERF_99_9 = "mlperf-99.9"
-
-
-class DropType(StrEnum):
-    """Of what the drop is a share."""
-
-    RELATIVE = "relative"
-    ABSOLUTE = "absolute"
-
-
-class Evidence(StrEnum):
-    """Which figure must be within the limit."""
-
-    ESTIMATE = "estimate"
-    UPPER_BOUND = "upper-bound"
-
-
-class AccuracyGate(Model):
-    """How much worse than the float model the quantized one may be, in the runtime and on the same samples."""
-
-    cel: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "!(has(self.profile) && has(self.maxDrop))",
-            "set profile or maxDrop, not both",
-            lambda gate: gate.profile is None or gate.max_drop is None,
-        ),
-    )
-    profile: AccuracyProfile | None = Field(None, description="mlperf-99 when neither profile nor maxDrop is set.")
-    max_drop: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="0.01 is one percent, or one point.")
-    drop_type: DropType = Field(DropType.RELATIVE, description="relative to the float accuracy, or absolute (points).")
-    evidence: Evidence = Field(
-        Evidence.ESTIMATE, description="upper-bound: even the upper end of the paired confidence interval must hold."
-    )
-    confidence: Annotated[float, Field(ge=0.5, le=0.999)] = Field(0.95, description="Of the interval.")
-
-
-class SizeGate(Model):
-    """How large the quantized file may be."""
-
-    max_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.5, description="Bytes of the quantized .onnx over those of the float one."
-    )
-
-
-class LatencyGate(Model):
-    """How fast the quantized model must be. Fails only on clear evidence, so a noisy node cannot fail it by itself."""
-
-    min_speedup: Annotated[float, Field(gt=0, le=1000)] = Field(
-        1.0, description="Float latency over quantized latency, batch size 1."
-    )
-
-
-class Gates(Model):
-    """What a candidate must pass; nothing else is ever published as quantized."""
-
-    accuracy: AccuracyGate = Field(default_factory=AccuracyGate, description="Never optional.")
-    size: SizeGate | None = Field(None, description="Not asked when unset.")
-    latency: LatencyGate | None = Field(None, description="Not asked when unset.")
-
-
 class OnFailure(StrEnum):
     """What happens when no candidate passes."""
 
@@ -306,7 +245,7 @@ BatchSizes = Annotated[
 
 
 class Benchmark(Model):
-    """Latency, throughput and memory of float and selected candidate, measured in turns in the same process conditions."""
+    """Latency, throughput and memory of the float model and the selected candidate, measured in turns."""
 
     batch_sizes: BatchSizes = Field(default_factory=lambda: [1, 8], description="Each is measured.")
     iterations: Annotated[int, Field(ge=10, le=100000)] = Field(100, description="Timed calls of each model.")

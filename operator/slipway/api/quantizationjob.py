@@ -1,0 +1,222 @@
+"""QuantizationJob v1alpha1: its spec and what makes it wrong."""
+
+import json
+import re
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, ValidationError
+
+from slipway.api.base import MapBy, Model, Rule, problems_of
+from slipway.api.common import FailurePolicy, ImageName, RunPolicy, Uri, same
+from slipway.api.kind import OBJECT_NAME, Column, Kind, condition_column, unseen_status
+from slipway.api.pod import EnvVar, PodSettings
+from slipway.api.quantization import (
+    CALIBRATED,
+    LADDER,
+    Benchmark,
+    Calibration,
+    Evaluation,
+    Exclusions,
+    OnFailure,
+    Qat,
+    Rung,
+    Sensitivity,
+    SourceModel,
+    Target,
+    Weights,
+)
+from slipway.api.quantizationgates import Gates
+from slipway.api.quantizationstatus import QuantizationJobStatus
+from slipway.api.recipe import Output
+from slipway.api.resources import Resources
+
+# `<job>-<step>-<shard>-a<attempt>` must stay a DNS label of 63 characters: 4, 4 and 6 for these.
+NAME_BUDGET = 63 - 4 - 4 - 6
+WORK_URI = "^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/|file:///)[^ /][^ ]*$"
+# What the finished stages were computed from.
+FIXED_FIELDS = (
+    "model",
+    "calibration",
+    "evaluation",
+    "target",
+    "ladder",
+    "exclude",
+    "weights",
+    "sensitivity",
+    "qat",
+    "gates",
+    "onFailure",
+    "benchmark",
+    "parallelism",
+    "output",
+    "work",
+)
+
+
+class WorkFolder(Model):
+    """Where stages leave their results and a killed one finds its own."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"self.uri.matches('{WORK_URI}') && !self.uri.contains('..')",
+            "work.uri is pvc://claim/path or file:///path without '..': object stores cannot rename",
+            lambda work: re.fullmatch(WORK_URI, work.uri) is not None and ".." not in work.uri,
+        ),
+    )
+    uri: Uri = Field(description="A folder on a claim that all pods can mount, for example pvc://claim/path.")
+
+
+class Worker(Model):
+    """The container of every stage."""
+
+    image: ImageName | None = Field(None, description="The quantizer image of this Slipway release when unset.")
+    env: Annotated[list[EnvVar], Field(max_length=128), MapBy("name")] = Field(
+        default_factory=list, description="Further variables of the container's environment."
+    )
+    resources: Resources = Field(default_factory=Resources, description="What each pod asks of its node.")
+
+
+def _data_for_ladder(spec: "QuantizationJobSpec") -> bool:
+    return spec.calibration is not None or not CALIBRATED & set(spec.ladder)
+
+
+def _data_for_qat(spec: "QuantizationJobSpec") -> bool:
+    return spec.ladder != [Rung.QAT] or (spec.calibration is not None and spec.calibration.dataset is not None)
+
+
+def _work_somewhere(spec: "QuantizationJobSpec") -> bool:
+    return spec.work is not None or spec.output.uri.startswith(("pvc://", "file://"))
+
+
+def _work_apart(spec: "QuantizationJobSpec") -> bool:
+    return spec.work is None or not f"{spec.work.uri}/".startswith(f"{spec.output.uri}/")
+
+
+def _ranges_for_mixed(spec: "QuantizationJobSpec") -> bool:
+    static = {Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL}
+    before = spec.ladder[: spec.ladder.index(Rung.MIXED_PRECISION)] if Rung.MIXED_PRECISION in spec.ladder else None
+    return before is None or bool(static & set(before))
+
+
+_CALIBRATED_WORDS = ", ".join(f"'{rung.value}'" for rung in sorted(CALIBRATED))
+
+
+class QuantizationJobSpec(Model):
+    """What to quantize, for which target, and what the result must be worth."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"has(self.calibration) || !self.ladder.exists(r, r in [{_CALIBRATED_WORDS}])",
+            "static quantization needs samples to calibrate on: set calibration, or a ladder without static rungs",
+            _data_for_ladder,
+        ),
+        Rule(
+            "self.ladder != ['qat'] || (has(self.calibration) && has(self.calibration.dataset))",
+            "the rung qat trains on calibration.dataset: set it",
+            _data_for_qat,
+        ),
+        Rule(
+            "!self.ladder.exists(r, r == 'mixed-precision') || self.ladder.exists(r, r.startsWith('static-'))",
+            "mixed-precision starts from a static candidate: put a static rung before it",
+            _ranges_for_mixed,
+        ),
+        Rule(
+            "has(self.work) || self.output.uri.startsWith('pvc://') || self.output.uri.startsWith('file://')",
+            "the output is an object store, which cannot hold unfinished work: set work.uri to a folder on a claim",
+            _work_somewhere,
+        ),
+        Rule(
+            "!has(self.work) || !(self.work.uri + '/').startsWith(self.output.uri + '/')",
+            "work.uri lies in output.uri, which is replaced as a whole: choose two folders side by side",
+            _work_apart,
+        ),
+        *(
+            Rule(same(field), f"{field} cannot be changed: delete the job and create it again")
+            for field in FIXED_FIELDS
+        ),
+    )
+    model: SourceModel = Field(description="The float model.")
+    calibration: Calibration | None = Field(None, description="Samples that show which values the tensors take.")
+    evaluation: Evaluation = Field(description="Held-out samples on which float and quantized are compared.")
+    target: Target = Field(default_factory=Target, description="Where the quantized model will be served.")
+    ladder: Annotated[
+        list[Rung], Field(min_length=1, max_length=7, json_schema_extra={"x-kubernetes-list-type": "set"})
+    ] = Field(
+        default_factory=lambda: list(LADDER),
+        description="Tried in this order until a candidate passes the gates.",
+    )
+    exclude: Exclusions = Field(default_factory=Exclusions, description="What stays float in every candidate.")
+    weights: Weights = Field(default_factory=Weights, description="How static rungs and qat quantize the weights.")
+    sensitivity: Sensitivity = Field(default_factory=Sensitivity, description="How the worst layers are found.")
+    qat: Qat = Field(default_factory=Qat, description="The training of the rung qat.")
+    gates: Gates = Field(default_factory=Gates, description="What a candidate must pass to be published.")
+    on_failure: OnFailure = Field(
+        OnFailure.KEEP_FLOAT, description="keep-float publishes the float model as ONNX; fail publishes nothing."
+    )
+    benchmark: Benchmark = Field(default_factory=Benchmark, description="How latency is measured.")
+    parallelism: Annotated[int, Field(ge=1, le=100)] = Field(
+        1, description="Pods that share calibration and sensitivity analysis; the result does not depend on it."
+    )
+    output: Output = Field(description="Where the quantized artifact and its report go.")
+    work: WorkFolder | None = Field(None, description="Beside the output when unset.")
+    worker: Worker = Field(default_factory=Worker, description="The container of every stage.")
+    pod: PodSettings = Field(default_factory=PodSettings, description="What the pods share beside their container.")
+    run_policy: RunPolicy = Field(default_factory=RunPolicy, description="When the job runs and what is left of it.")
+    failure_policy: FailurePolicy = Field(default_factory=FailurePolicy, description="What a failed pod means.")
+
+
+def work_uri(spec: QuantizationJobSpec) -> str:
+    """The folder of unfinished work: as asked for, else beside the output."""
+    return spec.work.uri if spec.work is not None else f"{spec.output.uri.rstrip('/')}.work"
+
+
+def name_problems(name: str) -> list[str]:
+    """Whether the pods can be named after the job."""
+    problems = []
+    if not re.search(OBJECT_NAME, name):
+        problems.append(
+            "metadata.name: pods are named after it: use lower case letters, digits and '-', a letter first"
+        )
+    if len(name) > NAME_BUDGET:
+        problems.append(
+            f"metadata.name: {len(name)} characters, and the names of its pods leave room for {NAME_BUDGET}: shorten it"
+        )
+    return problems
+
+
+def spec_problems(name: str, spec: dict[str, Any]) -> tuple[QuantizationJobSpec | None, list[str]]:
+    """Parse a spec as the API server gave it. Returns the model, or None and every problem in words."""
+    try:
+        # Strict, as the API server is: "2" is no integer and 1 is no boolean.
+        parsed = QuantizationJobSpec.model_validate_json(json.dumps(spec), strict=True)
+    except ValidationError as error:
+        return None, problems_of(error)
+    problems = name_problems(name)
+    return (None, problems) if problems else (parsed, [])
+
+
+KIND = Kind(
+    kind="QuantizationJob",
+    plural="quantizationjobs",
+    singular="quantizationjob",
+    short="qj",
+    description="Quantizes a trained model until it passes its gates, and proves it in a report.",
+    spec=QuantizationJobSpec,
+    status=QuantizationJobStatus,
+    default_status=unseen_status(),
+    name_length=NAME_BUDGET,
+    columns=(
+        condition_column("Ready", "Ready", "status", description="True once a model is published"),
+        condition_column("Reason", "Ready", "reason", description="Why it is or is not ready"),
+        Column("Stage", ".status.stage", description="What runs now"),
+        Column("Float", ".status.headline.float", description="Accuracy of the float model"),
+        Column("Quantized", ".status.headline.quantized", description="Accuracy of the selected candidate"),
+        Column("Drop", ".status.headline.drop", description="What was lost, with its confidence interval"),
+        Column("Size", ".status.headline.size", description="How many times smaller"),
+        Column("Speed", ".status.headline.speed", description="How many times faster"),
+        Column("Age", ".metadata.creationTimestamp", "date"),
+        Column("Selected", ".status.selected", priority=1, description="The candidate that is published"),
+        Column("Report", ".status.report.uri", priority=1, description="The whole story, with plots"),
+        Column("Artifact", ".status.artifact.uri", priority=1, description="Where the model lies"),
+    ),
+)

@@ -1,0 +1,111 @@
+"""How does a torch module become ONNX, and is it still the same function? Exported with a dynamic batch, then compared on real data."""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slipway.api.artifact import Signature
+from workloads.errors import BadInput
+from workloads.export import onnx_file
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
+    import torch
+
+OPSET = 18  # what ONNX Runtime, OpenVINO and TensorRT all read
+EXAMPLE_BATCH = 2  # one would be taken for a constant
+# float32 sums in another order: relative to the largest output. A wrong operator is off by orders of magnitude.
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Torch against ONNX on the same samples. `difference` is the largest, as a share of the largest output."""
+
+    samples: int
+    difference: float
+    answers_equal: float
+
+
+def export(model: "torch.nn.Module", signature: Signature, opset: int = OPSET) -> "onnx.ModelProto":
+    """The module as ONNX with the signature's names, every named axis of length anything. BadInput when torch cannot."""
+    import torch
+
+    examples, axes = [], []
+    for spec in signature.inputs:
+        shape = [EXAMPLE_BATCH if isinstance(axis, str) else axis for axis in spec.shape]
+        examples.append(torch.zeros(shape, dtype=getattr(torch, spec.dtype.value)))
+        axes.append({index: torch.export.Dim(axis) for index, axis in enumerate(spec.shape) if isinstance(axis, str)})
+    try:
+        with quiet():
+            program = torch.onnx.export(
+                model,
+                tuple(examples),
+                input_names=[spec.name for spec in signature.inputs],
+                output_names=[spec.name for spec in signature.outputs],
+                dynamic_shapes=tuple(axes),
+                opset_version=opset,
+                dynamo=True,
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise BadInput(f"torch could not export the model to ONNX: {str(error).strip().splitlines()[0]}") from error
+    if program is None:
+        raise BadInput("torch could not export the model to ONNX")
+    return plain(program.model_proto, signature)
+
+
+def plain(model: "onnx.ModelProto", signature: Signature) -> "onnx.ModelProto":
+    """Without the exporter's notes (source paths of the machine that exported), and with the shapes that were promised."""
+    for item in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del item.metadata_props[:]
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    for found, promised in zip([*onnx_file.inputs_of(model), *onnx_file.outputs_of(model)], [*signature.inputs, *signature.outputs], strict=True):
+        shape = tuple(None if isinstance(axis, str) else axis for axis in promised.shape)
+        if (found.name, found.dtype, found.shape) != (promised.name, promised.dtype.value, shape):
+            raise BadInput(f"the exported model has {found.name} {found.dtype} {found.shape}, its artifact says {promised.name} {promised.dtype.value} {shape}")
+    return model
+
+
+def compare(model: "torch.nn.Module", session: Any, batches: Iterable["dict[str, npt.NDArray[Any]]"]) -> Comparison:
+    """Run both on real samples; the batches' sizes should differ, so that a batch burnt into the graph shows.
+
+    BadInput when they are not the same function.
+    """
+    import torch
+
+    samples, equal, worst = 0, 0, 0.0
+    model.eval()
+    for feeds in batches:
+        with torch.inference_mode():
+            expected = model(*(torch.from_numpy(value) for value in feeds.values())).numpy()
+        found = session.run(None, feeds)[0]
+        if found.shape != expected.shape:
+            raise BadInput(f"the exported model gives {found.shape} where torch gives {expected.shape}")
+        worst = max(worst, float(np.abs(found - expected).max() / max(1e-12, float(np.abs(expected).max()))))
+        equal += int((found.argmax(-1) == expected.argmax(-1)).sum())
+        samples += len(expected)
+    if not worst <= TOLERANCE:
+        raise BadInput(f"the exported model is not the same function: outputs differ by {worst:.2g} of the largest, {TOLERANCE:g} is rounding")
+    return Comparison(samples, worst, equal / max(1, samples))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the exporter's steps, its remarks on torchvision, and deprecations inside torch: nobody here can act on them."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,173 @@
+"""How does a float graph become a quantized one? By ONNX Runtime's own rewriting, with our ranges; called for each candidate."""
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slipway.api.quantization import Exclusions
+from workloads.errors import BadInput
+from workloads.quantize.collect import quantizable_op_types
+from workloads.quantize.scale import Range
+from workloads.quantize.target import Profile
+from workloads.quantize.weights import narrow, weight_only_int8
+
+if TYPE_CHECKING:
+    import onnx
+
+INT4_BLOCK = 32
+OPSET_OF_INT4 = 21
+
+
+def prepare(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Constants folded, batch normalisation folded into convolutions, shapes inferred, and a name for every node."""
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory(prefix="slipway-prepare-") as folder, silent():
+        path = Path(folder) / "prepared.onnx"
+        try:
+            quant_pre_process(model, path)
+        except Exception:  # symbolic shape inference fails on some graphs that are fine without it
+            quant_pre_process(model, path, skip_symbolic_shape=True)
+        prepared = onnx.load(path)
+    taken = {node.name for node in prepared.graph.node}
+    for index, node in enumerate(prepared.graph.node):
+        if not node.name:
+            node.name = next(name for name in (f"{node.op_type}_{index}", f"{node.op_type}_{index}_") if name not in taken)
+    return prepared
+
+
+def excluded_nodes(model: "onnx.ModelProto", exclude: Exclusions) -> list[str]:
+    """Names of the nodes that the job wants to keep in float. BadInput for a pattern that names nothing."""
+    names = [node.name for node in model.graph.node]
+    present = {node.op_type for node in model.graph.node}
+    for op_type in exclude.op_types:
+        if op_type not in present:
+            raise BadInput(f"exclude.opTypes: the model has no {op_type}; it has {', '.join(sorted(present))}")
+    found = [node.name for node in model.graph.node if node.op_type in exclude.op_types]
+    for pattern in exclude.nodes:
+        matching = [name for name in names if fnmatchcase(name, pattern)]
+        if not matching:
+            raise BadInput(f"exclude.nodes: no node is named {pattern!r}; the first ones are {', '.join(names[:5])}")
+        found += matching
+    return list(dict.fromkeys(found))
+
+
+def quantizable_nodes(model: "onnx.ModelProto", profile: Profile, excluded: Sequence[str]) -> list[str]:
+    """Names of the nodes that a static candidate would quantize, in order of the graph."""
+    known = quantizable_op_types() if profile.op_types is None else quantizable_op_types() & set(profile.op_types)
+    kept = set(excluded)
+    return [node.name for node in model.graph.node if node.op_type in known and node.name not in kept]
+
+
+def static(
+    model: "onnx.ModelProto",
+    found: Mapping[str, Range],
+    profile: Profile,
+    nodes: Sequence[str],
+    *,
+    per_channel: bool,
+    bits: int = 8,
+) -> "onnx.ModelProto":
+    """Explicit Q/DQ around `nodes`, with these ranges of the activations."""
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_tensors_data
+
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    options = dict(profile.options)
+    if bits < 8:
+        options["TensorQuantOverrides"] = narrow(copied, bits, per_channel=per_channel)
+    data = {
+        name: TensorData(lowest=np.array(values.low, np.float32), highest=np.array(values.high, np.float32))
+        for name, values in found.items()
+    }
+    with tempfile.TemporaryDirectory(prefix="slipway-static-") as folder, silent():
+        cache, output = Path(folder) / "ranges.json", Path(folder) / "quantized.onnx"
+        # The ranges are final numbers whatever found them; the library's word for that is MinMax.
+        save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), cache)
+        quantize_static(
+            copied,
+            output,
+            None,
+            calibration_cache_path=cache,
+            quant_format=QuantFormat.QDQ,
+            per_channel=per_channel,
+            reduce_range=profile.reduced_weights,
+            activation_type=QuantType.QInt8 if profile.signed_activations else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=list(nodes),
+            op_types_to_quantize=sorted(profile.op_types or quantizable_op_types()),
+            extra_options=options,
+        )
+        return onnx.load(output)
+
+
+def dynamic(model: "onnx.ModelProto", profile: Profile, excluded: Sequence[str]) -> "onnx.ModelProto | None":
+    """Int8 weights; the activations' ranges are taken anew in each call. None when the model has nothing to gain.
+
+    Without convolutions: ONNX Runtime's ConvInteger is several times slower than its float convolution.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    op_types = ["MatMul", "Gemm", "Attention", "LSTM", "EmbedLayerNormalization"]
+    if not any(node.op_type in op_types and node.name not in set(excluded) for node in model.graph.node):
+        return None
+    with tempfile.TemporaryDirectory(prefix="slipway-dynamic-") as folder, silent():
+        output = Path(folder) / "quantized.onnx"
+        quantize_dynamic(
+            model,
+            output,
+            op_types_to_quantize=op_types,
+            per_channel=True,
+            reduce_range=profile.reduced_weights,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=list(excluded),
+        )
+        return onnx.load(output)
+
+
+def weight_only(model: "onnx.ModelProto", bits: int, excluded: Sequence[str]) -> "onnx.ModelProto | None":
+    """Small weights under float arithmetic: int8 per channel, or int4 in blocks. None when there is nothing to pack."""
+    import onnx
+
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    if bits == 8:
+        return copied if weight_only_int8(copied) else None
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    with silent():
+        quantizer = MatMulNBitsQuantizer(
+            copied, bits=bits, block_size=INT4_BLOCK, is_symmetric=True, nodes_to_exclude=list(excluded)
+        )
+        quantizer.process()
+    packed: onnx.ModelProto = quantizer.model.model
+    return packed if any(node.op_type == "MatMulNBits" for node in packed.graph.node) else None
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Without the library's remarks, which it makes on the root logger."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(level)
+
+
+def operators(model: Any) -> dict[str, int]:
+    """How often each operator occurs."""
+    counts: dict[str, int] = {}
+    for node in model.graph.node:
+        counts[node.op_type] = counts.get(node.op_type, 0) + 1
+    return counts

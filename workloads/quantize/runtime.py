@@ -1,0 +1,36 @@
+"""How is an ONNX model run here? One place for ONNX Runtime's session options, so that every figure is measured alike."""
+
+from typing import TYPE_CHECKING, Any
+
+from workloads.errors import BadInput
+
+if TYPE_CHECKING:
+    import onnx
+
+PROVIDERS = ["CPUExecutionProvider"]
+FATAL = 4  # only what raises anyway: the library's remarks on Q/DQ pairs that it fuses are not for people
+
+
+def session(model: "onnx.ModelProto | bytes", *, threads: int = 1, optimise: bool = True) -> Any:
+    """An inference session on the CPU. `optimise` fuses and folds as in serving; without it every tensor of the graph exists."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = FATAL
+    # Threads that spin while idle take the cores from the other half of a comparison.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
+    content = model if isinstance(model, bytes) else model.SerializeToString()
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=PROVIDERS)
+    except Exception as error:  # the library raises a dozen unrelated types
+        raise BadInput(f"ONNX Runtime cannot load the model: {str(error).strip().splitlines()[0]}") from error
+
+
+def version() -> str:
+    """The runtime's own."""
+    import onnxruntime
+
+    return str(onnxruntime.__version__)

@@ -1,0 +1,45 @@
+"""What does a target want: which integers, which operators, which form of Q/DQ? One entry per kind of hardware."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from slipway.api.quantization import Hardware, Runtime, Rung, Target
+from workloads.quantize.scale import Levels
+
+# Operators whose integer kernels TensorRT has; anything else between Q/DQ costs a conversion and gains nothing.
+TENSORRT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How a static model is built. `options` are ONNX Runtime's extra_options, `op_types` None means all it knows."""
+
+    activations: Levels
+    signed_activations: bool
+    reduced_weights: bool = False
+    op_types: tuple[str, ...] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def profile_of(target: Target) -> Profile:
+    """The profile of a target."""
+    # OpenVINO folds a float bias by itself; the int32 Q/DQ form of it is ONNX Runtime's own.
+    bias = {"QuantizeBias": False} if target.runtime is not Runtime.ONNXRUNTIME else {}
+    if target.hardware is Hardware.NVIDIA:
+        options = {"ActivationSymmetric": True, "WeightSymmetric": True, "DedicatedQDQPair": True, **bias}
+        # Fused by TensorRT itself, which has to see it; without, a Relu would live on in the unsigned range only.
+        options["QDQKeepRemovableActivations"] = True
+        return Profile(Levels.of(8, signed=True, symmetric=True), True, False, TENSORRT_OPS, options)
+    if target.hardware is Hardware.ARM64:
+        return Profile(Levels.of(8, signed=True, symmetric=False), True, options=bias)
+    reduced = target.hardware is Hardware.X86
+    return Profile(Levels.of(8, signed=False, symmetric=False), False, reduced, options=bias)
+
+
+def impossible(rung: Rung, target: Target) -> str | None:
+    """Why a rung makes no sense for a target, or None."""
+    if target.runtime is Runtime.TENSORRT and rung is Rung.DYNAMIC:
+        return "TensorRT reads explicit Q/DQ only, and dynamic quantization has none"
+    if target.runtime is not Runtime.ONNXRUNTIME and rung is Rung.WEIGHT_ONLY_INT4:
+        return "4-bit weights are packed with an operator of ONNX Runtime (MatMulNBits)"
+    return None

@@ -1,0 +1,118 @@
+"""What happens to the weights where the library has nothing: fewer than 8 bits, and int8 weights under float arithmetic."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slipway.api.quantization import CalibrationMethod
+from workloads.quantize import ranges
+from workloads.quantize.histogram import CHANNEL_BITS
+from workloads.quantize.scale import INT8, Levels, fake_quantize, scale_and_zero_point
+from workloads.quantize.statistics import TensorStatistics
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
+
+    Array = npt.NDArray[Any]
+
+SMALLEST = 256  # elements: below, a scale and a node cost more than they save
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A constant operand of a matrix product or convolution; `axis` counts the outputs."""
+
+    tensor: Any
+    axis: int
+
+    @property
+    def values(self) -> "Array":
+        """As numpy."""
+        from onnx import numpy_helper
+
+        return numpy_helper.to_array(self.tensor)
+
+
+def weights_of(model: "onnx.ModelProto", op_types: frozenset[str] | None = None) -> Iterator[Weight]:
+    """Float weights, each once, of Conv, ConvTranspose, Gemm and MatMul."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_type == tensor.FLOAT}
+    for node in model.graph.node:
+        axis = _output_axis(node)
+        name = node.input[1] if axis is not None else ""
+        if axis is None or name not in constants or (op_types is not None and node.op_type not in op_types):
+            continue
+        if len(constants[name].dims) > 1:
+            yield Weight(constants.pop(name), axis)
+
+
+def _output_axis(node: "onnx.NodeProto") -> int | None:
+    if node.op_type == "Gemm":
+        return 0 if any(attribute.name == "transB" and attribute.i for attribute in node.attribute) else 1
+    return {"Conv": 0, "ConvTranspose": 1, "MatMul": 1}.get(node.op_type)
+
+
+def narrow(model: "onnx.ModelProto", bits: int, *, per_channel: bool) -> dict[str, list[dict[str, Any]]]:
+    """Round the model's weights to `bits` in place, each range with the least squared error.
+
+    Returns ONNX Runtime's TensorQuantOverrides with the same scales: the library then stores exactly these integers.
+    """
+    from onnx import numpy_helper
+
+    levels = Levels.of(bits, signed=True, symmetric=True)
+    overrides: dict[str, list[dict[str, Any]]] = {}
+    for weight in weights_of(model):
+        rows, restore = _rows(weight.values, weight.axis if per_channel else None)
+        scales = [scale_and_zero_point(found, levels)[0] for found in _searched(rows, levels)]
+        rounded = np.stack([fake_quantize(row, scale, 0, levels) for row, scale in zip(rows, scales, strict=True)])
+        axis = {"axis": weight.axis} if per_channel else {}
+        # In int8 every multiple of the scale up to 127 exists, so rounding again changes nothing.
+        overrides[weight.tensor.name] = [
+            {"scale": np.array(scale, np.float32), "zero_point": np.array(0, np.int8), **axis} for scale in scales
+        ]
+        weight.tensor.CopyFrom(numpy_helper.from_array(restore(rounded), weight.tensor.name))
+    return overrides
+
+
+def _searched(rows: "Array", levels: Levels) -> list[Any]:
+    statistics = TensorStatistics(len(rows), CHANNEL_BITS)
+    statistics.add(rows)
+    return [ranges.find(statistics, CalibrationMethod.MSE, levels, 100.0, row) for row in range(len(rows))]
+
+
+def _rows(values: "Array", axis: int | None) -> tuple["Array", Any]:
+    """Values as [channels, n], and the way back."""
+    if axis is None:
+        return values.reshape(1, -1), lambda rows: rows.reshape(values.shape)
+    moved = np.moveaxis(values, axis, 0)
+    return moved.reshape(len(moved), -1), lambda rows: np.ascontiguousarray(
+        np.moveaxis(rows.reshape(moved.shape), 0, axis)
+    )
+
+
+def weight_only_int8(model: "onnx.ModelProto") -> int:
+    """Store each weight as int8 with one scale per channel, dequantized when the model is loaded. Returns how many."""
+    from onnx import helper, numpy_helper
+
+    count = 0
+    for weight in list(weights_of(model)):
+        values, name = weight.values, weight.tensor.name
+        if values.size < SMALLEST:
+            continue
+        rows, restore = _rows(values, weight.axis)
+        scales = np.maximum(np.abs(rows).max(axis=1) / INT8.greatest, np.finfo(np.float32).tiny).astype(np.float32)
+        integers = np.clip(np.rint(rows / scales[:, None]), INT8.least, INT8.greatest).astype(np.int8)
+        model.graph.initializer.remove(weight.tensor)
+        model.graph.initializer.extend(
+            [
+                numpy_helper.from_array(restore(integers), f"{name}_int8"),
+                numpy_helper.from_array(scales, f"{name}_scale"),
+            ]
+        )
+        inputs = [f"{name}_int8", f"{name}_scale"]
+        node = helper.make_node("DequantizeLinear", inputs, [name], f"{name}_dequantize", axis=weight.axis)
+        model.graph.node.insert(0, node)
+        count += 1
+    return count
