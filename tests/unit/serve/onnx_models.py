@@ -1,0 +1,104 @@
+"""Small ONNX files for tests of the server, written node by node. Also used by the conformance suite and benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto as T
+from onnx import helper, numpy_helper
+
+OPSET = 18
+
+
+def write(path: Path, nodes, inputs, outputs, constants: dict[str, np.ndarray] | None = None) -> Path:
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info(*one) for one in inputs],
+        [helper.make_tensor_value_info(*one) for one in outputs],
+        [numpy_helper.from_array(array, name) for name, array in (constants or {}).items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+    onnx.checker.check_model(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, path)
+    return path
+
+
+def mlp_weights(sizes: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+    random = np.random.default_rng(7)
+    return [
+        ((random.standard_normal((before, after)) / np.sqrt(before)).astype(np.float32), np.zeros(after, np.float32))
+        for before, after in pairwise(sizes)
+    ]
+
+
+def mlp(path: Path, sizes: Sequence[int] = (256, 1024, 1024, 10)) -> Path:
+    """float32 `x` [batch, first] to `y` [batch, last], with ReLU between."""
+    nodes, constants, value = [], {}, "x"
+    layers = mlp_weights(sizes)
+    for place, (weight, bias) in enumerate(layers):
+        constants |= {f"w{place}": weight, f"b{place}": bias}
+        last = place == len(layers) - 1
+        nodes.append(helper.make_node("Gemm", [value, f"w{place}", f"b{place}"], ["y" if last else f"g{place}"]))
+        if not last:
+            nodes.append(helper.make_node("Relu", [f"g{place}"], [f"h{place}"]))
+            value = f"h{place}"
+    return write(path, nodes, [("x", T.FLOAT, ["batch", sizes[0]])], [("y", T.FLOAT, ["batch", sizes[-1]])], constants)
+
+
+def mlp_reference(x: np.ndarray, sizes: Sequence[int] = (256, 1024, 1024, 10)) -> np.ndarray:
+    layers = mlp_weights(sizes)
+    for place, (weight, bias) in enumerate(layers):
+        x = x @ weight + bias
+        if place < len(layers) - 1:
+            x = np.maximum(x, 0)
+    return x
+
+
+def add_sub(path: Path) -> Path:
+    """Triton's example model `simple`: INT32 [batch, 16] twice in, sum and difference out."""
+    nodes = [
+        helper.make_node("Add", ["INPUT0", "INPUT1"], ["OUTPUT0"]),
+        helper.make_node("Sub", ["INPUT0", "INPUT1"], ["OUTPUT1"]),
+    ]
+    ports = [(name, T.INT32, ["batch", 16]) for name in ("INPUT0", "INPUT1", "OUTPUT0", "OUTPUT1")]
+    return write(path, nodes, ports[:2], ports[2:])
+
+
+def identity(path: Path, kind: int, axes: Sequence[int | str] = ("batch", "length")) -> Path:
+    """`x` to `y`, unchanged, of any type and length."""
+    node = helper.make_node("Identity", ["x"], ["y"])
+    return write(path, [node], [("x", kind, list(axes))], [("y", kind, list(axes))])
+
+
+def lookup(path: Path) -> Path:
+    """INT64 `x` [batch, length] to row x of a table: fails on an index outside 0..9, as an embedding does."""
+    table = np.arange(10, dtype=np.float32)
+    node = helper.make_node("Gather", ["table", "x"], ["y"])
+    axes = ["batch", "length"]
+    return write(path, [node], [("x", T.INT64, axes)], [("y", T.FLOAT, axes)], {"table": table})
+
+
+def mixes_rows(path: Path) -> Path:
+    """Subtracts the batch's mean: every row changes every other."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=1),
+        helper.make_node("Sub", ["x", "mean"], ["y"]),
+    ]
+    ports = [("x", T.FLOAT, ["batch", 4])], [("y", T.FLOAT, ["batch", 4])]
+    return write(path, nodes, *ports, {"axes": np.array([0], np.int64)})
+
+
+def never_finite(path: Path) -> Path:
+    """The logarithm of a negative number."""
+    nodes = [
+        helper.make_node("Sub", ["x", "two"], ["negative"]),
+        helper.make_node("Log", ["negative"], ["y"]),
+    ]
+    ports = [("x", T.FLOAT, ["batch", 4])], [("y", T.FLOAT, ["batch", 4])]
+    return write(path, nodes, *ports, {"two": np.array(2, np.float32)})

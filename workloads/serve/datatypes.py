@@ -1,0 +1,60 @@
+"""Which element types does the Open Inference Protocol have, and what are they in numpy? Used wherever tensors are."""
+
+from enum import Enum
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from slipway.api.artifact import DType
+
+Array = npt.NDArray[Any]
+
+
+class Datatype(Enum):
+    """The protocol's names. The value is numpy's type, little-endian as on the wire; BYTES are Python's `bytes`."""
+
+    BOOL = np.dtype(np.bool_)
+    UINT8 = np.dtype("<u1")
+    UINT16 = np.dtype("<u2")
+    UINT32 = np.dtype("<u4")
+    UINT64 = np.dtype("<u8")
+    INT8 = np.dtype("<i1")
+    INT16 = np.dtype("<i2")
+    INT32 = np.dtype("<i4")
+    INT64 = np.dtype("<i8")
+    FP16 = np.dtype("<f2")
+    BF16 = np.dtype(ml_dtypes.bfloat16)
+    FP32 = np.dtype("<f4")
+    FP64 = np.dtype("<f8")
+    BYTES = np.dtype(object)
+
+    def __init__(self, dtype: "np.dtype[Any]") -> None:
+        self.dtype = dtype
+        # Plain attributes, because they are read for every tensor of every request.
+        self.floating = dtype.kind in "fV"
+        self.integer = dtype.kind in "iu"
+        self.itemsize = dtype.itemsize
+
+    @property
+    def in_json(self) -> bool:
+        """FP16 and BF16 travel in binary only: the protocol gives them no JSON form."""
+        return self not in {Datatype.FP16, Datatype.BF16}
+
+
+FROM_ARTIFACT = {
+    DType.FLOAT32: Datatype.FP32,
+    DType.FLOAT16: Datatype.FP16,
+    DType.BFLOAT16: Datatype.BF16,
+    DType.INT8: Datatype.INT8,
+    DType.UINT8: Datatype.UINT8,
+    DType.INT32: Datatype.INT32,
+    DType.INT64: Datatype.INT64,
+    DType.BOOL: Datatype.BOOL,
+}
+
+
+def finite(array: Array) -> bool:
+    """No NaN and no infinity; always so for types that have neither."""
+    return array.dtype.kind not in "fV" or bool(np.isfinite(array).all())

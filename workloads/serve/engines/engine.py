@@ -1,0 +1,48 @@
+"""What is an engine to the rest of the server? The Protocol, its options, and how opening one fails."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from workloads.serve.datatypes import Array
+from workloads.serve.model import Model
+
+
+class Unavailable(Exception):  # noqa: N818
+    """This engine cannot serve this model here: library, driver, device or file is missing. The next one is tried."""
+
+
+class Engine(Protocol):
+    """One instance, used by one thread at a time."""
+
+    name: str
+
+    @property
+    def details(self) -> Mapping[str, str]:
+        """Version, device, precision: for people, metadata and metrics."""
+
+    def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        """One batch: contiguous arrays in the signature's order in, results in its order out."""
+
+    def close(self) -> None:
+        """Give the memory back."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How engines are opened. `sizes`: rows of the batches that will be common, the largest last."""
+
+    threads: int = 1
+    sizes: tuple[int, ...] = (1,)
+    cache: Path | None = None
+    providers: tuple[str, ...] = ()
+    device: str = "auto"
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+class Open(Protocol):
+    """What an engine's file offers under the name `open_engine`."""
+
+    def __call__(self, model: Model, options: Options) -> Engine:
+        """Load. Unavailable when it cannot be used for this model here; Corrupt when the file is damaged."""

@@ -1,0 +1,106 @@
+"""ONNX Runtime, on the CPU or with its CUDA or TensorRT provider."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workloads.serve.datatypes import Array, Datatype
+from workloads.serve.engines.engine import Options, Unavailable
+from workloads.serve.model import Model
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
+
+
+class OnnxRuntime:
+    """A session. It gives up the GIL while it computes."""
+
+    name = "onnxruntime"
+
+    def __init__(self, model: Model, session: Any, version: str) -> None:
+        self._session = session
+        self._inputs = [tensor.name for tensor in model.signature.inputs]
+        self._outputs = [tensor.name for tensor in model.signature.outputs]
+        # Strings come and go as str; the protocol has bytes.
+        tensors = (*model.signature.inputs, *model.signature.outputs)
+        self._text = any(tensor.datatype is Datatype.BYTES for tensor in tensors)
+        self._version = version
+
+    @property
+    def details(self) -> Mapping[str, str]:
+        """Version and the providers that were really taken."""
+        return {"version": self._version, "providers": ",".join(self._session.get_providers())}
+
+    def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        """One batch."""
+        if self._text:
+            inputs = [_each(bytes.decode, array) for array in inputs]
+        results: list[Array] = self._session.run(self._outputs, dict(zip(self._inputs, inputs, strict=True)))
+        return [_each(str.encode, array) for array in results] if self._text else results
+
+    def close(self) -> None:
+        """The session goes with its last reference."""
+        del self._session
+
+
+def _each(change: Callable[[Any], Any], array: Array) -> Array:
+    if array.dtype.kind != "O":
+        return array
+    changed = np.empty(array.shape, dtype=object)
+    changed.reshape(-1)[:] = [change(value) for value in array.reshape(-1)]
+    return changed
+
+
+def open_engine(model: Model, options: Options) -> OnnxRuntime:
+    """A session over the model's ONNX file."""
+    if model.onnx is None:
+        raise Unavailable("onnxruntime needs model.onnx, and the artifact has none: export it, or use the torch engine")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise Unavailable(f"onnxruntime is not installed ({error})") from error
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    # A spinning thread takes the CPU from the one that reads requests, and burns a container's quota.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.log_severity_level = 3
+    providers = _providers(onnxruntime.get_available_providers(), options, model.digest)
+    try:
+        session = onnxruntime.InferenceSession(str(model.onnx), settings, providers=providers)
+    except Exception as error:  # its own classes are not exported, and a bad file is one of them
+        raise Unavailable(f"onnxruntime cannot load the model: {_first_line(error)}") from error
+    return OnnxRuntime(model, session, onnxruntime.__version__)
+
+
+def _providers(present: Sequence[str], options: Options, digest: str) -> list[str | tuple[str, dict[str, str]]]:
+    """Those asked for and there, in their order; without a wish CUDA if there is one. The CPU is always the last."""
+    wanted = options.providers or (CUDA,)
+    missing = [name for name in options.providers if name not in present]
+    if missing:
+        raise Unavailable(f"onnxruntime has no {', '.join(missing)} here, only {', '.join(present)}")
+    chosen: list[str | tuple[str, dict[str, str]]] = []
+    for name in wanted:
+        if name == TENSORRT and options.cache is not None:
+            chosen.append((name, _tensorrt_cache(options.cache, digest)))
+        elif name in present and name != CPU:
+            chosen.append(name)
+    return [*chosen, CPU]
+
+
+def _tensorrt_cache(cache: Path, digest: str) -> dict[str, str]:
+    folder = str(cache / f"onnxruntime-{digest.removeprefix('sha256:')[:16]}")
+    return {
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": folder,
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": folder,
+    }
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

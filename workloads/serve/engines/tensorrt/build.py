@@ -1,0 +1,60 @@
+"""From an ONNX file to a serialized engine. Needs no GPU with tensorrt_rtx; called by the server and by the build Job.
+
+Precision is what the ONNX file says (float16, bfloat16, or Q/DQ for int8): the network is strongly typed.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from workloads.serve.engines.engine import Unavailable
+from workloads.serve.engines.tensorrt.key import EngineKey
+from workloads.serve.engines.tensorrt.library import logger
+
+WORKSPACE = 1 << 30  # bytes; a limit for scratch memory and not a reservation
+PORTABLE = "portable"
+
+
+def architecture_for(trt: Any, architecture: str) -> str:
+    """What an engine built by this library for that GPU is bound to; tensorrt_rtx may leave that to the GPU."""
+    named = getattr(trt, "ComputeCapability", None)
+    if named is None:
+        return architecture
+    return architecture if hasattr(named, architecture.upper()) else PORTABLE
+
+
+def build(trt: Any, onnx: Path, key: EngineKey) -> bytes:
+    """The plan. Unavailable with TensorRT's own words when it cannot parse or build the model."""
+    log = logger(trt)
+    builder = trt.Builder(log)
+    if builder is None:
+        raise Unavailable(f"TensorRT made no builder: {_last(log)}")
+    strongly_typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = builder.create_network(0 if strongly_typed is None else 1 << int(strongly_typed))
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse_from_file(str(onnx)):
+        errors = [parser.get_error(place).desc() for place in range(parser.num_errors)]
+        raise Unavailable(f"TensorRT cannot read the model: {'; '.join(errors[:3])}")
+    config = _config(trt, builder, key)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise Unavailable(f"TensorRT cannot build the engine: {_last(log)}")
+    return bytes(plan)
+
+
+def _config(trt: Any, builder: Any, key: EngineKey) -> Any:
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE)
+    for flag in key.flags:
+        config.set_flag(getattr(trt.BuilderFlag, flag))
+    profile = builder.create_optimization_profile()
+    for shapes in key.profile:
+        profile.set_shape(shapes.name, shapes.least, shapes.best, shapes.most)
+    config.add_optimization_profile(profile)
+    if hasattr(trt, "ComputeCapability") and key.architecture != PORTABLE:
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(trt.ComputeCapability, key.architecture.upper()), 0)
+    return config
+
+
+def _last(log: Any) -> str:
+    return log.lines[-1] if log.lines else "it gave no reason"

@@ -1,0 +1,129 @@
+"""One engine instance and its thread: puts the rows of a batch together, runs them, takes the results apart.
+
+The thread is our own and not an executor's: an instance never runs two batches at once, and one queue and one call
+back to the loop are all that a batch needs.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Sequence
+from queue import SimpleQueue
+
+import numpy as np
+
+from workloads.serve.datatypes import Array
+from workloads.serve.engines.engine import Engine
+from workloads.serve.errors import EngineFailed, Refused
+from workloads.serve.signature import Signature
+
+LOG = logging.getLogger("slipway.serve")
+
+Inputs = tuple[Array, ...]
+Outputs = list[Array]
+Job = tuple[list[Inputs], "asyncio.Future[Sequence[Outputs]]"]
+
+
+class EngineLane:
+    """A batcher's lane. `run` from the event loop; the engine is used by this lane's thread alone."""
+
+    def __init__(self, engine: Engine, signature: Signature, probe: Sequence[Array], number: int = 0) -> None:
+        self._engine = engine
+        self._signature = signature
+        self._probe = probe
+        self._loop = asyncio.get_running_loop()
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=f"engine-{number}", daemon=True)
+        self._thread.start()
+        self.broken = ""
+
+    def run(self, payloads: Sequence[Inputs]) -> "asyncio.Future[Sequence[Outputs]]":
+        """Results per request, in order. Fails as the engine did; for one request with Refused or EngineFailed."""
+        future: asyncio.Future[Sequence[Outputs]] = self._loop.create_future()
+        self._jobs.put((list(payloads), future))
+        return future
+
+    def close(self) -> None:
+        """End the thread when it has done its work, then the engine."""
+        self._jobs.put(None)
+        self._thread.join()
+        self._engine.close()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            payloads, future = job
+            try:
+                if self.broken:
+                    self._probe_again()
+                results = self.compute(payloads)
+            except EngineFailed as error:
+                self._tell(future, None, error)
+            except Exception as error:
+                self._tell(future, None, error if len(payloads) > 1 else self._judge(error))
+            else:
+                self._tell(future, results, None)
+            del job, payloads, future
+
+    def _tell(
+        self, future: "asyncio.Future[Sequence[Outputs]]", results: Sequence[Outputs] | None, error: Exception | None
+    ) -> None:
+        try:
+            self._loop.call_soon_threadsafe(_settle, future, results, error)
+        except RuntimeError:
+            LOG.warning("a batch ended after the event loop was closed")
+
+    def compute(self, payloads: Sequence[Inputs]) -> list[Outputs]:
+        """Run these requests as one batch. Called on the lane's thread."""
+        if len(payloads) == 1:
+            inputs: Sequence[Array] = [_aligned(array) for array in payloads[0]]
+        else:
+            inputs = [np.concatenate(arrays) for arrays in zip(*payloads, strict=True)]
+        outputs = list(self._engine.run(inputs))
+        rows = sum(payload[0].shape[0] for payload in payloads) if self._signature.batched else 1
+        self._signature.check_outputs(outputs, rows)
+        if len(payloads) == 1:
+            return [outputs]
+        results, start = [], 0
+        for payload in payloads:
+            end = start + payload[0].shape[0]
+            results.append([output[start:end] for output in outputs])
+            start = end
+        return results
+
+    def _judge(self, error: Exception) -> Exception:
+        """One request failed by itself. It is at fault if a known good input still runs; else the engine is."""
+        try:
+            self._probe_again()
+        except EngineFailed as failure:
+            LOG.error("the engine does not run its own warm-up input any more: %s", failure)
+            return failure
+        return Refused(f"the model cannot compute this input: {_first_line(error)}")
+
+    def _probe_again(self) -> None:
+        """Run the known good input. EngineFailed when that fails too; it may have been a passing lack of memory."""
+        try:
+            self._signature.check_outputs(list(self._engine.run(self._probe)), 1)
+        except Exception as error:
+            self.broken = _first_line(error)
+            raise EngineFailed(f"the engine has failed: {self.broken}") from error
+        self.broken = ""
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _aligned(array: Array) -> Array:
+    return np.require(array, requirements=("C", "A"))
+
+
+def _settle(
+    future: "asyncio.Future[Sequence[Outputs]]", results: Sequence[Outputs] | None, error: Exception | None
+) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(results or [])

@@ -1,0 +1,103 @@
+"""Which model is to be served, and is it whole? An artifact with every digest checked, or a bare .onnx file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.api.artifact import DESCRIPTION_FILE, WEIGHTS_FILE, Artifact
+from workloads import artifact, storage
+from workloads.errors import BadInput, Corrupt
+from workloads.serve.datatypes import Datatype
+from workloads.serve.signature import Signature, Tensor, from_artifact
+
+ONNX_FILE = "model.onnx"
+
+# ONNX Runtime's names.
+FROM_ONNX = {
+    "tensor(bool)": Datatype.BOOL,
+    "tensor(uint8)": Datatype.UINT8,
+    "tensor(uint16)": Datatype.UINT16,
+    "tensor(uint32)": Datatype.UINT32,
+    "tensor(uint64)": Datatype.UINT64,
+    "tensor(int8)": Datatype.INT8,
+    "tensor(int16)": Datatype.INT16,
+    "tensor(int32)": Datatype.INT32,
+    "tensor(int64)": Datatype.INT64,
+    "tensor(float16)": Datatype.FP16,
+    "tensor(bfloat16)": Datatype.BF16,
+    "tensor(float)": Datatype.FP32,
+    "tensor(double)": Datatype.FP64,
+    "tensor(string)": Datatype.BYTES,
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model on this machine's disk. `digest` fixes its bytes; `artifact` is None for a bare ONNX file."""
+
+    name: str
+    version: str
+    signature: Signature
+    digest: str
+    folder: Path
+    onnx: Path | None
+    weights: Path | None
+    artifact: Artifact | None
+
+    @property
+    def platform(self) -> str:
+        """The protocol's word for the format."""
+        return "onnx_onnxv1" if self.onnx is not None else "pytorch_safetensors"
+
+
+def load(where: str, name: str, version: str, expected: str | None = None) -> Model:
+    """The model at a path or URI. `expected` is the digest it must have.
+
+    BadInput: nothing there, or nothing that can be served. Corrupt: a file is not what its digest says.
+    """
+    folder = storage.fetch(where)
+    if folder.is_dir() and (folder / DESCRIPTION_FILE).is_file():
+        return _artifact(where, folder, name, version, expected)
+    path = folder / ONNX_FILE if folder.is_dir() else folder
+    if path.suffix != ".onnx" or not path.is_file():
+        raise BadInput(f"{where}: neither a model artifact (no {DESCRIPTION_FILE}) nor an .onnx file")
+    digest = storage.sha256_of(path)
+    if expected is not None and digest != expected:
+        raise Corrupt(f"{where}: the file's digest is {digest}, expected {expected}")
+    return Model(name or path.stem, version, onnx_signature(path), digest, path.parent, path, None, None)
+
+
+def _artifact(where: str, folder: Path, name: str, version: str, expected: str | None) -> Model:
+    stored = artifact.read(str(folder), expected)
+    described = {file.path for file in stored.description.files}
+    onnx = folder / ONNX_FILE if ONNX_FILE in described else None
+    weights = folder / WEIGHTS_FILE if WEIGHTS_FILE in described else None
+    if onnx is None and weights is None:
+        raise BadInput(f"{where}: the artifact has neither {ONNX_FILE} nor {WEIGHTS_FILE}")
+    signature = from_artifact(stored.description.signature)
+    return Model(name or folder.name, version, signature, stored.digest, folder, onnx, weights, stored.description)
+
+
+def onnx_signature(path: Path) -> Signature:
+    """Read from the file itself. An axis without a name gets one of its own; the first axes share one."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise Corrupt(f"{path}: ONNX Runtime cannot read it ({str(error).strip().splitlines()[0]})") from error
+    return Signature(tuple(map(_from_onnx, session.get_inputs())), tuple(map(_from_onnx, session.get_outputs())))
+
+
+def _from_onnx(node: "onnxruntime.NodeArg") -> Tensor:  # type: ignore[name-defined]  # noqa: F821
+    if node.type not in FROM_ONNX:
+        raise BadInput(f"{node.name}: the protocol has no word for {node.type}")
+    axes: list[int | str] = []
+    for place, axis in enumerate(node.shape):
+        if isinstance(axis, int) and axis > 0:
+            axes.append(axis)
+        else:
+            axes.append(str(axis) if axis else "batch" if place == 0 else f"{node.name}_{place}")
+    return Tensor(node.name, FROM_ONNX[node.type], tuple(axes))

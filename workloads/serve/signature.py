@@ -1,0 +1,101 @@
+"""What does the model take and give? Its tensors in the protocol's words, and the check of a request's shapes.
+
+Read by the protocols before anything is queued, by the engines, and by the metadata endpoint.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from slipway.api.artifact import Signature as Described
+from slipway.api.artifact import TensorSpec
+from workloads.serve.datatypes import FROM_ARTIFACT, Array, Datatype
+from workloads.serve.errors import Invalid
+
+Axis = int | str
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output. An axis is a length, or a name: the same name is the same length within one request."""
+
+    name: str
+    datatype: Datatype
+    axes: tuple[Axis, ...]
+
+    @property
+    def shape(self) -> list[int]:
+        """As the protocol writes it: -1 for an axis of any length."""
+        return [axis if isinstance(axis, int) else -1 for axis in self.axes]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Tensors in the model's own order."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    @cached_property
+    def batched(self) -> bool:
+        """Every tensor's first axis is one and the same name: rows of several requests can be put together."""
+        first = {tensor.axes[0] if tensor.axes else None for tensor in (*self.inputs, *self.outputs)}
+        return len(first) == 1 and isinstance(next(iter(first)), str)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Tensor]:
+        """Inputs."""
+        return {tensor.name: tensor for tensor in self.inputs}
+
+    @cached_property
+    def output_places(self) -> Mapping[str, int]:
+        """Where in the engine's results an output is."""
+        return {tensor.name: place for place, tensor in enumerate(self.outputs)}
+
+    def check_shapes(self, shapes: Sequence[Sequence[int]]) -> int:
+        """Rows of a request whose inputs have these shapes, in the model's order. Raises Invalid in words.
+
+        One row when the model is not batched.
+        """
+        lengths: dict[str, int] = {}
+        for tensor, shape in zip(self.inputs, shapes, strict=True):
+            if len(shape) != len(tensor.axes):
+                raise Invalid(f"input {tensor.name!r} has shape {list(shape)}, the model takes {_words(tensor)}")
+            for axis, length in zip(tensor.axes, shape, strict=True):
+                if axis == length:
+                    continue
+                if not isinstance(axis, str):
+                    raise Invalid(f"input {tensor.name!r} has shape {list(shape)}, the model takes {_words(tensor)}")
+                if lengths.setdefault(axis, length) != length:
+                    raise Invalid(f"input {tensor.name!r} has {axis} {length}, another input has {lengths[axis]}")
+        if not self.batched:
+            return 1
+        rows = shapes[0][0]
+        if rows < 1:
+            raise Invalid(f"input {self.inputs[0].name!r} has shape {list(shapes[0])}: there is no row in it")
+        return rows
+
+    def check_outputs(self, outputs: Sequence[Array], rows: int) -> None:
+        """ValueError when an engine's results are not what the signature says, for a batch of `rows` rows."""
+        if len(outputs) != len(self.outputs):
+            raise ValueError(f"the engine gave {len(outputs)} outputs, the model has {len(self.outputs)}")
+        for tensor, output in zip(self.outputs, outputs, strict=True):
+            fits = len(output.shape) == len(tensor.axes) and all(
+                isinstance(axis, str) or axis == length for axis, length in zip(tensor.axes, output.shape, strict=True)
+            )
+            if not fits or (self.batched and output.shape[0] != rows):
+                asked = f"{_words(tensor)} for {rows} rows" if self.batched else _words(tensor)
+                raise ValueError(f"output {tensor.name!r} has shape {list(output.shape)}, it should be {asked}")
+
+
+def from_artifact(described: Described) -> Signature:
+    """The artifact's own signature."""
+    return Signature(tuple(map(_tensor, described.inputs)), tuple(map(_tensor, described.outputs)))
+
+
+def _tensor(spec: TensorSpec) -> Tensor:
+    return Tensor(spec.name, FROM_ARTIFACT[spec.dtype], tuple(spec.shape))
+
+
+def _words(tensor: Tensor) -> str:
+    return "[" + ", ".join(str(axis) for axis in tensor.axes) + "]"
