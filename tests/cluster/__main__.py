@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.cluster.base import ClusterError
+from tests.cluster.base import Cluster, ClusterError
 from tests.cluster.choose import choose
 from tests.cluster.local.control_plane import NotReadyError
 
@@ -35,10 +35,8 @@ def main() -> int:
 def _run(action: str) -> int:
     cluster = choose()
     if action == "demo":
-        from tests.cluster import demo
-
-        return int(demo.main() or 0)
-    if action == "up":
+        _demo(cluster)
+    elif action == "up":
         cluster.up()
         print(cluster.kubeconfig)
     elif action == "down":
@@ -51,6 +49,17 @@ def _run(action: str) -> int:
         for name, reference in build.build_and_load(cluster).items():
             print(f"{name}={reference}")
     return 0
+
+
+def _demo(cluster: Cluster) -> None:
+    from tests.cluster import demo, install
+    from tests.cluster.images import build
+    from tests.cluster.kubectl import Kubectl
+
+    cluster.up()
+    kubectl = Kubectl(cluster.kubeconfig, cluster.context)
+    install.install(kubectl, build.build_and_load(cluster))
+    demo.show(kubectl)
 
 
 if __name__ == "__main__":

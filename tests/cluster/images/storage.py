@@ -1,7 +1,7 @@
 """Reads images straight from the folder where buildah keeps them, layer by layer and uncompressed.
 
 `buildah push` would pack or copy every layer each time, 1.2 GB for PyTorch; this copies only what a node lacks. A layer
-is kept as a folder of files, and as what else its tar archive holds (github.com/vbatts/tar-split): put together they are
+is kept as a folder of files, and what else its tar archive holds (github.com/vbatts/tar-split): put together they are
 the archive again, which containerd checks against its digest.
 """
 

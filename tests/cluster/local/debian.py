@@ -48,8 +48,12 @@ def install(packages: Sequence[str]) -> None:
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with step(f"apt-get install {' '.join(missing)}"):
-        quiet("apt-get", "update", "-q", env=environment)
-        quiet("apt-get", "install", "-y", "-q", "--no-install-recommends", *missing, env=environment)
+        command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing]
+        try:
+            quiet(*command, env=environment)
+        except RuntimeError:  # no package lists, or too old ones
+            quiet("apt-get", "update", "-q", env=environment)
+            quiet(*command, env=environment)
 
 
 def built() -> bool:

@@ -32,7 +32,7 @@ def cluster() -> Iterator[LocalCluster]:
     image = Single(BUSYBOX, {"bin/busybox": "/bin/busybox"}, {})
     load([found.node(f"slipway-node-{i}").store for i in range(2)], image, [BUSYBOX])
     found.client.apply("/api/v1/namespaces", {"metadata": {"name": SPACE}})
-    until(lambda: found.client.get(f"{CORE}/serviceaccounts/default").get("secrets"))
+    until(lambda: not gone(found, f"{CORE}/serviceaccounts/default"))
     yield found
     found.client.call("DELETE", f"/api/v1/namespaces/{SPACE}")
     until(lambda: gone(found, f"/api/v1/namespaces/{SPACE}"))
