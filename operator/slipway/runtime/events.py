@@ -97,7 +97,7 @@ class EventRecorder:
         action: str = "Reconcile",
         key: str | None = None,
     ) -> None:
-        """Say something about an object. Returns at once and never raises.
+        """Say something about a namespaced object. Returns at once and never raises.
 
         `key` tells what counts as the same thing; by default the note itself. Give one where a note carries numbers.
         """
@@ -161,28 +161,28 @@ class EventRecorder:
                 metadata = series.event["metadata"]
                 part = _series_part(series)
                 await self._kube.patch(EVENTS, metadata["namespace"], metadata["name"], part)
-        except NotFound:
+        except NotFound as error:
             # The server forgets Events after an hour; a namespace that is gone makes the second try fail as well.
             series.stored = False
             series.event = _renamed(series.event)
-            self._again(key, series, "NotFound")
+            self._again(key, series, error)
         except (TooManyRequests, Unavailable) as error:
-            self._again(key, series, error.reason)
+            self._again(key, series, error)
         except (ApiError, NotLeading) as error:
-            self._drop(key, series, error.reason)
+            self._drop(key, series, error)
         else:
             series.stored, series.told, series.told_at, series.tries = True, count, self._clock(), 0
 
-    def _again(self, key: _Key, series: _Series, reason: str) -> None:
+    def _again(self, key: _Key, series: _Series, error: ApiError) -> None:
         series.tries += 1
         if series.tries >= MAX_TRIES:
-            self._drop(key, series, reason)
+            self._drop(key, series, error)
         else:
             self._schedule(key, series, self._clock() + 2.0**series.tries)
 
-    def _drop(self, key: _Key, series: _Series, reason: str) -> None:
-        log.warning("event dropped: %s: %s", reason, series.event["note"])
-        self._dropped(reason)
+    def _drop(self, key: _Key, series: _Series, error: ApiError | NotLeading) -> None:
+        log.warning("event dropped: %s (%s)", error, series.event["note"])
+        self._dropped(error.reason)
         if self._series.get(key) is series:
             del self._series[key]
 
@@ -195,21 +195,21 @@ def _event(
     reference = {
         "apiVersion": regarding["apiVersion"],
         "kind": regarding["kind"],
+        "namespace": namespace_of(regarding),
         "name": name_of(regarding),
         "uid": uid_of(regarding),
         "resourceVersion": regarding["metadata"].get("resourceVersion"),
     }
-    namespace = namespace_of(regarding)
     event = {
         "apiVersion": EVENTS.api_version,
         "kind": EVENTS.kind,
-        "metadata": {"namespace": namespace or "default"},
+        "metadata": {"namespace": namespace_of(regarding)},
         "eventTime": format_micro_time(now),
         "reportingController": reporter.controller,
         "reportingInstance": reporter.instance[:128],
         "action": action[:128],
         "reason": reason[:128],
-        "regarding": reference | ({"namespace": namespace} if namespace else {}),
+        "regarding": reference,
         "type": kind,
         "note": _fit(note),
     }
