@@ -1,4 +1,7 @@
-"""`python -m workloads COMMAND`: finds the command and hands over. Nothing heavy is imported before it is known what is asked."""
+"""`python -m workloads COMMAND`: finds the command and hands over.
+
+Nothing heavy is imported before it is known what is asked.
+"""
 
 import importlib
 import sys

@@ -62,7 +62,10 @@ def _parse(path: Path) -> Artifact:
 
 
 def load_model(where: str | Path, expected: str | None = None) -> "tuple[nn.Module, Artifact]":
-    """The torch module in evaluation mode, on the CPU, with the artifact's description. Errors as `read`, and Corrupt for wrong weights."""
+    """The torch module in evaluation mode, on the CPU, with the artifact's description.
+
+    Errors as `read`, and Corrupt for wrong weights.
+    """
     from safetensors.torch import load_file
 
     stored = read(where, expected)
@@ -71,14 +74,23 @@ def load_model(where: str | Path, expected: str | None = None) -> "tuple[nn.Modu
         model = models.build(architecture.name, architecture.arguments)
         model.load_state_dict(load_file(stored.folder / WEIGHTS_FILE))
     except (TypeError, RuntimeError, FileNotFoundError) as error:
-        raise Corrupt(f"{where}: the weights do not fit {architecture.name} {architecture.arguments} ({error})") from error
+        raise Corrupt(
+            f"{where}: the weights do not fit {architecture.name} {architecture.arguments} ({error})"
+        ) from error
     return model.eval(), stored.description
 
 
 def write(
-    uri: str, writer: str, description: Artifact, weights: "Mapping[str, torch.Tensor]", history: Iterable[Mapping[str, Any]]
+    uri: str,
+    writer: str,
+    description: Artifact,
+    weights: "Mapping[str, torch.Tensor]",
+    history: Iterable[Mapping[str, Any]],
 ) -> tuple[Artifact, str]:
-    """Publish an artifact at `uri`, whole or not at all. Returns its description with the files' digests, and its own digest."""
+    """Publish an artifact at `uri`, whole or not at all.
+
+    Returns its description with the files' digests, and its own digest.
+    """
     from safetensors.torch import save_file
 
     with storage.publishing(uri, writer) as folder:

@@ -49,7 +49,9 @@ def _remote(uri: str) -> tuple[Any, str]:
 
     scheme = urlsplit(uri).scheme
     if scheme == "hf" and "@" not in uri:
-        raise BadInput(f"{uri}: pin the revision, hf://owner/name@revision/path, so that the same job reads the same bytes")
+        raise BadInput(
+            f"{uri}: pin the revision, hf://owner/name@revision/path, so that the same job reads the same bytes"
+        )
     try:
         return fsspec.core.url_to_fs(uri)  # type: ignore[no-any-return]
     except (ImportError, ValueError) as error:
@@ -89,7 +91,9 @@ def sha256_of(path: Path) -> str:
 def digests_of(root: Path, leave_out: Iterable[str] = ()) -> list[FileDigest]:
     """Every regular file under `root` with size and sha256, sorted by path."""
     skipped = set(leave_out)
-    paths = sorted((path for path in root.rglob("*") if path.is_file()), key=lambda path: path.relative_to(root).as_posix())
+    paths = sorted(
+        (path for path in root.rglob("*") if path.is_file()), key=lambda path: path.relative_to(root).as_posix()
+    )
     return [
         FileDigest(path=name, size=path.stat().st_size, digest=sha256_of(path))
         for path in paths
@@ -98,8 +102,12 @@ def digests_of(root: Path, leave_out: Iterable[str] = ()) -> list[FileDigest]:
 
 
 def tree_digest(files: Iterable[FileDigest]) -> str:
-    """One digest for a set of files: the sha256 of `<sha256 hex>  <path>\\n` lines in order of path, `sha256sum`'s own form."""
-    lines = (f"{file.digest.removeprefix('sha256:')}  {file.path}\n" for file in sorted(files, key=lambda file: file.path))
+    """One digest for a set of files: the sha256 of `<sha256 hex>  <path>\\n` lines in order of path, `sha256sum`'s
+    own form.
+    """
+    lines = (
+        f"{file.digest.removeprefix('sha256:')}  {file.path}\n" for file in sorted(files, key=lambda file: file.path)
+    )
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 
 
@@ -119,7 +127,9 @@ def verify(root: Path, files: Iterable[FileDigest]) -> None:
 
 
 def sync_tree(root: Path) -> None:
-    """Force files and folders to the disk, so that a rename never shows a name whose bytes a power cut can still take."""
+    """Force files and folders to the disk, so that a rename never shows a name whose bytes a power cut can still
+    take.
+    """
     for path in (*root.rglob("*"), root):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -133,7 +143,8 @@ def publishing(uri: str, owner: str) -> Iterator[Path]:
     """A folder to fill; at the end of the block it stands whole at `uri`, or nothing has changed there.
 
     `owner` names the writer: what a killed attempt of the same writer left is removed. What was at `uri` before is
-    moved aside under a name with its digest. Remote: `artifact.json` is uploaded last, and an artifact without it is none.
+    moved aside under a name with its digest. Remote: `artifact.json` is uploaded last, and an artifact without it is
+    none.
     """
     target = local_path(uri)
     if target is None:

@@ -1,4 +1,6 @@
-"""Which data sets are there, and what does one look like? The registry; read by trainer, quantizer (calibration) and tests.
+"""Which data sets are there, and what does one look like?
+
+The registry; read by trainer, quantizer (calibration) and tests.
 
 Every data set yields 8-bit images of one size, values 0 to 255, split into training and held-out samples. The split
 depends on the data alone and never on the job's seed, so what one job held out no other job has trained on.
@@ -68,7 +70,9 @@ class Subset:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of training images: mirror left-right, and shift by up to `shift` pixels, with zeros from outside."""
+    """Random changes of training images: mirror left-right, and shift by up to `shift` pixels, with zeros from
+    outside.
+    """
 
     flip: bool = False
     shift: int = 0
@@ -104,7 +108,7 @@ def load(choice: DatasetChoice) -> DataSet:
     """The data set that the recipe names, `limit` applied. BadInput when it is not there or not what it should be."""
     if choice.name not in DATASETS:
         raise BadInput(f"no data set {choice.name!r}: choose one of {', '.join(DATASETS)}")
-    module: DataModule = importlib.import_module(DATASETS[choice.name])  # type: ignore[assignment]
+    module: DataModule = importlib.import_module(DATASETS[choice.name])
     data = module.load(choice.uri)
     if choice.limit is None or choice.limit >= len(data.training):
         return data
@@ -115,7 +119,9 @@ def load(choice: DatasetChoice) -> DataSet:
 
 
 def stratified_split(labels: "Labels", fraction: float) -> "tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]":
-    """Indices for training and held-out, `fraction` of every class held out (at least one); a function of the labels only."""
+    """Indices for training and held-out, `fraction` of every class held out (at least one); a function of the labels
+    only.
+    """
     random = np.random.RandomState(SPLIT_SEED)  # the one generator whose stream numpy promises never to change
     held_out = [
         chosen[: max(1, round(len(chosen) * fraction))]

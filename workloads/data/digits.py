@@ -44,6 +44,9 @@ def load(uri: str | None) -> DataSet:
         preprocessing=in_memory_preprocessing(pixels[training]),
         augmentation=Augmentation(),
         reference=DatasetReference(
-            name="digits", digest=storage.sha256_of(path), training_samples=len(training), held_out_samples=len(held_out)
+            name="digits",
+            digest=storage.sha256_of(path),
+            training_samples=len(training),
+            held_out_samples=len(held_out),
         ),
     )

@@ -1,4 +1,6 @@
-"""Fashion-MNIST (Xiao et al. 2017): 60000 training and 10000 held-out images of clothes, 28x28 grey, in four idx.gz files.
+"""Fashion-MNIST (Xiao et al.
+
+2017): 60000 training and 10000 held-out images of clothes, 28x28 grey, in four idx.gz files.
 
 Debian's package dataset-fashion-mnist installs them; the same reader takes any folder with files of these names.
 """
@@ -25,7 +27,9 @@ UNSIGNED_BYTE = 8
 
 
 def read_idx(path: Path) -> "npt.NDArray[np.uint8]":
-    """An idx file of unsigned bytes, gzipped or not: two zero bytes, type, number of axes, their lengths (big-endian), data."""
+    """An idx file of unsigned bytes, gzipped or not: two zero bytes, type, number of axes, their lengths
+    (big-endian), data.
+    """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, gzip.BadGzipFile, OSError) as error:
@@ -46,7 +50,10 @@ def _find(folder: Path) -> list[Path]:
         candidates = [folder / f"{name}.gz", folder / name]
         path = next((candidate for candidate in candidates if candidate.is_file()), None)
         if path is None:
-            raise BadInput(f"Fashion-MNIST: no {name}.gz in {folder}; install Debian's dataset-fashion-mnist or set dataset.uri to its folder")
+            raise BadInput(
+                f"Fashion-MNIST: no {name}.gz in {folder}; "
+                "install Debian's dataset-fashion-mnist, or set dataset.uri to a folder with its files"
+            )
         found.append(path)
     return found
 
@@ -67,6 +74,10 @@ def load(uri: str | None) -> DataSet:
         preprocessing=in_memory_preprocessing(training.pixels),
         augmentation=Augmentation(flip=True),
         reference=DatasetReference(
-            name="fashion-mnist", uri=uri, digest=storage.tree_digest(files), training_samples=len(training), held_out_samples=len(held_out)
+            name="fashion-mnist",
+            uri=uri,
+            digest=storage.tree_digest(files),
+            training_samples=len(training),
+            held_out_samples=len(held_out),
         ),
     )

@@ -6,7 +6,7 @@ ran before: so a resumed run, on more or fewer processes, goes on with exactly t
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -54,18 +54,34 @@ class TrainingSamples(Dataset[Batch]):
         return torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(labels)
 
 
-def as_is(batch: Batch) -> Batch:
-    """`__getitems__` returns a finished batch: nothing is left to collate. (A function and no lambda: loader processes import it.)"""
+def as_is(batch: Any) -> Any:
+    """`__getitems__` returns a finished batch: nothing is left to collate.
+
+    (A function and no lambda: loader processes import it.)
+    """
     return batch
 
 
-def training_loader(samples: TrainingSamples, sampler: ResumableSampler, batch_size: int, workers: int, pin: bool) -> "DataLoader[Batch]":
+def training_loader(
+    samples: TrainingSamples, sampler: ResumableSampler, batch_size: int, workers: int, pin: bool
+) -> "DataLoader[Batch]":
     """Batches of one rank; loader processes are started anew each epoch, so they see the epoch's number."""
-    return DataLoader(samples, batch_size=batch_size, sampler=sampler, num_workers=workers, collate_fn=as_is, drop_last=True, pin_memory=pin)
+    return DataLoader(
+        samples,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=as_is,
+        drop_last=True,
+        pin_memory=pin,
+    )
 
 
 def per_sample_random(seed: int, epoch: int, indices: Sequence[int]) -> "npt.NDArray[np.uint64]":
-    """64 random bits per sample from (seed, epoch, index): the finaliser of SplitMix64 (Steele et al. 2014) as a counter-based generator."""
+    """64 random bits per sample from (seed, epoch, index): the finaliser of SplitMix64 (Steele et al.
+
+    2014) as a counter-based generator.
+    """
     golden, first, second = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
     with np.errstate(over="ignore"):
         state = np.asarray(indices, dtype=np.uint64) + (np.uint64(seed) << np.uint64(32)) + np.uint64(epoch) * golden
@@ -77,7 +93,9 @@ def per_sample_random(seed: int, epoch: int, indices: Sequence[int]) -> "npt.NDA
     return state
 
 
-def augment(pixels: "npt.NDArray[np.uint8]", how: Augmentation, bits: "npt.NDArray[np.uint64]") -> "npt.NDArray[np.uint8]":
+def augment(
+    pixels: "npt.NDArray[np.uint8]", how: Augmentation, bits: "npt.NDArray[np.uint64]"
+) -> "npt.NDArray[np.uint8]":
     """Mirror and shift each image by its own bits. uint8 [n, c, h, w] in and out."""
     if how.flip:
         mirrored = (bits & np.uint64(1)).astype(bool)
@@ -90,5 +108,7 @@ def augment(pixels: "npt.NDArray[np.uint8]", how: Augmentation, bits: "npt.NDArr
         padded = np.pad(pixels, ((0, 0), (0, 0), (how.shift, how.shift), (how.shift, how.shift)))
         rows = (down[:, None] + np.arange(height))[:, None, :, None]
         columns = (right[:, None] + np.arange(width))[:, None, None, :]
-        pixels = padded[np.arange(count)[:, None, None, None], np.arange(pixels.shape[1])[None, :, None, None], rows, columns]
+        pixels = padded[
+            np.arange(count)[:, None, None, None], np.arange(pixels.shape[1])[None, :, None, None], rows, columns
+        ]
     return pixels

@@ -1,4 +1,6 @@
-"""Which models are there? The registry: a name, how to build it, and its arguments for some data. Read by trainer, quantizer and server.
+"""Which models are there? The registry: a name, how to build it, and its arguments for some data.
+
+Read by trainer, quantizer and server.
 
 A model is rebuilt from `name` and plain arguments (artifact.json), never from a pickle.
 """
@@ -43,7 +45,7 @@ MODELS = {
 def _module(name: str) -> "ModelModule":
     if name not in MODELS:
         raise BadInput(f"no model {name!r}: choose one of {', '.join(MODELS)}")
-    module: ModelModule = importlib.import_module(MODELS[name])  # type: ignore[assignment]
+    module: ModelModule = importlib.import_module(MODELS[name])
     return module
 
 

@@ -1,4 +1,5 @@
-"""A plain CNN for small images: blocks of convolution, ReLU and max-pool until the map is at most 7 pixels wide, then two linear layers.
+"""A plain CNN for small images: blocks of convolution, ReLU and max-pool until the map is at most 7 pixels wide, then
+two linear layers.
 
 It has no normalisation layer on purpose: the gradient of a global batch is then the same however many processes share
 the batch, and there is nothing to fold before quantization. He initialisation keeps it stable at usual learning rates.
@@ -26,9 +27,8 @@ class Cnn(nn.Module):
                 height, width = height // 2, width // 2
             before, after, count = after, min(after * 2, features * 8), count + 1
         self.features = nn.Sequential(*blocks)
-        self.classifier = nn.Sequential(
-            nn.Flatten(), nn.Linear(before * height * width, features * 4), nn.ReLU(), nn.Linear(features * 4, classes)
-        )
+        self.hidden = nn.Linear(before * height * width, features * 4)
+        self.last = nn.Linear(features * 4, classes)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -36,12 +36,14 @@ class Cnn(nn.Module):
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-        last = self.classifier[-1]
-        nn.init.normal_(last.weight, std=0.01)  # first logits near zero: the first loss is ln(classes) and not a shock
+        nn.init.normal_(
+            self.last.weight, std=0.01
+        )  # first logits near zero: the first loss is ln(classes) and not a shock
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of a batch."""
-        logits: Tensor = self.classifier(self.features(images))
+        hidden = nn.functional.relu(self.hidden(self.features(images).flatten(1)))
+        logits: Tensor = self.last(hidden)
         return logits
 
 
@@ -52,4 +54,10 @@ def build(_name: str, **arguments: int) -> nn.Module:
 
 def arguments(_name: str, images: Images, width: int) -> dict[str, bool | int | float | str]:
     """`width` of the recipe is the number of channels after the first convolution."""
-    return {"channels": images.channels, "height": images.height, "width": images.width, "classes": images.classes, "features": width}
+    return {
+        "channels": images.channels,
+        "height": images.height,
+        "width": images.width,
+        "classes": images.classes,
+        "features": width,
+    }

@@ -1,7 +1,8 @@
 """ResNet-18 and ResNet-50 (He et al. 2015, with the stride in the 3x3 convolution) in plain torch.
 
 Parameter names are torchvision's, so its state dicts load with `load_state_dict`. Images of at most 64 pixels get a 3x3
-stem with stride 1 and no max-pool, as is usual for CIFAR: the 7x7 stem would leave one or two pixels for the last stage.
+stem with stride 1 and no max-pool, as is usual for CIFAR: the 7x7 stem would leave one or two pixels for the last
+stage.
 """
 
 from torch import Tensor, nn
@@ -66,7 +67,14 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """Input float32 [batch, channels, height, width]; output logits [batch, classes]."""
 
-    def __init__(self, block: type[BasicBlock | Bottleneck], layers: tuple[int, ...], channels: int, classes: int, small_images: bool) -> None:
+    def __init__(
+        self,
+        block: type[BasicBlock | Bottleneck],
+        layers: tuple[int, ...],
+        channels: int,
+        classes: int,
+        small_images: bool,
+    ) -> None:
         super().__init__()
         self.conv1 = _conv(channels, 64, 3) if small_images else _conv(channels, 64, 7, 2)
         self.bn1 = nn.BatchNorm2d(64)
@@ -117,4 +125,8 @@ def build(name: str, *, channels: int, classes: int, small_images: bool) -> nn.M
 
 def arguments(_name: str, images: Images, _width: int) -> dict[str, bool | int | float | str]:
     """The recipe's width does not apply to a ResNet."""
-    return {"channels": images.channels, "classes": images.classes, "small_images": max(images.height, images.width) <= SMALL_IMAGE}
+    return {
+        "channels": images.channels,
+        "classes": images.classes,
+        "small_images": max(images.height, images.width) <= SMALL_IMAGE,
+    }

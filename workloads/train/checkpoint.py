@@ -1,8 +1,8 @@
 """How does a run survive the end of its processes? Saves and finds checkpoints with torch.distributed.checkpoint.
 
 A checkpoint is a folder `step-<n>` that appears by a rename when it is whole, with a manifest of sizes and sha256. The
-newest one whose manifest holds is resumed from; a damaged one is passed over with a warning. Saving copies the state and
-writes in a thread with connections of its own, so training goes on meanwhile.
+newest one whose manifest holds is resumed from; a damaged one is passed over with a warning. Saving copies the state
+and writes in a thread with connections of its own, so training goes on meanwhile.
 """
 
 import json
@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from slipway.api.artifact import FileDigest
 from workloads import storage
@@ -45,14 +46,19 @@ class Checkpoints:
     """The checkpoints of one job. All processes create it and call its methods together."""
 
     def __init__(self, folder: Path, keep_last: int, world: World, made_for: Mapping[str, Any]) -> None:
-        """`made_for` describes what must be equal for a checkpoint to fit (model, data, batch size, seed); plain JSON."""
+        """`made_for` describes what must be equal for a checkpoint to fit (model, data, batch size, seed); plain
+        JSON.
+        """
         self._folder, self._keep_last, self._world, self._made_for = folder, keep_last, world, dict(made_for)
         self._token = world.decide(self._open)
         self._require_shared()
         self._group = world.new_group()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._under_way: Future[None] | None = None
-        warnings.filterwarnings("ignore", module="torch.distributed")  # on its own deprecations, and on running without a group
+        self._step, self._saved = -1, -1  # last begun, last known to be whole
+        warnings.filterwarnings(
+            "ignore", module="torch.distributed"
+        )  # on its own deprecations, and on running without a group
 
     def _open(self) -> str:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +67,9 @@ class Checkpoints:
         return uuid.uuid4().hex[:12]
 
     def _require_shared(self) -> None:
-        """Every process writes its part into the same folder: prove that all see it before hours of training depend on it."""
+        """Every process writes its part into the same folder: prove that all see it before hours of training depend
+        on it.
+        """
         if self._world.size == 1:
             return
         mark = self._folder / f".shared-{self._token}"
@@ -75,7 +83,10 @@ class Checkpoints:
         if self._world.first:
             mark.unlink()
         if blind:
-            raise BadInput(f"checkpoint.uri: {blind} of {self._world.size} processes do not see the folder: use a ReadWriteMany claim")
+            raise BadInput(
+                f"checkpoint.uri: {blind} of {self._world.size} processes do not see the folder: "
+                "use a ReadWriteMany claim"
+            )
 
     def latest(self) -> Found | None:
         """The newest whole checkpoint, or None. BadInput when it was made for something else."""
@@ -95,21 +106,27 @@ class Checkpoints:
     def _require_fit(self, folder: Path, made_for: dict[str, Any]) -> None:
         for name, value in self._made_for.items():
             if made_for.get(name) != value:
-                raise BadInput(f"{folder}: the checkpoint was made with {name} {made_for.get(name)}, this job has {value}: use an empty folder")
+                raise BadInput(
+                    f"{folder}: the checkpoint was made with {name} {made_for.get(name)}, this job has {value}: "
+                    "use an empty folder"
+                )
 
     def load(self, found: Found, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put the saved state into model and optimizer; how many processes saved it does not matter."""
         weights, moments = get_state_dict(model, optimizer)
-        state = {"model": weights, "optimizer": moments}
-        dcp.load(state, checkpoint_id=found.folder, process_group=self._group, no_dist=self._group is None)
+        state: dict[str, Any] = {"model": weights, "optimizer": moments}
+        load(state, checkpoint_id=found.folder, process_group=self._group, no_dist=self._group is None)
         set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
 
     def save(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
         """Copy the state now, write it in the background. A save that fails is reported, and training goes on."""
         self.wait()
+        if self._saved == step:
+            return
         weights, moments = get_state_dict(model, optimizer)
         copied = _copied({"model": weights, "optimizer": moments})
         manifest = {"formatVersion": FORMAT_VERSION, "step": step, "madeFor": self._made_for, "state": dict(state)}
+        self._step = step
         self._under_way = self._thread.submit(self._write, copied, manifest)
 
     def wait(self, *, must_succeed: bool = False) -> None:
@@ -118,6 +135,7 @@ class Checkpoints:
             return
         error = self._under_way.exception()
         self._under_way = None
+        self._saved = self._saved if error is not None else self._step
         if error is not None and must_succeed:
             raise error
         if error is not None and self._world.first:
@@ -126,14 +144,16 @@ class Checkpoints:
     def _write(self, state: dict[str, Any], manifest: dict[str, Any]) -> None:
         name = f"{PREFIX}{manifest['step']:010d}"
         staged = self._folder / f".{name}-{self._token}"
-        dcp.save(state, checkpoint_id=staged, process_group=self._group, no_dist=self._group is None)
+        save(state, checkpoint_id=staged, process_group=self._group, no_dist=self._group is None)
         if not self._world.first:
             return
         files = storage.digests_of(staged)
         (staged / MANIFEST).write_text(json.dumps({**manifest, "files": [file.wire() for file in files]}, indent=1))
         storage.sync_tree(staged)
         target = self._folder / name
-        shutil.rmtree(target, ignore_errors=True)  # only a damaged one can be in the way: a whole one would have been resumed from
+        shutil.rmtree(
+            target, ignore_errors=True
+        )  # only a damaged one can be in the way: a whole one would have been resumed from
         staged.rename(target)
         for old in sorted(self._folder.glob(f"{PREFIX}*"), reverse=True)[self._keep_last :]:
             shutil.rmtree(old, ignore_errors=True)
@@ -150,7 +170,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         files = [FileDigest.model_validate(file) for file in manifest["files"]]
         if manifest["formatVersion"] != FORMAT_VERSION or not files:
             raise ValueError(f"format version {manifest['formatVersion']}")
-        manifest["step"], manifest["madeFor"], manifest["state"]  # noqa: B018 (KeyError is what is asked)
+        manifest["step"], manifest["madeFor"], manifest["state"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Corrupt(f"{folder / MANIFEST}: {error!r}") from error
     storage.verify(folder, files)

@@ -19,10 +19,12 @@ from workloads.train.stop import Stop
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m workloads train",
-        description="Train the model of a TrainingJob document. Alone: one process. Under torchrun: data parallel over all processes.",
+        description="Train the model of a TrainingJob document: one process alone, data parallel under torchrun.",
     )
     parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="TrainingJob document, JSON or YAML")
-    parser.add_argument("--output", metavar="DIR", help="write the artifact here instead of spec.output.uri (folder or URI)")
+    parser.add_argument(
+        "--output", metavar="DIR", help="write the artifact here instead of spec.output.uri (folder or URI)"
+    )
     parser.add_argument("--checkpoint", metavar="DIR", help="save and resume here instead of spec.checkpoint.uri")
     parser.add_argument("--epochs", type=int, metavar="N")
     parser.add_argument("--limit", type=int, metavar="N", help="use only N training samples")
@@ -43,8 +45,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _train(job: Job, stop: Stop) -> None:
-    # Read by libgomp when torch loads it. Threads that spin for work they share with busy neighbours were measured to be
-    # eight times slower than threads that sleep, on two cores with two other busy processes.
+    # Read by libgomp when torch loads it. Threads that spin while they wait were measured to be eight times slower than
+    # threads that sleep, on two cores with two other busy processes.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from workloads.train.run import run  # imports torch: only now that the job is known to be good
 
@@ -57,14 +59,18 @@ def _failed(error: BaseException) -> int:
     if code == errors.FAILURE:
         traceback.print_exception(error)
     sys.stdout.flush()
-    print(f"error: {words}" if code not in {errors.TERMINATED, errors.INTERRUPTED} else words, file=sys.stderr, flush=True)
+    print(
+        f"error: {words}" if code not in {errors.TERMINATED, errors.INTERRUPTED} else words, file=sys.stderr, flush=True
+    )
     _tell_torchrun(words, code)
     os._exit(code)
 
 
 def _explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, SystemExit):
-        return int(error.code or 0), "terminated before training began: nothing to save" if error.code == errors.TERMINATED else str(error)
+        return int(
+            error.code or 0
+        ), "terminated before training began: nothing to save" if error.code == errors.TERMINATED else str(error)
     if isinstance(error, errors.Terminated):
         return errors.TERMINATED, str(error)
     if isinstance(error, KeyboardInterrupt):
@@ -78,7 +84,9 @@ def _explain(error: BaseException) -> tuple[int, str]:
 
 
 def _tell_torchrun(words: str, code: int) -> None:
-    """torchrun prints the first failed process's message from this file in its summary, the last lines of the pod's log."""
+    """torchrun prints the first failed process's message from this file in its summary, the last lines of the pod's
+    log.
+    """
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if not path or code == errors.TERMINATED:
         return

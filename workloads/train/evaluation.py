@@ -25,28 +25,47 @@ class Evaluation:
 
     def metrics(self) -> dict[str, float]:
         """As artifact.json and the status name them."""
-        return {"accuracy": self.accuracy, "loss": self.loss, "samples": self.count, "accuracyLow95": self.low, "accuracyHigh95": self.high}
+        return {
+            "accuracy": self.accuracy,
+            "loss": self.loss,
+            "samples": self.count,
+            "accuracyLow95": self.low,
+            "accuracyHigh95": self.high,
+        }
 
 
 def wilson(correct: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share of `count` tries; unlike the normal one it stays inside 0 to 1 and is honest near the ends."""
+    """The 95 % interval of a share of `count` tries; unlike the normal one it stays inside 0 to 1 and is honest near
+    the ends.
+    """
     share, square = correct / count, NORMAL_95**2
     centre = (share + square / (2 * count)) / (1 + square / count)
     reach = NORMAL_95 / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count**2))
     return max(0.0, centre - reach), min(1.0, centre + reach)
 
 
-def evaluate(world: World, model: nn.Module, forward: Callable[[torch.Tensor], torch.Tensor], held_out: Images, batch_size: int) -> Evaluation:
+def evaluate(
+    world: World,
+    model: nn.Module,
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    held_out: Images,
+    batch_size: int,
+    between: Callable[[], None] = lambda: None,
+) -> Evaluation:
     """Accuracy and cross-entropy (nats, without label smoothing) of all held-out samples.
 
     Rank r takes samples r, r + w, r + 2w, ...: the shares differ by at most one, nothing is padded, so nothing counts
     twice. `forward` takes uint8 images to float32 logits; it must not be DDP's, whose collectives need equal shares.
+    `between` is called before each batch, equally often by every process.
     """
     mine = range(world.rank, len(held_out), world.size)
     correct, loss = 0.0, 0.0
     model.eval()
     with torch.inference_mode():
-        for start in range(0, len(mine), batch_size):
+        for start in range(
+            0, -(-len(held_out) // world.size), batch_size
+        ):  # the largest share, so that all take equal turns
+            between()
             pixels, labels = held_out.batch(mine[start : start + batch_size])
             target = torch.from_numpy(labels).to(world.device)
             logits = forward(torch.from_numpy(pixels).to(world.device))

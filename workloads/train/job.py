@@ -1,4 +1,7 @@
-"""What is to be trained? Reads a TrainingJob document, the same file on a laptop and at /etc/slipway/job.json in a pod."""
+"""What is to be trained?
+
+Reads a TrainingJob document, the same file on a laptop and at /etc/slipway/job.json in a pod.
+"""
 
 import json
 from dataclasses import dataclass
@@ -37,7 +40,9 @@ class Job:
 
     @property
     def folder(self) -> str:
-        """The job's own folder below the checkpoint URI: a job created anew under an old name must not go on with old weights."""
+        """The job's own folder below the checkpoint URI: a job created anew under an old name must not go on with old
+        weights.
+        """
         return self.reference.name if self.reference.uid is None else f"{self.reference.name}-{self.reference.uid[:8]}"
 
     @property
@@ -61,8 +66,12 @@ def read_job(path: Path, overrides: Overrides) -> Job:
     if parsed is None:
         raise BadInput("\n".join([f"{path}:", *(f"  {problem}" for problem in problems)]))
     if parsed.recipe is None:
-        raise BadInput(f"{path}: spec.recipe is missing; this job brings its own command and is not for the built-in trainer")
-    reference = JobReference(kind=KIND, name=metadata["name"], namespace=metadata.get("namespace"), uid=metadata.get("uid"))
+        raise BadInput(
+            f"{path}: spec.recipe is missing; this job brings its own command and is not for the built-in trainer"
+        )
+    reference = JobReference(
+        kind=KIND, name=metadata["name"], namespace=metadata.get("namespace"), uid=metadata.get("uid")
+    )
     return Job(reference, parsed, parsed.recipe)
 
 

@@ -1,10 +1,13 @@
-"""The training itself: steps, epochs, saves, and the place where SIGTERM is answered. Called by run.py with the parts put together."""
+"""The training itself: steps, epochs, saves, and the place where SIGTERM is answered.
+
+Called by run.py with the parts put together.
+"""
 
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -13,7 +16,6 @@ from slipway.api.recipe import Recipe
 from workloads.data import DataSet
 from workloads.data.samples import Batch, ResumableSampler, TrainingSamples, training_loader
 from workloads.errors import Terminated
-from workloads.train.checkpoint import Checkpoints
 from workloads.train.evaluation import Evaluation, evaluate
 from workloads.train.normalise import Normalise
 from workloads.train.optimisation import LearningRate, NumberFormat
@@ -22,10 +24,13 @@ from workloads.train.stop import Stop
 from workloads.train.strategy import Strategy
 from workloads.train.world import World
 
+if TYPE_CHECKING:
+    from workloads.train.checkpoint import Checkpoints
+
 EVALUATION_BATCH = 256
 
 
-class Diverged(Exception):
+class Diverged(Exception):  # noqa: N818
     """The loss is not a number any more."""
 
 
@@ -43,7 +48,7 @@ class Training:
     rate: LearningRate
     numbers: NumberFormat
     normalise: Normalise
-    checkpoints: Checkpoints | None
+    checkpoints: "Checkpoints | None"
     save_every: int
     report: Report
     stop: Stop
@@ -56,15 +61,18 @@ class Training:
         return self.recipe.global_batch_size // (self.world.size * self.recipe.gradient_accumulation_steps)
 
     def run(self) -> Evaluation:
-        """Train to the end. Returns the last epoch's held-out figures. Terminated after SIGTERM, Diverged for a loss that is none."""
+        """Train to the end. Returns the last epoch's held-out figures.
+
+        Terminated after SIGTERM, Diverged for a loss that is none.
+        """
         self.stop.begin()
         evaluation = None
         while self.step < self.rate.total_steps:
             self._epoch()
-            evaluation = self._evaluate_epoch()
+            evaluation = self._record(self._finite_loss())
         if self.checkpoints is not None:
             self.checkpoints.wait()
-        return evaluation or self._evaluate()
+        return evaluation or self._record(None)
 
     def _epoch(self) -> None:
         """The rest of the epoch that `step` is in."""
@@ -76,7 +84,9 @@ class Training:
             self.report.step(self.step, self._mean_loss)
             if agreement.result():
                 self._terminate()
-            if self.checkpoints is not None and (self.step % self.save_every == 0 or self.step == self.rate.total_steps):
+            if self.checkpoints is not None and (
+                self.step % self.save_every == 0 or self.step == self.rate.total_steps
+            ):
                 self._save(self.checkpoints)
 
     def _batches_of(self, epoch: int) -> Iterator[list[Batch]]:
@@ -88,7 +98,9 @@ class Training:
         sampler = ResumableSampler(samples, world.size, world.rank, shuffle=True, seed=self.recipe.seed, drop_last=True)
         sampler.set_epoch(epoch)
         sampler.start = (self.step % self.rate.steps_per_epoch) * accumulation * self.micro_batch
-        loader = training_loader(samples, sampler, self.micro_batch, self.recipe.data_workers, pin=world.device.type == "cuda")
+        loader = training_loader(
+            samples, sampler, self.micro_batch, self.recipe.data_workers, pin=world.device.type == "cuda"
+        )
         batches: list[Batch] = []
         for batch in loader:
             batches.append(batch)
@@ -114,7 +126,7 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
 
     def _step_seed(self) -> int:
-        """Randomness inside the model depends on (seed, step, rank) alone, so that no generator's state needs saving."""
+        """Randomness inside the model depends on (seed, step, rank) alone: no generator's state needs saving."""
         return (self.recipe.seed * 1_000_003 + self.step) * 65_537 + self.world.rank
 
     def _backward(self, batch: Batch, share: int) -> None:
@@ -122,7 +134,7 @@ class Training:
         with self.numbers.autocast():
             logits = self.wrapped(self.normalise(pixels))
         loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
-        self.numbers.scaler.scale(loss / share).backward()
+        self.numbers.scaler.scale(loss / share).backward()  # type: ignore[no-untyped-call]
         self._loss += loss.detach()
         self._batches += 1
 
@@ -134,28 +146,33 @@ class Training:
         """The mean loss over all processes; Diverged on all of them when it is not finite."""
         total, count = self.world.sum([float(self._loss), float(self._batches)])
         if not math.isfinite(total):
-            raise Diverged(f"the loss is {total} at step {self.step}: lower the learning rate, warm up, or clip the gradients")
+            raise Diverged(
+                f"the loss is {total} at step {self.step}: lower the learning rate, warm up, or clip the gradients"
+            )
         return total / max(1.0, count)
 
-    def _evaluate_epoch(self) -> Evaluation:
-        loss = self._finite_loss()
-        evaluation = self._evaluate()
+    def _record(self, loss: float | None) -> Evaluation:
+        """Evaluate at the end of an epoch. `loss` is None when a resumed run had nothing left to train."""
+        self.strategy.synchronise(self.model)
+        evaluation = evaluate(
+            self.world, self.model, self._forward, self.data.held_out, EVALUATION_BATCH, self._answer_stop
+        )
         epoch = self.step // self.rate.steps_per_epoch
-        row = {"epoch": epoch, "step": self.step, "trainingLoss": loss, "learningRate": self.rate.at(self.step - 1), **evaluation.metrics()}
-        self.history.append(row)
+        row = {"epoch": epoch, "step": self.step, "trainingLoss": loss, "learningRate": self.rate.at(self.step - 1)}
+        self.history.append({**row, **evaluation.metrics()})
         self.report.epoch(self.step, loss, evaluation)
         return evaluation
 
-    def _evaluate(self) -> Evaluation:
-        self.strategy.synchronise(self.model)
-        return evaluate(self.world, self.model, self._forward, self.data.held_out, EVALUATION_BATCH)
+    def _answer_stop(self) -> None:
+        if self.world.any(self.stop.requested).result():
+            self._terminate()
 
     def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
         with self.numbers.autocast():
             logits: torch.Tensor = self.model(self.normalise(pixels))
         return logits.float()
 
-    def _save(self, checkpoints: Checkpoints) -> None:
+    def _save(self, checkpoints: "Checkpoints") -> None:
         """A state that has diverged is not worth keeping, and would push out one that is."""
         self._finite_loss()
         self.strategy.synchronise(self.model)
@@ -168,5 +185,5 @@ class Training:
         started = time.monotonic()
         self._save(self.checkpoints)
         self.checkpoints.wait(must_succeed=True)
-        self.world.barrier()  # the first process publishes the checkpoint: nobody leaves, and is seen to have left, before
+        self.world.barrier()  # the first process publishes the checkpoint: nobody leaves before
         raise Terminated(f"terminated: state of step {self.step} saved in {time.monotonic() - started:.1f} s")

@@ -1,4 +1,7 @@
-"""Which optimizer, which learning rate at which step, which number format? Built from the recipe at the start of a run."""
+"""Which optimizer, which learning rate at which step, which number format?
+
+Built from the recipe at the start of a run.
+"""
 
 import math
 from contextlib import AbstractContextManager
@@ -12,7 +15,10 @@ from workloads.errors import BadInput
 
 
 def build_optimizer(choice: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimizer. Weight decay is for matrices and kernels, not for biases and normalisation; momentum is AdamW's beta1."""
+    """The recipe's optimizer.
+
+    Weight decay is for matrices and kernels, not for biases and normalisation; momentum is AdamW's beta1.
+    """
     kernels = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
     groups = [{"params": kernels, "weight_decay": choice.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -33,7 +39,9 @@ class LearningRate:
 
     def __post_init__(self) -> None:
         if self.schedule.warmup_steps > self.total_steps:
-            raise BadInput(f"schedule.warmupSteps is {self.schedule.warmup_steps}, the whole run has {self.total_steps} steps")
+            raise BadInput(
+                f"schedule.warmupSteps is {self.schedule.warmup_steps}, the whole run has {self.total_steps} steps"
+            )
 
     def at(self, step: int) -> float:
         """The rate of optimizer step `step`, counted from 0."""
@@ -50,7 +58,10 @@ class LearningRate:
 
 
 class NumberFormat:
-    """The dtype of forward and backward. The weights stay float32; float16 gradients are scaled so that small ones survive."""
+    """The dtype of forward and backward.
+
+    The weights stay float32; float16 gradients are scaled so that small ones survive.
+    """
 
     def __init__(self, precision: Precision, device: torch.device) -> None:
         if precision is Precision.FP16 and device.type != "cuda":

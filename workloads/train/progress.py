@@ -1,6 +1,9 @@
-"""How far is the training? The first process tells people on the terminal and the operator by HTTPS; neither may slow or fail it.
+"""How far is the training?
 
-The wire format and the three variables are Kubeflow's KEP-2779, so the operator understands the Hugging Face callback as well.
+The first process tells people on the terminal and the operator by HTTPS; neither may slow or fail it.
+
+The wire format and the three variables are Kubeflow's KEP-2779, so the operator understands the Hugging Face callback
+as well.
 """
 
 import json
@@ -18,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
-URL, CA_CERT, TOKEN = "KUBEFLOW_TRAINER_SERVER_URL", "KUBEFLOW_TRAINER_SERVER_CA_CERT", "KUBEFLOW_TRAINER_SERVER_TOKEN"  # noqa: S105 (names)
+URL, CA_CERT, TOKEN = "KUBEFLOW_TRAINER_SERVER_URL", "KUBEFLOW_TRAINER_SERVER_CA_CERT", "KUBEFLOW_TRAINER_SERVER_TOKEN"
 INTERVAL = 5.0  # seconds between two posts at least; KEP-2779 asks for as much
 PATIENCE = 3.0  # seconds for one post
 
@@ -43,7 +46,10 @@ def payload(snapshot: Snapshot, now: datetime, percent: int | None = None) -> di
     numbers = {"step": snapshot.step, "total_steps": snapshot.total_steps, **snapshot.metrics}
     status: dict[str, Any] = {
         "progressPercentage": snapshot.percent if percent is None else percent,
-        "metrics": [{"name": name, "value": f"{value:.6g}" if isinstance(value, float) else str(value)} for name, value in numbers.items()],
+        "metrics": [
+            {"name": name, "value": f"{value:.6g}" if isinstance(value, float) else str(value)}
+            for name, value in numbers.items()
+        ],
         "lastUpdatedTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     if snapshot.remaining_seconds is not None:
@@ -104,14 +110,20 @@ class Poster:
             self._complained = False
         except (OSError, HTTPException, ValueError) as error:
             if not self._complained:
-                reason = f"HTTP {error.code}: {error.read(300).decode(errors='replace')}" if isinstance(error, HTTPError) else str(error)
+                reason = (
+                    f"HTTP {error.code}: {error.read(300).decode(errors='replace')}"
+                    if isinstance(error, HTTPError)
+                    else str(error)
+                )
                 print(f"warning: progress could not be posted, training goes on: {reason}", file=sys.stderr, flush=True)
             self._complained = True
 
     def _post(self, body: dict[str, Any]) -> None:
         headers = {"Content-Type": "application/json"}
         if self._token:
-            headers["Authorization"] = f"Bearer {Path(self._token).read_text().strip()}"  # read each time: the kubelet rotates it
+            headers["Authorization"] = (
+                f"Bearer {Path(self._token).read_text().strip()}"  # read each time: the kubelet rotates it
+            )
         request = urllib.request.Request(str(self._url), json.dumps(body).encode(), headers, method="POST")  # noqa: S310 (set by the operator)
         trust = ssl.create_default_context(cafile=self._ca) if self._ca else ssl.create_default_context()
         handlers = (urllib.request.HTTPSHandler(context=trust), urllib.request.ProxyHandler({}), _NoRedirect())
@@ -120,7 +132,9 @@ class Poster:
 
 
 class Clock:
-    """Speed and time left, from the steps of this process's life alone (a resumed run does not count what ran before)."""
+    """Speed and time left, from the steps of this process's life alone (a resumed run does not count what ran
+    before).
+    """
 
     def __init__(self, step: int, now: float) -> None:
         self._first_step, self._start = step, now
@@ -146,7 +160,8 @@ class Lines:
             self._last = now
             m = snapshot.metrics
             print(
-                f"step {snapshot.step}/{snapshot.total_steps} ({snapshot.percent} %) epoch {m['epoch']:.0f}/{epochs} loss {m['loss']:.4f} "
+                f"step {snapshot.step}/{snapshot.total_steps} ({snapshot.percent} %) "
+                f"epoch {m['epoch']:.0f}/{epochs} loss {m['loss']:.4f} "
                 f"{m['samples_per_second']:.0f} samples/s, {snapshot.remaining_seconds} s left",
                 flush=True,
             )
@@ -169,7 +184,9 @@ class Bar:
 
     def step(self, snapshot: Snapshot, epochs: int) -> None:
         """Move the bar."""
-        self._bar.set_postfix_str(f"epoch {snapshot.metrics['epoch']:.0f}/{epochs} loss {snapshot.metrics['loss']:.4f}", refresh=False)
+        self._bar.set_postfix_str(
+            f"epoch {snapshot.metrics['epoch']:.0f}/{epochs} loss {snapshot.metrics['loss']:.4f}", refresh=False
+        )
         self._bar.update(snapshot.step - self._bar.n)
 
     def say(self, text: str) -> None:

@@ -1,4 +1,7 @@
-"""Who hears of progress, and when? The loop tells this module; it tells people (lines or a bar) and the operator (posts)."""
+"""Who hears of progress, and when?
+
+The loop tells this module; it tells people (lines or a bar) and the operator (posts).
+"""
 
 import sys
 import time
@@ -18,16 +21,15 @@ class Report:
         self._clock = Clock(step, time.monotonic())
         self._looked = 0.0
         self._accuracy: float | None = None
+        self._loss: float | None = None
         self._poster = Poster() if first else None
         self._people: Bar | Lines = Bar(total_steps, step) if first and sys.stderr.isatty() else Lines()
 
-    def _snapshot(self, step: int, loss: float) -> Snapshot:
+    def _snapshot(self, step: int) -> Snapshot:
         speed, left = self._clock.estimate(step, self._total, self._batch, time.monotonic())
         epoch = min((step - 1) // self._per_epoch + 1, self._total // self._per_epoch)
-        metrics = {"loss": loss, "epoch": float(epoch), "samples_per_second": speed}
-        if self._accuracy is not None:
-            metrics["accuracy"] = self._accuracy
-        return Snapshot(step, self._total, left, metrics)
+        known = {"loss": self._loss, "accuracy": self._accuracy, "epoch": float(epoch), "samples_per_second": speed}
+        return Snapshot(step, self._total, left, {name: value for name, value in known.items() if value is not None})
 
     def step(self, step: int, loss: Callable[[], float]) -> None:
         """After each optimizer step. `loss` is asked for at most twice a second."""
@@ -35,34 +37,38 @@ class Report:
         if self._poster is None or now - self._looked < LOOK:
             return
         self._looked = now
-        snapshot = self._snapshot(step, loss())
+        self._loss = loss()
+        snapshot = self._snapshot(step)
         self._people.step(snapshot, self._total // self._per_epoch)
         self._poster.update(snapshot)
 
-    def epoch(self, step: int, loss: float, evaluation: Evaluation) -> None:
+    def epoch(self, step: int, loss: float | None, evaluation: Evaluation) -> None:
         """After each epoch's evaluation."""
         if self._poster is None:
             return
-        self._accuracy = evaluation.accuracy
-        snapshot = self._snapshot(step, loss)
+        self._accuracy, self._loss = evaluation.accuracy, self._loss if loss is None else loss
+        snapshot = self._snapshot(step)
+        trained = "nothing left to train" if loss is None else f"loss {loss:.4f}"
         self._people.say(
-            f"epoch {step // self._per_epoch}/{self._total // self._per_epoch} (step {step}): loss {loss:.4f}, held-out accuracy "
-            f"{evaluation.accuracy:.4f} ({evaluation.low:.4f} to {evaluation.high:.4f}), {snapshot.metrics['samples_per_second']:.0f} samples/s"
+            f"epoch {step // self._per_epoch}/{self._total // self._per_epoch} (step {step}): {trained}, "
+            f"held-out accuracy {evaluation.accuracy:.4f} ({evaluation.low:.4f} to {evaluation.high:.4f}), "
+            f"{snapshot.metrics['samples_per_second']:.0f} samples/s"
         )
         self._poster.update(snapshot)
 
     def resumed(self, step: int) -> None:
         """Before the first step of a run that goes on where another ended."""
         self._clock = Clock(step, time.monotonic())
-        self.say(f"resumed from step {step} (epoch {step // self._per_epoch + 1})")
+        epoch = min(step, self._total - 1) // self._per_epoch + 1
+        self.say(f"resumed from step {step} (epoch {epoch})")
 
     def say(self, text: str) -> None:
         """A line for people, once."""
         if self._first:
             self._people.say(text)
 
-    def close(self, finished: tuple[int, float] | None = None) -> None:
-        """End of the run; `finished` is (steps, last loss) of one that has succeeded, which is posted as 100 percent."""
+    def finish(self, step: int) -> None:
+        """The run has succeeded: post 100 percent."""
         self._people.close()
         if self._poster is not None:
-            self._poster.close(self._snapshot(*finished) if finished else None)
+            self._poster.close(self._snapshot(step))

@@ -4,7 +4,7 @@ import os
 import platform
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors
@@ -15,7 +15,6 @@ from workloads import artifact, data, models, storage
 from workloads.data import DataSet
 from workloads.errors import BadInput
 from workloads.train import strategy as strategies
-from workloads.train.checkpoint import Checkpoints
 from workloads.train.environment import Place, cpu_limit, read_place, threads
 from workloads.train.evaluation import Evaluation
 from workloads.train.job import Job
@@ -26,6 +25,9 @@ from workloads.train.report import Report
 from workloads.train.stop import Stop
 from workloads.train.termination import write_message
 from workloads.train.world import World
+
+if TYPE_CHECKING:
+    from workloads.train.checkpoint import Checkpoints
 
 
 def run(job: Job, stop: Stop) -> None:
@@ -46,10 +48,13 @@ def run(job: Job, stop: Stop) -> None:
     if world.first:
         lineage = _lineage(job, training, resumed)
         _publish(job, training, _describe(lineage, architecture, training, evaluation), evaluation, resumed)
-        training.report.say(f"done in {time.monotonic() - started:.1f} s: accuracy {evaluation.accuracy:.4f} on {evaluation.count} held-out samples")
+        training.report.say(
+            f"done in {time.monotonic() - started:.1f} s: "
+            f"accuracy {evaluation.accuracy:.4f} on {evaluation.count} held-out samples"
+        )
     if training.checkpoints is not None:
         training.checkpoints.close()
-    training.report.close((training.step, evaluation.loss))
+    training.report.finish(training.step)
     world.close()
 
 
@@ -74,7 +79,10 @@ def _training(job: Job, world: World, dataset: DataSet, architecture: Architectu
     recipe = job.recipe
     steps_per_epoch = len(dataset.training) // recipe.global_batch_size
     if steps_per_epoch == 0:
-        raise BadInput(f"recipe.globalBatchSize {recipe.global_batch_size} is more than the {len(dataset.training)} training samples")
+        raise BadInput(
+            f"recipe.globalBatchSize {recipe.global_batch_size} is more than "
+            f"the {len(dataset.training)} training samples"
+        )
     total = steps_per_epoch * recipe.epochs
     rate = LearningRate(recipe.optimizer.learning_rate, recipe.schedule, steps_per_epoch, total)
     numbers = NumberFormat(recipe.precision, world.device)
@@ -94,17 +102,27 @@ def _training(job: Job, world: World, dataset: DataSet, architecture: Architectu
         normalise=Normalise(dataset.preprocessing, world.device),
         checkpoints=_checkpoints(job, world, dataset, architecture),
         save_every=job.spec.checkpoint.every_steps if job.spec.checkpoint else 0,
-        report=Report(first=world.first, step=0, total_steps=total, steps_per_epoch=steps_per_epoch, batch=recipe.global_batch_size),
+        report=Report(
+            first=world.first,
+            step=0,
+            total_steps=total,
+            steps_per_epoch=steps_per_epoch,
+            batch=recipe.global_batch_size,
+        ),
         stop=stop,
     )
 
 
-def _checkpoints(job: Job, world: World, dataset: DataSet, architecture: Architecture) -> Checkpoints | None:
+def _checkpoints(job: Job, world: World, dataset: DataSet, architecture: Architecture) -> "Checkpoints | None":
     if job.spec.checkpoint is None:
         return None
+    from workloads.train.checkpoint import Checkpoints  # takes a second to import
+
     root = storage.local_path(job.spec.checkpoint.uri)
     if root is None:
-        raise BadInput(f"{job.spec.checkpoint.uri}: checkpoints need a file system, pvc:// or file://; object stores cannot rename")
+        raise BadInput(
+            f"{job.spec.checkpoint.uri}: checkpoints need a file system, pvc:// or file://; object stores cannot rename"
+        )
     made_for = {
         "model": architecture.wire(),
         "dataset": dataset.reference.digest,
@@ -134,9 +152,11 @@ def _headline(training: Training, architecture: Architecture, place: Place) -> s
     recipe, world = training.recipe, training.world
     parameters = sum(parameter.numel() for parameter in training.model.parameters())
     return (
-        f"training {architecture.name} ({parameters} parameters) on {training.data.reference.name} ({len(training.data.training)} samples): "
-        f"{recipe.epochs} epochs, {training.rate.total_steps} steps of {recipe.global_batch_size} samples, {world.size} processes ({training.strategy.name}), "
-        f"{world.device.type}, {recipe.precision}, {torch.get_num_threads()} threads of {cpu_limit():g} cores on {place.local_size} processes"
+        f"training {architecture.name} ({parameters} parameters) on {training.data.reference.name} "
+        f"({len(training.data.training)} samples): {recipe.epochs} epochs, {training.rate.total_steps} steps of "
+        f"{recipe.global_batch_size} samples, processes: {world.size} ({training.strategy.name}), {world.device.type}, "
+        f"{recipe.precision}, threads of each: {torch.get_num_threads()} (cores: {cpu_limit():g}, "
+        f"processes here: {place.local_size})"
     )
 
 
@@ -149,7 +169,12 @@ def _lineage(job: Job, training: Training, resumed: int | None) -> Lineage:
         steps=training.step,
         resumed_from_step=resumed,
         processes=training.world.size,
-        framework={"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__, "safetensors": safetensors.__version__},
+        framework={
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "safetensors": safetensors.__version__,
+        },
     )
 
 

@@ -7,7 +7,9 @@ from workloads.errors import TERMINATED
 
 
 class Stop:
-    """Before `begin`, SIGTERM ends the process at once; afterwards it is only noted, and the training loop saves first."""
+    """Before `begin`, SIGTERM ends the process at once; afterwards it is only noted, and the training loop saves
+    first.
+    """
 
     def __init__(self) -> None:
         self.requested = False

@@ -11,7 +11,9 @@ DEFAULT = Path("/dev/termination-log")
 LIMIT = 4096  # bytes; the kubelet cuts what is longer
 
 
-def write_message(uri: str | None, digest: str | None, metrics: Mapping[str, float], steps: int, resumed_from: int | None) -> None:
+def write_message(
+    uri: str | None, digest: str | None, metrics: Mapping[str, float], steps: int, resumed_from: int | None
+) -> None:
     """Write the result of a successful run where the kubelet looks for it; nothing outside a pod.
 
     After a failure nothing is written: the kubelet then takes the end of the log (FallbackToLogsOnError).

@@ -1,4 +1,7 @@
-"""What do the processes of a job agree on? The few collective operations that the trainer needs, the same for one process and many."""
+"""What do the processes of a job agree on?
+
+The few collective operations that the trainer needs, the same for one process and many.
+"""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -32,19 +35,26 @@ class Agreement:
 
 
 class World:
-    """All processes of the job, or this one alone. Collective: each method is called by all of them in the same order."""
+    """All processes of the job, or this one alone.
+
+    Collective: each method is called by all of them in the same order.
+    """
 
     def __init__(self, place: Place) -> None:
         self.rank, self.size, self.local_rank = place.rank, place.size, place.local_rank
         cuda = torch.cuda.is_available()
         if cuda and place.local_size > torch.cuda.device_count():
-            raise BadInput(f"{place.local_size} processes on this node but {torch.cuda.device_count()} GPUs: lower numProcPerNode")
+            raise BadInput(
+                f"{place.local_size} processes on this node but {torch.cuda.device_count()} GPUs: lower numProcPerNode"
+            )
         self.device = torch.device("cuda", place.local_rank) if cuda else torch.device("cpu")
         if cuda:
             torch.cuda.set_device(self.device)
         if self.size > 1:
             # gloo carries what is decided on the CPU even where nccl carries the gradients.
-            dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", rank=self.rank, world_size=self.size, timeout=TIMEOUT)
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if cuda else "gloo", rank=self.rank, world_size=self.size, timeout=TIMEOUT
+            )
 
     @property
     def first(self) -> bool:

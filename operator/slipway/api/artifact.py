@@ -1,4 +1,6 @@
-"""What is a model artifact? The `artifact.json` beside the weights, as written by the trainer and read by quantizer, server and operator.
+"""What is a model artifact?
+
+The `artifact.json` beside the weights, as written by the trainer and read by quantizer, server and operator.
 
 An artifact is a directory. `artifact.json` names every other file with its size and sha256, so the artifact's digest is
 simply the sha256 of the bytes of `artifact.json` (what `sha256sum artifact.json` prints): it fixes everything else.
@@ -67,7 +69,8 @@ class Preprocessing(StatusModel):
     """From a picture to the model's input, in this order.
 
     Convert to `channels`; scale the shorter side to `resize` pixels (absent: leave); cut the centre `height` x `width`
-    (absent resize: scale to exactly that); then `(value * scale - mean[c]) / std[c]` with values of 0 to 255; then `layout`.
+    (absent resize: scale to exactly that); then `(value * scale - mean[c]) / std[c]` values being
+    0 to 255; then `layout`.
     """
 
     channels: Literal[1, 3]
@@ -99,7 +102,10 @@ class JobReference(StatusModel):
 
 
 class DatasetReference(StatusModel):
-    """The data, by digest. `covers` says of what: all bytes, or names and sizes only where the data is too large to read twice."""
+    """The data, by digest.
+
+    `covers` says of what: all bytes, or names and sizes only where the data is too large to read twice.
+    """
 
     name: str
     uri: str | None = None
@@ -131,7 +137,10 @@ class Lineage(StatusModel):
 
 
 class Artifact(StatusModel):
-    """`artifact.json`. Fields of a newer writer that this reader does not know are skipped; a newer formatVersion is refused."""
+    """`artifact.json`.
+
+    Fields of a newer writer that this reader does not know are skipped; a newer formatVersion is refused.
+    """
 
     format: Literal["slipway.dev/model"] = "slipway.dev/model"
     format_version: Literal[1] = 1
