@@ -172,7 +172,7 @@ def _context(cluster: Mapping[str, Any], cluster_at: Path, user: Mapping[str, An
 def _material(entry: Mapping[str, Any], key: str, at: Path) -> bytes | None:
     """The bytes of `key-data` (base64) or of the file that `key` names, relative to the kubeconfig."""
     if entry.get(f"{key}-data"):
-        return base64.b64decode(entry[f"{key}-data"])
+        return base64.b64decode("".join(str(entry[f"{key}-data"]).split()), validate=True)
     return (at.parent / entry[key]).read_bytes() if entry.get(key) else None
 
 

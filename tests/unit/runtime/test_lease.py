@@ -138,7 +138,7 @@ OFFSETS = st.sampled_from([0.0, 7.5, 100_000.0])
 
 
 @given(data=st.data())
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_never_two_leaders_and_always_one_in_the_end(data: st.DataObject) -> None:
     server = LeaseServer()
     processes: list[Process] = []
