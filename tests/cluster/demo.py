@@ -56,9 +56,7 @@ def _follow(kubectl: Kubectl, name: str) -> dict[str, Any]:
         if _is_true(job, "Failed") or _is_true(job, "Stalled"):
             raise SystemExit(f"the TrainingJob did not succeed: {_message(job, 'Ready')}")
         time.sleep(1)  # what is awaited is a person's next line to read
-    raise SystemExit(
-        f"the TrainingJob has not finished after {GIVE_UP_SECONDS} s: {told}"
-    )
+    raise SystemExit(f"the TrainingJob has not finished after {GIVE_UP_SECONDS} s: {told}")
 
 
 def _line(job: dict[str, Any]) -> str:

@@ -25,7 +25,10 @@ def install(kubectl: Kubectl, images: Mapping[str, str], overlay: str = "cluster
     apply_crds(kubectl)
     say("installing the operator")
     kubectl.apply(rendered(kubectl, images, overlay))
-    kubectl("-n", NAMESPACE, "rollout", "status", DEPLOYMENT, "--timeout=180s")
+    try:
+        kubectl("-n", NAMESPACE, "rollout", "status", DEPLOYMENT, "--timeout=180s")
+    except KubectlError as error:
+        raise KubectlError(f"{error}; the operator's last words:\n{_last_words(kubectl)}") from error
 
 
 def apply_crds(kubectl: Kubectl) -> None:
@@ -43,6 +46,13 @@ def rendered(kubectl: Kubectl, images: Mapping[str, str], overlay: str) -> list[
     """The overlay's objects with `slipway/<name>` images replaced by those that were built."""
     text = kubectl("kustomize", str(REPOSITORY / "manifests" / "overlays" / overlay))
     return [_with_images(document, images) for document in yaml.safe_load_all(text)]
+
+
+def _last_words(kubectl: Kubectl) -> str:
+    try:
+        return kubectl("-n", NAMESPACE, "logs", DEPLOYMENT, "--tail=20")
+    except KubectlError as error:
+        return str(error)
 
 
 def uninstall(kubectl: Kubectl) -> None:

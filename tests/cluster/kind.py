@@ -13,7 +13,7 @@ from tests.cluster.paths import REPOSITORY, cache
 from tests.cluster.rest import Client
 from tests.cluster.say import step
 
-_SHARED = "/var/slipway-volumes"  # kind-config.yaml mounts one folder of the machine here on both workers
+SHARED = "/var/slipway-volumes"  # kind-config.yaml mounts one folder of the machine here on both workers
 
 
 class KindCluster:
@@ -62,7 +62,7 @@ class KindCluster:
 
 def _share_volumes(client: Client) -> None:
     """Let kind's own volume provisioner use the folder that both workers share: then ReadWriteMany claims work."""
-    config = {"config.json": json.dumps({"sharedFileSystemPath": _SHARED})}
+    config = {"config.json": json.dumps({"sharedFileSystemPath": SHARED})}
     path = "/api/v1/namespaces/local-path-storage"
     if client.get(f"{path}/configmaps/local-path-config")["data"]["config.json"] != config["config.json"]:
         client.patch(f"{path}/configmaps/local-path-config", {"data": config})

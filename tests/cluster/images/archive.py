@@ -75,7 +75,8 @@ class Single:
             for name, path in files.items():
                 with open(path, "rb") as content:  # noqa: PTH123  # tarfile takes a file's size from it
                     member = archive.gettarinfo(arcname=name, fileobj=content)
-                    member.mode, member.uid, member.gid, member.uname, member.gname = 0o755, 0, 0, "", ""
+                    member.mode, member.mtime = 0o755, 0
+                    member.uid, member.gid, member.uname, member.gname = 0, 0, "", ""
                     archive.addfile(member, content)
         layers = [descriptor("application/vnd.oci.image.layer.v1.tar", layer.getvalue())]
         root = {"type": "layers", "diff_ids": [layers[0]["digest"]]}

@@ -73,7 +73,15 @@ def _folder() -> Path:
 
 def _command() -> list[str]:
     folder = _folder()
-    return ["buildah", f"--root={folder}/storage", f"--runroot={folder}/run", "--storage-driver=overlay"]
+    # In a mount namespace of its own: what it mounts, and leaves mounted, goes with it.
+    return [
+        "unshare",
+        "--mount",
+        "buildah",
+        f"--root={folder}/storage",
+        f"--runroot={folder}/run",
+        "--storage-driver=overlay",
+    ]
 
 
 def _buildah(*argv: str) -> str:

@@ -79,11 +79,12 @@ def _headless(
 class Resolver(BaseResolver):  # type: ignore[misc]  # dnslib has no types
     """Answers from `names`, which may be replaced at any time, and asks `upstream` for the rest."""
 
-    def __init__(self, upstream: str | None) -> None:
+    def __init__(self, upstream: str | None, port: int = 53) -> None:
         self.names = Names()
         self._upstream = upstream
+        self._port = port
 
-    def resolve(self, request: DNSRecord, handler: DNSHandler) -> DNSRecord:
+    def resolve(self, request: DNSRecord, handler: DNSHandler | None) -> DNSRecord:
         """Answer one request; dnslib calls it in a thread of its own."""
         name = str(request.q.qname).rstrip(".").lower()
         kind = QTYPE[request.q.qtype]
@@ -91,7 +92,7 @@ class Resolver(BaseResolver):  # type: ignore[misc]  # dnslib has no types
             return _answer(request, [(name, PTR(f"{host}."))])
         if name == ZONE or name.endswith(f".{ZONE}"):
             return self._own(request, name, kind)
-        return self._ask_upstream(request, handler.protocol)
+        return self._ask_upstream(request, handler.protocol if handler else "udp")
 
     def _own(self, request: DNSRecord, name: str, kind: str) -> DNSRecord:
         known = self.names
@@ -124,7 +125,7 @@ class Resolver(BaseResolver):  # type: ignore[misc]  # dnslib has no types
         if self._upstream is None:
             return failed
         try:
-            answer = request.send(self._upstream, 53, tcp=protocol == "tcp", timeout=_UPSTREAM_TIMEOUT)
+            answer = request.send(self._upstream, self._port, tcp=protocol == "tcp", timeout=_UPSTREAM_TIMEOUT)
         except OSError:
             return failed
         return DNSRecord.parse(answer)

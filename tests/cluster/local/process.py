@@ -61,7 +61,9 @@ class Process:
         self.directory.mkdir(parents=True, exist_ok=True)
         argv = list(self.argv)
         if self.dies_with_parent:
-            argv = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
+            # The shell looks once more: a parent that died before the signal was asked for sends none.
+            alive = f'[ "$PPID" = {os.getpid()} ] && exec "$@"'
+            argv = ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", alive, "sh", *argv]
         with self.log.open("ab") as log:
             child = subprocess.Popen(
                 argv,
