@@ -21,7 +21,7 @@ MOVES = st.lists(
 
 
 @given(MOVES)
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_history_of_conditions(moves: list[tuple[str, str | None]]) -> None:
     """After any history: one entry per type, in the order they came, and the time is that of the last flip."""
     conditions: list[c.Condition] = []

@@ -13,7 +13,7 @@ import pytest
 
 from slipway.runtime.errors import Unavailable
 from slipway.runtime.progress import Report
-from slipway.runtime.progress_server import MAX_BODY, Owner, ProgressServer
+from slipway.runtime.progress_server import MAX_BODY, Owner, ProgressServer, Rate
 from slipway.runtime.resource import Resource
 from slipway.runtime.server import listening
 from slipway.runtime.token_review import PodIdentity
@@ -69,6 +69,8 @@ async def endpoint() -> AsyncIterator[Endpoint]:
         leading=lambda: state.leading,
         observe=state.codes.append,
     )
+    # The real bursts, but no refill while a slow machine runs the test.
+    server._by_peer, server._by_job = Rate(0.01, 100), Rate(0.01, 10)
     async with listening(server.app(), 0, host="127.0.0.1") as port:
         state.url = f"http://127.0.0.1:{port}"
         yield state
@@ -130,27 +132,23 @@ async def test_a_body_that_does_not_come(endpoint: Endpoint, monkeypatch: pytest
     monkeypatch.setattr("slipway.runtime.progress_server.BODY_SECONDS", 0.05)
     host, port = endpoint.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(
-        f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ns/u1\r\nContent-Length: 9\r\n\r\n".encode()
-    )
+    lines = (f"POST {PATH} HTTP/1.1", "Host: x", "Authorization: Bearer ns/u1", "Content-Length: 9", "", "")
+    writer.write("\r\n".join(lines).encode())
     line = await asyncio.wait_for(reader.readline(), 5)
     assert line.startswith(b"HTTP/1.1 408")
     writer.close()
 
 
 async def test_too_many_posts_for_one_job(endpoint: Endpoint) -> None:
-    answers = [await endpoint.post() for _ in range(12)]
-    codes = [code for code, _, _ in answers]
-    assert codes[:10] == [200] * 10
-    assert 429 in codes[10:]
-    refused = next(headers for code, _, headers in answers if code == 429)
-    assert 1 <= int(refused["Retry-After"]) <= 2
+    answers = [await endpoint.post() for _ in range(11)]
+    assert [code for code, _, _ in answers] == [200] * 10 + [429]
+    assert 90 <= int(answers[-1][2]["Retry-After"]) <= 100
+    assert len(endpoint.accepted) == 10
 
 
 async def test_forged_tokens_are_limited_by_their_sender(endpoint: Endpoint) -> None:
-    codes = [(await endpoint.post(token="forged"))[0] for _ in range(130)]
-    assert set(codes) == {401, 429}
-    assert codes[:100] == [401] * 100
+    codes = [(await endpoint.post(token="forged"))[0] for _ in range(101)]
+    assert codes == [401] * 100 + [429]
 
 
 async def test_a_replica_that_does_not_lead_sends_pods_elsewhere(endpoint: Endpoint) -> None:

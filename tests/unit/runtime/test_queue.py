@@ -113,7 +113,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueueMachine = QueueMachine.TestCase
-TestQueueMachine.settings = settings(max_examples=examples(250), stateful_step_count=40, deadline=None)
+TestQueueMachine.settings = settings(max_examples=examples(120), stateful_step_count=40, deadline=None)
 
 
 def test_order_is_first_in_first_out() -> None:

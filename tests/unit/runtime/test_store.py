@@ -176,9 +176,9 @@ def _parent(obj: dict[str, Any]) -> str:
 
 
 TestStoreMachine = StoreMachine.TestCase
-TestStoreMachine.settings = settings(max_examples=examples(250), stateful_step_count=40, deadline=None)
+TestStoreMachine.settings = settings(max_examples=examples(120), stateful_step_count=40, deadline=None)
 TestOpaqueStoreMachine = OpaqueStoreMachine.TestCase
-TestOpaqueStoreMachine.settings = settings(max_examples=examples(80), stateful_step_count=40, deadline=None)
+TestOpaqueStoreMachine.settings = settings(max_examples=examples(40), stateful_step_count=40, deadline=None)
 
 
 def test_changes_name_the_ghosts_of_a_gap() -> None:
