@@ -100,7 +100,7 @@ class Executor:
             # Deleted meanwhile: its children go with it, and there is nobody to tell.
             raise Transient(Reason.PENDING, "the job was deleted while it was worked on") from None
         self._written[uid_of(job)] = time.monotonic()
-        self._cache[self._resource].put(written)
+        self._cache[self._resource].put(written, quiet=True)
         return written
 
     async def _found(self, job: Object, names: tuple[str, ...]) -> bool:

@@ -5,7 +5,7 @@ Ready=False degraded). Reconciling and Stalled are absent when all is well (ksta
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -35,7 +35,7 @@ class Draft:
         """What the draft says of the run so far."""
         return read_run(self.wire)
 
-    def condition(self, kind: str, status: str, reason: str, message: str = "") -> Self:
+    def condition(self, kind: str, status: str, reason: str, message: str) -> Self:
         """Set one condition."""
         self.wire["conditions"] = conditions.set_condition(
             self.wire.get("conditions") or [], kind, status, reason, message, self.now, self.generation
@@ -93,7 +93,7 @@ class Draft:
 
     def succeed(self, message: str) -> Self:
         """The end that was hoped for."""
-        self.finish().condition("Running", "False", Reason.SUCCEEDED).condition(
+        self.finish().condition("Running", "False", Reason.SUCCEEDED, message).condition(
             "Succeeded", "True", Reason.SUCCEEDED, message
         )
         return self.ready(Reason.SUCCEEDED, message)
@@ -120,9 +120,19 @@ class Draft:
         return self
 
     def done(self) -> dict[str, Any]:
-        """The status for the wire."""
+        """The status for the wire. What was set and taken back on the way has not flipped, nor changed its place."""
+        before = self.old.get("conditions") or [] if self.old.get("observedGeneration") != UNSEEN else []
+        settled = [_unflipped(condition, before) for condition in self.wire.get("conditions") or []]
+        self.wire["conditions"] = sorted(settled, key=lambda condition: str(condition["type"]))
         self.wire["observedGeneration"] = self.generation
         return self.wire
+
+
+def _unflipped(condition: dict[str, Any], before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    old = conditions.get(before, condition["type"])
+    if old is None or old["status"] != condition["status"]:
+        return condition
+    return {**condition, "lastTransitionTime": old["lastTransitionTime"]}
 
 
 def describe(failure: Failure) -> str:

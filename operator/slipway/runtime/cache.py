@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from .errors import ApiError
 from .kube import Kube
@@ -53,7 +54,7 @@ class Cache:
 
     def add(self, resource: Resource, *, selector: str = "", slim: Slim = slim) -> Store:
         """Keep this resource, or those of its objects that carry the labels; `slim` drops what nobody reads."""
-        store = Store(slim, self._clock)
+        store = Store(slim, self._clock, partial(self._on_change, resource))
         self._watched[resource] = _Watched(store, selector)
         return store
 
