@@ -9,6 +9,8 @@ import sys
 # name -> (module with `main(arguments) -> exit code`, one line for people)
 COMMANDS = {
     "train": ("workloads.train.command", "train a model from a TrainingJob document, on one process or many"),
+    "torchrun": ("workloads.torchrun", "torchrun whose exit code is that of the process that failed first"),
+    "serve": ("workloads.serve.command", "serve an artifact over the Open Inference Protocol, batched"),
 }
 
 

@@ -43,7 +43,7 @@ class MethodNotAllowed(RequestError):
     status, grpc, reason = 405, "UNIMPLEMENTED", "method"
 
 
-class TimedOutReading(RequestError):
+class TooSlow(RequestError):
     """The client was too slow with its own request."""
 
     status, grpc, reason = 408, "DEADLINE_EXCEEDED", "slow_client"
@@ -59,6 +59,12 @@ class UnsupportedEncoding(RequestError):
     """A content type or encoding that this server does not read."""
 
     status, grpc, reason = 415, "INVALID_ARGUMENT", "encoding"
+
+
+class HeadersTooLarge(RequestError):
+    """More bytes of headers than this server takes."""
+
+    status, grpc, reason = 431, "INVALID_ARGUMENT", "too_large"
 
 
 class QueueFull(RequestError):

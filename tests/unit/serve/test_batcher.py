@@ -111,7 +111,7 @@ def live(asks: Sequence[Ask], limits: Limits, lanes: Sequence[Sequence[float]]) 
     async def whole() -> Day:
         tally = Tally()
         day = Day([ScriptedLane(seconds, limits) for seconds in lanes], tally)
-        batcher: Batcher[Ask, int] = Batcher(day.lanes, limits, tally)
+        batcher: Batcher[Ask, int] = Batcher(day.lanes, limits, tally, asyncio.get_running_loop().time)
         await asyncio.gather(*(_one(batcher, ask, day) for ask in asks))
         await batcher.drained()
         assert (batcher.waiting, batcher.busy) == (0, 0)
@@ -152,7 +152,7 @@ def asks(draw: st.DrawFn, poison: bool = True) -> list[Ask]:
     ]
 
 
-@settings(max_examples=examples(120), deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(asks(), LIMITS, LANES)
 def test_every_request_ends_once_with_its_own_result_or_its_own_reason(asked, limits, lanes) -> None:
     day = live(asked, limits, lanes)
@@ -197,7 +197,7 @@ def test_an_idle_engine_never_waits(asked, lanes) -> None:
             assert started <= moment + EPSILON or busy == len(lanes)
 
 
-@settings(max_examples=examples(25), deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.integers(1, 3), st.sampled_from([0.1, 1.0, 3.0]), st.integers(1, 8))
 def test_the_least_urgent_waits_at_most_its_steps(level, step, batch) -> None:
     """Against urgent requests that alone would keep the engine busy for ever."""
@@ -343,7 +343,9 @@ def test_full_in_rows_and_full_in_bytes() -> None:
 def test_retry_after_follows_the_pace() -> None:
     async def scenario() -> None:
         limits = Limits(max_batch_size=10, max_queue_size=100, default_timeout=100)
-        batcher: Batcher[Ask, int] = Batcher([ScriptedLane([2.0], limits)], limits)
+        batcher: Batcher[Ask, int] = Batcher(
+            [ScriptedLane([2.0], limits)], limits, None, asyncio.get_running_loop().time
+        )
         await batcher.answer(batcher.submit(Ask(0), rows=10))
         for _ in range(10):
             batcher.submit(Ask(1), rows=10)

@@ -5,7 +5,8 @@ Runs on one event loop and takes no lock. Called by the protocols with validated
 
 import asyncio
 import math
-from collections.abc import Hashable, Sequence
+import time
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -73,8 +74,16 @@ class _Run(Generic[T, R]):
 class Batcher(Generic[T, R]):
     """`submit` and `abandon` from the event loop; the answer is in the ticket."""
 
-    def __init__(self, lanes: Sequence[Lane[T, R]], limits: Limits, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        lanes: Sequence[Lane[T, R]],
+        limits: Limits,
+        watch: Watch | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` in seconds; a loop's own time may be no finer than a millisecond."""
         self.limits = limits
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._watch: Watch = watch or Silent()
         self._idle = list(lanes)
@@ -130,9 +139,9 @@ class Batcher(Generic[T, R]):
         ticket: Ticket[T, R] = Ticket(payload, rows, size, group, self._loop.create_future())
         ticket.level = priority or (limits.priority_levels + 1) // 2
         self._number = ticket.number = self._number + 1
-        ticket.arrived = now = self._loop.time()
-        ticket.deadline = now + (min(timeout, limits.default_timeout) if timeout > 0 else limits.default_timeout)
-        ticket.timer = self._loop.call_at(ticket.deadline, self._expire, ticket)
+        ticket.arrived = self._clock()
+        ticket.timeout = min(timeout, limits.default_timeout) if timeout > 0 else limits.default_timeout
+        ticket.timer = self._loop.call_later(ticket.timeout, self._expire, ticket)
         line.add(ticket)
         if self._idle:
             self._wake()
@@ -182,10 +191,11 @@ class Batcher(Generic[T, R]):
             self._patience.cancel()
             self._patience = None
         while self._idle and (head := self._line.head()) is not None:
-            ready = head.arrived + self.limits.max_queue_delay
-            if self.limits.max_queue_delay and self._loop.time() < ready and self._line.rows < self._cap:
-                self._patience = self._loop.call_at(ready, self._dispatch)
-                return
+            if self.limits.max_queue_delay and self._line.rows < self._cap:
+                patience = head.arrived + self.limits.max_queue_delay - self._clock()
+                if patience > 0:
+                    self._patience = self._loop.call_later(patience, self._dispatch)
+                    return
             self._start(_Run(self._idle.pop(), [self._line.take(self._cap)]))
         if self._empty is not None and not self._line.tickets and not self.busy:
             self._empty.set_result(None)
@@ -193,7 +203,7 @@ class Batcher(Generic[T, R]):
 
     def _start(self, run: "_Run[T, R]") -> None:
         """Run the next batch that somebody still waits for; what is left of `run` follows on the same lane."""
-        now = self._loop.time()
+        now = self._clock()
         while run.work:
             batch = [ticket for ticket in run.work.pop() if not ticket.answer.done()]
             if not batch:
@@ -222,7 +232,7 @@ class Batcher(Generic[T, R]):
     def _finished(
         self, run: "_Run[T, R]", batch: list[Ticket[T, R]], started: float, done: "asyncio.Future[Sequence[R]]"
     ) -> None:
-        seconds, rows = self._loop.time() - started, batch[0].batch_rows
+        seconds, rows = self._clock() - started, batch[0].batch_rows
         self._watch.ran(rows, len(batch), seconds)
         error = EngineFailed("the engine was cancelled") if done.cancelled() else done.exception()
         results: Sequence[R] = [] if error else done.result()
@@ -258,10 +268,9 @@ class Batcher(Generic[T, R]):
         ticket.timer = None
         if ticket.answer.done():
             return
-        seconds = ticket.deadline - ticket.arrived
         where = "in the queue" if ticket.waiting else "in the engine"
         self._leave(ticket)
-        ticket.fail(DeadlineExceeded(f"the request's {seconds:g} s were over while it was {where}"))
+        ticket.fail(DeadlineExceeded(f"the request's {ticket.timeout:g} s were over while it was {where}"))
         self._watch.ended(DeadlineExceeded.reason)
 
     def _leave(self, ticket: Ticket[T, R]) -> None:

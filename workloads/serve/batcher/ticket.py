@@ -15,7 +15,6 @@ class Ticket(Generic[T, R]):
         "answer",
         "arrived",
         "batch_rows",
-        "deadline",
         "due",
         "engine_seconds",
         "group",
@@ -25,6 +24,7 @@ class Ticket(Generic[T, R]):
         "queue_seconds",
         "rows",
         "size",
+        "timeout",
         "timer",
         "waiting",
     )
@@ -39,7 +39,7 @@ class Ticket(Generic[T, R]):
         self.number = 0
         self.arrived = 0.0
         self.due = 0.0  # when it would be served if every level were served in order of arrival
-        self.deadline = 0.0
+        self.timeout = 0.0
         self.timer: asyncio.TimerHandle | None = None
         self.waiting = False
         self.queue_seconds = 0.0

@@ -1,0 +1,161 @@
+"""Which path does what? Routes of the HTTP server; each answers at once or promises a reply."""
+
+import asyncio
+import importlib.metadata
+from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
+
+from workloads.serve.batcher import Batcher, Ticket
+from workloads.serve.errors import MethodNotAllowed, NotFound, NotReady
+from workloads.serve.http import Pending, Reply, Request
+from workloads.serve.http.message import error_reply, json_reply
+from workloads.serve.lane import Inputs, Outputs
+from workloads.serve.life import Life, Phase
+from workloads.serve.metrics import Metrics
+from workloads.serve.protocol.asked import Asked
+from workloads.serve.protocol.rest import Codec
+from workloads.serve.service import Service
+
+SERVER = "slipway"
+EXTENSIONS = ["binary_tensor_data", "schedule_policy"]
+MODELS = b"/v2/models/"
+PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
+
+Handler = Callable[[Request], "Reply | Pending"]
+
+
+class InferencePending:
+    """An inference in the batcher."""
+
+    __slots__ = ("_asked", "_batcher", "_codec", "_ticket", "future")
+
+    def __init__(
+        self, ticket: Ticket[Inputs, Outputs], asked: Asked, codec: Codec, batcher: Batcher[Inputs, Outputs]
+    ) -> None:
+        self.future: asyncio.Future[Outputs] = ticket.answer
+        self._ticket = ticket
+        self._asked = asked
+        self._codec = codec
+        self._batcher = batcher
+
+    def finish(self) -> Reply:
+        """The protocol's reply."""
+        return self._codec.encode(self._asked, self.future.result())
+
+    def abandon(self) -> None:
+        """Out of the queue."""
+        self._batcher.abandon(self._ticket)
+
+
+class App:
+    """One model behind the protocol's paths. `service` and `codec` come with `serve`, when the engine is warm."""
+
+    def __init__(self, name: str, version: str, life: Life, metrics: Metrics) -> None:
+        self.name = name
+        self.version = version
+        self.life = life
+        self.service: Service | None = None
+        self.codec: Codec | None = None
+        self.routes: dict[bytes, dict[bytes, Handler]] = {
+            b"/v2": {b"GET": self._server},
+            b"/v2/": {b"GET": self._server},
+            b"/v2/health/live": {b"GET": self._live},
+            b"/v2/health/ready": {b"GET": self._ready},
+            b"/metrics": {b"GET": lambda request: Reply(200, (metrics.text(),), PROMETHEUS)},
+        }
+        for base in (b"", b"/versions/" + version.encode()):
+            path = MODELS + name.encode() + base
+            self.routes[path] = {b"GET": self._model}
+            self.routes[path + b"/ready"] = {b"GET": self._model_ready}
+            self.routes[path + b"/infer"] = {b"POST": self._infer}
+
+    def serve(self, service: Service, codec: Codec) -> None:
+        """The engine is warm."""
+        self.service, self.codec = service, codec
+        self.life.phase = Phase.READY
+
+    def __call__(self, request: Request) -> "Reply | Pending":
+        """Find the path's handler and call it. Raises RequestError."""
+        methods = self.routes.get(request.path)
+        if methods is None:
+            methods = self.routes.get(unquote_to_bytes(request.path))
+        if methods is None:
+            raise self._not_found(request.path)
+        handler = methods.get(request.method)
+        if handler is None:
+            allowed = b", ".join(methods)
+            error = MethodNotAllowed(f"{request.path.decode(errors='replace')} takes {allowed.decode()}")
+            reply = error_reply(error)
+            reply.headers += b"Allow: %b\r\n" % allowed
+            return reply
+        return handler(request)
+
+    def _not_found(self, path: bytes) -> NotFound:
+        words = unquote_to_bytes(path).decode(errors="replace")
+        if not words.startswith(MODELS.decode()):
+            return NotFound(f"there is nothing at {words}")
+        name, _, rest = words.removeprefix(MODELS.decode()).partition("/")
+        if name != self.name:
+            return NotFound(f"there is no model {name!r} here, only {self.name!r}")
+        if rest.startswith("versions/") and rest.split("/")[1] != self.version:
+            return NotFound(f"model {name!r} has no version {rest.split('/')[1]!r}, only {self.version!r}")
+        return NotFound(f"there is nothing at {words}")
+
+    def loaded(self) -> tuple[Service, Codec]:
+        """What serves; NotReady while the model is loading."""
+        if self.service is None or self.codec is None:
+            raise NotReady("the model is loading", 1)
+        return self.service, self.codec
+
+    @property
+    def ready(self) -> bool:
+        """The model is loaded, warm and well, and the server is not leaving."""
+        return self.life.ready and self.service is not None and not self.service.broken
+
+    def _server(self, _request: Request) -> Reply:
+        return json_reply({"name": SERVER, "version": _version(), "extensions": EXTENSIONS})
+
+    def _live(self, _request: Request) -> Reply:
+        broken = self.life.broken or (self.service.broken if self.service is not None else "")
+        return json_reply({"live": not broken, **({"reason": broken} if broken else {})}, 503 if broken else 200)
+
+    def _ready(self, _request: Request) -> Reply:
+        return json_reply({"ready": self.ready, "phase": self.life.phase}, 200 if self.ready else 503)
+
+    def _model_ready(self, _request: Request) -> Reply:
+        return json_reply({"name": self.name, "ready": self.ready}, 200 if self.ready else 503)
+
+    def _model(self, _request: Request) -> Reply:
+        service, _ = self.loaded()
+        return json_reply(self.metadata(service))
+
+    def metadata(self, service: Service) -> dict[str, object]:
+        """The protocol's model metadata; what is our own is under `properties`."""
+        model = service.model
+        ports = {
+            kind: [{"name": t.name, "datatype": t.datatype.name, "shape": t.shape} for t in tensors]
+            for kind, tensors in (("inputs", model.signature.inputs), ("outputs", model.signature.outputs))
+        }
+        properties = {"digest": model.digest, "engine": service.loaded.engines[0].name}
+        properties |= {f"engine_{key}": value for key, value in service.loaded.engines[0].details.items()}
+        properties["max_batch_size"] = str(service.batcher.limits.max_batch_size)
+        return {
+            "name": self.name,
+            "versions": [self.version],
+            "platform": model.platform,
+            **ports,
+            "properties": properties,
+        }
+
+    def _infer(self, request: Request) -> Pending:
+        service, codec = self.loaded()
+        asked = codec.decode(request)
+        return InferencePending(service.submit(asked), asked, codec, service.batcher)
+
+
+def _version() -> str:
+    """The installed distribution's; images hold the source alone."""
+    try:
+        return importlib.metadata.version("slipway")
+    except importlib.metadata.PackageNotFoundError:
+        return "dev"

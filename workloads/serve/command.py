@@ -1,0 +1,108 @@
+"""`python -m workloads serve`: arguments in, exit code out. Everything that goes wrong ends here, in words.
+
+Exit codes: 0 left in good order, 1 failed (a damaged model as well), 2 the service, its model or its engines are wrong,
+130 Ctrl-C while loading. The last line says why; Kubernetes keeps it as the container's termination message.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from slipway.api.inferenceservice import EngineName
+from workloads import errors
+from workloads.serve.settings import GRPC_PORT, HTTP_PORT, Settings, from_document
+
+ENGINE_CACHE = "SLIPWAY_ENGINE_CACHE"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m workloads serve",
+        description="Serve a model over the Open Inference Protocol, REST and gRPC, with dynamic batching.",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--config", type=Path, metavar="FILE", help="InferenceService document, JSON or YAML")
+    source.add_argument("--model", metavar="DIR", help="artifact folder, .onnx file or URI")
+    parser.add_argument("--name", help="the model's name in the paths; the folder's when unset")
+    parser.add_argument("--engine", type=EngineName, choices=list(EngineName), help="auto takes the fastest that loads")
+    parser.add_argument("--threads", type=int, metavar="N", help="the CPU limit when unset")
+    parser.add_argument("--instances", type=int, metavar="N", help="engine instances; they share the threads")
+    parser.add_argument("--max-batch-size", type=int, metavar="ROWS")
+    parser.add_argument("--max-queue-size", type=int, metavar="ROWS")
+    parser.add_argument("--host", metavar="ADDRESS")
+    parser.add_argument("--port", type=int, metavar="N", help=f"HTTP, {HTTP_PORT} when unset")
+    parser.add_argument("--grpc-port", type=int, metavar="N", help=f"{GRPC_PORT} when unset, -1 for none")
+    parser.add_argument("--nonfinite", action="store_true", default=None, help="take NaN and infinity in binary inputs")
+    parser.add_argument("--engine-cache", type=Path, metavar="DIR", help=f"for TensorRT engines; else ${ENGINE_CACHE}")
+    parser.add_argument("--readiness-lead", type=float, metavar="SECONDS", help="not ready, still serving, at the end")
+    return parser
+
+
+def settings_from(arguments: list[str]) -> Settings:
+    """The document, or the defaults of a laptop; then what the command line says."""
+    options = {key: value for key, value in vars(_parser().parse_args(arguments)).items() if value is not None}
+    config = options.pop("config", None)
+    cache = os.environ.get(ENGINE_CACHE)
+    if cache:
+        options.setdefault("engine_cache", Path(cache))
+    # On a laptop nobody balances load: leave at once.
+    base = from_document(config) if config is not None else Settings(model=options["model"], readiness_lead=0)
+    batching = {key: options.pop(key) for key in ("max_batch_size", "max_queue_size") if key in options}
+    if batching:
+        wider = max(batching.get("max_queue_size", base.batching.max_queue_size), batching.get("max_batch_size", 1))
+        options["batching"] = dataclasses.replace(base.batching, **{**batching, "max_queue_size": wider})
+    for name in ("threads", "instances"):
+        if options.get(name, 1) < 1:
+            raise errors.BadInput(f"--{name} must be 1 or more")
+    return dataclasses.replace(base, **options)
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until a signal. Returns the exit code."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        settings = settings_from(arguments)
+        _run(settings)
+    except (Exception, KeyboardInterrupt) as error:
+        return _failed(error)
+    sys.stdout.flush()
+    # Engines keep threads of their own, and a model that is still loading cannot be stopped otherwise.
+    os._exit(errors.SUCCESS)
+
+
+def _run(settings: Settings) -> None:
+    from workloads.serve.run import serve
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve(settings))
+
+
+def _loop_factory() -> Callable[[], Any] | None:
+    """uvloop where it is installed: it halves the loop's share of a request."""
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        return uvloop.new_event_loop
+    return None
+
+
+def _failed(error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        code, words = errors.INTERRUPTED, "interrupted"
+    elif isinstance(error, errors.BadInput):
+        code, words = errors.BAD_INPUT, str(error)
+    elif isinstance(error, errors.Corrupt):
+        code, words = errors.FAILURE, str(error)
+    else:
+        traceback.print_exception(error)
+        code, words = errors.FAILURE, f"{type(error).__name__}: {error}"
+    print(f"error: {words}", file=sys.stderr, flush=True)
+    return code

@@ -1,0 +1,96 @@
+"""What passes between a connection and the application: a whole request, a reply, or the promise of one."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any, Protocol
+
+import orjson
+
+from workloads.serve.errors import RequestError
+
+JSON = b"application/json"
+Buffer = bytes | memoryview
+STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
+class Request:
+    """`path` without the query; `headers` are those in KEPT, lower case."""
+
+    __slots__ = ("body", "headers", "method", "path")
+
+    def __init__(self, method: bytes, path: bytes, headers: dict[bytes, bytes], body: bytes) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.body = body
+
+
+KEPT = frozenset(
+    {
+        b"accept",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"inference-header-content-length",
+        b"transfer-encoding",
+    }
+)
+
+
+class Reply:
+    """`body` is written as it is, without joining; `headers` are whole lines with their line ends."""
+
+    __slots__ = ("body", "close", "content_type", "headers", "status")
+
+    def __init__(
+        self,
+        status: int,
+        body: Sequence[Buffer] = (),
+        content_type: bytes = JSON,
+        headers: bytes = b"",
+        close: bool = False,
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.headers = headers
+        self.close = close
+
+    def head(self, date: bytes, close: bool) -> bytes:
+        """Status line and headers, up to the empty line."""
+        return b"%bContent-Type: %b\r\nContent-Length: %d\r\n%bDate: %b\r\n%b\r\n" % (
+            STATUS_LINES[self.status],
+            self.content_type,
+            sum(len(part) for part in self.body),
+            self.headers,
+            date,
+            b"Connection: close\r\n" if close else b"",
+        )
+
+
+class Pending(Protocol):
+    """A reply that is not there yet."""
+
+    future: "asyncio.Future[Any]"
+
+    def finish(self) -> Reply:
+        """The reply, once `future` is done. May raise RequestError."""
+
+    def abandon(self) -> None:
+        """The client is gone."""
+
+
+Handle = Callable[[Request], "Reply | Pending"]
+
+
+def json_reply(document: Any, status: int = 200) -> Reply:
+    """Anything orjson can write."""
+    return Reply(status, (orjson.dumps(document),))
+
+
+def error_reply(error: RequestError, close: bool = False) -> Reply:
+    """The protocol's error object, for every path."""
+    headers = b"Retry-After: %d\r\n" % error.retry_after if error.retry_after else b""
+    return Reply(error.status, (orjson.dumps({"error": str(error)}),), headers=headers, close=close)

@@ -1,0 +1,67 @@
+"""Which part of its life is the server in? Loading, ready, draining, over. Asked by every readiness probe.
+
+SIGTERM -> draining: not ready any more, but everything is still served, because balancers notice late. Then stopping:
+no new work, what is under way is finished. A second signal, or Ctrl-C, goes on to the next step at once.
+"""
+
+import asyncio
+import signal
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """In order; there is no way back."""
+
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPING = "stopping"
+
+
+class Life:
+    """One per process. `broken` says why the server should be restarted, or is empty."""
+
+    def __init__(self) -> None:
+        self.phase = Phase.LOADING
+        self.broken = ""
+        self._term = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    @property
+    def ready(self) -> bool:
+        """Send requests here."""
+        return self.phase is Phase.READY and not self.broken
+
+    @property
+    def serving(self) -> bool:
+        """Requests that come anyway are served."""
+        return self.phase in {Phase.READY, Phase.DRAINING}
+
+    def install(self) -> None:
+        """Take SIGTERM and SIGINT."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.end)
+        loop.add_signal_handler(signal.SIGINT, self.interrupt)
+
+    def end(self) -> None:
+        """A signal to leave; the second one hurries."""
+        if self._term.is_set():
+            self._hurry.set()
+        self._term.set()
+
+    def interrupt(self) -> None:
+        """Ctrl-C: nobody is balancing load here."""
+        self._hurry.set()
+        self._term.set()
+
+    async def until_told(self) -> None:
+        """Returns when the server should leave."""
+        await self._term.wait()
+
+    async def hurried(self, seconds: float) -> None:
+        """Wait so long, or until somebody hurries."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,56 @@
+"""From settings to a warm engine. Runs on a thread, while the event loop already answers the probes."""
+
+import logging
+from dataclasses import dataclass
+
+from slipway.api.inferenceservice import EngineName
+from workloads.serve.cpus import cpu_limit
+from workloads.serve.engines import choose
+from workloads.serve.engines.engine import Engine, Options
+from workloads.serve.engines.warmup import WarmUp, sizes_up_to, warm_up
+from workloads.serve.model import Model, load
+from workloads.serve.service import Loaded
+from workloads.serve.settings import Settings
+
+LOG = logging.getLogger("slipway.serve")
+
+
+@dataclass
+class _Accept:
+    """Warms up what `choose` offers, and remembers what it saw."""
+
+    model: Model
+    sizes: tuple[int, ...]
+    seen: WarmUp | None = None
+
+    def __call__(self, engine: Engine) -> None:
+        self.seen = warm_up(engine, self.model.signature, self.sizes)
+
+
+def options_for(settings: Settings) -> Options:
+    """Threads are shared out among the instances."""
+    threads = settings.threads or cpu_limit()
+    return Options(
+        threads=max(1, threads // settings.instances),
+        sizes=sizes_up_to(settings.batching.max_batch_size),
+        cache=settings.engine_cache,
+        providers=settings.providers,
+    )
+
+
+def load_and_warm_up(settings: Settings) -> Loaded:
+    """Verified, loaded, warm. BadInput, Corrupt or NoEngine in words."""
+    model = load(settings.model, settings.name, settings.version, settings.digest)
+    options = options_for(settings)
+    accept = _Accept(model, options.sizes)
+    candidates = choose.order(settings.engine, settings.fallback)
+    first, attempts = choose.choose(model, candidates, options, accept)
+    engines = [first]
+    for _ in range(settings.instances - 1):
+        engines.append(choose.choose(model, [EngineName(first.name)], options, accept)[0])
+    assert accept.seen is not None  # noqa: S101  (choose has called it)
+    times = ", ".join(f"{rows}: {seconds * 1000:.2f} ms" for rows, seconds in accept.seen.seconds.items())
+    LOG.info("%s serves %s with %d thread(s); warm-up by rows: %s", first.name, model.name, options.threads, times)
+    if model.signature.batched and not accept.seen.independent:
+        LOG.warning("the model's rows change each other in a batch: every request is computed alone")
+    return Loaded(model, engines, accept.seen, attempts)

@@ -1,0 +1,87 @@
+"""The server's life from start to end: listen, load, serve, drain. Called by the command, and by tests in a process."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from workloads.serve.app import App
+from workloads.serve.http import HttpServer
+from workloads.serve.life import Life, Phase
+from workloads.serve.loading import load_and_warm_up
+from workloads.serve.metrics import Metrics
+from workloads.serve.protocol.rest import Codec
+from workloads.serve.service import Loaded, Service
+from workloads.serve.settings import Settings
+
+LOG = logging.getLogger("slipway.serve")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where it listens."""
+
+    http: int
+    grpc: int | None
+
+
+async def serve(settings: Settings, listening: Callable[[Ports], None] = lambda ports: None) -> None:
+    """Returns when the server has left in good order. Raises what loading raised."""
+    life, metrics = Life(), Metrics()
+    life.install()
+    app = App(settings.name or _name_of(settings.model), settings.version, life, metrics)
+    http = HttpServer(app, settings.http, metrics.http_replied)
+    port = await http.start(settings.host, settings.port)
+    metrics.gauges |= {
+        "slipway_ready": ("1 while requests are welcome.", lambda: float(app.ready)),
+        "slipway_connections": ("Open HTTP connections.", lambda: http.connections),
+        "slipway_request_bytes": ("Bytes of requests in memory.", lambda: http.body_bytes),
+    }
+    LOG.info("listening on %s:%d, loading %s", settings.host, port, settings.model)
+    listening(Ports(port, None))
+    told = asyncio.create_task(life.until_told())
+    loading = asyncio.create_task(asyncio.to_thread(load_and_warm_up, settings))
+    await asyncio.wait({told, loading}, return_when=asyncio.FIRST_COMPLETED)
+    if not loading.done():
+        LOG.info("told to leave while the model was loading")
+        return
+    service = start(app, loading.result(), settings, metrics)
+    LOG.info("ready: http://%s:%d/v2/models/%s", settings.host, port, app.name)
+    await told
+    await leave(life, http, service, settings)
+
+
+def start(app: App, loaded: Loaded, settings: Settings, metrics: Metrics) -> Service:
+    """The model is loaded: serve it."""
+    service = Service(loaded, settings.batching, metrics)
+    codec = Codec(loaded.model.signature, app.name, app.version, settings.nonfinite, settings.http.max_body_size)
+    metrics.gauges |= {
+        "slipway_queue_rows": ("Rows that wait for an engine.", lambda: service.batcher.waiting),
+        "slipway_engines_busy": ("Engine instances that run a batch.", lambda: service.batcher.busy),
+        "slipway_engines": ("Engine instances.", lambda: len(service.lanes)),
+    }
+    app.serve(service, codec)
+    return service
+
+
+async def leave(life: Life, http: HttpServer, service: Service, settings: Settings) -> None:
+    """Not ready first, while everything is still served; then finish what is under way."""
+    life.phase = Phase.DRAINING
+    http.closing = True
+    LOG.info("draining: not ready, serving for %g s more", settings.readiness_lead)
+    await life.hurried(settings.readiness_lead)
+    life.phase = Phase.STOPPING
+    cut = await http.finish(settings.drain_timeout)
+    service.batcher.close()
+    if cut:
+        LOG.warning("%d requests were cut off after %g s", cut, settings.drain_timeout)
+        return
+    await service.batcher.drained()
+    await service.close()
+    LOG.info("left in good order")
+
+
+def _name_of(where: str) -> str:
+    path = PurePosixPath(where.rstrip("/").rpartition("://")[2])
+    return (path.stem if path.suffix == ".onnx" else path.name) or "model"

@@ -1,0 +1,62 @@
+"""A loaded model that answers: engine instances, batcher, codec. The one place that both protocols call.
+
+Made once the engine is warm; until then there is none, and requests are told to wait.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from workloads.serve.batcher import Batcher, Limits, Ticket
+from workloads.serve.engines.choose import Attempt
+from workloads.serve.engines.engine import Engine
+from workloads.serve.engines.warmup import WarmUp
+from workloads.serve.lane import EngineLane, Inputs, Outputs
+from workloads.serve.metrics import Metrics
+from workloads.serve.model import Model
+from workloads.serve.protocol.asked import Asked
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What loading gave: engine instances, all alike, and what was seen on the way."""
+
+    model: Model
+    engines: Sequence[Engine]
+    warm_up: WarmUp
+    attempts: Sequence[Attempt]
+
+
+class Service:
+    """Serves one model."""
+
+    def __init__(self, loaded: Loaded, limits: Limits, metrics: Metrics) -> None:
+        self.loaded = loaded
+        self.model = loaded.model
+        self.lanes = [
+            EngineLane(engine, loaded.model.signature, loaded.warm_up.probe, number)
+            for number, engine in enumerate(loaded.engines)
+        ]
+        self.batcher: Batcher[Inputs, Outputs] = Batcher(self.lanes, limits, metrics)
+        self._alone = not loaded.warm_up.independent
+
+    def submit(self, asked: Asked) -> Ticket[Inputs, Outputs]:
+        """Queue a checked request."""
+        return self.batcher.submit(
+            asked.inputs,
+            rows=asked.rows,
+            size=asked.size,
+            group=object() if self._alone else asked.group,
+            priority=asked.priority,
+            timeout=asked.timeout,
+        )
+
+    @property
+    def broken(self) -> str:
+        """Why no engine instance works any more, or nothing."""
+        words = [lane.broken for lane in self.lanes]
+        return words[0] if all(words) else ""
+
+    async def close(self) -> None:
+        """End the lanes and their engines."""
+        await asyncio.gather(*(asyncio.to_thread(lane.close) for lane in self.lanes))

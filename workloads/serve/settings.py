@@ -1,0 +1,99 @@
+"""What was asked for? Read from an InferenceService document as the operator mounts it; the command line adds to it."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from slipway.api.inferenceservice import EngineName, InferenceServiceSpec, PinnedModel, spec_problems
+from workloads.errors import BadInput
+from workloads.serve.batcher import Limits
+from workloads.serve.http import HttpLimits
+
+UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+HTTP_PORT = 8080
+GRPC_PORT = 9000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the server is told. Times in seconds; a port of -1 is not opened, 0 is chosen by the system."""
+
+    model: str
+    name: str = ""
+    digest: str | None = None
+    version: str = "1"
+    engine: EngineName = EngineName.AUTO
+    fallback: tuple[EngineName, ...] = ()
+    threads: int | None = None
+    instances: int = 1
+    engine_cache: Path | None = None
+    providers: tuple[str, ...] = ()
+    batching: Limits = field(default_factory=Limits)
+    http: HttpLimits = field(default_factory=HttpLimits)
+    host: str = "0.0.0.0"  # noqa: S104  (a server in a pod is reached from outside of it)
+    port: int = HTTP_PORT
+    grpc_port: int = GRPC_PORT
+    nonfinite: bool = False
+    readiness_lead: float = 10.0
+    drain_timeout: float = 30.0
+
+
+def seconds(duration: str) -> float:
+    """`10ms` -> 0.01. The API has checked the form."""
+    digits = duration.rstrip("usm")
+    return int(digits) * UNITS[duration[len(digits) :]]
+
+
+def from_document(path: Path) -> Settings:
+    """From an InferenceService, JSON or YAML, with the artifact in status.model if the operator has pinned one."""
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(f"{path}: {error}") from error
+    if not isinstance(document, dict) or document.get("kind") != "InferenceService":
+        raise BadInput(f"{path}: not an InferenceService document")
+    metadata = document.get("metadata") or {}
+    name = str(metadata.get("name") or "model")
+    spec, problems = spec_problems(name, document.get("spec") or {})
+    if spec is None:
+        raise BadInput(f"{path}: " + "; ".join(problems))
+    return _settings(name, spec, _pinned(path, spec, (document.get("status") or {}).get("model")))
+
+
+def _pinned(path: Path, spec: InferenceServiceSpec, model: Any) -> PinnedModel:
+    if model is not None:
+        try:
+            return PinnedModel.model_validate_json(json.dumps(model))
+        except ValidationError as error:
+            raise BadInput(f"{path}: status.model: {error}") from error
+    wanted = spec.predictor.model
+    if wanted.uri is None:
+        raise BadInput(
+            f"{path}: the model comes from a job, and status.model does not say which artifact: set model.uri"
+        )
+    return PinnedModel(uri=wanted.uri, digest=wanted.digest or "")
+
+
+def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Settings:
+    predictor = spec.predictor
+    batching = predictor.batching
+    return Settings(
+        model=model.uri,
+        name=name,
+        digest=model.digest or None,
+        engine=predictor.engine.name,
+        fallback=tuple(predictor.engine.fallback),
+        threads=predictor.engine.threads,
+        batching=Limits(
+            max_batch_size=batching.max_batch_size,
+            max_queue_size=max(batching.max_queue_size, batching.max_batch_size),
+            max_queue_delay=seconds(batching.max_queue_delay),
+            default_timeout=seconds(batching.default_timeout),
+        ),
+        readiness_lead=predictor.drain.readiness_lead_seconds,
+        drain_timeout=predictor.drain.timeout_seconds,
+    )
