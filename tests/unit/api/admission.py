@@ -1,0 +1,126 @@
+"""What a kube-apiserver does with an object of ours, in Python: defaults, structural validation, CEL rules.
+
+The schema is the generated CRD's, the structural part is jsonschema's Draft 4 (OpenAPI v3.0 has its boolean
+exclusiveMinimum) with Go's regular expressions and Kubernetes' own keywords, and cel-python evaluates the rules.
+"""
+
+import copy
+import functools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import celpy
+import jsonschema
+import re2
+from celpy.adapter import json_to_cel
+
+from slipway.api.crd import definition
+from slipway.api.kind import Kind
+
+Object = dict[str, Any]
+
+
+def schema_of(kind: Kind) -> Object:
+    """The whole object's schema, as the CRD's file has it."""
+    schema: Object = json.loads(json.dumps(definition(kind)))["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def with_defaults(value: Any, schema: Object) -> Any:
+    """The value as the server stores it; the argument is left alone."""
+    if isinstance(value, dict):
+        filled = dict(value)
+        for name, child in schema.get("properties", {}).items():
+            if name not in filled and "default" in child:
+                filled[name] = copy.deepcopy(child["default"])
+            if name in filled:
+                filled[name] = with_defaults(filled[name], child)
+        return filled
+    if isinstance(value, list):
+        return [with_defaults(item, schema.get("items", {})) for item in value]
+    return value
+
+
+def _int_or_string(validator: Any, wanted: bool, value: Any, schema: Object) -> Iterator[jsonschema.ValidationError]:
+    if wanted and (isinstance(value, bool) or not isinstance(value, int | str)):
+        yield jsonschema.ValidationError(f"{value!r} must be of type integer or string")
+
+
+def _map_keys(validator: Any, keys: list[str], value: Any, schema: Object) -> Iterator[jsonschema.ValidationError]:
+    if isinstance(value, list):
+        found = [tuple(item.get(key) for key in keys) for item in value if isinstance(item, dict)]
+        if len(found) != len(set(found)):
+            yield jsonschema.ValidationError(f"duplicate {keys}: {found}")
+
+
+def _pattern(validator: Any, pattern: str, value: Any, schema: Object) -> Iterator[jsonschema.ValidationError]:
+    if isinstance(value, str) and not re2.search(pattern, value):
+        yield jsonschema.ValidationError(f"{value!r} should match {pattern!r}")
+
+
+Structural = jsonschema.validators.extend(
+    jsonschema.Draft4Validator,
+    {"x-kubernetes-int-or-string": _int_or_string, "x-kubernetes-list-map-keys": _map_keys, "pattern": _pattern},
+)
+
+
+def schema_problems(obj: Object, schema: Object) -> list[str]:
+    """What structural validation refuses."""
+    return [f"{error.json_path[2:]}: {error.message}" for error in Structural(schema).iter_errors(obj)]
+
+
+# Made once, outside any test: it raises Python's recursion limit, of which hypothesis takes notice.
+_ENVIRONMENT = celpy.Environment()
+
+
+@functools.cache
+def _program(rule: str) -> Any:
+    return _ENVIRONMENT.program(_ENVIRONMENT.compile(rule))
+
+
+def holds(rule: str, value: Any, old: Any = None) -> bool:
+    """Evaluate one CEL rule; raises celpy.CELEvalError as the server would refuse the object."""
+    activation = {"self": json_to_cel(value)}
+    if old is not None:
+        activation["oldSelf"] = json_to_cel(old)
+    return bool(_program(rule).evaluate(activation))
+
+
+def cel_problems(value: Any, schema: Object, old: Any = None, path: str = "") -> list[str]:
+    """What the CEL rules refuse; rules with `oldSelf` count only where there was an old value, as on the server."""
+    problems = []
+    for entry in schema.get("x-kubernetes-validations", []):
+        transition = "oldSelf" in entry["rule"]
+        if (not transition or old is not None) and not holds(entry["rule"], value, old if transition else None):
+            problems.append(f"{path}: {entry['message']}")
+    if isinstance(value, dict):
+        before = old if isinstance(old, dict) else {}
+        children = schema.get("properties", {})
+        for name, child in value.items():
+            if inner := children.get(name, schema.get("additionalProperties")):
+                problems += cel_problems(child, inner, before.get(name), f"{path}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            problems += cel_problems(item, schema.get("items", {}), None, f"{path}[{index}]")
+    return problems
+
+
+class Admission:
+    """One kind's admission."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.schema = schema_of(kind)
+
+    def structural(self, obj: Object) -> list[str]:
+        """Problems that every server finds."""
+        return schema_problems(with_defaults(obj, self.schema), self.schema)
+
+    def cel(self, obj: Object, old: Object | None = None) -> list[str]:
+        """Problems that servers from 1.25 on find as well."""
+        before = None if old is None else with_defaults(old, self.schema)
+        return cel_problems(with_defaults(obj, self.schema), self.schema, before)
+
+    def refusals(self, obj: Object, old: Object | None = None) -> list[str]:
+        """All of them. CEL sees only what is structurally valid."""
+        return self.structural(obj) or self.cel(obj, old)

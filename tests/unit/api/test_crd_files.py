@@ -1,0 +1,59 @@
+"""crds/ is what the models say, in YAML that Go reads as Python does, small enough for `kubectl apply`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from slipway.api import crd
+from slipway.api.crd import KINDS, definition, render
+
+REPOSITORY = Path(__file__).parents[3]
+CRDS = REPOSITORY / "crds"
+
+
+def test_the_committed_files_are_what_the_models_say():
+    assert crd.stale(CRDS) == []
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_the_file_is_the_definition_and_is_small(kind):
+    text = render(kind)
+    assert yaml.safe_load(text) == definition(kind)
+    # `kubectl apply` stores the object in an annotation of at most 262144 bytes; ours stay far below.
+    assert len(text.encode()) < 100_000
+
+
+def test_words_that_go_reads_as_booleans_or_numbers_are_quoted():
+    words = {"y": "n", "Y": "no", "1e3": "0o17", "plain": ".5", "+1": "true", "-": "~"}
+    lines = yaml.dump(words, Dumper=crd._Dumper, sort_keys=False).splitlines()
+    assert yaml.safe_load("\n".join(lines)) == words
+    assert lines[0] == "'y': 'n'"
+    assert lines[2] == "'1e3': '0o17'"
+    assert lines[3] == "plain: '.5'"
+
+
+def test_check_notices_a_changed_a_missing_and_a_foreign_file(tmp_path):
+    assert crd.main(["--write", str(tmp_path)]) == 0
+    assert crd.main(["--check", str(tmp_path)]) == 0
+    changed = tmp_path / f"{KINDS[0].plural}.yaml"
+    changed.write_text(changed.read_text().replace("int32", "int64", 1))
+    (tmp_path / "foreign.yaml").write_text("{}")
+    (tmp_path / "kustomization.yaml").unlink()
+    assert crd.main(["--check", str(tmp_path)]) == 1
+    assert [line.rpartition(": ")[2] for line in crd.stale(tmp_path)] == [
+        "no kind generates it",
+        "missing",
+        "differs from the models",
+    ]
+
+
+def test_the_command_says_what_to_do(tmp_path):
+    command = [sys.executable, "-m", "slipway.api.crd", "--check", str(tmp_path)]
+    result = subprocess.run(
+        command, capture_output=True, text=True, env={"PYTHONPATH": "operator"}, cwd=REPOSITORY, check=False
+    )
+    assert result.returncode == 1
+    assert f"run `python -m slipway.api.crd --write {tmp_path}`" in result.stderr
