@@ -20,6 +20,9 @@ from workloads.quantize.weights import narrow, weight_only_int8
 if TYPE_CHECKING:
     import onnx
 
+# A rewriting that may find nothing to do.
+Rewritten = Any
+
 INT4_BLOCK = 32
 OPSET_OF_INT4 = 21
 

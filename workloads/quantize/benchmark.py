@@ -1,0 +1,82 @@
+"""How fast are two models, and how much memory do they take? Measured in turns, so that a busy machine is busy for both."""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workloads.quantize import runtime
+from workloads.quantize.confidence import median_interval
+from workloads.quantize.gates import Speedup
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
+
+    Feeds = dict[str, npt.NDArray[Any]]
+
+CONFIDENCE = 0.95
+
+
+def in_turns(
+    models: "Sequence[onnx.ModelProto]", feeds: "Feeds", *, iterations: int, warmup: int, threads: int
+) -> "npt.NDArray[np.float64]":
+    """Seconds [model, iteration] of calls that alternate between the models."""
+    sessions = [runtime.session(model, threads=threads) for model in models]
+    for session in sessions * warmup:
+        session.run(None, feeds)
+    seconds = np.zeros((len(models), iterations))
+    for iteration in range(iterations):
+        # Every other round backwards: what runs first in a round finds the caches as the other left them.
+        for index in range(len(models))[:: 1 if iteration % 2 == 0 else -1]:
+            begin = time.perf_counter()
+            sessions[index].run(None, feeds)
+            seconds[index, iteration] = time.perf_counter() - begin
+    return seconds
+
+
+def figures(seconds: "npt.NDArray[np.float64]", batch: int) -> dict[str, float]:
+    """p50 and p99 in milliseconds, throughput in samples per second, of one model's calls."""
+    return {
+        "batchSize": batch,
+        "p50Ms": round(float(np.percentile(seconds, 50)) * 1e3, 4),
+        "p99Ms": round(float(np.percentile(seconds, 99)) * 1e3, 4),
+        "samplesPerSecond": round(batch / float(seconds.mean()), 1),
+    }
+
+
+def speedup_of(seconds: "npt.NDArray[np.float64]") -> Speedup:
+    """Of the second row against the first, pair by pair."""
+    median, low, high = median_interval(seconds[0] / seconds[1], CONFIDENCE)
+    return Speedup(median, low, high)
+
+
+def peak_memory(model: Path, feeds: "Feeds", folder: Path) -> int | None:
+    """Bytes by which a fresh process grows while it loads the model and runs it once; None when that process failed."""
+    inputs = folder / "benchmark-inputs.npz"
+    np.savez(inputs, **feeds)  # type: ignore[arg-type]
+    command = [sys.executable, "-m", "workloads.quantize.benchmark", str(model), str(inputs)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    inputs.unlink()
+    return int(json.loads(done.stdout)["bytes"]) if done.returncode == 0 else None
+
+
+def _grow(model: Path, inputs: Path) -> int:
+    import onnxruntime  # noqa: F401 (its own size is not the model's)
+
+    with np.load(inputs, allow_pickle=False) as arrays:
+        feeds = dict(arrays)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    session = runtime.session(model.read_bytes())
+    session.run(None, feeds)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+
+
+if __name__ == "__main__":
+    print(json.dumps({"bytes": _grow(Path(sys.argv[1]), Path(sys.argv[2]))}))

@@ -1,0 +1,154 @@
+"""What has been tried, and how did it do? A candidate is built, run on the evaluation samples and judged, once and for all."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slipway.api.quantization import EvaluationMetric, Rung
+from slipway.api.quantizationstatus import Candidate
+from workloads import storage
+from workloads.errors import BadInput
+from workloads.export import onnx_file
+from workloads.quantize import benchmark, evaluate
+from workloads.quantize.confidence import Pairs
+from workloads.quantize.context import FLOAT_MODEL, Context
+from workloads.quantize.evaluate import Answers
+from workloads.quantize.gates import Speedup, Verdict, judge
+
+if TYPE_CHECKING:
+    import onnx
+
+FLOAT = "float"
+GATE_ITERATIONS = 100  # pairs of calls for the latency gate
+GATE_WARMUP = 10
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One candidate's identity. `float_nodes` are those kept in float beside the job's own exclusions."""
+
+    name: str
+    rung: Rung
+    method: str = ""
+    per_channel: bool = False
+    float_nodes: tuple[str, ...] = ()
+
+
+def model_path(context: Context, name: str) -> Path:
+    """Where a candidate's model lies."""
+    return context.work.path(FLOAT_MODEL if name == FLOAT else f"candidates/{name}.onnx")
+
+
+def answers_of(context: Context, name: str) -> Answers:
+    """What a candidate, or the float model, answered."""
+    return Answers.load(context.work.path(f"answers/{name}.npz"))
+
+
+def details_of(context: Context, name: str) -> dict[str, Any]:
+    """The candidate's record: `candidate` as in the status, and what is for the report only."""
+    return context.work.require(f"candidates/{name}")
+
+
+def candidate_of(context: Context, name: str) -> Candidate:
+    """The candidate's figures."""
+    return Candidate.model_validate(details_of(context, name)["candidate"])
+
+
+def consider(context: Context, attempt: Attempt, build: "Callable[[], onnx.ModelProto | None]") -> Candidate | None:
+    """Build, evaluate and judge, unless that was done before a restart. None when there is nothing to build.
+
+    A graph that the library cannot rewrite, or the runtime cannot load, is a candidate that failed: the ladder goes on.
+    """
+    record = context.work.read(f"candidates/{attempt.name}")
+    if record is not None:
+        return Candidate.model_validate(record["candidate"])
+    try:
+        model = build()
+        if model is None:
+            return None
+        candidate, details = _measured(context, attempt, model)
+    except Exception as error:  # whatever the library raises inside its rewriting
+        candidate, details = _impossible(attempt, error), {}
+    record = {"candidate": candidate.wire(), "perChannel": attempt.per_channel, "floatNodes": list(attempt.float_nodes)}
+    context.work.write(f"candidates/{attempt.name}", {**record, **details})
+    mark = "passes" if candidate.passed else "fails"
+    figures = "" if candidate.accuracy is None else f"{candidate.accuracy * 100:.2f} %, "
+    context.voice.say(f"{candidate.name}: {figures}{mark}: {candidate.message}")
+    return candidate
+
+
+def _measured(context: Context, attempt: Attempt, model: "onnx.ModelProto") -> tuple[Candidate, dict[str, Any]]:
+    path = model_path(context, attempt.name)
+    onnx_file.save(model, path)
+    found = evaluate.answers(model, context.evaluation, context.evaluation_batches())
+    found.save(context.work.path(f"answers/{attempt.name}.npz"))
+    reference = answers_of(context, FLOAT)
+    pairs = pairs_of(context, reference, found)
+    size, float_size = path.stat().st_size, model_path(context, FLOAT).stat().st_size
+    speedup = _speedup(context, model) if context.job.spec.gates.latency is not None else None
+    verdict = judge(context.job.spec.gates, pairs, size / float_size, speedup)
+    candidate = Candidate(
+        name=attempt.name,
+        rung=attempt.rung,
+        method=attempt.method,
+        float_nodes=len(attempt.float_nodes),
+        accuracy=(pairs.both + pairs.second) / pairs.count,
+        drop=verdict.drop,
+        drop_low=verdict.low,
+        drop_high=verdict.high,
+        agreement=float(np.mean(found.classes == reference.classes)),
+        sqnr_db=evaluate.sqnr_db(reference.outputs, found.outputs),
+        size_bytes=size,
+        speedup=None if speedup is None else round(speedup.median, 3),
+        passed=verdict.passed,
+        message=verdict.words()[:1024],
+    )
+    return candidate, _details(pairs, verdict, path)
+
+
+def _details(pairs: Pairs, verdict: Verdict, path: Path) -> dict[str, Any]:
+    counts = {"both": pairs.both, "onlyFloat": pairs.first, "onlyQuantized": pairs.second, "none": pairs.none}
+    return {"pairs": counts, "limit": verdict.limit, "digest": storage.sha256_of(path)}
+
+
+def _impossible(attempt: Attempt, error: Exception) -> Candidate:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
+    words = str(error) if isinstance(error, BadInput) else f"could not be built: {type(error).__name__}: {reason}"
+    return Candidate(
+        name=attempt.name, rung=attempt.rung, method=attempt.method, passed=False, message=words[:1024]
+    )
+
+
+def pairs_of(context: Context, reference: Answers, found: Answers) -> Pairs:
+    """The float model's right answers against a candidate's, in the job's metric."""
+    if context.job.spec.evaluation.metric is EvaluationMetric.AGREEMENT:
+        return Pairs.of(reference.right(reference), found.right(reference))
+    return Pairs.of(reference.right(), found.right())
+
+
+def _speedup(context: Context, model: "onnx.ModelProto") -> Speedup:
+    feeds = context.evaluation.read(context.evaluation_batches(1)[0]).feeds
+    threads = context.job.spec.benchmark.threads
+    models = [context.float_model, model]
+    seconds = benchmark.in_turns(models, feeds, iterations=GATE_ITERATIONS, warmup=GATE_WARMUP, threads=threads)
+    return benchmark.speedup_of(seconds)
+
+
+def best(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The one to publish: it passes; then the fewest float nodes, the highest accuracy, the least noise, the first one."""
+    passing = [candidate for candidate in candidates if candidate.passed]
+    return max(passing, key=lambda c: (-c.float_nodes, *_worth(c)), default=None)
+
+
+def most_accurate(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The best attempt, whether it passes or not; None when none could be built."""
+    built = [candidate for candidate in candidates if candidate.accuracy is not None]
+    return max(built, key=_worth, default=None)
+
+
+def _worth(candidate: Candidate) -> tuple[float, float]:
+    noise = float("inf") if candidate.sqnr_db is None else candidate.sqnr_db
+    return candidate.accuracy or 0.0, noise

@@ -1,0 +1,116 @@
+"""What does every stage need? The job, its work folder, and what earlier stages left there, opened when first asked for."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from slipway.api.quantization import CalibrationMethod, EvaluationMetric
+from workloads.errors import BadInput
+from workloads.export import onnx_file
+from workloads.quantize import ranges, rewrite, statistics
+from workloads.quantize.job import Job
+from workloads.quantize.samples import Samples, calibration_samples, choose, evaluation_samples
+from workloads.quantize.scale import Range
+from workloads.quantize.source import Source
+from workloads.quantize.statistics import Statistics
+from workloads.quantize.target import Profile, profile_of
+from workloads.quantize.voice import Voice
+from workloads.quantize.workdir import Work
+
+if TYPE_CHECKING:
+    import onnx
+
+SOURCE, FLOAT_MODEL, PREPARED_MODEL = "source", "float.onnx", "prepared.onnx"
+
+
+@dataclass
+class Context:
+    """One process's view of the job."""
+
+    job: Job
+    work: Work
+    voice: Voice
+    _ranges: dict[CalibrationMethod, dict[str, Range]] = field(default_factory=dict)
+
+    @cached_property
+    def source(self) -> Source:
+        """The pinned source."""
+        return Source.restore(self.work.require(SOURCE))
+
+    @cached_property
+    def float_model(self) -> "onnx.ModelProto":
+        """As exported: what the candidates are compared with."""
+        return onnx_file.load(self.work.path(FLOAT_MODEL))
+
+    @cached_property
+    def prepared(self) -> "onnx.ModelProto":
+        """Simplified and shape-inferred: what the candidates are made from."""
+        return onnx_file.load(self.work.path(PREPARED_MODEL))
+
+    @cached_property
+    def profile(self) -> Profile:
+        """Of the target."""
+        return profile_of(self.job.spec.target)
+
+    @cached_property
+    def excluded(self) -> list[str]:
+        """Nodes that the job keeps in float."""
+        return rewrite.excluded_nodes(self.prepared, self.job.spec.exclude)
+
+    @cached_property
+    def nodes(self) -> list[str]:
+        """Nodes that a static candidate quantizes."""
+        return rewrite.quantizable_nodes(self.prepared, self.profile, self.excluded)
+
+    @cached_property
+    def calibration(self) -> Samples:
+        """BadInput when the job has none."""
+        if self.job.spec.calibration is None:
+            raise BadInput("the job has no calibration data: set calibration")
+        return calibration_samples(self.job.spec.calibration, self.source.ports, self.source.preprocessing)
+
+    @cached_property
+    def evaluation(self) -> Samples:
+        """With labels where the metric needs them."""
+        choice = self.job.spec.evaluation
+        labels = choice.metric is EvaluationMetric.TOP1
+        return evaluation_samples(choice, self.source.ports, self.source.preprocessing, want_labels=labels)
+
+    @cached_property
+    def calibration_batches(self) -> list[list[int]]:
+        """Of the whole job; shard i of n takes every n-th from i on."""
+        choice = self.job.spec.calibration
+        if choice is None:
+            raise BadInput("the job has no calibration data: set calibration")
+        chosen = choose(len(self.calibration), choice.samples, choice.seed)
+        return self.calibration.batches(chosen, choice.batch_size)
+
+    def evaluation_batches(self, limit: int | None = None) -> list[list[int]]:
+        """The samples that are judged on; `limit` takes the first so many of them."""
+        choice = self.job.spec.evaluation
+        count = min(len(self.evaluation), choice.samples or len(self.evaluation), limit or len(self.evaluation))
+        return self.evaluation.batches(range(count), choice.batch_size)
+
+    def shard_name(self, kind: str, shard: int) -> str:
+        """Of the file that one shard writes."""
+        return f"{kind}/{shard}-of-{self.job.spec.parallelism}"
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """All shards' together."""
+        merged: Statistics = {}
+        for shard in range(self.job.spec.parallelism):
+            part, _ = statistics.load(self.work.path(f"{self.shard_name('calibration', shard)}.npz"))
+            statistics.merge(merged, part)
+        return merged
+
+    def ranges(self, method: CalibrationMethod) -> dict[str, Range]:
+        """Of every tensor of which something finite was seen."""
+        if method not in self._ranges and self.job.spec.calibration is not None:
+            share, levels = self.job.spec.calibration.percentile, self.profile.activations
+            self._ranges[method] = {
+                name: ranges.find(tensor, method, levels, share)
+                for name, tensor in self.statistics.items()
+                if tensor.count
+            }
+        return self._ranges[method]

@@ -1,0 +1,86 @@
+"""What does a model answer on the evaluation samples, in the runtime that serves it? Float model and candidates alike."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workloads.errors import BadInput
+from workloads.quantize import runtime
+from workloads.quantize.samples import Samples
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
+
+OUTPUTS_KEPT = 256  # samples whose outputs are kept, for the noise figure
+
+
+@dataclass(frozen=True)
+class Answers:
+    """`classes` [n] is the model's answer to each sample, `labels` [n] the right one (or none), `outputs` [<=256, c] the start."""
+
+    classes: "npt.NDArray[np.int64]"
+    labels: "npt.NDArray[np.int64] | None"
+    outputs: "npt.NDArray[np.float32]"
+
+    def right(self, reference: "Answers | None" = None) -> "npt.NDArray[np.bool_]":
+        """Which answers are right: those of the labels, or those of another model."""
+        truth = self.labels if reference is None else reference.classes
+        if truth is None:
+            raise BadInput("accuracy needs labels: add an array `labels` to the evaluation data, or use metric agreement")
+        result: npt.NDArray[np.bool_] = self.classes == truth
+        return result
+
+    def save(self, path: Path) -> None:
+        """As .npz, whole or not at all."""
+        staged = path.with_name(f".{path.name}.partial")
+        labels = {} if self.labels is None else {"labels": self.labels}
+        with staged.open("wb") as stream:
+            np.savez_compressed(stream, classes=self.classes, outputs=self.outputs, **labels)
+        staged.rename(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Answers":
+        """What `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(arrays["classes"], arrays["labels"] if "labels" in arrays.files else None, arrays["outputs"])
+
+
+def answers(model: "onnx.ModelProto", samples: Samples, batches: Iterable[list[int]]) -> Answers:
+    """Run the model over the batches. The first output holds a score per class in its last axis; others are ignored."""
+    session = runtime.session(model)
+    classes, labels, outputs, kept = [], [], [], 0
+    for chosen in batches:
+        batch = samples.read(chosen)
+        scores = scores_of(session, batch.feeds)
+        classes.append(scores.argmax(axis=1).astype(np.int64))
+        if batch.labels is not None:
+            labels.append(batch.labels)
+        if kept < OUTPUTS_KEPT:
+            outputs.append(scores[: OUTPUTS_KEPT - kept].astype(np.float32))
+            kept += len(outputs[-1])
+    if not classes:
+        raise BadInput("there are no evaluation samples")
+    return Answers(np.concatenate(classes), np.concatenate(labels) if labels else None, np.concatenate(outputs))
+
+
+def scores_of(session: Any, feeds: "dict[str, npt.NDArray[Any]]") -> "npt.NDArray[Any]":
+    """The first output as [n, classes]. BadInput when it is something else, or when the model answers NaN."""
+    scores: npt.NDArray[Any] = np.asarray(session.run(None, feeds)[0])
+    if scores.ndim != 2 or len(scores) != len(next(iter(feeds.values()))):
+        raise BadInput(f"the model's first output has shape {scores.shape}, not one row of class scores per sample")
+    if np.isnan(scores).any():
+        raise BadInput("the model answers NaN for some sample")
+    return scores
+
+
+def sqnr_db(reference: "npt.NDArray[np.float32]", noisy: "npt.NDArray[np.float32]") -> float | None:
+    """Power of the reference over power of the difference, in dB; None when there is no difference."""
+    noise = float(((reference.astype(np.float64) - noisy) ** 2).sum())
+    signal = float((reference.astype(np.float64) ** 2).sum())
+    if noise == 0:
+        return None
+    return round(10 * float(np.log10(max(signal, 1e-300) / noise)), 3)

@@ -1,0 +1,67 @@
+"""Does a candidate pass? Accuracy, size and latency against the float model, judged in one place, with words. Pure."""
+
+from dataclasses import dataclass
+
+from slipway.api.quantizationgates import AccuracyGate, AccuracyProfile, DropType, Evidence, Gates
+from workloads.quantize.confidence import Pairs, drop_interval
+
+SHARE_OF = {AccuracyProfile.MLPERF_99: 0.01, AccuracyProfile.MLPERF_99_9: 0.001}
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """Float latency over quantized latency: the median of pairs measured in turns, and its interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The accuracy's drop with its interval, and what failed in words; nothing failed means passed."""
+
+    drop: float
+    low: float
+    high: float
+    limit: float
+    failures: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """All gates hold."""
+        return not self.failures
+
+    def words(self) -> str:
+        """One sentence."""
+        interval = f"drop {points(self.drop)} ({points(self.low)} to {points(self.high)}), limit {points(self.limit)}"
+        return f"{interval}; {'; '.join(self.failures)}" if self.failures else interval
+
+
+def points(share: float) -> str:
+    """A share as percentage points."""
+    return f"{share * 100:+.2f} pt" if share else "0 pt"
+
+
+def drop_limit(gate: AccuracyGate, float_accuracy: float) -> float:
+    """How much accuracy may be lost, as a share of all samples."""
+    if gate.max_drop is None:
+        return SHARE_OF[gate.profile or AccuracyProfile.MLPERF_99] * float_accuracy
+    return gate.max_drop * (float_accuracy if gate.drop_type is DropType.RELATIVE else 1.0)
+
+
+def judge(gates: Gates, pairs: Pairs, size_ratio: float, speedup: Speedup | None) -> Verdict:
+    """`pairs` counts the float model first; `size_ratio` is quantized bytes over float bytes."""
+    gate = gates.accuracy
+    low, high = drop_interval(pairs, gate.confidence)
+    limit = drop_limit(gate, (pairs.both + pairs.first) / pairs.count)
+    failures = []
+    judged = high if gate.evidence is Evidence.UPPER_BOUND else pairs.drop
+    # Shares of whole samples: a rounding of the limit must not decide.
+    if judged > limit + 1e-12:
+        failures.append("accuracy" if gate.evidence is Evidence.ESTIMATE else f"accuracy: {points(high)} cannot be ruled out")
+    if gates.size is not None and size_ratio > gates.size.max_ratio:
+        failures.append(f"size: {size_ratio:.2f} of the float model, at most {gates.size.max_ratio:g} asked")
+    if gates.latency is not None and speedup is not None and speedup.high < gates.latency.min_speedup:
+        failures.append(f"latency: {speedup.median:.2f} times as fast, at least {gates.latency.min_speedup:g} asked")
+    return Verdict(pairs.drop, low, high, limit, tuple(failures))

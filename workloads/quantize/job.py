@@ -1,0 +1,107 @@
+"""What is to be quantized? Reads a QuantizationJob document, the same file on a laptop and at /etc/slipway/job.json in a pod."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slipway.api.artifact import JobReference
+from slipway.api.common import API_VERSION
+from slipway.api.quantizationjob import FIXED_FIELDS, QuantizationJobSpec, spec_problems, work_uri
+from workloads.errors import BadInput
+
+KIND = "QuantizationJob"
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What a person may change on the command line; None leaves the document as it is."""
+
+    model: str | None = None
+    output: str | None = None
+    work: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: who asked for it, and the checked spec, with a model that has a URI."""
+
+    reference: JobReference
+    spec: QuantizationJobSpec
+
+    @property
+    def model_uri(self) -> str:
+        """Where the float model lies."""
+        return str(self.spec.model.uri)
+
+    @property
+    def folder(self) -> str:
+        """The job's own folder below the work URI: results of another spec under the same name must not be taken for ours."""
+        if self.reference.uid is not None:
+            return f"{self.reference.name}-{self.reference.uid[:8]}"
+        wire = self.spec.wire()
+        fixed = json.dumps({field: wire.get(field) for field in FIXED_FIELDS if field != "work"}, sort_keys=True)
+        return f"{self.reference.name}-{hashlib.sha256(fixed.encode()).hexdigest()[:8]}"
+
+    @property
+    def work_uri(self) -> str:
+        """The folder above it."""
+        return work_uri(self.spec)
+
+    @property
+    def writer(self) -> str:
+        """Marks unfinished files of this job, so that its next attempt can remove them."""
+        return (self.reference.uid or self.reference.name)[:36]
+
+
+def read_job(path: Path, overrides: Overrides) -> Job:
+    """The job of a JSON or YAML file. BadInput names every problem of the document."""
+    document = _document(path)
+    if document.get("apiVersion") != API_VERSION or document.get("kind") != KIND:
+        found = f"{document.get('apiVersion')} {document.get('kind')}"
+        raise BadInput(f"{path}: expected apiVersion {API_VERSION} and kind {KIND}, found {found}")
+    metadata, spec = document.get("metadata"), document.get("spec")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        raise BadInput(f"{path}: metadata.name is missing")
+    if not isinstance(spec, dict):
+        raise BadInput(f"{path}: spec is missing")
+    parsed, problems = spec_problems(metadata["name"], _overridden(spec, overrides))
+    if parsed is None:
+        raise BadInput("\n".join([f"{path}:", *(f"  {problem}" for problem in problems)]))
+    if parsed.model.uri is None:
+        raise BadInput(f"{path}: spec.model.from names a job of a cluster; outside of one say where its artifact is: --model")
+    reference = JobReference(
+        kind=KIND, name=metadata["name"], namespace=metadata.get("namespace"), uid=metadata.get("uid")
+    )
+    return Job(reference, parsed)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text()
+        document = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: cannot be read ({error})") from error
+    except (json.JSONDecodeError, yaml.YAMLError) as error:
+        raise BadInput(f"{path}: neither JSON nor YAML ({error})") from error
+    if not isinstance(document, dict):
+        raise BadInput(f"{path}: not a {KIND} document")
+    return document
+
+
+def _overridden(spec: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
+    spec = dict(spec)
+    if overrides.model is not None:
+        spec["model"] = {"uri": _as_uri(overrides.model)}
+    if overrides.output is not None:
+        spec["output"] = {"uri": _as_uri(overrides.output)}
+    if overrides.work is not None:
+        spec["work"] = {"uri": _as_uri(overrides.work)}
+    return spec
+
+
+def _as_uri(text: str) -> str:
+    return text if "://" in text else Path(text).absolute().as_uri()

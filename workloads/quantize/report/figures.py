@@ -1,0 +1,137 @@
+"""Every figure of a job in one JSON object, gathered from the work folder's records. Read by the page and by machines."""
+
+import platform
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slipway.api.quantization import CALIBRATED, CalibrationMethod
+from workloads.quantize import result, rungs, runtime, sensitivity
+from workloads.quantize.candidates import FLOAT, candidate_of, details_of
+from workloads.quantize.confidence import Pairs, mcnemar
+from workloads.quantize.context import Context
+from workloads.quantize.stages.order import CALIBRATION, SENSITIVITY, shards_done
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+FORMAT_VERSION = 1
+BINS_SHOWN = 96
+TENSORS_SHOWN = 24
+
+
+def gather(context: Context) -> dict[str, Any]:
+    """The report as JSON."""
+    selected, headline = result.selected_of(context), result.headline(context)
+    return {
+        "formatVersion": FORMAT_VERSION,
+        "job": context.job.reference.wire(),
+        "spec": context.job.spec.wire(),
+        "source": context.work.require("source"),
+        "warnings": warnings_of(context),
+        "headline": headline.wire() if headline else {},
+        "outcome": selected.outcome,
+        "published": selected.published,
+        "shown": selected.shown.name if selected.shown else None,
+        "candidates": candidates(context),
+        "rungs": _rungs(context),
+        "sensitivity": _sensitivity(context),
+        "tensors": _tensors(context),
+        "calibration": _calibration(context),
+        "benchmark": context.work.read("benchmark"),
+        "judgedIn": f"onnxruntime {runtime.version()} on {platform.machine()}",
+        "statistics": "drop: Newcombe 1998, method 10, paired; p: McNemar 1947, exact",
+    }
+
+
+def warnings_of(context: Context) -> list[str]:
+    """What is doubtful about the figures."""
+    found: list[str] = list(details_of(context, FLOAT)["warnings"])
+    bad = sorted({name for shard in _shards(context) for name in shard["notFinite"]})
+    if bad:
+        found.append(f"{len(bad)} tensors took values that are not finite, left out of their ranges: {', '.join(bad[:5])}")
+    runtime_name = context.job.spec.target.runtime
+    if runtime_name != "onnxruntime":
+        found.append(f"judged and measured in ONNX Runtime; {runtime_name} computes the same Q/DQ graph with other kernels")
+    return found
+
+
+def candidates(context: Context) -> list[dict[str, Any]]:
+    """The float model first, then all candidates in the order they were tried."""
+    rows = []
+    for candidate in [candidate_of(context, FLOAT), *result.tried(context)]:
+        details = details_of(context, candidate.name)
+        row = {**candidate.wire(), "floatNodeNames": details.get("floatNodes", [])}
+        if "pairs" in details:
+            counts = details["pairs"]
+            pairs = Pairs(counts["both"], counts["onlyFloat"], counts["onlyQuantized"], counts["none"])
+            row |= {"pairs": counts, "limit": details["limit"], "pValue": mcnemar(pairs)}
+        rows.append(row)
+    return rows
+
+
+def _rungs(context: Context) -> list[dict[str, Any]]:
+    done = {rung: rungs.climbed(context.work, rung) for rung in context.job.spec.ladder}
+    return [
+        {"rung": rung, "candidates": list(found.candidates) if found else [], "skipped": found.skipped if found else "not needed"}
+        for rung, found in done.items()
+    ]
+
+
+def _sensitivity(context: Context) -> list[dict[str, Any]]:
+    if not shards_done(context.work, SENSITIVITY, context.job.spec.parallelism):
+        return []
+    return [
+        {"part": part.name, "nodes": len(part.nodes), "sqnrDb": part.sqnr_db, "lost": part.lost}
+        for part in sensitivity.ranking(context)
+    ]
+
+
+def _shards(context: Context) -> list[dict[str, Any]]:
+    count = context.job.spec.parallelism
+    if not shards_done(context.work, CALIBRATION, count):
+        return []
+    return [context.work.require(f"{CALIBRATION}/{shard}-of-{count}") for shard in range(count)]
+
+
+def _calibration(context: Context) -> dict[str, Any] | None:
+    shards = _shards(context)
+    if not shards:
+        return None
+    samples = sum(shard["samples"] for shard in shards)
+    return {"samples": samples, "shards": len(shards), "tensors": len(context.statistics), "data": context.calibration.name}
+
+
+def _tensors(context: Context) -> list[dict[str, Any]]:
+    """Histograms with the thresholds of every method, of the tensors that clipping changes most."""
+    choice = context.job.spec.calibration
+    if choice is None or not _shards(context) or not CALIBRATED & set(context.job.spec.ladder):
+        return []
+    found = {method: context.ranges(method) for method in choice.methods}
+    widest = {name: max(abs(float(t.minimum[0])), abs(float(t.maximum[0]))) for name, t in context.statistics.items() if t.count}
+
+    def clipped(name: str) -> float:
+        reach = min(max(-ranges[name].low, ranges[name].high) for ranges in found.values())
+        return reach / widest[name] if widest[name] else 1.0
+
+    chosen = sorted(widest, key=lambda name: (clipped(name), name))[:TENSORS_SHOWN]
+    return [{"name": name, **_histogram(context, name), "ranges": _ranges(found, name)} for name in chosen]
+
+
+def _ranges(found: dict[CalibrationMethod, Any], name: str) -> dict[str, list[float]]:
+    return {method.value: [ranges[name].low, ranges[name].high] for method, ranges in found.items()}
+
+
+def _histogram(context: Context, name: str) -> dict[str, Any]:
+    """The used part of the histogram in at most BINS_SHOWN bins."""
+    histogram = context.statistics[name].histogram
+    counts: npt.NDArray[np.int64] = histogram.counts[0]
+    used = np.flatnonzero(counts)
+    first, last = int(used[0]), int(used[-1]) + 1
+    step = -(-(last - first) // BINS_SHOWN)
+    padded = np.concatenate([counts[first:last], np.zeros(-(last - first) % step, np.int64)])
+    return {
+        "low": (first - histogram.half) * histogram.width(),
+        "binWidth": step * histogram.width(),
+        "counts": padded.reshape(-1, step).sum(axis=1).tolist(),
+    }

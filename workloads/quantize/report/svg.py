@@ -1,0 +1,123 @@
+"""How is a plot drawn without anything from outside? Scatter, bars and histograms as inline SVG; text is escaped here."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 640, 320
+LEFT, RIGHT, TOP, BOTTOM = 64, 16, 16, 44
+
+
+@dataclass(frozen=True)
+class Point:
+    """A dot with its interval (y) and what a pointer over it says. `kind` is a class of the style sheet."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    label: str
+    kind: str = "dot"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From data to pixels."""
+
+    first: float
+    last: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a value, inside the frame."""
+        share = (value - self.first) / ((self.last - self.first) or 1.0)
+        return round(self.start + min(1.0, max(0.0, share)) * (self.end - self.start), 1)
+
+
+def ticks(first: float, last: float, wanted: int = 5) -> list[float]:
+    """Round numbers between two."""
+    span = (last - first) or 1.0
+    step = 10.0 ** math.floor(math.log10(span / wanted))
+    step *= next(factor for factor in (1, 2, 5, 10) if span / (factor * step) <= wanted)
+    return [round(step * k, 12) for k in range(math.ceil(first / step), math.floor(last / step) + 1)]
+
+
+def _frame(x: Scale, y: Scale, x_title: str, y_title: str, body: str) -> str:
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(y_title)} against {escape(x_title)}">']
+    for value in ticks(x.first, x.last):
+        parts.append(f'<line class="grid" x1="{x(value)}" x2="{x(value)}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
+        parts.append(f'<text class="tick" x="{x(value)}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{value:g}</text>')
+    for value in ticks(y.first, y.last):
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value)}" y2="{y(value)}"/>')
+        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y(value) + 4}" text-anchor="end">{value:g}</text>')
+    middle = f'x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle"'
+    parts.append(f'<text class="title" {middle}>{escape(x_title)}</text>')
+    parts.append(f'<text class="title" transform="translate(14 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">{escape(y_title)}</text>')
+    return "".join([*parts, body, "</svg>"])
+
+
+def scatter(points: Sequence[Point], x_title: str, y_title: str, limit: float | None = None) -> str:
+    """Dots with intervals; a dashed line at `limit`; the Pareto front (less x, more y) as a line."""
+    xs = [point.x for point in points]
+    ys = [value for point in points for value in (point.low, point.high)] + ([limit] if limit is not None else [])
+    margin = 0.06 * ((max(ys) - min(ys)) or 1.0)
+    x = Scale(0.0, max(xs) * 1.08 or 1.0, LEFT, WIDTH - RIGHT)
+    y = Scale(min(ys) - margin, max(ys) + margin, HEIGHT - BOTTOM, TOP)
+    parts = []
+    if limit is not None:
+        parts.append(f'<line class="limit" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(limit)}" y2="{y(limit)}"/>')
+    front = " ".join(f"{x(point.x)},{y(point.y)}" for point in pareto(points))
+    parts.append(f'<polyline class="front" points="{front}"/>')
+    for point in points:
+        at = x(point.x)
+        parts.append(f'<line class="interval" x1="{at}" x2="{at}" y1="{y(point.low)}" y2="{y(point.high)}"/>')
+        parts.append(f'<circle class="{point.kind}" cx="{at}" cy="{y(point.y)}" r="5"><title>{escape(point.label)}</title></circle>')
+    return _frame(x, y, x_title, y_title, "".join(parts))
+
+
+def pareto(points: Sequence[Point]) -> list[Point]:
+    """Those that no other one beats in both, by growing x."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.x, -p.y)):
+        if not front or point.y > front[-1].y:
+            front.append(point)
+    return front
+
+
+def bars(rows: Sequence[tuple[str, float, str]], title: str) -> str:
+    """Horizontal bars: label, value, what a pointer over it says."""
+    line, left = 20, 240
+    height = line * len(rows) + 30
+    lowest, highest = min(0.0, *(value for _, value, _ in rows)), max(1e-9, *(value for _, value, _ in rows))
+    x = Scale(lowest, highest, left, WIDTH - 60)
+    parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">']
+    for index, (label, value, hint) in enumerate(rows):
+        top = index * line + 4
+        start, end = sorted((x(0.0), x(value)))
+        parts.append(f'<text class="tick" x="{left - 6}" y="{top + 12}" text-anchor="end">{escape(_short(label))}</text>')
+        parts.append(f'<rect class="bar" x="{start}" y="{top}" width="{max(1.0, end - start):.1f}" height="{line - 6}"><title>{escape(hint)}</title></rect>')
+        parts.append(f'<text class="tick" x="{end + 4}" y="{top + 12}">{value:.3g}</text>')
+    parts.append(f'<text class="title" x="{WIDTH / 2}" y="{height - 6}" text-anchor="middle">{escape(title)}</text></svg>')
+    return "".join(parts)
+
+
+def _short(text: str, longest: int = 36) -> str:
+    return text if len(text) <= longest else f"…{text[-longest + 1 :]}"
+
+
+def histogram(low: float, width: float, counts: Sequence[int], marks: Sequence[tuple[str, float, float]]) -> str:
+    """Counts on a logarithmic axis; each mark is a range with a name."""
+    x = Scale(low, low + width * len(counts), LEFT, WIDTH - RIGHT)
+    y = Scale(0.0, math.log10(max(counts) + 1) or 1.0, HEIGHT - BOTTOM, TOP)
+    parts = []
+    for index, count in enumerate(counts):
+        if count:
+            start, end, top = x(low + index * width), x(low + (index + 1) * width), y(math.log10(count + 1))
+            parts.append(f'<rect class="bin" x="{start}" y="{top}" width="{max(0.5, end - start):.1f}" height="{HEIGHT - BOTTOM - top:.1f}"/>')
+    for index, (name, first, last) in enumerate(marks):
+        at = TOP + 12 + 14 * index
+        parts.append(f'<line class="mark m{index}" x1="{x(first)}" x2="{x(last)}" y1="{at}" y2="{at}"/>')
+        parts.append(f'<text class="tick" x="{x(last) - 4}" y="{at - 3}" text-anchor="end">{escape(name)}</text>')
+    return _frame(x, y, "value", "log10(count + 1)", "".join(parts))

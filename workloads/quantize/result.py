@@ -1,0 +1,59 @@
+"""What came out so far? Candidates, the one that is selected, the headline: read off the records, for report and status."""
+
+from dataclasses import dataclass
+
+from slipway.api.quantization import EvaluationMetric, OnFailure
+from slipway.api.quantizationstatus import Candidate, Headline, Outcome
+from workloads.quantize.candidates import FLOAT, best, candidate_of, most_accurate
+from workloads.quantize.context import Context
+from workloads.quantize.rungs import candidates_of, climbed
+
+
+@dataclass(frozen=True)
+class Selected:
+    """`published` is None when the job publishes nothing; `shown` is that candidate, or the nearest one that failed."""
+
+    published: str | None
+    shown: Candidate | None
+    outcome: Outcome
+
+
+def tried(context: Context) -> list[Candidate]:
+    """All candidates in the order of the ladder, without the float model."""
+    done = [climbed(context.work, rung) for rung in context.job.spec.ladder]
+    return candidates_of(context, [rung for rung in done if rung is not None])
+
+
+def selected_of(context: Context) -> Selected:
+    """Which model the job publishes."""
+    candidates = tried(context)
+    winner = best(candidates)
+    if winner is not None:
+        return Selected(winner.name, winner, Outcome.QUANTIZED)
+    nearest = most_accurate(candidates)
+    if context.job.spec.on_failure is OnFailure.KEEP_FLOAT:
+        return Selected(FLOAT, nearest, Outcome.KEPT_FLOAT)
+    return Selected(None, nearest, Outcome.REJECTED)
+
+
+def headline(context: Context) -> Headline | None:
+    """As `kubectl get` shows it; None before there is anything to show."""
+    if context.work.read(f"candidates/{FLOAT}") is None:
+        return None
+    reference, shown = candidate_of(context, FLOAT), selected_of(context).shown
+    top1 = context.job.spec.evaluation.metric is EvaluationMetric.TOP1
+    words = {"float_": percent(reference.accuracy) if top1 else ""}
+    if shown is not None:
+        low, high = (shown.drop_low or 0.0) * 100, (shown.drop_high or 0.0) * 100
+        words["quantized"] = percent(shown.accuracy) if top1 else f"{percent(shown.accuracy)} equal"
+        words["drop"] = f"{(shown.drop or 0.0) * 100:.2f} pt ({low:.2f} to {high:.2f})"
+        words["size"] = f"{(reference.size_bytes or 0) / max(1, shown.size_bytes or 0):.2f}x smaller"
+    benchmark = context.work.read("benchmark")
+    if benchmark is not None and benchmark["speedup"] is not None:
+        words["speed"] = f"{benchmark['speedup']['median']:.2f}x"
+    return Headline(**words)
+
+
+def percent(share: float | None) -> str:
+    """A share for people."""
+    return "" if share is None else f"{share * 100:.2f} %"

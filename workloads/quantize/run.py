@@ -1,0 +1,138 @@
+"""From a job to a published model: one stage for a pod, or all of them in order on a laptop. Called by the command."""
+
+import os
+from pathlib import Path
+
+from slipway.api.jobstatus import ArtifactStatus, Metric
+from slipway.api.quantizationstatus import SHARDED, Candidate, Outcome, Report, Stage, StageResult
+from workloads.errors import BadInput
+from workloads.quantize import result
+from workloads.quantize.candidates import FLOAT, candidate_of
+from workloads.quantize.context import Context
+from workloads.quantize.job import Job
+from workloads.quantize.report.figures import warnings_of
+from workloads.quantize.stages import baseline, benchmark, calibrate, export, ladder, publish
+from workloads.quantize.stages.order import finished, next_stage
+from workloads.quantize.voice import Voice
+from workloads.quantize.workdir import Work
+from workloads.train.termination import DEFAULT, LIMIT, VARIABLE
+
+ROWS = 24  # candidates in a termination message, before its length is known
+
+
+class Rejected(Exception):
+    """No candidate passed, and the job says that this is a failure. Exit code 3: running again cannot help."""
+
+
+def run_all(job: Job, voice: Voice) -> StageResult:
+    """Every stage that is left, in this process."""
+    context = Context(job, Work.at(job.work_uri, job.folder), voice)
+    stage, message = next_stage(job.spec, context.work), "the job was done before"
+    while stage is not None:
+        voice.begin(stage)
+        for shard in range(job.spec.parallelism if stage in SHARDED else 1):
+            message = _run(context, stage, shard)
+            voice.say(f"[{stage}] {message}")
+        stage = next_stage(job.spec, context.work)
+    return _conclude(context, Stage.PUBLISH, message)
+
+
+def run_stage(job: Job, voice: Voice, stage: Stage, shard: int) -> StageResult:
+    """One stage, and a note of what comes next. A stage whose time has passed does nothing; one too early is BadInput."""
+    context = Context(job, Work.at(job.work_uri, job.folder), voice)
+    voice.begin(stage)
+    due, message = next_stage(job.spec, context.work), "done before"
+    if due is stage:
+        message = _run(context, stage, shard)
+        voice.say(f"[{stage}] {message}")
+    elif not finished(job.spec, context.work, stage):
+        raise BadInput(f"stage {stage} cannot run: {due} is due, or it ran with another work folder")
+    return _conclude(context, stage, message)
+
+
+def _run(context: Context, stage: Stage, shard: int) -> str:
+    """One stage; returns a sentence for people."""
+    if stage is Stage.CALIBRATE:
+        return calibrate.run(context, shard)
+    if stage is Stage.SENSITIVITY:
+        return ladder.analyse(context, shard)
+    if stage in {Stage.QUANTIZE, Stage.QAT}:
+        return ladder.climb(context, stage)
+    plain = {
+        Stage.EXPORT: export.run,
+        Stage.BASELINE: baseline.run,
+        Stage.BENCHMARK: benchmark.run,
+        Stage.PUBLISH: publish.run,
+    }
+    return plain[stage](context)
+
+
+def _conclude(context: Context, stage: Stage, message: str) -> StageResult:
+    """Say how it stands: to the kubelet, and by Rejected to the caller when the job has failed."""
+    found = result_of(context, stage, message)
+    write_message(found)
+    if found.next is None:
+        context.voice.close(finished=found.outcome is not Outcome.REJECTED)
+    if found.outcome is Outcome.REJECTED:
+        raise Rejected(f"no candidate passes the gates; the report says why: {found.report.uri if found.report else ''}")
+    return found
+
+
+def result_of(context: Context, stage: Stage, message: str) -> StageResult:
+    """What the operator carries into the status."""
+    source, published = context.work.read("source"), context.work.read("published")
+    measured = context.work.read(f"candidates/{FLOAT}") is not None
+    rows = [candidate_of(context, FLOAT), *result.tried(context)] if measured else []
+    selected = result.selected_of(context)
+    ended = published is not None
+    return StageResult(
+        stage=stage,
+        next=next_stage(context.job.spec, context.work),
+        message=message[:1024],
+        source_digest=source["digest"] if source else None,
+        warnings=[warning[:1024] for warning in warnings_of(context)[:16]] if measured else [],
+        comparison=telling(rows, ROWS),
+        selected=(selected.published or "") if ended else "",
+        headline=result.headline(context),
+        outcome=Outcome(published["outcome"]) if published else None,
+        artifact=_artifact(context, published["artifact"]) if published and "artifact" in published else None,
+        report=Report.model_validate(published["report"]) if published else None,
+    )
+
+
+def telling(rows: list[Candidate], count: int) -> list[Candidate]:
+    """The float model, what passes, and then the most accurate, in their own order."""
+    worth = sorted(rows[1:], key=lambda row: (not row.passed, -(row.accuracy or 0.0)))[: max(0, count - 1)]
+    kept = {row.name for row in worth}
+    return rows[:1] + [row for row in rows[1:] if row.name in kept]
+
+
+def _artifact(context: Context, record: dict[str, str]) -> ArtifactStatus:
+    name = result.selected_of(context).published or FLOAT
+    candidate = candidate_of(context, name)
+    figures = {"accuracy": candidate.accuracy, "drop": candidate.drop, "sizeBytes": candidate.size_bytes}
+    metrics = [Metric(name=key, value=f"{value:.6g}") for key, value in figures.items() if value is not None]
+    return ArtifactStatus(uri=record["uri"], digest=record["digest"], metrics=metrics)
+
+
+def write_message(found: StageResult) -> None:
+    """The termination message, cut row by row and word by word until the kubelet takes it; nothing outside a pod."""
+    path = Path(os.environ[VARIABLE]) if VARIABLE in os.environ else DEFAULT
+    if VARIABLE not in os.environ and not (path.is_file() and os.access(path, os.W_OK)):
+        return
+    path.write_text(fitting(found))
+
+
+def fitting(found: StageResult) -> str:
+    """The result as JSON of at most LIMIT bytes: short verdicts, then fewer candidates, then no warnings."""
+    rows = [row.model_copy(update={"message": row.message[:96]}) for row in found.comparison]
+    for count in range(len(rows), 0, -1):
+        text = _json(found.model_copy(update={"comparison": telling(rows, count)}))
+        if len(text.encode()) <= LIMIT:
+            return text
+    least = {"comparison": rows[:1], "warnings": [], "message": found.message[:200]}
+    return _json(found.model_copy(update=least))
+
+
+def _json(found: StageResult) -> str:
+    return found.model_dump_json(by_alias=True, exclude_none=True)

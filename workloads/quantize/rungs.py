@@ -1,0 +1,145 @@
+"""How is each step of the ladder climbed? Every rung tries its candidates, and keeps a record of what it tried or why not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from slipway.api.quantization import CalibrationMethod, Rung
+from slipway.api.quantizationstatus import Candidate
+from workloads.quantize import rewrite, sensitivity
+from workloads.quantize.candidates import Attempt, candidate_of, consider, details_of, most_accurate
+from workloads.quantize.context import Context
+from workloads.quantize.target import impossible
+from workloads.quantize.workdir import Work
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """A finished rung: the names of its candidates, or why there are none."""
+
+    candidates: tuple[str, ...] = ()
+    skipped: str = ""
+
+
+def climbed(work: Work, rung: Rung) -> Climbed | None:
+    """The rung's record, or None when it has not been finished."""
+    record = work.read(f"rungs/{rung}")
+    return None if record is None else Climbed(tuple(record["candidates"]), record["skipped"])
+
+
+def climb(context: Context, rung: Rung) -> None:
+    """Try a rung and keep its record. Rungs that were interrupted go on where they were."""
+    reason = impossible(rung, context.job.spec.target)
+    result = Climbed(skipped=reason) if reason else HOW[rung](context)
+    if result.skipped:
+        context.voice.say(f"{rung}: skipped, {result.skipped}")
+    context.work.write(f"rungs/{rung}", {"candidates": list(result.candidates), "skipped": result.skipped})
+
+
+def _static(context: Context, rung: Rung) -> Climbed:
+    per_channel = rung is Rung.STATIC_PER_CHANNEL
+    if not context.nodes:
+        return Climbed(skipped="the model has no node that can be quantized, or all are excluded")
+    methods = context.job.spec.calibration.methods if context.job.spec.calibration else []
+    names = []
+    for method in methods:
+        attempt = Attempt(f"{rung}-{method}", rung, method, per_channel)
+        consider(context, attempt, partial(build_static, context, attempt))
+        names.append(attempt.name)
+    return Climbed(tuple(names))
+
+
+def build_static(context: Context, attempt: Attempt) -> rewrite.Rewritten:
+    """The static model of an attempt."""
+    kept = set(attempt.float_nodes)
+    return rewrite.static(
+        context.prepared,
+        context.ranges(CalibrationMethod(attempt.method)),
+        context.profile,
+        [node for node in context.nodes if node not in kept],
+        per_channel=attempt.per_channel,
+        bits=context.job.spec.weights.bits,
+    )
+
+
+def _mixed(context: Context, rung: Rung) -> Climbed:
+    """Keep the worst 1, 2, 4, ... parts in float until a candidate passes, then halve the gap: the fewest that suffice."""
+    ranking = sensitivity.ranking(context)
+    most = min(context.job.spec.sensitivity.max_exclusions, len(ranking) - 1)
+    if most < 1:
+        return Climbed(skipped="there is only one part that could stay in float")
+    per_channel, method = start(context)
+    names: list[str] = []
+
+    def passes(count: int) -> bool:
+        nodes = tuple(node for part in ranking[:count] for node in part.nodes)
+        attempt = Attempt(f"{rung}-{count}", rung, method, per_channel, nodes)
+        candidate = consider(context, attempt, partial(build_static, context, attempt))
+        names.append(attempt.name)
+        return bool(candidate and candidate.passed)
+
+    failed, count = 0, 1
+    while not passes(count):
+        if count == most:
+            return Climbed(tuple(names))
+        failed, count = count, min(2 * count, most)
+    while count - failed > 1:
+        middle = (count + failed) // 2
+        failed, count = (failed, middle) if passes(middle) else (middle, count)
+    return Climbed(tuple(names))
+
+
+def start(context: Context) -> tuple[bool, CalibrationMethod]:
+    """The static candidate that sensitivity and mixed precision start from: granularity of the weights, and method."""
+    found = most_accurate(static_candidates(context))
+    if found is None:
+        methods = context.job.spec.calibration.methods if context.job.spec.calibration else [CalibrationMethod.MIN_MAX]
+        return False, methods[0]
+    return bool(details_of(context, found.name)["perChannel"]), CalibrationMethod(found.method)
+
+
+def static_candidates(context: Context) -> list[Candidate]:
+    """Those of the static rungs so far."""
+    done = [climbed(context.work, rung) for rung in (Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL)]
+    return candidates_of(context, [rung for rung in done if rung is not None])
+
+
+def candidates_of(context: Context, done: Sequence[Climbed]) -> list[Candidate]:
+    """All candidates of some rungs, in order."""
+    return [candidate_of(context, name) for rung in done for name in rung.candidates]
+
+
+def _dynamic(context: Context, rung: Rung) -> Climbed:
+    attempt = Attempt(rung.value, rung, per_channel=True)
+    built = consider(context, attempt, lambda: rewrite.dynamic(context.prepared, context.profile, context.excluded))
+    return Climbed((attempt.name,)) if built else Climbed(skipped="the model has no matrix product with constant weights")
+
+
+def _weight_only(bits: int, context: Context, rung: Rung) -> Climbed:
+    attempt = Attempt(rung.value, rung, per_channel=True)
+    built = consider(context, attempt, lambda: rewrite.weight_only(context.prepared, bits, context.excluded))
+    return Climbed((attempt.name,)) if built else Climbed(skipped="the model has no weight worth packing")
+
+
+def _qat(context: Context, rung: Rung) -> Climbed:
+    calibration = context.job.spec.calibration
+    if not context.source.trainable:
+        return Climbed(skipped="the source is ONNX: training needs an artifact with weights")
+    if calibration is None or calibration.dataset is None:
+        return Climbed(skipped="training needs a data set with labels: set calibration.dataset")
+    from workloads.quantize import qat  # imports torch: only when a job comes this far
+
+    attempt = Attempt(rung.value, rung, per_channel=True)
+    consider(context, attempt, lambda: qat.train(context))
+    return Climbed((attempt.name,))
+
+
+HOW = {
+    Rung.STATIC_PER_TENSOR: partial(_static, rung=Rung.STATIC_PER_TENSOR),
+    Rung.STATIC_PER_CHANNEL: partial(_static, rung=Rung.STATIC_PER_CHANNEL),
+    Rung.MIXED_PRECISION: partial(_mixed, rung=Rung.MIXED_PRECISION),
+    Rung.DYNAMIC: partial(_dynamic, rung=Rung.DYNAMIC),
+    Rung.WEIGHT_ONLY_INT8: partial(_weight_only, 8, rung=Rung.WEIGHT_ONLY_INT8),
+    Rung.WEIGHT_ONLY_INT4: partial(_weight_only, 4, rung=Rung.WEIGHT_ONLY_INT4),
+    Rung.QAT: partial(_qat, rung=Rung.QAT),
+}

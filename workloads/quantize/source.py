@@ -1,0 +1,61 @@
+"""What exactly is quantized? The source pinned by its digest, and what is known of it; written by the stage export."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.api.artifact import Preprocessing
+from workloads import artifact, storage
+from workloads.artifact import Stored
+from workloads.errors import BadInput, Corrupt
+from workloads.export.onnx_file import Port
+
+ONNX_FILE = "model.onnx"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The float model's origin. `trainable` is an artifact with weights, from which torch can build the module again."""
+
+    uri: str
+    digest: str
+    trainable: bool
+    is_artifact: bool
+    ports: list[Port]
+    preprocessing: Preprocessing | None
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "uri": self.uri,
+            "digest": self.digest,
+            "trainable": self.trainable,
+            "isArtifact": self.is_artifact,
+            "ports": [{"name": port.name, "dtype": port.dtype, "shape": list(port.shape)} for port in self.ports],
+            "preprocessing": self.preprocessing.wire() if self.preprocessing else None,
+        }
+
+    @classmethod
+    def restore(cls, record: dict[str, Any]) -> "Source":
+        """From JSON."""
+        preprocessing = record["preprocessing"]
+        return cls(
+            uri=record["uri"],
+            digest=record["digest"],
+            trainable=record["trainable"],
+            is_artifact=record["isArtifact"],
+            ports=[Port(port["name"], port["dtype"], tuple(port["shape"])) for port in record["ports"]],
+            preprocessing=Preprocessing.model_validate(preprocessing) if preprocessing else None,
+        )
+
+
+def open_artifact(uri: str, expected: str | None) -> Stored | None:
+    """The artifact at a URI, verified; None when it is a bare .onnx file, whose digest is checked."""
+    path = storage.fetch(uri)
+    if path.is_dir():
+        return artifact.read(path, expected)
+    if path.suffix in {".pt", ".pth", ".bin", ".pkl", ".ckpt"}:
+        raise BadInput(f"{uri}: a pickle can run code when it is opened: train to an artifact, or export to ONNX")
+    digest = storage.sha256_of(path)
+    if expected is not None and digest != expected:
+        raise Corrupt(f"{uri}: the file's digest is {digest}, expected {expected}")
+    return None

@@ -1,0 +1,55 @@
+"""Stage benchmark: latency, throughput and memory of the float model and of what will be published; what runs on integers."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workloads.quantize import benchmark, kernels
+from workloads.quantize.candidates import FLOAT, model_path
+from workloads.quantize.context import Context
+from workloads.quantize.result import selected_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+def run(context: Context) -> str:
+    """Returns a sentence for people."""
+    choice, chosen = context.job.spec.benchmark, selected_of(context)
+    # Also when nothing passes: how fast the nearest attempt would have been belongs into the report.
+    names = [FLOAT] + ([chosen.shown.name] if chosen.shown is not None else [])
+    models = [_load(context, name) for name in names]
+    tables: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    speedup = None
+    for batch in choice.batch_sizes:
+        feeds = _feeds(context, batch)
+        seconds = benchmark.in_turns(
+            models, feeds, iterations=choice.iterations, warmup=choice.warmup, threads=choice.threads
+        )
+        for name, row in zip(names, seconds, strict=True):
+            tables[name].append(benchmark.figures(row, len(next(iter(feeds.values())))))
+        if speedup is None and len(names) > 1:
+            found = benchmark.speedup_of(seconds)
+            speedup = {"median": round(found.median, 3), "low": round(found.low, 3), "high": round(found.high, 3)}
+    record: dict[str, Any] = {"speedup": speedup, "models": {}}
+    for name in names:
+        memory = benchmark.peak_memory(model_path(context, name), _feeds(context, choice.batch_sizes[0]), context.work.folder)
+        record["models"][name] = {"latency": tables[name], "memoryBytes": memory, "kernels": kernels.of(model_path(context, name))}
+    context.work.write("benchmark", record)
+    return f"{speedup['median']:.2f} times as fast" if speedup else "float model measured"
+
+
+def _load(context: Context, name: str) -> Any:
+    import onnx
+
+    return onnx.load(model_path(context, name))
+
+
+def _feeds(context: Context, size: int) -> "dict[str, npt.NDArray[Any]]":
+    """A batch of real samples, repeated when there are fewer; as many as a fixed batch axis wants."""
+    fixed = context.source.ports[0].shape[0]
+    size = fixed or size
+    # Samples of one shape, so that they can be stacked.
+    first = context.evaluation_batches(size)[0]
+    feeds = context.evaluation.read(first).feeds
+    return {name: np.concatenate([value] * -(-size // len(value)))[:size] for name, value in feeds.items()}

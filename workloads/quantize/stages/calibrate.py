@@ -1,0 +1,55 @@
+"""Stage calibrate: one pass over a shard's batches, for all methods; the statistics are kept every few seconds."""
+
+import time
+from typing import Any
+
+from workloads import storage
+from workloads.errors import Corrupt
+from workloads.quantize import statistics
+from workloads.quantize.collect import Observer
+from workloads.quantize.context import PREPARED_MODEL, Context
+from workloads.quantize.stages.order import CALIBRATION
+from workloads.quantize.statistics import Statistics
+
+SAVE_EVERY = 10.0  # seconds
+
+
+def run(context: Context, shard: int) -> str:
+    """Returns a sentence for people."""
+    name = context.shard_name(CALIBRATION, shard)
+    if context.work.read(name) is not None:
+        return f"shard {shard} was done before"
+    mine = context.calibration_batches[shard :: context.job.spec.parallelism]
+    made_for = {
+        "model": storage.sha256_of(context.work.path(PREPARED_MODEL)),
+        "data": context.calibration.digest,
+        "batches": len(context.calibration_batches),
+    }
+    collected, done = _resume(context, name, made_for)
+    observer, saved = Observer(context.prepared), time.monotonic()
+    for index, chosen in enumerate(context.voice.track(mine[done:], "calibration", done), start=done + 1):
+        observer.observe(context.calibration.read(chosen).feeds, collected)
+        if time.monotonic() - saved >= SAVE_EVERY:
+            statistics.save(context.work.path(f"{name}.npz"), collected, {**made_for, "done": index})
+            saved = time.monotonic()
+    statistics.save(context.work.path(f"{name}.npz"), collected, {**made_for, "done": len(mine)})
+    samples = sum(len(chosen) for chosen in mine)
+    not_finite = sorted(tensor for tensor, found in collected.items() if found.not_finite)
+    context.work.write(name, {"batches": len(mine), "samples": samples, "notFinite": not_finite})
+    return f"{samples} samples seen by {len(collected)} tensors"
+
+
+def _resume(context: Context, name: str, made_for: dict[str, Any]) -> tuple[Statistics, int]:
+    path = context.work.path(f"{name}.npz")
+    if not path.exists():
+        return {}, 0
+    try:
+        collected, about = statistics.load(path)
+    except Corrupt as error:
+        context.voice.say(f"calibration starts again: {error}")
+        return {}, 0
+    if {key: about.get(key) for key in made_for} != made_for:
+        context.voice.say("calibration starts again: the saved statistics are of another model or other data")
+        return {}, 0
+    context.voice.say(f"calibration goes on after {about['done']} batches")
+    return collected, int(about["done"])

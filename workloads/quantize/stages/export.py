@@ -1,0 +1,71 @@
+"""Stage export: pin the source, turn it into ONNX, prove that it is the same function, and simplify it for quantization."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workloads import artifact, storage
+from workloads.artifact import Stored
+from workloads.errors import BadInput
+from workloads.export import from_torch, onnx_file
+from workloads.quantize import rewrite, runtime
+from workloads.quantize.context import FLOAT_MODEL, PREPARED_MODEL, SOURCE, Context
+from workloads.quantize.source import ONNX_FILE, Source, open_artifact
+
+if TYPE_CHECKING:
+    import onnx
+
+COMPARED = 32  # samples on which torch and ONNX are compared
+# Batches of different lengths, so that a length burnt into the graph shows.
+LENGTHS = (1, 3)
+
+
+def run(context: Context) -> str:
+    """Returns a sentence for people."""
+    uri, expected = context.job.model_uri, context.job.spec.model.digest
+    stored = open_artifact(uri, expected)
+    if stored is None:
+        path = storage.fetch(uri)
+        source = _bare(context, uri, path)
+        model, how = onnx_file.load(path), "ONNX taken as it is"
+    else:
+        model, source, how = _from_artifact(context, uri, stored)
+    onnx_file.save(model, context.work.path(FLOAT_MODEL))
+    onnx_file.save(rewrite.prepare(model), context.work.path(PREPARED_MODEL))
+    nodes = len(context.prepared.graph.node)
+    # Last: this record says that the stage is done.
+    context.work.write(SOURCE, {**source.record(), "nodes": nodes, "export": how})
+    return f"{how}; {nodes} nodes"
+
+
+def _bare(context: Context, uri: str, path: Path) -> Source:
+    model = onnx_file.load(path)
+    ports = onnx_file.inputs_of(model)
+    if not ports or not all(port.shape for port in ports):
+        raise BadInput(f"{uri}: the model has no inputs with a batch axis")
+    return Source(uri, storage.sha256_of(path), False, False, ports, None)
+
+
+def _from_artifact(context: Context, uri: str, stored: Stored) -> "tuple[onnx.ModelProto, Source, str]":
+    description = stored.description
+    names = {file.path for file in description.files}
+    source: dict[str, Any] = {"uri": uri, "digest": stored.digest, "is_artifact": True}
+    if ONNX_FILE in names:
+        model = onnx_file.load(stored.folder / ONNX_FILE)
+        ports = onnx_file.inputs_of(model)
+        trainable = artifact.WEIGHTS_FILE in names
+        found = Source(trainable=trainable, ports=ports, preprocessing=description.preprocessing, **source)
+        return model, found, "the artifact's own ONNX"
+    module, _ = artifact.load_model(stored.folder, stored.digest)
+    context.voice.say(f"exporting {description.architecture.name} to ONNX")
+    model = from_torch.export(module, description.signature)
+    ports = onnx_file.inputs_of(model)
+    found = Source(trainable=True, ports=ports, preprocessing=description.preprocessing, **source)
+    # Set before it is a record: the comparison reads the evaluation samples through it.
+    context.source = found
+    samples, session = context.evaluation, runtime.session(model)
+    count = min(COMPARED, len(samples))
+    cuts = [0, *[cut for cut in LENGTHS if cut < count], count]
+    lists = [list(range(begin, end)) for begin, end in zip(cuts, cuts[1:], strict=False)]
+    same = from_torch.compare(module, session, (samples.read(chosen).feeds for chosen in lists))
+    words = f"exported to ONNX, equal to torch within {same.difference:.1e} on {same.samples} samples"
+    return model, found, words

@@ -1,0 +1,30 @@
+"""Stages quantize, sensitivity and qat: the rungs of the ladder, until one passes or another stage's work is needed."""
+
+from slipway.api.quantizationstatus import Stage
+from workloads.quantize import rungs, sensitivity
+from workloads.quantize.candidates import best, most_accurate
+from workloads.quantize.context import Context
+from workloads.quantize.stages.order import next_rung, next_stage
+
+
+def climb(context: Context, stage: Stage) -> str:
+    """Climb the rungs that belong to this stage. Returns a sentence for people."""
+    tried = []
+    while next_stage(context.job.spec, context.work) is stage:
+        rung = next_rung(context.job.spec, context.work)
+        assert rung is not None  # noqa: S101 (otherwise the next stage would be another one)
+        rungs.climb(context, rung)
+        tried.append(rung)
+    candidates = [candidate for rung in tried if (done := rungs.climbed(context.work, rung)) for candidate in rungs.candidates_of(context, [done])]
+    winner = best(candidates)
+    if winner is not None:
+        return f"{winner.name} passes: {winner.message}"
+    nearest = most_accurate(candidates)
+    return f"nothing passes yet; nearest is {nearest.name}: {nearest.message}" if nearest else "no candidate could be built"
+
+
+def analyse(context: Context, shard: int) -> str:
+    """Measure a shard of the parts. Returns a sentence for people."""
+    per_channel, method = rungs.start(context)
+    sensitivity.measure(context, shard, per_channel, method)
+    return f"sensitivity of shard {shard} measured, with {method} ranges"

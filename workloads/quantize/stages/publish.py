@@ -1,0 +1,137 @@
+"""Stage publish: report, artifact, and the end. Nothing that has not passed its gates is ever written to the output as quantized."""
+
+import json
+import platform
+import shutil
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from slipway.api.artifact import (
+    DESCRIPTION_FILE,
+    Architecture,
+    Artifact,
+    DatasetReference,
+    DType,
+    Lineage,
+    Signature,
+    Task,
+    TensorSpec,
+)
+from slipway.api.artifact import Source as LineageSource
+from slipway.api.quantization import EvaluationMetric
+from workloads import artifact, storage
+from workloads.errors import BadInput, Corrupt
+from workloads.export import onnx_file
+from workloads.quantize import result, runtime
+from workloads.quantize.candidates import FLOAT, candidate_of, details_of, model_path
+from workloads.quantize.context import Context
+from workloads.quantize.report import figures
+from workloads.quantize.report.page import page
+from workloads.quantize.source import ONNX_FILE
+
+REPORT_JSON, REPORT_HTML = "report.json", "report.html"
+
+
+def run(context: Context) -> str:
+    """Returns a sentence for people."""
+    report = figures.gather(context)
+    context.work.path(REPORT_JSON).write_text(json.dumps(report, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    context.work.path(REPORT_HTML).write_text(page(report), encoding="utf-8")
+    selected = result.selected_of(context)
+    record: dict[str, Any] = {"outcome": selected.outcome, "report": _report(context, context.job.work_uri)}
+    words = "nothing passes: nothing is published"
+    if selected.published is not None:
+        uri = context.job.spec.output.uri
+        digest = _already(context, selected.published) or _publish(context, selected.published)
+        record |= {"artifact": {"uri": uri, "digest": digest}, "report": _report(context, uri)}
+        words = f"published {selected.published} at {uri} {digest}"
+    context.work.write("published", record)
+    return words
+
+
+def _report(context: Context, uri: str) -> dict[str, str]:
+    """The report lies in the artifact, or in the work folder when there is none."""
+    folder = uri if uri == context.job.spec.output.uri else f"{uri}/{context.job.folder}"
+    return {"uri": f"{folder}/{REPORT_HTML}", "digest": storage.sha256_of(context.work.path(REPORT_JSON))}
+
+
+def _publish(context: Context, name: str) -> str:
+    """Returns the artifact's digest."""
+    with storage.publishing(context.job.spec.output.uri, context.job.writer) as folder:
+        shutil.copyfile(model_path(context, name), folder / ONNX_FILE)
+        # What was judged is what is published, byte for byte.
+        if storage.sha256_of(folder / ONNX_FILE) != details_of(context, name)["digest"]:
+            raise Corrupt(f"{model_path(context, name)}: not the file that was judged")
+        for report in (REPORT_JSON, REPORT_HTML):
+            shutil.copyfile(context.work.path(report), folder / report)
+        description = _describe(context, name).model_copy(update={"files": storage.digests_of(folder)})
+        path = folder / DESCRIPTION_FILE
+        path.write_text(json.dumps(description.wire(), indent=2, sort_keys=True) + "\n")
+        return storage.sha256_of(path)
+
+
+def _already(context: Context, name: str) -> str | None:
+    """The digest when an attempt that was killed afterwards has published this very model."""
+    try:
+        stored = artifact.read(context.job.spec.output.uri)
+    except (BadInput, Corrupt):
+        return None
+    wanted = details_of(context, name)["digest"]
+    model = next((file.digest for file in stored.description.files if file.path == ONNX_FILE), None)
+    same_job = stored.description.lineage.job == context.job.reference
+    return stored.digest if same_job and model == wanted else None
+
+
+def _describe(context: Context, name: str) -> Artifact:
+    model = onnx_file.load(model_path(context, name))
+    candidate = candidate_of(context, name)
+    metrics = {"accuracy": candidate.accuracy, "drop": candidate.drop, "agreement": candidate.agreement}
+    signature = Signature(
+        inputs=[_spec(port) for port in onnx_file.inputs_of(model)],
+        outputs=[_spec(port) for port in onnx_file.outputs_of(model)],
+    )
+    known: dict[str, Any] = {
+        "signature": signature,
+        "metrics": {key: value for key, value in metrics.items() if value is not None},
+        "lineage": _lineage(context, name),
+        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "files": [],
+    }
+    if context.source.is_artifact:
+        return artifact.read(context.source.uri, context.source.digest).description.model_copy(update=known)
+    parameters = sum(int(np.prod(tensor.dims)) for tensor in context.float_model.graph.initializer)
+    return Artifact(
+        task=Task.IMAGE_CLASSIFICATION,
+        architecture=Architecture(name="onnx", arguments={}),
+        parameters=parameters,
+        **known,
+    )
+
+
+def _spec(port: onnx_file.Port) -> TensorSpec:
+    """Axes without a length get a name: the first is the batch."""
+    shape = ["batch" if index == 0 else f"axis{index}" if axis is None else axis for index, axis in enumerate(port.shape)]
+    fixed = [port.shape[0] or "batch", *shape[1:]] if port.shape else []
+    return TensorSpec(name=port.name, dtype=DType(port.dtype), shape=fixed)
+
+
+def _lineage(context: Context, name: str) -> Lineage:
+    spec, details = context.job.spec, details_of(context, name)
+    evaluated = DatasetReference(
+        name=context.evaluation.name[:253],
+        digest=context.evaluation.digest.split("/")[0],
+        training_samples=0 if spec.calibration is None else spec.calibration.samples,
+        held_out_samples=len(context.evaluation),
+    )
+    recipe = {"candidate": name, "floatNodes": details.get("floatNodes", []), "target": spec.target.wire()}
+    if name != FLOAT:
+        recipe |= {"gates": spec.gates.wire(), "bits": spec.weights.bits, "pairs": details["pairs"]}
+    return Lineage(
+        job=context.job.reference,
+        dataset=evaluated if spec.evaluation.metric is EvaluationMetric.TOP1 else None,
+        sources=[LineageSource(uri=context.source.uri, digest=context.source.digest)],
+        recipe=recipe,
+        framework={"python": platform.python_version(), "numpy": np.__version__, "onnxruntime": runtime.version()},
+    )
