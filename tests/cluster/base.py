@@ -32,6 +32,9 @@ class Cluster(Protocol):
     def load(self, images: Sequence[str]) -> None:
         """Make images of the local builder known to every node."""
 
+    def unload(self, images: Sequence[str]) -> None:
+        """Let the nodes forget images, as far as they have them."""
+
     def status(self) -> list[str]:
         """Return a few lines for a person: what runs, what does not."""
 

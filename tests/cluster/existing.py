@@ -42,6 +42,9 @@ class ExistingCluster:
             "and set SLIPWAY_IMAGE_REGISTRY to its prefix"
         )
 
+    def unload(self, images: Sequence[str]) -> None:
+        """Leave them to their owner."""
+
     def status(self) -> list[str]:
         """Return its version and nodes."""
         client = Client(self.kubeconfig, self.context)

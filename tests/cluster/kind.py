@@ -51,6 +51,13 @@ class KindCluster:
         with step(f"load {', '.join(images)} into kind"):
             _run("kind", "load", "docker-image", "--name=slipway", *images)
 
+    def unload(self, images: Sequence[str]) -> None:
+        """Remove images from the nodes' containerd."""
+        for node in _run("kind", "get", "nodes", "--name=slipway").split():
+            present = _run("docker", "exec", node, "ctr", "-n", "k8s.io", "images", "ls", "-q").split()
+            if found := [i for i in images if i in present]:
+                _run("docker", "exec", node, "ctr", "-n", "k8s.io", "images", "rm", *found)
+
     def status(self) -> list[str]:
         """Return its version and nodes."""
         client = Client(self.kubeconfig)

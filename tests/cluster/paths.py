@@ -5,7 +5,10 @@ Everything below `cache()` may be deleted at any time: the next `up` makes it ag
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -17,6 +20,14 @@ def cache() -> Path:
     folder = Path(os.environ.get("SLIPWAY_CACHE") or Path(root) / "slipway").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@contextmanager
+def lock(name: str) -> Iterator[None]:
+    """Let one process at a time do what `name` stands for; the others wait. The kernel frees it when a process dies."""
+    with (cache() / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def local() -> Path:

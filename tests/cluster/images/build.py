@@ -66,7 +66,24 @@ def build_and_load(cluster: Cluster) -> dict[str, str]:
         built[image.name] = reference
     cluster.load(list(built.values()))
     (paths.cache() / "images.json").write_text(json.dumps(built, indent=1))
+    forget_old(cluster, built)
     return built
+
+
+def forget_old(cluster: Cluster, built: dict[str, str], keep: int = 5) -> None:
+    """Drop all but the latest `keep` builds of each image: jobs that began with the one before can still restart."""
+    record = paths.cache() / "images" / "builds.json"
+    record.parent.mkdir(exist_ok=True)
+    builds: dict[str, list[str]] = json.loads(record.read_text()) if record.exists() else {}
+    old: list[str] = []
+    for name, reference in built.items():
+        latest = [reference, *(r for r in builds.get(name, []) if r != reference)]
+        builds[name], beyond = latest[:keep], latest[keep:]
+        old += beyond
+    if old:
+        cluster.unload(old)
+        (docker if cluster.name == "kind" else buildah).remove(old)
+    record.write_text(json.dumps(builds, indent=1))
 
 
 def _files(sources: list[str]) -> Iterator[Path]:

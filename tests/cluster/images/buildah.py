@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster import paths
@@ -58,6 +59,12 @@ def build(dockerfile: Path, reference: str, wheels: Path) -> None:
             *(f"--build-context=wheels={wheels}", f"--build-arg=BASE={_BASE}"),
             *(f"--file={dockerfile}", f"--tag={reference}", str(paths.REPOSITORY)),
         )
+
+
+def remove(references: Sequence[str]) -> None:
+    """Drop images; the layers that others use stay."""
+    for reference in filter(has, references):
+        _buildah("rmi", reference)
 
 
 def storage() -> BuildahStorage:

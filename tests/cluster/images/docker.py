@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster import paths
@@ -17,6 +18,11 @@ def base() -> str:
 def has(reference: str) -> bool:
     """Tell whether the engine has an image."""
     return subprocess.run(["docker", "image", "inspect", reference], capture_output=True, check=False).returncode == 0
+
+
+def remove(references: Sequence[str]) -> None:
+    """Drop images; the layers that others use stay."""
+    subprocess.run(["docker", "image", "rm", *references], capture_output=True, check=False)
 
 
 def build(dockerfile: Path, reference: str, wheels: Path) -> None:

@@ -44,8 +44,8 @@ class Store:
 
     def remove(self, references: Sequence[str]) -> None:
         """Forget images; their layers go when nothing else needs them."""
-        if references:
-            self._ctr("images", "rm", *references)
+        if found := sorted(self.references() & set(references)):
+            self._ctr("images", "rm", *found)
 
     def _command(self) -> list[str]:
         return ["ctr", "--address", str(self.socket), "--namespace", "k8s.io"]

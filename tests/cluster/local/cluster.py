@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.cluster import gpus, paths
 from tests.cluster.base import ClusterError
-from tests.cluster.local import debian, network, pause, volumes
+from tests.cluster.local import cgroups, debian, network, pause, volumes
 from tests.cluster.local.control_plane import ControlPlane
 from tests.cluster.local.node import Node
 from tests.cluster.local.process import Process
@@ -56,10 +56,15 @@ class LocalCluster:
         """Bring up what does not run. A minute when cached, 10 minutes on a new machine, 2 s when all is healthy."""
         if os.geteuid():
             raise ClusterError("the local cluster needs root: its nodes are real kubelets with real containers")
-        if not debian.built():
+        if not debian.programs().exists():
             expect(debian.BUILD_SECONDS)
-        debian.install(debian.RUNTIME)
+        debian.install([*debian.RUNTIME, *([] if shutil.which("kubectl") else ["kubernetes-client"])])
         debian.kubernetes()
+        with paths.lock("local"):
+            self._up()
+        say(f"the cluster is up: export KUBECONFIG={self.kubeconfig}")
+
+    def _up(self) -> None:
         paths.local().mkdir(exist_ok=True)
         if any(process.pid() is None for process in self._processes()):
             expect({"start the control plane": 8, "start the nodes": 16})
@@ -70,30 +75,30 @@ class LocalCluster:
             self._addons().start()
         with step("start the nodes"):
             self._start_nodes(fresh=fresh)
-        say(f"the cluster is up: export KUBECONFIG={self.kubeconfig}")
 
     def down(self) -> None:
         """End everything; keep the programs and the nodes' images."""
-        with step("end the local cluster"):
+        with paths.lock("local"), step("end the local cluster"):
             for node in self._nodes():
                 node.stop()
+            cgroups.remove("/slipway")
             self._addons().stop()
             self.plane.stop()
             network.down(self._before)
-            for node in self._nodes():
-                node.forget()
-            for entry in paths.local().iterdir():
-                if entry.is_dir() and not entry.name.startswith("node-"):
-                    shutil.rmtree(entry)
-                elif not entry.is_dir():
-                    entry.unlink()
-        self.__dict__.pop("plane", None)
+            for folder in [paths.local(), *(n.directory for n in self._nodes())]:
+                _clear(folder)
+        del self.plane
 
     def load(self, images: Sequence[str]) -> None:
         """Import images of the local builder into both nodes, only the layers that these lack."""
         from tests.cluster.images import buildah, transfer
 
         transfer.load([n.store for n in self._nodes()], buildah.storage(), images)
+
+    def unload(self, images: Sequence[str]) -> None:
+        """Remove images from both nodes; what runs from them runs on."""
+        for node in self._nodes():
+            node.store.remove(images)
 
     def status(self) -> list[str]:
         """Return a line for each process and each node."""
@@ -113,9 +118,21 @@ class LocalCluster:
         """Cut the power of a node: kubelet, containerd and every container are gone at once."""
         self.node(name).stop()
 
+    def isolate_node(self, name: str) -> None:
+        """Cut a node off the network: its pods run on, unseen, and nobody reaches them or it."""
+        network.unplug(self.node(name).index)
+
+    def rejoin_node(self, name: str) -> None:
+        """Connect an isolated node again and wait until it is Ready."""
+        network.replug(self.node(name).index)
+        self._await_node(name)
+
     def recover_node(self, name: str) -> None:
         """Boot a failed node again, with the disk it had, and wait until it is Ready."""
         self.node(name).start(fresh=False)
+        self._await_node(name)
+
+    def _await_node(self, name: str) -> None:
         self._await_ready(lambda body: body["metadata"]["name"] != name or _ready(body), f"{name} is not Ready")
 
     @property
@@ -157,6 +174,15 @@ class LocalCluster:
                 logs = "\n".join(f"{n.directory / 'kubelet.log'}" for n in self._nodes())
                 raise ClusterError(f"{complaint} after {seconds:.0f} s; look into\n{logs}")
             time.sleep(0.2)
+
+
+def _clear(folder: Path) -> None:
+    """Delete what a folder holds, except the nodes' own folders and, in these, the images."""
+    for entry in folder.iterdir() if folder.exists() else ():
+        if not entry.is_dir():
+            entry.unlink()
+        elif not entry.name.startswith("node-") and entry.name != "containerd":
+            shutil.rmtree(entry)
 
 
 def _ready(node: Object) -> bool:

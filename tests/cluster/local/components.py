@@ -113,7 +113,7 @@ def apiserver(site: Site, *, audit_log: Path | None, service_accounts: bool, ext
         policy = write_private(site.directory / "audit-policy.json", _AUDIT_POLICY)
         # blocking-strict: a request is in the log before its answer is sent, so a test may count at once.
         flags |= {"audit-policy-file": policy, "audit-log-path": audit_log, "audit-log-mode": "blocking-strict"}
-    return [str(debian.kubernetes() / "kube-apiserver"), *_flags(flags), *extra]
+    return [str(debian.programs() / "kube-apiserver"), *_flags(flags), *extra]
 
 
 def controller_manager(site: Site, *, nodes: bool, extra: Sequence[str]) -> list[str]:
@@ -150,7 +150,7 @@ def _client_of(site: Site, name: str, groups: Sequence[str] = ()) -> list[str]:
         "tls-cert-file": pair.cert,
         "tls-private-key-file": pair.key,
     }
-    return [str(debian.kubernetes() / name), *_flags(flags)]
+    return [str(debian.programs() / name), *_flags(flags)]
 
 
 def _flags(values: Mapping[str, object]) -> list[str]:

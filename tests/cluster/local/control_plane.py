@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.cluster.local import components
+from tests.cluster.local import components, debian
 from tests.cluster.local.components import Site
 from tests.cluster.local.pki import Authority
 from tests.cluster.local.process import Process
@@ -97,6 +98,9 @@ class ControlPlane:
 
     def start(self) -> None:
         """Start what does not run yet; return when the server takes objects (5 to 8 s). Raises NotReadyError."""
+        debian.kubernetes()
+        if not shutil.which("etcd"):
+            debian.install(["etcd-server"])
         for _ in range(2):
             # The second round brings back a controller manager that gave up waiting for a slow apiserver (after 10 s).
             for process in self.processes():

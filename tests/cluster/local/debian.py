@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.cluster.paths import cache
+from tests.cluster.paths import cache, lock
 from tests.cluster.say import expect, step
 
 VERSION = "1.20.2"
@@ -56,24 +56,24 @@ def install(packages: Sequence[str]) -> None:
             quiet(*command, env=environment)
 
 
-def built() -> bool:
-    """Tell whether the cache holds the Kubernetes programs."""
-    return (cache() / "kubernetes" / _RECIPE).exists()
+def programs() -> Path:
+    """Return the folder where the Kubernetes programs are, or will be once `kubernetes` has built them."""
+    return cache() / "kubernetes" / _RECIPE
 
 
-def kubernetes() -> Path:
-    """Return the folder with the Kubernetes programs, built first if this cache has none."""
-    programs = cache() / "kubernetes" / _RECIPE
-    if not built():
+def kubernetes() -> None:
+    """Build the Kubernetes programs if this cache has none."""
+    with lock("kubernetes"):
+        if programs().exists():
+            return
         expect(BUILD_SECONDS)
         install(_BUILD)
-        _build(programs)
-    return programs
+        _build()
 
 
 def pause_program() -> Path:
     """Return a static program that does nothing but wait: what keeps a pod's namespaces open."""
-    program = kubernetes() / "pause"
+    program = programs() / "pause"
     if not program.exists():
         install(["golang-go"])
         source = program.with_name("pause.go")
@@ -113,7 +113,7 @@ def _go_environment(build: Path) -> dict[str, str]:
     return {**os.environ, **modules, "GOCACHE": str(build / "gocache")}
 
 
-def _build(programs: Path) -> None:
+def _build() -> None:
     build = cache() / "build"
     shutil.rmtree(build, ignore_errors=True)
     gopath = build / "go"
@@ -135,8 +135,8 @@ def _build(programs: Path) -> None:
         with step(f"compile {name}"):
             go = ["nice", "-n", "5", "go", "build", "-trimpath", f"-ldflags={_ldflags()}"]
             quiet(*go, "-o", f"{built}/", f"./cmd/{name}", cwd=tree, env=environment)
-    programs.parent.mkdir(parents=True, exist_ok=True)
-    built.rename(programs)
+    programs().parent.mkdir(parents=True, exist_ok=True)
+    built.rename(programs())
     shutil.rmtree(build)
 
 

@@ -62,6 +62,16 @@ def plug_in(index: int, pid: int) -> None:
     _do("ip", "link", "set", ours, "master", BRIDGE, "up")
 
 
+def unplug(index: int) -> None:
+    """Take a node's plug out; the node does not notice."""
+    _do("ip", "link", "set", f"slipway-n{index}", "down")
+
+
+def replug(index: int) -> None:
+    """Put it in again."""
+    _do("ip", "link", "set", f"slipway-n{index}", "up")
+
+
 def down(state: Path) -> None:
     """Take all of it away again; what is gone already is fine."""
     for table, name, chain, *rule in _RULES:

@@ -7,6 +7,7 @@ power cut.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -55,7 +56,9 @@ class Node:
         unshare = ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]
         # Debian's Python and a copy of the script: the same command from every clone of the repository.
         argv = [*unshare, "/usr/bin/python3", str(self.directory / "init.py"), str(self.directory / "plan.json")]
-        return Process("node", argv, self.directory)
+        # A changed plan restarts the node at the next `up`.
+        digest = hashlib.sha256(repr((self.plan(fresh=False), self._kubelet_configuration())).encode()).hexdigest()
+        return Process("node", argv, self.directory, env={"PLAN": digest})
 
     def start(self, *, fresh: bool) -> bool:
         """Start the node unless it runs; `fresh`: it forgets the pods of a former life. True when it was started."""
@@ -82,14 +85,6 @@ class Node:
             end(holder, grace=60)
         self.process.stop()
         cgroups.remove(self._cgroup)
-
-    def forget(self) -> None:
-        """Delete what a stopped node keeps, except its images."""
-        for entry in self.directory.iterdir() if self.directory.exists() else ():
-            if entry.is_dir() and entry.name != "containerd":
-                shutil.rmtree(entry)
-            elif not entry.is_dir():
-                entry.unlink()
 
     @property
     def store(self) -> Store:
@@ -143,7 +138,7 @@ class Node:
 
     def _kubelet(self) -> list[str]:
         return [
-            str(debian.kubernetes() / "kubelet"),
+            str(debian.programs() / "kubelet"),
             f"--config={self.directory / 'kubelet.json'}",
             f"--kubeconfig={self.directory / 'kubeconfig-kubelet'}",
             f"--root-dir={self.directory / 'kubelet'}",
@@ -159,7 +154,7 @@ class Node:
 
     def _kube_proxy(self) -> list[str]:
         return [
-            str(debian.kubernetes() / "kube-proxy"),
+            str(debian.programs() / "kube-proxy"),
             f"--kubeconfig={self.directory / 'kubeconfig-kube-proxy'}",
             f"--hostname-override={self.name}",
             "--proxy-mode=iptables",
@@ -181,36 +176,39 @@ class Node:
         (self.directory / "resolv.conf").write_text(f"nameserver {network.GATEWAY}\n")
         (self.directory / "cni").mkdir(exist_ok=True)
         write_private(self.directory / "cni" / "10-slipway.conflist", _cni(network.pod_range(self.index)))
-        configuration = _kubelet_configuration(self._cgroup, self.directory / "resolv.conf")
-        configuration |= {"tlsCertFile": str(kubelet.cert), "tlsPrivateKeyFile": str(kubelet.key)}
-        configuration["authentication"] = {
-            "anonymous": {"enabled": False},
-            "x509": {"clientCAFile": str(self.site.authority.ca.cert)},
-            "webhook": {"enabled": True},
+        write_private(self.directory / "kubelet.json", self._kubelet_configuration())
+
+    def _kubelet_configuration(self) -> dict[str, object]:
+        pki = self.site.authority.directory
+        return {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "authentication": {
+                "anonymous": {"enabled": False},
+                "x509": {"clientCAFile": str(self.site.authority.ca.cert)},
+                "webhook": {"enabled": True},
+            },
+            "authorization": {"mode": "Webhook"},
+            "tlsCertFile": str(pki / f"{self.name}.crt"),
+            "tlsPrivateKeyFile": str(pki / f"{self.name}.key"),
+            "clusterDNS": [network.GATEWAY],
+            "clusterDomain": "cluster.local",
+            "resolvConf": str(self.directory / "resolv.conf"),
+            "cgroupDriver": "cgroupfs",
+            "cgroupRoot": self._cgroup,
+            "cgroupsPerQOS": True,
+            "enforceNodeAllocatable": [],
+            "failSwapOn": False,
+            # Images come by `ctr import`, not from a registry: one that is collected would be missing for good.
+            "imageGCHighThresholdPercent": 100,
+            "evictionHard": {"memory.available": "64Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+            "nodeLeaseDurationSeconds": 16,
+            # Looks every 2 s, so that a new node is Ready soon; still writes only what changed, or every 5 minutes.
+            "nodeStatusUpdateFrequency": "2s",
+            "nodeStatusReportFrequency": "5m",
+            # With device plugins on, a starting kubelet sets the capacity of resources without one, our GPUs, to zero.
+            "featureGates": {"DevicePlugins": False},
         }
-        write_private(self.directory / "kubelet.json", configuration)
-
-
-def _kubelet_configuration(cgroup: str, resolv_conf: Path) -> dict[str, object]:
-    return {
-        "apiVersion": "kubelet.config.k8s.io/v1beta1",
-        "kind": "KubeletConfiguration",
-        "authorization": {"mode": "Webhook"},
-        "clusterDNS": [network.GATEWAY],
-        "clusterDomain": "cluster.local",
-        "resolvConf": str(resolv_conf),
-        "cgroupDriver": "cgroupfs",
-        "cgroupRoot": cgroup,
-        "cgroupsPerQOS": True,
-        "enforceNodeAllocatable": [],
-        "failSwapOn": False,
-        # Images come by `ctr import`, not from a registry: one that is collected would be missing for good.
-        "imageGCHighThresholdPercent": 100,
-        "evictionHard": {"memory.available": "64Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
-        "nodeLeaseDurationSeconds": 16,
-        # With device plugins on, a starting kubelet sets the capacity of resources without one, our GPUs, to zero.
-        "featureGates": {"DevicePlugins": False},
-    }
 
 
 def _cni(pods: str) -> dict[str, object]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import paths
-from tests.cluster.images import archive
+from tests.cluster.images import archive, build
 from tests.cluster.images.archive import Single
 from tests.cluster.images.build import IMAGES, Image
 from tests.cluster.images.storage import BuildahStorage
@@ -160,3 +160,25 @@ def test_a_tag_changes_with_code_and_wheels_and_with_nothing_else(
 def test_wheels_are_pinned_by_hash(tmp_path: Path) -> None:
     (tmp_path / "Typing_Ext.Foo-1.0+cpu-py3-none-any.whl").write_bytes(b"x")
     assert pinned(tmp_path) == f"typing-ext-foo==1.0+cpu --hash={digest(b'x')}\n"
+
+
+class Nodes:
+    """A cluster that only remembers what it should forget."""
+
+    name = "local"
+
+    def __init__(self) -> None:
+        self.unloaded: list[str] = []
+
+    def unload(self, images: list[str]) -> None:
+        self.unloaded += images
+
+
+def test_the_latest_builds_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path))
+    removed: list[str] = []
+    monkeypatch.setattr(build.buildah, "remove", removed.extend)
+    nodes = Nodes()
+    for number in (1, 2, 3, 2, 4):
+        build.forget_old(nodes, {"x": f"x:{number}", "y": "y:1"}, keep=2)  # type: ignore[arg-type]
+    assert nodes.unloaded == removed == ["x:1", "x:3"]

@@ -91,6 +91,11 @@ def ended(cluster: LocalCluster, name: str) -> str | None:
     return phase if phase in {"Succeeded", "Failed"} else None
 
 
+def ready(cluster: LocalCluster, node: str) -> bool:
+    conditions = cluster.client.get(f"/api/v1/nodes/{node}")["status"]["conditions"]
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
 def gone(cluster: LocalCluster, path: str) -> bool:
     try:
         cluster.client.get(path)
@@ -142,15 +147,23 @@ def test_claims_get_volumes_that_both_nodes_share(cluster: LocalCluster) -> None
     assert kubectl(cluster, "logs", "volume-1") == "hello"
 
 
-def test_a_node_without_power_is_lost_and_comes_back_with_its_gpus(cluster: LocalCluster) -> None:
-    def ready() -> str:
-        conditions = cluster.client.get("/api/v1/nodes/slipway-node-1")["status"]["conditions"]
-        return str(next(c["status"] for c in conditions if c["type"] == "Ready"))
+def test_an_isolated_node_runs_on_unseen(cluster: LocalCluster, servers: list[str]) -> None:
+    reach = ["curl", "-sS", "-m", "2", f"http://{servers[1]}:8080/"]
+    assert subprocess.run(reach, capture_output=True, text=True, check=True).stdout.strip() == "web-1"
+    cluster.isolate_node("slipway-node-1")
+    try:
+        assert subprocess.run(reach, capture_output=True, check=False).returncode
+        until(lambda: not ready(cluster, "slipway-node-1"))
+    finally:
+        cluster.rejoin_node("slipway-node-1")
+    assert subprocess.run(reach, capture_output=True, text=True, check=True).stdout.strip() == "web-1"
 
+
+def test_a_node_without_power_is_lost_and_comes_back_with_its_gpus(cluster: LocalCluster) -> None:
     cluster.client.call("POST", f"{CORE}/pods", pod("victim", "exec busybox sleep 1000", node=1))
     until(lambda: running(cluster, "victim"))
     cluster.fail_node("slipway-node-1")
-    until(lambda: ready() == "Unknown")
+    until(lambda: not ready(cluster, "slipway-node-1"))
     cluster.recover_node("slipway-node-1")
     assert cluster.client.get("/api/v1/nodes/slipway-node-1")["status"]["allocatable"]["nvidia.com/gpu"] == "4"
     assert until(lambda: ended(cluster, "victim")) == "Failed"

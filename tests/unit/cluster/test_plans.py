@@ -21,7 +21,7 @@ PORTS = {"etcd": 1, "etcd-peer": 2, "controllers": 3, "scheduler": 4, "apiserver
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    monkeypatch.setattr(debian, "kubernetes", lambda: Path("/programs"))
+    monkeypatch.setattr(debian, "programs", lambda: Path("/programs"))
     return Site(tmp_path, "127.0.0.1", PORTS, Authority(tmp_path / "pki"))
 
 
