@@ -42,6 +42,20 @@ def with_defaults(value: Any, schema: Object) -> Any:
     return value
 
 
+def unknown_fields(value: Any, schema: Object, path: str = "") -> list[str]:
+    """Fields that the server would prune, or refuse under strict decoding."""
+    found = []
+    if isinstance(value, dict) and path != ".metadata":
+        children = schema.get("properties", {})
+        for name, child in value.items():
+            inner = children.get(name, schema.get("additionalProperties"))
+            found += [f"{path}.{name}"] if inner is None else unknown_fields(child, inner, f"{path}.{name}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            found += unknown_fields(item, schema.get("items", {}), f"{path}[{index}]")
+    return found
+
+
 def _int_or_string(validator: Any, wanted: bool, value: Any, schema: Object) -> Iterator[jsonschema.ValidationError]:
     if wanted and (isinstance(value, bool) or not isinstance(value, int | str)):
         yield jsonschema.ValidationError(f"{value!r} must be of type integer or string")
