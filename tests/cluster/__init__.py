@@ -4,6 +4,16 @@ From a shell, in the repository's root:
 
     python -m tests.cluster up | down | status | images
 
+From a test that needs a whole cluster, with real pods:
+
+    from tests.cluster.choose import choose
+
+    cluster = choose()                                     # KUBE_CONTEXT, else kind, else the local one
+    cluster.up()                                           # a second when it is up already
+    cluster.kubeconfig, cluster.context                    # for kubectl and clients; context None = the current one
+    cluster.fail_node("slipway-node-1")                    # the local one only: power cut; recover_node boots it again
+    cluster.isolate_node("slipway-node-1")                 # the local one only: its pods run on, unseen; rejoin_node
+
 From a test, a control plane without nodes (needs no root once the caches are warm; start 5 to 10 s, stop at once):
 
     from tests.cluster.local.control_plane import ControlPlane

@@ -53,6 +53,11 @@ def build_and_load(cluster: Cluster) -> dict[str, str]:
 
     Written to images.json in the cache too. Raises ClusterError, RuntimeError.
     """
+    with paths.lock("images"):
+        return _build_and_load(cluster)
+
+
+def _build_and_load(cluster: Cluster) -> dict[str, str]:
     builder = docker if cluster.name == "kind" else buildah
     built = {}
     for image in IMAGES:
