@@ -1,4 +1,7 @@
-"""How does a torch module become ONNX, and is it still the same function? Exported with a dynamic batch, then compared on real data."""
+"""How does a torch module become ONNX, and is it still the same function?
+
+Exported with a dynamic batch, then compared on real data.
+"""
 
 import io
 import logging
@@ -6,6 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +23,14 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
+    from workloads.quantize.samples import Samples
+
 OPSET = 18  # what ONNX Runtime, OpenVINO and TensorRT all read
 EXAMPLE_BATCH = 2  # one would be taken for a constant
 # float32 sums in another order: relative to the largest output. A wrong operator is off by orders of magnitude.
 TOLERANCE = 1e-3
+COMPARED = 32  # samples
+LENGTHS = (1, 3)  # of the first batches, so that a length burnt into the graph shows
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,10 @@ class Comparison:
 
 
 def export(model: "torch.nn.Module", signature: Signature, opset: int = OPSET) -> "onnx.ModelProto":
-    """The module as ONNX with the signature's names, every named axis of length anything. BadInput when torch cannot."""
+    """The module as ONNX with the signature's names, every named axis of length anything.
+
+    BadInput when torch cannot.
+    """
     import torch
 
     examples, axes = [], []
@@ -63,15 +74,28 @@ def export(model: "torch.nn.Module", signature: Signature, opset: int = OPSET) -
 
 
 def plain(model: "onnx.ModelProto", signature: Signature) -> "onnx.ModelProto":
-    """Without the exporter's notes (source paths of the machine that exported), and with the shapes that were promised."""
-    for item in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+    """Without the exporter's notes (paths of the machine that exported), and with the shapes that were promised."""
+    for item in (
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+        *model.graph.initializer,
+    ):
         del item.metadata_props[:]
     del model.metadata_props[:]
     del model.graph.metadata_props[:]
-    for found, promised in zip([*onnx_file.inputs_of(model), *onnx_file.outputs_of(model)], [*signature.inputs, *signature.outputs], strict=True):
+    for found, promised in zip(
+        [*onnx_file.inputs_of(model), *onnx_file.outputs_of(model)],
+        [*signature.inputs, *signature.outputs],
+        strict=True,
+    ):
         shape = tuple(None if isinstance(axis, str) else axis for axis in promised.shape)
         if (found.name, found.dtype, found.shape) != (promised.name, promised.dtype.value, shape):
-            raise BadInput(f"the exported model has {found.name} {found.dtype} {found.shape}, its artifact says {promised.name} {promised.dtype.value} {shape}")
+            raise BadInput(
+                f"the exported model has {found.name} {found.dtype} {found.shape}, "
+                f"its artifact says {promised.name} {promised.dtype.value} {shape}"
+            )
     return model
 
 
@@ -94,13 +118,27 @@ def compare(model: "torch.nn.Module", session: Any, batches: Iterable["dict[str,
         equal += int((found.argmax(-1) == expected.argmax(-1)).sum())
         samples += len(expected)
     if not worst <= TOLERANCE:
-        raise BadInput(f"the exported model is not the same function: outputs differ by {worst:.2g} of the largest, {TOLERANCE:g} is rounding")
+        raise BadInput(
+            "the exported model is not the same function: "
+            f"outputs differ by {worst:.2g} of the largest, {TOLERANCE:g} is rounding"
+        )
     return Comparison(samples, worst, equal / max(1, samples))
+
+
+def compare_on(model: "torch.nn.Module", session: Any, samples: "Samples") -> Comparison:
+    """`compare` on the first samples, in batches of different lengths."""
+    count = min(COMPARED, len(samples))
+    cuts = [0, *(cut for cut in LENGTHS if cut < count), count]
+    lists = [list(range(begin, end)) for begin, end in pairwise(cuts)]
+    return compare(model, session, (samples.read(chosen).feeds for chosen in lists))
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the exporter's steps, its remarks on torchvision, and deprecations inside torch: nobody here can act on them."""
+    """Without the exporter's steps, its remarks on torchvision, and deprecations inside torch.
+
+    Nobody here can act on them.
+    """
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,6 @@
-"""Is this an ONNX model that may be opened, and what goes in and out of it? Asked of every model that comes from outside.
+"""Is this an ONNX model that may be opened, and what goes in and out of it?
+
+Asked of every model that comes from outside.
 
 External data is followed only inside the model's own folder: a model that names /etc/passwd as its weights is refused.
 """
@@ -34,7 +36,9 @@ def load(path: Path) -> "onnx.ModelProto":
 
     with path.open("rb") as stream:
         if stream.read(4).startswith(CODE):
-            raise BadInput(f"{path.name}: a pickle or an archive of them can run code when it is opened: export the model to ONNX instead")
+            raise BadInput(
+                f"{path.name}: a pickle or an archive of them can run code when it is opened: export to ONNX instead"
+            )
     try:
         model = onnx.load(path, load_external_data=False)
         if not model.graph.node:
@@ -49,7 +53,7 @@ def load(path: Path) -> "onnx.ModelProto":
         raise BadInput(f"{path.name}: not a valid ONNX model ({str(error).strip().splitlines()[0]})") from error
     opset = opset_of(model)
     if opset < OLDEST_OPSET:
-        raise BadInput(f"{path.name}: opset {opset}, per-channel quantization came with {OLDEST_OPSET}: export it again or convert it")
+        raise BadInput(f"{path.name}: opset {opset}, per-channel quantization came with {OLDEST_OPSET}: convert it")
     return model
 
 
@@ -102,7 +106,9 @@ def _port(value: "onnx.ValueInfoProto") -> Port:
 
     tensor = value.type.tensor_type
     dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)) if tensor.elem_type else "unknown"
-    return Port(value.name, dtype, tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in tensor.shape.dim))
+    return Port(
+        value.name, dtype, tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in tensor.shape.dim)
+    )
 
 
 def save(model: "onnx.ModelProto", path: Path) -> None:

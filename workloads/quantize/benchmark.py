@@ -1,4 +1,7 @@
-"""How fast are two models, and how much memory do they take? Measured in turns, so that a busy machine is busy for both."""
+"""How fast are two models, and how much memory do they take?
+
+Measured in turns, so that a busy machine is busy for both.
+"""
 
 import json
 import resource

@@ -1,4 +1,7 @@
-"""What has been tried, and how did it do? A candidate is built, run on the evaluation samples and judged, once and for all."""
+"""What has been tried, and how did it do?
+
+A candidate is built, run on the evaluation samples and judged, once and for all.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -117,9 +120,7 @@ def _details(pairs: Pairs, verdict: Verdict, path: Path) -> dict[str, Any]:
 def _impossible(attempt: Attempt, error: Exception) -> Candidate:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
     words = str(error) if isinstance(error, BadInput) else f"could not be built: {type(error).__name__}: {reason}"
-    return Candidate(
-        name=attempt.name, rung=attempt.rung, method=attempt.method, passed=False, message=words[:1024]
-    )
+    return Candidate(name=attempt.name, rung=attempt.rung, method=attempt.method, passed=False, message=words[:1024])
 
 
 def pairs_of(context: Context, reference: Answers, found: Answers) -> Pairs:
@@ -138,7 +139,10 @@ def _speedup(context: Context, model: "onnx.ModelProto") -> Speedup:
 
 
 def best(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The one to publish: it passes; then the fewest float nodes, the highest accuracy, the least noise, the first one."""
+    """The one to publish: it passes.
+
+    Then the fewest float nodes, the highest accuracy, the least noise, the first one.
+    """
     passing = [candidate for candidate in candidates if candidate.passed]
     return max(passing, key=lambda c: (-c.float_nodes, *_worth(c)), default=None)
 

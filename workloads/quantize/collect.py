@@ -1,6 +1,6 @@
 """Which values do the tensors inside a model take? Runs it batch by batch with its inner tensors as outputs.
 
-Memory: one slice of a batch at a time, as many samples as fit into BUDGET; what was seen lives on in the statistics only.
+Memory: one slice of a batch at a time, as many samples as fit into BUDGET; what was seen lives on in the statistics.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,10 @@ def quantizable_op_types() -> frozenset[str]:
 
 
 def tensors_to_observe(model: "onnx.ModelProto") -> list[str]:
-    """Inputs and outputs of quantizable nodes that are no constants; those that are not floats drop out at the first run."""
+    """Inputs and outputs of quantizable nodes that are no constants.
+
+    Those that are not floats drop out at the first run.
+    """
     known, constants = quantizable_op_types(), {tensor.name for tensor in model.graph.initializer}
     constants |= {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
     names = (name for node in model.graph.node if node.op_type in known for name in (*node.input, *node.output))
@@ -53,7 +56,10 @@ class Observer:
         self._outputs = [name for name in self._observed if name not in self._inputs]
         self._bytes_per_sample = 0
         # A batch length burnt into the graph cannot be sliced.
-        self._fixed = any(value.type.tensor_type.shape.dim and value.type.tensor_type.shape.dim[0].dim_value > 1 for value in model.graph.input)
+        self._fixed = any(
+            value.type.tensor_type.shape.dim and value.type.tensor_type.shape.dim[0].dim_value > 1
+            for value in model.graph.input
+        )
 
     def values(self, feeds: "Feeds") -> "dict[str, npt.NDArray[Any]]":
         """Every observed float tensor for these inputs."""

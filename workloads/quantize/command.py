@@ -24,12 +24,16 @@ def _parser() -> argparse.ArgumentParser:
         description="Quantize the model of a QuantizationJob document until it passes its gates, and write the report. "
         "Without --stage: all stages that are left.",
     )
-    parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="QuantizationJob document, JSON or YAML")
+    parser.add_argument(
+        "--config", required=True, type=Path, metavar="FILE", help="QuantizationJob document, JSON or YAML"
+    )
     parser.add_argument("--model", metavar="URI", help="the float model, instead of spec.model")
     parser.add_argument("--output", metavar="DIR", help="write the artifact here instead of spec.output.uri")
     parser.add_argument("--work", metavar="DIR", help="keep unfinished work here instead of spec.work.uri")
     parser.add_argument("--stage", choices=[stage.value for stage in Stage], help="run this stage only")
-    parser.add_argument("--shard", metavar="I/N", default="0/1", help="which part of a sharded stage, from 0/N to N-1/N")
+    parser.add_argument(
+        "--shard", metavar="I/N", default="0/1", help="which part of a sharded stage, from 0/N to N-1/N"
+    )
     return parser
 
 
@@ -63,7 +67,9 @@ def _shard(job: Job, stage: Stage, text: str) -> int:
     match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
     count = job.spec.parallelism if stage in SHARDED else 1
     if match is None or int(match[2]) != count or not int(match[1]) < count:
-        raise errors.BadInput(f"--shard {text}: stage {stage} of this job has the shards 0/{count} to {count - 1}/{count}")
+        raise errors.BadInput(
+            f"--shard {text}: stage {stage} of this job has the shards 0/{count} to {count - 1}/{count}"
+        )
     return int(match[1])
 
 

@@ -1,7 +1,9 @@
-"""How sure is a difference between two models on the same samples? Paired statistics; only samples on which they differ tell.
+"""How sure is a difference between two models on the same samples?
 
-Interval: Newcombe 1998 (Statistics in Medicine 17:2635-2650), method 10, the square-and-add of two Wilson intervals with
-the pairs' correlation; it stays honest for few disagreements, where the normal interval does not. Test: McNemar 1947,
+Paired statistics; only samples on which they differ tell.
+
+Interval: Newcombe 1998 (Statistics in Medicine 17:2635-2650), method 10, the square-and-add of two Wilson intervals
+with the pairs' correlation; it stays honest for few disagreements, where the normal interval does not. Test: McNemar 1947,
 exact binomial.
 """
 
@@ -92,7 +94,7 @@ def _log_choose(n: int, k: int) -> float:
 
 
 def median_interval(values: "npt.NDArray[np.float64]", confidence: float) -> tuple[float, float, float]:
-    """Median and its distribution-free interval from the order statistics (binomial, normal approximation of the ranks)."""
+    """Median and its distribution-free interval from the order statistics (normal approximation of the ranks)."""
     ordered = np.sort(values)
     n = len(ordered)
     reach = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(n) / 2

@@ -1,4 +1,7 @@
-"""What does every stage need? The job, its work folder, and what earlier stages left there, opened when first asked for."""
+"""What does every stage need?
+
+The job, its work folder, and what earlier stages left there, opened when first asked for.
+"""
 
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -1,4 +1,7 @@
-"""What does a model answer on the evaluation samples, in the runtime that serves it? Float model and candidates alike."""
+"""What does a model answer on the evaluation samples, in the runtime that serves it?
+
+Float model and candidates alike.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +23,7 @@ OUTPUTS_KEPT = 256  # samples whose outputs are kept, for the noise figure
 
 @dataclass(frozen=True)
 class Answers:
-    """`classes` [n] is the model's answer to each sample, `labels` [n] the right one (or none), `outputs` [<=256, c] the start."""
+    """`classes` [n]: the model's answers; `labels` [n]: the right ones, or None; `outputs` [<=256, c]: the first scores."""
 
     classes: "npt.NDArray[np.int64]"
     labels: "npt.NDArray[np.int64] | None"
@@ -30,14 +33,16 @@ class Answers:
         """Which answers are right: those of the labels, or those of another model."""
         truth = self.labels if reference is None else reference.classes
         if truth is None:
-            raise BadInput("accuracy needs labels: add an array `labels` to the evaluation data, or use metric agreement")
+            raise BadInput(
+                "accuracy needs labels: add an array `labels` to the evaluation data, or use metric agreement"
+            )
         result: npt.NDArray[np.bool_] = self.classes == truth
         return result
 
     def save(self, path: Path) -> None:
         """As .npz, whole or not at all."""
         staged = path.with_name(f".{path.name}.partial")
-        labels = {} if self.labels is None else {"labels": self.labels}
+        labels: dict[str, Any] = {} if self.labels is None else {"labels": self.labels}
         with staged.open("wb") as stream:
             np.savez_compressed(stream, classes=self.classes, outputs=self.outputs, **labels)
         staged.rename(path)

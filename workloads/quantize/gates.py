@@ -59,7 +59,9 @@ def judge(gates: Gates, pairs: Pairs, size_ratio: float, speedup: Speedup | None
     judged = high if gate.evidence is Evidence.UPPER_BOUND else pairs.drop
     # Shares of whole samples: a rounding of the limit must not decide.
     if judged > limit + 1e-12:
-        failures.append("accuracy" if gate.evidence is Evidence.ESTIMATE else f"accuracy: {points(high)} cannot be ruled out")
+        failures.append(
+            "accuracy" if gate.evidence is Evidence.ESTIMATE else f"accuracy: {points(high)} cannot be ruled out"
+        )
     if gates.size is not None and size_ratio > gates.size.max_ratio:
         failures.append(f"size: {size_ratio:.2f} of the float model, at most {gates.size.max_ratio:g} asked")
     if gates.latency is not None and speedup is not None and speedup.high < gates.latency.min_speedup:

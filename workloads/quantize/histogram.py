@@ -1,8 +1,9 @@
 """How are a tensor's values distributed, whoever saw them and in whichever order? Used by the calibration statistics.
 
-Bins are dyadic: a row covers [-2^e, 2^e) with 2^bits bins on each side of zero, so a bin is 2^(e-bits) wide and every bin
-at e+1 is exactly two bins at e. The exponent of a row is that of its largest magnitude. Hence adding is associative and
-commutative to the last count: any split into batches, shards or restarts gives the same histogram, in a fixed memory.
+Bins are dyadic: a row covers [-2^e, 2^e) with 2^bits bins on each side of zero, so a bin is 2^(e-bits) wide and every
+bin at e+1 is exactly two bins at e. The exponent of a row is that of its largest magnitude. Hence adding is associative
+and commutative to the last count: any split into batches, shards or restarts gives the same histogram, in a fixed
+memory.
 (ONNX Runtime's collectors fix the bin width by the first batch, so their result depends on the order.)
 """
 
@@ -83,9 +84,13 @@ class Histogram:
             self.exponents[row] = exponents[row]
 
     def folded(self, row: int = 0) -> "Counts":
-        """The histogram [2^bits] of magnitudes: bin k holds k * width <= |x| < (k+1) * width, up to values that are exactly an edge."""
+        """The histogram [2^bits] of magnitudes.
+
+        Bin k holds k * width <= |x| < (k+1) * width, up to values that are exactly an edge.
+        """
         counts = self.counts[row]
-        return counts[self.half :] + counts[: self.half][::-1]
+        folded: Counts = counts[self.half :] + counts[: self.half][::-1]
+        return folded
 
 
 def exponents_of(magnitudes: "npt.NDArray[np.float64]") -> "Exponents":

@@ -1,4 +1,7 @@
-"""What is to be quantized? Reads a QuantizationJob document, the same file on a laptop and at /etc/slipway/job.json in a pod."""
+"""What is to be quantized?
+
+Reads a QuantizationJob document, the same file on a laptop and at /etc/slipway/job.json in a pod.
+"""
 
 import hashlib
 import json
@@ -39,7 +42,10 @@ class Job:
 
     @property
     def folder(self) -> str:
-        """The job's own folder below the work URI: results of another spec under the same name must not be taken for ours."""
+        """The job's own folder below the work URI.
+
+        Results of another spec under the same name must not be taken for ours.
+        """
         if self.reference.uid is not None:
             return f"{self.reference.name}-{self.reference.uid[:8]}"
         wire = self.spec.wire()
@@ -72,7 +78,9 @@ def read_job(path: Path, overrides: Overrides) -> Job:
     if parsed is None:
         raise BadInput("\n".join([f"{path}:", *(f"  {problem}" for problem in problems)]))
     if parsed.model.uri is None:
-        raise BadInput(f"{path}: spec.model.from names a job of a cluster; outside of one say where its artifact is: --model")
+        raise BadInput(
+            f"{path}: spec.model.from names a job of a cluster; outside of one say where its artifact is: --model"
+        )
     reference = JobReference(
         kind=KIND, name=metadata["name"], namespace=metadata.get("namespace"), uid=metadata.get("uid")
     )

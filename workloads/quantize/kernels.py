@@ -8,12 +8,26 @@ INTEGER = ("QLinear", "QGemm", "QAttention", "MatMulInteger", "ConvInteger", "Dy
 # These move numbers about or convert them; they compute nothing.
 PLUMBING = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "Transpose", "Reshape", "Flatten", "Identity", "Cast", "Squeeze"}
-    | {"Unsqueeze", "Concat", "Slice", "Gather", "Shape", "Constant", "Split", "Expand", "ReorderInput", "ReorderOutput"}
+    | {
+        "Unsqueeze",
+        "Concat",
+        "Slice",
+        "Gather",
+        "Shape",
+        "Constant",
+        "Split",
+        "Expand",
+        "ReorderInput",
+        "ReorderOutput",
+    }
 )
 
 
 def of(path: Path) -> dict[str, Any]:
-    """Operators after optimisation: `integer` and `float` with their counts, conversions between them in `conversions`."""
+    """Operators after optimisation.
+
+    `integer` and `float` with their counts, conversions between them in `conversions`.
+    """
     import onnx
     import onnxruntime
 

@@ -1,8 +1,10 @@
-"""How is a model trained with quantization in its forward pass? torchao's PT2E flow, with checkpoints, exported as Q/DQ ONNX.
+"""How is a model trained with quantization in its forward pass?
 
-With plain FakeQuantize (straight-through estimator): the fused one of torchao 0.18 trains with one scale and converts with
-another (pytorch/ao#4824), which costs a 3-bit model a third of its accuracy. What is exported is judged like any other
-candidate, in the runtime, so nothing here is taken on trust.
+Torchao's PT2E flow, with checkpoints, exported as Q/DQ ONNX.
+
+With plain FakeQuantize (straight-through estimator): the fused one of torchao 0.18 trains with one scale and converts
+with another (pytorch/ao#4824), which costs a 3-bit model a third of its accuracy. What is exported is judged like any
+other candidate, in the runtime, so nothing here is taken on trust.
 """
 
 import copy
@@ -171,7 +173,7 @@ class Training:
             soft = nn.functional.cross_entropy(answer / TEMPERATURE, wanted)
             loss = loss + share * TEMPERATURE**2 * soft
         self._optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
 
     def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:

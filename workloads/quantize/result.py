@@ -1,4 +1,7 @@
-"""What came out so far? Candidates, the one that is selected, the headline: read off the records, for report and status."""
+"""What came out so far?
+
+Candidates, the one that is selected, the headline: read off the records, for report and status.
+"""
 
 from dataclasses import dataclass
 

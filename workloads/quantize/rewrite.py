@@ -1,4 +1,7 @@
-"""How does a float graph become a quantized one? By ONNX Runtime's own rewriting, with our ranges; called for each candidate."""
+"""How does a float graph become a quantized one?
+
+By ONNX Runtime's own rewriting, with our ranges; called for each candidate.
+"""
 
 import logging
 import tempfile
@@ -33,16 +36,18 @@ def prepare(model: "onnx.ModelProto") -> "onnx.ModelProto":
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory(prefix="slipway-prepare-") as folder, silent():
-        path = Path(folder) / "prepared.onnx"
-        try:
-            quant_pre_process(model, path)
-        except Exception:  # symbolic shape inference fails on some graphs that are fine without it
-            quant_pre_process(model, path, skip_symbolic_shape=True)
+        given, path = Path(folder) / "given.onnx", Path(folder) / "prepared.onnx"
+        given.write_bytes(model.SerializeToString())
+        # From a file: given a model in memory, 1.31 takes its weights away and then misses them.
+        # Types are what is needed, and ONNX's own inference finds them; the symbolic one fails on some good graphs.
+        quant_pre_process(given, path, skip_symbolic_shape=True)
         prepared = onnx.load(path)
     taken = {node.name for node in prepared.graph.node}
     for index, node in enumerate(prepared.graph.node):
         if not node.name:
-            node.name = next(name for name in (f"{node.op_type}_{index}", f"{node.op_type}_{index}_") if name not in taken)
+            node.name = next(
+                name for name in (f"{node.op_type}_{index}", f"{node.op_type}_{index}_") if name not in taken
+            )
     return prepared
 
 
@@ -87,7 +92,7 @@ def static(
     copied.CopyFrom(model)
     options = dict(profile.options)
     if bits < 8:
-        options["TensorQuantOverrides"] = narrow(copied, bits, per_channel=per_channel)
+        options["TensorQuantOverrides"] = narrow(copied, bits, set(nodes), per_channel=per_channel)
     data = {
         name: TensorData(lowest=np.array(values.low, np.float32), highest=np.array(values.high, np.float32))
         for name, values in found.items()
@@ -145,10 +150,13 @@ def weight_only(model: "onnx.ModelProto", bits: int, excluded: Sequence[str]) ->
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
     if bits == 8:
-        return copied if weight_only_int8(copied) else None
+        return copied if weight_only_int8(copied, set(excluded)) else None
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+    from onnxruntime.quantization.onnx_model import ONNXModel
 
     with silent():
+        # It knows MatMul only.
+        ONNXModel(copied).replace_gemm_with_matmul()
         quantizer = MatMulNBitsQuantizer(
             copied, bits=bits, block_size=INT4_BLOCK, is_symmetric=True, nodes_to_exclude=list(excluded)
         )

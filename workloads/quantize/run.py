@@ -20,7 +20,7 @@ from workloads.train.termination import DEFAULT, LIMIT, VARIABLE
 ROWS = 24  # candidates in a termination message, before its length is known
 
 
-class Rejected(Exception):
+class Rejected(Exception):  # noqa: N818 (a verdict, not an accident)
     """No candidate passed, and the job says that this is a failure. Exit code 3: running again cannot help."""
 
 
@@ -38,7 +38,10 @@ def run_all(job: Job, voice: Voice) -> StageResult:
 
 
 def run_stage(job: Job, voice: Voice, stage: Stage, shard: int) -> StageResult:
-    """One stage, and a note of what comes next. A stage whose time has passed does nothing; one too early is BadInput."""
+    """One stage, and a note of what comes next.
+
+    A stage whose time has passed does nothing; one too early is BadInput.
+    """
     context = Context(job, Work.at(job.work_uri, job.folder), voice)
     voice.begin(stage)
     due, message = next_stage(job.spec, context.work), "done before"
@@ -74,7 +77,9 @@ def _conclude(context: Context, stage: Stage, message: str) -> StageResult:
     if found.next is None:
         context.voice.close(finished=found.outcome is not Outcome.REJECTED)
     if found.outcome is Outcome.REJECTED:
-        raise Rejected(f"no candidate passes the gates; the report says why: {found.report.uri if found.report else ''}")
+        raise Rejected(
+            f"no candidate passes the gates; the report says why: {found.report.uri if found.report else ''}"
+        )
     return found
 
 

@@ -1,4 +1,7 @@
-"""How is each step of the ladder climbed? Every rung tries its candidates, and keeps a record of what it tried or why not."""
+"""How is each step of the ladder climbed?
+
+Every rung tries its candidates, and keeps a record of what it tried or why not.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +32,7 @@ def climbed(work: Work, rung: Rung) -> Climbed | None:
 
 def climb(context: Context, rung: Rung) -> None:
     """Try a rung and keep its record. Rungs that were interrupted go on where they were."""
-    reason = impossible(rung, context.job.spec.target)
+    reason = impossible(rung, context.job.spec.target, context.job.spec.weights.bits)
     result = Climbed(skipped=reason) if reason else HOW[rung](context)
     if result.skipped:
         context.voice.say(f"{rung}: skipped, {result.skipped}")
@@ -63,7 +66,10 @@ def build_static(context: Context, attempt: Attempt) -> rewrite.Rewritten:
 
 
 def _mixed(context: Context, rung: Rung) -> Climbed:
-    """Keep the worst 1, 2, 4, ... parts in float until a candidate passes, then halve the gap: the fewest that suffice."""
+    """Keep the worst 1, 2, 4, ...
+
+    Parts in float until a candidate passes, then halve the gap: the fewest that suffice.
+    """
     ranking = sensitivity.ranking(context)
     most = min(context.job.spec.sensitivity.max_exclusions, len(ranking) - 1)
     if most < 1:
@@ -112,7 +118,9 @@ def candidates_of(context: Context, done: Sequence[Climbed]) -> list[Candidate]:
 def _dynamic(context: Context, rung: Rung) -> Climbed:
     attempt = Attempt(rung.value, rung, per_channel=True)
     built = consider(context, attempt, lambda: rewrite.dynamic(context.prepared, context.profile, context.excluded))
-    return Climbed((attempt.name,)) if built else Climbed(skipped="the model has no matrix product with constant weights")
+    return (
+        Climbed((attempt.name,)) if built else Climbed(skipped="the model has no matrix product with constant weights")
+    )
 
 
 def _weight_only(bits: int, context: Context, rung: Rung) -> Climbed:

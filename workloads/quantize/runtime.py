@@ -1,4 +1,7 @@
-"""How is an ONNX model run here? One place for ONNX Runtime's session options, so that every figure is measured alike."""
+"""How is an ONNX model run here?
+
+One place for ONNX Runtime's session options, so that every figure is measured alike.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,10 @@ FATAL = 4  # only what raises anyway: the library's remarks on Q/DQ pairs that i
 
 
 def session(model: "onnx.ModelProto | bytes", *, threads: int = 1, optimise: bool = True) -> Any:
-    """An inference session on the CPU. `optimise` fuses and folds as in serving; without it every tensor of the graph exists."""
+    """An inference session on the CPU.
+
+    `optimise` fuses and folds as in serving; without it every tensor of the graph exists.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -117,8 +117,14 @@ class ArraySamples:
     def read(self, batch: Sequence[int]) -> Batch:
         """The rows, stacked."""
         places = [(file := self._file(index), index - int(self._starts[file])) for index in batch]
-        feeds = {port.name: np.stack([self._files[file][port.name][row] for file, row in places]) for port in self._ports}
-        labels = np.array([self._files[file][LABELS][row] for file, row in places], dtype=np.int64) if self.labelled else None
+        feeds = {
+            port.name: np.stack([self._files[file][port.name][row] for file, row in places]) for port in self._ports
+        }
+        labels = (
+            np.array([self._files[file][LABELS][row] for file, row in places], dtype=np.int64)
+            if self.labelled
+            else None
+        )
         return Batch(feeds, labels)
 
 
@@ -131,15 +137,22 @@ def _arrays(path: Path, ports: Sequence[Port], want_labels: bool) -> "Feeds":
     lengths = set()
     for port in ports:
         if port.name not in arrays:
-            raise BadInput(f"{path.name}: no array {port.name!r}; the model's inputs are {', '.join(p.name for p in ports)}")
+            raise BadInput(
+                f"{path.name}: no array {port.name!r}; the model's inputs are {', '.join(p.name for p in ports)}"
+            )
         _require_fit(path.name, port, arrays[port.name])
         lengths.add(len(arrays[port.name]))
     if LABELS in arrays:
         if arrays[LABELS].ndim != 1 or arrays[LABELS].dtype.kind not in "iu":
-            raise BadInput(f"{path.name}: labels must be one whole number per sample, found {arrays[LABELS].dtype} {arrays[LABELS].shape}")
+            raise BadInput(
+                f"{path.name}: labels must be one whole number per sample, "
+                f"found {arrays[LABELS].dtype} {arrays[LABELS].shape}"
+            )
         lengths.add(len(arrays[LABELS]))
     elif want_labels:
-        raise BadInput(f"{path.name}: no array {LABELS!r}: accuracy needs the right answers; add them, or use metric agreement")
+        raise BadInput(
+            f"{path.name}: no array {LABELS!r}: accuracy needs the right answers; add them, or use metric agreement"
+        )
     if len(lengths) != 1:
         raise BadInput(f"{path.name}: the arrays have different numbers of samples: {sorted(lengths)}")
     return arrays
@@ -148,7 +161,9 @@ def _arrays(path: Path, ports: Sequence[Port], want_labels: bool) -> "Feeds":
 def _require_fit(file: str, port: Port, values: "npt.NDArray[Any]") -> None:
     if str(values.dtype) != port.dtype:
         raise BadInput(f"{file}: {port.name} is {values.dtype}, the model takes {port.dtype}")
-    if values.ndim != len(port.shape) or any(want not in {None, have} for want, have in zip(port.shape[1:], values.shape[1:], strict=True)):
+    if values.ndim != len(port.shape) or any(
+        want not in {None, have} for want, have in zip(port.shape[1:], values.shape[1:], strict=True)
+    ):
         raise BadInput(f"{file}: {port.name} has shape {values.shape}, the model takes {port.shape}")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0][0])
@@ -160,25 +175,39 @@ def calibration_samples(choice: Calibration, ports: Sequence[Port], preprocessin
     return _samples(choice, ports, preprocessing, held_out=False, want_labels=False)
 
 
-def evaluation_samples(choice: Evaluation, ports: Sequence[Port], preprocessing: Preprocessing | None, *, want_labels: bool) -> Samples:
+def evaluation_samples(
+    choice: Evaluation, ports: Sequence[Port], preprocessing: Preprocessing | None, *, want_labels: bool
+) -> Samples:
     """What float and quantized are compared on."""
     return _samples(choice, ports, preprocessing, held_out=True, want_labels=want_labels)
 
 
 def _samples(
-    choice: Calibration | Evaluation, ports: Sequence[Port], preprocessing: Preprocessing | None, *, held_out: bool, want_labels: bool
+    choice: Calibration | Evaluation,
+    ports: Sequence[Port],
+    preprocessing: Preprocessing | None,
+    *,
+    held_out: bool,
+    want_labels: bool,
 ) -> Samples:
     if choice.dataset is None:
         return _from_uri(str(choice.uri), ports, want_labels)
     if preprocessing is None or len(ports) != 1:
-        raise BadInput("dataset holds images, and the model does not say how it wants them: give its inputs as .npz files (uri)")
+        raise BadInput(
+            "dataset holds images, and the model does not say how it wants them: give its inputs as .npz files (uri)"
+        )
     loaded = data.load(choice.dataset)
     own = loaded.preprocessing
     if (own.channels, own.height, own.width) != (preprocessing.channels, preprocessing.height, preprocessing.width):
-        have, want = f"{own.channels}x{own.height}x{own.width}", f"{preprocessing.channels}x{preprocessing.height}x{preprocessing.width}"
+        have, want = (
+            f"{own.channels}x{own.height}x{own.width}",
+            f"{preprocessing.channels}x{preprocessing.height}x{preprocessing.width}",
+        )
         raise BadInput(f"dataset {loaded.reference.name} has images of {have}, the model takes {want}")
     part, word = (loaded.held_out, "held-out") if held_out else (loaded.training, "training")
-    return ImageSamples(part, preprocessing, ports[0], f"{loaded.reference.name} ({word})", f"{loaded.reference.digest}/{word}")
+    return ImageSamples(
+        part, preprocessing, ports[0], f"{loaded.reference.name} ({word})", f"{loaded.reference.digest}/{word}"
+    )
 
 
 def _from_uri(uri: str, ports: Sequence[Port], want_labels: bool) -> ArraySamples:

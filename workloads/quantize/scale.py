@@ -1,4 +1,6 @@
-"""Which scale and zero point has a range, and what is left of a number after quantization? Used by search, QAT and tests.
+"""Which scale and zero point has a range, and what is left of a number after quantization?
+
+Used by search, QAT and tests.
 
 The arithmetic is ONNX Runtime's, number for number: the library computes the scales of the graphs it rewrites from our
 ranges, and what we predict here must be what it writes there.
@@ -28,7 +30,9 @@ class Levels:
 
     @classmethod
     def of(cls, bits: int, *, signed: bool, symmetric: bool, reduced: bool = False) -> "Levels":
-        """Of a `bits` wide integer. Symmetric signed leaves out the least one (-128); `reduced` saves one bit (-64 to 64, 0 to 127),
+        """Of a `bits` wide integer.
+
+        Symmetric signed leaves out the least one (-128); `reduced` saves one bit (-64 to 64, 0 to 127),
         so that two products of a kernel without VNNI add up in 16 bits."""
         if reduced:
             half = 1 << (bits - 2)
@@ -67,5 +71,7 @@ def scale_and_zero_point(values: Range, levels: Levels) -> tuple[float, int]:
 def fake_quantize(x: "npt.NDArray[Any]", scale: float, zero_point: int, levels: Levels) -> "npt.NDArray[np.float32]":
     """Quantize and back: what integer arithmetic sees of float32 `x`. Halves round to even, as QuantizeLinear does."""
     quantized = np.rint(x.astype(np.float32) / np.float32(scale)) + zero_point
-    result: npt.NDArray[np.float32] = ((np.clip(quantized, levels.least, levels.greatest) - zero_point) * np.float32(scale)).astype(np.float32)
+    result: npt.NDArray[np.float32] = (
+        (np.clip(quantized, levels.least, levels.greatest) - zero_point) * np.float32(scale)
+    ).astype(np.float32)
     return result

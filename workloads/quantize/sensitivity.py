@@ -1,4 +1,7 @@
-"""Which parts of the model suffer most when they alone are quantized? Measured part by part; a restart goes on with the next."""
+"""Which parts of the model suffer most when they alone are quantized?
+
+Measured part by part; a restart goes on with the next.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +24,10 @@ KIND = "sensitivity"
 
 @dataclass(frozen=True)
 class Part:
-    """A node, or all nodes of an operator. `sqnr_db`: signal to noise of the outputs; `lost`: share of right answers lost."""
+    """A node, or all nodes of an operator.
+
+    `sqnr_db`: signal to noise of the outputs; `lost`: share of right answers lost.
+    """
 
     name: str
     nodes: tuple[str, ...]

@@ -14,7 +14,10 @@ ONNX_FILE = "model.onnx"
 
 @dataclass(frozen=True)
 class Source:
-    """The float model's origin. `trainable` is an artifact with weights, from which torch can build the module again."""
+    """The float model's origin.
+
+    `trainable` is an artifact with weights, from which torch can build the module again.
+    """
 
     uri: str
     digest: str

@@ -1,4 +1,6 @@
-"""What does calibration remember of each tensor? Extremes, a histogram and batch extremes: one pass serves every method.
+"""What does calibration remember of each tensor?
+
+Extremes, a histogram and batch extremes: one pass serves every method.
 
 The size does not depend on how many samples were seen. Merging is exact, so the result is the same for any sharding.
 """
@@ -38,7 +40,9 @@ class TensorStatistics:
         self.maximum_sums = [0] * rows
 
     def add(self, values: "npt.NDArray[Any]") -> "tuple[Values, Values]":
-        """Count values [rows, n] in float32; what is not finite is counted apart. Returns the least and greatest of each row.
+        """Count values [rows, n] in float32; what is not finite is counted apart.
+
+        Returns the least and greatest of each row.
 
         ValueError for values that are not finite in one of several rows: these are weights, which have no excuse.
         """
@@ -101,13 +105,19 @@ def merge(into: Statistics, other: Statistics) -> None:
 
 
 def save(path: Path, statistics: Statistics, about: Mapping[str, Any]) -> None:
-    """Write one .npz, whole or not at all. `about` is plain JSON: what the statistics were made from and how far they are."""
+    """Write one .npz, whole or not at all.
+
+    `about` is plain JSON: what the statistics were made from and how far they are.
+    """
     header: dict[str, Any] = {"formatVersion": FORMAT_VERSION, "about": dict(about), "tensors": []}
-    arrays: dict[str, npt.NDArray[Any]] = {}
+    arrays: dict[str, Any] = {}
     for index, (name, tensor) in enumerate(statistics.items()):
         scalars = {"count": tensor.count, "notFinite": tensor.not_finite, "batches": tensor.batches}
         # As text: JSON readers may cut integers of hundreds of bits.
-        sums = {"minimumSums": [str(s) for s in tensor.minimum_sums], "maximumSums": [str(s) for s in tensor.maximum_sums]}
+        sums = {
+            "minimumSums": [str(s) for s in tensor.minimum_sums],
+            "maximumSums": [str(s) for s in tensor.maximum_sums],
+        }
         header["tensors"].append({"name": name, **scalars, **sums})
         arrays[f"counts{index}"], arrays[f"exponents{index}"] = tensor.histogram.counts, tensor.histogram.exponents
         arrays[f"extremes{index}"] = np.stack([tensor.minimum, tensor.maximum])
@@ -124,7 +134,9 @@ def load(path: Path) -> tuple[Statistics, dict[str, Any]]:
             header = json.loads(arrays["header"].tobytes())
             if header["formatVersion"] != FORMAT_VERSION:
                 raise ValueError(f"format version {header['formatVersion']}")
-            return {row["name"]: _restored(row, index, arrays) for index, row in enumerate(header["tensors"])}, header["about"]
+            return {row["name"]: _restored(row, index, arrays) for index, row in enumerate(header["tensors"])}, header[
+                "about"
+            ]
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise Corrupt(f"{path}: no calibration statistics ({error})") from error
     except Exception as error:  # zipfile.BadZipFile and zlib.error have no common base below Exception

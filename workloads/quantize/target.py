@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.api.quantization import Hardware, Runtime, Rung, Target
+from slipway.api.quantization import Hardware, Rung, Runtime, Target
 from workloads.quantize.scale import Levels
 
 # Operators whose integer kernels TensorRT has; anything else between Q/DQ costs a conversion and gains nothing.
@@ -36,8 +36,10 @@ def profile_of(target: Target) -> Profile:
     return Profile(Levels.of(8, signed=False, symmetric=False), False, reduced, options=bias)
 
 
-def impossible(rung: Rung, target: Target) -> str | None:
-    """Why a rung makes no sense for a target, or None."""
+def impossible(rung: Rung, target: Target, bits: int) -> str | None:
+    """Why a rung makes no sense for a target and a width of the weights, or None."""
+    if bits < 8 and rung in {Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4}:
+        return f"weights.bits asks for {bits}-bit weights, and this rung has its own"
     if target.runtime is Runtime.TENSORRT and rung is Rung.DYNAMIC:
         return "TensorRT reads explicit Q/DQ only, and dynamic quantization has none"
     if target.runtime is not Runtime.ONNXRUNTIME and rung is Rung.WEIGHT_ONLY_INT4:

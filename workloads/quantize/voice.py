@@ -1,4 +1,7 @@
-"""What do people and the operator hear while a stage works? Lines in a log, a bar on a terminal, posts to the operator."""
+"""What do people and the operator hear while a stage works?
+
+Lines in a log, a bar on a terminal, posts to the operator.
+"""
 
 import sys
 import time
@@ -9,6 +12,7 @@ from slipway.api.quantizationstatus import Stage
 from workloads.train.progress import Poster, Snapshot
 
 T = TypeVar("T")
+Item = TypeVar("Item", covariant=True)
 
 INTERVAL = 5.0  # seconds between two lines about the same work
 # Percent of the whole job at which a stage begins and ends; a stage that is left out is jumped over.
@@ -24,7 +28,7 @@ SHARE = {
 }
 
 
-class SizedIterable(Sized, Iterable[T], Protocol[T]):
+class SizedIterable(Sized, Iterable[Item], Protocol[Item]):
     """What a bar can be shown for."""
 
 

@@ -1,6 +1,9 @@
-"""What happens to the weights where the library has nothing: fewer than 8 bits, and int8 weights under float arithmetic."""
+"""What happens to the weights where the library has nothing.
 
-from collections.abc import Iterator
+Fewer than 8 bits, and int8 weights under float arithmetic.
+"""
+
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +39,13 @@ class Weight:
         return numpy_helper.to_array(self.tensor)
 
 
-def weights_of(model: "onnx.ModelProto", op_types: frozenset[str] | None = None) -> Iterator[Weight]:
-    """Float weights, each once, of Conv, ConvTranspose, Gemm and MatMul."""
+def weights_of(model: "onnx.ModelProto", nodes: Collection[str] | None = None) -> Iterator[Weight]:
+    """Float weights, each once, of Conv, ConvTranspose, Gemm and MatMul; of these nodes only, if any are named."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_type == tensor.FLOAT}
     for node in model.graph.node:
         axis = _output_axis(node)
         name = node.input[1] if axis is not None else ""
-        if axis is None or name not in constants or (op_types is not None and node.op_type not in op_types):
+        if axis is None or name not in constants or (nodes is not None and node.name not in nodes):
             continue
         if len(constants[name].dims) > 1:
             yield Weight(constants.pop(name), axis)
@@ -54,8 +57,10 @@ def _output_axis(node: "onnx.NodeProto") -> int | None:
     return {"Conv": 0, "ConvTranspose": 1, "MatMul": 1}.get(node.op_type)
 
 
-def narrow(model: "onnx.ModelProto", bits: int, *, per_channel: bool) -> dict[str, list[dict[str, Any]]]:
-    """Round the model's weights to `bits` in place, each range with the least squared error.
+def narrow(
+    model: "onnx.ModelProto", bits: int, nodes: Collection[str], *, per_channel: bool
+) -> dict[str, list[dict[str, Any]]]:
+    """Round the weights of these nodes to `bits` in place, each range with the least squared error.
 
     Returns ONNX Runtime's TensorQuantOverrides with the same scales: the library then stores exactly these integers.
     """
@@ -63,7 +68,7 @@ def narrow(model: "onnx.ModelProto", bits: int, *, per_channel: bool) -> dict[st
 
     levels = Levels.of(bits, signed=True, symmetric=True)
     overrides: dict[str, list[dict[str, Any]]] = {}
-    for weight in weights_of(model):
+    for weight in weights_of(model, nodes):
         rows, restore = _rows(weight.values, weight.axis if per_channel else None)
         scales = [scale_and_zero_point(found, levels)[0] for found in _searched(rows, levels)]
         rounded = np.stack([fake_quantize(row, scale, 0, levels) for row, scale in zip(rows, scales, strict=True)])
@@ -92,12 +97,13 @@ def _rows(values: "Array", axis: int | None) -> tuple["Array", Any]:
     )
 
 
-def weight_only_int8(model: "onnx.ModelProto") -> int:
-    """Store each weight as int8 with one scale per channel, dequantized when the model is loaded. Returns how many."""
+def weight_only_int8(model: "onnx.ModelProto", excluded: Collection[str]) -> int:
+    """Store weights as int8 with one scale per channel, dequantized when the model is loaded. Returns how many."""
     from onnx import helper, numpy_helper
 
     count = 0
-    for weight in list(weights_of(model)):
+    nodes = {node.name for node in model.graph.node} - set(excluded)
+    for weight in list(weights_of(model, nodes)):
         values, name = weight.values, weight.tensor.name
         if values.size < SMALLEST:
             continue

@@ -48,7 +48,9 @@ class Work:
         """A record that an earlier stage must have left. BadInput when it has not run."""
         record = self.read(name)
         if record is None:
-            raise BadInput(f"{self.folder}: there is no {name}.json: an earlier stage has not run, or in another folder")
+            raise BadInput(
+                f"{self.folder}: there is no {name}.json: an earlier stage has not run, or in another folder"
+            )
         return record
 
     def write(self, name: str, record: dict[str, Any]) -> None:

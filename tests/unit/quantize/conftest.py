@@ -38,7 +38,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifact's folder, about 96 % accurate."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "job.yaml").write_text(JOB)
-    command = [sys.executable, "-m", "workloads", "train", "--config", str(folder / "job.yaml"), "--output", str(folder / "digits")]
+    command = [
+        sys.executable,
+        "-m",
+        "workloads",
+        "train",
+        "--config",
+        str(folder / "job.yaml"),
+        "--output",
+        str(folder / "digits"),
+    ]
     subprocess.run(command, check=True, env=environment(), capture_output=True)
     return folder / "digits"
 
@@ -61,7 +70,9 @@ def activations(trained: Path, exported):
     from workloads.quantize.collect import Observer
     from workloads.quantize.samples import calibration_samples, choose
 
-    samples = calibration_samples(CALIBRATION, onnx_file.inputs_of(exported), artifact.read(trained).description.preprocessing)
+    samples = calibration_samples(
+        CALIBRATION, onnx_file.inputs_of(exported), artifact.read(trained).description.preprocessing
+    )
     observer, statistics = Observer(exported), {}
     for batch in samples.batches(choose(len(samples), 100, 0), 16):
         observer.observe(samples.read(batch).feeds, statistics)

@@ -7,7 +7,10 @@ from workloads.quantize.scale import Levels, Range, fake_quantize, scale_and_zer
 
 
 def kl_divergence(counts: np.ndarray, kept: int, levels: int) -> float:
-    """KL(P || Q) of a threshold after `kept` bins, as in GTC 2017 s7310 slide 38; scipy computes the divergence itself."""
+    """KL(P || Q) of a threshold after `kept` bins, as in GTC 2017 s7310 slide 38.
+
+    Scipy computes the divergence itself.
+    """
     p = counts[:kept].astype(np.float64)
     q = np.zeros(kept)
     edges = np.linspace(0, kept, levels + 1)

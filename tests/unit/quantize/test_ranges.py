@@ -65,7 +65,10 @@ def test_entropy_is_faster_than_the_plain_loop() -> None:
 
 
 def test_the_librarys_entropy_searches_nothing_at_its_defaults() -> None:
-    """Why the search is ours: with 128 bins and 128 levels there is one candidate, the whole range (onnxruntime#9597)."""
+    """Why the search is ours.
+
+    With 128 bins and 128 levels there is one candidate, the whole range (onnxruntime#9597).
+    """
     values = distribution("one outlier")
     collector = HistogramCollector("entropy", False, 128, 128, 99.999, "same")
     collector.collect_value({"x": values})
@@ -78,14 +81,19 @@ def test_the_librarys_entropy_searches_nothing_at_its_defaults() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("share", [99.0, 99.9, 99.99, 100.0])
 def test_percentile_is_the_librarys_up_to_the_edge(shape: str, share: float) -> None:
-    """The library takes the near edge of the bin that holds the quantile, so it keeps less than was asked; we take the far one."""
+    """The library takes the near edge of the bin that holds the quantile, so it keeps less than was asked.
+
+    We take the far one.
+    """
     tensor = seen(distribution(shape))
     counts, width = tensor.histogram.counts[0], tensor.histogram.width()
     edges = (np.arange(len(counts) + 1) - tensor.histogram.half) * width
     collector = HistogramCollector("percentile", False, 0, 0, share, "same")
     collector.histogram_dict = {"x": (counts, edges, np.float64(-1e30), np.float64(1e30))}
     if share == 100.0:
-        assert ranges.find(tensor, CalibrationMethod.PERCENTILE, UINT8, share) == ranges.find(tensor, CalibrationMethod.MIN_MAX, UINT8, share)
+        assert ranges.find(tensor, CalibrationMethod.PERCENTILE, UINT8, share) == ranges.find(
+            tensor, CalibrationMethod.MIN_MAX, UINT8, share
+        )
         return
     low, high = collector.compute_percentile()["x"][:2]
     found = ranges.find(tensor, CalibrationMethod.PERCENTILE, UINT8, share)
@@ -104,7 +112,9 @@ def test_percentile_keeps_as_much_as_was_asked(shape: str, share: float) -> None
         assert inside.mean() >= share / 100
 
 
-@pytest.mark.parametrize("levels", [UINT8, INT8, Levels.of(4, signed=True, symmetric=True), Levels.of(8, signed=False, symmetric=True)])
+@pytest.mark.parametrize(
+    "levels", [UINT8, INT8, Levels.of(4, signed=True, symmetric=True), Levels.of(8, signed=False, symmetric=True)]
+)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_mse_of_a_range_is_what_quantizing_costs(shape: str, levels: Levels) -> None:
     values = distribution(shape)
@@ -123,7 +133,8 @@ def test_mse_is_no_worse_than_any_other_method(shape: str, levels: Levels) -> No
     values = distribution(shape)
     tensor = seen(values)
     costs = {
-        method: reference.mean_squared_error(values, ranges.find(tensor, method, levels, 99.9), levels) for method in CalibrationMethod
+        method: reference.mean_squared_error(values, ranges.find(tensor, method, levels, 99.9), levels)
+        for method in CalibrationMethod
     }
     assert costs[CalibrationMethod.MSE] <= 1.05 * min(costs.values()) + 1e-9
 

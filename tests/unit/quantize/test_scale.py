@@ -7,7 +7,12 @@ from onnxruntime.quantization.quant_utils import compute_scale_zp, get_qmin_qmax
 
 from workloads.quantize.scale import Levels, Range, fake_quantize, scale_and_zero_point
 
-TYPES = {(8, False): onnx.TensorProto.UINT8, (8, True): onnx.TensorProto.INT8, (16, False): onnx.TensorProto.UINT16, (16, True): onnx.TensorProto.INT16}
+TYPES = {
+    (8, False): onnx.TensorProto.UINT8,
+    (8, True): onnx.TensorProto.INT8,
+    (16, False): onnx.TensorProto.UINT16,
+    (16, True): onnx.TensorProto.INT16,
+}
 # The library reduces 8 bits only.
 CASES = [(bits, signed, reduced) for bits, signed in TYPES for reduced in (False, True) if bits == 8 or not reduced]
 
@@ -15,7 +20,16 @@ CASES = [(bits, signed, reduced) for bits, signed in TYPES for reduced in (False
 def ranges(count: int) -> list[Range]:
     random = np.random.default_rng(7)
     ends = random.normal(size=(count, 2)) * 10.0 ** random.uniform(-30, 30, size=(count, 1))
-    special = [(0.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.5, 2.0), (-2.0, -0.5), (-3e38, 3e38), (1e-45, 1e-40), (0.0, 1e-38)]
+    special = [
+        (0.0, 0.0),
+        (0.0, 1.0),
+        (-1.0, 0.0),
+        (0.5, 2.0),
+        (-2.0, -0.5),
+        (-3e38, 3e38),
+        (1e-45, 1e-40),
+        (0.0, 1e-38),
+    ]
     return [Range(float(np.float32(min(pair))), float(np.float32(max(pair)))) for pair in [*ends, *special]]
 
 

@@ -1,9 +1,10 @@
 """The range that loses the least information: NVIDIA's KL calibration, every threshold searched, all at once.
 
-The definition is TensorRT's (Migacz, "8-bit Inference with TensorRT", GTC 2017, slides 32 to 38; NVIDIA's maintained code of it
-is ModelOpt's histogram calibrator): P is the histogram of magnitudes up to bin i with all that lies beyond added to its
-last bin; Q is the same bins merged into as many levels as the integer has, spread again evenly over the bins that are not
-empty; the threshold is the i with the least KL(P || Q). The zero bin is replaced by its neighbour: a ReLU's zeros cost nothing.
+The definition is TensorRT's (Migacz, "8-bit Inference with TensorRT", GTC 2017, slides 32 to 38; NVIDIA's maintained
+code of it is ModelOpt's histogram calibrator): P is the histogram of magnitudes up to bin i with all that lies beyond
+added to its last bin; Q is the same bins merged into as many levels as the integer has, spread again evenly over the
+bins that are not empty; the threshold is the i with the least KL(P || Q). The zero bin is replaced by its neighbour: a
+ReLU's zeros cost nothing.
 
 Written with cumulative sums, KL needs the level's boundaries only, so a candidate costs O(levels) and not O(bins).
 """
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     Reals = npt.NDArray[np.float64]
 
 FIRST = 128  # the narrowest threshold, in bins: NVIDIA's start_bin
-# What cumulative sums may differ by from the plain sum; the candidates that close to the best are compared by the plain one.
+# What cumulative sums may differ by from the plain sum; the candidates that close to the best are compared by the
+# plain one.
 ROUNDING = 1e-9
 BATCH = 512  # candidates at once: bounds the scratch memory to a few MiB
 
@@ -44,7 +46,10 @@ def entropy(statistics: TensorStatistics, levels: Levels, row: int = 0) -> Range
 
 
 def best_threshold(counts: "Counts", levels: int) -> int:
-    """How many of the bins [0, n) of magnitudes the range should keep; the last of equals. All when there is nothing to choose."""
+    """How many of the bins [0, n) of magnitudes the range should keep; the last of equals.
+
+    All when there is nothing to choose.
+    """
     counts = counts.copy()
     if len(counts) > 1:
         counts[0] = counts[1]
@@ -52,7 +57,9 @@ def best_threshold(counts: "Counts", levels: int) -> int:
     if len(counts) <= first or counts.sum() == 0:
         return len(counts)
     candidates = np.arange(first, len(counts) + 1)
-    divergences = np.concatenate([_divergences(counts, part, levels) for part in np.array_split(candidates, -(-len(candidates) // BATCH))])
+    divergences = np.concatenate(
+        [_divergences(counts, part, levels) for part in np.array_split(candidates, -(-len(candidates) // BATCH))]
+    )
     best = float(divergences.min())
     if not np.isfinite(best):
         return len(counts)
@@ -77,7 +84,10 @@ def divergence(counts: "Counts", kept: int, levels: int) -> float:
 
 
 def _divergences(counts: "Counts", candidates: "npt.NDArray[np.int64]", levels: int) -> "Reals":
-    """`divergence` of many thresholds. With N values in all and M of them kept, N * KL = sum p log p - sum p log q - N log(N / M)."""
+    """`divergence` of many thresholds.
+
+    With N values in all and M of them kept, N * KL = sum p log p - sum p log q - N log(N / M).
+    """
     mass = np.concatenate([[0], np.cumsum(counts)])
     filled = np.concatenate([[0], np.cumsum(counts > 0)])
     p_log_p = np.concatenate([[0.0], np.cumsum(_x_log_x(counts.astype(np.float64)))])

@@ -24,7 +24,9 @@ def moving_average(statistics: TensorStatistics, row: int = 0) -> Range:
 
 
 def percentile(statistics: TensorStatistics, share: float, levels: Levels, row: int = 0) -> Range:
-    """At least `share` percent of the values: of the magnitudes when symmetric, else with half of the rest cut on each side.
+    """At least `share` percent of the values.
+
+    Of the magnitudes when symmetric, else with half of the rest cut on each side.
 
     The far edge of the bin that holds the quantile, so never less than asked for; never more than was seen.
     """

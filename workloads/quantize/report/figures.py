@@ -1,4 +1,7 @@
-"""Every figure of a job in one JSON object, gathered from the work folder's records. Read by the page and by machines."""
+"""Every figure of a job in one JSON object, gathered from the work folder's records.
+
+Read by the page and by machines.
+"""
 
 import platform
 from typing import TYPE_CHECKING, Any
@@ -49,10 +52,14 @@ def warnings_of(context: Context) -> list[str]:
     found: list[str] = list(details_of(context, FLOAT)["warnings"])
     bad = sorted({name for shard in _shards(context) for name in shard["notFinite"]})
     if bad:
-        found.append(f"{len(bad)} tensors took values that are not finite, left out of their ranges: {', '.join(bad[:5])}")
+        found.append(
+            f"{len(bad)} tensors took values that are not finite, left out of their ranges: {', '.join(bad[:5])}"
+        )
     runtime_name = context.job.spec.target.runtime
     if runtime_name != "onnxruntime":
-        found.append(f"judged and measured in ONNX Runtime; {runtime_name} computes the same Q/DQ graph with other kernels")
+        found.append(
+            f"judged and measured in ONNX Runtime; {runtime_name} computes the same Q/DQ graph with other kernels"
+        )
     return found
 
 
@@ -73,7 +80,11 @@ def candidates(context: Context) -> list[dict[str, Any]]:
 def _rungs(context: Context) -> list[dict[str, Any]]:
     done = {rung: rungs.climbed(context.work, rung) for rung in context.job.spec.ladder}
     return [
-        {"rung": rung, "candidates": list(found.candidates) if found else [], "skipped": found.skipped if found else "not needed"}
+        {
+            "rung": rung,
+            "candidates": list(found.candidates) if found else [],
+            "skipped": found.skipped if found else "not needed",
+        }
         for rung, found in done.items()
     ]
 
@@ -99,7 +110,12 @@ def _calibration(context: Context) -> dict[str, Any] | None:
     if not shards:
         return None
     samples = sum(shard["samples"] for shard in shards)
-    return {"samples": samples, "shards": len(shards), "tensors": len(context.statistics), "data": context.calibration.name}
+    return {
+        "samples": samples,
+        "shards": len(shards),
+        "tensors": len(context.statistics),
+        "data": context.calibration.name,
+    }
 
 
 def _tensors(context: Context) -> list[dict[str, Any]]:
@@ -108,7 +124,11 @@ def _tensors(context: Context) -> list[dict[str, Any]]:
     if choice is None or not _shards(context) or not CALIBRATED & set(context.job.spec.ladder):
         return []
     found = {method: context.ranges(method) for method in choice.methods}
-    widest = {name: max(abs(float(t.minimum[0])), abs(float(t.maximum[0]))) for name, t in context.statistics.items() if t.count}
+    widest = {
+        name: max(abs(float(t.minimum[0])), abs(float(t.maximum[0])))
+        for name, t in context.statistics.items()
+        if t.count
+    }
 
     def clipped(name: str) -> float:
         reach = min(max(-ranges[name].low, ranges[name].high) for ranges in found.values())

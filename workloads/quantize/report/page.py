@@ -1,27 +1,14 @@
-"""report.html: one file without a single request to anywhere. Pure: the figures in, the page out."""
+"""report.html: one file without a single request to anywhere. The figures in, the page out."""
 
 import json
 from collections.abc import Mapping
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from workloads.quantize.report import svg
 
-STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem;color:#1b1f24;background:#fff}
-h1{font-size:1.5rem;margin-bottom:.2rem} h2{font-size:1.15rem;margin-top:2rem} .muted{color:#5b6570}
-table{border-collapse:collapse;width:100%;font-size:.9rem} th,td{padding:.3rem .6rem;text-align:left;border-bottom:1px solid #e2e6ea}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums} tr.chosen{background:#e8f4ec;font-weight:600}
-.pass{color:#17663a} .fail{color:#a32020} .cards{display:flex;gap:1rem;flex-wrap:wrap} .card{border:1px solid #e2e6ea;border-radius:6px;padding:.6rem 1rem}
-.card b{display:block;font-size:1.3rem} .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:1rem}
-svg{width:100%;height:auto} .grid{stroke:#eceff2} .tick{font-size:11px;fill:#5b6570} .title{font-size:12px;fill:#1b1f24}
-.front{fill:none;stroke:#9aa7b4;stroke-dasharray:3 3} .limit{stroke:#a32020;stroke-dasharray:6 4} .interval{stroke:#9aa7b4;stroke-width:2}
-.dot{fill:#4a7fc1} .failed{fill:#c96a6a} .chosen{fill:#17663a} .reference{fill:#1b1f24} .bar{fill:#4a7fc1} .bin{fill:#b9c6d3}
-.mark{stroke-width:3} .m0{stroke:#1b1f24} .m1{stroke:#c9822a} .m2{stroke:#17663a} .m3{stroke:#a32020} .m4{stroke:#6a4ac1}
-.warning{background:#fff6e0;border-left:4px solid #c9822a;padding:.4rem .8rem;margin:.4rem 0} details{margin:.6rem 0} pre{overflow:auto;font-size:.8rem}
-@media (prefers-color-scheme:dark){body{background:#14171a;color:#e4e8ec} .tick,.muted{fill:#9aa7b4;color:#9aa7b4} .title{fill:#e4e8ec}
-tr.chosen{background:#1d3326} th,td,.card{border-color:#2c3238} .grid{stroke:#22272c} .reference{fill:#e4e8ec} .warning{background:#33290f}}
-"""
+STYLE = Path(__file__).with_name("style.css")
 OUTCOMES = {
     "quantized": "A quantized model passes its gates and is published.",
     "kept-float": "No quantized model passes its gates: the float model is published.",
@@ -33,14 +20,24 @@ def page(report: Mapping[str, Any]) -> str:
     """The whole page."""
     name = escape(report["job"]["name"])
     sections = [_head(report), _cards(report), _warnings(report), _candidates(report), _tradeoffs(report)]
-    sections += [_ladder(report), _sensitivity(report), _benchmark(report), _kernels(report), _tensors(report), _spec(report)]
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{name}: quantization report</title>'
-    return f"<!doctype html><html lang=\"en\"><head>{head}<style>{STYLE}</style></head><body>{''.join(sections)}</body></html>\n"
+    sections += [
+        _ladder(report),
+        _sensitivity(report),
+        _benchmark(report),
+        _kernels(report),
+        _tensors(report),
+        _spec(report),
+    ]
+    head = (
+        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{name}: quantization</title>'
+    )
+    style = f"<style>{STYLE.read_text()}</style>"
+    return f'<!doctype html><html lang="en"><head>{head}{style}</head><body>{"".join(sections)}</body></html>\n'
 
 
 def _head(report: Mapping[str, Any]) -> str:
     source = report["source"]
-    where = f"{escape(source['uri'])} <span class=\"muted\">{escape(source['digest'])}</span>"
+    where = f'{escape(source["uri"])} <span class="muted">{escape(source["digest"])}</span>'
     judged = f"judged in {escape(report['judgedIn'])}; {escape(source['export'])}"
     return (
         f"<h1>Quantization of {escape(report['job']['name'])}</h1><p>{OUTCOMES[report['outcome']]}</p>"
@@ -51,7 +48,9 @@ def _head(report: Mapping[str, Any]) -> str:
 def _cards(report: Mapping[str, Any]) -> str:
     words = {"float": "float", "quantized": "quantized", "drop": "drop", "size": "size", "speed": "speed"}
     shown = [(words[key], value) for key, value in report["headline"].items() if value]
-    return '<div class="cards">' + "".join(f'<div class="card">{k}<b>{escape(v)}</b></div>' for k, v in shown) + "</div>"
+    return (
+        '<div class="cards">' + "".join(f'<div class="card">{k}<b>{escape(v)}</b></div>' for k, v in shown) + "</div>"
+    )
 
 
 def _warnings(report: Mapping[str, Any]) -> str:
@@ -63,7 +62,9 @@ def _table(head: list[str], rows: list[tuple[str, list[str]]]) -> str:
 
     def cells(tag: str, values: list[str]) -> str:
         last = len(values) - 1
-        return "".join(f"<{tag}{'' if i in {0, last} else ' class=n'}>{value}</{tag}>" for i, value in enumerate(values))
+        return "".join(
+            f"<{tag}{'' if i in {0, last} else ' class=n'}>{value}</{tag}>" for i, value in enumerate(values)
+        )
 
     body = "".join(f'<tr class="{kind}">{cells("td", values)}</tr>' for kind, values in rows)
     return f"<table><thead><tr>{cells('th', head)}</tr></thead><tbody>{body}</tbody></table>"
@@ -116,13 +117,16 @@ def _points(report: Mapping[str, Any], x_of: Any) -> list[svg.Point]:
 def _tradeoffs(report: Mapping[str, Any]) -> str:
     limits = [row["limit"] for row in report["candidates"] if "limit" in row]
     limit = (report["candidates"][0]["accuracy"] - limits[0]) * 100 if limits else None
-    latency = {name: model["latency"][0]["p50Ms"] for name, model in ((report["benchmark"] or {}).get("models") or {}).items()}
+    latency = {
+        name: model["latency"][0]["p50Ms"] for name, model in ((report["benchmark"] or {}).get("models") or {}).items()
+    }
     plots = [svg.scatter(_points(report, lambda row: row.get("sizeBytes", 0) / 1000), "size, kB", "accuracy, %", limit)]
     timed = _points(report, lambda row: latency.get(row["name"]))
     if timed:
         plots.append(svg.scatter(timed, "p50 latency, ms", "accuracy, %", limit))
     legend = "dashed red: the gate; dashed grey: the Pareto front; bars: paired confidence interval of the drop"
-    return f'<h2>Accuracy against size and latency</h2><div class="plots">{"".join(plots)}</div><p class="muted">{legend}</p>'
+    title = "<h2>Accuracy against size and latency</h2>"
+    return f'{title}<div class="plots">{"".join(plots)}</div><p class="muted">{legend}</p>'
 
 
 def _ladder(report: Mapping[str, Any]) -> str:
@@ -155,7 +159,8 @@ def _benchmark(report: Mapping[str, Any]) -> str:
     speedup = report["benchmark"]["speedup"]
     words = ""
     if speedup:
-        words = f"Batch size {rows[0][1][1]}: {speedup['median']:.2f} times as fast ({speedup['low']:.2f} to {speedup['high']:.2f}, 95 %), float and quantized called in turns."
+        interval = f"{speedup['median']:.2f} times as fast ({speedup['low']:.2f} to {speedup['high']:.2f}, 95 %)"
+        words = f"Batch size {rows[0][1][1]}: {interval}, float and quantized called in turns."
     head = ["model", "batch", "p50 ms", "p99 ms", "samples/s", "peak memory MB", ""]
     return f"<h2>Speed and memory</h2>{_table(head, rows)}<p>{words}</p>"
 

@@ -1,4 +1,7 @@
-"""How is a plot drawn without anything from outside? Scatter, bars and histograms as inline SVG; text is escaped here."""
+"""How is a plot drawn without anything from outside?
+
+Scatter, bars and histograms as inline SVG; text is escaped here.
+"""
 
 import math
 from collections.abc import Sequence
@@ -45,16 +48,23 @@ def ticks(first: float, last: float, wanted: int = 5) -> list[float]:
 
 
 def _frame(x: Scale, y: Scale, x_title: str, y_title: str, body: str) -> str:
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(y_title)} against {escape(x_title)}">']
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(y_title)} against {escape(x_title)}">'
+    ]
     for value in ticks(x.first, x.last):
         parts.append(f'<line class="grid" x1="{x(value)}" x2="{x(value)}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        parts.append(f'<text class="tick" x="{x(value)}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{value:g}</text>')
+        parts.append(
+            f'<text class="tick" x="{x(value)}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{value:g}</text>'
+        )
     for value in ticks(y.first, y.last):
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value)}" y2="{y(value)}"/>')
         parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y(value) + 4}" text-anchor="end">{value:g}</text>')
     middle = f'x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle"'
     parts.append(f'<text class="title" {middle}>{escape(x_title)}</text>')
-    parts.append(f'<text class="title" transform="translate(14 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">{escape(y_title)}</text>')
+    parts.append(
+        f'<text class="title" transform="translate(14 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">'
+        f"{escape(y_title)}</text>"
+    )
     return "".join([*parts, body, "</svg>"])
 
 
@@ -73,7 +83,10 @@ def scatter(points: Sequence[Point], x_title: str, y_title: str, limit: float | 
     for point in points:
         at = x(point.x)
         parts.append(f'<line class="interval" x1="{at}" x2="{at}" y1="{y(point.low)}" y2="{y(point.high)}"/>')
-        parts.append(f'<circle class="{point.kind}" cx="{at}" cy="{y(point.y)}" r="5"><title>{escape(point.label)}</title></circle>')
+        parts.append(
+            f'<circle class="{point.kind}" cx="{at}" cy="{y(point.y)}" r="5">'
+            f"<title>{escape(point.label)}</title></circle>"
+        )
     return _frame(x, y, x_title, y_title, "".join(parts))
 
 
@@ -96,11 +109,21 @@ def bars(rows: Sequence[tuple[str, float, str]], title: str) -> str:
     for index, (label, value, hint) in enumerate(rows):
         top = index * line + 4
         start, end = sorted((x(0.0), x(value)))
-        parts.append(f'<text class="tick" x="{left - 6}" y="{top + 12}" text-anchor="end">{escape(_short(label))}</text>')
-        parts.append(f'<rect class="bar" x="{start}" y="{top}" width="{max(1.0, end - start):.1f}" height="{line - 6}"><title>{escape(hint)}</title></rect>')
+        parts.append(
+            f'<text class="tick" x="{left - 6}" y="{top + 12}" text-anchor="end">{escape(_short(label))}</text>'
+        )
+        parts.append(_rect("bar", start, top, max(1.0, end - start), line - 6, hint))
         parts.append(f'<text class="tick" x="{end + 4}" y="{top + 12}">{value:.3g}</text>')
-    parts.append(f'<text class="title" x="{WIDTH / 2}" y="{height - 6}" text-anchor="middle">{escape(title)}</text></svg>')
+    parts.append(
+        f'<text class="title" x="{WIDTH / 2}" y="{height - 6}" text-anchor="middle">{escape(title)}</text></svg>'
+    )
     return "".join(parts)
+
+
+def _rect(kind: str, x: float, y: float, width: float, height: float, hint: str = "") -> str:
+    """A bar, and what a pointer over it says."""
+    inner = f"<title>{escape(hint)}</title>" if hint else ""
+    return f'<rect class="{kind}" x="{x}" y="{y}" width="{width:.1f}" height="{height:.1f}">{inner}</rect>'
 
 
 def _short(text: str, longest: int = 36) -> str:
@@ -115,7 +138,7 @@ def histogram(low: float, width: float, counts: Sequence[int], marks: Sequence[t
     for index, count in enumerate(counts):
         if count:
             start, end, top = x(low + index * width), x(low + (index + 1) * width), y(math.log10(count + 1))
-            parts.append(f'<rect class="bin" x="{start}" y="{top}" width="{max(0.5, end - start):.1f}" height="{HEIGHT - BOTTOM - top:.1f}"/>')
+            parts.append(_rect("bin", start, top, max(0.5, end - start), HEIGHT - BOTTOM - top))
     for index, (name, first, last) in enumerate(marks):
         at = TOP + 12 + 14 * index
         parts.append(f'<line class="mark m{index}" x1="{x(first)}" x2="{x(last)}" y1="{at}" y2="{at}"/>')

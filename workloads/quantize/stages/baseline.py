@@ -1,4 +1,7 @@
-"""Stage baseline: what the float model is worth in the runtime; and what is doubtful about the data, before anything is built on it."""
+"""Stage baseline: what the float model is worth in the runtime.
+
+And what is doubtful about the data, before anything is built on it.
+"""
 
 import numpy as np
 
@@ -26,7 +29,9 @@ def run(context: Context) -> str:
     answers.save(context.work.path(f"answers/{FLOAT}.npz"))
     low, high = wilson(right, count, context.job.spec.gates.accuracy.confidence)
     path = model_path(context, FLOAT)
-    words = f"{right} of {count} right ({low * 100:.2f} to {high * 100:.2f} %)" if top1 else f"{count} samples, no labels"
+    words = (
+        f"{right} of {count} right ({low * 100:.2f} to {high * 100:.2f} %)" if top1 else f"{count} samples, no labels"
+    )
     candidate = Candidate(name=FLOAT, accuracy=right / count, size_bytes=path.stat().st_size, message=words)
     record = {"candidate": candidate.wire(), "samples": count, "digest": storage.sha256_of(path)}
     context.work.write(f"candidates/{FLOAT}", {**record, "warnings": _warnings(context, answers, right / count)})

@@ -1,4 +1,7 @@
-"""Stage benchmark: latency, throughput and memory of the float model and of what will be published; what runs on integers."""
+"""Stage benchmark: latency, throughput and memory of the float model and of what will be published.
+
+What runs on integers.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +36,14 @@ def run(context: Context) -> str:
             speedup = {"median": round(found.median, 3), "low": round(found.low, 3), "high": round(found.high, 3)}
     record: dict[str, Any] = {"speedup": speedup, "models": {}}
     for name in names:
-        memory = benchmark.peak_memory(model_path(context, name), _feeds(context, choice.batch_sizes[0]), context.work.folder)
-        record["models"][name] = {"latency": tables[name], "memoryBytes": memory, "kernels": kernels.of(model_path(context, name))}
+        memory = benchmark.peak_memory(
+            model_path(context, name), _feeds(context, choice.batch_sizes[0]), context.work.folder
+        )
+        record["models"][name] = {
+            "latency": tables[name],
+            "memoryBytes": memory,
+            "kernels": kernels.of(model_path(context, name)),
+        }
     context.work.write("benchmark", record)
     return f"{speedup['median']:.2f} times as fast" if speedup else "float model measured"
 

@@ -1,8 +1,12 @@
-"""Stage export: pin the source, turn it into ONNX, prove that it is the same function, and simplify it for quantization."""
+"""Stage export.
+
+Pin the source, turn it into ONNX, prove that it is the same function, and simplify it for quantization.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slipway.api.artifact import WEIGHTS_FILE
 from workloads import artifact, storage
 from workloads.artifact import Stored
 from workloads.errors import BadInput
@@ -13,10 +17,6 @@ from workloads.quantize.source import ONNX_FILE, Source, open_artifact
 
 if TYPE_CHECKING:
     import onnx
-
-COMPARED = 32  # samples on which torch and ONNX are compared
-# Batches of different lengths, so that a length burnt into the graph shows.
-LENGTHS = (1, 3)
 
 
 def run(context: Context) -> str:
@@ -52,7 +52,7 @@ def _from_artifact(context: Context, uri: str, stored: Stored) -> "tuple[onnx.Mo
     if ONNX_FILE in names:
         model = onnx_file.load(stored.folder / ONNX_FILE)
         ports = onnx_file.inputs_of(model)
-        trainable = artifact.WEIGHTS_FILE in names
+        trainable = WEIGHTS_FILE in names
         found = Source(trainable=trainable, ports=ports, preprocessing=description.preprocessing, **source)
         return model, found, "the artifact's own ONNX"
     module, _ = artifact.load_model(stored.folder, stored.digest)
@@ -62,10 +62,6 @@ def _from_artifact(context: Context, uri: str, stored: Stored) -> "tuple[onnx.Mo
     found = Source(trainable=True, ports=ports, preprocessing=description.preprocessing, **source)
     # Set before it is a record: the comparison reads the evaluation samples through it.
     context.source = found
-    samples, session = context.evaluation, runtime.session(model)
-    count = min(COMPARED, len(samples))
-    cuts = [0, *[cut for cut in LENGTHS if cut < count], count]
-    lists = [list(range(begin, end)) for begin, end in zip(cuts, cuts[1:], strict=False)]
-    same = from_torch.compare(module, session, (samples.read(chosen).feeds for chosen in lists))
+    same = from_torch.compare_on(module, runtime.session(model), context.evaluation)
     words = f"exported to ONNX, equal to torch within {same.difference:.1e} on {same.samples} samples"
     return model, found, words

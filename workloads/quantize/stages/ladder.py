@@ -15,12 +15,21 @@ def climb(context: Context, stage: Stage) -> str:
         assert rung is not None  # noqa: S101 (otherwise the next stage would be another one)
         rungs.climb(context, rung)
         tried.append(rung)
-    candidates = [candidate for rung in tried if (done := rungs.climbed(context.work, rung)) for candidate in rungs.candidates_of(context, [done])]
+    candidates = [
+        candidate
+        for rung in tried
+        if (done := rungs.climbed(context.work, rung))
+        for candidate in rungs.candidates_of(context, [done])
+    ]
     winner = best(candidates)
     if winner is not None:
         return f"{winner.name} passes: {winner.message}"
     nearest = most_accurate(candidates)
-    return f"nothing passes yet; nearest is {nearest.name}: {nearest.message}" if nearest else "no candidate could be built"
+    return (
+        f"nothing passes yet; nearest is {nearest.name}: {nearest.message}"
+        if nearest
+        else "no candidate could be built"
+    )
 
 
 def analyse(context: Context, shard: int) -> str:

@@ -1,4 +1,7 @@
-"""Stage publish: report, artifact, and the end. Nothing that has not passed its gates is ever written to the output as quantized."""
+"""Stage publish: report, artifact, and the end.
+
+Nothing that has not passed its gates is ever written to the output as quantized.
+"""
 
 import json
 import platform
@@ -112,7 +115,9 @@ def _describe(context: Context, name: str) -> Artifact:
 
 def _spec(port: onnx_file.Port) -> TensorSpec:
     """Axes without a length get a name: the first is the batch."""
-    shape = ["batch" if index == 0 else f"axis{index}" if axis is None else axis for index, axis in enumerate(port.shape)]
+    shape = [
+        "batch" if index == 0 else f"axis{index}" if axis is None else axis for index, axis in enumerate(port.shape)
+    ]
     fixed = [port.shape[0] or "batch", *shape[1:]] if port.shape else []
     return TensorSpec(name=port.name, dtype=DType(port.dtype), shape=fixed)
 

@@ -1,0 +1,78 @@
+"""`python -m workloads export`: an artifact with weights becomes one that has model.onnx beside them.
+
+Exit codes: 0 exported, 1 failed, 2 the artifact cannot be exported, 143 SIGTERM.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from slipway.api.artifact import DESCRIPTION_FILE, Artifact
+from slipway.api.artifact import Source as LineageSource
+from slipway.api.quantization import Evaluation
+from slipway.api.recipe import DatasetChoice
+from workloads import artifact, errors, storage
+from workloads.export import onnx_file
+from workloads.export.from_torch import Comparison, compare_on, export
+from workloads.train.stop import Stop
+
+if TYPE_CHECKING:
+    import torch
+
+ONNX_FILE = "model.onnx"
+
+
+def main(arguments: list[str]) -> int:
+    """Export. Returns the exit code."""
+    Stop().install()
+    parser = argparse.ArgumentParser(prog="python -m workloads export", description="Add model.onnx to an artifact.")
+    parser.add_argument("--model", required=True, metavar="URI", help="the artifact")
+    parser.add_argument("--output", required=True, metavar="URI", help="where the new artifact goes")
+    options = parser.parse_args(arguments)
+    try:
+        digest, same = run(options.model, options.output)
+    except (errors.BadInput, errors.Corrupt) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return errors.BAD_INPUT if isinstance(error, errors.BadInput) else errors.FAILURE
+    print(f"artifact {options.output} {digest}: equal to torch within {same.difference:.1e} on {same.samples} samples")
+    return errors.SUCCESS
+
+
+def run(uri: str, output: str) -> tuple[str, Comparison]:
+    """Export, compare, publish. Returns the new artifact's digest and how far torch and ONNX differ."""
+    stored = artifact.read(uri)
+    module, description = artifact.load_model(stored.folder, stored.digest)
+    model = export(module, description.signature)
+    same = _compared(module, model, description)
+    lineage = description.lineage.model_copy(
+        update={"sources": [*description.lineage.sources, LineageSource(uri=uri, digest=stored.digest)]}
+    )
+    with storage.publishing(output, "export") as folder:
+        for file in description.files:
+            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(stored.folder / file.path, folder / file.path)
+        onnx_file.save(model, folder / ONNX_FILE)
+        described = description.model_copy(update={"lineage": lineage, "files": storage.digests_of(folder)})
+        path = folder / DESCRIPTION_FILE
+        path.write_text(json.dumps(described.wire(), indent=2, sort_keys=True) + "\n")
+        return storage.sha256_of(path), same
+
+
+def _compared(module: "torch.nn.Module", model: Any, description: Artifact) -> Comparison:
+    """On held-out samples of the data that the artifact names, in batches of different lengths."""
+    from workloads.quantize import runtime
+    from workloads.quantize.samples import evaluation_samples
+
+    try:
+        choice = DatasetChoice.model_validate(description.lineage.recipe.get("dataset"))
+    except ValidationError as error:
+        raise errors.BadInput(
+            "the artifact does not say what it was trained on: there is nothing to compare on"
+        ) from error
+    ports = onnx_file.inputs_of(model)
+    samples = evaluation_samples(Evaluation(dataset=choice), ports, description.preprocessing, want_labels=False)
+    return compare_on(module, runtime.session(model), samples)
