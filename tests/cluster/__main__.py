@@ -46,6 +46,7 @@ def _run(action: str) -> int:
     else:
         from tests.cluster.images import build
 
+        build.announce(cluster)
         for name, reference in build.build_and_load(cluster).items():
             print(f"{name}={reference}")
     return 0
@@ -56,6 +57,7 @@ def _demo(cluster: Cluster) -> None:
     from tests.cluster.images import build
     from tests.cluster.kubectl import Kubectl
 
+    build.announce(cluster)
     cluster.up()
     kubectl = Kubectl(cluster.kubeconfig, cluster.context)
     install.install(kubectl, build.build_and_load(cluster))

@@ -14,15 +14,19 @@ from tests.cluster import paths
 from tests.cluster.base import Cluster
 from tests.cluster.images import buildah, docker
 from tests.cluster.images.wheels import wheelhouse
-from tests.cluster.say import say, step
+from tests.cluster.say import expect, say, step
 
 
 @dataclass(frozen=True)
 class Image:
-    """One image, of images/<name>/Dockerfile; `extra`: whose dependencies in pyproject.toml it holds, "" the core's."""
+    """One image, of images/<name>/Dockerfile.
+
+    `extra`: whose dependencies in pyproject.toml it holds, "" the core's. `seconds`: how long its first build takes.
+    """
 
     name: str
     extra: str
+    seconds: float = 30
 
     @property
     def dockerfile(self) -> Path:
@@ -45,7 +49,17 @@ class Image:
         return f"{prefix}/{self.name}:{digest.hexdigest()[:12]}"
 
 
-IMAGES = (Image("operator", ""), Image("trainer", "train"))
+IMAGES = (Image("operator", "", 15), Image("trainer", "train", 90))
+_LOAD = "load the images into the cluster"
+
+
+def announce(cluster: Cluster) -> None:
+    """Tell how long the steps will take that a machine without caches has before it."""
+    wheels = paths.cache() / "wheels"
+    expect({f"collect the wheels of the {i.name}": 25 for i in IMAGES if not [*wheels.glob(f"{i.extra or 'core'}-*")]})
+    if not (paths.cache() / "images.json").exists():
+        expect({} if cluster.name == "kind" else {buildah.MAKE_BASE: 100})
+        expect({f"build the {image.name}": image.seconds for image in IMAGES} | {_LOAD: 45})
 
 
 def build_and_load(cluster: Cluster) -> dict[str, str]:
@@ -61,15 +75,16 @@ def _build_and_load(cluster: Cluster) -> dict[str, str]:
     builder = docker if cluster.name == "kind" else buildah
     built = {}
     for image in IMAGES:
-        wheels = wheelhouse(image.extra)
+        wheels = wheelhouse(image.name, image.extra)
         reference = image.reference(builder.base(), wheels)
         if builder.has(reference):
             say(f"{reference} is built already")
         else:
-            with step(f"build {reference}"):
+            with step(f"build the {image.name}"):
                 builder.build(image.dockerfile, reference, wheels)
         built[image.name] = reference
-    cluster.load(list(built.values()))
+    with step(_LOAD):
+        cluster.load(list(built.values()))
     (paths.cache() / "images.json").write_text(json.dumps(built, indent=1))
     forget_old(cluster, built)
     return built

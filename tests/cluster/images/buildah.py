@@ -13,6 +13,7 @@ from tests.cluster.images.storage import BuildahStorage
 from tests.cluster.local import debian
 from tests.cluster.say import step
 
+MAKE_BASE = "make the base image with debootstrap"
 # A new number makes the base, and every image on it, anew.
 _BASE = "localhost/slipway/base:bookworm-1"
 _PACKAGES = "python3,python3-venv,ca-certificates"
@@ -23,10 +24,7 @@ def base() -> str:
     """Return the base image, made first if there is none: Debian bookworm with Python. About 100 s, once."""
     debian.install(debian.IMAGES)
     if not has(_BASE):
-        with (
-            step("make the base image with debootstrap (about 100 s)"),
-            tempfile.TemporaryDirectory(dir=_folder()) as made,
-        ):
+        with step(MAKE_BASE), tempfile.TemporaryDirectory(dir=_folder()) as made:
             root = Path(made) / "root"
             debian.quiet("debootstrap", "--variant=minbase", f"--include={_PACKAGES}", "bookworm", str(root))
             for needless in _NEEDLESS:

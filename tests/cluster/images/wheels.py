@@ -16,7 +16,7 @@ _LOCK = paths.REPOSITORY / "requirements.lock"
 _LIST = paths.REPOSITORY / "images" / "requirements.py"
 
 
-def wheelhouse(extra: str) -> Path:
+def wheelhouse(image: str, extra: str) -> Path:
     """Return a folder with the locked wheels of the project's dependencies, or of an extra, and a `requirements.txt`.
 
     Raises RuntimeError with pip's words.
@@ -28,22 +28,11 @@ def wheelhouse(extra: str) -> Path:
     key = hashlib.sha256(_LOCK.read_bytes() + listed.stdout.encode()).hexdigest()[:12]
     folder = paths.cache() / "wheels" / f"{extra or 'core'}-{key}"
     if not folder.exists():
-        with step(f"collect the wheels of {extra or 'the operator'}"):
+        with step(f"collect the wheels of the {image}"):
             partial = folder.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
-            pip = [
-                sys.executable,
-                "-m",
-                "pip",
-                "wheel",
-                "-q",
-                "-w",
-                str(partial),
-                "-c",
-                str(_LOCK),
-                *filter(None, wanted),
-            ]
-            done = subprocess.run(pip, capture_output=True, text=True, check=False)
+            pip = [sys.executable, "-m", "pip", "wheel", "-q", "-w", str(partial), "-c", str(_LOCK)]
+            done = subprocess.run([*pip, *filter(None, wanted)], capture_output=True, text=True, check=False)
             if done.returncode:
                 raise RuntimeError(f"pip can't collect the wheels: {done.stderr.strip()}")
             (partial / "requirements.txt").write_text(pinned(partial))
