@@ -3,8 +3,8 @@
 Paired statistics; only samples on which they differ tell.
 
 Interval: Newcombe 1998 (Statistics in Medicine 17:2635-2650), method 10, the square-and-add of two Wilson intervals
-with the pairs' correlation; it stays honest for few disagreements, where the normal interval does not. Test: McNemar 1947,
-exact binomial.
+with the pairs' correlation; it stays honest for few disagreements, where the normal interval does not. Test: McNemar
+1947, exact binomial.
 """
 
 import math

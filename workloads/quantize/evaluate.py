@@ -23,7 +23,7 @@ OUTPUTS_KEPT = 256  # samples whose outputs are kept, for the noise figure
 
 @dataclass(frozen=True)
 class Answers:
-    """`classes` [n]: the model's answers; `labels` [n]: the right ones, or None; `outputs` [<=256, c]: the first scores."""
+    """`classes` [n]: the answers; `labels` [n]: the right ones, or None; `outputs` [<=256, c]: the first scores."""
 
     classes: "npt.NDArray[np.int64]"
     labels: "npt.NDArray[np.int64] | None"

@@ -12,7 +12,7 @@ from slipway.api.quantizationstatus import Stage
 from workloads.train.progress import Poster, Snapshot
 
 T = TypeVar("T")
-Item = TypeVar("Item", covariant=True)
+T_co = TypeVar("T_co", covariant=True)
 
 INTERVAL = 5.0  # seconds between two lines about the same work
 # Percent of the whole job at which a stage begins and ends; a stage that is left out is jumped over.
@@ -28,7 +28,7 @@ SHARE = {
 }
 
 
-class SizedIterable(Sized, Iterable[Item], Protocol[Item]):
+class SizedIterable(Sized, Iterable[T_co], Protocol[T_co]):
     """What a bar can be shown for."""
 
 
