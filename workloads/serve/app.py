@@ -3,6 +3,7 @@
 import asyncio
 import importlib.metadata
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from workloads.serve.batcher import Batcher, Ticket
@@ -54,6 +55,7 @@ class App:
         self.name = name
         self.version = version
         self.life = life
+        self.metrics = metrics
         self.service: Service | None = None
         self.codec: Codec | None = None
         self.routes: dict[bytes, dict[bytes, Handler]] = {
@@ -112,11 +114,20 @@ class App:
         """The model is loaded, warm and well, and the server is not leaving."""
         return self.life.ready and self.service is not None and not self.service.broken
 
+    @property
+    def broken(self) -> str:
+        """Why only a restart can help, or nothing."""
+        return self.life.broken or (self.service.broken if self.service is not None else "")
+
+    def server_metadata(self) -> dict[str, Any]:
+        """The protocol's server metadata."""
+        return {"name": SERVER, "version": _version(), "extensions": EXTENSIONS}
+
     def _server(self, _request: Request) -> Reply:
-        return json_reply({"name": SERVER, "version": _version(), "extensions": EXTENSIONS})
+        return json_reply(self.server_metadata())
 
     def _live(self, _request: Request) -> Reply:
-        broken = self.life.broken or (self.service.broken if self.service is not None else "")
+        broken = self.broken
         return json_reply({"live": not broken, **({"reason": broken} if broken else {})}, 503 if broken else 200)
 
     def _ready(self, _request: Request) -> Reply:
@@ -129,7 +140,7 @@ class App:
         service, _ = self.loaded()
         return json_reply(self.metadata(service))
 
-    def metadata(self, service: Service) -> dict[str, object]:
+    def metadata(self, service: Service) -> dict[str, Any]:
         """The protocol's model metadata; what is our own is under `properties`."""
         model = service.model
         ports = {

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from workloads.serve.app import App
 from workloads.serve.http import HttpServer
@@ -14,6 +15,9 @@ from workloads.serve.metrics import Metrics
 from workloads.serve.protocol.rest import Codec
 from workloads.serve.service import Loaded, Service
 from workloads.serve.settings import Settings
+
+if TYPE_CHECKING:
+    from workloads.serve.protocol.grpc_server import GrpcServer
 
 LOG = logging.getLogger("slipway.serve")
 
@@ -39,7 +43,8 @@ async def serve(settings: Settings, listening: Callable[[Ports], None] = lambda 
         "slipway_request_bytes": ("Bytes of requests in memory.", lambda: http.body_bytes),
     }
     LOG.info("listening on %s:%d, loading %s", settings.host, port, settings.model)
-    listening(Ports(port, None))
+    grpc = await _start_grpc(app, settings)
+    listening(Ports(port, grpc[1] if grpc else None))
     told = asyncio.create_task(life.until_told())
     loading = asyncio.create_task(asyncio.to_thread(load_and_warm_up, settings))
     await asyncio.wait({told, loading}, return_when=asyncio.FIRST_COMPLETED)
@@ -49,7 +54,7 @@ async def serve(settings: Settings, listening: Callable[[Ports], None] = lambda 
     service = start(app, loading.result(), settings, metrics)
     LOG.info("ready: http://%s:%d/v2/models/%s", settings.host, port, app.name)
     await told
-    await leave(life, http, service, settings)
+    await leave(life, http, grpc[0] if grpc else None, service, settings)
 
 
 def start(app: App, loaded: Loaded, settings: Settings, metrics: Metrics) -> Service:
@@ -65,14 +70,31 @@ def start(app: App, loaded: Loaded, settings: Settings, metrics: Metrics) -> Ser
     return service
 
 
-async def leave(life: Life, http: HttpServer, service: Service, settings: Settings) -> None:
+async def _start_grpc(app: App, settings: Settings) -> "tuple[GrpcServer, int] | None":
+    """None when the port is -1, or grpcio is not installed."""
+    if settings.grpc_port < 0:
+        return None
+    try:
+        from workloads.serve.protocol.grpc_server import GrpcServer
+    except ImportError as error:
+        LOG.warning("no gRPC: %s", error)
+        return None
+    limits = settings.http
+    server = GrpcServer(app, limits.max_body_size, settings.nonfinite, limits.max_connections)
+    return server, await server.start(settings.host, settings.grpc_port)
+
+
+async def leave(life: Life, http: HttpServer, grpc: "GrpcServer | None", service: Service, settings: Settings) -> None:
     """Not ready first, while everything is still served; then finish what is under way."""
     life.phase = Phase.DRAINING
     http.closing = True
     LOG.info("draining: not ready, serving for %g s more", settings.readiness_lead)
     await life.hurried(settings.readiness_lead)
     life.phase = Phase.STOPPING
-    cut = await http.finish(settings.drain_timeout)
+    cut, _ = await asyncio.gather(
+        http.finish(settings.drain_timeout),
+        grpc.finish(settings.drain_timeout) if grpc is not None else asyncio.sleep(0),
+    )
     service.batcher.close()
     if cut:
         LOG.warning("%d requests were cut off after %g s", cut, settings.drain_timeout)

@@ -1,0 +1,128 @@
+"""The gRPC server: the protocol's six methods and the standard health service, on the same event loop and batcher."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from workloads.serve.errors import NotFound, RequestError
+from workloads.serve.protocol import open_inference_pb2 as pb
+from workloads.serve.protocol.grpc_tensors import GrpcCodec
+
+if TYPE_CHECKING:
+    from workloads.serve.app import App
+
+LOG = logging.getLogger("slipway.serve.grpc")
+
+SERVICE = "inference.GRPCInferenceService"
+ENVELOPE = 1 << 20  # bytes of a message beside its tensors
+Handler = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]
+
+
+class GrpcServer:
+    """`app` says what is loaded and ready, and holds the batcher."""
+
+    def __init__(self, app: "App", max_body_size: int, nonfinite: bool, max_requests: int) -> None:
+        self._app = app
+        self._nonfinite = nonfinite
+        self._codec: GrpcCodec | None = None
+        size = max_body_size + ENVELOPE
+        options = [
+            ("grpc.max_receive_message_length", size),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),
+        ]
+        self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=max_requests)
+        self._server.add_generic_rpc_handlers((self._inference(), self._health()))
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen. Returns the port."""
+        bound = self._server.add_insecure_port(f"{host}:{port}")
+        await self._server.start()
+        return int(bound)
+
+    async def finish(self, seconds: float) -> None:
+        """No new requests; what is under way has so long."""
+        await self._server.stop(seconds)
+
+    def _inference(self) -> grpc.GenericRpcHandler:
+        methods = {
+            "ServerLive": self._method(self._live, pb.ServerLiveRequest),
+            "ServerReady": self._method(self._ready, pb.ServerReadyRequest),
+            "ModelReady": self._method(self._model_ready, pb.ModelReadyRequest),
+            "ServerMetadata": self._method(self._server_metadata, pb.ServerMetadataRequest),
+            "ModelMetadata": self._method(self._model_metadata, pb.ModelMetadataRequest),
+            "ModelInfer": self._method(self._infer, pb.ModelInferRequest),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    def _health(self) -> grpc.GenericRpcHandler:
+        """Kubernetes' own gRPC probes ask here."""
+        methods = {"Check": self._method(self._check, health_pb2.HealthCheckRequest)}
+        return grpc.method_handlers_generic_handler("grpc.health.v1.Health", methods)
+
+    def _method(self, handler: Handler, request: Any) -> grpc.RpcMethodHandler[Any, Any]:
+        """A unary method whose RequestErrors become statuses."""
+
+        async def call(message: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
+            try:
+                reply = await handler(message, context)
+            except RequestError as error:
+                self._app.metrics.grpc_replied(error.grpc)
+                if error.retry_after:
+                    context.set_trailing_metadata((("retry-after", str(error.retry_after)),))
+                await context.abort(grpc.StatusCode[error.grpc], str(error))
+            except Exception:
+                LOG.exception("a request failed")
+                self._app.metrics.grpc_replied("INTERNAL")
+                await context.abort(grpc.StatusCode.INTERNAL, "an error of the server's own, which is in its log")
+            self._app.metrics.grpc_replied("OK")
+            return reply
+
+        return grpc.unary_unary_rpc_method_handler(
+            call, request_deserializer=request.FromString, response_serializer=lambda reply: reply.SerializeToString()
+        )
+
+    def _known(self, name: str, version: str) -> None:
+        if name != self._app.name:
+            raise NotFound(f"there is no model {name!r} here, only {self._app.name!r}")
+        if version not in {"", self._app.version}:
+            raise NotFound(f"model {name!r} has no version {version!r}, only {self._app.version!r}")
+
+    async def _live(self, _request: Any, _context: Any) -> pb.ServerLiveResponse:
+        return pb.ServerLiveResponse(live=not self._app.broken)
+
+    async def _ready(self, _request: Any, _context: Any) -> pb.ServerReadyResponse:
+        return pb.ServerReadyResponse(ready=self._app.ready)
+
+    async def _model_ready(self, request: pb.ModelReadyRequest, _context: Any) -> pb.ModelReadyResponse:
+        self._known(request.name, request.version)
+        return pb.ModelReadyResponse(ready=self._app.ready)
+
+    async def _server_metadata(self, _request: Any, _context: Any) -> pb.ServerMetadataResponse:
+        return pb.ServerMetadataResponse(**self._app.server_metadata())
+
+    async def _model_metadata(self, request: pb.ModelMetadataRequest, _context: Any) -> pb.ModelMetadataResponse:
+        self._known(request.name, request.version)
+        service, _ = self._app.loaded()
+        return pb.ModelMetadataResponse(**self._app.metadata(service))
+
+    async def _infer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
+        self._known(request.model_name, request.model_version)
+        service, codec = self._app.loaded()
+        if self._codec is None:
+            self._codec = GrpcCodec(codec.signature, codec.name, codec.version, self._nonfinite)
+        asked = self._codec.decode(request)
+        left = context.time_remaining()
+        if left is not None:
+            asked.timeout = min(asked.timeout, left) if asked.timeout else left
+        # A client that goes away cancels this coroutine, and `answer` takes its request out of the queue.
+        return self._codec.encode(asked, await service.batcher.answer(service.submit(asked)))
+
+    async def _check(self, request: Any, _context: Any) -> Any:
+        if request.service not in {"", SERVICE, "grpc.health.v1.Health"}:
+            raise NotFound(f"there is no service {request.service!r} here")
+        states = health_pb2.HealthCheckResponse.ServingStatus
+        return health_pb2.HealthCheckResponse(status=states.SERVING if self._app.ready else states.NOT_SERVING)
