@@ -66,6 +66,8 @@ class Reason(StrEnum):
     SUCCEEDED = "Succeeded"
     MAX_RESTARTS_EXCEEDED = "MaxRestartsExceeded"
     FAILURE_RULE = "FailureRule"
+    BAD_INPUT = "BadInput"
+    GATE_FAILED = "GateFailed"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     STARTUP_DEADLINE_EXCEEDED = "StartupDeadlineExceeded"
     # What ended a container or a pod (lastFailure.reason).

@@ -1,4 +1,4 @@
-"""One look at an InferenceService: read the cache, decide, do. All I/O of the kind is here. Called by the controller."""
+"""One look at an InferenceService: read the cache, decide, do. All I/O of the kind is here."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime

@@ -119,7 +119,7 @@ class Executor:
         await _all(self._delete_one(job, delete) for delete in deletes)
 
     async def _delete_one(self, job: Object, delete: Delete) -> None:
-        store = self._cache[delete.resource] if delete.resource in self._cache else None
+        store = self._cache.get(delete.resource)
         known = store.get(namespace_of(job), delete.name) if store is not None else None
         try:
             answer = await self._kube.delete(
@@ -155,8 +155,9 @@ class Executor:
             raise Terminal(
                 Reason.INVALID_SPEC, f"{write.resource.kind} {name_of(write.manifest)}: {error.message}"
             ) from error
-        if write.resource in self._cache:
-            self._cache[write.resource].put(written)
+        store = self._cache.get(write.resource)
+        if store is not None:
+            store.put(written)
 
     async def _create(self, job: Object, write: Write) -> Object:
         """AlreadyExists is success if the object is ours, made before a crash; a foreign one is left alone."""

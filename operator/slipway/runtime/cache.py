@@ -58,8 +58,10 @@ class Cache:
         self._watched[resource] = _Watched(store, selector)
         return store
 
-    def __contains__(self, resource: object) -> bool:
-        return resource in self._watched
+    def get(self, resource: Resource) -> Store | None:
+        """The store of this resource, or None where it is not watched."""
+        watched = self._watched.get(resource)
+        return watched.store if watched else None
 
     def __getitem__(self, resource: Resource) -> Store:
         return self._watched[resource].store

@@ -86,6 +86,7 @@ class Lease:
         self._changed_at = here.clock()  # our clock, when we first saw this version of the record
         self._ours_until = NEVER
         self._released = False
+        self._one_at_a_time = asyncio.Lock()  # a renewal under way must not cross the release
 
     def seconds_left(self) -> float:
         """For how long we may still write; <= 0 means not at all."""
@@ -116,11 +117,16 @@ class Lease:
             await self._here.sleep(self._times.retry * (1.0 + 0.2 * self._here.rng()))
 
     async def hold(self) -> None:
-        """Renew until the lease is lost, then return: the process has to end, for it can't know what it missed."""
+        """Renew until the lease is lost, then return: the process has to end, for it can't know what it missed.
+
+        After a release it does not return; cancel it.
+        """
         while self.leading():
             await self._here.sleep(max(0.0, min(self._times.retry, self.seconds_left())))
             # Half the deadline for one try leaves time for a second one on a fresh connection.
             await self._attempt(max(0.0, min(self._times.renew_deadline / 2, self.seconds_left())))
+        if self._released:
+            await asyncio.Event().wait()
         log.error("lease lost, the leader is %s", self.holder or "not known")
 
     async def release(self) -> None:
@@ -132,7 +138,7 @@ class Lease:
             return
         given_up = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._stamp()}
         try:
-            async with asyncio.timeout(self._times.retry):
+            async with asyncio.timeout(self._times.retry), self._one_at_a_time:
                 await self._kube.replace(LEASES, self._record | {"spec": self._record["spec"] | given_up})
         except (ApiError, TimeoutError) as error:
             log.warning("lease not released, the next leader waits for it to expire: %s", error)
@@ -140,7 +146,7 @@ class Lease:
     async def _attempt(self, limit: float) -> None:
         """One try, of `limit` seconds, to get or keep the lease. A leader renews blindly, a candidate looks first."""
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(limit), self._one_at_a_time:
                 if not self._current:
                     await self._look()
                 if self._may_take():

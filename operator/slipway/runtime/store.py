@@ -79,9 +79,16 @@ def slim(obj: Object) -> Object:
 class Store:
     """The objects of one resource, by name and by controlling parent. What it hands out must not be changed."""
 
-    def __init__(self, slim: Slim = slim, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        slim: Slim = slim,
+        clock: Callable[[], float] = time.monotonic,
+        on_change: Callable[[Change], None] = lambda change: None,
+    ) -> None:
+        """`on_change` hears of what `put` and `put_deleted` change; the other methods return their changes."""
         self._slim = slim
         self._clock = clock
+        self._on_change = on_change
         self._entries: dict[Key, _Entry] = {}
         self._children: dict[str, set[Key]] = {}
         self._tombstones: dict[str, _Tombstone] = {}  # in order of their age
@@ -113,13 +120,15 @@ class Store:
             return self._remove(_key(obj), uid_of(obj), _version(obj))
         return self._take(obj, reborn=event_type == "ADDED")
 
-    def put(self, obj: Object) -> None:
-        """Take in the server's answer to our own write, of which nobody needs to be told: the watch's echo is no news.
+    def put(self, obj: Object, *, quiet: bool = False) -> None:
+        """Take in the server's answer to our own get or write, before the watch tells of it; its echo is no news then.
 
-        Only for a create, or a patch that named its resourceVersion. The answer to any other write may hold an edit of
-        somebody else that we have not seen yet: give it to `Cache.observe` as MODIFIED, so that it marks the key.
+        So `on_change` is told now: the answer may hold what somebody else did, and nothing else would wake the key.
+        `quiet` only where that can't be: the answer to a create, or to a patch that named its resourceVersion.
         """
-        self._take(obj)
+        change = self._take(obj)
+        if not quiet:
+            self._tell(change)
 
     def put_deleted(self, obj: Object, answer: Object, now: str) -> None:
         """Take in the answer to our own delete of `obj`; `now` as metav1.Time.
@@ -127,14 +136,18 @@ class Store:
         A Status means gone. An object is on its way out, even if the answer (an immediate deletion) does not say when.
         """
         if answer.get("kind") == "Status":
-            self._remove(_key(obj), uid_of(obj), None)
+            self._tell(self._remove(_key(obj), uid_of(obj), None))
         elif uid_of(answer) == uid_of(obj):
             metadata = {"deletionTimestamp": now} | answer["metadata"]
             entry = self._entries.get(_key(obj))
             if entry is not None and entry.uid == uid_of(obj) and entry.version == _version(answer):
                 entry.obj = entry.obj | {"metadata": {"deletionTimestamp": now} | entry.obj["metadata"]}
             else:
-                self._take(answer | {"metadata": metadata})
+                self._tell(self._take(answer | {"metadata": metadata}))
+
+    def _tell(self, change: Change | None) -> None:
+        if change is not None:
+            self._on_change(change)
 
     def begin(self, *, consistent: bool) -> Mark:
         """Call before sending a LIST; `consistent` if it asks for the newest state (no resourceVersion=0)."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from slipway.api.common import Reason, RunPolicy
 from slipway.job.execute import Executor, Record, tellable
+from slipway.job.gangstatus import refused
 from slipway.job.lineage import Lineage
 from slipway.job.plan import soonest
 from slipway.job.policy import deadlines
@@ -17,7 +18,7 @@ from slipway.runtime.kube import Kube
 from slipway.runtime.resource import PODS, Object, uid_of
 from slipway.trainingjob.job import TRAINING_JOBS, Platform
 from slipway.trainingjob.plan import plan
-from slipway.trainingjob.status import SOFT_FIELDS, refused
+from slipway.trainingjob.status import SOFT_FIELDS
 
 # Refusals of the server that pass without an edit of the job: tried again at a pace of our own, until a deadline.
 _PASSING = frozenset({Reason.CREATE_REFUSED, Reason.NAME_CONFLICT, Reason.PODS_PENDING})

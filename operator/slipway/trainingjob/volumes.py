@@ -29,7 +29,7 @@ def mounts_and_volumes(
     pairs = [_job_volume(job)]
     if platform.status_url:
         pairs.append(_token_volume(platform))
-    if shared_memory and all(mount.mount_path.rstrip("/") != SHARED_MEMORY_DIR for mount in job.spec.pod.volume_mounts):
+    if shared_memory:
         pairs.append(_shared_memory_volume(job))
     pairs += [_claim_volume(index, claim) for index, claim in enumerate(claims(job))]
     mounts = [mount for mount, _ in pairs] + [mount.wire() for mount in job.spec.pod.volume_mounts]

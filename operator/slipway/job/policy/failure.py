@@ -6,9 +6,9 @@ from slipway.api.common import ExitCodeOperator, FailureRule, OnExitCodes, RuleA
 from slipway.job.observed import Failure
 
 
-def matching_action(rules: Sequence[FailureRule], failure: Failure) -> RuleAction:
-    """The action of the first rule whose criteria all hold; Restart when no rule does."""
-    return next((rule.action for rule in rules if _matches(rule, failure)), RuleAction.RESTART)
+def matching_action(rules: Sequence[FailureRule], failure: Failure) -> RuleAction | None:
+    """The action of the first rule whose criteria all hold; None when no rule does, which is a restart."""
+    return next((rule.action for rule in rules if _matches(rule, failure)), None)
 
 
 def _matches(rule: FailureRule, failure: Failure) -> bool:

@@ -6,13 +6,17 @@ from slipway.job.policy.failure import matching_action
 from slipway.job.status import Draft, describe
 
 
-def restart_or_fail(policy: FailurePolicy, failure: Failure, draft: Draft) -> Draft:
-    """Draft the next attempt, or the end of the job when a rule or the budget says so."""
+def restart_or_fail(
+    policy: FailurePolicy, failure: Failure, draft: Draft, final: frozenset[int] = frozenset()
+) -> Draft:
+    """Draft the next attempt, or the end of the job when a rule, a `final` exit code or the budget says so."""
     action = matching_action(policy.rules, failure)
     draft.record_failure(failure)
+    if action is None and failure.exit_code in final:
+        return draft.fail(Reason.BAD_INPUT, f"{describe(failure)}, which a restart would not change: {failure.message}")
     if action is RuleAction.FAIL_JOB:
         return draft.fail(Reason.FAILURE_RULE, f"a failure rule ends the job: {describe(failure)}")
-    counts = action is RuleAction.RESTART
+    counts = action is not RuleAction.RESTART_IGNORE_MAX_RESTARTS
     used = draft.run.restarts_towards_max
     if counts and used >= policy.max_restarts:
         message = f"{describe(failure)}; the budget of {policy.max_restarts} restarts is used up"

@@ -8,13 +8,8 @@ class Plain:
     """The program as it is."""
 
     def problems(self, job: TrainingJob) -> list[str]:
-        """It starts one process per node, and no more."""
-        problems = batch_problems(job.spec, job.spec.num_nodes)
-        if job.spec.num_proc_per_node not in ("auto", 1):
-            problems.append(
-                "spec.numProcPerNode: the plain launcher starts one process per node; use launcher torchrun for more"
-            )
-        return problems
+        """The batch must divide by the nodes: there is one process on each."""
+        return batch_problems(job.spec, job.spec.num_nodes)
 
     def command(self, job: TrainingJob, program: list[str]) -> list[str]:
         """Start `program` once."""

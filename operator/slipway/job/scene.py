@@ -1,26 +1,22 @@
-"""One look at a TrainingJob: what the rules of plan.py and the status are worked out from. Pure."""
+"""One look at a job with a gang of pods: what the rules of lifecycle.py and the status are worked out from. Pure."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from slipway.api.trainingjob import FIXED_FIELDS, FIXED_WHILE_RUNNING, TrainingJobSpec
+from slipway.job.gang import Gang
 from slipway.job.observed import Obstacle, PodState
 from slipway.job.status import Draft
-from slipway.trainingjob.job import Platform, TrainingJob
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The job, its pods of all attempts, those of deleted jobs of the same name, and the status being drafted."""
+    """The gang, its pods of all attempts, those of deleted jobs of the same name, and the status being drafted."""
 
-    job: TrainingJob
+    gang: Gang
     pods: tuple[PodState, ...]
     predecessors: tuple[PodState, ...]
     draft: Draft
-    platform: Platform
     now: datetime
 
     @property
@@ -31,18 +27,18 @@ class Scene:
     @property
     def grace(self) -> int:
         """How long a pod may outlast its deletion."""
-        return self.job.spec.failure_policy.node_lost_grace_seconds
+        return self.gang.failure_policy.node_lost_grace_seconds
 
     @property
     def size(self) -> int:
-        """How many pods the gang has. A later edit of numNodes does not change the gang that is there."""
+        """How many pods the gang has. A later edit of the spec does not change the gang that is there."""
         made = (self.draft.wire.get("replicaStatuses") or {}).get("desired")
-        return made if self.draft.run.attempt_time is not None and made else self.job.spec.num_nodes
+        return made if self.draft.run.attempt_time is not None and made else self.gang.size
 
     @cached_property
     def digest(self) -> str:
         """Of the spec as it is now."""
-        return spec_digest(self.job.spec)
+        return self.gang.digest
 
     @property
     def changed(self) -> bool:
@@ -53,7 +49,7 @@ class Scene:
     def missing_names(self) -> list[str]:
         """Pods of the current attempt that are not there."""
         there = {pod.index for pod in self.current}
-        return [self.job.pod(index, self.draft.run.attempt) for index in range(self.size) if index not in there]
+        return [self.gang.pod_name(index, self.draft.run.attempt) for index in range(self.size) if index not in there]
 
     @property
     def all_started(self) -> bool:
@@ -66,13 +62,3 @@ class Scene:
         """What keeps the first of the pods that can't run from running; a pause between two tries says the least."""
         found = [pod.obstacle for pod in self.current if pod.obstacle]
         return min(found, key=lambda obstacle: obstacle.again, default=None)
-
-
-def spec_digest(spec: TrainingJobSpec) -> str:
-    """Of all that the pods are made from; editing the run and failure policies leaves it as it is.
-
-    Defaults are left out: a field that a later release adds must not make every running job look changed.
-    """
-    wire = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-    made_from = {field: wire.get(field) for field in (*FIXED_FIELDS, *FIXED_WHILE_RUNNING)}
-    return "sha256:" + hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,101 @@
+"""What the gang's pods mean for the job's status: counts, conditions, progress. Pure; called by lifecycle.py."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from slipway.api.common import Reason
+from slipway.job.observed import Obstacle
+from slipway.job.plan import Notice
+from slipway.job.scene import Scene
+from slipway.job.status import Draft
+from slipway.runtime import conditions
+from slipway.runtime.conditions import format_time
+
+# Fields that may lag behind by a few seconds, so that a gang of hundreds costs a handful of writes.
+SOFT_FIELDS = frozenset({"replicaStatuses", "progress"})
+
+_PENDING = "waiting for the pods to run"
+_SPEC_CHANGED = (
+    "only runPolicy and failurePolicy can be changed while the job runs: "
+    "take the change back, or delete the job and create it again"
+)
+SPEC_CHANGED_NOTICE = Notice("Warning", Reason.SPEC_CHANGED, _SPEC_CHANGED)
+
+
+def count(scene: Scene, going: Collection[str] = ()) -> None:
+    """The pods of the current attempt by state; those `going` (UIDs) are on their way out and not active any more."""
+    pods, wire = scene.current, scene.draft.wire
+    active = [pod for pod in pods if not pod.ended and pod.uid not in going]
+    wire["replicaStatuses"] = {
+        "desired": scene.size,
+        "active": len(active),
+        "ready": sum(pod.ready for pod in active),
+        "succeeded": sum(pod.phase == "Succeeded" for pod in pods),
+        "failed": sum(pod.phase == "Failed" for pod in pods),
+    }
+
+
+def created(scene: Scene) -> None:
+    """All pods of the attempt have been asked for: one that is missing from now on was lost."""
+    draft, nodes = scene.draft, scene.gang.size
+    moment = format_time(draft.now)
+    draft.wire.setdefault("startTime", moment)
+    draft.wire["attemptTime"] = moment
+    draft.wire["specDigest"] = scene.digest
+    draft.wire["replicaStatuses"] = {"desired": nodes, "active": nodes, "ready": 0, "succeeded": 0, "failed": 0}
+    draft.condition("Created", "True", Reason.PODS_CREATED, "all pods have been created")
+    if draft.run.suspended:
+        draft.condition("Suspended", "False", Reason.RESUMED, "the job was resumed")
+    draft.progressing(Reason.PODS_PENDING, _PENDING).condition("Running", "False", Reason.PODS_PENDING, _PENDING)
+
+
+def running(draft: Draft) -> list[Notice]:
+    """All pods run; told once per attempt."""
+    told = draft.run.running_time is not None
+    draft.wire.setdefault("runningTime", format_time(draft.now))
+    message = "all pods are running"
+    draft.condition("Running", "True", Reason.ALL_PODS_RUNNING, message).progressing(Reason.ALL_PODS_RUNNING, message)
+    if draft.run.restarts:
+        draft.condition("Restarting", "False", Reason.RESTARTED, f"running again, attempt {draft.run.attempt}")
+    return [] if told else [Notice("Normal", Reason.ALL_PODS_RUNNING, message)]
+
+
+def waiting(draft: Draft, obstacle: Obstacle | None) -> list[Notice]:
+    """Not all pods run yet; an obstacle is shown with the server's own words, and told once."""
+    before: Mapping[str, Any] = conditions.get(draft.wire.get("conditions") or [], "Running") or {}
+    if obstacle is None:
+        reason, message = Reason.PODS_PENDING, _PENDING
+    else:
+        reason, message = obstacle.reason, f"pod {obstacle.pod}: {obstacle.message}"
+    known = before.get("reason") == reason
+    if known and obstacle is not None and obstacle.again:
+        # A kubelet alternates between the error and "back-off": the error is what helps, and stays.
+        message = before.get("message") or message
+    draft.condition("Running", "False", reason, message).progressing(reason, message)
+    return [] if known or obstacle is None else [Notice("Warning", reason, message)]
+
+
+def why_not_running(scene: Scene) -> str:
+    """The end of a sentence that says that the pods did not start in time."""
+    refused = conditions.get(scene.draft.wire.get("conditions") or [], "Created")
+    if refused is not None and refused["status"] == "False":
+        return f"; {refused['reason']}: {refused['message']}"
+    obstacle = scene.obstacle
+    return f"; pod {obstacle.pod}: {obstacle.reason}: {obstacle.message}" if obstacle else ""
+
+
+def spec_changed(draft: Draft) -> Draft:
+    """The pods are left alone, and the status says what to do."""
+    return draft.stalled(Reason.SPEC_CHANGED, _SPEC_CHANGED)
+
+
+def refused(draft: Draft, reason: str, message: str) -> Draft:
+    """The server did not let something be created. The condition's time is when that began."""
+    return draft.condition("Created", "False", reason, message).progressing(reason, message)
+
+
+def complete_progress(draft: Draft) -> None:
+    """A job that has succeeded is not at 97 % because its last report got lost."""
+    progress: dict[str, Any] = draft.wire.get("progress") or {}
+    if progress:
+        draft.wire["progress"] = {**progress, "percent": 100, "estimatedRemainingSeconds": 0}

@@ -1,0 +1,99 @@
+"""A TrainingJob's gang, as slipway.job.lifecycle asks for it: one pod per node, and node 0 names the artifact."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slipway.api.common import FailurePolicy, Reason, RunPolicy
+from slipway.api.trainingjob import FIXED_FIELDS, FIXED_WHILE_RUNNING, TrainingJobSpec
+from slipway.job import gangstatus, lifecycle
+from slipway.job.observed import Failure
+from slipway.job.plan import Notice, Plan, Write
+from slipway.job.scene import Scene
+from slipway.runtime.resource import CONFIGMAPS, PODS, SERVICES
+from slipway.trainingjob import pods as render
+from slipway.trainingjob import status
+from slipway.trainingjob.job import Platform, TrainingJob
+
+# The built-in trainer ends so when the job or its data is wrong.
+BAD_INPUT_CODE = 2
+
+
+@dataclass(frozen=True)
+class TrainingGang:
+    """One job on one platform."""
+
+    job: TrainingJob
+    platform: Platform
+
+    @property
+    def final_exit_codes(self) -> frozenset[int]:
+        """The built-in trainer's; what a user's own program means by its exit codes is for failurePolicy.rules."""
+        return frozenset({BAD_INPUT_CODE}) if self.job.spec.recipe is not None else frozenset()
+
+    @property
+    def uid(self) -> str:
+        """The job's."""
+        return self.job.uid
+
+    @property
+    def run_policy(self) -> RunPolicy:
+        """The spec's."""
+        return self.job.spec.run_policy
+
+    @property
+    def failure_policy(self) -> FailurePolicy:
+        """The spec's."""
+        return self.job.spec.failure_policy
+
+    @property
+    def size(self) -> int:
+        """One pod per node."""
+        return self.job.spec.num_nodes
+
+    @property
+    def digest(self) -> str:
+        """Of the spec without its policies."""
+        return spec_digest(self.job.spec)
+
+    def pod_name(self, index: int, attempt: int) -> str:
+        """The name of node `index`."""
+        return self.job.pod(index, attempt)
+
+    def writes(self, missing: Sequence[int], attempt: int, *, first: bool) -> tuple[Write, ...]:
+        """ConfigMap and Service go first: a pod that is there means that they are, too."""
+        job = self.job
+        pods = tuple(Write(PODS, render.pod(job, index, attempt, self.platform)) for index in missing)
+        if not first:
+            return pods
+        again = attempt > 0
+        return (
+            Write(CONFIGMAPS, render.config_map(job, self.platform), replace=again),
+            Write(SERVICES, render.service(job, attempt), replace=again),
+            *pods,
+        )
+
+    def succeeded(self, scene: Scene) -> Plan:
+        """The job has."""
+        gangstatus.count(scene)
+        status.artifact(scene.current, scene.draft)
+        gangstatus.complete_progress(scene.draft)
+        message = "all pods succeeded"
+        if self.job.spec.output is not None and "artifact" not in scene.draft.wire:
+            message += ", but node 0 named no artifact: is the trainer image the one of this release?"
+        return lifecycle.end(scene, scene.draft.succeed(message), Notice("Normal", Reason.SUCCEEDED, message))
+
+    def failed(self, scene: Scene, failure: Failure) -> Plan | None:
+        """Nothing special."""
+        return None
+
+
+def spec_digest(spec: TrainingJobSpec) -> str:
+    """Of all that the pods are made from; editing the run and failure policies leaves it as it is.
+
+    Defaults are left out: a field that a later release adds must not make every running job look changed.
+    """
+    wire = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    made_from = {field: wire.get(field) for field in (*FIXED_FIELDS, *FIXED_WHILE_RUNNING)}
+    return "sha256:" + hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
