@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
@@ -30,6 +31,7 @@ from workloads.train.world import World
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 PREFIX = "step-"
+DAMAGED = "damaged-"
 SHARED_WITHIN = 10.0  # seconds; NFS shows a new name to other clients only after its attribute cache
 
 
@@ -98,10 +100,17 @@ class Checkpoints:
                 manifest = _read_manifest(folder)
             except Corrupt as error:
                 print(f"warning: checkpoint {folder.name} is damaged, trying the one before: {error}", flush=True)
+                self._set_aside(folder)
                 continue
             self._require_fit(folder, manifest["madeFor"])
             return Found(folder, manifest["step"], manifest["state"])
         return None
+
+    def _set_aside(self, folder: Path) -> None:
+        """Out of the way of the run, which will come by the same step again; removed after the next good save."""
+        aside = folder.with_name(f"{DAMAGED}{folder.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
 
     def _require_fit(self, folder: Path, made_for: dict[str, Any]) -> None:
         for name, value in self._made_for.items():
@@ -126,8 +135,9 @@ class Checkpoints:
         weights, moments = get_state_dict(model, optimizer)
         copied = _copied({"model": weights, "optimizer": moments})
         manifest = {"formatVersion": FORMAT_VERSION, "step": step, "madeFor": self._made_for, "state": dict(state)}
+        content = json.dumps(manifest)  # now, because the loop goes on changing what `state` refers to
         self._step = step
-        self._under_way = self._thread.submit(self._write, copied, manifest)
+        self._under_way = self._thread.submit(self._write, copied, step, content)
 
     def wait(self, *, must_succeed: bool = False) -> None:
         """Until the save under way has ended. With `must_succeed` its error is raised."""
@@ -141,21 +151,24 @@ class Checkpoints:
         if error is not None and self._world.first:
             print(f"warning: a checkpoint could not be saved, training goes on without it: {error}", flush=True)
 
-    def _write(self, state: dict[str, Any], manifest: dict[str, Any]) -> None:
-        name = f"{PREFIX}{manifest['step']:010d}"
+    def _write(self, state: dict[str, Any], step: int, manifest: str) -> None:
+        name = f"{PREFIX}{step:010d}"
         staged = self._folder / f".{name}-{self._token}"
-        save(state, checkpoint_id=staged, process_group=self._group, no_dist=self._group is None)
+        try:
+            save(state, checkpoint_id=staged, process_group=self._group, no_dist=self._group is None)
+        except CheckpointException as error:
+            causes = "; ".join(f"process {rank}: {cause}" for rank, (cause, _) in error.failures.items())
+            raise RuntimeError(f"checkpoint of step {step} not saved: {causes}") from error
         if not self._world.first:
             return
         files = storage.digests_of(staged)
-        (staged / MANIFEST).write_text(json.dumps({**manifest, "files": [file.wire() for file in files]}, indent=1))
+        (staged / MANIFEST).write_text(
+            json.dumps({**json.loads(manifest), "files": [file.wire() for file in files]}, indent=1)
+        )
         storage.sync_tree(staged)
-        target = self._folder / name
-        shutil.rmtree(
-            target, ignore_errors=True
-        )  # only a damaged one can be in the way: a whole one would have been resumed from
-        staged.rename(target)
-        for old in sorted(self._folder.glob(f"{PREFIX}*"), reverse=True)[self._keep_last :]:
+        staged.rename(self._folder / name)
+        whole = sorted(self._folder.glob(f"{PREFIX}*"), reverse=True)
+        for old in (*whole[self._keep_last :], *self._folder.glob(f"{DAMAGED}*")):
             shutil.rmtree(old, ignore_errors=True)
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ Exit codes: 0 trained, 1 failed, 2 the job or its data is wrong, 130 Ctrl-C, 143
 import argparse
 import json
 import os
+import re
 import sys
 import time
 import traceback
@@ -14,6 +15,9 @@ from pathlib import Path
 from workloads import errors
 from workloads.train.job import Job, Overrides, read_job
 from workloads.train.stop import Stop
+
+LOST = "lost contact with another process of this job"
+LOST_PEER = re.compile(r"gloo.*\] (.{1,200}?)(?:\. |$)|(?:NCCL|ncclRemoteError|Connection reset).{0,200}", re.MULTILINE)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,42 +60,38 @@ def _train(job: Job, stop: Stop) -> None:
 def _failed(error: BaseException) -> int:
     """Say what went wrong and end the process at once: a thread waiting for a dead peer must not keep it alive."""
     code, words = _explain(error)
-    if code == errors.FAILURE:
+    if code == errors.FAILURE and not words.startswith(LOST):
         traceback.print_exception(error)
     sys.stdout.flush()
-    print(
-        f"error: {words}" if code not in {errors.TERMINATED, errors.INTERRUPTED} else words, file=sys.stderr, flush=True
-    )
+    stopped = code in {errors.TERMINATED, errors.INTERRUPTED}
+    print(words if stopped else f"error: {words}", file=sys.stderr, flush=True)
     _tell_torchrun(words, code)
     os._exit(code)
 
 
 def _explain(error: BaseException) -> tuple[int, str]:
+    """The exit code of a failure, and its words."""
     if isinstance(error, SystemExit):
-        return int(
-            error.code or 0
-        ), "terminated before training began: nothing to save" if error.code == errors.TERMINATED else str(error)
+        return errors.TERMINATED, "terminated before training began: nothing to save"
     if isinstance(error, errors.Terminated):
         return errors.TERMINATED, str(error)
     if isinstance(error, KeyboardInterrupt):
         return errors.INTERRUPTED, "interrupted"
     if isinstance(error, errors.BadInput):
         return errors.BAD_INPUT, str(error)
-    text = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
-    if "gloo" in str(error).lower() or "connection" in str(error).lower():
-        text = f"lost contact with another process of this job; its own log says why ({text})"
-    return errors.FAILURE, text
+    lost = LOST_PEER.search(str(error)) if isinstance(error, RuntimeError) else None
+    if lost is not None:
+        return errors.FAILURE, f"{LOST}; its own log says why ({lost.group(1) or lost.group(0)})"
+    text = str(error).strip().splitlines()
+    return errors.FAILURE, f"{type(error).__name__}: {text[0] if text else 'no message'}"
 
 
 def _tell_torchrun(words: str, code: int) -> None:
-    """torchrun prints the first failed process's message from this file in its summary, the last lines of the pod's
-    log.
-    """
+    """torchrun takes the first failed process's words from this file."""
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if not path or code == errors.TERMINATED:
         return
-    message = {"message": words, "extraInfo": {"py_callstack": "", "timestamp": str(int(time.time()))}}
     try:
-        Path(path).write_text(json.dumps({"message": message}))
+        Path(path).write_text(json.dumps({"message": words, "timestamp": int(time.time())}))
     except OSError as error:
         print(f"torchrun's error file could not be written: {error}", file=sys.stderr)

@@ -72,6 +72,7 @@ class Poster:
         self._ca, self._token = environment.get(CA_CERT), environment.get(TOKEN)
         self._interval = interval
         self._newest: dict[str, Any] | None = None
+        self._lock = threading.Lock()
         self._wake, self._done = threading.Event(), threading.Event()
         self._complained = False
         self._thread = threading.Thread(target=self._work, name="progress", daemon=True)
@@ -80,13 +81,12 @@ class Poster:
 
     def update(self, snapshot: Snapshot) -> None:
         """Note the newest state; returns at once."""
-        self._newest = payload(snapshot, datetime.now(UTC))
-        self._wake.set()
+        self._put(payload(snapshot, datetime.now(UTC)))
 
     def close(self, snapshot: Snapshot | None = None) -> None:
         """Post a last state as complete, if there is one, and end the thread; takes a few seconds at most."""
         if snapshot is not None:
-            self._newest = payload(snapshot, datetime.now(UTC), percent=100)
+            self._put(payload(snapshot, datetime.now(UTC), percent=100))
         self._done.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -96,15 +96,24 @@ class Poster:
         while True:
             self._wake.wait()
             self._wake.clear()
-            body, self._newest = self._newest, None
-            if body is not None:
-                self._try(body)
+            self._try(self._take())
             if self._done.wait(self._interval):
-                if self._newest is not None:
-                    self._try(self._newest)
+                self._try(self._take())
                 return
 
-    def _try(self, body: dict[str, Any]) -> None:
+    def _put(self, body: dict[str, Any]) -> None:
+        with self._lock:
+            self._newest = body
+        self._wake.set()
+
+    def _take(self) -> dict[str, Any] | None:
+        with self._lock:
+            body, self._newest = self._newest, None
+        return body
+
+    def _try(self, body: dict[str, Any] | None) -> None:
+        if body is None:
+            return
         try:
             self._post(body)
             self._complained = False

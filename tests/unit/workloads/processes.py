@@ -1,0 +1,130 @@
+"""Real processes for the tests: workloads commands and functions on several ranks, each a process of its own.
+
+They are forked from a server that has imported torch already, so that twenty of them cost little more than one.
+"""
+
+import json
+import multiprocessing
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[3]
+PRELOAD = ["workloads.train.run", "workloads.train.checkpoint", "torch._dynamo"]
+PATIENCE = 120.0  # seconds; the machine may be busy with builds
+
+context = multiprocessing.get_context("forkserver")
+
+
+def prepare() -> None:
+    """Before the first process: how the server shall run. It inherits the environment."""
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "operator"), str(ROOT)])
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    context.set_forkserver_preload(PRELOAD)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Running:
+    """One process and what it prints."""
+
+    process: Any
+    log: Path
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def wait(self) -> int:
+        self.process.join(PATIENCE)
+        if self.process.exitcode is None:
+            self.process.kill()
+            raise AssertionError(f"still running after {PATIENCE} s:\n{self.output}")
+        return int(self.process.exitcode)
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """The first true value of `condition`, which is asked often."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"waited {PATIENCE} s for {what}")
+
+
+@contextmanager
+def ranks(
+    function: Callable[..., None], arguments: tuple[Any, ...], count: int, logs: Path, **env: str
+) -> Iterator[list[Running]]:
+    """`function(*arguments)` in `count` processes that find each other as torchrun's do; killed when the block ends."""
+    logs.mkdir(parents=True, exist_ok=True)
+    size = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+    shared = {**env, **size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    running = []
+    for rank in range(count):
+        log = logs / f"rank-{rank}.log"
+        own = {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else env
+        process = context.Process(target=_child, args=(function, arguments, own, log))
+        process.start()
+        running.append(Running(process, log))
+    try:
+        yield running
+    finally:
+        for one in running:
+            one.process.kill()
+            one.process.join()
+
+
+def _child(function: Callable[..., None], arguments: tuple[Any, ...], env: dict[str, str], log: Path) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    os.environ.update(env)
+    try:
+        function(*arguments)
+    except SystemExit:
+        raise
+    except BaseException:
+        traceback.print_exc()
+        os._exit(70)
+
+
+def _command(arguments: list[str]) -> None:
+    from workloads.__main__ import main
+
+    sys.exit(main(arguments))
+
+
+def train(config: Path, count: int, logs: Path, *options: str, **env: str) -> Any:
+    """`python -m workloads train --config FILE ...` on `count` ranks."""
+    return ranks(_command, (["train", "--config", str(config), *options],), count, logs, **env)
+
+
+def results(function: Callable[..., Any], arguments: tuple[Any, ...], count: int, folder: Path) -> list[Any]:
+    """What `function(*arguments)` returns on each rank, as JSON."""
+    with ranks(_record, (function, arguments, folder), count, folder) as running:
+        for one in running:
+            assert one.wait() == 0, one.output
+    return [json.loads((folder / f"result-{rank}.json").read_text()) for rank in range(count)]
+
+
+def _record(function: Callable[..., Any], arguments: tuple[Any, ...], folder: Path) -> None:
+    rank = os.environ.get("RANK", "0")
+    (folder / f"result-{rank}.json").write_text(json.dumps(function(*arguments)))

@@ -1,0 +1,160 @@
+"""Checkpoints of one process: whole or passed over, and only for the job they were made for."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from slipway.api.recipe import Optimizer
+from workloads.errors import BadInput
+from workloads.train.checkpoint import Checkpoints
+from workloads.train.environment import Place
+from workloads.train.optimisation import build_optimizer
+from workloads.train.world import World
+
+MADE_FOR = {"model": {"name": "net"}, "seed": 1}
+
+
+@pytest.fixture
+def parts() -> tuple[nn.Module, torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+    optimizer = build_optimizer(Optimizer(weight_decay=0.1), model)
+    advance(model, optimizer)
+    return model, optimizer
+
+
+def advance(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    model(torch.randn(16, 4)).square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Iterator[Checkpoints]:
+    found = Checkpoints(tmp_path, 2, World(Place()), MADE_FOR)
+    yield found
+    found.close()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_model_and_optimizer_come_back(checkpoints: Checkpoints, parts: Any, name: str) -> None:
+    model, _ = parts
+    optimizer = build_optimizer(Optimizer(name=name, learning_rate=0.01, weight_decay=0.1), model)  # type: ignore[arg-type]
+    advance(model, optimizer)
+    checkpoints.save(7, model, optimizer, {"history": [{"epoch": 1}], "scaler": {}})
+    saved = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    torch.manual_seed(1)
+    advance(model, optimizer)
+    after = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    checkpoints.wait(must_succeed=True)
+
+    other = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+    fresh = build_optimizer(Optimizer(name=name, learning_rate=0.5, weight_decay=0.1), other)  # type: ignore[arg-type]
+    found = checkpoints.latest()
+    assert found is not None
+    assert (found.step, found.state) == (7, {"history": [{"epoch": 1}], "scaler": {}})
+    checkpoints.load(found, other, fresh)
+    assert all(torch.equal(other.state_dict()[key], saved[key]) for key in saved)
+    torch.manual_seed(1)
+    advance(other, fresh)
+    assert all(torch.equal(other.state_dict()[key], after[key]) for key in after)
+
+
+def test_only_the_last_are_kept(tmp_path: Path, checkpoints: Checkpoints, parts: Any) -> None:
+    for step in (5, 10, 15, 15, 20):
+        checkpoints.save(step, *parts, {})
+    checkpoints.wait(must_succeed=True)
+    assert names(tmp_path) == ["step-0000000015", "step-0000000020"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "changed", "file missing", "no manifest", "half a manifest"])
+def test_a_damaged_one_is_passed_over_with_a_warning(
+    tmp_path: Path, checkpoints: Checkpoints, parts: Any, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints.save(5, *parts, {})
+    checkpoints.save(10, *parts, {})
+    checkpoints.wait(must_succeed=True)
+    newest = tmp_path / "step-0000000010"
+    data, manifest = next(newest.glob("*.distcp")), newest / "manifest.json"
+    content = data.read_bytes()
+    if damage == "truncated":
+        data.write_bytes(content[: len(content) // 2])
+    elif damage == "changed":
+        data.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif damage == "file missing":
+        data.unlink()
+    elif damage == "no manifest":
+        manifest.unlink()
+    else:
+        manifest.write_text(manifest.read_text()[:50])
+    again = Checkpoints(tmp_path, 2, World(Place()), MADE_FOR)
+    found = again.latest()
+    assert found is not None
+    assert found.step == 5
+    assert "step-0000000010 is damaged" in capsys.readouterr().out
+    assert names(tmp_path) == ["damaged-step-0000000010", "step-0000000005"]
+    again.load(found, *parts)
+    again.save(10, *parts, {})  # the run comes by the same step again
+    again.wait(must_succeed=True)
+    assert names(tmp_path) == ["step-0000000005", "step-0000000010"]
+    resumed = again.latest()
+    assert resumed is not None
+    assert resumed.step == 10
+    again.close()
+
+
+def test_what_changes_after_save_is_not_saved(checkpoints: Checkpoints, parts: Any) -> None:
+    history = [1]
+    saved = parts[0].state_dict()["0.weight"].clone()
+    checkpoints.save(5, *parts, {"history": history})
+    history.append(2)
+    advance(*parts)
+    checkpoints.wait(must_succeed=True)
+    found = checkpoints.latest()
+    assert found is not None
+    assert found.state == {"history": [1]}
+    checkpoints.load(found, *parts)
+    assert torch.equal(parts[0].state_dict()["0.weight"], saved)
+
+
+def test_nothing_to_resume_from(checkpoints: Checkpoints) -> None:
+    assert checkpoints.latest() is None
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path, checkpoints: Checkpoints, parts: Any) -> None:
+    checkpoints.save(5, *parts, {})
+    checkpoints.wait(must_succeed=True)
+    other = Checkpoints(tmp_path, 2, World(Place()), {**MADE_FOR, "seed": 2})
+    with pytest.raises(BadInput, match="made with seed 1, this job has 2: use an empty folder"):
+        other.latest()
+    other.close()
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".step-0000000005-abc").mkdir()
+    (tmp_path / ".step-0000000005-abc/__0_0.distcp").touch()
+    Checkpoints(tmp_path, 2, World(Place()), MADE_FOR).close()
+    assert names(tmp_path) == []
+
+
+def test_a_save_that_fails_is_told_and_training_goes_on(
+    tmp_path: Path, parts: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints = Checkpoints(tmp_path / "gone", 2, World(Place()), MADE_FOR)
+    (tmp_path / "gone").rmdir()
+    (tmp_path / "gone").write_text("a file where the folder was")
+    checkpoints.save(5, *parts, {})
+    checkpoints.wait()
+    assert "could not be saved, training goes on" in capsys.readouterr().out
+    checkpoints.save(6, *parts, {})
+    with pytest.raises(RuntimeError, match=r"step 6 not saved: process 0: .*Not a directory"):
+        checkpoints.wait(must_succeed=True)
+    checkpoints.close()
