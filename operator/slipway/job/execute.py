@@ -110,9 +110,13 @@ class Executor:
                 pod = await self._kube.get(PODS, namespace_of(job), name)
             except NotFound:
                 continue
-            if self._is_ours(job, pod):
-                self._cache[PODS].put(pod)
+            if not self._is_ours(job, pod):
+                continue
+            self._cache[PODS].put(pod)
+            if self._cache[PODS].get(namespace_of(job), name) is not None:
                 return True
+            # Somebody took our labels off it, so no watch will ever tell of it again: it can't stay in the gang.
+            await self._delete_one(job, Delete(PODS, name, uid_of(pod)))
         return False
 
     async def _delete(self, job: Object, deletes: tuple[Delete, ...]) -> None:

@@ -222,6 +222,27 @@ def test_a_released_lease_changes_hands_within_three_seconds() -> None:
     run_calm(story)
 
 
+def test_a_release_waits_for_a_renewal_under_way_and_hold_does_not_call_it_a_loss() -> None:
+    """The process exits at once when `hold` returns: that must not cut the release short."""
+
+    async def story(server: LeaseServer, make: Callable[..., Process]) -> None:
+        process = make("a", (0.3, 0.3, False))
+        process.start()
+        await asyncio.sleep(10)
+        for _ in range(400):
+            if process.wire.flying:
+                break
+            await asyncio.sleep(0.01)
+        await process.lease.release()
+        assert server.record is not None
+        assert server.record["spec"]["holderIdentity"] == ""
+        await asyncio.sleep(30)
+        assert not process.lost
+        assert server.record["spec"]["holderIdentity"] == ""
+
+    run_calm(story)
+
+
 def test_after_a_kill_the_standby_leads_within_twenty_seconds_and_not_before_ten() -> None:
     async def story(server: LeaseServer, make: Callable[..., Process]) -> None:
         first, second = make("a"), make("b")

@@ -300,3 +300,17 @@ def test_without_comparable_versions_a_list_leaves_alone_what_was_touched_meanwh
     assert sorted((o["metadata"]["name"], o.get("new")) for o in store) == [("a", None), ("old", True)]
     store.replace([], "x9", store.begin(consistent=True))
     assert len(store) == 0
+
+
+def test_what_our_own_requests_find_wakes_the_key_unless_they_are_sure() -> None:
+    """Nothing else would: the watch's echo of the same version is no news any more."""
+    told: list[Change] = []
+    store = Store(on_change=told.append)
+    store.put(pod("ours", "u1", 5), quiet=True)
+    assert told == []
+    store.put(pod("found", "u2", 6, status="Failed"))
+    assert store.observe("ADDED", pod("found", "u2", 6, status="Failed")) is None
+    assert [(change.key.name, change.new is not None) for change in told] == [("found", True)]
+    store.put_deleted(pod("found", "u2", 6), {"kind": "Status"}, "2026-01-01T00:00:00Z")
+    assert store.observe("DELETED", pod("found", "u2", 7)) is None
+    assert [(change.key.name, change.new is not None) for change in told[1:]] == [("found", False)]
