@@ -8,9 +8,10 @@ run it. Without one, `self_signed.certificate` makes a pair on the spot: for dev
 from __future__ import annotations
 
 import ssl
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from .tls import load_pair
 
 
 class CertificateError(Exception):
@@ -30,11 +31,7 @@ class Certificate:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
-            # The ssl module reads files only; this one is ours alone (0600) and gone at once.
-            with tempfile.NamedTemporaryFile() as file:
-                file.write(f"{self.chain}\n{self.key}".encode())
-                file.flush()
-                context.load_cert_chain(file.name)
+            load_pair(context, self.chain.encode(), self.key.encode())
         except (OSError, ssl.SSLError) as error:
             raise CertificateError(f"certificate and key do not go together: {error}") from error
         return context

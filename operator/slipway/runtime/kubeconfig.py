@@ -10,7 +10,6 @@ import base64
 import binascii
 import os
 import ssl
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from .tls import load_pair
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_REREAD_SECONDS = 60.0
@@ -163,7 +164,7 @@ def _context(cluster: Mapping[str, Any], cluster_at: Path, user: Mapping[str, An
         certificate = _material(user, "client-certificate", user_at)
         key = _material(user, "client-key", user_at)
         if certificate and key:
-            _load_pair(context, certificate, key)
+            load_pair(context, certificate, key)
     except (OSError, ssl.SSLError, binascii.Error, UnicodeDecodeError) as error:
         raise KubeConfigError(f"certificates in {cluster_at} or {user_at} cannot be used: {error}") from error
     return context
@@ -174,11 +175,3 @@ def _material(entry: Mapping[str, Any], key: str, at: Path) -> bytes | None:
     if entry.get(f"{key}-data"):
         return base64.b64decode("".join(str(entry[f"{key}-data"]).split()), validate=True)
     return (at.parent / entry[key]).read_bytes() if entry.get(key) else None
-
-
-def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    """The ssl module takes client certificates from files only; this one is ours alone (0600) and gone at once."""
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(certificate + b"\n" + key)
-        file.flush()
-        context.load_cert_chain(file.name)
