@@ -125,14 +125,15 @@ def _failed(scene: Scene) -> Plan | None:
     known = scene.gang.failed(scene, failure)
     if known is not None:
         return known
+    # Before the draft moves on to the next attempt, whose pods are all missing.
+    unseen = failure.reason == Reason.POD_DELETED and not failure.node
+    absent = tuple(scene.missing_names) if unseen else ()
     if scene.changed:
         scene.draft.record_failure(failure)
         message = f"{describe(failure)}; no restart, since the spec is not the one the pods were made from"
         draft = scene.draft.fail(Reason.SPEC_CHANGED, message)
     else:
         draft = restart_or_fail(scene.gang.failure_policy, failure, scene.draft, scene.gang.final_exit_codes)
-    unseen = failure.reason == Reason.POD_DELETED and not failure.node
-    absent = tuple(scene.missing_names) if unseen else ()
     if draft.run.finished:
         words = next(c for c in draft.wire["conditions"] if c["type"] == "Failed")
         ending = end(scene, draft, Notice("Warning", words["reason"], words["message"]))

@@ -1,0 +1,293 @@
+"""What becomes of a TrainingJob in the cluster: Service, ConfigMap and pods, field by field."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slipway.api.trainingjob import NAME_BUDGET, TrainingJobSpec, spec_problems
+from slipway.trainingjob import pods
+from tests.unit.trainingjob.rendered import (
+    PLATFORM,
+    RECIPE,
+    WITH_STATUS,
+    container_of,
+    env_of,
+    job_of,
+    pod_of,
+    resources,
+)
+
+
+def test_torchrun_static_finds_its_peers() -> None:
+    job = job_of(numNodes=2, numProcPerNode=4)
+    for index in range(2):
+        env = env_of(job, index)
+        assert env == {
+            "PET_NNODES": "2",
+            "PET_NPROC_PER_NODE": "4",
+            "PET_NODE_RANK": str(index),
+            "PET_MASTER_ADDR": "j-node-0.j-nodes.team.svc",
+            "PET_MASTER_PORT": "29500",
+            "PET_MAX_RESTARTS": "0",
+            "MASTER_ADDR": "j-node-0.j-nodes.team.svc",
+            "MASTER_PORT": "29500",
+            "WORLD_SIZE": "8",
+            "RANK": str(index),
+            "PYTHONUNBUFFERED": "1",
+        }
+        assert container_of(job, index)["command"] == ["torchrun", "--no-python", "python", "train.py"]
+
+
+def test_the_masters_name_is_one_that_the_service_gives() -> None:
+    job = job_of(numNodes=2)
+    host, service, namespace, suffix = env_of(job)["MASTER_ADDR"].split(".")
+    node, made = pod_of(job, 0), pods.service(job, 0)
+    assert (node["spec"]["hostname"], node["spec"]["subdomain"]) == (host, service)
+    assert (made["metadata"]["name"], made["metadata"]["namespace"], suffix) == (service, namespace, "svc")
+    assert container_of(job)["ports"][0]["containerPort"] == int(env_of(job)["MASTER_PORT"])
+    assert made["spec"]["ports"][0]["port"] == int(env_of(job)["MASTER_PORT"])
+
+
+def test_one_node_needs_no_name_service() -> None:
+    assert env_of(job_of(numNodes=1))["PET_MASTER_ADDR"] == "127.0.0.1"
+
+
+def test_an_image_that_calls_torchrun_itself_is_left_to_do_so() -> None:
+    for command in (["torchrun", "x.py"], ["/opt/venv/bin/torchrun", "x"], ["python", "-m", "torch.distributed.run"]):
+        assert container_of(job_of(trainer={"command": command}))["command"] == command
+
+
+def test_plain_has_a_rank_per_node_and_no_pet() -> None:
+    job = job_of(launcher="plain", numNodes=3)
+    for index in range(3):
+        env = env_of(job, index)
+        assert {name: env[name] for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK")} == {
+            "WORLD_SIZE": "3",
+            "RANK": str(index),
+            "LOCAL_RANK": "0",
+        }
+        assert not [name for name in env if name.startswith("PET_")]
+    assert container_of(job)["command"] == ["python", "train.py"]
+    _, problems = spec_problems("j", {"launcher": "plain", "numProcPerNode": 2, "trainer": {"command": ["x"]}})
+    assert "launcher to torchrun" in problems[0]
+
+
+def test_the_service_selects_one_attempt_and_does_not_wait_for_readiness() -> None:
+    job = job_of(numNodes=2)
+    for attempt in (0, 3):
+        spec = pods.service(job, attempt)["spec"]
+        assert spec["clusterIP"] == "None"
+        assert spec["publishNotReadyAddresses"] is True
+        for at in (0, 3):
+            selected = spec["selector"].items() <= pod_of(job, 1, at)["metadata"]["labels"].items()
+            assert selected == (at == attempt)
+
+
+def test_names_carry_the_attempt_and_host_names_do_not() -> None:
+    job = job_of(numNodes=2)
+    assert [pod_of(job, 1, attempt)["metadata"]["name"] for attempt in (0, 7)] == ["j-node-1-a0", "j-node-1-a7"]
+    assert {pod_of(job, 1, attempt)["spec"]["hostname"] for attempt in (0, 7)} == {"j-node-1"}
+
+
+def test_the_users_environment_wins_and_keeps_its_order() -> None:
+    mine = [
+        {"name": "NCCL_DEBUG", "value": "INFO"},
+        {"name": "PYTHONUNBUFFERED", "value": "0"},
+        {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+    ]
+    job = job_of(trainer={"env": mine})
+    listed = container_of(job)["env"]
+    assert env_of(job)["PYTHONUNBUFFERED"] == "0"
+    assert [env["name"] for env in listed[-3:]] == ["NCCL_DEBUG", "PYTHONUNBUFFERED", "TOKEN"]
+    secret = env_of(job)["TOKEN"]["secretKeyRef"]
+    assert (secret["name"], secret["key"]) == ("s", "k")
+
+
+RESERVED = ("PET_NNODES", "PET_X", "WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "SLIPWAY_X")
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_names_that_the_launcher_sets_are_refused(name: str) -> None:
+    trainer = {"command": ["x"], "env": [{"name": name, "value": "1"}]}
+    parsed, problems = spec_problems("j", {"trainer": trainer})
+    assert parsed is None
+    assert "spec.trainer" in problems[0]
+
+
+@given(st.integers(0, 2), st.integers(0, 3))
+def test_the_same_job_renders_to_the_same_bytes(index: int, attempt: int) -> None:
+    spec = {"numNodes": 3, "trainer": resources(cpu=2) | {"env": [{"name": n, "value": "1"} for n in "cab"]}}
+
+    def rendered() -> str:
+        job = job_of(**spec)
+        return json.dumps([pod_of(job, index, attempt), pods.service(job, attempt), pods.config_map(job, PLATFORM)])
+
+    assert rendered() == rendered()
+
+
+def _shm(job: Any) -> dict[str, Any] | None:
+    pod = pod_of(job)
+    mounted = [m["name"] for m in pod["spec"]["containers"][0]["volumeMounts"] if m["mountPath"] == "/dev/shm"]
+    assert len(mounted) <= 1
+    found = [v for v in pod["spec"]["volumes"] if v["name"] in mounted]
+    return found[0] if found else None
+
+
+def test_shared_memory_comes_with_processes_or_accelerators() -> None:
+    assert _shm(job_of()) is None
+    assert _shm(job_of(numProcPerNode=2)) == {"name": "slipway-shm", "emptyDir": {"medium": "Memory"}}
+    assert _shm(job_of(trainer=resources(**{"nvidia.com/gpu": 1}))) is not None
+    assert _shm(job_of(recipe={**RECIPE, "dataWorkers": 2})) is not None
+    limited = _shm(job_of(numProcPerNode=2, sharedMemory={"sizeLimit": "8Gi"}))
+    assert limited is not None
+    assert limited["emptyDir"] == {"medium": "Memory", "sizeLimit": "8Gi"}
+
+
+def test_every_child_names_its_owner_and_its_place() -> None:
+    job = job_of(numNodes=2, pod={"labels": {"team": "vision"}, "annotations": {"note": "x"}})
+    children = [pods.service(job, 1), pods.config_map(job, PLATFORM), pod_of(job, 1, 1)]
+    for child in children:
+        assert child["metadata"]["ownerReferences"] == [
+            {
+                "apiVersion": "slipway.dev/v1alpha1",
+                "kind": "TrainingJob",
+                "name": "j",
+                "uid": "uid-1",
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ]
+        labels = child["metadata"]["labels"]
+        assert labels.items() >= {"slipway.dev/job-name": "j", "slipway.dev/job-uid": "uid-1"}.items()
+        assert labels["slipway.dev/managed"] == "true"
+    metadata = children[2]["metadata"]
+    assert metadata["annotations"] == {"note": "x"}
+    assert (
+        metadata["labels"].items()
+        >= {
+            "team": "vision",
+            "slipway.dev/replica-type": "node",
+            "slipway.dev/replica-index": "1",
+            "slipway.dev/attempt": "1",
+        }.items()
+    )
+
+
+def test_settings_reach_the_pod() -> None:
+    affinity = {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "In", "values": ["h100"]}]}]
+            }
+        }
+    }
+    settings = {
+        "nodeSelector": {"zone": "a"},
+        "affinity": affinity,
+        "imagePullSecrets": [{"name": "registry"}],
+        "serviceAccountName": "trainer",
+        "priorityClassName": "high",
+        "schedulerName": "volcano",
+        "terminationGracePeriodSeconds": 120,
+        "runAsUser": 1000,
+        "fsGroup": 2000,
+    }
+    spec = pod_of(job_of(pod=settings, trainer=resources(cpu=2) | {"args": ["--lr"], "workingDir": "/w"}))["spec"]
+    for field in ("nodeSelector", "affinity", "imagePullSecrets", "serviceAccountName", "priorityClassName"):
+        assert spec[field] == settings[field]
+    assert spec["schedulerName"] == "volcano"
+    assert spec["terminationGracePeriodSeconds"] == 120
+    assert spec["securityContext"].items() >= {"runAsUser": 1000, "fsGroup": 2000}.items()
+    container = spec["containers"][0]
+    assert (container["args"], container["workingDir"], container["image"]) == (["--lr"], "/w", "example.com/train:1")
+    assert container["resources"] == {"limits": {"cpu": 2}}
+    assert spec["restartPolicy"] == "Never"
+    assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+def test_a_lost_node_is_not_waited_for_longer_than_asked() -> None:
+    job = job_of(failurePolicy={"nodeLostGraceSeconds": 7})
+    lost = {t["key"]: t for t in pod_of(job)["spec"]["tolerations"]}
+    for taint in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        assert lost[taint] == {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 7}
+    mine = {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}
+    listed = pod_of(job_of(pod={"tolerations": [mine]}))["spec"]["tolerations"]
+    assert [t for t in listed if t["key"] == mine["key"]] == [mine]
+
+
+def test_claims_are_mounted_where_the_trainer_looks() -> None:
+    long = "a" * 100 + ".b"
+    uris = {
+        "output": {"uri": "pvc://artifacts/out"},
+        "checkpoint": {"uri": "pvc://artifacts/checkpoints"},
+        "recipe": {**RECIPE, "dataset": {"name": "image-folder", "uri": f"pvc://{long}/images"}},
+    }
+    spec = pod_of(job_of(**uris))["spec"]
+    claims = {
+        v["name"]: v["persistentVolumeClaim"]["claimName"] for v in spec["volumes"] if "persistentVolumeClaim" in v
+    }
+    assert sorted(claims.values()) == [long, "artifacts"]
+    assert all(re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name) for name in claims)
+    mounts = {m["name"]: m["mountPath"] for m in spec["containers"][0]["volumeMounts"]}
+    assert {mounts[name]: claim for name, claim in claims.items()} == {
+        "/mnt/pvc/artifacts": "artifacts",
+        f"/mnt/pvc/{long}": long,
+    }
+
+
+def test_claims_with_a_long_common_beginning_get_volumes_of_their_own() -> None:
+    uris = {
+        "output": {"uri": f"pvc://{'a' * 90}-1/o"},
+        "checkpoint": {"uri": f"pvc://{'a' * 90}-2/c"},
+        "recipe": RECIPE,
+    }
+    volumes = [v["name"] for v in pod_of(job_of(**uris))["spec"]["volumes"]]
+    assert len(set(volumes)) == len(volumes)
+
+
+def test_the_built_in_trainer_reads_the_job_from_its_config_map() -> None:
+    job = job_of(recipe=RECIPE, numNodes=2, numProcPerNode=1)
+    container = container_of(job)
+    config = container["command"][-1]
+    assert container["command"][:2] == ["torchrun", "--no-python"]
+    assert container["image"] == "slipway/trainer:9.9"
+    mount = next(m for m in container["volumeMounts"] if config.startswith(m["mountPath"]))
+    volume = next(v for v in pod_of(job)["spec"]["volumes"] if v["name"] == mount["name"])
+    made = pods.config_map(job, PLATFORM)
+    assert volume["configMap"]["name"] == made["metadata"]["name"]
+    document = json.loads(made["data"][config.rsplit("/", 1)[1]])
+    assert TrainingJobSpec.model_validate(document["spec"]) == job.spec
+    assert document["metadata"] == {"name": "j", "namespace": "team", "uid": "uid-1"}
+
+
+def test_only_the_progress_token_is_mounted() -> None:
+    assert pod_of(job_of())["spec"]["automountServiceAccountToken"] is False
+    assert not [v for v in pod_of(job_of())["spec"]["volumes"] if "projected" in v]
+    spec = pod_of(job_of(), platform=WITH_STATUS)["spec"]
+    (token,) = [v for v in spec["volumes"] if "projected" in v]
+    (source,) = token["projected"]["sources"]
+    assert source["serviceAccountToken"]["audience"] == WITH_STATUS.status_audience
+    assert pods.config_map(job_of(), WITH_STATUS)["data"]["status-ca.crt"] == "PEM"
+    env = env_of(job_of(), platform=WITH_STATUS)
+    mounts = {m["mountPath"] for m in spec["containers"][0]["volumeMounts"]}
+    assert env["KUBEFLOW_TRAINER_SERVER_TOKEN"].rsplit("/", 1)[0] in mounts
+    assert env["KUBEFLOW_TRAINER_SERVER_CA_CERT"].rsplit("/", 1)[0] in mounts
+
+
+@given(st.sampled_from([1, 9, 10, 11, 100, 101, 1000]))
+def test_the_longest_name_that_passes_still_renders_to_dns_labels(nodes: int) -> None:
+    longest = NAME_BUDGET - len(str(nodes - 1))
+    spec = {"numNodes": nodes, "trainer": {"command": ["x"]}}
+    assert spec_problems("a" * longest, spec)[0] is not None
+    assert "shorten it" in spec_problems("a" * (longest + 1), spec)[1][0]
+    job = job_of("a" * longest, numNodes=nodes)
+    names = [pods.service(job, 0), pods.config_map(job, PLATFORM), pod_of(job, nodes - 1, 9999)]
+    assert all(len(made["metadata"]["name"]) <= 63 for made in names)
+    assert len(pod_of(job, nodes - 1)["spec"]["hostname"]) <= 63
+    assert all(len(value) <= 63 for made in names for value in made["metadata"]["labels"].values())
