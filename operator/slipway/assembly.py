@@ -8,6 +8,8 @@ from slipway.inferenceservice import service as serving
 from slipway.inferenceservice.reconcile import InferenceServices
 from slipway.job.execute import Record
 from slipway.job.labels import JOB_NAME, KIND, MANAGED_SELECTOR
+from slipway.quantizationjob import job as quantizing
+from slipway.quantizationjob.reconcile import QuantizationJobs
 from slipway.runtime.cache import Cache, Change
 from slipway.runtime.controller import Controller, ObserveReconcile
 from slipway.runtime.kube import Kube
@@ -20,6 +22,7 @@ from slipway.trainingjob.reconcile import JobKey, TrainingJobs
 
 OURS: Mapping[str, Resource] = {
     training.KIND: training.TRAINING_JOBS,
+    quantizing.KIND: quantizing.QUANTIZATION_JOBS,
     serving.KIND: serving.INFERENCE_SERVICES,
 }
 # What the kinds make and have to hear of: only objects with our label.
@@ -31,6 +34,7 @@ class Platforms:
     """What the installation gives to the kinds."""
 
     training: training.Platform
+    quantizing: quantizing.Platform
     serving: serving.Platform
 
 
@@ -56,10 +60,14 @@ class Assembly:
         self.queues: dict[str, WorkQueue[Any]] = {kind: WorkQueue() for kind in OURS}
         self.inbox = Inbox(self.cache, self.queues[training.KIND].mark_after)
         jobs = TrainingJobs(kube, self.cache, platforms.training, record, self.inbox.progress_of)
-        sources = {training.KIND: training.TRAINING_JOBS}
+        self._quantizations = QuantizationJobs(kube, self.cache, platforms.quantizing, training.TRAINING_JOBS, record)
+        sources = {training.KIND: training.TRAINING_JOBS, quantizing.KIND: quantizing.QUANTIZATION_JOBS}
         self._services = InferenceServices(kube, self.cache, platforms.serving, sources, record)
         self.controllers = [
             self._controller(training.KIND, jobs.reconcile, jobs.on_error, workers, observe),
+            self._controller(
+                quantizing.KIND, self._quantizations.reconcile, self._quantizations.on_error, workers, observe
+            ),
             self._controller(serving.KIND, self._services.reconcile, self._services.on_error, workers, observe),
         ]
 
@@ -79,14 +87,20 @@ class Assembly:
         for kind, ours in OURS.items():
             if resource is ours:
                 self.mark(kind, change.key)
-                if resource is training.TRAINING_JOBS and change.new is None:
-                    self.inbox.forget(JobKey(*change.key))
+                if resource is training.TRAINING_JOBS:
+                    self._training_changed(change)
                 for waiting in self._services.waiting_for(kind, change.key):
                     self.mark(serving.KIND, waiting)
                 return
         marks = ((change.new or change.old or {}).get("metadata") or {}).get("labels") or {}
         if marks.get(KIND) in OURS and marks.get(JOB_NAME):
             self.mark(marks[KIND], Key(change.key.namespace, marks[JOB_NAME]))
+
+    def _training_changed(self, change: Change) -> None:
+        if change.new is None:
+            self.inbox.forget(JobKey(*change.key))
+        for waiting in self._quantizations.waiting_for(change.key):
+            self.mark(quantizing.KIND, waiting)
 
     def mark(self, kind: str, key: Key) -> None:
         """Have an object looked at."""

@@ -28,6 +28,7 @@ class Config:
     status_url: str
     status_cert_dir: Path
     trainer_image: str
+    quantizer_image: str
     server_image: str
     log_level: str
 
@@ -46,6 +47,7 @@ def read_config(environ: Mapping[str, str] = os.environ) -> Config:
         status_url=environ.get("SLIPWAY_STATUS_URL", "").rstrip("/"),
         status_cert_dir=Path(environ.get("SLIPWAY_STATUS_CERT_DIR", "/var/run/slipway/tls")),
         trainer_image=environ.get("SLIPWAY_TRAINER_IMAGE", "slipway/trainer:0.1.0"),
+        quantizer_image=environ.get("SLIPWAY_QUANTIZER_IMAGE", "slipway/quantizer:0.1.0"),
         server_image=environ.get("SLIPWAY_SERVER_IMAGE", "slipway/server:0.1.0"),
         log_level=environ.get("SLIPWAY_LOG_LEVEL", "INFO").upper(),
     )

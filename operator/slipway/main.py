@@ -21,6 +21,7 @@ from slipway.assembly import CHILDREN, OURS, Assembly, Platforms
 from slipway.config import Config, ConfigError, read_config
 from slipway.inferenceservice import service as serving
 from slipway.job.labels import MANAGED_SELECTOR
+from slipway.quantizationjob import job as quantizing
 from slipway.runtime.certificate import Certificate, from_directory, store
 from slipway.runtime.events import EventRecorder, Reporter
 from slipway.runtime.kube import Kube, KubeConfig
@@ -71,6 +72,7 @@ class Operator:
         authority = self.certificate.authority if self.certificate else ""
         return Platforms(
             training.Platform(self.config.trainer_image, self.config.status_url, authority),
+            quantizing.Platform(self.config.quantizer_image),
             serving.Platform(self.config.server_image),
         )
 

@@ -81,6 +81,10 @@ class Reason(StrEnum):
     WAITING_FOR_SOURCE = "WaitingForSource"
     SOURCE_READY = "SourceReady"
     SOURCE_FAILED = "SourceFailed"
+    # A QuantizationJob's stages and gates.
+    STAGE_DONE = "StageDone"
+    ESCALATED = "Escalated"
+    GATE_PASSED = "GatePassed"
     # A service's revisions.
     ROLLING_OUT = "RollingOut"
     SERVING = "Serving"

@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from slipway.api import inferenceservice, trainingjob
+from slipway.api import inferenceservice, quantizationjob, trainingjob
 from slipway.api.common import GROUP, VERSION
 from slipway.api.kind import Column, Kind
 from slipway.api.schema import structural, validations
 
-KINDS: tuple[Kind, ...] = (trainingjob.KIND, inferenceservice.KIND)
+KINDS: tuple[Kind, ...] = (trainingjob.KIND, quantizationjob.KIND, inferenceservice.KIND)
 
 HEADER = "# Generated from slipway/api by `make crds`: change the models, not this file.\n"
 # Go's YAML reads these bare words as booleans and numbers where PyYAML does not.

@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 from slipway.api.common import API_VERSION
-from slipway.inferenceservice.service import GRPC_PORT, HTTP_PORT, KIND, REVISION, InferenceService, Pinned, Platform
+from slipway.inferenceservice.service import GRPC_PORT, HTTP_PORT, KIND, REVISION, InferenceService, Platform
 from slipway.job import labels
+from slipway.job.source import Pinned
 
 CONTAINER = "server"
 CONFIG_DIR = "/etc/slipway"

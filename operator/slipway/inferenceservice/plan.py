@@ -14,9 +14,10 @@ from slipway.api.inferenceservice import TransitionStatus, spec_problems
 from slipway.inferenceservice import manifests
 from slipway.inferenceservice import status as words
 from slipway.inferenceservice.observed import Revision, observe_revision, trouble_of
-from slipway.inferenceservice.service import DEPLOYMENTS, InferenceService, Pinned, Platform, identify
-from slipway.inferenceservice.source import Resolution, resolve
+from slipway.inferenceservice.service import DEPLOYMENTS, InferenceService, Platform, identify
+from slipway.inferenceservice.source import resolve
 from slipway.job.plan import Delete, Notice, Plan, Write
+from slipway.job.source import Pinned, Resolution
 from slipway.job.status import Draft
 from slipway.runtime.resource import CONFIGMAPS, SERVICES
 

@@ -9,6 +9,7 @@ from typing import Any
 from slipway.api.common import GROUP
 from slipway.api.inferenceservice import InferenceServiceSpec
 from slipway.job import labels
+from slipway.job.source import Pinned
 from slipway.runtime.resource import Resource
 
 KIND = "InferenceService"
@@ -26,19 +27,6 @@ class Platform:
     """What the operator's installation gives to every service."""
 
     server_image: str
-
-
-@dataclass(frozen=True)
-class Pinned:
-    """The artifact to serve. `digest` is empty for a URI that nobody pinned."""
-
-    uri: str
-    digest: str
-    source: str = ""
-
-    def wire(self) -> dict[str, str]:
-        """For status.model."""
-        return {key: value for key, value in vars(self).items() if value}
 
 
 @dataclass(frozen=True)

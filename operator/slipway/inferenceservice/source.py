@@ -1,23 +1,12 @@
-"""Which artifact is served? Waits for the job named in the spec, and pins its digest. Pure."""
+"""Which artifact does a service serve? That of a URI, or of a job, pinned when it has succeeded. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from slipway.api.common import Reason
 from slipway.api.inferenceservice import RolloutOn
-from slipway.inferenceservice.service import InferenceService, Pinned
-from slipway.runtime import conditions
-
-
-@dataclass(frozen=True)
-class Resolution:
-    """The artifact, or why there is none yet. `final` means that waiting does not help."""
-
-    pinned: Pinned | None
-    reason: str
-    message: str
-    final: bool = False
+from slipway.inferenceservice.service import InferenceService
+from slipway.job.source import Pinned, Resolution, artifact_of, pinned_before
 
 
 def source_of(service: InferenceService) -> tuple[str, str] | None:
@@ -37,37 +26,10 @@ def resolve(service: InferenceService, status: Mapping[str, Any], job: Mapping[s
         pinned = Pinned(model.uri or "", model.digest or "")
         return Resolution(pinned, Reason.SOURCE_READY, f"serving {pinned.uri}")
     kind, name = source
-    held = _held(status, f"{kind}/{name}")
+    held = pinned_before(status.get("model"), f"{kind}/{name}")
     if held is not None and service.spec.rollout_on is RolloutOn.SPEC_CHANGE:
         return Resolution(held, Reason.SOURCE_READY, f"{kind} {name}, pinned at {held.digest}")
-    found = _artifact(kind, name, job)
+    found = artifact_of(kind, name, job)
     if found.pinned is None and held is not None:
         return Resolution(held, Reason.SOURCE_READY, f"{kind} {name}, still {held.digest}: {found.message}")
     return found
-
-
-def _held(status: Mapping[str, Any], source: str) -> Pinned | None:
-    model = status.get("model") or {}
-    if model.get("source") != source or not model.get("uri"):
-        return None
-    return Pinned(model["uri"], model.get("digest") or "", source)
-
-
-def _artifact(kind: str, name: str, job: Mapping[str, Any] | None) -> Resolution:
-    if job is None:
-        return Resolution(
-            None, Reason.WAITING_FOR_SOURCE, f"{kind} {name} is not there: create it, or correct the name"
-        )
-    status = job.get("status") or {}
-    marks = status.get("conditions") or []
-    if conditions.is_true(marks, "Failed"):
-        why = (conditions.get(marks, "Failed") or {}).get("message") or "without a reason"
-        return Resolution(None, Reason.SOURCE_FAILED, f"{kind} {name} failed: {why}", final=True)
-    if not conditions.is_true(marks, "Succeeded"):
-        return Resolution(None, Reason.WAITING_FOR_SOURCE, f"waiting for {kind} {name} to succeed")
-    artifact = status.get("artifact") or {}
-    if not artifact.get("uri") or not artifact.get("digest"):
-        message = f"{kind} {name} succeeded without an artifact: give it spec.output"
-        return Resolution(None, Reason.SOURCE_FAILED, message, final=True)
-    pinned = Pinned(artifact["uri"], artifact["digest"], f"{kind}/{name}")
-    return Resolution(pinned, Reason.SOURCE_READY, f"{kind} {name} succeeded with {artifact['digest']}")

@@ -49,7 +49,12 @@ class Image:
         return f"{prefix}/{self.name}:{digest.hexdigest()[:12]}"
 
 
-IMAGES = (Image("operator", "", 15), Image("trainer", "train", 90))
+IMAGES = (
+    Image("operator", "", 15),
+    Image("trainer", "train", 90),
+    Image("quantizer", "quantize", 110),
+    Image("server", "serve", 100),
+)
 _LOAD = "load the images into the cluster"
 
 

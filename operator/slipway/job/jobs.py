@@ -1,0 +1,81 @@
+"""What reconciles of kinds with a gang do around their plan: find the job, carry out, report refusals and errors."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from slipway.api.common import Reason, RunPolicy
+from slipway.job.execute import Executor, Record, tellable
+from slipway.job.gangstatus import refused
+from slipway.job.lineage import Lineage
+from slipway.job.plan import Plan, soonest
+from slipway.job.policy import deadlines
+from slipway.job.status import Draft
+from slipway.runtime.cache import Cache
+from slipway.runtime.controller import DONE, Result
+from slipway.runtime.errors import Terminal, Transient
+from slipway.runtime.kube import Kube
+from slipway.runtime.resource import PODS, Object, Resource, uid_of
+
+# Refusals of the server that pass without an edit of the job: tried again at a pace of our own, until a deadline.
+_PASSING = frozenset({Reason.CREATE_REFUSED, Reason.NAME_CONFLICT, Reason.PODS_PENDING})
+
+Decide = Callable[[Object, list[Object], datetime], Plan]
+
+
+class Jobs:
+    """One kind's objects, bound to a server and a cache."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        cache: Cache,
+        resource: Resource,
+        soft_fields: frozenset[str],
+        record: Record,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._cache = cache
+        self._resource = resource
+        self._clock = clock
+        self._executor = Executor(kube, cache, resource, soft_fields, record)
+        self._lineage = Lineage(cache[PODS], resource.kind)
+
+    async def reconcile(self, key: tuple[str, str], decide: Decide) -> Result:
+        """`decide` gets the job, the pods of deleted jobs of the same name, and the time."""
+        job = self._cache[self._resource].get(*key)
+        if job is None:
+            for gone in self._lineage.forget(key):
+                self._executor.forget(gone)
+            return DONE
+        decision = decide(job, self._lineage.predecessors(key, uid_of(job)), self._clock())
+        try:
+            return Result(requeue_after=await self._executor.execute(job, decision))
+        except Transient as refusal:
+            if refusal.reason not in _PASSING:
+                raise
+            return await self._refused(key, refusal)
+
+    async def on_error(self, key: tuple[str, str], error: Exception) -> None:
+        """Nothing fails silently: the condition says what the server said."""
+        job = self._cache[self._resource].get(*key)
+        words = tellable(error)
+        if job is None or words is None:
+            return
+        draft = self._draft(job)
+        if draft.run.finished:
+            return
+        given_up = isinstance(error, Terminal)
+        await self._executor.report(job, (draft.stalled(*words) if given_up else draft.progressing(*words)).done())
+
+    async def _refused(self, key: tuple[str, str], refusal: Transient) -> Result:
+        job = self._cache[self._resource].get(*key)
+        if job is None:
+            return DONE
+        draft = refused(self._draft(job), refusal.reason, refusal.message)
+        await self._executor.report(job, draft.done())
+        policy = RunPolicy.model_validate(job["spec"].get("runPolicy") or {})
+        left = deadlines.startup_seconds_left(policy, draft.run, draft.now)
+        return Result(requeue_after=soonest(deadlines.retry_refused_in(draft.run, draft.now), left))
+
+    def _draft(self, job: Object) -> Draft:
+        return Draft(job.get("status"), job["metadata"].get("generation") or 1, self._clock())

@@ -1,0 +1,118 @@
+"""The pods of one stage, as slipway.job.lifecycle asks for them. Their last words name the next stage."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.api.common import FailurePolicy, Reason, RunPolicy
+from slipway.api.quantizationjob import FIXED_FIELDS
+from slipway.api.quantizationstatus import SHARDED, Outcome, Stage, StageResult
+from slipway.job import gangstatus, lifecycle
+from slipway.job.observed import Failure
+from slipway.job.plan import Notice, Plan, Write
+from slipway.job.scene import Scene
+from slipway.quantizationjob import pods as render
+from slipway.quantizationjob import status
+from slipway.quantizationjob.job import Platform, QuantizationJob
+from slipway.runtime.resource import CONFIGMAPS, PODS
+
+# How `python -m workloads quantize` ends when the job is wrong, and when no candidate passes the gates.
+BAD_INPUT_CODE, REJECTED_CODE = 2, 3
+
+
+@dataclass(frozen=True)
+class StageGang:
+    """One stage of one job on one platform; `step` is its number in the order they run."""
+
+    job: QuantizationJob
+    stage: Stage
+    step: int
+    platform: Platform
+
+    @property
+    def final_exit_codes(self) -> frozenset[int]:
+        """Running again cannot help."""
+        return frozenset({BAD_INPUT_CODE, REJECTED_CODE})
+
+    @property
+    def uid(self) -> str:
+        """The job's."""
+        return self.job.uid
+
+    @property
+    def run_policy(self) -> RunPolicy:
+        """The spec's."""
+        return self.job.spec.run_policy
+
+    @property
+    def failure_policy(self) -> FailurePolicy:
+        """The spec's."""
+        return self.job.spec.failure_policy
+
+    @property
+    def size(self) -> int:
+        """Sharded stages have `parallelism` pods, the others one."""
+        return self.job.spec.parallelism if self.stage in SHARDED else 1
+
+    @property
+    def digest(self) -> str:
+        """Of the spec without its policies; defaults are left out, so that a later release may add fields."""
+        wire = self.job.spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        made_from: dict[str, Any] = {field: wire.get(field) for field in (*FIXED_FIELDS, "worker", "pod")}
+        return "sha256:" + hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+    def pod_name(self, index: int, attempt: int) -> str:
+        """The name of one shard's pod."""
+        return self.job.pod(self.step, index, attempt)
+
+    def writes(self, missing: Sequence[int], attempt: int, *, first: bool) -> tuple[Write, ...]:
+        """The ConfigMap is made once, before the first stage's pods."""
+        pods = tuple(
+            Write(PODS, render.pod(self.job, self.stage, self.step, index, attempt, self.platform)) for index in missing
+        )
+        if not first:
+            return pods
+        return (Write(CONFIGMAPS, render.config_map(self.job), replace=attempt > 0), *pods)
+
+    def succeeded(self, scene: Scene) -> Plan:
+        """On to the stage that the pods name, or the end."""
+        results = [result for pod in scene.current if (result := status.result_of(pod.termination_message))]
+        following = next((result for result in results if result.next is not None), None)
+        gangstatus.count(scene)
+        if not results:
+            message = f"stage {self.stage} succeeded without a word: is the quantizer image the one of this release?"
+            return lifecycle.end(
+                scene, scene.draft.fail(Reason.BAD_INPUT, message), Notice("Warning", Reason.BAD_INPUT, message)
+            )
+        status.take_over(results[-1], scene.draft)
+        if following is None or following.next is self.stage:
+            return self._finish(scene, results[-1])
+        status.begin(following.next or self.stage, self.step + 1, scene.draft)
+        scene.draft.next_attempt()
+        message = f"{results[-1].message}; next: {following.next}"
+        scene.draft.progressing(Reason.STAGE_DONE, message).condition("Running", "False", Reason.STAGE_DONE, message)
+        return Plan(status=scene.draft.done(), persist_first=True)
+
+    def _finish(self, scene: Scene, result: StageResult) -> Plan:
+        gangstatus.complete_progress(scene.draft)
+        message = result.message or "done"
+        return lifecycle.end(scene, scene.draft.succeed(message), Notice("Normal", Reason.SUCCEEDED, message))
+
+    def failed(self, scene: Scene, failure: Failure) -> Plan | None:
+        """No candidate passes: the job has failed, and its report says why in figures."""
+        if failure.exit_code != REJECTED_CODE:
+            return None
+        pod = next((pod for pod in scene.current if pod.name == failure.pod), None)
+        result = status.result_of(pod.termination_message) if pod is not None else None
+        if result is None or result.outcome is not Outcome.REJECTED:
+            return None
+        status.take_over(result, scene.draft)
+        scene.draft.condition(
+            "AccuracyGatePassed", "False", Reason.GATE_FAILED, result.message or "no candidate passes"
+        )
+        message = f"no candidate passes the gates: {result.message}"
+        return lifecycle.end(
+            scene, scene.draft.fail(Reason.GATE_FAILED, message), Notice("Warning", Reason.GATE_FAILED, message)
+        )

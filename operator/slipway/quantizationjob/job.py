@@ -1,0 +1,65 @@
+"""A QuantizationJob as the rest of this folder sees it: identity, spec, the pinned source, the platform it runs on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.api.quantizationjob import QuantizationJobSpec
+from slipway.job import labels
+from slipway.job.source import Pinned
+from slipway.runtime.resource import Resource
+
+KIND = "QuantizationJob"
+QUANTIZATION_JOBS = Resource("slipway.dev", "v1alpha1", "quantizationjobs", KIND)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What the operator's installation gives to every job."""
+
+    quantizer_image: str
+
+
+@dataclass(frozen=True)
+class QuantizationJob:
+    """One valid job whose source is known."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    spec: QuantizationJobSpec
+    source: Pinned
+
+    @property
+    def config_map(self) -> str:
+        """The ConfigMap with the rendered job."""
+        return f"{self.name}-quantization"
+
+    def pod(self, step: int, shard: int, attempt: int) -> str:
+        """One pod of the stage that is the job's `step`-th."""
+        return f"{self.name}-{step}-{shard}-a{attempt}"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """On every child."""
+        return labels.owned(KIND, self.name, self.uid)
+
+    @property
+    def owner(self) -> dict[str, Any]:
+        """The reference by which children are found and cleaned up."""
+        return {
+            "apiVersion": QUANTIZATION_JOBS.api_version,
+            "kind": KIND,
+            "name": self.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+
+
+def identify(obj: Mapping[str, Any], spec: QuantizationJobSpec, source: Pinned) -> QuantizationJob:
+    """The object from the API server with its parsed spec."""
+    metadata = obj["metadata"]
+    generation = metadata.get("generation") or 1
+    return QuantizationJob(metadata["name"], metadata["namespace"], metadata["uid"], generation, spec, source)

@@ -1,0 +1,74 @@
+"""What to do with a QuantizationJob now: (object, pods, source, now) -> Plan. Pure; called by reconcile.py.
+
+The life of a stage's pods is slipway.job.lifecycle; here is what comes before: the spec, the source, the stage.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from slipway.api.common import Reason
+from slipway.api.quantizationjob import QuantizationJobSpec, spec_problems
+from slipway.api.quantizationstatus import FIRST_STAGE, Stage
+from slipway.job import lifecycle
+from slipway.job.observed import observe_pod
+from slipway.job.plan import Notice, Plan
+from slipway.job.scene import Scene
+from slipway.job.source import Pinned, Resolution, artifact_of, pinned_before
+from slipway.job.status import Draft
+from slipway.quantizationjob import status
+from slipway.quantizationjob.gang import StageGang
+from slipway.quantizationjob.job import Platform, identify
+
+
+def plan(
+    obj: Mapping[str, Any],
+    children: Sequence[Mapping[str, Any]],
+    source: Mapping[str, Any] | None,
+    platform: Platform,
+    now: datetime,
+    *,
+    predecessors: Sequence[Mapping[str, Any]] = (),
+) -> Plan:
+    """Decide. `source` is the TrainingJob that the spec names, as the cache has it, or None."""
+    metadata = obj["metadata"]
+    if lifecycle.left_alone(obj):
+        return Plan()
+    draft = Draft(obj.get("status"), metadata.get("generation") or 1, now)
+    spec, problems = spec_problems(metadata["name"], obj.get("spec") or {})
+    if spec is None:
+        return lifecycle.invalid(draft, problems)
+    found = _source(spec, draft, source)
+    if found.pinned is None and not draft.run.finished:
+        return _waiting(draft, found)
+    draft.condition("SourceReady", "True", found.reason, found.message)
+    if found.pinned is not None and draft.wire.get("source") != found.pinned.wire():
+        status.pin(found.pinned, draft)
+        status.begin(FIRST_STAGE, 0, draft)
+        draft.progressing(found.reason, found.message)
+        return Plan(status=draft.done(), persist_first=True)
+    stage, step = Stage(draft.wire.get("stage") or FIRST_STAGE), draft.wire.get("step") or 0
+    gang = StageGang(identify(obj, spec, found.pinned or Pinned("", "")), stage, step, platform)
+    pods = tuple(observe_pod(pod, now) for pod in children)
+    earlier = tuple(observe_pod(pod, now) for pod in predecessors)
+    return lifecycle.decide(Scene(gang, pods, earlier, draft, now))
+
+
+def _source(spec: QuantizationJobSpec, draft: Draft, job: Mapping[str, Any] | None) -> Resolution:
+    if spec.model.from_ is None:
+        pinned = Pinned(spec.model.uri or "", spec.model.digest or "")
+        return Resolution(pinned, Reason.SOURCE_READY, f"quantizing {pinned.uri}")
+    name = spec.model.from_.training_job
+    held = pinned_before(draft.wire.get("source"), f"TrainingJob/{name}")
+    if held is not None:
+        # Pinned once and for all: the source may be deleted, or trained anew, without a change of what is quantized.
+        return Resolution(held, Reason.SOURCE_READY, f"TrainingJob {name}, pinned at {held.digest}")
+    return artifact_of("TrainingJob", name, job)
+
+
+def _waiting(draft: Draft, found: Resolution) -> Plan:
+    draft.condition("SourceReady", "False", found.reason, found.message)
+    if found.final:
+        notice = Notice("Warning", found.reason, found.message)
+        return Plan(status=draft.fail(found.reason, found.message).done(), notices=(notice,))
+    return Plan(status=draft.progressing(found.reason, found.message).done())

@@ -1,0 +1,109 @@
+"""A job's children as manifests: the ConfigMap with the rendered job, and the pods of one stage. Pure."""
+
+import json
+from typing import Any
+
+from slipway.api.common import API_VERSION
+from slipway.api.quantizationjob import work_uri
+from slipway.api.quantizationstatus import SHARDED, Stage
+from slipway.job import labels
+from slipway.quantizationjob.job import KIND, Platform, QuantizationJob
+
+CONTAINER = "quantizer"
+CONFIG_DIR = "/etc/slipway"
+CLAIMS_DIR = "/mnt/pvc"
+
+
+def config_map(job: QuantizationJob) -> dict[str, Any]:
+    """The job as `python -m workloads quantize` reads it: the source is a URI by now, and pinned."""
+    spec = job.spec.wire()
+    spec["model"] = {"uri": job.source.uri, **({"digest": job.source.digest} if job.source.digest else {})}
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": job.name, "namespace": job.namespace, "uid": job.uid},
+        "spec": spec,
+    }
+    data = {"job.json": json.dumps(document, indent=1, sort_keys=True)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job, job.config_map), "data": data}
+
+
+def pod(job: QuantizationJob, stage: Stage, step: int, shard: int, attempt: int, platform: Platform) -> dict[str, Any]:
+    """Shard `shard` of a stage; every stage but the sharded ones has only shard 0."""
+    settings = job.spec.pod
+    mounts, volumes = _volumes(job)
+    command = ["python", "-m", "workloads", "quantize", "--config", f"{CONFIG_DIR}/job.json", "--stage", stage.value]
+    if stage in SHARDED:
+        command += ["--shard", f"{shard}/{job.spec.parallelism}"]
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": job.spec.worker.image or platform.quantizer_image,
+        "command": command,
+        "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *(env.wire() for env in job.spec.worker.env)],
+        "resources": job.spec.worker.resources.wire(),
+        "volumeMounts": mounts,
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": settings.termination_grace_period_seconds,
+        "securityContext": _security(job),
+        "containers": [container],
+        "volumes": volumes,
+    }
+    optional = settings.wire()
+    for field in (
+        "nodeSelector",
+        "tolerations",
+        "affinity",
+        "imagePullSecrets",
+        "serviceAccountName",
+        "priorityClassName",
+        "schedulerName",
+    ):
+        if optional.get(field):
+            spec[field] = optional[field]
+    metadata = _metadata(job, job.pod(step, shard, attempt))
+    marks = {labels.REPLICA_TYPE: stage.value, labels.REPLICA_INDEX: str(shard), labels.ATTEMPT: str(attempt)}
+    metadata["labels"] = {**settings.labels, **metadata["labels"], **marks}
+    if settings.annotations:
+        metadata["annotations"] = dict(settings.annotations)
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _metadata(job: QuantizationJob, name: str) -> dict[str, Any]:
+    return {"name": name, "namespace": job.namespace, "labels": dict(job.labels), "ownerReferences": [job.owner]}
+
+
+def _volumes(job: QuantizationJob) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    mounts: list[dict[str, Any]] = [{"name": "slipway-job", "mountPath": CONFIG_DIR, "readOnly": True}]
+    volumes: list[dict[str, Any]] = [{"name": "slipway-job", "configMap": {"name": job.config_map}}]
+    for number, claim in enumerate(claims(job)):
+        mounts.append({"name": f"slipway-claim-{number}", "mountPath": f"{CLAIMS_DIR}/{claim}"})
+        volumes.append({"name": f"slipway-claim-{number}", "persistentVolumeClaim": {"claimName": claim}})
+    mounts += [mount.wire() for mount in job.spec.pod.volume_mounts]
+    volumes += [volume.wire() for volume in job.spec.pod.volumes]
+    return mounts, volumes
+
+
+def claims(job: QuantizationJob) -> list[str]:
+    """PersistentVolumeClaims named by `pvc://claim/path` anywhere in the spec, in a stable order."""
+    spec = job.spec
+    uris = [job.source.uri, spec.output.uri, work_uri(spec), spec.evaluation.uri]
+    uris.append(spec.evaluation.dataset.uri if spec.evaluation.dataset else None)
+    if spec.calibration is not None:
+        uris += [spec.calibration.uri, spec.calibration.dataset.uri if spec.calibration.dataset else None]
+    return sorted({uri.removeprefix("pvc://").split("/", 1)[0] for uri in uris if uri and uri.startswith("pvc://")})
+
+
+def _security(job: QuantizationJob) -> dict[str, Any]:
+    settings = job.spec.pod
+    security: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    if settings.run_as_user is not None:
+        security["runAsUser"] = settings.run_as_user
+    if settings.fs_group is not None:
+        security["fsGroup"] = settings.fs_group
+    return security

@@ -1,0 +1,66 @@
+"""One look at a QuantizationJob: read the cache, decide, do. All I/O of the kind is here. Called by the controller."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from slipway.job.execute import Record
+from slipway.job.jobs import Jobs
+from slipway.job.plan import Plan
+from slipway.quantizationjob.job import QUANTIZATION_JOBS, Platform
+from slipway.quantizationjob.plan import plan
+from slipway.quantizationjob.status import SOFT_FIELDS
+from slipway.runtime.cache import Cache
+from slipway.runtime.controller import Result
+from slipway.runtime.kube import Kube
+from slipway.runtime.resource import PODS, Object, Resource, namespace_of, uid_of
+from slipway.runtime.store import Key
+
+
+class QuantizationJobs:
+    """The kind's reconcile, bound to a server and a cache."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        cache: Cache,
+        platform: Platform,
+        trained: Resource,
+        record: Record,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`trained`: the kind whose artifacts can be quantized."""
+        self._cache = cache
+        self._platform = platform
+        self._trained = trained
+        self._jobs = Jobs(kube, cache, QUANTIZATION_JOBS, SOFT_FIELDS, record, clock)
+
+    async def reconcile(self, key: Key) -> Result:
+        """Bring the job one step further; raises Transient, Terminal or ApiError."""
+        return await self._jobs.reconcile(key, self._plan)
+
+    async def on_error(self, key: Key, error: Exception) -> None:
+        """Nothing fails silently: the condition says what the server said."""
+        await self._jobs.on_error(key, error)
+
+    def waiting_for(self, key: Key) -> list[Key]:
+        """The jobs that quantize what this TrainingJob makes: they are looked at when it changes."""
+        return [
+            Key(namespace_of(job), job["metadata"]["name"])
+            for job in self._cache[QUANTIZATION_JOBS]
+            if namespace_of(job) == key.namespace and _source_name(job) == key.name
+        ]
+
+    def _plan(self, job: Object, predecessors: list[Object], now: datetime) -> Plan:
+        name = _source_name(job)
+        source = self._cache[self._trained].get(namespace_of(job), name) if name else None
+        pods = self._cache[PODS].children(uid_of(job))
+        return plan(job, pods, source, self._platform, now, predecessors=predecessors)
+
+
+def _source_name(job: Object) -> str | None:
+    """The TrainingJob that the job names, read from an object that may not be valid."""
+    source: Any = job.get("spec")
+    for field in ("model", "from", "trainingJob"):
+        source = source.get(field) if isinstance(source, dict) else None
+    return source if isinstance(source, str) else None
