@@ -52,6 +52,8 @@ async def serve(settings: Settings, listening: Callable[[Ports], None] = lambda 
         LOG.info("told to leave while the model was loading")
         return
     service = start(app, loading.result(), settings, metrics)
+    if grpc is not None:
+        LOG.info("gRPC on port %d", grpc[1])
     LOG.info("ready: http://%s:%d/v2/models/%s", settings.host, port, app.name)
     await told
     await leave(life, http, grpc[0] if grpc else None, service, settings)

@@ -63,7 +63,7 @@ class GrpcServer:
         methods = {"Check": self._method(self._check, health_pb2.HealthCheckRequest)}
         return grpc.method_handlers_generic_handler("grpc.health.v1.Health", methods)
 
-    def _method(self, handler: Handler, request: Any) -> grpc.RpcMethodHandler[Any, Any]:
+    def _method(self, handler: Handler, request: Any) -> grpc.RpcMethodHandler:
         """A unary method whose RequestErrors become statuses."""
 
         async def call(message: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:

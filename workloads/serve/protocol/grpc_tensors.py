@@ -78,7 +78,7 @@ class GrpcCodec:
         if len(values) != count:
             raise Invalid(f"input {tensor.name!r}: {len(values)} elements, its shape {list(shape)} needs {count}")
         try:
-            array = np.array(values, dtype=tensor.datatype.dtype)
+            array = np.array(list(values), dtype=tensor.datatype.dtype)  # a list is checked for its range
             array = array.reshape(shape)
         except (OverflowError, ValueError) as error:
             raise Invalid(f"input {tensor.name!r}: {error}") from error
