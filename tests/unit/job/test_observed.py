@@ -1,0 +1,141 @@
+"""What a pod tells: what keeps it from running, what ended it, and whose failure came first."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from slipway.job.observed import Failure, first_failure, observe_pod
+from tests.unit.job.pods import condition, deleted, ended, pod, running, waiting
+
+NOW = datetime(2026, 11, 1, 12, 0, 10, tzinfo=UTC)
+
+
+def failure_of(body: dict[str, Any]) -> Failure:
+    found = observe_pod(body, NOW).failure
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("code", "signal"), [(1, ""), (137, "SIGKILL"), (143, "SIGTERM"), (139, "SIGSEGV"), (134, "SIGABRT"), (255, "")]
+)
+def test_exit_codes_above_128_name_the_signal(code: int, signal: str) -> None:
+    failure = failure_of(pod(**ended(code)))
+    assert (failure.exit_code, failure.signal, failure.container, failure.node) == (code, signal, "trainer", "n")
+    assert failure.time == datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+
+
+def test_oom_keeps_its_reason_and_its_words() -> None:
+    failure = failure_of(pod(**ended(137, "OOMKilled", message="tail of the log\n")))
+    assert (failure.reason, failure.signal, failure.message) == ("OOMKilled", "SIGKILL", "tail of the log")
+
+
+def test_an_evicted_pod_has_no_exit_code_but_a_reason() -> None:
+    failure = failure_of(pod(phase="Failed", reason="Evicted", message="The node was low on resource: memory."))
+    assert (failure.reason, failure.exit_code) == ("Evicted", None)
+    assert "low on resource" in failure.message
+
+
+def test_the_container_that_failed_is_the_one_named() -> None:
+    good = {"name": "sidecar", "state": {"terminated": {"exitCode": 0}}}
+    bad = {"name": "trainer", "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}
+    failure = failure_of(pod(phase="Failed", containerStatuses=[good, bad]))
+    assert (failure.container, failure.exit_code) == ("trainer", 3)
+
+
+def test_a_failed_init_container_is_named_too() -> None:
+    bad = {"name": "fetch", "state": {"terminated": {"exitCode": 4, "reason": "Error"}}}
+    never = {"name": "trainer", "state": {"waiting": {"reason": "PodInitializing"}}}
+    failure = failure_of(pod(phase="Failed", initContainerStatuses=[bad], containerStatuses=[never]))
+    assert (failure.container, failure.exit_code) == ("fetch", 4)
+
+
+@pytest.mark.parametrize(
+    ("why", "expected"), [("PreemptionByScheduler", "Preempted"), ("EvictionByEvictionAPI", "Evicted")]
+)
+@pytest.mark.parametrize("gone", [True, False], ids=["ended", "deleted"])
+def test_a_disruption_is_the_reason_whether_or_not_the_containers_have_ended(
+    why: str, expected: str, gone: bool
+) -> None:
+    told = [condition("Ready"), condition("DisruptionTarget", "True", why, "for a better pod")]
+    status = {**ended(143), "conditions": told} if gone else {**running(), "conditions": told}
+    failure = failure_of(deleted(pod(**status)))
+    assert failure.reason == expected
+    assert "DisruptionTarget" in failure.pod_conditions
+
+
+def test_a_deleted_pod_whose_node_is_silent_is_a_lost_node() -> None:
+    """Kubernetes 1.26 and later also say DisruptionTarget, DeletionByTaintManager: the node is what matters."""
+    assert failure_of(deleted(pod(**running(ready=False)))).reason == "NodeLost"
+    tainted = running(ready=False)
+    tainted["conditions"].append(condition("DisruptionTarget", "True", "DeletionByTaintManager"))
+    assert failure_of(deleted(pod(**tainted))).reason == "NodeLost"
+
+
+def test_a_deleted_pod_failed_when_its_deletion_was_asked_for() -> None:
+    failure = failure_of(deleted(pod(**running()), at="2026-11-01T12:00:35Z", grace=30))
+    assert failure.reason == "PodDeleted"
+    assert failure.time == datetime(2026, 11, 1, 12, 0, 5, tzinfo=UTC)
+
+
+def test_a_pod_that_succeeded_is_no_failure_even_if_deleted() -> None:
+    state = observe_pod(deleted(pod(**ended(0, "Completed"))), NOW)
+    assert state.failure is None
+    assert state.ended
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "words"),
+    [
+        (waiting("ErrImagePull", "manifest unknown"), "ImagePullError", "ErrImagePull: manifest unknown"),
+        (waiting("ImagePullBackOff"), "ImagePullError", "no further words"),
+        (waiting("CreateContainerConfigError", 'secret "s" not found'), "ContainerConfigError", 'secret "s" not found'),
+        (
+            {
+                "phase": "Pending",
+                "conditions": [condition("PodScheduled", "False", "Unschedulable", "0/2 nodes: no GPU")],
+            },
+            "Unschedulable",
+            "0/2 nodes: no GPU",
+        ),
+    ],
+)
+def test_obstacles_keep_the_servers_words(status: dict[str, Any], reason: str, words: str) -> None:
+    obstacle = observe_pod(pod(**status), NOW).obstacle
+    assert obstacle is not None
+    assert obstacle.reason == reason
+    assert words in obstacle.message
+
+
+def test_a_container_that_is_being_created_is_no_obstacle() -> None:
+    assert observe_pod(pod(**waiting("ContainerCreating")), NOW).obstacle is None
+    assert observe_pod(pod(phase="Pending"), NOW).obstacle is None
+
+
+def _seconds(late: float) -> str:
+    return (datetime(2026, 11, 1, 12, 0, tzinfo=UTC) + timedelta(seconds=late)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "culprit"),
+    [
+        (ended(1, finished=_seconds(0)), ended(137, finished=_seconds(1)), "b"),
+        (ended(1, finished=_seconds(0)), ended(137, "OOMKilled", finished=_seconds(1)), "b"),
+        (ended(1, finished=_seconds(0)), ended(137, finished=_seconds(9)), "a"),
+        (ended(1, finished=_seconds(0)), ended(134, finished=_seconds(1)), "a"),
+        (ended(1, finished=_seconds(3)), ended(1, finished=_seconds(2)), "b"),
+        (ended(1, finished=_seconds(2)), ended(1, finished=_seconds(2)), "a"),
+    ],
+    ids=["a kill explains an error", "so does OOM", "but not much later", "SIGABRT is a consequence", "time", "name"],
+)
+def test_who_failed_first(first: dict[str, Any], second: dict[str, Any], culprit: str) -> None:
+    found = first_failure([observe_pod(pod("a", **first), NOW), observe_pod(pod("b", **second), NOW)])
+    assert found is not None
+    assert found.pod == culprit
+
+
+def test_nobody_failed() -> None:
+    assert first_failure([observe_pod(pod(**running()), NOW)]) is None

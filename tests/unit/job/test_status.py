@@ -1,0 +1,71 @@
+"""A status draft: what is True together, which times move, and what is left as it was."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slipway.job.status import Draft
+from slipway.runtime import conditions
+
+NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+MOVES = st.lists(st.sampled_from(["progressing", "stalled", "ready"]), min_size=1, max_size=4)
+
+
+def moved(status: dict[str, Any], moves: list[str], now: datetime) -> dict[str, Any]:
+    draft = Draft(status, 1, now)
+    for move in moves:
+        getattr(draft, move)(move.capitalize(), "")
+    return draft.done()
+
+
+def summary(status: dict[str, Any]) -> dict[str, str]:
+    return {c["type"]: c["status"] for c in status["conditions"]}
+
+
+def test_what_kstatus_and_argo_judge_by() -> None:
+    assert summary(moved({}, ["progressing"], NOW)) == {"Ready": "Unknown", "Reconciling": "True"}
+    assert summary(moved({}, ["stalled"], NOW)) == {"Ready": "False", "Stalled": "True"}
+    assert summary(moved({}, ["ready"], NOW)) == {"Ready": "True"}
+
+
+@given(MOVES, MOVES)
+def test_times_move_only_with_what_really_flipped(first: list[str], second: list[str]) -> None:
+    """A draft may pass through other states on its way: only where it starts and ends counts."""
+    before = moved({}, first, NOW)
+    after = moved(before, second, LATER)
+    for condition in after["conditions"]:
+        past = conditions.get(before["conditions"], condition["type"])
+        flipped = past is None or past["status"] != condition["status"]
+        assert condition["lastTransitionTime"] == ("2026-11-01T13:00:00Z" if flipped else "2026-11-01T12:00:00Z")
+    if first[-1] == second[-1]:
+        assert after == before
+
+
+def test_the_draft_leaves_the_status_it_started_from_alone() -> None:
+    before = moved({}, ["progressing"], NOW)
+    kept = str(before)
+    Draft(before, 2, LATER).succeed("done").done()
+    assert str(before) == kept
+
+
+def test_the_schemas_default_is_no_history() -> None:
+    unseen = {
+        "observedGeneration": -1,
+        "conditions": [
+            {"type": "Ready", "status": "Unknown", "reason": "Pending", "lastTransitionTime": "1970-01-01T00:00:00Z"}
+        ],
+    }
+    (ready, _) = moved(unseen, ["progressing"], NOW)["conditions"]
+    assert ready["lastTransitionTime"] == "2026-11-01T12:00:00Z"
+
+
+def test_an_end_has_a_beginning() -> None:
+    for end in (Draft({}, 1, NOW).succeed("done"), Draft({}, 1, NOW).fail("Error", "no")):
+        status = end.done()
+        assert status["startTime"] == status["completionTime"] == "2026-11-01T12:00:00Z"
+        assert "Reconciling" not in summary(status)
