@@ -42,6 +42,11 @@ def prepare(model: "onnx.ModelProto") -> "onnx.ModelProto":
         # Types are what is needed, and ONNX's own inference finds them; the symbolic one fails on some good graphs.
         quant_pre_process(given, path, skip_symbolic_shape=True)
         prepared = onnx.load(path)
+    # The library transposes weights, and would trip over notes of their old shapes.
+    constants = {tensor.name for tensor in prepared.graph.initializer}
+    noted = [value for value in prepared.graph.value_info if value.name not in constants]
+    del prepared.graph.value_info[:]
+    prepared.graph.value_info.extend(noted)
     taken = {node.name for node in prepared.graph.node}
     for index, node in enumerate(prepared.graph.node):
         if not node.name:
@@ -126,13 +131,15 @@ def dynamic(model: "onnx.ModelProto", profile: Profile, excluded: Sequence[str])
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)  # the library transposes weights in place
     op_types = ["MatMul", "Gemm", "Attention", "LSTM", "EmbedLayerNormalization"]
     if not any(node.op_type in op_types and node.name not in set(excluded) for node in model.graph.node):
         return None
     with tempfile.TemporaryDirectory(prefix="slipway-dynamic-") as folder, silent():
         output = Path(folder) / "quantized.onnx"
         quantize_dynamic(
-            model,
+            copied,
             output,
             op_types_to_quantize=op_types,
             per_channel=True,

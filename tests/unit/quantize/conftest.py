@@ -1,9 +1,13 @@
 """A small real model: the digits CNN, trained by the trainer once per session, exported once."""
 
+import contextlib
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,46 +37,66 @@ def environment() -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
+def sources() -> str:
+    """Digest of the code that makes the model: a cached one is used only while nothing of it has changed."""
+    folder = Path(__file__).resolve().parents[3] / "workloads"
+    files = [p for name in ("train", "data", "models", "export") for p in sorted((folder / name).rglob("*.py"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in [*files, folder / "artifact.py"])).hexdigest()[:16]
+
+
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The artifact's folder, about 96 % accurate."""
-    folder = tmp_path_factory.mktemp("trained")
+def made(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `trained` and `exported`, kept in pytest's cache: making it takes most of the suite's time."""
+    assert pytestconfig.cache is not None
+    kept = pytestconfig.cache.mkdir("slipway-digits") / sources()
+    if kept.is_dir():
+        return kept
+    from workloads.export.command import run
+
+    folder = tmp_path_factory.mktemp("digits")
     (folder / "job.yaml").write_text(JOB)
-    command = [
-        sys.executable,
-        "-m",
-        "workloads",
-        "train",
-        "--config",
-        str(folder / "job.yaml"),
-        "--output",
-        str(folder / "digits"),
-    ]
-    subprocess.run(command, check=True, env=environment(), capture_output=True)
-    return folder / "digits"
+    command = [sys.executable, "-m", "workloads", "train", "--config", str(folder / "job.yaml")]
+    trained = str(folder / "trained")
+    subprocess.run([*command, "--output", trained], check=True, env=environment(), capture_output=True)
+    _, same = run(trained, str(folder / "exported"))
+    assert (same.samples, same.answers_equal) == (32, 1.0)
+    staged = kept.with_name(f"{kept.name}.{os.getpid()}")
+    shutil.copytree(folder, staged)
+    with contextlib.suppress(OSError):  # another process was faster
+        staged.rename(kept)
+    return kept
 
 
 @pytest.fixture(scope="session")
-def exported(trained: Path):
+def trained(made: Path) -> Path:
+    """The trainer's artifact, about 96 % accurate."""
+    return made / "trained"
+
+
+@pytest.fixture(scope="session")
+def digits(made: Path) -> Path:
+    """The same artifact with model.onnx beside the weights."""
+    return made / "exported"
+
+
+@pytest.fixture(scope="session")
+def exported(digits: Path) -> Any:
     """The float model as ONNX."""
-    from workloads import artifact
-    from workloads.export import from_torch
+    from workloads.export import onnx_file
 
-    model, description = artifact.load_model(trained)
-    return from_torch.export(model, description.signature)
+    return onnx_file.load(digits / "model.onnx")
 
 
 @pytest.fixture(scope="session")
-def activations(trained: Path, exported):
+def activations(digits: Path, exported: Any) -> Any:
     """Statistics of the inner tensors on 100 training images, in one pass."""
     from workloads import artifact
     from workloads.export import onnx_file
     from workloads.quantize.collect import Observer
     from workloads.quantize.samples import calibration_samples, choose
 
-    samples = calibration_samples(
-        CALIBRATION, onnx_file.inputs_of(exported), artifact.read(trained).description.preprocessing
-    )
+    preprocessing = artifact.read(digits).description.preprocessing
+    samples = calibration_samples(CALIBRATION, onnx_file.inputs_of(exported), preprocessing)
     observer, statistics = Observer(exported), {}
     for batch in samples.batches(choose(len(samples), 100, 0), 16):
         observer.observe(samples.read(batch).feeds, statistics)

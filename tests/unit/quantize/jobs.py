@@ -1,0 +1,57 @@
+"""Jobs for the tests: a document with a few fields changed, run in this process."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slipway.api.quantizationstatus import StageResult
+from workloads.quantize.job import Job, Overrides, read_job
+from workloads.quantize.run import run_all
+from workloads.quantize.voice import Voice
+from workloads.quantize.workdir import Work
+from workloads.train.progress import Poster
+
+DIGITS = {"dataset": {"name": "digits"}}
+
+
+def document(folder: Path, model: Path, **spec: Any) -> Path:
+    """Write a QuantizationJob for a model; fields of `spec` replace the defaults, None removes one."""
+    fields: dict[str, Any] = {
+        "model": {"uri": model.as_uri()},
+        "calibration": {**DIGITS, "samples": 100},
+        "evaluation": DIGITS,
+        "benchmark": {"batchSizes": [1], "iterations": 10, "warmup": 1},
+        "output": {"uri": (folder / "out").as_uri()},
+        **spec,
+    }
+    content = {
+        "apiVersion": "slipway.dev/v1alpha1",
+        "kind": "QuantizationJob",
+        "metadata": {"name": "digits-int8"},
+        "spec": {key: value for key, value in fields.items() if value is not None},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def job(folder: Path, model: Path, **spec: Any) -> Job:
+    """The same, read back."""
+    return read_job(document(folder, model, **spec), Overrides())
+
+
+def quiet() -> Voice:
+    """Posts nowhere."""
+    return Voice(Poster({}))
+
+
+def run(found: Job) -> StageResult:
+    """All stages."""
+    return run_all(found, quiet())
+
+
+def work_of(found: Job) -> Work:
+    """The job's records."""
+    return Work.at(found.work_uri, found.folder)

@@ -1,0 +1,64 @@
+"""What is read from .npz files, and what is refused in words."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from slipway.api.quantization import Evaluation
+from workloads.errors import BadInput
+from workloads.export.onnx_file import Port
+from workloads.quantize.samples import ArraySamples, choose, evaluation_samples
+
+IDS, SCALE = Port("ids", "int64", (None, None)), Port("scale", "float32", (None, 2))
+
+
+def write(path: Path, count: int, length: int, **other: Any) -> Path:
+    arrays = {
+        "ids": np.arange(count * length, dtype=np.int64).reshape(count, length),
+        "scale": np.ones((count, 2), np.float32),
+        "labels": np.zeros(count, np.int64),
+    }
+    np.savez(path, **{name: value for name, value in {**arrays, **other}.items() if value is not None})
+    return path
+
+
+def test_files_of_different_lengths_never_share_a_batch(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{i}.npz", count, length) for i, (count, length) in enumerate([(3, 4), (2, 4), (5, 7)])]
+    samples = ArraySamples(paths, [IDS, SCALE], "text", want_labels=True)
+    assert len(samples) == 10
+    batches = samples.batches(range(10), 4)
+    assert batches == [[0, 1, 2, 3], [4], [5, 6, 7, 8], [9]]
+    assert [samples.read(batch).feeds["ids"].shape for batch in batches] == [(4, 4), (1, 4), (4, 7), (1, 7)]
+    assert samples.read([4]).feeds["ids"].tolist() == [[4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"ids": None}, "no array 'ids'"),
+        ({"ids": np.zeros((2, 3), np.int32)}, "int32, the model takes int64"),
+        ({"scale": np.zeros((2, 3), np.float32)}, r"shape \(2, 3\)"),
+        ({"scale": np.array([[1, 2], [np.nan, 0]], np.float32)}, "sample 1 holds values that are not finite"),
+        ({"scale": np.ones((5, 2), np.float32)}, "different numbers of samples"),
+        ({"labels": None}, "accuracy needs the right answers"),
+        ({"labels": np.zeros((2, 2))}, "one whole number per sample"),
+        ({"ids": np.array([[1], [None]], dtype=object)}, "plain arrays"),
+    ],
+)
+def test_refusals(tmp_path: Path, other: dict[str, Any], words: str) -> None:
+    path = write(tmp_path / "data.npz", 2, 3, **other)
+    with pytest.raises(BadInput, match=words):
+        evaluation_samples(Evaluation(uri=path.as_uri()), [IDS, SCALE], None, want_labels=True)
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"no \.npz"):
+        evaluation_samples(Evaluation(uri=tmp_path.as_uri()), [IDS], None, want_labels=False)
+
+
+def test_the_choice_depends_on_the_seed_only() -> None:
+    assert choose(1000, 10, 0) == choose(1000, 10, 0)
+    assert choose(1000, 10, 0) != choose(1000, 10, 1)
+    assert choose(5, 10, 3) == [0, 1, 2, 3, 4]
