@@ -19,15 +19,14 @@ _LIST = paths.REPOSITORY / "images" / "requirements.py"
 def wheelhouse(image: str, extra: str) -> Path:
     """Return a folder with the locked wheels of the project's dependencies, or of an extra, and a `requirements.txt`.
 
-    Raises RuntimeError with pip's words.
+    One that is there serves as long as the lock file still names its versions. Raises RuntimeError with pip's words.
     """
-    listed = subprocess.run(
-        [sys.executable, _LIST, *([extra] if extra else [])], capture_output=True, text=True, check=True
-    )
-    wanted = listed.stdout.split("\n")
-    key = hashlib.sha256(_LOCK.read_bytes() + listed.stdout.encode()).hexdigest()[:12]
+    command = [sys.executable, str(_LIST), *([extra] if extra else [])]
+    wanted = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")
+    key = hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:12]
     folder = paths.cache() / "wheels" / f"{extra or 'core'}-{key}"
-    if not folder.exists():
+    pins = folder / "requirements.txt"
+    if not (pins.exists() and agrees(pins.read_text(), _LOCK.read_text())):
         with step(f"collect the wheels of the {image}"):
             partial = folder.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
@@ -36,8 +35,26 @@ def wheelhouse(image: str, extra: str) -> Path:
             if done.returncode:
                 raise RuntimeError(f"pip can't collect the wheels: {done.stderr.strip()}")
             (partial / "requirements.txt").write_text(pinned(partial))
+            for old in folder.parent.glob(f"{extra or 'core'}-*"):
+                if old != partial:
+                    shutil.rmtree(old)
             partial.rename(folder)
     return folder
+
+
+def agrees(pins: str, lock: str) -> bool:
+    """Tell whether every pinned version is the one that the lock file names."""
+    return _versions(pins).items() <= _versions(lock).items()
+
+
+def _versions(text: str) -> dict[str, str]:
+    """Return the version of each package; local parts such as `+cpu` are the index's business."""
+    found = re.findall(r"^([A-Za-z0-9._-]+)==([^\s+]+)", text, re.MULTILINE)
+    return {_normal(name): version for name, version in found}
+
+
+def _normal(name: str) -> str:
+    return re.sub("[-_.]+", "-", name).lower()
 
 
 def pinned(folder: Path) -> str:
@@ -47,5 +64,5 @@ def pinned(folder: Path) -> str:
         name, version = wheel.name.split("-")[:2]
         with wheel.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
-        lines.append(f"{re.sub('[-_.]+', '-', name).lower()}=={version} --hash=sha256:{digest}")
+        lines.append(f"{_normal(name)}=={version} --hash=sha256:{digest}")
     return "\n".join(lines) + "\n"

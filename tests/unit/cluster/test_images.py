@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import paths
-from tests.cluster.images import archive, build
+from tests.cluster.images import archive, build, wheels
 from tests.cluster.images.archive import Single
 from tests.cluster.images.build import IMAGES, Image
 from tests.cluster.images.storage import BuildahStorage
@@ -182,3 +182,15 @@ def test_the_latest_builds_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for number in (1, 2, 3, 2, 4):
         build.forget_old(nodes, {"x": f"x:{number}", "y": "y:1"}, keep=2)  # type: ignore[arg-type]
     assert nodes.unloaded == removed == ["x:1", "x:3"]
+
+
+@pytest.mark.parametrize(
+    ("lock", "fits"),
+    [
+        ("torch==2.13.0\nTyping_Ext==1.0\nruff==9\n", True),
+        ("torch==2.13.0\nTyping_Ext==1.1\n", False),
+        ("torch==2.13.0\n", False),
+    ],
+)
+def test_wheels_serve_while_the_lock_names_their_versions(lock: str, fits: bool) -> None:
+    assert wheels.agrees("torch==2.13.0+cpu --hash=sha256:1\ntyping-ext==1.0 --hash=sha256:2\n", lock) is fits
