@@ -17,9 +17,10 @@ from functools import partial
 from .errors import ApiError
 from .kube import Kube
 from .resource import Object, Resource
-from .store import Change, Slim, Store, slim
+from .slim import Slim, slim, slim_pod
+from .store import Change, Store
 
-__all__ = ["Cache", "Change", "Store", "slim"]
+__all__ = ["Cache", "Change", "Store", "slim", "slim_pod"]
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ OnChange = Callable[[Resource, Change], None]
 class _Watched:
     store: Store
     selector: str
+    slim: Slim
 
 
 class Cache:
@@ -55,7 +57,7 @@ class Cache:
     def add(self, resource: Resource, *, selector: str = "", slim: Slim = slim) -> Store:
         """Keep this resource, or those of its objects that carry the labels; `slim` drops what nobody reads."""
         store = Store(slim, self._clock, partial(self._on_change, resource))
-        self._watched[resource] = _Watched(store, selector)
+        self._watched[resource] = _Watched(store, selector, slim)
         return store
 
     def get(self, resource: Resource) -> Store | None:
@@ -92,7 +94,7 @@ class Cache:
     async def _resync_one(self, kube: Kube, resource: Resource, namespace: str | None, consistent: bool) -> int:
         watched = self._watched[resource]
         since = watched.store.begin(consistent=consistent)
-        listing = await kube.list(resource, namespace, selector=watched.selector, rv0=not consistent)
+        listing = await kube.list(resource, namespace, selector=watched.selector, rv0=not consistent, slim=watched.slim)
         # From here to the last mark there is no await: no event can slip in between.
         changes = watched.store.replace(listing.items, listing.resource_version, since, namespace)
         for change in changes:

@@ -26,6 +26,7 @@ from .resource import (
     name_of,
     namespace_of,
 )
+from .slim import Slim
 from .transport import APPLY_PATCH, MERGE_PATCH, Call, ObserveRequest, Transport
 
 __all__ = [
@@ -99,30 +100,36 @@ class Kube:
         return await self._transport.send(Call("get", "GET", resource.path(namespace, name)))
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, *, selector: str = "", rv0: bool = False
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        selector: str = "",
+        rv0: bool = False,
+        slim: Slim = lambda obj: obj,
     ) -> Listing:
         """All objects that carry the labels, in pages of one snapshot.
 
-        `rv0` lets the server answer from its watch cache: cheap, in one page, and possibly a little old.
+        `rv0` lets the server answer from its watch cache: cheap, in one page, and possibly a little old. `slim` is
+        applied page by page, so that no more than one page is ever in memory whole.
         """
         params = {"labelSelector": selector} if selector else {}
+        paged = params | {"limit": str(PAGE)} | ({"resourceVersion": "0"} if rv0 else {})
         try:
-            return await self._pages(resource, namespace, params | ({"resourceVersion": "0"} if rv0 else {}), PAGE)
+            return await self._pages(resource, namespace, paged, slim)
         except Gone:
             # The first page's snapshot was compacted away while we were paging: take everything in one go.
-            return await self._pages(resource, namespace, params, None)
+            return await self._pages(resource, namespace, params, slim)
 
-    async def _pages(
-        self, resource: Resource, namespace: str | None, params: Mapping[str, str], page: int | None
-    ) -> Listing:
+    async def _pages(self, resource: Resource, namespace: str | None, params: Mapping[str, str], slim: Slim) -> Listing:
         path = resource.path(namespace)
-        query = dict(params) | ({"limit": str(page)} if page else {})
+        query = dict(params)
         # Objects inside a list come without these two.
         type_meta = {"apiVersion": resource.api_version, "kind": resource.kind}
         items: list[Object] = []
         while True:
             answer = await self._transport.send(Call("list", "GET", path, query))
-            items += [type_meta | item for item in answer.get("items") or ()]
+            items += [slim(type_meta | item) for item in answer.get("items") or ()]
             token = answer["metadata"].get("continue")
             if not token:
                 return Listing(items, str(answer["metadata"].get("resourceVersion", "")))

@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .resource import Object, controller_of, name_of, namespace_of, uid_of
+from .slim import Slim, slim
 
 TOMBSTONE_SECONDS = 600.0
 """Longer than any LIST or event can be under way."""
-
-Slim = Callable[[Object], Object]
 
 
 class Key(NamedTuple):
@@ -65,15 +64,6 @@ class _Tombstone:
     version: int | None
     sequence: int
     at: float
-
-
-def slim(obj: Object) -> Object:
-    """The object without what only servers and kubectl read: managedFields and the last-applied annotation."""
-    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
-    annotations = metadata.get("annotations")
-    if annotations and (applied := "kubectl.kubernetes.io/last-applied-configuration") in annotations:
-        metadata["annotations"] = {key: value for key, value in annotations.items() if key != applied}
-    return obj | {"metadata": metadata}
 
 
 class Store:

@@ -9,7 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from slipway.runtime.store import TOMBSTONE_SECONDS, Change, Key, Mark, Store, slim
+from slipway.runtime.slim import slim, slim_pod
+from slipway.runtime.store import TOMBSTONE_SECONDS, Change, Key, Mark, Store
 from tests.unit.runtime.effort import examples
 
 NAMES = st.sampled_from(["p0", "p1", "p2"])
@@ -314,3 +315,11 @@ def test_what_our_own_requests_find_wakes_the_key_unless_they_are_sure() -> None
     store.put_deleted(pod("found", "u2", 6), {"kind": "Status"}, "2026-01-01T00:00:00Z")
     assert store.observe("DELETED", pod("found", "u2", 7)) is None
     assert [(change.key.name, change.new is not None) for change in told[1:]] == [("found", False)]
+
+
+def test_a_slim_pod_keeps_its_node_and_its_status() -> None:
+    whole = pod("a", "u1", 5, spec={"nodeName": "n1", "containers": [{}]}, status={"phase": "Running"})
+    thin = slim_pod(whole)
+    assert thin == whole | {"spec": {"nodeName": "n1"}}
+    assert slim_pod(thin) == thin
+    assert slim_pod(pod("a", "u1", 5))["spec"] == {}
