@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,11 +42,21 @@ def main(kubeconfig: Path, folder: Path, address: str) -> None:
         "nodes": equip,
     }
     dns.serve(resolver, address)
-    threads = [threading.Thread(target=client.follow, args=(f"/api/v1/{k}", store)) for k, store in followed.items()]
+    threads = [threading.Thread(target=_forever, args=(client, kind, store)) for kind, store in followed.items()]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def _forever(client: Client, kind: str, store: Callable[[list[Object]], None]) -> None:
+    while True:
+        try:
+            client.follow(f"/api/v1/{kind}", store)
+        except Exception:
+            # One odd object must not end the names of all others; the log says which.
+            traceback.print_exc()
+            time.sleep(1)
 
 
 if __name__ == "__main__":

@@ -240,6 +240,9 @@ state = "/run/containerd"
 def _only_child(pid: int) -> int:
     """Return the process that `unshare` forked: the first one of the node. Waits the moment until it is there."""
     children = Path(f"/proc/{pid}/task/{pid}/children")
-    while not (found := children.read_text().split()):
-        pass
+    try:
+        while not (found := children.read_text().split()):
+            pass
+    except FileNotFoundError:
+        raise RuntimeError(f"the node's process {pid} ended at once; its log says why") from None
     return int(found[0])
