@@ -329,6 +329,8 @@ def test_full_in_rows_and_full_in_bytes() -> None:
     async def scenario() -> None:
         limits = Limits(max_batch_size=4, max_queue_size=6, max_queue_bytes=100)
         batcher: Batcher[Ask, int] = Batcher([ScriptedLane([0.1], limits)], limits)
+        batcher.submit(Ask(9))
+        await asyncio.sleep(0)
         batcher.submit(Ask(0), rows=4, size=90)
         with pytest.raises(QueueFull, match="4 rows are waiting"):
             batcher.submit(Ask(1), rows=3)
@@ -347,7 +349,7 @@ def test_retry_after_follows_the_pace() -> None:
             [ScriptedLane([2.0], limits)], limits, None, asyncio.get_running_loop().time
         )
         await batcher.answer(batcher.submit(Ask(0), rows=10))
-        for _ in range(10):
+        for _ in range(11):
             batcher.submit(Ask(1), rows=10)
         with pytest.raises(QueueFull) as full:
             batcher.submit(Ask(1))

@@ -133,9 +133,11 @@ class Batcher(Generic[T, R]):
             self._watch.ended(NotReady.reason)
             raise NotReady("the server is ending")
         line = self._line
-        if line.rows + rows > limits.max_queue_size or line.size + size > limits.max_queue_bytes:
-            self._watch.ended(QueueFull.reason)
-            raise QueueFull(f"the queue is full: {line.rows} rows are waiting", self.retry_after())
+        if self._full(rows, size):
+            self._dispatch()  # what only waits for the end of this turn is not in anybody's way
+            if self._full(rows, size):
+                self._watch.ended(QueueFull.reason)
+                raise QueueFull(f"the queue is full: {line.rows} rows are waiting", self.retry_after())
         ticket: Ticket[T, R] = Ticket(payload, rows, size, group, self._loop.create_future())
         ticket.level = priority or (limits.priority_levels + 1) // 2
         self._number = ticket.number = self._number + 1
@@ -146,6 +148,10 @@ class Batcher(Generic[T, R]):
         if self._idle:
             self._wake()
         return ticket
+
+    def _full(self, rows: int, size: int) -> bool:
+        line, limits = self._line, self.limits
+        return line.rows + rows > limits.max_queue_size or line.size + size > limits.max_queue_bytes
 
     async def answer(self, ticket: Ticket[T, R]) -> R:
         """Wait for the result. A cancelled waiter frees the request's place."""

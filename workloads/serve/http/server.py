@@ -16,8 +16,6 @@ from workloads.serve.http.message import Handle, Pending, Reply, Request, error_
 
 LOG = logging.getLogger("slipway.serve.http")
 
-SWEEP_SECONDS = 1.0
-LINGER_SECONDS = 2.0  # after the last reply, for the client to read it
 BACKLOG = 1024
 
 
@@ -32,6 +30,8 @@ class HttpLimits:
     slowest: float = 1024.0
     idle_timeout: float = 75.0
     write_timeout: float = 30.0
+    linger: float = 2.0  # after the last reply, for the client to read it
+    sweep: float = 1.0  # how often is looked for slow clients
 
 
 class HttpServer:
@@ -123,13 +123,13 @@ class HttpServer:
 
     def _sweep(self) -> None:
         """Look for clients that are too slow, once a second instead of a timer for each."""
-        self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        self._sweeper = self._loop.call_later(self.limits.sweep, self._sweep)
         self.date = formatdate(usegmt=True).encode()
         now, limits = self.now(), self.limits
         for connection in list(self._connections):
             age = now - connection.since
             if connection.ending:
-                if age > LINGER_SECONDS:
+                if age > limits.linger:
                     connection.abort()
             elif connection.write_paused:
                 if age > limits.write_timeout:

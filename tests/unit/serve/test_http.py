@@ -1,0 +1,391 @@
+"""What a client may do to an HTTP connection: pieces, pipelines, floods, silence. Real sockets, both event loops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import uvloop
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.runtime.effort import examples
+from tests.unit.runtime.waiting import until
+from workloads.serve.errors import Invalid, QueueFull
+from workloads.serve.http import HttpLimits, HttpServer, Reply, Request
+from workloads.serve.http.connection import HEAD_BYTES, PIPELINED
+
+QUICK = HttpLimits(
+    max_body_size=1000,
+    max_buffered=3000,
+    max_connections=4,
+    head_timeout=0.2,
+    slowest=1e6,
+    idle_timeout=0.3,
+    write_timeout=0.3,
+    linger=0.2,
+    sweep=0.02,
+)
+
+
+@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
+def event_loop_policy(request):
+    return request.param()
+
+
+class Later:
+    """A reply that comes when the test says so."""
+
+    def __init__(self, body: bytes) -> None:
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.body = body
+        self.abandoned = False
+
+    def finish(self) -> Reply:
+        self.future.result()
+        return Reply(200, (self.body,))
+
+    def abandon(self) -> None:
+        self.abandoned = True
+        self.future.cancel()
+
+
+class Echo:
+    """Answers at once with method, path and body; `/later` when told, `/large` with more than any buffer holds."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.pending: list[Later] = []
+
+    def __call__(self, request: Request) -> Reply | Later:
+        self.requests.append(request)
+        if request.path == b"/later":
+            self.pending.append(Later(request.body))
+            return self.pending[-1]
+        if request.path == b"/large":
+            return Reply(200, (b"x" * (32 << 20),))
+        if request.path == b"/invalid":
+            raise Invalid("no")
+        if request.path == b"/full":
+            raise QueueFull("full", 7)
+        if request.path == b"/bug":
+            raise KeyError("a bug")
+        return Reply(200, (request.method, b" ", request.path, b" ", memoryview(request.body)))
+
+
+class Client:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def reply(self) -> tuple[int, dict[str, str], bytes]:
+        head = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)).decode()
+        lines = head.split("\r\n")
+        headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines[1:] if line)}
+        body = await asyncio.wait_for(self.reader.readexactly(int(headers.get("content-length", "0"))), 5)
+        return int(lines[0].split()[1]), headers, body
+
+    async def end(self) -> bytes:
+        """Everything until the server closes."""
+        return await asyncio.wait_for(self.reader.read(), 5)
+
+
+@asynccontextmanager
+async def serving(limits: HttpLimits = QUICK) -> AsyncIterator[tuple[HttpServer, Echo, Callable[[], object]]]:
+    echo = Echo()
+    server = HttpServer(echo, limits)
+    port = await server.start("127.0.0.1", 0)
+    clients: list[Client] = []
+
+    async def connect() -> Client:
+        clients.append(Client(*await asyncio.open_connection("127.0.0.1", port)))
+        return clients[-1]
+
+    yield server, echo, connect
+    for client in clients:
+        client.writer.close()
+    await server.finish(1)
+    assert server.body_bytes == 0, "bytes of requests were not given back"
+
+
+POST = b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b"
+
+
+async def test_keep_alive_and_pieces() -> None:
+    async with serving() as (_, _, connect):
+        client = await connect()
+        for _ in range(3):
+            for byte in POST % (b"/a?b=c", 3, b"xyz"):
+                client.send(bytes([byte]))
+                await client.writer.drain()
+            status, headers, body = await client.reply()
+            assert (status, body) == (200, b"POST /a xyz")
+            assert "connection" not in headers
+            assert headers["date"].endswith("GMT")
+
+
+@settings(max_examples=examples(40), deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.binary(max_size=40)), min_size=1, max_size=6), st.lists(st.integers(1, 50)))
+def test_any_cut_of_any_pipeline_gives_the_same_replies_in_order(asked, cuts) -> None:
+    async def scenario() -> None:
+        async with serving() as (_, echo, connect):
+            client = await connect()
+            stream = b"".join(POST % (b"/later" if later else b"/now", len(body), body) for later, body in asked)
+            for cut in cuts:
+                client.send(stream[:cut])
+                await client.writer.drain()
+                await asyncio.sleep(0)
+                stream = stream[cut:]
+            client.send(stream)
+            await until(lambda: len(echo.requests) == len(asked))
+            for pending in reversed(echo.pending):
+                pending.future.set_result(None)
+            for later, body in asked:
+                status, _, answer = await client.reply()
+                assert (status, answer) == (200, body if later else b"POST /now " + body)
+
+    asyncio.run(scenario())
+
+
+async def test_a_pipeline_is_bounded() -> None:
+    async with serving() as (server, echo, connect):
+        client = await connect()
+        one = POST % (b"/later", 1, b"x")
+        for _ in range(PIPELINED):
+            client.send(one)
+        await until(lambda: len(echo.requests) == PIPELINED)
+        for _ in range(10):
+            client.send(one)
+            await client.writer.drain()
+        await asyncio.sleep(0.05)
+        assert len(echo.requests) == PIPELINED
+        assert server.body_bytes == PIPELINED
+        for pending in echo.pending:
+            pending.future.set_result(None)
+        await until(lambda: len(echo.requests) == PIPELINED + 10)
+
+
+async def test_chunks() -> None:
+    async with serving() as (_, _, connect):
+        client = await connect()
+        client.send(b"POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+        assert (await client.reply())[2] == b"POST /c abcde"
+
+
+async def test_continue_is_said_only_when_the_body_is_welcome() -> None:
+    async with serving() as (_, _, connect):
+        client = await connect()
+        head = b"POST /c HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+        client.send(head % 3)
+        assert (await client.reply())[0] == 100
+        client.send(b"abc")
+        assert (await client.reply())[0] == 200
+        client.send(head % 3000)
+        assert (await client.reply())[0] == 413
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /a HTTP/1.1\r\nContent-Length: 1001\r\n\r\n",
+        b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n",
+    ],
+    ids=["announced", "chunked"],
+)
+async def test_too_large_is_413_and_the_client_can_read_it(sent: bytes) -> None:
+    async with serving() as (_, echo, connect):
+        client = await connect()
+        client.send(sent)
+        status, headers, body = await client.reply()
+        assert (status, headers["connection"], b'"error"' in body) == (413, "close", True)
+        client.send(b"x" * 100_000)  # still sending: a reset now would take the reply from the client
+        assert await client.end() == b""
+        assert echo.requests == []
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/3.0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 1, 2\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+    ids=["no HTTP", "version", "negative", "two lengths", "length and chunks", "chunk size", "header", "TLS"],
+)
+async def test_what_is_not_http_is_refused_and_nothing_runs(sent: bytes) -> None:
+    async with serving() as (_, echo, connect):
+        client = await connect()
+        client.send(sent)
+        status, headers, body = await client.reply()
+        assert (status, headers["content-type"], b'"error"' in body) == (400, "application/json", True)
+        assert await client.end() == b""
+        assert echo.requests == []
+
+
+async def test_headers_are_bounded() -> None:
+    async with serving() as (_, _, connect):
+        for sent in (
+            b"GET /" + b"a" * (HEAD_BYTES + 1) + b" HTTP/1.1\r\n",
+            b"GET / HTTP/1.1\r\n" + b"".join(b"x-%d: y\r\n" % number for number in range(HEAD_BYTES // 6)),
+            b"GET / HTTP/1.1\r\na: " + b"y" * (HEAD_BYTES * 5),
+        ):
+            client = await connect()
+            client.send(sent)
+            assert (await client.reply())[0] == 431
+
+
+async def test_errors_of_the_application_become_replies() -> None:
+    async with serving() as (_, _, connect):
+        client = await connect()
+        seen = []
+        for path in (b"/invalid", b"/full", b"/bug", b"/fine"):
+            client.send(POST % (path, 0, b""))
+            seen.append(await client.reply())
+        assert [status for status, _, _ in seen] == [400, 429, 500, 200]
+        assert seen[1][1]["retry-after"] == "7"
+        assert b"KeyError" not in seen[2][2]
+
+
+@pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\na: ", b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\nabc"])
+async def test_a_slow_request_is_ended_with_408(sent: bytes) -> None:
+    async with serving() as (_, echo, connect):
+        client = await connect()
+        client.send(sent)
+        for _ in range(100):
+            if client.reader._buffer:  # type: ignore[attr-defined]
+                break
+            client.send(b"x")
+            await asyncio.sleep(0.01)
+        assert (await client.reply())[0] == 408
+        assert echo.requests == []
+
+
+async def test_a_slow_engine_is_not_a_slow_client() -> None:
+    async with serving() as (_, echo, connect):
+        client = await connect()
+        client.send(POST % (b"/later", 1, b"x"))
+        await asyncio.sleep(0.5)
+        echo.pending[0].future.set_result(None)
+        assert (await client.reply())[0] == 200
+
+
+async def test_an_idle_connection_is_closed() -> None:
+    async with serving() as (_, _, connect):
+        client = await connect()
+        client.send(POST % (b"/a", 0, b""))
+        await client.reply()
+        assert await client.end() == b""
+
+
+async def test_a_client_that_does_not_read_is_cut_off() -> None:
+    async with serving() as (server, _, connect):
+        client = await connect()
+        client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        client.send(POST % (b"/large", 0, b""))
+        await until(lambda: server.connections == 1)
+        await until(lambda: server.connections == 0)
+
+
+async def test_a_client_that_leaves_is_noticed_and_its_request_abandoned() -> None:
+    async with serving() as (server, echo, connect):
+        client = await connect()
+        client.send(POST % (b"/later", 5, b"hello"))
+        await until(lambda: echo.pending)
+        client.writer.close()
+        await until(lambda: echo.pending[0].abandoned)
+        assert server.body_bytes == 0
+
+
+async def test_a_full_house_makes_room_by_closing_the_longest_idle() -> None:
+    async with serving() as (server, _, connect):
+        clients = [await connect() for _ in range(4)]
+        for client in clients:
+            client.send(POST % (b"/a", 0, b""))
+            await client.reply()
+        fifth = await connect()
+        fifth.send(POST % (b"/a", 0, b""))
+        assert (await fifth.reply())[0] == 200
+        assert await clients[0].end() == b""
+        assert server.connections <= 4
+
+
+async def test_a_house_full_of_busy_clients_says_429() -> None:
+    async with serving() as (_, echo, connect):
+        clients = [await connect() for _ in range(4)]
+        for client in clients:
+            client.send(POST % (b"/later", 0, b""))
+        await until(lambda: len(echo.pending) == 4)
+        fifth = await connect()
+        status, headers, _ = await fifth.reply()
+        assert (status, headers["retry-after"]) == (429, "1")
+
+
+async def test_the_memory_of_all_bodies_together_is_bounded() -> None:
+    async with serving() as (server, echo, connect):
+        clients = [await connect() for _ in range(4)]
+        for client in clients:
+            client.send(POST % (b"/later", 900, b"x" * 900))
+        await until(lambda: len(echo.pending) == 3)
+        await until(lambda: server.body_bytes == 2700)
+        statuses = [(await client.reply())[0] for client in clients if client.reader._buffer]  # type: ignore[attr-defined]
+        assert statuses == [429]
+        for pending in echo.pending:
+            pending.future.set_result(None)
+        await until(lambda: server.body_bytes == 0)
+
+
+async def test_leaving_answers_what_is_under_way_and_closes_the_rest() -> None:
+    async with serving() as (server, echo, connect):
+        idle, busy = await connect(), await connect()
+        idle.send(POST % (b"/a", 0, b""))
+        await idle.reply()
+        busy.send(POST % (b"/later", 1, b"x"))
+        await until(lambda: echo.pending)
+        server.closing = True
+        late = await connect()
+        late.send(POST % (b"/a", 0, b""))
+        assert (await late.reply())[1]["connection"] == "close"
+        leaving = asyncio.create_task(server.finish(5))
+        assert await idle.end() == b""
+        echo.pending[0].future.set_result(None)
+        assert (await busy.reply())[0] == 200
+        assert await leaving == 0
+        with pytest.raises(ConnectionError):
+            await connect()
+
+
+async def test_leaving_does_not_wait_for_ever() -> None:
+    async with serving() as (server, echo, connect):
+        client = await connect()
+        client.send(POST % (b"/later", 1, b"x"))
+        await until(lambda: echo.pending)
+        assert await server.finish(0.05) == 1
+        await until(lambda: echo.pending[0].abandoned)
+
+
+async def test_head_and_http_1_0() -> None:
+    async with serving() as (_, _, connect):
+        client = await connect()
+        client.send(b"HEAD /a HTTP/1.1\r\n\r\nGET /b HTTP/1.0\r\n\r\n")
+        head = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 5)
+        assert b"Content-Length: 7" in head
+        status, headers, body = await client.reply()
+        assert (status, headers["connection"], body) == (200, "close", b"GET /b ")
+        assert await client.end() == b""
+
+
+async def test_an_upgrade_is_answered_as_plain_http_and_the_connection_ends() -> None:
+    async with serving() as (_, _, connect):
+        client = await connect()
+        client.send(b"GET /a HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nPRI * HTTP/2.0\r\n\r\n")
+        assert (await client.reply())[0] == 200
+        assert await client.end() == b""

@@ -1,0 +1,251 @@
+"""The whole server in one process with an engine that is as slow or as faulty as the test wants: the hard cases."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+import pytest
+
+from tests.unit.runtime.waiting import until
+from workloads.serve.app import App
+from workloads.serve.batcher import Limits
+from workloads.serve.datatypes import Datatype
+from workloads.serve.engines.warmup import WarmUp, sample
+from workloads.serve.http import HttpLimits, HttpServer
+from workloads.serve.life import Life, Phase
+from workloads.serve.metrics import Metrics
+from workloads.serve.model import Model
+from workloads.serve.run import leave, start
+from workloads.serve.service import Loaded
+from workloads.serve.settings import Settings
+from workloads.serve.signature import Signature, Tensor
+
+PAIR = Signature((Tensor("x", Datatype.FP32, ("batch", "n")),), (Tensor("y", Datatype.FP32, ("batch", "n")),))
+POISON = -1.0
+
+
+class Doubler:
+    """y = 2 x, after `seconds`; a batch with POISON in it fails; `dead` fails always."""
+
+    name = "doubler"
+    details: dict[str, str] = {}  # noqa: RUF012
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.dead = False
+        self.batches: list[tuple[int, ...]] = []
+
+    def run(self, inputs):
+        (x,) = inputs
+        self.batches.append(x.shape)
+        time.sleep(self.seconds)
+        if self.dead or (x == POISON).any():
+            raise ValueError("cannot compute this")
+        with np.errstate(over="ignore"):
+            return [x * 2]
+
+    def close(self) -> None: ...
+
+
+class Serving:
+    """A server under test."""
+
+    def __init__(self, app: App, http: HttpServer, port: int, engine: Doubler, client: aiohttp.ClientSession) -> None:
+        self.app, self.http, self.port, self.engine, self.client = app, http, port, engine, client
+        self.base = f"http://127.0.0.1:{port}"
+
+    async def infer(self, values, **rest) -> tuple[int, dict, dict]:
+        data = np.atleast_2d(values).tolist()
+        shape = [len(data), len(data[0])]
+        document = {"inputs": [{"name": "x", "datatype": "FP32", "shape": shape, "data": data}], **rest}
+        async with self.client.post(f"{self.base}/v2/models/m/infer", json=document) as reply:
+            return reply.status, await reply.json(), dict(reply.headers)
+
+    async def get(self, path: str) -> tuple[int, dict]:
+        async with self.client.get(self.base + path) as reply:
+            return reply.status, await reply.json()
+
+
+@asynccontextmanager
+async def serving(
+    seconds: float = 0.0,
+    limits: Limits | None = None,
+    signature: Signature = PAIR,
+    load: bool = True,
+    independent: bool = True,
+) -> AsyncIterator[Serving]:
+    engine, metrics = Doubler(seconds), Metrics()
+    app = App("m", "1", Life(), metrics)
+    http = HttpServer(app, HttpLimits(linger=0.1, sweep=0.05), metrics.http_replied)
+    port = await http.start("127.0.0.1", 0)
+    settings = Settings(model="m", batching=limits or Limits())
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
+        if load:
+            model = Model("m", "1", signature, "sha256:0", Path("/"), Path("/m.onnx"), None, None)
+            seen = WarmUp({1: seconds}, independent and signature.batched, sample(signature, 1))
+            start(app, Loaded(model, [engine], seen, []), settings, metrics)
+        yield Serving(app, http, port, engine, client)
+    await http.finish(1)
+    if app.service is not None:
+        await app.service.batcher.drained()
+        await app.service.close()
+
+
+async def test_ten_percent_poison_and_every_good_request_succeeds() -> None:
+    async with serving(seconds=0.001, limits=Limits(max_queue_size=1000)) as server:
+        asked = [POISON if number % 10 == 3 else float(number) for number in range(400)]
+        replies = await asyncio.gather(*(server.infer([value, value]) for value in asked))
+        for value, (status, body, _) in zip(asked, replies, strict=True):
+            if value == POISON:
+                assert status == 400, body
+                assert "cannot compute this" in body["error"]
+            else:
+                assert body["outputs"][0]["data"] == [2 * value] * 2
+        assert any(rows > 1 for rows, _ in server.engine.batches)
+        assert (await server.get("/v2/health/ready"))[0] == 200
+
+
+async def test_variable_lengths_never_share_a_batch_and_everyone_gets_their_own() -> None:
+    async with serving(seconds=0.002) as server:
+        asked = [[float(number)] * (1 + number % 3) for number in range(60)]
+        replies = await asyncio.gather(*(server.infer(values) for values in asked))
+        for values, (_, body, _) in zip(asked, replies, strict=True):
+            assert body["outputs"][0]["data"] == [2 * value for value in values]
+        assert len(server.engine.batches) < 60
+
+
+async def test_a_full_queue_is_429_with_retry_after_and_no_503() -> None:
+    async with serving(seconds=0.1, limits=Limits(max_batch_size=4, max_queue_size=8)) as server:
+        replies = await asyncio.gather(*(server.infer([1.0]) for _ in range(60)))
+        statuses = [status for status, _, _ in replies]
+        assert set(statuses) == {200, 429}
+        assert 8 <= statuses.count(200) <= 20
+        for status, body, headers in replies:
+            if status == 429:
+                assert int(headers["Retry-After"]) >= 1
+                assert "queue is full" in body["error"]
+        assert (await server.infer([1.0]))[0] == 200
+
+
+async def test_a_timeout_holds_in_the_queue_and_in_the_engine() -> None:
+    async with serving(seconds=0.3, limits=Limits(max_batch_size=1)) as server:
+        started = time.monotonic()
+        parameters = {"timeout": 100_000}
+        replies = await asyncio.gather(*(server.infer([1.0], parameters=parameters) for _ in range(3)))
+        assert [status for status, _, _ in replies] == [504] * 3
+        assert time.monotonic() - started < 0.29
+        assert sorted("engine" in body["error"] for _, body, _ in replies) == [False, False, True]
+        assert (await server.infer([1.0]))[0] == 200
+        assert len(server.engine.batches) == 2, "requests whose time was over in the queue must not be computed"
+
+
+async def test_a_gone_client_frees_its_place_and_is_never_computed() -> None:
+    async with serving(seconds=0.2, limits=Limits(max_batch_size=1, max_queue_size=2)) as server:
+        tasks = [asyncio.create_task(server.infer([float(number)])) for number in range(3)]
+        await until(lambda: server.app.service is not None and server.app.service.batcher.waiting == 2)
+        tasks[1].cancel()
+        await until(lambda: server.app.service.batcher.waiting == 1)
+        late = await server.infer([9.0])
+        assert (await tasks[0])[0] == (await tasks[2])[0] == late[0] == 200
+        assert len(server.engine.batches) == 3
+
+
+async def test_the_urgent_are_served_first() -> None:
+    limits = Limits(max_batch_size=1, priority_levels=2, priority_step=10)
+    async with serving(seconds=0.03, limits=limits) as server:
+        order: list[int] = []
+
+        async def one(priority: int) -> None:
+            status, _, _ = await server.infer([1.0], parameters={"priority": priority})
+            assert status == 200
+            order.append(priority)
+
+        first = asyncio.create_task(one(2))
+        await until(lambda: server.engine.batches)
+        patient = [asyncio.create_task(one(2)) for _ in range(3)]
+        await until(lambda: server.app.service.batcher.waiting == 3)
+        await asyncio.gather(one(1), first, *patient)
+        assert order == [2, 1, 2, 2, 2]
+
+
+async def test_not_loaded_is_not_ready_and_says_when_to_come_back() -> None:
+    async with serving(load=False) as server:
+        assert await server.get("/v2/health/live") == (200, {"live": True})
+        assert (await server.get("/v2/health/ready"))[0] == 503
+        assert await server.get("/v2/models/m/ready") == (503, {"name": "m", "ready": False})
+        status, body, headers = await server.infer([1.0])
+        assert (status, headers["Retry-After"], "loading" in body["error"]) == (503, "1", True)
+
+
+async def test_a_dead_engine_makes_the_server_unready_and_then_dead() -> None:
+    async with serving() as server:
+        server.engine.dead = True
+        replies = await asyncio.gather(*(server.infer([1.0]) for _ in range(8)))
+        assert {status for status, _, _ in replies} == {500}
+        assert (await server.get("/v2/health/ready"))[0] == 503
+        status, body = await server.get("/v2/health/live")
+        assert (status, body["live"], bool(body["reason"])) == (503, False, True)
+        server.engine.dead = False
+        assert (await server.infer([1.0]))[0] == 200, "it was a passing weakness"
+        assert (await server.get("/v2/health/ready"))[0] == 200
+
+
+async def test_rows_that_would_change_each_other_are_computed_alone() -> None:
+    async with serving(seconds=0.002, independent=False) as server:
+        await asyncio.gather(*(server.infer([1.0, 2.0]) for _ in range(20)))
+        assert set(server.engine.batches) == {(1, 2)}
+
+
+async def test_a_model_without_a_batch_axis() -> None:
+    fixed = Signature((Tensor("x", Datatype.FP32, (2, 3)),), (Tensor("y", Datatype.FP32, (2, 3)),))
+    async with serving(signature=fixed, limits=Limits(max_batch_size=1)) as server:
+        status, body, _ = await server.infer(np.ones((2, 3)))
+        assert (status, body["outputs"][0]["shape"]) == (200, [2, 3])
+        assert (await server.infer(np.ones((1, 3))))[0] == 400
+
+
+async def test_results_that_are_not_finite_are_null_and_marked() -> None:
+    async with serving() as server:
+        _, body, _ = await server.infer([3e38, 1.0])
+        assert body["outputs"][0]["data"] == [None, 2.0]
+        assert body["outputs"][0]["parameters"] == {"nonfinite": True}
+
+
+async def test_leaving_is_not_ready_first_then_silent_and_loses_nothing() -> None:
+    async with serving(seconds=0.02, limits=Limits(max_batch_size=2, max_queue_size=64)) as server:
+        life, settings = server.app.life, Settings(model="m", readiness_lead=0.4, drain_timeout=5)
+        statuses: list[int] = []
+
+        async def client() -> None:
+            while life.phase is not Phase.STOPPING:
+                statuses.append((await server.infer([1.0]))[0])
+
+        clients = [asyncio.create_task(client()) for _ in range(8)]
+        await until(lambda: len(statuses) > 20)
+        leaving = asyncio.create_task(leave(life, server.http, None, server.app.service, settings))
+        await until(lambda: life.phase is Phase.DRAINING)
+        before = len(statuses)
+        assert (await server.get("/v2/health/ready"))[0] == 503
+        assert (await server.get("/v2/health/live"))[0] == 200
+        await leaving
+        await asyncio.gather(*clients)
+        assert len(statuses) > before + 8, "it must go on serving while balancers take notice"
+        assert set(statuses) == {200}
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await server.get("/v2/health/live")
+
+
+async def test_metrics_count_what_happened() -> None:
+    async with serving(seconds=0.01, limits=Limits(max_batch_size=4, max_queue_size=4)) as server:
+        await asyncio.gather(*(server.infer([1.0]) for _ in range(30)))
+        metrics = server.app.metrics
+        assert metrics.replies["http", "200"] == metrics.rows == sum(metrics.queue.counts)
+        assert metrics.replies["http", "429"] == metrics.ends["queue_full"] > 0
+        assert sum(metrics.batch.counts) == len(server.engine.batches)
+        assert metrics.engine.sum == pytest.approx(metrics.engine_busy)
