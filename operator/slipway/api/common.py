@@ -15,6 +15,10 @@ MAX_INT32 = 2**31 - 1
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+# As metav1.Condition has it.
+CONDITION_TYPE = (
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"
+)
 LABEL_VALUE = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
 
 DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
@@ -104,9 +108,11 @@ class ConditionStatus(StrEnum):
 class Condition(StatusModel):
     """KEP-1623's metav1.Condition."""
 
-    type: Annotated[str, Field(min_length=1, max_length=316)] = Field(description="Ready, Succeeded, Stalled, ...")
+    type: Annotated[str, Field(min_length=1, max_length=316, pattern=CONDITION_TYPE)] = Field(
+        description="Ready, Succeeded, Stalled, ..."
+    )
     status: ConditionStatus = Field(description="Whether it holds.")
-    observed_generation: Annotated[int, Field(ge=-1, le=2**53)] | None = Field(
+    observed_generation: Annotated[int, Field(ge=0, le=2**53)] | None = Field(
         None, description="metadata.generation that it is about."
     )
     last_transition_time: Time = Field(description="When `status` last changed.")

@@ -34,13 +34,14 @@ class _Structural(GenerateJsonSchema):
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         """A nested model's default is `{}`, which the server fills from the nested defaults.
 
-        An empty list, map or string has none: it says no more than an absent field (and 1.20 refuses `default: ""`).
+        Its rules are checked before that, so a model with rules gets its defaults written out. An empty list, map or
+        string has none: it says no more than an absent field.
         """
         inner = self.generate_inner(schema["schema"])
         factory: Any = schema.get("default_factory")
         value = factory() if factory is not None else schema.get("default")
         if isinstance(value, BaseModel):
-            value = value.model_dump(mode="json", by_alias=True, exclude_unset=True)
+            value = _written_out(value) if getattr(value, "cel", ()) else {}
         elif value is None or value in ([], {}, ""):
             return inner
         default = {"default": self.encode_default(value)}
@@ -52,6 +53,19 @@ class _Structural(GenerateJsonSchema):
         if issubclass(model, Model) and (rules := validations(model.cel)):
             result["x-kubernetes-validations"] = rules
         return result
+
+
+def _written_out(model: BaseModel) -> Schema:
+    """What is set in a model, with the API's names."""
+    wire = model.model_dump(mode="json", by_alias=True)
+    result = {}
+    for name, field in type(model).model_fields.items():
+        key, value = field.alias or name, getattr(model, name)
+        if isinstance(value, BaseModel):
+            result[key] = _written_out(value)
+        elif value not in (None, [], {}, ""):
+            result[key] = wire[key]
+    return result
 
 
 def structural(model: type[BaseModel]) -> Schema:

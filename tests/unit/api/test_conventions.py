@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import celpy
 import pytest
 import re2
 
 from slipway.api.crd import KINDS
-from tests.unit.api.admission import schema_of, schema_problems, with_defaults
+from tests.unit.api.admission import cel_problems, schema_of, schema_problems, with_defaults
 
 NEVER = {
     "$ref", "allOf", "anyOf", "oneOf", "not", "nullable", "title", "patternProperties", "propertyNames", "uniqueItems",
@@ -42,6 +43,11 @@ def default_faults(node: dict[str, Any], path: str) -> Iterator[str]:
         yield f"{path}: a default that says nothing"
     for problem in schema_problems(with_defaults(node["default"], node), node):
         yield f"{path}: default {problem}"
+    # The server evaluates the rules on the default as it stands, before nested defaults fill in.
+    try:
+        yield from (f"{path}: default {problem}" for problem in cel_problems(node["default"], node))
+    except celpy.CELEvalError as error:
+        yield f"{path}: default {error}"
 
 
 def string_faults(node: dict[str, Any]) -> Iterator[str]:
@@ -126,6 +132,15 @@ BAD = [
     ({"type": "object"}, "neither a map"),
     ({"type": "boolean", "nullable": True}, "nullable"),
     ({"type": "integer", "minimum": 1, "maximum": 2, "format": "int32", "default": 3}, "default"),
+    (
+        {
+            "type": "object",
+            "properties": {"a": {"type": "string", "maxLength": 1, "default": "x"}},
+            "default": {},
+            "x-kubernetes-validations": [{"rule": "self.a == 'x'", "message": "a is x"}],
+        },
+        "no such member",
+    ),
     ({"type": "object", "properties": {"Name": {"type": "boolean"}}}, "not camelCase"),
 ]
 
