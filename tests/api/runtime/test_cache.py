@@ -36,7 +36,7 @@ async def test_a_gap_is_made_good(kube: Kube, namespace: str) -> None:
     await kube.delete(CONFIGMAPS, namespace, "lost")
     await kube.patch(CONFIGMAPS, namespace, "kept", {"data": {"a": "b"}})
     made = await kube.create(CONFIGMAPS, _map(namespace, "made", [reference]))
-    cache[CONFIGMAPS].put(made)
+    cache[CONFIGMAPS].put(made, quiet=True)
     assert await cache.resync(kube) == 2
     assert sorted(heard) == [("ConfigMap", "kept", True, True), ("ConfigMap", "lost", True, False)]
     assert [o["metadata"]["name"] for o in cache[CONFIGMAPS].children(uid)] == ["kept", "made"]
