@@ -1,0 +1,84 @@
+"""The operator as a process of its own, as it is deployed: started, asked, stopped, killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.cluster.local.control_plane import _free_ports
+from tests.cluster.paths import REPOSITORY
+
+
+class Operator:
+    """One process. It is told by its environment alone where to work."""
+
+    def __init__(self, kubeconfig: Path, namespace: str, log: Path, env: Mapping[str, str] = {}) -> None:
+        self.log = log
+        self.health = _free_ports(1)[0]
+        self._env = os.environ | {
+            "KUBECONFIG": str(kubeconfig),
+            "PYTHONPATH": str(REPOSITORY / "operator"),
+            "SLIPWAY_NAMESPACE": namespace,
+            "SLIPWAY_HEALTH_PORT": str(self.health),
+            "SLIPWAY_TRAINER_IMAGE": "slipway/trainer:test",
+            **env,
+        }
+        self.start()
+
+    def start(self) -> None:
+        """Start it; it works some seconds later."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([sys.executable, "-m", "slipway"], env=self._env, stderr=log, stdout=log)
+
+    def ready(self, seconds: float = 60) -> None:
+        """Wait until it says itself that it works."""
+        deadline = time.monotonic() + seconds
+        while not self._asks_ready():
+            assert self.process.poll() is None, f"the operator ended:\n{self.tail()}"
+            assert time.monotonic() < deadline, f"the operator is not ready:\n{self.tail()}"
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """As by the OOM killer: nothing is finished, nothing is said."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(30)
+
+    def stop(self) -> int:
+        """As by a rolling update; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self.process.poll() is None
+
+    def tail(self) -> str:
+        """The end of its log."""
+        return self.log.read_text(errors="replace")[-4000:]
+
+    def metrics(self) -> str:
+        """What Prometheus would read."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.health}/metrics", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def rss_mib(self) -> float:
+        """Resident memory."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        raise ProcessLookupError(self.process.pid)
+
+    def _asks_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (OSError, urllib.error.URLError):
+            return False
