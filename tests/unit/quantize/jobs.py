@@ -15,10 +15,10 @@ from workloads.train.progress import Poster
 DIGITS = {"dataset": {"name": "digits"}}
 
 
-def document(folder: Path, model: Path, **spec: Any) -> Path:
+def document(folder: Path, source: Path, /, **spec: Any) -> Path:
     """Write a QuantizationJob for a model; fields of `spec` replace the defaults, None removes one."""
     fields: dict[str, Any] = {
-        "model": {"uri": model.as_uri()},
+        "model": {"uri": source.as_uri()},
         "calibration": {**DIGITS, "samples": 100},
         "evaluation": DIGITS,
         "benchmark": {"batchSizes": [1], "iterations": 10, "warmup": 1},
@@ -37,9 +37,9 @@ def document(folder: Path, model: Path, **spec: Any) -> Path:
     return path
 
 
-def job(folder: Path, model: Path, **spec: Any) -> Job:
+def job(folder: Path, source: Path, /, **spec: Any) -> Job:
     """The same, read back."""
-    return read_job(document(folder, model, **spec), Overrides())
+    return read_job(document(folder, source, **spec), Overrides())
 
 
 def quiet() -> Voice:

@@ -1,4 +1,4 @@
-"""Calibration through the runtime: slicing changes nothing, memory stays flat, ragged and variable-length inputs work."""
+"""Calibration in the runtime: slices change nothing, memory stays flat, ragged and variable-length inputs work."""
 
 from pathlib import Path
 from typing import Any

@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from slipway.api.quantizationgates import AccuracyGate, AccuracyProfile, DropType, Evidence, Gates, LatencyGate, SizeGate
+from slipway.api.quantizationgates import (
+    AccuracyGate,
+    AccuracyProfile,
+    DropType,
+    Evidence,
+    Gates,
+    LatencyGate,
+    SizeGate,
+)
 from workloads.quantize.confidence import Pairs
 from workloads.quantize.gates import Speedup, drop_limit, judge
 

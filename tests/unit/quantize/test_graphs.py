@@ -1,0 +1,60 @@
+"""Branches, normalisation, shared tensors: a ResNet-18 with random weights through export and every rewriting."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from slipway.api.artifact import DType, Signature, TensorSpec
+from slipway.api.quantization import CalibrationMethod, Hardware, Runtime, Target
+from workloads.quantize import evaluate, kernels, ranges, rewrite, runtime
+from workloads.quantize.collect import Observer
+from workloads.quantize.statistics import Statistics
+from workloads.quantize.target import profile_of
+
+
+@pytest.fixture(scope="module")
+def resnet() -> Any:
+    import torch
+
+    from workloads import models
+    from workloads.export import from_torch
+
+    torch.manual_seed(0)
+    model = models.build("resnet18", {"channels": 3, "classes": 10, "small_images": True}).eval()
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 1.5)
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 2.0)
+    signature = Signature(
+        inputs=[TensorSpec(name="images", dtype=DType.FLOAT32, shape=["batch", 3, 32, 32])],
+        outputs=[TensorSpec(name="logits", dtype=DType.FLOAT32, shape=["batch", 10])],
+    )
+    exported = from_torch.export(model, signature)
+    random = np.random.default_rng(0)
+    batches = [{"images": random.normal(size=(n, 3, 32, 32)).astype(np.float32)} for n in (1, 5)]
+    assert from_torch.compare(model, runtime.session(exported), batches).difference < 1e-4
+    return rewrite.prepare(exported)
+
+
+@pytest.mark.slow
+def test_every_target(resnet: Any, tmp_path: Any) -> None:
+    assert "BatchNormalization" not in rewrite.operators(resnet)
+    images = np.random.default_rng(1).normal(size=(12, 3, 32, 32)).astype(np.float32)
+    observer, statistics = Observer(resnet), Statistics()
+    observer.observe({"images": images}, statistics)
+    reference = runtime.session(resnet).run(None, {"images": images})[0]
+    for target in (Target(), Target(runtime=Runtime.TENSORRT, hardware=Hardware.NVIDIA)):
+        profile = profile_of(target)
+        found = {n: ranges.find(t, CalibrationMethod.MSE, profile.activations, 99.9) for n, t in statistics.items()}
+        nodes = rewrite.quantizable_nodes(resnet, profile, [])
+        for per_channel in (False, True):
+            model = rewrite.static(resnet, found, profile, nodes, per_channel=per_channel)
+            scores = runtime.session(model).run(None, {"images": images})[0]
+            noise = evaluate.sqnr_db(reference, scores)
+            assert noise is not None
+            assert noise > 15, (target, per_channel)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    assert kernels.of(tmp_path / "m.onnx")["integer"].get("QLinearConv", 0) >= 20

@@ -1,0 +1,263 @@
+"""Whole jobs on the digits CNN: what is published, how stages and shards agree with one process, refusals."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.dom import minidom
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from slipway.api.quantizationstatus import SHARDED, Outcome, Stage, StageResult
+from tests.unit.quantize import jobs
+from tests.unit.quantize.conftest import environment
+from workloads import artifact, data, storage
+from workloads.errors import BadInput
+from workloads.quantize import command
+from workloads.quantize.run import fitting, run_stage
+
+# A ladder that is climbed to its third rung: 2-bit weights need the worst layers in float.
+NARROW = {"weights": {"bits": 2}, "sensitivity": {"maxExclusions": 3}}
+
+
+def accuracy_of(model: Path) -> float:
+    """Straight from the file, without any of our code but the data set's."""
+    held_out = data.load(jobs_digits()).held_out
+    pixels, labels = held_out.batch(range(len(held_out)))
+    described = artifact.read(model).description
+    assert described.preprocessing is not None
+    mean, std = described.preprocessing.mean[0], described.preprocessing.std[0]
+    session = onnxruntime.InferenceSession(model / "model.onnx", providers=["CPUExecutionProvider"])
+    scores = session.run(None, {"images": ((pixels / 255 - mean) / std).astype(np.float32)})[0]
+    return float((scores.argmax(1) == labels).mean())
+
+
+def jobs_digits() -> Any:
+    from tests.unit.quantize.conftest import DIGITS
+
+    return DIGITS
+
+
+@pytest.fixture(scope="module")
+def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[jobs.Job, StageResult]:
+    """A job that climbs to mixed precision, in one process."""
+    job = jobs.job(tmp_path_factory.mktemp("finished"), digits, **NARROW)
+    return job, jobs.run(job)
+
+
+def test_what_is_published_is_what_was_judged(finished: tuple[jobs.Job, StageResult]) -> None:
+    job, result = finished
+    assert result.outcome is Outcome.QUANTIZED
+    assert result.selected.startswith("mixed-precision-")
+    folder = storage.fetch(job.spec.output.uri)
+    stored = artifact.read(folder, result.artifact.digest if result.artifact else None)
+    selected = next(row for row in result.comparison if row.name == result.selected)
+    assert selected.passed
+    assert accuracy_of(folder) == pytest.approx(selected.accuracy)
+    assert stored.description.metrics["accuracy"] == pytest.approx(selected.accuracy)
+    assert stored.description.lineage.sources[0].digest == result.source_digest
+    assert {file.path for file in stored.description.files} == {"model.onnx", "report.html", "report.json"}
+
+
+def test_the_ladder_stops_at_the_first_rung_that_passes(finished: tuple[jobs.Job, StageResult]) -> None:
+    job, _ = finished
+    report = json.loads((storage.fetch(job.spec.output.uri) / "report.json").read_text())
+    tried = {row["rung"]: row for row in report["rungs"]}
+    assert len(tried["static-per-tensor"]["candidates"]) == 4
+    assert tried["qat"] == {"rung": "qat", "candidates": [], "skipped": "not needed"}
+    mixed = [row for row in report["candidates"] if row["rung"] == "mixed-precision"]
+    fewest = min(row["floatNodes"] for row in mixed if row["passed"])
+    assert report["published"] == f"mixed-precision-{fewest}"
+    assert all(not row["passed"] for row in mixed if row["floatNodes"] < fewest)
+    worst = [part["part"] for part in report["sensitivity"][:fewest]]
+    assert next(row for row in mixed if row["floatNodes"] == fewest)["floatNodeNames"] == worst
+    assert [part["sqnrDb"] for part in report["sensitivity"]] == sorted(
+        part["sqnrDb"] for part in report["sensitivity"]
+    )
+
+
+class Page(HTMLParser):
+    """Collects what a browser would fetch, and whether tags are closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.fetched += [str(value) for name, value in attrs if name in {"src", "href", "data", "srcset"}]
+        if tag not in {"meta", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_needs_nothing_from_outside(finished: tuple[jobs.Job, StageResult]) -> None:
+    text = (storage.fetch(finished[0].spec.output.uri) / "report.html").read_text(encoding="utf-8")
+    page = Page()
+    page.feed(re.sub(r"<(line|circle|polyline)([^>]*)/>", r"<\1\2></\1>", text))
+    assert page.fetched == []
+    assert page.open == []
+    assert "url(" not in text
+    assert "@import" not in text
+    plots = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(plots) >= 5
+    for plot in plots:
+        minidom.parseString(plot)
+        assert "nan" not in plot.lower()
+
+
+def test_stages_in_pods_and_shards_give_the_same_model(
+    digits: Path, tmp_path: Path, finished: tuple[jobs.Job, StageResult]
+) -> None:
+    job = jobs.job(tmp_path, digits, **NARROW, parallelism=3)
+    ran, stage = [], Stage.EXPORT
+    while stage is not None:
+        for shard in reversed(range(3 if stage in SHARDED else 1)):
+            result = run_stage(job, jobs.quiet(), stage, shard)
+        ran.append(stage)
+        stage = result.next
+    assert ran == ["export", "baseline", "calibrate", "quantize", "sensitivity", "quantize", "benchmark", "publish"]
+    assert digest_of(job) == digest_of(finished[0])
+    again = run_stage(job, jobs.quiet(), Stage.QUANTIZE, 0)
+    assert (again.next, again.artifact) == (None, result.artifact)
+
+
+def digest_of(job: jobs.Job) -> str:
+    return storage.sha256_of(storage.fetch(job.spec.output.uri) / "model.onnx")
+
+
+def test_a_stage_that_comes_too_early_is_refused(digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="export is due"):
+        run_stage(jobs.job(tmp_path, digits), jobs.quiet(), Stage.CALIBRATE, 0)
+
+
+@pytest.mark.parametrize("after", [b"[baseline]", b"static-per-channel-entropy", b"mixed-precision-1"])
+def test_killed_anywhere_the_result_is_the_same(
+    digits: Path, tmp_path: Path, finished: tuple[jobs.Job, StageResult], after: bytes
+) -> None:
+    path = jobs.document(tmp_path, digits, **NARROW)
+    arguments = [sys.executable, "-u", "-m", "workloads", "quantize", "--config", str(path)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment()) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(after):
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    job = jobs.job(tmp_path, digits, **NARROW)
+    assert jobs.run(job).outcome is Outcome.QUANTIZED
+    assert digest_of(job) == digest_of(finished[0])
+
+
+def test_termination_message(
+    finished: tuple[jobs.Job, StageResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_TERMINATION_LOG", str(tmp_path / "log"))
+    result = jobs.run(finished[0])
+    text = (tmp_path / "log").read_text()
+    assert len(text.encode()) <= 4096
+    read = StageResult.model_validate_json(text)
+    assert (read.outcome, read.selected, read.next) == (Outcome.QUANTIZED, result.selected, None)
+    assert read.headline is not None
+    assert re.fullmatch(r"\d+\.\d\d %", read.headline.float_)
+    assert re.fullmatch(r"\d\.\d\dx smaller", read.headline.size)
+    assert {"float", result.selected} <= {row.name for row in read.comparison}
+    # Even with words of the longest kind the kubelet must not cut it.
+    row = result.comparison[-1].model_copy(update={"message": "ü" * 1024})
+    rows = [row.model_copy(update={"name": f"{i:03}" + "n" * 120}) for i in range(24)]
+    long = result.model_copy(update={"comparison": rows, "warnings": ["ü" * 1024] * 16, "message": "ü" * 1024})
+    assert len(fitting(long).encode()) <= 4096
+    StageResult.model_validate_json(fitting(long))
+
+
+UNREACHABLE = {"gates": {"size": {"maxRatio": 0.01}}, "ladder": ["static-per-tensor", "dynamic"]}
+
+
+def test_nothing_ungated_is_published(digits: Path, tmp_path: Path) -> None:
+    job = jobs.job(tmp_path, digits, **UNREACHABLE)
+    result = jobs.run(job)
+    assert (result.outcome, result.selected) == (Outcome.KEPT_FLOAT, "float")
+    folder = storage.fetch(job.spec.output.uri)
+    assert (folder / "model.onnx").read_bytes() == (jobs.work_of(job).folder / "float.onnx").read_bytes()
+    assert any("size" in row.message for row in result.comparison)
+
+
+def test_failure_leaves_the_report_and_nothing_else(digits: Path, tmp_path: Path) -> None:
+    path = jobs.document(tmp_path, digits, **UNREACHABLE, onFailure="fail")
+    assert command.main(["--config", str(path)]) == 3
+    assert not (tmp_path / "out").exists()
+    assert (jobs.work_of(jobs.job(tmp_path, digits, **UNREACHABLE, onFailure="fail")).folder / "report.html").is_file()
+    assert command.main(["--config", str(path)]) == 3
+
+
+def test_an_onnx_file_with_arrays(digits: Path, tmp_path: Path) -> None:
+    """ONNX is taken as it is; the rung qat is skipped in words; equal data earns a warning."""
+    held_out = data.load(jobs_digits()).held_out
+    pixels, labels = held_out.batch(range(150))
+    np.savez(tmp_path / "data.npz", images=(pixels / 255).astype(np.float32), labels=labels)
+    samples = {"uri": (tmp_path / "data.npz").as_uri()}
+    fields = {"calibration": {**samples, "samples": 20}, "evaluation": samples, "gates": {"accuracy": {"maxDrop": 0.0}}}
+    ladder = ["static-per-tensor", "qat"]
+    job = jobs.job(tmp_path, digits / "model.onnx", **fields, ladder=ladder)
+    result = jobs.run(job)
+    assert any("are the same" in warning for warning in result.warnings)
+    assert any("only 20 calibration samples" in warning for warning in result.warnings)
+    report = json.loads((storage.fetch(job.spec.output.uri) / "report.json").read_text())
+    assert report["source"]["export"] == "ONNX taken as it is"
+    skipped = {row["rung"]: row["skipped"] for row in report["rungs"]}
+    assert skipped["qat"] in {"not needed", "the source is ONNX: training needs an artifact with weights"}
+
+
+def test_agreement_needs_no_labels(digits: Path, tmp_path: Path) -> None:
+    pixels, _ = data.load(jobs_digits()).held_out.batch(range(120))
+    np.savez(tmp_path / "data.npz", images=(pixels / 255).astype(np.float32))
+    samples = {"uri": (tmp_path / "data.npz").as_uri()}
+    fields = {"ladder": ["dynamic"], "calibration": None}
+    result = jobs.run(jobs.job(tmp_path, digits, **fields, evaluation={**samples, "metric": "agreement"}))
+    assert result.outcome is Outcome.QUANTIZED
+    assert result.headline is not None
+    assert result.headline.quantized.endswith("% equal")
+    job = jobs.job(tmp_path / "top1", digits, **fields, evaluation=samples)
+    with pytest.raises(BadInput, match="metric agreement"):
+        jobs.run(job)
+
+
+def test_refusals(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and one line that says what to change."""
+
+    def refused(words: str, **fields: Any) -> None:
+        model = fields.pop("source", digits)
+        assert command.main(["--config", str(jobs.document(tmp_path, model, **fields))]) == 2
+        assert re.search(words, capsys.readouterr().err)
+
+    refused("static quantization needs samples to calibrate on", calibration=None)
+    refused("spec.evaluation: required", evaluation=None)
+    refused("mixed-precision starts from a static candidate", ladder=["mixed-precision", "static-per-tensor"])
+    refused("tensorrt and hardware nvidia belong together", target={"runtime": "tensorrt"})
+    refused("model.from names a job of a cluster", model={"from": {"trainingJob": "digits"}})
+    refused("a pickle can run code", source=Path(_file(tmp_path / "model.pt", b"\x80\x04.")))
+    refused("pickle or an archive", source=Path(_file(tmp_path / "model.onnx", b"PK\x03\x04")))
+    refused("no folder|nothing at", source=tmp_path / "absent")
+    (tmp_path / "nan.npz").unlink(missing_ok=True)
+    np.savez(tmp_path / "nan.npz", images=np.full((3, 1, 8, 8), np.nan, np.float32), labels=np.zeros(3, np.int64))
+    refused("not finite", calibration={"uri": (tmp_path / "nan.npz").as_uri()})
+
+
+def _file(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    return os.fspath(path)
+
+
+def test_the_wrong_digest_is_refused(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = {"uri": digits.as_uri(), "digest": f"sha256:{'0' * 64}"}
+    assert command.main(["--config", str(jobs.document(tmp_path, digits, model=model))]) == 1
+    assert "expected sha256:000" in capsys.readouterr().err
