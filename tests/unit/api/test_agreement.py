@@ -52,7 +52,7 @@ def test_admission_and_operator_agree(name, spec):
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(NAMES, specs(SPEC))
 def test_admission_and_operator_agree_at_length(name, spec):
     agree(name, spec)
