@@ -4,6 +4,7 @@ Everything here is a function of (seed, epoch, position in the epoch), never of 
 ran before: so a resumed run, on more or fewer processes, goes on with exactly the samples that would have come next.
 """
 
+import signal
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,10 @@ def as_is(batch: Any) -> Any:
 def training_loader(
     samples: TrainingSamples, sampler: ResumableSampler, batch_size: int, workers: int, pin: bool
 ) -> "DataLoader[Batch]":
-    """Batches of one rank; loader processes are started anew each epoch, so they see the epoch's number."""
+    """Batches of one rank; loader processes are started anew each epoch, so they see the epoch's number.
+
+    They are forked: they only decode, and a server of theirs would import torch for each of them once more.
+    """
     return DataLoader(
         samples,
         batch_size=batch_size,
@@ -74,13 +78,20 @@ def training_loader(
         collate_fn=as_is,
         drop_last=True,
         pin_memory=pin,
+        multiprocessing_context="fork" if workers else None,
+        worker_init_fn=_start_loader_process,
     )
 
 
-def per_sample_random(seed: int, epoch: int, indices: Sequence[int]) -> "npt.NDArray[np.uint64]":
-    """64 random bits per sample from (seed, epoch, index): the finaliser of SplitMix64 (Steele et al.
+def _start_loader_process(_number: int) -> None:
+    """SIGTERM is answered by the trainer; a loader process must not inherit its handler and outlive it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    2014) as a counter-based generator.
+
+def per_sample_random(seed: int, epoch: int, indices: Sequence[int]) -> "npt.NDArray[np.uint64]":
+    """64 random bits per sample from (seed, epoch, index).
+
+    The finaliser of SplitMix64 (Steele, Lea and Flood 2014) as a counter-based generator.
     """
     golden, first, second = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
     with np.errstate(over="ignore"):

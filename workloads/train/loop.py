@@ -65,7 +65,6 @@ class Training:
 
         Terminated after SIGTERM, Diverged for a loss that is none.
         """
-        self.stop.begin()
         evaluation = None
         while self.step < self.rate.total_steps:
             self._epoch()

@@ -41,6 +41,7 @@ def run(job: Job, stop: Stop) -> None:
     architecture = _architecture(job, dataset)
     training = _training(job, world, dataset, architecture, stop)
     resumed = _resume(training)
+    stop.begin()
     if world.first:
         training.report.say(_headline(training, architecture, place))
     started = time.monotonic()

@@ -78,6 +78,7 @@ def ranks(
     running = []
     for rank in range(count):
         log = logs / f"rank-{rank}.log"
+        log.unlink(missing_ok=True)  # nobody shall read the words of an earlier run
         own = {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else env
         process = context.Process(target=_child, args=(function, arguments, own, log))
         process.start()
