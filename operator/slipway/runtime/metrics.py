@@ -28,8 +28,7 @@ class Metrics:
     """All metrics of one process; every name starts with `slipway_`."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        registry = self.registry
+        self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._reconcile = Histogram(
             "slipway_reconcile_duration_seconds",
