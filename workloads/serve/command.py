@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from slipway.api.inferenceservice import EngineName
 from workloads import errors
@@ -65,17 +65,17 @@ def settings_from(arguments: list[str]) -> Settings:
     return dataclasses.replace(base, **options)
 
 
-def main(arguments: list[str]) -> int:
-    """Serve until a signal. Returns the exit code."""
+def main(arguments: list[str]) -> NoReturn:
+    """Serve until a signal, then end the process with the exit code."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    code = errors.SUCCESS
     try:
-        settings = settings_from(arguments)
-        _run(settings)
+        _run(settings_from(arguments))
     except (Exception, KeyboardInterrupt) as error:
-        return _failed(error)
+        code = _failed(error)
     sys.stdout.flush()
     # Engines keep threads of their own, and a model that is still loading cannot be stopped otherwise.
-    os._exit(errors.SUCCESS)
+    os._exit(code)
 
 
 def _run(settings: Settings) -> None:

@@ -1,11 +1,11 @@
 """The server's life from start to end: listen, load, serve, drain. Called by the command, and by tests in a process."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workloads.serve.app import App
 from workloads.serve.http import HttpServer
@@ -22,41 +22,68 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("slipway.serve")
 
 
-@dataclass(frozen=True)
-class Ports:
-    """Where it listens."""
-
-    http: int
-    grpc: int | None
-
-
-async def serve(settings: Settings, listening: Callable[[Ports], None] = lambda ports: None) -> None:
+async def serve(settings: Settings) -> None:
     """Returns when the server has left in good order. Raises what loading raised."""
     life, metrics = Life(), Metrics()
     life.install()
     app = App(settings.name or _name_of(settings.model), settings.version, life, metrics)
     http = HttpServer(app, settings.http, metrics.http_replied)
-    port = await http.start(settings.host, settings.port)
+    await http.start(settings.host, settings.port)
     metrics.gauges |= {
         "slipway_ready": ("1 while requests are welcome.", lambda: float(app.ready)),
         "slipway_connections": ("Open HTTP connections.", lambda: http.connections),
         "slipway_request_bytes": ("Bytes of requests in memory.", lambda: http.body_bytes),
     }
-    LOG.info("listening on %s:%d, loading %s", settings.host, port, settings.model)
+    LOG.info("listening on %s:%d, loading %s", settings.host, http.port, settings.model)
     grpc = await _start_grpc(app, settings)
-    listening(Ports(port, grpc[1] if grpc else None))
+    try:
+        await _live(app, http, grpc, settings)
+    finally:
+        if grpc is not None:
+            await grpc.finish(0)
+
+
+async def _live(app: App, http: HttpServer, grpc: "GrpcServer | None", settings: Settings) -> None:
+    """Load, serve, leave."""
+    life, metrics = app.life, app.metrics
     told = asyncio.create_task(life.until_told())
-    loading = asyncio.create_task(asyncio.to_thread(load_and_warm_up, settings))
-    await asyncio.wait({told, loading}, return_when=asyncio.FIRST_COMPLETED)
+    loading = _load(settings)
+    either: set[asyncio.Future[Any]] = {told, loading}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if not loading.done():
         LOG.info("told to leave while the model was loading")
         return
     service = start(app, loading.result(), settings, metrics)
     if grpc is not None:
-        LOG.info("gRPC on port %d", grpc[1])
-    LOG.info("ready: http://%s:%d/v2/models/%s", settings.host, port, app.name)
+        LOG.info("gRPC on port %d", grpc.port)
+    LOG.info("ready: http://%s:%d/v2/models/%s", settings.host, http.port, app.name)
     await told
-    await leave(life, http, grpc[0] if grpc else None, service, settings)
+    await leave(life, http, grpc, service, settings)
+
+
+def _load(settings: Settings) -> "asyncio.Future[Loaded]":
+    """On a thread that the process does not wait for: a model of many gigabytes must not delay leaving."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Loaded] = loop.create_future()
+
+    def settle(loaded: Loaded | None, error: Exception | None) -> None:
+        if error is not None:
+            future.set_exception(error)
+        elif loaded is not None:
+            future.set_result(loaded)
+
+    def work() -> None:
+        loaded: Loaded | None = None
+        failure: Exception | None = None
+        try:
+            loaded = load_and_warm_up(settings)
+        except Exception as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: we are leaving already
+            loop.call_soon_threadsafe(settle, loaded, failure)
+
+    threading.Thread(target=work, name="loading", daemon=True).start()
+    return future
 
 
 def start(app: App, loaded: Loaded, settings: Settings, metrics: Metrics) -> Service:
@@ -72,7 +99,7 @@ def start(app: App, loaded: Loaded, settings: Settings, metrics: Metrics) -> Ser
     return service
 
 
-async def _start_grpc(app: App, settings: Settings) -> "tuple[GrpcServer, int] | None":
+async def _start_grpc(app: App, settings: Settings) -> "GrpcServer | None":
     """None when the port is -1, or grpcio is not installed."""
     if settings.grpc_port < 0:
         return None
@@ -83,7 +110,8 @@ async def _start_grpc(app: App, settings: Settings) -> "tuple[GrpcServer, int] |
         return None
     limits = settings.http
     server = GrpcServer(app, limits.max_body_size, settings.nonfinite, limits.max_connections)
-    return server, await server.start(settings.host, settings.grpc_port)
+    await server.start(settings.host, settings.grpc_port)
+    return server
 
 
 async def leave(life: Life, http: HttpServer, grpc: "GrpcServer | None", service: Service, settings: Settings) -> None:

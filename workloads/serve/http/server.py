@@ -43,6 +43,7 @@ class HttpServer:
         self.limits = limits
         self.closing = False
         self.body_bytes = 0
+        self.port = 0
         self.replied = observe
         self.date = formatdate(usegmt=True).encode()
         self._handle = handle
@@ -57,7 +58,8 @@ class HttpServer:
         """Listen. Returns the port, which is chosen by the system for port 0."""
         self._listener = await self._loop.create_server(lambda: Connection(self), host, port, backlog=BACKLOG)
         self._sweep()
-        return int(self._listener.sockets[0].getsockname()[1])
+        self.port = int(self._listener.sockets[0].getsockname()[1])
+        return self.port
 
     async def finish(self, seconds: float) -> int:
         """Stop listening, answer what is under way, close the rest. Returns how many requests were cut off."""

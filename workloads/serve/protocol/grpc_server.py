@@ -28,6 +28,7 @@ class GrpcServer:
         self._app = app
         self._nonfinite = nonfinite
         self._codec: GrpcCodec | None = None
+        self.port = 0
         size = max_body_size + ENVELOPE
         options = [
             ("grpc.max_receive_message_length", size),
@@ -38,10 +39,10 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers((self._inference(), self._health()))
 
     async def start(self, host: str, port: int) -> int:
-        """Listen. Returns the port."""
-        bound = self._server.add_insecure_port(f"{host}:{port}")
+        """Listen. Returns the port, which is chosen by the system for port 0."""
+        self.port = int(self._server.add_insecure_port(f"{host}:{port}"))
         await self._server.start()
-        return int(bound)
+        return self.port
 
     async def finish(self, seconds: float) -> None:
         """No new requests; what is under way has so long."""
