@@ -1,4 +1,4 @@
-"""A QuantizationJob's plan: waits for its source, goes from stage to stage as pods report, ends with the gates' word."""
+"""A QuantizationJob's plan: waits for its source, goes from stage to stage as pods say, ends with the gates' word."""
 
 import json
 from datetime import UTC, datetime, timedelta
