@@ -10,7 +10,7 @@ from slipway.job.execute import Record
 from slipway.job.labels import JOB_NAME, KIND, MANAGED_SELECTOR
 from slipway.quantizationjob import job as quantizing
 from slipway.quantizationjob.reconcile import QuantizationJobs
-from slipway.runtime.cache import Cache, Change
+from slipway.runtime.cache import Cache, Change, slim, slim_pod
 from slipway.runtime.controller import Controller, ObserveReconcile
 from slipway.runtime.kube import Kube
 from slipway.runtime.queue import WorkQueue
@@ -50,14 +50,15 @@ class Assembly:
         workers: int,
         record: Record,
         observe: ObserveReconcile,
+        wait_observer: Callable[[str], Callable[[float], None]],
     ) -> None:
         """`namespace` empty means all of them."""
         self.cache = Cache(self._changed, namespaces=(namespace,) if namespace else ())
         for resource in OURS.values():
             self.cache.add(resource)
         for resource in CHILDREN:
-            self.cache.add(resource, selector=MANAGED_SELECTOR)
-        self.queues: dict[str, WorkQueue[Any]] = {kind: WorkQueue() for kind in OURS}
+            self.cache.add(resource, selector=MANAGED_SELECTOR, slim=slim_pod if resource is PODS else slim)
+        self.queues: dict[str, WorkQueue[Any]] = {kind: WorkQueue(observe_wait=wait_observer(kind)) for kind in OURS}
         self.inbox = Inbox(self.cache, self.queues[training.KIND].mark_after)
         jobs = TrainingJobs(kube, self.cache, platforms.training, record, self.inbox.progress_of)
         self._quantizations = QuantizationJobs(kube, self.cache, platforms.quantizing, training.TRAINING_JOBS, record)

@@ -61,8 +61,13 @@ class Operator:
             workers=config.workers,
             record=lambda job, notice: self.recorder.event(job, notice.type, notice.reason, notice.message),
             observe=self.metrics.observe_reconcile,
+            wait_observer=self.metrics.wait_observer,
         )
-        self.health = Health(lambda: self.assembly.cache.heard_at, observe_lag=self.metrics.observe_loop_lag)
+        self.health = Health(
+            lambda: self.assembly.cache.heard_at,
+            silence_limit=max(900.0, 3 * config.resync_seconds),
+            observe_lag=self.metrics.observe_loop_lag,
+        )
         self.metrics.watch_leading(self._leading)
         for kind, resource in OURS.items():
             self.metrics.watch_queue(kind, self.assembly.queues[kind])
