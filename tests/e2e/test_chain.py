@@ -1,0 +1,26 @@
+"""From training to launch: three manifests applied in any order, and a served model that knows a digit it has not seen."""
+
+from __future__ import annotations
+
+from tests.cluster import predict
+from tests.e2e.conftest import condition, is_true
+
+
+def test_a_trained_model_is_quantized_gated_and_served(namespace, installed, example):
+    for name in ("inferenceservice.yaml", "quantizationjob.yaml", "trainingjob.yaml"):
+        namespace.apply(example(name))
+    waiting = namespace.until("quantizationjob", "digits-int8", lambda q: condition(q, "SourceReady"), "looked at", 60)
+    assert condition(waiting, "SourceReady")["reason"] in {"WaitingForSource", "SourceReady"}
+    trained = namespace.until_condition("trainingjob", "digits", "Succeeded", 400)
+    quantized = namespace.until_condition("quantizationjob", "digits-int8", "Succeeded", 600)
+    assert quantized["status"]["source"]["digest"] == trained["status"]["artifact"]["digest"]
+    assert quantized["status"]["outcome"] == "quantized"
+    assert is_true(quantized, "AccuracyGatePassed")
+    served = namespace.until_condition("inferenceservice", "digits", "Ready", 300)
+    assert served["status"]["model"]["digest"] == quantized["status"]["artifact"]["digest"]
+    right = 0
+    with predict.forwarded(installed, namespace.name, "digits", 80) as url:
+        for number in range(20):
+            picture, truth = predict.held_out_digit(number)
+            right += predict.ask(url, picture)["predictions"][0]["label"] == truth
+    assert right >= 18
