@@ -38,10 +38,10 @@ def run(job: Job, stop: Stop) -> None:
     _require_even_batches(job, place)
     dataset = data.load(job.recipe.dataset)
     world = World(place)
+    stop.begin()  # from here on the processes depend on each other: they stop together, at a step's end
     architecture = _architecture(job, dataset)
     training = _training(job, world, dataset, architecture, stop)
     resumed = _resume(training)
-    stop.begin()
     if world.first:
         training.report.say(_headline(training, architecture, place))
     started = time.monotonic()

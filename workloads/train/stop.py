@@ -20,7 +20,7 @@ class Stop:
         signal.signal(signal.SIGTERM, self._received)
 
     def begin(self) -> None:
-        """From now on there is something to save."""
+        """From now on there is something to save, or somebody who would be left alone."""
         self._graceful = True
 
     def _received(self, _signal: int, _frame: FrameType | None) -> None:
