@@ -1,4 +1,4 @@
-"""From training to launch: three manifests applied in any order, and a served model that knows digits it has not seen."""
+"""From training to launch: three manifests applied in any order, and a served model that knows unseen digits."""
 
 from __future__ import annotations
 
