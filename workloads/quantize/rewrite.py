@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,10 +107,10 @@ def static(
         cache, output = Path(folder) / "ranges.json", Path(folder) / "quantized.onnx"
         # The ranges are final numbers whatever found them; the library's word for that is MinMax.
         save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), cache)
-        quantize_static(
-            copied,
-            output,
-            None,
+        rewritten = partial(
+            quantize_static,
+            model_output=output,
+            calibration_data_reader=None,
             calibration_cache_path=cache,
             quant_format=QuantFormat.QDQ,
             per_channel=per_channel,
@@ -118,8 +119,12 @@ def static(
             weight_type=QuantType.QInt8,
             nodes_to_quantize=list(nodes),
             op_types_to_quantize=sorted(profile.op_types or quantizable_op_types()),
-            extra_options=options,
         )
+        try:
+            rewritten(copied, extra_options=dict(options))
+        except ValueError:
+            # 1.31 fails on some graphs where it widens the scales of weights whose bias would overflow: do without.
+            rewritten(copied, extra_options={**options, "QDQDisableWeightAdjustForInt32Bias": True})
         return onnx.load(output)
 
 

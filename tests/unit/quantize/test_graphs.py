@@ -46,7 +46,8 @@ def test_every_target(resnet: Any, tmp_path: Any) -> None:
     observer, statistics = Observer(resnet), Statistics()
     observer.observe({"images": images}, statistics)
     reference = runtime.session(resnet).run(None, {"images": images})[0]
-    for target in (Target(), Target(runtime=Runtime.TENSORRT, hardware=Hardware.NVIDIA)):
+    integer: dict[str, int] = {}
+    for target in (Target(runtime=Runtime.TENSORRT, hardware=Hardware.NVIDIA), Target()):
         profile = profile_of(target)
         found = {n: ranges.find(t, CalibrationMethod.MSE, profile.activations, 99.9) for n, t in statistics.items()}
         nodes = rewrite.quantizable_nodes(resnet, profile, [])
@@ -56,5 +57,7 @@ def test_every_target(resnet: Any, tmp_path: Any) -> None:
             noise = evaluate.sqnr_db(reference, scores)
             assert noise is not None
             assert noise > 15, (target, per_channel)
-    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
-    assert kernels.of(tmp_path / "m.onnx")["integer"].get("QLinearConv", 0) >= 20
+            (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+            integer = kernels.of(tmp_path / "m.onnx")["integer"]
+    assert integer["QLinearConv"] == 20
+    assert integer["QLinearAdd"] == 8
