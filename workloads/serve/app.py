@@ -13,6 +13,8 @@ from workloads.serve.http.message import error_reply, json_reply
 from workloads.serve.lane import Inputs, Outputs
 from workloads.serve.life import Life, Phase
 from workloads.serve.metrics import Metrics
+from workloads.serve.people.page import page
+from workloads.serve.people.predict import Predict
 from workloads.serve.protocol.asked import Asked
 from workloads.serve.protocol.rest import Codec
 from workloads.serve.service import Service
@@ -58,6 +60,7 @@ class App:
         self.metrics = metrics
         self.service: Service | None = None
         self.codec: Codec | None = None
+        self.predict: Predict | None = None
         self.routes: dict[bytes, dict[bytes, Handler]] = {
             b"/v2": {b"GET": self._server},
             b"/v2/": {b"GET": self._server},
@@ -65,6 +68,8 @@ class App:
             b"/v2/health/ready": {b"GET": self._ready},
             b"/metrics": {b"GET": lambda request: Reply(200, (metrics.text(),), PROMETHEUS)},
         }
+        self.routes[b"/"] = {b"GET": page}
+        self.routes[b"/predict"] = {b"GET": self._describe, b"POST": self._predict}
         for base in (b"", b"/versions/" + version.encode()):
             path = MODELS + name.encode() + base
             self.routes[path] = {b"GET": self._model}
@@ -73,7 +78,7 @@ class App:
 
     def serve(self, service: Service, codec: Codec) -> None:
         """The engine is warm."""
-        self.service, self.codec = service, codec
+        self.service, self.codec, self.predict = service, codec, Predict(service)
         self.life.phase = Phase.READY
 
     def __call__(self, request: Request) -> "Reply | Pending":
@@ -157,6 +162,17 @@ class App:
             **ports,
             "properties": properties,
         }
+
+    def _people(self) -> Predict:
+        if self.predict is None:
+            raise NotReady("the model is loading", 1)
+        return self.predict
+
+    def _describe(self, request: Request) -> Reply:
+        return self._people().describe(request)
+
+    def _predict(self, request: Request) -> Pending:
+        return self._people().handle(request)
 
     def _infer(self, request: Request) -> Pending:
         service, codec = self.loaded()

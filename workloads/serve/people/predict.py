@@ -1,0 +1,162 @@
+"""`/predict`: GET says what it takes, POST takes it. Pictures for models with preprocessing, rows as JSON for all.
+
+Rows are what the model's only input holds per row, already preprocessed: {"rows": [[...], ...]}.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import orjson
+
+from slipway.api.artifact import Task
+from workloads.serve.cpus import cpu_limit
+from workloads.serve.datatypes import Array
+from workloads.serve.errors import Invalid, QueueFull, Refused, UnsupportedEncoding
+from workloads.serve.http import Reply, Request
+from workloads.serve.http.message import json_reply
+from workloads.serve.people.answers import classify
+from workloads.serve.people.multipart import parts
+from workloads.serve.people.pictures import to_input
+from workloads.serve.protocol.asked import Asked, in_order
+from workloads.serve.protocol.tensors import from_json
+from workloads.serve.service import Service
+
+MOST_DECODING = 64  # requests whose pictures wait for a thread, or are on one
+
+
+class TaskPending:
+    """A reply that a coroutine works out."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Reply]) -> None:
+        self.future: asyncio.Future[Reply] = asyncio.ensure_future(coroutine)
+
+    def finish(self) -> Reply:
+        """What the coroutine returned, or raised."""
+        return self.future.result()
+
+    def abandon(self) -> None:
+        """Cancels it; a request in the batcher leaves the queue."""
+        self.future.cancel()
+
+
+class Predict:
+    """The two handlers. Pictures are decoded on threads, so that nobody else's request waits for them."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._model = service.model
+        self._artifact = service.model.artifact
+        self._decoding = 0
+        self._threads = ThreadPoolExecutor(cpu_limit(), thread_name_prefix="pictures")
+
+    def describe(self, _request: Request) -> Reply:
+        """For the page, and for people with curl."""
+        artifact, signature = self._artifact, self._model.signature
+        return json_reply(
+            {
+                "name": self._model.name,
+                "task": artifact.task if artifact is not None else None,
+                "pictures": artifact is not None and artifact.preprocessing is not None,
+                "labels": artifact.labels if artifact is not None else [],
+                "inputs": [{"name": t.name, "datatype": t.datatype.name, "shape": t.shape} for t in signature.inputs],
+                "engine": self._service.loaded.engines[0].name,
+                "metrics": artifact.metrics if artifact is not None else {},
+            }
+        )
+
+    def handle(self, request: Request) -> TaskPending:
+        """A picture, pictures, or rows."""
+        content_type = request.headers.get(b"content-type", b"").lower()
+        if content_type.startswith(b"application/json"):
+            return TaskPending(self._answer(self._rows(request.body)))
+        if content_type.startswith(b"multipart/form-data"):
+            found = parts(request.headers[b"content-type"], request.body)
+            pictures = [part.content for part in found if part.file]
+        elif content_type.startswith((b"image/", b"application/octet-stream")):
+            pictures = [request.body]
+        else:
+            raise UnsupportedEncoding("Content-Type may be image/*, multipart/form-data or application/json")
+        if not pictures or not all(pictures):
+            raise Invalid("there is no picture in the request")
+        if self._artifact is None or self._artifact.preprocessing is None:
+            raise Invalid("this model has no preprocessing for pictures: send rows as JSON")
+        if len(pictures) > self._service.batcher.limits.max_batch_size:
+            raise Invalid(
+                f"{len(pictures)} pictures: {self._service.batcher.limits.max_batch_size} fit into one request"
+            )
+        if self._decoding >= MOST_DECODING:
+            raise QueueFull("too many pictures are being decoded", 1)
+        return TaskPending(self._pictures(pictures))
+
+    def _rows(self, body: bytes) -> Array:
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise Invalid(f"the request is not JSON: {error}") from error
+        rows = document.get("rows") if isinstance(document, dict) else None
+        if type(rows) is not list or not rows:
+            raise Invalid('rows are a list with at least one row: {"rows": [[...], ...]}')
+        if len(self._model.signature.inputs) != 1:
+            raise Invalid("this model has several inputs: use the Open Inference Protocol")
+        tensor = self._model.signature.inputs[0]
+        return from_json(tensor.name, rows, tensor.datatype, _shape(rows))
+
+    async def _pictures(self, pictures: Sequence[bytes]) -> Reply:
+        assert self._artifact is not None  # noqa: S101  (handle has asked)
+        assert self._artifact.preprocessing is not None  # noqa: S101
+        self._decoding += 1
+        try:
+            loop = asyncio.get_running_loop()
+            array = await loop.run_in_executor(self._threads, to_input, pictures, self._artifact.preprocessing)
+        finally:
+            self._decoding -= 1
+        return await self._answer(array)
+
+    async def _answer(self, array: Array) -> Reply:
+        """Through the batcher, like everybody else's."""
+        signature, batcher = self._model.signature, self._service.batcher
+        inputs, rows, group, size = in_order(signature, {signature.inputs[0].name: array})
+        started = time.monotonic()
+        ticket = self._service.submit(Asked(inputs, rows, group, size, ()))
+        outputs = await batcher.answer(ticket)
+        timing = {
+            "queueMs": ticket.queue_seconds * 1000,
+            "engineMs": ticket.engine_seconds * 1000,
+            "totalMs": (time.monotonic() - started) * 1000,
+            "batchRows": ticket.batch_rows,
+        }
+        return json_reply({"model": self._model.name, "predictions": self._words(outputs), "timing": timing})
+
+    def _words(self, outputs: Sequence[Array]) -> list[Any]:
+        """By the artifact's task; the bare numbers of a model without one."""
+        if not all(np.isfinite(output).all() for output in outputs if output.dtype.kind == "f"):
+            raise Refused("the model's result for this input is not finite")
+        if self._artifact is not None and self._artifact.task is Task.IMAGE_CLASSIFICATION:
+            return classify(outputs[0], self._artifact.labels)
+        named: Mapping[str, Any] = {
+            tensor.name: output for tensor, output in zip(self._model.signature.outputs, outputs, strict=True)
+        }
+        if len(named) == 1:
+            return list(_plain(outputs[0]))
+        return [{name: _plain(output[row]) for name, output in named.items()} for row in range(len(outputs[0]))]
+
+
+def _plain(array: Array) -> Any:
+    if array.dtype.kind == "O":
+        array = np.vectorize(lambda text: text.decode(errors="replace"), otypes=[object])(array)
+    return array.tolist()
+
+
+def _shape(rows: Any) -> list[int]:
+    """Of nested lists, by their first elements; from_json finds out whether the others agree."""
+    shape = []
+    while type(rows) is list:
+        shape.append(len(rows))
+        if not rows:
+            break
+        rows = rows[0]
+    return shape
