@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import json
 import math
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from workloads.errors import BadInput
 from workloads.export import from_torch
 from workloads.quantize.context import Context
 from workloads.quantize.scale import Levels
+from workloads.train.environment import Place, cpu_limit, threads
 from workloads.train.normalise import Normalise
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def train(context: Context) -> "onnx.ModelProto":
     choice, calibration = context.job.spec.qat, context.job.spec.calibration
     if calibration is None or calibration.dataset is None or context.source.preprocessing is None:
         raise BadInput("training needs a data set with labels: set calibration.dataset")
+    torch.set_num_threads(threads(Place(), os.environ, cpu_limit()))
     torch.manual_seed(choice.seed)
     model, description = artifact.load_model(context.source.uri, context.source.digest)
     teacher = copy.deepcopy(model).eval()

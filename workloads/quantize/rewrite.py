@@ -91,22 +91,16 @@ def static(
 ) -> "onnx.ModelProto":
     """Explicit Q/DQ around `nodes`, with these ranges of the activations."""
     import onnx
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_tensors_data
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
     options = dict(profile.options)
     if bits < 8:
         options["TensorQuantOverrides"] = narrow(copied, bits, set(nodes), per_channel=per_channel)
-    data = {
-        name: TensorData(lowest=np.array(values.low, np.float32), highest=np.array(values.high, np.float32))
-        for name, values in found.items()
-    }
     with tempfile.TemporaryDirectory(prefix="slipway-static-") as folder, silent():
         cache, output = Path(folder) / "ranges.json", Path(folder) / "quantized.onnx"
-        # The ranges are final numbers whatever found them; the library's word for that is MinMax.
-        save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), cache)
+        _save_ranges(found, cache)
         rewritten = partial(
             quantize_static,
             model_output=output,
@@ -126,6 +120,19 @@ def static(
             # 1.31 fails on some graphs where it widens the scales of weights whose bias would overflow: do without.
             rewritten(copied, extra_options={**options, "QDQDisableWeightAdjustForInt32Bias": True})
         return onnx.load(output)
+
+
+def _save_ranges(found: Mapping[str, Range], path: Path) -> None:
+    """As the library's calibration cache."""
+    from onnxruntime.quantization import CalibrationMethod
+    from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_tensors_data
+
+    data = {
+        name: TensorData(lowest=np.array(values.low, np.float32), highest=np.array(values.high, np.float32))
+        for name, values in found.items()
+    }
+    # The ranges are final numbers whatever found them; the library's word for that is MinMax.
+    save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), path)
 
 
 def dynamic(model: "onnx.ModelProto", profile: Profile, excluded: Sequence[str]) -> "onnx.ModelProto | None":

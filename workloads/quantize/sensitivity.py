@@ -33,6 +33,7 @@ class Part:
     nodes: tuple[str, ...]
     sqnr_db: float = PERFECT
     lost: float | None = None
+    problem: str = ""
 
 
 def parts_of(context: Context) -> list[Part]:
@@ -113,6 +114,10 @@ def ranking(context: Context) -> list[Part]:
     lines: dict[str, Mapping[str, Any]] = {}
     for shard in range(context.job.spec.parallelism):
         lines.update({line["part"]: line for line in context.work.lines(context.shard_name(KIND, shard))})
-    measured = [Part(p.name, p.nodes, lines[p.name]["sqnrDb"], lines[p.name]["lost"]) for p in parts_of(context)]
+    measured = [_measured(part, lines[part.name]) for part in parts_of(context)]
     by_task = context.job.spec.sensitivity.metric is SensitivityMetric.TASK
     return sorted(measured, key=lambda part: (-(part.lost or 0.0) if by_task else 0.0, part.sqnr_db))
+
+
+def _measured(part: Part, line: Mapping[str, Any]) -> Part:
+    return Part(part.name, part.nodes, line["sqnrDb"], line["lost"], line.get("problem", ""))

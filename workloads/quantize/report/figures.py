@@ -93,7 +93,13 @@ def _sensitivity(context: Context) -> list[dict[str, Any]]:
     if not shards_done(context.work, SENSITIVITY, context.job.spec.parallelism):
         return []
     return [
-        {"part": part.name, "nodes": len(part.nodes), "sqnrDb": part.sqnr_db, "lost": part.lost}
+        {
+            "part": part.name,
+            "nodes": len(part.nodes),
+            "sqnrDb": part.sqnr_db,
+            "lost": part.lost,
+            "problem": part.problem,
+        }
         for part in sensitivity.ranking(context)
     ]
 

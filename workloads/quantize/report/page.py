@@ -74,6 +74,10 @@ def _number(value: float | None, form: str, factor: float = 1.0) -> str:
     return "" if value is None else format(value * factor, form)
 
 
+def _p_value(value: float | None) -> str:
+    return "&lt; 0.001" if value is not None and value < 0.001 else _number(value, ".3f")
+
+
 def _candidates(report: Mapping[str, Any]) -> str:
     rows = []
     for row in report["candidates"]:
@@ -85,7 +89,7 @@ def _candidates(report: Mapping[str, Any]) -> str:
             escape(row["name"]),
             _number(row.get("accuracy"), ".2f", 100),
             interval,
-            _number(row.get("pValue"), ".3f"),
+            _p_value(row.get("pValue")),
             _number(row.get("agreement"), ".2f", 100),
             _number(row.get("sqnrDb"), ".1f"),
             _number(row.get("sizeBytes"), ",.0f", 1 / 1000),
@@ -138,13 +142,16 @@ def _sensitivity(report: Mapping[str, Any]) -> str:
     parts = report["sensitivity"][:40]
     if not parts:
         return ""
-    rows = [
-        (part["part"], min(part["sqnrDb"], 120.0), f"{part['part']}: {part['sqnrDb']} dB, answers lost {part['lost']}")
-        for part in parts
-    ]
+    rows = [(part["part"], min(120.0, max(-20.0, part["sqnrDb"])), _harm(part)) for part in parts]
     note = f"the {len(parts)} worst of {len(report['sensitivity'])}; less is worse"
     plot = svg.bars(rows, "SQNR of the outputs in dB when this part alone is quantized")
     return f'<h2>Sensitivity</h2><p class="muted">{note}</p>{plot}'
+
+
+def _harm(part: Mapping[str, Any]) -> str:
+    """What a pointer over the bar says."""
+    lost = "" if part["lost"] is None else f", {part['lost'] * 100:.2f} points of right answers lost"
+    return f"{part['part']}: {part['problem'] or str(part['sqnrDb']) + ' dB'}{lost}"
 
 
 def _benchmark(report: Mapping[str, Any]) -> str:
