@@ -3,7 +3,7 @@
 Read by the protocols before anything is queued, by the engines, and by the metadata endpoint.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from workloads.serve.datatypes import FROM_ARTIFACT, Array, Datatype
 from workloads.serve.errors import Invalid
 
 Axis = int | str
+KEPT_SHAPES = 1024
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Signature:
     outputs: tuple[Tensor, ...]
 
     @cached_property
+    def _shapes(self) -> dict[tuple[tuple[int, ...], ...], tuple[int, Hashable]]:
+        """Shapes that were found to be good: clients send few, again and again."""
+        return {}
+
+    @cached_property
     def batched(self) -> bool:
         """Every tensor's first axis is one and the same name: rows of several requests can be put together."""
         first = {tensor.axes[0] if tensor.axes else None for tensor in (*self.inputs, *self.outputs)}
@@ -52,11 +58,26 @@ class Signature:
         """Where in the engine's results an output is."""
         return {tensor.name: place for place, tensor in enumerate(self.outputs)}
 
-    def check_shapes(self, shapes: Sequence[Sequence[int]]) -> int:
-        """Rows of a request whose inputs have these shapes, in the model's order. Raises Invalid in words.
+    def check_names(self, names: Collection[str]) -> None:
+        """Invalid when an input is missing."""
+        missing = [name for name in self.by_name if name not in names]
+        if missing:
+            raise Invalid(f"input {', '.join(map(repr, missing))} is missing")
 
-        One row when the model is not batched.
+    def check_shapes(self, shapes: tuple[tuple[int, ...], ...]) -> tuple[int, Hashable]:
+        """Rows of a request whose inputs have these shapes, in the model's order, and with which it may share a batch.
+
+        One row when the model is not batched. Raises Invalid in words.
         """
+        known = self._shapes.get(shapes)
+        if known is None:
+            known = self._check(shapes), tuple(shape[1:] for shape in shapes) if self.batched else shapes
+            if len(self._shapes) >= KEPT_SHAPES:
+                self._shapes.clear()
+            self._shapes[shapes] = known
+        return known
+
+    def _check(self, shapes: tuple[tuple[int, ...], ...]) -> int:
         lengths: dict[str, int] = {}
         for tensor, shape in zip(self.inputs, shapes, strict=True):
             if len(shape) != len(tensor.axes):

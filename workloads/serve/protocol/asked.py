@@ -9,6 +9,7 @@ from workloads.serve.errors import Invalid
 from workloads.serve.signature import Signature, Tensor
 
 MICROSECONDS = 1_000_000
+PLAIN = frozenset({str, int, float, bool})
 
 
 @dataclass(slots=True)
@@ -43,13 +44,9 @@ def input_tensor(signature: Signature, name: Any, datatype: Any, seen: Mapping[s
 
 def in_order(signature: Signature, arrays: Mapping[str, Array]) -> tuple[tuple[Array, ...], int, Hashable, int]:
     """Inputs in the model's order, rows, what may share a batch, bytes. Invalid when one is missing or misshapen."""
-    missing = [name for name in signature.by_name if name not in arrays]
-    if missing:
-        raise Invalid(f"input {', '.join(map(repr, missing))} is missing")
+    signature.check_names(arrays)
     inputs = tuple(arrays[tensor.name] for tensor in signature.inputs)
-    shapes = tuple(array.shape for array in inputs)
-    rows = signature.check_shapes(shapes)
-    group: Hashable = tuple(shape[1:] for shape in shapes) if signature.batched else shapes
+    rows, group = signature.check_shapes(tuple(array.shape for array in inputs))
     return inputs, rows, group, sum(map(_size, inputs))
 
 
@@ -69,7 +66,7 @@ def output_place(signature: Signature, name: Any, seen: Sequence[int]) -> int:
 
 def check_parameters(parameters: Any, of: str) -> Mapping[str, Any]:
     """An object of strings, numbers and booleans."""
-    if type(parameters) is not dict or not all(type(v) in {str, int, float, bool} for v in parameters.values()):
+    if type(parameters) is not dict or not all(type(v) in PLAIN for v in parameters.values()):
         raise Invalid(f"{of}: parameters must be an object of strings, numbers and booleans")
     return parameters
 
