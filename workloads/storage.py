@@ -4,6 +4,7 @@
 are local, everything else goes through fsspec where its driver is installed.
 """
 
+import atexit
 import hashlib
 import os
 import shutil
@@ -18,7 +19,8 @@ from slipway.api.artifact import FileDigest
 from workloads.errors import BadInput, Corrupt
 
 PVC_ROOT = "SLIPWAY_PVC_ROOT"
-BLOCK = 1 << 20
+
+_downloads: list[Path] = []
 
 
 def local_path(uri: str) -> Path | None:
@@ -67,7 +69,7 @@ def fetch(uri: str) -> Path:
         return local
     files, path = _remote(uri)
     folder = Path(tempfile.mkdtemp(prefix="slipway-fetch-"))
-    _remove_at_exit(folder)
+    _downloads.append(folder)
     target = folder / PurePosixPath(path).name
     try:
         files.get(path, str(target), recursive=bool(files.isdir(path)))
@@ -76,10 +78,13 @@ def fetch(uri: str) -> Path:
     return target
 
 
-def _remove_at_exit(folder: Path) -> None:
-    import atexit
+def remove_downloads() -> None:
+    """Called when the process ends; by hand where it ends without Python's own ceremony."""
+    while _downloads:
+        shutil.rmtree(_downloads.pop(), ignore_errors=True)
 
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+atexit.register(remove_downloads)
 
 
 def sha256_of(path: Path) -> str:

@@ -11,8 +11,9 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
-from workloads import errors
+from workloads import errors, storage
 from workloads.train.job import Job, Overrides, read_job
 from workloads.train.stop import Stop
 
@@ -36,16 +37,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: list[str]) -> int:
-    """Train. Returns the exit code; does not return while background threads could hold a failed process."""
+def main(arguments: list[str]) -> NoReturn:
+    """Train, and end the process with the exit code."""
     stop = Stop()
     stop.install()
     options = vars(_parser().parse_args(arguments))
     try:
         _train(read_job(options.pop("config"), Overrides(**options)), stop)
     except BaseException as error:
-        return _failed(error)
-    return errors.SUCCESS
+        _end(_failed(error))
+    _end(errors.SUCCESS)
 
 
 def _train(job: Job, stop: Stop) -> None:
@@ -58,7 +59,7 @@ def _train(job: Job, stop: Stop) -> None:
 
 
 def _failed(error: BaseException) -> int:
-    """Say what went wrong and end the process at once: a thread waiting for a dead peer must not keep it alive."""
+    """Say what went wrong. Returns the exit code."""
     code, words = _explain(error)
     if code == errors.FAILURE and not words.startswith(LOST):
         traceback.print_exception(error)
@@ -66,6 +67,18 @@ def _failed(error: BaseException) -> int:
     stopped = code in {errors.TERMINATED, errors.INTERRUPTED}
     print(words if stopped else f"error: {words}", file=sys.stderr, flush=True)
     _tell_torchrun(words, code)
+    return code
+
+
+def _end(code: int) -> NoReturn:
+    """At once, without destructors and without waiting for threads.
+
+    A thread that waits for a dead peer would keep a failed process alive; and DDP's destructor, which holds the
+    interpreter's lock, was seen to wait for ever for a thread of gloo that wants the lock.
+    """
+    storage.remove_downloads()
+    sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(code)
 
 

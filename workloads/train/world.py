@@ -3,7 +3,6 @@
 The few collective operations that the trainer needs, the same for one process and many.
 """
 
-import contextlib
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -98,8 +97,8 @@ class World:
         self.sum([0.0])
 
     def close(self) -> None:
-        """Leave in good order: a process that goes while others still talk to it would fail them."""
-        if self.size > 1:
-            self.barrier()
-            with contextlib.suppress(RuntimeError):
-                dist.destroy_process_group()
+        """Leave in good order: a process that goes while others still talk to it would fail them.
+
+        The process group is left as it is: the process ends right after (see command.py on destructors).
+        """
+        self.barrier()

@@ -3,9 +3,11 @@
 They are forked from a server that has imported torch already, so that twenty of them cost little more than one.
 """
 
+import faulthandler
 import json
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import time
@@ -51,6 +53,8 @@ class Running:
     def wait(self) -> int:
         self.process.join(PATIENCE)
         if self.process.exitcode is None:
+            os.kill(self.process.pid, signal.SIGUSR1)
+            self.process.join(2)
             self.process.kill()
             raise AssertionError(f"still running after {PATIENCE} s:\n{self.output}")
         return int(self.process.exitcode)
@@ -98,19 +102,21 @@ def _child(function: Callable[..., None], arguments: tuple[Any, ...], env: dict[
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     os.environ.update(env)
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # where does it hang?
+    code = 0
     try:
         function(*arguments)
-    except SystemExit:
-        raise
     except BaseException:
         traceback.print_exc()
-        os._exit(70)
+        code = 70
+    sys.stdout.flush()
+    os._exit(code)  # as the commands do: destructors of process groups can wait for each other
 
 
 def _command(arguments: list[str]) -> None:
     from workloads.__main__ import main
 
-    sys.exit(main(arguments))
+    main(arguments)
 
 
 def train(config: Path, count: int, logs: Path, *options: str, **env: str) -> Any:
