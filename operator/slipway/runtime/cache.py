@@ -24,6 +24,9 @@ __all__ = ["Cache", "Change", "Store", "slim", "slim_pod"]
 
 log = logging.getLogger(__name__)
 
+ASKED_PAUSE = 0.5
+"""Seconds between a wish for a resync and the resync: several wishes cost one."""
+
 OnChange = Callable[[Resource, Change], None]
 """Called, on the event loop, for each object that changed; it only marks keys."""
 
@@ -69,8 +72,14 @@ class Cache:
         return self._watched[resource].store
 
     def observe(self, resource: Resource, event_type: str | None, obj: Object) -> None:
-        """Take in one watch event; `on_change` hears of it if it is news."""
+        """Take in one watch event; `on_change` hears of it if it is news.
+
+        `event_type` None: the watch has just listed what is there. What was deleted since our own last LIST, between
+        which and this one nobody watched, it will never tell: so a resync is due.
+        """
         self.heard_at = self._clock()
+        if event_type is None:
+            self.ask_for_resync()
         change = self[resource].observe(event_type, obj)
         if change is not None:
             self._on_change(resource, change)
@@ -116,6 +125,9 @@ class Cache:
                 pass
             # Somebody who asks has seen a contradiction, so the server's watch cache won't do.
             consistent = self._asked.is_set()
+            if consistent:
+                # A watch that lists tells of many objects at once, and the other watches are about to do the same.
+                await asyncio.sleep(min(every, ASKED_PAUSE))
             self._asked.clear()
             try:
                 changes = await self.resync(kube, consistent=consistent)
