@@ -101,6 +101,12 @@ def outputs_of(model: "onnx.ModelProto") -> list[Port]:
     return [_port(value) for value in model.graph.output]
 
 
+def fixed_batch(model: "onnx.ModelProto") -> int | None:
+    """The batch length that is burnt into the graph, or None when any length goes."""
+    lengths = {port.shape[0] for port in inputs_of(model) if port.shape}
+    return next((length for length in lengths if length is not None), None)
+
+
 def _port(value: "onnx.ValueInfoProto") -> Port:
     import onnx
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workloads.export import onnx_file
 from workloads.quantize import runtime
+from workloads.quantize.samples import filled
 from workloads.quantize.statistics import Statistics, TensorStatistics
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def tensors_to_observe(model: "onnx.ModelProto") -> list[str]:
 class Observer:
     """A model whose inner tensors can be seen."""
 
-    def __init__(self, model: "onnx.ModelProto", threads: int = 1) -> None:
+    def __init__(self, model: "onnx.ModelProto") -> None:
         import onnx
 
         opened = onnx.ModelProto()
@@ -52,14 +54,10 @@ class Observer:
         self._observed = tensors_to_observe(model)
         inner = [name for name in self._observed if name not in outputs | self._inputs]
         opened.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
-        self._session = runtime.session(opened, threads=threads, optimise=False)
+        self._session = runtime.session(opened, optimise=False)
         self._outputs = [name for name in self._observed if name not in self._inputs]
         self._bytes_per_sample = 0
-        # A batch length burnt into the graph cannot be sliced.
-        self._fixed = any(
-            value.type.tensor_type.shape.dim and value.type.tensor_type.shape.dim[0].dim_value > 1
-            for value in model.graph.input
-        )
+        self._fixed = onnx_file.fixed_batch(model)
 
     def values(self, feeds: "Feeds") -> "dict[str, npt.NDArray[Any]]":
         """Every observed float tensor for these inputs."""
@@ -80,8 +78,9 @@ class Observer:
 
     def _slices(self, feeds: "Feeds") -> "Iterator[Feeds]":
         length = len(next(iter(feeds.values())))
-        if self._fixed or length <= 1:
-            yield feeds
+        if self._fixed is not None or length <= 1:
+            # A batch length burnt into the graph: the last samples come again rather than not at all.
+            yield feeds if self._fixed is None else filled(feeds, self._fixed)
             return
         if not self._bytes_per_sample:
             first = self.values({name: value[:1] for name, value in feeds.items()})

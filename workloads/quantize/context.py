@@ -86,13 +86,13 @@ class Context:
         if choice is None:
             raise BadInput("the job has no calibration data: set calibration")
         chosen = choose(len(self.calibration), choice.samples, choice.seed)
-        return self.calibration.batches(chosen, choice.batch_size)
+        return self.calibration.batches(chosen, self.source.ports[0].shape[0] or choice.batch_size)
 
     def evaluation_batches(self, limit: int | None = None) -> list[list[int]]:
         """The samples that are judged on; `limit` takes the first so many of them."""
         choice = self.job.spec.evaluation
         count = min(len(self.evaluation), choice.samples or len(self.evaluation), limit or len(self.evaluation))
-        return self.evaluation.batches(range(count), choice.batch_size)
+        return self.evaluation.batches(range(count), self.source.ports[0].shape[0] or choice.batch_size)
 
     def shard_name(self, kind: str, shard: int) -> str:
         """Of the file that one shard writes."""

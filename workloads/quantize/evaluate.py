@@ -12,7 +12,7 @@ import numpy as np
 
 from workloads.errors import BadInput
 from workloads.quantize import runtime
-from workloads.quantize.samples import Samples
+from workloads.quantize.samples import Samples, filled
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -74,12 +74,14 @@ def answers(model: "onnx.ModelProto", samples: Samples, batches: Iterable[list[i
 
 def scores_of(session: Any, feeds: "dict[str, npt.NDArray[Any]]") -> "npt.NDArray[Any]":
     """The first output as [n, classes]. BadInput when it is something else, or when the model answers NaN."""
-    scores: npt.NDArray[Any] = np.asarray(session.run(None, feeds)[0])
-    if scores.ndim != 2 or len(scores) != len(next(iter(feeds.values()))):
+    rows, fixed = len(next(iter(feeds.values()))), session.get_inputs()[0].shape[0]
+    given = filled(feeds, fixed) if isinstance(fixed, int) else feeds
+    scores: npt.NDArray[Any] = np.asarray(session.run(None, given)[0])
+    if scores.ndim != 2 or len(scores) < rows:
         raise BadInput(f"the model's first output has shape {scores.shape}, not one row of class scores per sample")
     if np.isnan(scores).any():
         raise BadInput("the model answers NaN for some sample")
-    return scores
+    return scores[:rows]
 
 
 def sqnr_db(reference: "npt.NDArray[np.float32]", noisy: "npt.NDArray[np.float32]") -> float | None:

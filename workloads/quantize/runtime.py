@@ -3,9 +3,11 @@
 One place for ONNX Runtime's session options, so that every figure is measured alike.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from workloads.errors import BadInput
+from workloads.train import environment
 
 if TYPE_CHECKING:
     import onnx
@@ -14,7 +16,7 @@ PROVIDERS = ["CPUExecutionProvider"]
 FATAL = 4  # only what raises anyway: the library's remarks on Q/DQ pairs that it fuses are not for people
 
 
-def session(model: "onnx.ModelProto | bytes", *, threads: int = 1, optimise: bool = True) -> Any:
+def session(model: "onnx.ModelProto | bytes", *, threads: int | None = None, optimise: bool = True) -> Any:
     """An inference session on the CPU.
 
     `optimise` fuses and folds as in serving; without it every tensor of the graph exists.
@@ -22,7 +24,7 @@ def session(model: "onnx.ModelProto | bytes", *, threads: int = 1, optimise: boo
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads or own_threads(), 1
     options.log_severity_level = FATAL
     # Threads that spin while idle take the cores from the other half of a comparison.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -33,6 +35,11 @@ def session(model: "onnx.ModelProto | bytes", *, threads: int = 1, optimise: boo
         return onnxruntime.InferenceSession(content, options, providers=PROVIDERS)
     except Exception as error:  # the library raises a dozen unrelated types
         raise BadInput(f"ONNX Runtime cannot load the model: {str(error).strip().splitlines()[0]}") from error
+
+
+def own_threads() -> int:
+    """As many as this container has cores, unless OMP_NUM_THREADS says otherwise."""
+    return environment.threads(environment.Place(), os.environ, environment.cpu_limit())
 
 
 def version() -> str:

@@ -5,7 +5,7 @@ Two sources: the image data sets of the trainer, and .npz files with an array fo
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -219,6 +219,11 @@ def _from_uri(uri: str, ports: Sequence[Port], want_labels: bool) -> ArraySample
     if len(samples) == 0:
         raise BadInput(f"{uri}: no sample in it")
     return samples
+
+
+def filled(feeds: "Mapping[str, npt.NDArray[Any]]", length: int) -> "Feeds":
+    """The batch at exactly this length: its samples come again from the start."""
+    return {name: np.concatenate([value] * -(-length // len(value)))[:length] for name, value in feeds.items()}
 
 
 def choose(total: int, wanted: int, seed: int) -> list[int]:

@@ -261,3 +261,33 @@ def test_the_wrong_digest_is_refused(digits: Path, tmp_path: Path, capsys: pytes
     model = {"uri": digits.as_uri(), "digest": f"sha256:{'0' * 64}"}
     assert command.main(["--config", str(jobs.document(tmp_path, digits, model=model))]) == 1
     assert "expected sha256:000" in capsys.readouterr().err
+
+
+def test_a_batch_length_burnt_into_the_graph(exported: Any, tmp_path: Path) -> None:
+    """7 samples per call and 359 to judge: the last call is filled, and its surplus answers do not count."""
+    model = type(exported)()
+    model.CopyFrom(exported)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].ClearField("dim_param")
+        value.type.tensor_type.shape.dim[0].dim_value = 7
+    del model.graph.value_info[:]
+    (tmp_path / "fixed.onnx").write_bytes(model.SerializeToString())
+    held_out = data.load(jobs_digits()).held_out
+    pixels, labels = held_out.batch(range(len(held_out)))
+    np.savez(tmp_path / "data.npz", images=(pixels / 255).astype(np.float32), labels=labels)
+    samples = {"uri": (tmp_path / "data.npz").as_uri()}
+    job = jobs.job(
+        tmp_path,
+        tmp_path / "fixed.onnx",
+        calibration={**samples, "samples": 30},
+        evaluation=samples,
+        ladder=["static-per-channel"],
+    )
+    result = jobs.run(job)
+    assert (result.comparison[0].accuracy or 0) * len(labels) == pytest.approx(
+        round((result.comparison[0].accuracy or 0) * len(labels))
+    )
+    assert (result.comparison[0].accuracy or 0) > 0.5
+    described = artifact.read(job.spec.output.uri).description
+    assert described.signature.inputs[0].shape == [7, 1, 8, 8]
+    assert len(list((jobs.work_of(job).folder / "candidates").glob("*.onnx"))) <= 1

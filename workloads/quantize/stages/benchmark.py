@@ -5,12 +5,11 @@ What runs on integers.
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from workloads.quantize import benchmark, kernels
 from workloads.quantize.candidates import FLOAT, model_path
 from workloads.quantize.context import Context
 from workloads.quantize.result import selected_of
+from workloads.quantize.samples import filled
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -60,5 +59,4 @@ def _feeds(context: Context, size: int) -> "dict[str, npt.NDArray[Any]]":
     size = fixed or size
     # Samples of one shape, so that they can be stacked.
     first = context.evaluation_batches(size)[0]
-    feeds = context.evaluation.read(first).feeds
-    return {name: np.concatenate([value] * -(-size // len(value)))[:size] for name, value in feeds.items()}
+    return filled(context.evaluation.read(first).feeds, size)

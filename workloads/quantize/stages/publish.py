@@ -51,7 +51,16 @@ def run(context: Context) -> str:
         record |= {"artifact": {"uri": uri, "digest": digest}, "report": _report(context, uri)}
         words = f"published {selected.published} at {uri} {digest}"
     context.work.write("published", record)
+    _tidy(context, selected.published)
     return words
+
+
+def _tidy(context: Context, published: str | None) -> None:
+    """Their figures are kept, and the models that lost are not: there may be dozens."""
+    for path in context.work.folder.glob("candidates/*.onnx"):
+        if path.stem != published:
+            path.unlink()
+    shutil.rmtree(context.work.folder / "qat", ignore_errors=True)
 
 
 def _report(context: Context, uri: str) -> dict[str, str]:
