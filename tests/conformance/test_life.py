@@ -147,6 +147,16 @@ def test_told_to_leave_while_loading(tmp_path: Path) -> None:
     assert server.process.wait(20) == 0
 
 
+def test_the_engine_can_be_built_beforehand(tmp_path: Path, mlp: Path) -> None:
+    """As a Job on the GPU's node does it. tensorrt_rtx builds a portable engine where there is no GPU."""
+    pytest.importorskip("tensorrt_rtx", reason="needs a TensorRT")
+    cache = tmp_path / "cache"
+    server = Server(tmp_path / "log", "--model", str(mlp), "--engine-cache", str(cache), "--build-only")
+    assert server.process.wait(60) == 0
+    key = server.log.read_text().strip().splitlines()[-1]
+    assert sorted(path.name for path in (cache / key).iterdir()) == ["engine.json", "engine.plan"]
+
+
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
     code = "import sys, workloads.serve.command as c; assert not {'torch', 'onnxruntime', 'grpc'} & set(sys.modules)"
     environment = {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", "PATH": ""}

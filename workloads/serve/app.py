@@ -155,6 +155,7 @@ class App:
         properties = {"digest": model.digest, "engine": service.loaded.engines[0].name}
         properties |= {f"engine_{key}": value for key, value in service.loaded.engines[0].details.items()}
         properties["max_batch_size"] = str(service.batcher.limits.max_batch_size)
+        properties |= {f"warm_up_ms_{rows}": f"{ms * 1000:.3f}" for rows, ms in service.loaded.warm_up.seconds.items()}
         return {
             "name": self.name,
             "versions": [self.version],

@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--grpc-port", type=int, metavar="N", help=f"{GRPC_PORT} when unset, -1 for none")
     parser.add_argument("--nonfinite", action="store_true", default=None, help="take NaN and infinity in binary inputs")
     parser.add_argument("--engine-cache", type=Path, metavar="DIR", help=f"for TensorRT engines; else ${ENGINE_CACHE}")
+    parser.add_argument("--build-only", action="store_true", help="build the TensorRT engine into the cache and end")
     parser.add_argument("--readiness-lead", type=float, metavar="SECONDS", help="not ready, still serving, at the end")
     return parser
 
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 def settings_from(arguments: list[str]) -> Settings:
     """The document, or the defaults of a laptop; then what the command line says."""
     options = {key: value for key, value in vars(_parser().parse_args(arguments)).items() if value is not None}
+    build_only = options.pop("build_only")
     config = options.pop("config", None)
     cache = os.environ.get(ENGINE_CACHE)
     if cache:
@@ -62,7 +64,7 @@ def settings_from(arguments: list[str]) -> Settings:
     for name in ("threads", "instances"):
         if options.get(name, 1) < 1:
             raise errors.BadInput(f"--{name} must be 1 or more")
-    return dataclasses.replace(base, **options)
+    return dataclasses.replace(base, build_only=build_only, **options)
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -79,6 +81,11 @@ def main(arguments: list[str]) -> NoReturn:
 
 
 def _run(settings: Settings) -> None:
+    if settings.build_only:
+        from workloads.serve.loading import build_engine
+
+        print(build_engine(settings), flush=True)
+        return
     from workloads.serve.run import serve
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -56,7 +56,7 @@ FROM_ARTIFACT = {
 
 
 SMALL = 16384  # elements; what is larger than a cache is bound by memory whatever is done with it
-ZEROS = {"f": np.zeros(SMALL, np.float32), "d": np.zeros(SMALL, np.float64)}
+ZEROS: dict[str, Array] = {"f": np.zeros(SMALL, np.float32), "d": np.zeros(SMALL, np.float64)}
 
 
 def finite(array: Array) -> bool:

@@ -4,9 +4,11 @@ import logging
 from dataclasses import dataclass
 
 from slipway.api.inferenceservice import EngineName
+from workloads.errors import BadInput
 from workloads.serve.cpus import cpu_limit
 from workloads.serve.engines import choose
-from workloads.serve.engines.engine import Engine, Options
+from workloads.serve.engines.engine import Engine, Options, Unavailable
+from workloads.serve.engines.tensorrt import cache
 from workloads.serve.engines.warmup import WarmUp, sizes_up_to, warm_up
 from workloads.serve.model import Model, load
 from workloads.serve.service import Loaded
@@ -36,6 +38,27 @@ def options_for(settings: Settings) -> Options:
         cache=settings.engine_cache,
         providers=settings.providers,
     )
+
+
+def build_engine(settings: Settings) -> str:
+    """Build the TensorRT engine for the GPU of this machine into the cache; returns its key. For the build Job.
+
+    A portable engine where there is no GPU. BadInput without a cache; Unavailable becomes BadInput as well.
+    """
+    from workloads.serve.engines.tensorrt import engine, gpu
+    from workloads.serve.engines.tensorrt.build import PORTABLE
+
+    if settings.engine_cache is None:
+        raise BadInput("there is no engine cache to build into: set --engine-cache or SLIPWAY_ENGINE_CACHE")
+    model = load(settings.model, settings.name, settings.version, settings.digest)
+    device = gpu.present()
+    try:
+        _, key = engine.plan_for(model, options_for(settings), device.architecture if device is not None else PORTABLE)
+    except Unavailable as error:
+        raise BadInput(str(error)) from error
+    if cache.find(settings.engine_cache, key) is None:
+        raise BadInput(f"the engine cache {settings.engine_cache} cannot be written")
+    return key.digest
 
 
 def load_and_warm_up(settings: Settings) -> Loaded:

@@ -40,6 +40,7 @@ class Settings:
     nonfinite: bool = False
     readiness_lead: float = 10.0
     drain_timeout: float = 30.0
+    build_only: bool = False
 
 
 def seconds(duration: str) -> float:

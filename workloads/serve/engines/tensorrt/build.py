@@ -18,6 +18,8 @@ def architecture_for(trt: Any, architecture: str) -> str:
     """What an engine built by this library for that GPU is bound to; tensorrt_rtx may leave that to the GPU."""
     named = getattr(trt, "ComputeCapability", None)
     if named is None:
+        if architecture == PORTABLE:
+            raise Unavailable("this TensorRT builds engines only on the GPU that will run them, and there is none here")
         return architecture
     return architecture if hasattr(named, architecture.upper()) else PORTABLE
 
