@@ -13,6 +13,7 @@ from typing import Any
 from slipway.api.common import Reason
 from slipway.job.patch import merge_patch
 from slipway.job.plan import Delete, Notice, Plan, Write, soonest
+from slipway.job.run import read_run
 from slipway.runtime.cache import Cache
 from slipway.runtime.conditions import format_time
 from slipway.runtime.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound, Terminal, Transient
@@ -100,7 +101,8 @@ class Executor:
             # Deleted meanwhile: its children go with it, and there is nobody to tell.
             raise Transient(Reason.PENDING, "the job was deleted while it was worked on") from None
         self._written[uid_of(job)] = time.monotonic()
-        self._cache[self._resource].put(written, quiet=True)
+        # We know what we wrote; but others may wait for the end of this job.
+        self._cache[self._resource].put(written, quiet=not read_run(written.get("status") or {}).finished)
         return written
 
     async def _found(self, job: Object, names: tuple[str, ...]) -> bool:

@@ -1,0 +1,73 @@
+"""Who hears of what: the end of one link of the chain wakes the next."""
+
+from typing import Any
+
+from slipway.assembly import Assembly, Platforms
+from slipway.inferenceservice import service as serving
+from slipway.job.execute import Executor
+from slipway.quantizationjob import job as quantizing
+from slipway.runtime.resource import PODS, Object
+from slipway.trainingjob import job as training
+
+
+class Server:
+    """Takes status patches and answers with the object as it then is."""
+
+    def __init__(self, obj: Object) -> None:
+        self.obj = obj
+
+    async def patch_status(self, resource: Any, namespace: str, name: str, status: Any, **_: Any) -> Object:
+        metadata = {**self.obj["metadata"], "resourceVersion": "9"}
+        return {**self.obj, "metadata": metadata, "status": dict(status)}
+
+
+def assembly(kube: Any) -> Assembly:
+    platforms = Platforms(training.Platform("t"), quantizing.Platform("q"), serving.Platform("s"))
+    return Assembly(
+        kube,
+        platforms,
+        namespace="",
+        workers=1,
+        record=lambda obj, notice: None,
+        observe=lambda name, result, seconds: None,
+        wait_observer=lambda kind: lambda seconds: None,
+    )
+
+
+def obj(kind: str, name: str, spec: dict[str, Any]) -> Object:
+    metadata = {"name": name, "namespace": "team", "uid": f"uid-{name}", "resourceVersion": "1"}
+    return {"apiVersion": "slipway.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def drain(queue: Any) -> set[tuple[str, str]]:
+    keys = set()
+    while (key := queue.take()) is not None:
+        keys.add(tuple(key))
+        queue.done(key)
+    return keys
+
+
+async def test_a_finished_trainingjob_wakes_who_waits_for_it_though_nothing_else_changes():
+    """The status is our own write, whose echo on the watch is no news: the next link once waited for ever."""
+    job = obj("TrainingJob", "digits", {})
+    parts = assembly(Server(job))
+    parts.cache.observe(training.TRAINING_JOBS, "ADDED", job)
+    waiting = {"model": {"from": {"trainingJob": "digits"}}}
+    parts.cache.observe(quantizing.QUANTIZATION_JOBS, "ADDED", obj("QuantizationJob", "int8", waiting))
+    parts.cache.observe(serving.INFERENCE_SERVICES, "ADDED", obj("InferenceService", "digits", {"predictor": waiting}))
+    for queue in parts.queues.values():
+        drain(queue)
+    executor = Executor(Server(job), parts.cache, training.TRAINING_JOBS, frozenset(), lambda o, n: None)  # type: ignore[arg-type]
+    await executor.report(job, {"conditions": [{"type": "Succeeded", "status": "True"}]})
+    assert drain(parts.queues["QuantizationJob"]) == {("team", "int8")}
+    assert drain(parts.queues["InferenceService"]) == {("team", "digits")}
+
+
+def test_a_childs_change_marks_its_owner_by_label():
+    parts = assembly(None)
+    labels = {"slipway.dev/kind": "QuantizationJob", "slipway.dev/job-name": "int8"}
+    pod = obj("Pod", "int8-0-0-a0", {})
+    pod["metadata"]["labels"] = labels
+    parts.cache.observe(PODS, "ADDED", pod)
+    assert drain(parts.queues["QuantizationJob"]) == {("team", "int8")}
+    assert not drain(parts.queues["TrainingJob"])
