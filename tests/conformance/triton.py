@@ -1,0 +1,147 @@
+"""A real Triton Inference Server, from the PyPI package nvidia-pytriton: oracle of the protocol and peer in benchmarks.
+
+It needs an older numpy, so it lives in an environment of its own, whose interpreter TRITON_PYTHON names:
+`python -m venv t && t/bin/pip install nvidia-pytriton==0.7.0 onnxruntime`. It has the Python backend only; its models
+run ONNX files by onnxruntime in Triton's stub process.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+PYTHON = os.environ.get("TRITON_PYTHON", "")
+START_SECONDS = 120
+STUB = "triton_python_backend_stub"
+
+MODEL = """
+import sys
+sys.path.insert(0, {site!r})
+import json
+import numpy as np
+import onnxruntime
+import triton_python_backend_utils as utils
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession({onnx!r}, options, providers=["CPUExecutionProvider"])
+        self.inputs = [one.name for one in self.session.get_inputs()]
+        self.outputs = [one.name for one in self.session.get_outputs()]
+
+    def execute(self, requests):
+        tensor = utils.get_input_tensor_by_name
+        parts = [[tensor(request, name).as_numpy() for name in self.inputs] for request in requests]
+        feeds = {{name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(self.inputs)}}
+        results = self.session.run(self.outputs, feeds)
+        responses, start = [], 0
+        for part in parts:
+            end = start + len(part[0])
+            tensors = [utils.Tensor(name, result[start:end]) for name, result in zip(self.outputs, results)]
+            responses.append(utils.InferenceResponse(tensors))
+            start = end
+        return responses
+"""
+
+
+class Model:
+    """Name, ONNX file, and tensors as (name, Triton's type, dims without the batch)."""
+
+    def __init__(self, name: str, onnx: Path, inputs, outputs, batch: int = 32, delay_us: int = 0) -> None:
+        self.name, self.onnx, self.inputs, self.outputs, self.batch, self.delay_us = (
+            name,
+            onnx,
+            inputs,
+            outputs,
+            batch,
+            delay_us,
+        )
+
+    def write(self, repository: Path, site: str) -> None:
+        folder = repository / self.name / "1"
+        folder.mkdir(parents=True)
+        (folder / "model.py").write_text(MODEL.format(site=site, onnx=str(self.onnx)))
+        lines = [f'name: "{self.name}"', 'backend: "python"', f"max_batch_size: {self.batch}"]
+        for kind, tensors in (("input", self.inputs), ("output", self.outputs)):
+            for name, datatype, dims in tensors:
+                lines.append(f'{kind} [ {{ name: "{name}" data_type: TYPE_{datatype} dims: {list(dims)} }} ]')
+        lines += [
+            f"dynamic_batching {{ max_queue_delay_microseconds: {self.delay_us} }}",
+            "instance_group [ { kind: KIND_CPU count: 1 } ]",
+        ]
+        (folder.parent / "config.pbtxt").write_text("\n".join(lines) + "\n")
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Triton:
+    """One server process with these models."""
+
+    def __init__(self, folder: Path, models: list[Model]) -> None:
+        site = _output(PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
+        prefix = _output(PYTHON, "-c", "import sys; print(sys.base_prefix)")
+        libraries = _output(PYTHON, "-c", "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))")
+        packed = Path(site) / "pytriton" / "tritonserver"
+        backends = folder / "backends"
+        shutil.copytree(packed / "backends", backends)
+        stub = backends / "python" / STUB
+        shutil.copy(packed / "python_backend_stubs" / "3.11" / STUB, stub)
+        server = folder / "tritonserver"
+        shutil.copy(packed / "bin" / "tritonserver", server)
+        for program in (stub, server):
+            program.chmod(0o755)
+        repository = folder / "models"
+        for model in models:
+            model.write(repository, site)
+        self.port, self.grpc_port = free_port(), free_port()
+        self.log = folder / "log"
+        environment = {
+            **os.environ,
+            "LD_LIBRARY_PATH": f"{Path(site) / 'nvidia_pytriton.libs'}:{libraries}",
+            "PYTHONHOME": prefix,
+        }
+        environment.pop("PYTHONPATH", None)
+        command = [
+            str(server),
+            f"--model-repository={repository}",
+            f"--backend-directory={backends}",
+            f"--http-port={self.port}",
+            f"--grpc-port={self.grpc_port}",
+            "--allow-metrics=false",
+            "--log-warning=false",
+        ]
+        with self.log.open("wb") as sink:
+            self.process = subprocess.Popen(command, stdout=sink, stderr=sink, env=environment)
+
+    def wait(self) -> Triton:
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until and self.process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v2/health/ready", timeout=1):
+                    return self
+            except OSError:
+                time.sleep(0.1)
+        raise RuntimeError(f"Triton did not get ready:\n{self.log.read_text()[-4000:]}")
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
