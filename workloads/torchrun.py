@@ -4,6 +4,7 @@ torchrun itself always exits with 1 and ends its log with a stack of its own; Ku
 TrainingJob, see only the exit code and the log's end. All arguments and PET_* variables are torchrun's.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -25,6 +26,8 @@ def main(arguments: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Of the threads that it sets the trainer takes care itself; five lines about them in every pod's log help nobody.
+    logging.getLogger("torch.distributed.run").setLevel(logging.ERROR)
     try:
         run.run(run.parse_args(arguments))  # type: ignore[no-untyped-call]
     except SignalException as error:

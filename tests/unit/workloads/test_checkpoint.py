@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from slipway.api.recipe import Optimizer
+from tests.unit.workloads.processes import results
 from workloads.errors import BadInput
 from workloads.train.checkpoint import Checkpoints
 from workloads.train.environment import Place
@@ -123,6 +124,28 @@ def test_what_changes_after_save_is_not_saved(checkpoints: Checkpoints, parts: A
     assert found.state == {"history": [1]}
     checkpoints.load(found, *parts)
     assert torch.equal(parts[0].state_dict()["0.weight"], saved)
+
+
+def own_folder(root: str) -> str:
+    """On each of two ranks: a folder that the other does not see, as two ReadWriteOnce claims would be."""
+    import os
+
+    from workloads.train import checkpoint
+    from workloads.train.environment import read_place
+
+    checkpoint.SHARED_WITHIN = 0.5
+    place = read_place(os.environ)
+    try:
+        Checkpoints(Path(root) / str(place.rank), 2, World(place), MADE_FOR)
+    except BadInput as error:
+        return str(error)
+    return ""
+
+
+def test_processes_that_do_not_share_the_folder_are_told_before_training(tmp_path: Path) -> None:
+    words = results(own_folder, (str(tmp_path),), 2, tmp_path)
+    assert words[0] == words[1]
+    assert "1 of 2 processes do not see the folder: use a ReadWriteMany claim" in words[0]
 
 
 def test_nothing_to_resume_from(checkpoints: Checkpoints) -> None:

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.unit.workloads.processes import wait_for
+from tests.unit.workloads.processes import train, wait_for
 from workloads.train.progress import CA_CERT, TOKEN, URL, Clock, Poster, Snapshot, payload
 
 
@@ -177,6 +177,20 @@ def test_a_bad_server_does_no_harm(endpoint: Endpoint, break_it: str, capfd: pyt
     assert len(complaints) == 1
     assert "training goes on" in complaints[0]
     assert len(endpoint.bodies) in ({1, 2} if break_it in {"refuses", "redirects"} else {0})
+
+
+def test_a_whole_run_posts_what_the_operator_reads(
+    endpoint: Endpoint, job_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    with train(job_file(epochs=3), 1, tmp_path / "logs", **endpoint.environment) as (process,):
+        assert process.wait() == 0, process.output
+    last = endpoint.bodies[-1]["trainerStatus"]
+    assert last["progressPercentage"] == 100
+    assert last["estimatedRemainingSeconds"] == 0
+    metrics = {metric["name"]: float(metric["value"]) for metric in last["metrics"]}
+    assert set(metrics) == {"step", "total_steps", "loss", "accuracy", "epoch", "samples_per_second"}
+    assert (metrics["step"], metrics["total_steps"], metrics["epoch"]) == (66, 66, 3)
+    assert metrics["accuracy"] > 0.8
 
 
 def test_silence_without_a_server() -> None:

@@ -164,6 +164,24 @@ def stop(pid: int, running: list[Any]) -> float:
     return time.monotonic() - started
 
 
+def test_a_folder_of_pictures(tmp_path: Path) -> None:
+    """The digits as PNG files, one folder per class: the whole way by decoded files and `image-folder`."""
+    from PIL import Image
+
+    from slipway.api.recipe import DatasetChoice
+    from workloads import data
+
+    images = data.load(DatasetChoice(name="digits")).training  # type: ignore[arg-type]
+    for number, (pixels, label) in enumerate(zip(*images.batch(range(1000)), strict=True)):
+        path = tmp_path / "pictures" / str(label) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[0]).save(path)
+    run(job(tmp_path, epochs=8, dataset={"name": "image-folder", "uri": (tmp_path / "pictures").as_uri()}))
+    _, description = artifact.load_model(tmp_path / "model")
+    assert description.labels == [str(digit) for digit in range(10)]
+    assert description.metrics["accuracy"] > 0.6  # mirrored digits are hard to tell; chance is 0.1
+
+
 def test_sigterm_without_a_checkpoint_folder(tmp_path: Path) -> None:
     document = digits_job(tmp_path, epochs=1000)
     del document["spec"]["checkpoint"], document["spec"]["output"]
