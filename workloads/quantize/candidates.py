@@ -31,12 +31,16 @@ GATE_WARMUP = 10
 
 @dataclass(frozen=True)
 class Attempt:
-    """One candidate's identity. `float_nodes` are those kept in float beside the job's own exclusions."""
+    """One candidate's identity. `corrected`: with corrected biases.
+
+    `float_nodes` are those kept in float beside the job's own exclusions.
+    """
 
     name: str
     rung: Rung
     method: str = ""
     per_channel: bool = False
+    corrected: bool = False
     float_nodes: tuple[str, ...] = ()
 
 
@@ -75,8 +79,8 @@ def consider(context: Context, attempt: Attempt, build: "Callable[[], onnx.Model
         candidate, details = _measured(context, attempt, model)
     except Exception as error:  # whatever the library raises inside its rewriting
         candidate, details = _impossible(attempt, error), {}
-    record = {"candidate": candidate.wire(), "perChannel": attempt.per_channel, "floatNodes": list(attempt.float_nodes)}
-    context.work.write(f"candidates/{attempt.name}", {**record, **details})
+    made = {"perChannel": attempt.per_channel, "corrected": attempt.corrected, "floatNodes": list(attempt.float_nodes)}
+    context.work.write(f"candidates/{attempt.name}", {"candidate": candidate.wire(), **made, **details})
     mark = "passes" if candidate.passed else "fails"
     figures = "" if candidate.accuracy is None else f"{candidate.accuracy * 100:.2f} %, "
     context.voice.say(f"{candidate.name}: {figures}{mark}: {candidate.message}")

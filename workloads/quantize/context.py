@@ -3,14 +3,15 @@
 The job, its work folder, and what earlier stages left there, opened when first asked for.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slipway.api.quantization import CalibrationMethod, EvaluationMetric
 from workloads.errors import BadInput
 from workloads.export import onnx_file
-from workloads.quantize import ranges, rewrite, statistics
+from workloads.quantize import bias, ranges, rewrite, statistics, weights
 from workloads.quantize.job import Job
 from workloads.quantize.samples import Samples, calibration_samples, choose, evaluation_samples
 from workloads.quantize.scale import Range
@@ -23,6 +24,7 @@ from workloads.quantize.workdir import Work
 if TYPE_CHECKING:
     import onnx
 
+MEAN_BATCHES = 16  # of calibration data, for the means that biases are corrected by
 SOURCE, FLOAT_MODEL, PREPARED_MODEL = "source", "float.onnx", "prepared.onnx"
 
 
@@ -49,6 +51,18 @@ class Context:
     def prepared(self) -> "onnx.ModelProto":
         """Simplified and shape-inferred: what the candidates are made from."""
         return onnx_file.load(self.work.path(PREPARED_MODEL))
+
+    def corrected(self, nodes: Collection[str]) -> "onnx.ModelProto":
+        """The prepared model with biases that make up for the rounding of the weights of `nodes`."""
+        means, rounded = self._shifts
+        return bias.corrected(self.prepared, means, rounded, nodes)
+
+    @cached_property
+    def _shifts(self) -> Any:
+        batches = self.calibration_batches[:MEAN_BATCHES]
+        means = bias.channel_means(self.prepared, (self.calibration.read(chosen).feeds for chosen in batches))
+        bits, reduced = self.job.spec.weights.bits, self.profile.reduced_weights
+        return means, weights.rounded(self.prepared, bits, set(self.nodes), reduced=reduced)
 
     @cached_property
     def profile(self) -> Profile:

@@ -4,7 +4,7 @@ Every rung tries its candidates, and keeps a record of what it tried or why not.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from slipway.api.quantization import CalibrationMethod, Rung
@@ -55,14 +55,24 @@ def _static(context: Context, rung: Rung) -> Climbed:
 def build_static(context: Context, attempt: Attempt) -> rewrite.Rewritten:
     """The static model of an attempt."""
     kept = set(attempt.float_nodes)
+    nodes = [node for node in context.nodes if node not in kept]
     return rewrite.static(
-        context.prepared,
+        context.corrected(set(nodes)) if attempt.corrected else context.prepared,
         context.ranges(CalibrationMethod(attempt.method)),
         context.profile,
-        [node for node in context.nodes if node not in kept],
+        nodes,
         per_channel=attempt.per_channel,
         bits=context.job.spec.weights.bits,
     )
+
+
+def _bias(context: Context, rung: Rung) -> Climbed:
+    """Per channel, with the best method so far."""
+    if not context.nodes:
+        return Climbed(skipped="the model has no node that can be quantized, or all are excluded")
+    attempt = Attempt(f"{rung}-{start(context).method}", rung, start(context).method, per_channel=True, corrected=True)
+    consider(context, attempt, partial(build_static, context, attempt))
+    return Climbed((attempt.name,))
 
 
 def _mixed(context: Context, rung: Rung) -> Climbed:
@@ -74,12 +84,12 @@ def _mixed(context: Context, rung: Rung) -> Climbed:
     most = min(context.job.spec.sensitivity.max_exclusions, len(ranking) - 1)
     if most < 1:
         return Climbed(skipped="there is only one part that could stay in float")
-    per_channel, method = start(context)
+    base = start(context)
     names: list[str] = []
 
     def passes(count: int) -> bool:
         nodes = tuple(node for part in ranking[:count] for node in part.nodes)
-        attempt = Attempt(f"{rung}-{count}", rung, method, per_channel, nodes)
+        attempt = replace(base, name=f"{rung}-{count}", rung=rung, float_nodes=nodes)
         candidate = consider(context, attempt, partial(build_static, context, attempt))
         names.append(attempt.name)
         return bool(candidate and candidate.passed)
@@ -95,18 +105,20 @@ def _mixed(context: Context, rung: Rung) -> Climbed:
     return Climbed(tuple(names))
 
 
-def start(context: Context) -> tuple[bool, CalibrationMethod]:
-    """The static candidate that sensitivity and mixed precision start from: granularity of the weights, and method."""
+def start(context: Context) -> Attempt:
+    """The most accurate static candidate so far: what sensitivity, bias correction and mixed precision start from."""
     found = most_accurate(static_candidates(context))
     if found is None:
         methods = context.job.spec.calibration.methods if context.job.spec.calibration else [CalibrationMethod.MIN_MAX]
-        return False, methods[0]
-    return bool(details_of(context, found.name)["perChannel"]), CalibrationMethod(found.method)
+        return Attempt("", Rung.STATIC_PER_TENSOR, methods[0])
+    made = details_of(context, found.name)
+    return Attempt(found.name, Rung(found.rung), found.method, made["perChannel"], made["corrected"])
 
 
 def static_candidates(context: Context) -> list[Candidate]:
     """Those of the static rungs so far."""
-    done = [climbed(context.work, rung) for rung in (Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL)]
+    rungs = (Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL, Rung.BIAS_CORRECTION)
+    done = [climbed(context.work, rung) for rung in rungs]
     return candidates_of(context, [rung for rung in done if rung is not None])
 
 
@@ -145,6 +157,7 @@ def _qat(context: Context, rung: Rung) -> Climbed:
 HOW = {
     Rung.STATIC_PER_TENSOR: partial(_static, rung=Rung.STATIC_PER_TENSOR),
     Rung.STATIC_PER_CHANNEL: partial(_static, rung=Rung.STATIC_PER_CHANNEL),
+    Rung.BIAS_CORRECTION: partial(_bias, rung=Rung.BIAS_CORRECTION),
     Rung.MIXED_PRECISION: partial(_mixed, rung=Rung.MIXED_PRECISION),
     Rung.DYNAMIC: partial(_dynamic, rung=Rung.DYNAMIC),
     Rung.WEIGHT_ONLY_INT8: partial(_weight_only, 8, rung=Rung.WEIGHT_ONLY_INT8),

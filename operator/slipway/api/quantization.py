@@ -157,6 +157,7 @@ class Rung(StrEnum):
 
     STATIC_PER_TENSOR = "static-per-tensor"
     STATIC_PER_CHANNEL = "static-per-channel"
+    BIAS_CORRECTION = "bias-correction"
     MIXED_PRECISION = "mixed-precision"
     DYNAMIC = "dynamic"
     WEIGHT_ONLY_INT8 = "weight-only-int8"
@@ -164,9 +165,16 @@ class Rung(StrEnum):
     QAT = "qat"
 
 
-LADDER = (Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL, Rung.MIXED_PRECISION, Rung.DYNAMIC, Rung.QAT)
+LADDER = (
+    Rung.STATIC_PER_TENSOR,
+    Rung.STATIC_PER_CHANNEL,
+    Rung.BIAS_CORRECTION,
+    Rung.MIXED_PRECISION,
+    Rung.DYNAMIC,
+    Rung.QAT,
+)
 # These read the activations' ranges.
-CALIBRATED = frozenset({Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL, Rung.MIXED_PRECISION})
+CALIBRATED = frozenset({Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL, Rung.BIAS_CORRECTION, Rung.MIXED_PRECISION})
 
 
 class Exclusions(Model):

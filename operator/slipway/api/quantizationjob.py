@@ -140,7 +140,7 @@ class QuantizationJobSpec(Model):
     evaluation: Evaluation = Field(description="Held-out samples on which float and quantized are compared.")
     target: Target = Field(default_factory=Target, description="Where the quantized model will be served.")
     ladder: Annotated[
-        list[Rung], Field(min_length=1, max_length=7, json_schema_extra={"x-kubernetes-list-type": "set"})
+        list[Rung], Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = Field(
         default_factory=lambda: list(LADDER),
         description="Tried in this order until a candidate passes the gates.",

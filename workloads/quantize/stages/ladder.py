@@ -1,5 +1,6 @@
 """Stages quantize, sensitivity and qat: the rungs of the ladder, until one passes or another stage's work is needed."""
 
+from slipway.api.quantization import CalibrationMethod
 from slipway.api.quantizationstatus import Stage
 from workloads.quantize import rungs, sensitivity
 from workloads.quantize.candidates import best, most_accurate
@@ -34,6 +35,6 @@ def climb(context: Context, stage: Stage) -> str:
 
 def analyse(context: Context, shard: int) -> str:
     """Measure a shard of the parts. Returns a sentence for people."""
-    per_channel, method = rungs.start(context)
-    sensitivity.measure(context, shard, per_channel, method)
-    return f"sensitivity of shard {shard} measured, with {method} ranges"
+    base = rungs.start(context)
+    sensitivity.measure(context, shard, base.per_channel, CalibrationMethod(base.method))
+    return f"sensitivity of shard {shard} measured, with {base.method} ranges"
