@@ -2,16 +2,19 @@
 
 One model (an MLP of 1.3 million parameters, ONNX Runtime, one thread), one run: the bare engine in this process, then
 the server at several numbers of connections, and again. What is compared was measured seconds apart, so a busy machine
-hurts both alike. Needs `wrk`.
+hurts both alike. Needs `wrk`. With TRITON_PYTHON a real Triton
+is in every round too (see tests/conformance/triton.py).
 
 - `engine`: rows a second of session.run by rows of a batch, no HTTP: the limit is the best of them.
-- `server`: requests of one row; `ratio` to the limit; `front_us` is the event loop's CPU time per request, `engine_us`
-  that of all other threads of the server.
+- servers: requests of one row; `ratio` to the limit; `cpu_us` is the CPU time of all its processes per request, and
+  `front_us` our event loop's part of that.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import json
 import os
 import platform
@@ -22,11 +25,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
+import psutil
 
+from tests.conformance import triton
 from tests.conformance.server import ROOT, Server
 from tests.unit.serve import onnx_models
 
@@ -76,15 +84,27 @@ def scripts(folder: Path) -> dict[str, Path]:
     return result
 
 
-def cpu_seconds(pid: int) -> tuple[float, float]:
-    """CPU time of a process' first thread, which is the event loop, and of all others."""
-    times = {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            times[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1e9
-        except OSError:
-            continue  # a thread that has just ended
-    return times.get(pid, 0.0), sum(seconds for task, seconds in times.items() if task != pid)
+@dataclass(frozen=True)
+class Target:
+    """A server under load. `front`: its process' first thread is its event loop."""
+
+    name: str
+    port: int
+    pid: int
+    front: bool = False
+
+    def cpu(self) -> float:
+        """Seconds of CPU time of the process and its children."""
+        seconds = 0.0
+        for one in [root := psutil.Process(self.pid), *root.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess, OSError):
+                tasks = Path(f"/proc/{one.pid}/task").glob("*/schedstat")
+                seconds += sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+        return seconds
+
+    def front_cpu(self) -> float:
+        """Seconds of CPU time of the first thread."""
+        return int(Path(f"/proc/{self.pid}/task/{self.pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 MILLIS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
@@ -96,13 +116,13 @@ def percentile(text: str, which: str) -> float:
     return round(float(found[1]) * MILLIS[found[2]], 3) if found else float("nan")
 
 
-def load(server: Server, script: Path, connections: int, seconds: float) -> dict[str, float]:
+def load(target: Target, script: Path, connections: int, seconds: float) -> dict[str, float]:
     """One measurement with wrk, one thread of it."""
-    url = f"http://127.0.0.1:{server.port}/v2/models/{server.name}/infer"
-    front, engine = cpu_seconds(server.process.pid)
+    url = f"http://127.0.0.1:{target.port}/v2/models/mlp/infer"
+    cpu, front = target.cpu(), target.front_cpu()
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "-s", str(script), url]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    front_after, engine_after = cpu_seconds(server.process.pid)
+    cpu, front = target.cpu() - cpu, target.front_cpu() - front
     found = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)", text)
     assert found is not None, text
     assert "Non-2xx" not in text, text
@@ -112,8 +132,8 @@ def load(server: Server, script: Path, connections: int, seconds: float) -> dict
         "rps": float(rate[1]) if rate else 0.0,
         "p50_ms": percentile(text, "50"),
         "p99_ms": percentile(text, "99"),
-        "front_us": round((front_after - front) / requests * 1e6, 1),
-        "engine_us": round((engine_after - engine) / requests * 1e6, 1),
+        "cpu_us": round(cpu / requests * 1e6, 1),
+        **({"front_us": round(front / requests * 1e6, 1)} if target.front else {}),
     }
 
 
@@ -133,26 +153,38 @@ def machine() -> dict[str, object]:
     }
 
 
-def rounds(folder: Path, seconds: float, count: int) -> list[dict[str, object]]:
-    """Engine, server, engine, server, ..."""
+@contextlib.contextmanager
+def targets(folder: Path, path: Path) -> Iterator[list[Target]]:
+    """Ours, and Triton where there is one."""
+    with contextlib.ExitStack() as stack:
+        server = Server(folder / "log", "--model", str(path), "--threads", "1", "--engine", "onnxruntime").wait()
+        stack.callback(server.stop)
+        found = [Target("slipway", server.port, server.process.pid, front=True)]
+        if triton.PYTHON:
+            model = triton.Model("mlp", path, [("x", "FP32", [SIZES[0]])], [("y", "FP32", [SIZES[-1]])])
+            (folder / "triton").mkdir()
+            peer = triton.Triton(folder / "triton", [model])
+            stack.callback(peer.stop)
+            found.append(Target("triton", peer.wait().port, peer.process.pid))
+        yield found
+
+
+def rounds(folder: Path, seconds: float, count: int) -> list[dict[str, Any]]:
+    """Engine, servers, engine, servers, ..."""
     path = onnx_models.mlp(folder / "mlp.onnx", SIZES)
     written = scripts(folder)
-    server = Server(folder / "log", "--model", str(path), "--threads", "1", "--engine", "onnxruntime").wait()
     result = []
-    try:
-        for script in written.values():
-            load(server, script, 8, 1)  # warm caches, so that the first round is like the others
+    with targets(folder, path) as servers:
+        for target, script in itertools.product(servers, written.values()):
+            load(target, script, 8, 1)  # warm caches, so that the first round is like the others
         for _ in range(count):
             engine = bare_engine(path, seconds)
-            limit = max(engine.values())
-            one: dict[str, object] = {"engine": engine, "load": os.getloadavg()[0]}
-            for name, script in written.items():
-                for connections in CONNECTIONS:
-                    seen = load(server, script, connections, seconds)
-                    one[f"{name}@{connections}"] = {**seen, "ratio": round(seen["rps"] / limit, 3)}
+            one: dict[str, Any] = {"engine": engine, "load": os.getloadavg()[0]}
+            for (form, script), connections, target in itertools.product(written.items(), CONNECTIONS, servers):
+                seen = load(target, script, connections, seconds)
+                ratio = round(seen["rps"] / max(engine.values()), 3)
+                one[f"{target.name} {form}@{connections}"] = {**seen, "ratio": ratio}
             result.append(one)
-    finally:
-        server.stop()
     return result
 
 
@@ -172,7 +204,7 @@ def main(arguments: list[str]) -> int:
     for name in measured[0]:
         if "@" in name:
             values = [one[name] for one in measured]
-            summary[name] = {key: round(statistics.median(v[key] for v in values), 3) for key in values[0]}  # type: ignore[index]
+            summary[name] = {key: round(statistics.median(v[key] for v in values), 3) for key in values[0]}
     document = {"machine": machine(), "median": summary, "rounds": measured}
     text = json.dumps(document, indent=1)
     if options.out is not None:

@@ -36,11 +36,8 @@ class Datatype(Enum):
         self.floating = dtype.kind in "fV"
         self.integer = dtype.kind in "iu"
         self.itemsize = dtype.itemsize
-
-    @property
-    def in_json(self) -> bool:
-        """FP16 and BF16 travel in binary only: the protocol gives them no JSON form."""
-        return self not in {Datatype.FP16, Datatype.BF16}
+        # FP16 and BF16 travel in binary only: the protocol gives them no JSON form.
+        self.in_json = not (self.floating and dtype.itemsize == 2)
 
 
 FROM_ARTIFACT = {

@@ -1,14 +1,14 @@
 """What was asked for? Read from an InferenceService document as the operator mounts it; the command line adds to it."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from slipway.api.inferenceservice import EngineName, InferenceServiceSpec, PinnedModel, spec_problems
+from slipway.api.inferenceservice import EngineName, InferenceServiceSpec, NonFinite, PinnedModel, spec_problems
 from workloads.errors import BadInput
 from workloads.serve.batcher import Limits
 from workloads.serve.http import HttpLimits
@@ -65,6 +65,12 @@ def from_document(path: Path) -> Settings:
     return _settings(name, spec, _pinned(path, spec, (document.get("status") or {}).get("model")))
 
 
+def _http(max_body_size: int) -> HttpLimits:
+    """The memory for all requests together must hold at least a few of the largest."""
+    limits = HttpLimits()
+    return replace(limits, max_body_size=max_body_size, max_buffered=max(limits.max_buffered, 4 * max_body_size))
+
+
 def _pinned(path: Path, spec: InferenceServiceSpec, model: Any) -> PinnedModel:
     if model is not None:
         try:
@@ -89,12 +95,16 @@ def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Sett
         engine=predictor.engine.name,
         fallback=tuple(predictor.engine.fallback),
         threads=predictor.engine.threads,
+        instances=predictor.engine.instances,
         batching=Limits(
             max_batch_size=batching.max_batch_size,
-            max_queue_size=max(batching.max_queue_size, batching.max_batch_size),
+            max_queue_size=batching.max_queue_size,
             max_queue_delay=seconds(batching.max_queue_delay),
             default_timeout=seconds(batching.default_timeout),
+            priority_levels=batching.priority_levels,
         ),
+        http=_http(predictor.protocol.max_body_mib << 20),
+        nonfinite=predictor.protocol.non_finite is NonFinite.ALLOW,
         readiness_lead=predictor.drain.readiness_lead_seconds,
         drain_timeout=predictor.drain.timeout_seconds,
     )

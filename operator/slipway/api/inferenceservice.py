@@ -82,17 +82,46 @@ class Engine(Model):
         Field(default_factory=list, description="Tried in this order when the engine cannot load the model.")
     )
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="The CPU limit when unset.")
+    instances: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="Engines in each replica that compute at the same time; they share the threads."
+    )
 
 
 class Batching(Model):
     """Requests that wait while the engine is busy are computed together."""
 
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.maxQueueSize >= self.maxBatchSize",
+            "maxQueueSize must be at least maxBatchSize: a full batch has to fit into the queue",
+            lambda batching: batching.max_queue_size >= batching.max_batch_size,
+        ),
+    )
     max_batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(32, description="Rows per batch; 1 is no batching.")
     max_queue_delay: Duration = Field("0ms", description="How long an idle engine waits for more rows.")
     max_queue_size: Annotated[int, Field(ge=1, le=1048576)] = Field(
         256, description="Rows that may wait; one more is refused with 429 and Retry-After."
     )
     default_timeout: Duration = Field("10s", description="For queue and engine together, unless a request asks less.")
+    priority_levels: Annotated[int, Field(ge=1, le=8)] = Field(
+        1, description="A request's parameter priority: 1 is served first; the middle level when it names none."
+    )
+
+
+class NonFinite(StrEnum):
+    """What becomes of NaN and infinity in binary inputs; JSON has neither."""
+
+    REJECT = "Reject"
+    ALLOW = "Allow"
+
+
+class Protocol(Model):
+    """What the server takes from its clients."""
+
+    max_body_mib: Annotated[int, Field(ge=1, le=4096, alias="maxBodyMiB")] = Field(
+        64, description="Of one request; a larger one is refused with 413."
+    )
+    non_finite: NonFinite = Field(NonFinite.REJECT, description="Allow for models that take NaN for a missing value.")
 
 
 class Drain(Model):
@@ -111,6 +140,7 @@ class Predictor(Model):
     image: ImageName | None = Field(None, description="The server image of this Slipway release when unset.")
     engine: Engine = Field(default_factory=Engine, description="What computes.")
     batching: Batching = Field(default_factory=Batching, description="What is computed together.")
+    protocol: Protocol = Field(default_factory=Protocol, description="What clients may send.")
     resources: Resources = Field(default_factory=Resources, description="What each replica asks of its node.")
     env: Annotated[list[EnvVar], Field(max_length=128), MapBy("name")] = Field(
         default_factory=list, description="Further variables of the server's environment."

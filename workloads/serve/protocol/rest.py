@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from workloads.serve.datatypes import Array, Datatype
+from workloads.serve.datatypes import Array, Datatype, finite
 from workloads.serve.errors import Invalid, TooLarge, UnsupportedEncoding
 from workloads.serve.http.message import Buffer, Reply, Request
 from workloads.serve.protocol.asked import Asked, in_order
@@ -103,7 +103,7 @@ class Codec:
                 binary.append(raw)
             else:
                 output["data"] = to_json(array, tensor.datatype)
-                if tensor.datatype.floating and not np.isfinite(array).all():
+                if tensor.datatype.floating and not finite(array):
                     output["parameters"] = {"nonfinite": True}  # JSON has neither NaN nor infinity: they are null
             described.append(output)
         document: dict[str, Any] = {"model_name": self.name, "model_version": self.version, "outputs": described}
