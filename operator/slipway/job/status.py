@@ -125,6 +125,7 @@ class Draft:
         settled = [_unflipped(condition, before) for condition in self.wire.get("conditions") or []]
         self.wire["conditions"] = sorted(settled, key=lambda condition: str(condition["type"]))
         self.wire["observedGeneration"] = self.generation
+        self.wire = _without_empty(self.wire)
         return self.wire
 
 
@@ -133,6 +134,15 @@ def _unflipped(condition: dict[str, Any], before: Sequence[Mapping[str, Any]]) -
     if old is None or old["status"] != condition["status"]:
         return condition
     return {**condition, "lastTransitionTime": old["lastTransitionTime"]}
+
+
+def _without_empty(value: Any) -> Any:
+    """Empty texts say nothing, and Debian's build of Kubernetes 1.20 takes them for null and refuses the status."""
+    if isinstance(value, dict):
+        return {key: _without_empty(item) for key, item in value.items() if item != ""}
+    if isinstance(value, list):
+        return [_without_empty(item) for item in value]
+    return value
 
 
 def describe(failure: Failure) -> str:

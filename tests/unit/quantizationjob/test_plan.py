@@ -141,6 +141,16 @@ def test_the_last_stage_ends_the_job_with_artifact_headline_and_gate():
     assert not merge_patch(world.job["status"], world.look().status)
 
 
+def test_empty_texts_of_a_stage_are_left_out_since_some_servers_take_them_for_null():
+    world = World()
+    world.settle()
+    headline = {"float": "98.1 %", "quantized": "", "drop": ""}
+    world.end(stage="export", next="baseline", message="exported", headline=headline, selected="")
+    world.settle()
+    assert world.job["status"]["headline"] == {"float": "98.1 %"}
+    assert "selected" not in world.job["status"]
+
+
 def test_no_candidate_passes_the_job_fails_with_its_report_and_is_not_run_again():
     world = World()
     world.settle()
