@@ -15,6 +15,9 @@ class Torchrun:
         """Start `program` in every process of the node."""
         if program[0].rsplit("/", 1)[-1] == "torchrun" or program[1:3] == ["-m", "torch.distributed.run"]:
             return program
+        if job.spec.recipe is not None:
+            # torchrun that ends with the exit code of the process that failed: torchrun's own is always 1.
+            return ["python", "-m", "workloads", "torchrun", "--no-python", *program]
         return ["torchrun", "--no-python", *program]
 
     def env(self, job: TrainingJob, index: int) -> dict[str, str]:
