@@ -74,6 +74,8 @@ def _line(found: dict[str, Any]) -> str:
     status = found.get("status") or {}
     progress = status.get("progress") or {}
     words = [_message(found, "Ready")]
+    if status.get("stage"):
+        words.append(f"stage {status['stage']}")
     if progress.get("percent") is not None:
         figures = {metric["name"]: metric["value"] for metric in progress.get("metrics") or []}
         shown = [f"{name} {figures[name]}" for name in ("loss", "accuracy") if name in figures]
