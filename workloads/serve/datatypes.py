@@ -52,15 +52,6 @@ FROM_ARTIFACT = {
 }
 
 
-SMALL = 16384  # elements; what is larger than a cache is bound by memory whatever is done with it
-ZEROS: dict[str, Array] = {"f": np.zeros(SMALL, np.float32), "d": np.zeros(SMALL, np.float64)}
-
-
 def finite(array: Array) -> bool:
     """No NaN and no infinity; always so for types that have neither."""
-    zeros = ZEROS.get(array.dtype.char)
-    if zeros is not None and array.size <= SMALL and array.flags.c_contiguous:
-        # Zero times NaN or infinity is NaN, and anything finite gives zero: one call instead of isfinite's two.
-        flat = array.reshape(-1)
-        return bool(flat.dot(zeros[: flat.size]) == 0.0)
     return array.dtype.kind not in "fV" or bool(np.isfinite(array).all())

@@ -20,7 +20,7 @@ KEPT_PLANS = 256
 KEPT_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Field:
     """One input: its data in JSON, or else where it lies in the bytes behind the JSON."""
 
@@ -31,7 +31,7 @@ class Field:
     data: Any = ABSENT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
     """`fields` in the model's order; `binary` bytes must follow the JSON; `size` in bytes of all tensors, about."""
 

@@ -63,6 +63,8 @@ def _flatten(name: str, data: list[Any], shape: Sequence[int]) -> list[Any]:
     level = data
     for depth, length in enumerate(shape):
         if depth:
+            if not level:
+                break  # an axis of length 0: nothing further inside says anything
             if set(map(type, level)) != {list}:
                 raise Invalid(f"input {name!r}: data is not nested as its shape {list(shape)} says")
             lengths = set(map(len, level))
