@@ -13,8 +13,10 @@ PURE = [
     *(OPERATOR / "job" / "policy").glob("*.py"),
     *(OPERATOR / "trainingjob").glob("*.py"),
     *(OPERATOR / "trainingjob" / "launchers").glob("*.py"),
+    *(OPERATOR / "quantizationjob").glob("*.py"),
+    *(OPERATOR / "inferenceservice").glob("*.py"),
 ]
-SHELL = {OPERATOR / "job" / "execute.py", OPERATOR / "trainingjob" / "reconcile.py"}
+SHELL = {OPERATOR / "job" / "execute.py", OPERATOR / "job" / "jobs.py", *OPERATOR.glob("*/reconcile.py")}
 
 
 def test_operator_folder_is_a_source_root_and_shadows_nothing():
@@ -24,15 +26,28 @@ def test_operator_folder_is_a_source_root_and_shadows_nothing():
     assert hasattr(operator, "itemgetter")
 
 
-@pytest.mark.parametrize("path", ["api", "runtime", "job", "job/policy", "trainingjob", "trainingjob/launchers"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "api",
+        "runtime",
+        "job",
+        "job/policy",
+        "trainingjob",
+        "trainingjob/launchers",
+        "quantizationjob",
+        "inferenceservice",
+    ],
+)
 def test_folders_of_the_operator(path):
     assert (OPERATOR / path / "__init__.py").is_file()
 
 
-FOLDERS = ["crds", "manifests/base", "manifests/overlays", "manifests/examples", "images/operator", "images/trainer"]
+FOLDERS = ["crds", "manifests/base", "manifests/overlays", "manifests/examples"]
+IMAGES = ["images/operator", "images/trainer", "images/quantizer", "images/server"]
 
 
-@pytest.mark.parametrize("name", [*FOLDERS, "workloads", "docs/adr"])
+@pytest.mark.parametrize("name", [*FOLDERS, *IMAGES, "workloads", "docs/adr"])
 def test_folders_of_the_project(name):
     assert (ROOT / name).is_dir()
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -254,7 +255,6 @@ def test_running_statistics_are_the_same_on_all_processes(tmp_path: Path) -> Non
 @pytest.fixture
 def command() -> Callable[..., Any]:
     import subprocess
-    import sys
 
     def call(*arguments: str, **env: str) -> Any:
         merged = {**os.environ, "PYTHONPATH": f"{processes.ROOT / 'operator'}:{processes.ROOT}", **env}
@@ -269,7 +269,7 @@ def test_torchrun_gives_the_first_failures_code_and_words(tmp_path: Path, comman
     config = job(tmp_path, globalBatchSize=63)
     launch = ["-m", "workloads", "torchrun", "--nproc-per-node=2", "--master-addr=127.0.0.1"]
     launch += [f"--master-port={processes.free_port()}", "--no-python"]
-    done = command(*launch, "python", "-m", "workloads", "train", "--config", str(config))
+    done = command(*launch, sys.executable, "-m", "workloads", "train", "--config", str(config))
     assert done.returncode == 2
     last = done.stderr.strip().splitlines()[-1]
     assert re.fullmatch(r"error: process \d: recipe.globalBatchSize 63 does not divide by 2 .*", last)
