@@ -14,12 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import yaml
-
+from tests.api.crds import install_crds
 from tests.api.watching import until_gone, watch
 from tests.cluster.kubelet import ScriptedKubelet
 from tests.cluster.local.control_plane import ControlPlane
-from tests.cluster.paths import REPOSITORY
 from tests.cluster.rest import ApiError
 from tests.cluster.script import Exit, Script
 
@@ -43,8 +41,7 @@ class Stage:
 
     def __enter__(self) -> Self:
         self.plane.start()
-        for path in sorted((REPOSITORY / "crds").glob("*s.yaml")):
-            self._install(yaml.safe_load(path.read_text()))
+        install_crds(self.plane.client)
         self._thread.start()
         self.kubelet = ScriptedKubelet(self.plane.kubeconfig, nodes=NODES, script=self._script)
         self._run(self.kubelet.__aenter__())
@@ -57,20 +54,6 @@ class Stage:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self.plane.stop()
-
-    def _install(self, crd: Object) -> None:
-        if crd.get("kind") != "CustomResourceDefinition":
-            return
-        crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        self.plane.client.apply(crds, crd)
-        watch(
-            self.plane.client,
-            crds,
-            lambda all_: any(
-                c["type"] == "Established" and c["status"] == "True"
-                for c in all_[crd["metadata"]["name"]].get("status", {}).get("conditions") or []
-            ),
-        )
 
     def _script(self, pod: Object) -> Script:
         job = pod["metadata"].get("labels", {}).get("slipway.dev/job-name", "")

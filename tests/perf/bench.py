@@ -1,0 +1,107 @@
+"""`make bench`: the operator beside the API server's own limit and Kubernetes' own Jobs, in one run on one server.
+
+The contenders take turns, round after round, so that a machine that is busy for a while slows all of them. Results go
+to tests/perf/results as JSON with commit, machine and load; the medians are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import statistics
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.api.crds import install_crds
+from tests.cluster.local.control_plane import ControlPlane
+from tests.perf import machine, measure
+from tests.perf.measure import NODES, WRITES_PER_JOB, Lab
+
+RESULTS = Path(__file__).parent / "results"
+LIFTED = ("--kube-api-qps=1000", "--kube-api-burst=2000", "--concurrent-job-syncs=20")
+AIM = 0.6
+
+
+def rounds(lab: Lab, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """All measurements that are compared with each other."""
+    lifted = lab.known_flags(*LIFTED)
+    for number in range(options.rounds):
+        for step in ("raw", "operator", "raw", "default", "operator", "lifted"):
+            if step == "raw":
+                result = asyncio.run(measure.raw(lab, options.pods))
+            elif step == "operator":
+                result = asyncio.run(measure.operator(lab, options.jobs))
+            elif step == "default":
+                result = asyncio.run(measure.builtin(lab, options.default_jobs, "builtin at defaults"))
+            else:
+                lab.manager_flags(*lifted)
+                result = asyncio.run(measure.builtin(lab, options.jobs, "builtin, limits lifted"))
+                lab.manager_flags()
+                result["flags"] = list(lifted)
+            yield {"round": number, **result}
+
+
+def singles(lab: Lab, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What stands for itself: latency at steady rates, memory."""
+    for rate in options.rates:
+        yield asyncio.run(measure.latency(lab, rate, options.seconds))
+    yield from asyncio.run(measure.memory(lab, options.sizes, options.quiet))
+
+
+def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians, and the ratios that the aims are about."""
+    by_kind: dict[str, list[float]] = defaultdict(list)
+    for result in results:
+        if "round" in result:
+            by_kind[result["what"]].append(result.get("createsPerSecond") or result["jobsPerSecond"])
+    medians = {what: round(statistics.median(values), 2) for what, values in by_kind.items()}
+    jobs = medians["operator"]
+    return {
+        "medians": medians,
+        "operatorWritesToRawCreates": round(jobs * WRITES_PER_JOB / medians["raw"], 2),
+        "operatorPodsToRawCreates": round(jobs * NODES / medians["raw"], 2),
+        "timesBuiltinAtDefaults": round(jobs / medians["builtin at defaults"], 1),
+        "timesBuiltinLifted": round(jobs / medians["builtin, limits lifted"], 2),
+    }
+
+
+def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=200, help="jobs of four pods in one burst")
+    parser.add_argument("--default-jobs", type=int, default=40, help="the same for the built-in controller at defaults")
+    parser.add_argument("--pods", type=int, default=1500, help="pods of one raw measurement")
+    parser.add_argument("--rates", type=float, nargs="*", default=[5.0, 20.0], help="jobs per second, open loop")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of one open loop")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[0, 200, 1000], help="jobs present, for memory")
+    parser.add_argument("--quiet", type=float, default=10.0, help="seconds of rest before memory is read")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    options = options_of()
+    about = machine.describe()
+    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder, ControlPlane(Path(folder) / "plane") as plane:
+        install_crds(plane.client)
+        lab = Lab(plane, Path(folder))
+        about["server"] = plane.client.get("/version")["gitVersion"]
+        results = []
+        for result in itertools.chain(rounds(lab, options), singles(lab, options)):
+            results.append(result)
+            print(json.dumps(result), flush=True)
+    report = {"about": about, "summary": summary(results), "results": results}
+    options.results.mkdir(parents=True, exist_ok=True)
+    path = options.results / f"{about['time'][:10]}-{about['commit']}.json"
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    print(json.dumps(report["summary"], indent=1))
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()
