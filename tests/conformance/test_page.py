@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.conformance.browser import CHROMIUM, Browser
 from tests.conformance.server import Server
-from tests.unit.serve.artifacts import LABELS, small_cnn
+from tests.unit.serve.artifacts import LABELS, detector, small_cnn
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 
@@ -140,6 +140,18 @@ def test_bad_pictures_and_rows_are_4xx_in_words(digits, content: bytes, kind: st
     answer = digits.ask("POST", "/predict", content, {"Content-Type": kind})
     assert (answer.status, list(answer.json)) == (status, ["error"]), answer.body
     assert digits.ask("GET", "/v2/health/ready").status == 200
+
+
+def test_a_detector_finds_boxes_in_the_picture_that_was_sent(tmp_path: Path) -> None:
+    server = Server(tmp_path / "log", "--model", str(detector(tmp_path / "cats")), "--threads", "1").wait()
+    try:
+        answer = server.ask("POST", "/predict", png((640, 320)), {"Content-Type": "image/png"}).json
+        assert answer["predictions"] == [
+            {"objects": [{"label": "cat", "index": 0, "score": 0.75, "box": [160.0, 80.0, 480.0, 240.0]}]}
+        ]
+        assert server.ask("GET", "/predict").json["task"] == "object-detection"
+    finally:
+        assert server.stop() == 0
 
 
 def test_rows_give_what_the_protocol_gives(digits) -> None:

@@ -25,6 +25,8 @@ class Task(StrEnum):
     """What the model does."""
 
     IMAGE_CLASSIFICATION = "image-classification"
+    TEXT_CLASSIFICATION = "text-classification"
+    OBJECT_DETECTION = "object-detection"
 
 
 class DType(StrEnum):

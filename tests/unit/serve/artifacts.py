@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from slipway.api import artifact as api
-from workloads import artifact
+from tests.unit.serve import onnx_models
+from workloads import artifact, storage
+
+
+def detector(folder: Path) -> Path:
+    """An ONNX artifact for object detection: one box, x and y from 16 to 48 of 64."""
+    folder.mkdir(parents=True)
+    onnx_models.detector(folder / "model.onnx", (16, 16, 48, 48), 0.75)
+    tensor, dtype = api.TensorSpec, api.DType.FLOAT32
+    description = api.Artifact(
+        task=api.Task.OBJECT_DETECTION,
+        architecture=api.Architecture(name="detector", arguments={}),
+        signature=api.Signature(
+            inputs=[tensor(name="image", dtype=dtype, shape=["batch", 1, 64, 64])],
+            outputs=[
+                tensor(name="boxes", dtype=dtype, shape=["batch", 1, 4]),
+                tensor(name="scores", dtype=dtype, shape=["batch", 1, 1]),
+            ],
+        ),
+        preprocessing=api.Preprocessing(channels=1, height=64, width=64, mean=[0.0], std=[1.0]),
+        labels=["cat"],
+        parameters=0,
+        lineage=api.Lineage(job=api.JobReference(kind="TrainingJob", name="test")),
+        created="2026-01-01T00:00:00Z",
+        files=storage.digests_of(folder),
+    )
+    (folder / api.DESCRIPTION_FILE).write_text(json.dumps(description.wire()))
+    return folder
+
 
 LABELS = [f"class {number}" for number in range(10)]
 

@@ -84,6 +84,26 @@ def lookup(path: Path) -> Path:
     return write(path, [node], [("x", T.INT64, axes)], [("y", T.FLOAT, axes)], {"table": table})
 
 
+def detector(path: Path, box: Sequence[float], score: float) -> Path:
+    """float32 `image` [batch, 1, 64, 64] to one and the same box of one class, whatever is in the picture."""
+    nodes = [
+        helper.make_node("Shape", ["image"], ["batch"], start=0, end=1),
+        helper.make_node("Concat", ["batch", "one_four"], ["boxes_shape"], axis=0),
+        helper.make_node("Concat", ["batch", "one_one"], ["scores_shape"], axis=0),
+        helper.make_node("Expand", ["box", "boxes_shape"], ["boxes"]),
+        helper.make_node("Expand", ["score", "scores_shape"], ["scores"]),
+    ]
+    constants = {
+        "one_four": np.array([1, 4], np.int64),
+        "one_one": np.array([1, 1], np.int64),
+        "box": np.array(box, np.float32).reshape(1, 1, 4),
+        "score": np.array(score, np.float32).reshape(1, 1, 1),
+    }
+    inputs = [("image", T.FLOAT, ["batch", 1, 64, 64])]
+    outputs = [("boxes", T.FLOAT, ["batch", 1, 4]), ("scores", T.FLOAT, ["batch", 1, 1])]
+    return write(path, nodes, inputs, outputs, constants)
+
+
 def mixes_rows(path: Path) -> Path:
     """Subtracts the batch's mean: every row changes every other."""
     nodes = [

@@ -10,23 +10,28 @@ from slipway.api.artifact import Preprocessing
 from workloads.preprocess import normalise, prepare
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import Invalid
+from workloads.serve.people.detection import Geometry, geometry
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+ORIENTATION, SIDEWAYS = 0x0112, frozenset({5, 6, 7, 8})  # EXIF: prepare turns these by a quarter
 MOST_PIXELS = 64_000_000  # decoded; a small file can claim to be an enormous picture
 
 
-def to_input(pictures: Sequence[bytes], how: Preprocessing) -> Array:
-    """float32 [pictures, channels, height, width]. Invalid for what is no picture, or too large a one."""
-    pixels = [_pixels(picture, how, place) for place, picture in enumerate(pictures)]
-    return normalise(np.stack(pixels), how)
+def to_input(pictures: Sequence[bytes], how: Preprocessing) -> tuple[Array, list[Geometry]]:
+    """float32 [pictures, channels, height, width], and the way back. Invalid for no picture, or too large a one."""
+    read = [_pixels(picture, how, place) for place, picture in enumerate(pictures)]
+    return normalise(np.stack([pixels for pixels, _ in read]), how), [way for _, way in read]
 
 
-def _pixels(content: bytes, how: Preprocessing, place: int) -> Array:
+def _pixels(content: bytes, how: Preprocessing, place: int) -> tuple[Array, Geometry]:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise Invalid(f"picture {place + 1} has {image.width} x {image.height} pixels: too many")
-            return prepare(image, how)
+            width, height = image.size
+            if image.getexif().get(ORIENTATION, 1) in SIDEWAYS:
+                width, height = height, width
+            return prepare(image, how), geometry(width, height, how)
     except UnidentifiedImageError as error:
         raise Invalid(f"picture {place + 1} is none of {', '.join(FORMATS)}") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # all that Pillow raises

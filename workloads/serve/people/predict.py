@@ -19,6 +19,7 @@ from workloads.serve.errors import Invalid, QueueFull, Refused, UnsupportedEncod
 from workloads.serve.http import Reply, Request
 from workloads.serve.http.message import json_reply
 from workloads.serve.people.answers import classify
+from workloads.serve.people.detection import Geometry, detect
 from workloads.serve.people.multipart import parts
 from workloads.serve.people.pictures import to_input
 from workloads.serve.protocol.asked import Asked, in_order
@@ -111,12 +112,12 @@ class Predict:
         self._decoding += 1
         try:
             loop = asyncio.get_running_loop()
-            array = await loop.run_in_executor(self._threads, to_input, pictures, self._artifact.preprocessing)
+            array, ways = await loop.run_in_executor(self._threads, to_input, pictures, self._artifact.preprocessing)
         finally:
             self._decoding -= 1
-        return await self._answer(array)
+        return await self._answer(array, ways)
 
-    async def _answer(self, array: Array) -> Reply:
+    async def _answer(self, array: Array, ways: Sequence[Geometry] = ()) -> Reply:
         """Through the batcher, like everybody else's."""
         signature, batcher = self._model.signature, self._service.batcher
         inputs, rows, group, size = in_order(signature, {signature.inputs[0].name: array})
@@ -129,14 +130,19 @@ class Predict:
             "totalMs": (time.monotonic() - started) * 1000,
             "batchRows": ticket.batch_rows,
         }
-        return json_reply({"model": self._model.name, "predictions": self._words(outputs), "timing": timing})
+        return json_reply({"model": self._model.name, "predictions": self._words(outputs, ways), "timing": timing})
 
-    def _words(self, outputs: Sequence[Array]) -> list[Any]:
+    def _words(self, outputs: Sequence[Array], ways: Sequence[Geometry]) -> list[Any]:
         """By the artifact's task; the bare numbers of a model without one."""
         if not all(np.isfinite(output).all() for output in outputs if output.dtype.kind == "f"):
             raise Refused("the model's result for this input is not finite")
-        if self._artifact is not None and self._artifact.task is Task.IMAGE_CLASSIFICATION:
-            return classify(outputs[0], self._artifact.labels)
+        task = self._artifact.task if self._artifact is not None else None
+        labels = self._artifact.labels if self._artifact is not None else []
+        if task in {Task.IMAGE_CLASSIFICATION, Task.TEXT_CLASSIFICATION}:
+            return classify(outputs[0], labels)
+        places = self._model.signature.output_places
+        if task is Task.OBJECT_DETECTION and ways and {"boxes", "scores"} <= set(places):
+            return detect(outputs[places["boxes"]], outputs[places["scores"]], labels, ways)
         named: Mapping[str, Any] = {
             tensor.name: output for tensor, output in zip(self._model.signature.outputs, outputs, strict=True)
         }
