@@ -7,6 +7,7 @@ back to the loop are all that a batch needs.
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from queue import SimpleQueue
 
@@ -36,6 +37,13 @@ class EngineLane:
         self._thread = threading.Thread(target=self._work, name=f"engine-{number}", daemon=True)
         self._thread.start()
         self.broken = ""
+        self._started = 0.0  # of the batch that runs now, by the monotonic clock; 0 while there is none
+
+    @property
+    def running(self) -> float:
+        """For how many seconds the batch of now has run."""
+        started = self._started
+        return time.monotonic() - started if started else 0.0
 
     def run(self, payloads: Sequence[Inputs]) -> "asyncio.Future[Sequence[Outputs]]":
         """Results per request, in order. Fails as the engine did; for one request with Refused or EngineFailed."""
@@ -52,6 +60,7 @@ class EngineLane:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             payloads, future = job
+            self._started = time.monotonic()
             try:
                 if self.broken:
                     self._probe_again()
@@ -62,6 +71,7 @@ class EngineLane:
                 self._tell(future, None, error if len(payloads) > 1 else self._judge(error))
             else:
                 self._tell(future, results, None)
+            self._started = 0.0
             del job, payloads, future
 
     def _tell(

@@ -19,6 +19,7 @@ from workloads.serve.settings import Settings
 if TYPE_CHECKING:
     from workloads.serve.protocol.grpc_server import GrpcServer
 
+CLOSING_SECONDS = 3.0  # for the engines; the operator leaves five after the drain
 LOG = logging.getLogger("slipway.serve")
 
 
@@ -129,8 +130,13 @@ async def leave(life: Life, http: HttpServer, grpc: "GrpcServer | None", service
     if cut:
         LOG.warning("%d requests were cut off after %g s", cut, settings.drain_timeout)
         return
-    await service.batcher.drained()
-    await service.close()
+    try:
+        async with asyncio.timeout(CLOSING_SECONDS):
+            await service.batcher.drained()
+            await service.close()
+    except TimeoutError:
+        LOG.warning("an engine still runs a batch that nobody waits for")
+        return
     LOG.info("left in good order")
 
 

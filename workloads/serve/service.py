@@ -16,6 +16,10 @@ from workloads.serve.metrics import Metrics
 from workloads.serve.model import Model
 from workloads.serve.protocol.asked import Asked
 
+# A batch of which every request has timed out may still end; after so long the engine is taken for stuck.
+LEAST_PATIENCE = 60.0
+TIMEOUTS_TO_WAIT = 3
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -38,6 +42,7 @@ class Service:
             for number, engine in enumerate(loaded.engines)
         ]
         self.batcher: Batcher[Inputs, Outputs] = Batcher(self.lanes, limits, metrics)
+        self._patience = max(LEAST_PATIENCE, limits.default_timeout * TIMEOUTS_TO_WAIT)
         self._alone = not loaded.warm_up.independent
 
     def submit(self, asked: Asked) -> Ticket[Inputs, Outputs]:
@@ -53,9 +58,12 @@ class Service:
 
     @property
     def broken(self) -> str:
-        """Why no engine instance works any more, or nothing."""
+        """Why only a restart can help, or nothing: no instance works any more, or one does not come back."""
         words = [lane.broken for lane in self.lanes]
-        return words[0] if all(words) else ""
+        if all(words):
+            return words[0]
+        longest = max(lane.running for lane in self.lanes)
+        return f"an engine has not come back for {longest:.0f} s" if longest > self._patience else ""
 
     async def close(self) -> None:
         """End the lanes and their engines."""

@@ -26,6 +26,7 @@ QUICK = HttpLimits(
     idle_timeout=0.3,
     write_timeout=0.3,
     linger=0.2,
+    farewell=0.2,
     sweep=0.02,
 )
 
@@ -335,7 +336,7 @@ async def test_the_memory_of_all_bodies_together_is_bounded() -> None:
         for client in clients:
             client.send(POST % (b"/later", 900, b"x" * 900))
         await until(lambda: len(echo.pending) == 3)
-        await until(lambda: server.body_bytes == 2700)
+        await until(lambda: server.body_bytes == 2700 and any(client.reader._buffer for client in clients))
         statuses = [(await client.reply())[0] for client in clients if client.reader._buffer]  # type: ignore[attr-defined]
         assert statuses == [429]
         for pending in echo.pending:
@@ -355,6 +356,9 @@ async def test_leaving_answers_what_is_under_way_and_closes_the_rest() -> None:
         late.send(POST % (b"/a", 0, b""))
         assert (await late.reply())[1]["connection"] == "close"
         leaving = asyncio.create_task(server.finish(5))
+        await asyncio.sleep(0.05)
+        idle.send(POST % (b"/a", 0, b""))  # was on its way when the server decided to end
+        assert (await idle.reply())[1]["connection"] == "close"
         assert await idle.end() == b""
         echo.pending[0].future.set_result(None)
         assert (await busy.reply())[0] == 200

@@ -82,7 +82,7 @@ async def serving(
 ) -> AsyncIterator[Serving]:
     engine, metrics = Doubler(seconds), Metrics()
     app = App("m", "1", Life(), metrics)
-    http = HttpServer(app, HttpLimits(linger=0.1, sweep=0.05), metrics.http_replied)
+    http = HttpServer(app, HttpLimits(linger=0.1, sweep=0.05, farewell=0.2), metrics.http_replied)
     port = await http.start("127.0.0.1", 0)
     settings = Settings(model="m", batching=limits or Limits())
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
@@ -194,6 +194,18 @@ async def test_a_dead_engine_makes_the_server_unready_and_then_dead() -> None:
         server.engine.dead = False
         assert (await server.infer([1.0]))[0] == 200, "it was a passing weakness"
         assert (await server.get("/v2/health/ready"))[0] == 200
+
+
+async def test_an_engine_that_does_not_come_back_is_noticed(monkeypatch) -> None:
+    monkeypatch.setattr("workloads.serve.service.LEAST_PATIENCE", 0.1)
+    async with serving(seconds=0.6, limits=Limits(default_timeout=0.02)) as server:
+        assert (await server.infer([1.0]))[0] == 504
+        assert (await server.get("/v2/health/live"))[0] == 200
+        await until(lambda: server.app.broken)
+        status, body = await server.get("/v2/health/live")
+        assert (status, "not come back" in body["reason"]) == (503, True)
+        assert (await server.get("/v2/health/ready"))[0] == 503
+        await until(lambda: not server.app.broken)
 
 
 async def test_rows_that_would_change_each_other_are_computed_alone() -> None:

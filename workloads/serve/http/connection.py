@@ -198,7 +198,7 @@ class Connection(asyncio.Protocol):
                 self._transport.writelines([head, *reply.body])
             self._server.replied(reply.status)
             if close:
-                self._end()
+                self.end()
         if not self._slots and not self.reading:
             self.since = self._server.now()
 
@@ -206,11 +206,6 @@ class Connection(asyncio.Protocol):
     def idle(self) -> bool:
         """Nothing is under way."""
         return not self._slots and not self.reading and not self.ending
-
-    def close_if_idle(self) -> None:
-        """The server ends: nothing is under way here, so nothing is lost."""
-        if self.idle:
-            self._end()
 
     def abort(self) -> None:
         """Cut off."""
@@ -235,9 +230,9 @@ class Connection(asyncio.Protocol):
         if self._slots:
             self._slots[-1].keep_alive = False
         else:
-            self._end()
+            self.end()
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """Say that no more comes and throw away what the client still sends: closing at once would reset the
         connection, and the client would lose the reply. The sweep closes when the client does not.
         """

@@ -31,7 +31,8 @@ class HttpLimits:
     idle_timeout: float = 75.0
     write_timeout: float = 30.0
     linger: float = 2.0  # after the last reply, for the client to read it
-    sweep: float = 1.0  # how often is looked for slow clients
+    farewell: float = 1.0  # when the server ends: for a request that is on its way on an idle connection
+    sweep: float = 0.5  # how often is looked for slow clients
 
 
 class HttpServer:
@@ -52,6 +53,7 @@ class HttpServer:
         self._connections: set[Connection] = set()
         self._listener: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
+        self._leaving = False
         self._gone: asyncio.Future[None] | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -63,11 +65,11 @@ class HttpServer:
 
     async def finish(self, seconds: float) -> int:
         """Stop listening, answer what is under way, close the rest. Returns how many requests were cut off."""
-        self.closing = True
+        self.closing = self._leaving = True
         if self._listener is not None:
+            await asyncio.sleep(0)  # takes what the kernel has already connected
             self._listener.close()
-        for connection in list(self._connections):
-            connection.close_if_idle()
+        self._look_for_slow()
         if self._connections:
             self._gone = self._loop.create_future()
             await asyncio.wait([self._gone], timeout=seconds)
@@ -124,10 +126,14 @@ class HttpServer:
             return error_reply(EngineFailed("an error of the server's own, which is in its log"))
 
     def _sweep(self) -> None:
-        """Look for clients that are too slow, once a second instead of a timer for each."""
+        """Regularly, instead of a timer for each connection."""
         self._sweeper = self._loop.call_later(self.limits.sweep, self._sweep)
         self.date = formatdate(usegmt=True).encode()
+        self._look_for_slow()
+
+    def _look_for_slow(self) -> None:
         now, limits = self.now(), self.limits
+        idle_timeout = limits.farewell if self._leaving else limits.idle_timeout
         for connection in list(self._connections):
             age = now - connection.since
             if connection.ending:
@@ -139,5 +145,5 @@ class HttpServer:
             elif connection.reading:
                 if age > limits.head_timeout and (not connection.in_body or connection.received < limits.slowest * age):
                     connection.refuse(TooSlow(f"the request was not whole after {age:.0f} s"))
-            elif connection.idle and age > limits.idle_timeout:
-                connection.abort()
+            elif connection.idle and age > idle_timeout:
+                connection.end()
