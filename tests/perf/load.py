@@ -37,9 +37,17 @@ class Load:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    async def create(self, path: str, body: bytes) -> None:
+    async def create(self, path: str, body: bytes) -> Object:
         """One POST; raises on any refusal."""
         async with self._session.post(path, data=body) as answer:
+            made: Object = json.loads(await answer.read())
+            answer.raise_for_status()
+            return made
+
+    async def patch(self, path: str, body: bytes) -> None:
+        """One merge patch; raises on any refusal."""
+        headers = {"Content-Type": "application/merge-patch+json"}
+        async with self._session.patch(path, data=body, headers=headers) as answer:
             await answer.read()
             answer.raise_for_status()
 

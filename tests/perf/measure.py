@@ -9,9 +9,14 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from slipway.api.trainingjob import TrainingJobSpec
+from slipway.trainingjob import pods
+from slipway.trainingjob.job import Platform, identify
+from slipway.trainingjob.plan import plan
 from tests.api.operators import Operator
 from tests.cluster.local.control_plane import ControlPlane
 from tests.perf import machine
@@ -63,15 +68,53 @@ class Lab:
         return lambda: {name: machine.cpu_seconds(pid) - before[name] for name, pid in pids.items() if pid}
 
 
-async def raw(lab: Lab, pods: int) -> dict[str, Any]:
+async def raw(lab: Lab, count: int) -> dict[str, Any]:
     """How many pods a second does this API server take from a client that does nothing else?"""
     namespace = f"raw-{next(_numbers)}"
     async with lab.load() as load:
         await load.namespace(namespace)
         body = {"spec": {"restartPolicy": "Never", "containers": [{"name": "trainer", "image": "x"}]}}
-        bodies = [encode({"metadata": {"name": f"p{i}"}, **body}) for i in range(pods)]
+        bodies = [encode({"metadata": {"name": f"p{i}"}, **body}) for i in range(count)]
         seconds = await load.create_all(PODS.format(namespace), bodies, CONCURRENCY)
-    return {"what": "raw", "createsPerSecond": round(pods / seconds, 1), "load": machine.load()}
+    return {"what": "raw", "createsPerSecond": round(count / seconds, 1), "load": machine.load()}
+
+
+async def raw_jobs(lab: Lab, jobs: int) -> dict[str, Any]:
+    """The same objects and the one status that a job of four pods needs, written by a client that does nothing else."""
+    namespace = f"rawjobs-{next(_numbers)}"
+    async with lab.load() as load:
+        await load.namespace(namespace)
+        todo = iter(training_jobs(_names(jobs)))
+        cpu, started = lab.cpu(), time.perf_counter()
+
+        async def work() -> None:
+            for body in todo:
+                await _one_raw_job(load, namespace, body)
+
+        async with Arrivals(load, PODS.format(namespace)) as arrivals:
+            await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
+            await arrivals.reach(jobs * NODES)
+        seconds = time.perf_counter() - started
+    spent = {name: round(1000 * used / jobs, 2) for name, used in cpu().items()}
+    return {
+        "what": "raw jobs",
+        "jobsPerSecond": round(jobs / seconds, 2),
+        "cpuMillisecondsPerJob": spent,
+        "load": machine.load(),
+    }
+
+
+async def _one_raw_job(load: Load, namespace: str, body: bytes) -> None:
+    made = await load.create(JOBS.format(namespace), body)
+    job = identify(made, TrainingJobSpec.model_validate(made["spec"]))
+    platform = Platform(trainer_image="slipway/trainer:test")
+    core = f"/api/v1/namespaces/{namespace}"
+    await load.create(f"{core}/configmaps", encode(pods.config_map(job, platform)))
+    await load.create(f"{core}/services", encode(pods.service(job, 0)))
+    for index in range(NODES):
+        await load.create(f"{core}/pods", encode(pods.pod(job, index, 0, platform)))
+    status = plan(made, [], platform, datetime.now(UTC)).status
+    await load.patch(f"{JOBS.format(namespace)}/{job.name}/status", encode({"status": status}))
 
 
 async def operator(lab: Lab, jobs: int) -> dict[str, Any]:
