@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 
@@ -145,6 +147,24 @@ def test_told_to_leave_while_loading(tmp_path: Path) -> None:
         time.sleep(0.005)
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_every_engine_and_every_instance_answers_the_same(tmp_path: Path, mlp: Path, engine: str) -> None:
+    pytest.importorskip(engine)
+    arguments = ("--model", str(mlp), "--engine", engine, "--instances", "2", "--max-batch-size", "4")
+    server = Server(tmp_path / "log", *arguments).wait()
+    try:
+        assert server.ask("GET", "/v2/models/mlp").json["properties"]["engine"] == engine
+        x = np.random.default_rng(4).standard_normal((24, 8), dtype=np.float32)
+        tensor = {"name": "x", "datatype": "FP32", "shape": [1, 8]}
+        asked = [{"inputs": [{**tensor, "data": row.astype(float).tolist()}]} for row in x]
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(server.infer, asked))
+        y = np.array([answer.json["outputs"][0]["data"] for answer in answers])
+        np.testing.assert_allclose(y, onnx_models.mlp_reference(x, (8, 16, 3)), rtol=1e-3, atol=1e-4)
+    finally:
+        assert server.stop() == 0
 
 
 def test_the_engine_can_be_built_beforehand(tmp_path: Path, mlp: Path) -> None:

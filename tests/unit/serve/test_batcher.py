@@ -152,7 +152,7 @@ def asks(draw: st.DrawFn, poison: bool = True) -> list[Ask]:
     ]
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(asks(), LIMITS, LANES)
 def test_every_request_ends_once_with_its_own_result_or_its_own_reason(asked, limits, lanes) -> None:
     day = live(asked, limits, lanes)
@@ -183,7 +183,7 @@ def test_every_request_ends_once_with_its_own_result_or_its_own_reason(asked, li
     assert [rows for rows, _, _ in day.tally.batches if rows > limits.max_batch_size] == []
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(asks(poison=False), LANES)
 def test_an_idle_engine_never_waits(asked, lanes) -> None:
     limits = Limits(max_batch_size=4, max_queue_size=200, priority_levels=3)

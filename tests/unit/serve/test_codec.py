@@ -85,13 +85,13 @@ def test_the_example_is_taken() -> None:
     assert attempt(request(head + BINARY, str(len(head)).encode()))
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(JSON)
 def test_any_json_is_taken_or_refused(document) -> None:
     attempt(request(orjson.dumps(document)))
 
 
-@settings(max_examples=examples(600), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data())
 def test_a_request_with_anything_anywhere_is_taken_or_refused(data) -> None:
     document = copy.deepcopy(GOOD)
@@ -110,7 +110,7 @@ def test_a_request_with_anything_anywhere_is_taken_or_refused(data) -> None:
         attempt(request(head + binary, str(len(head)).encode()))
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.binary(max_size=200), st.none() | st.binary(max_size=5) | st.integers(-5, 300).map(lambda n: str(n).encode()))
 def test_any_bytes_are_taken_or_refused(body: bytes, header: bytes | None) -> None:
     attempt(request(body, header))
@@ -134,7 +134,7 @@ def _arrays(datatype: Datatype, shape):
     return hnp.arrays(datatype.dtype, shape)
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(ARRAYS)
 def test_binary_goes_through_unchanged(pair) -> None:
     datatype, array = pair
@@ -144,7 +144,7 @@ def test_binary_goes_through_unchanged(pair) -> None:
     assert again.tobytes() == array.tobytes() == raw
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(ARRAYS.filter(lambda pair: pair[0].in_json), st.booleans())
 def test_json_goes_through_unchanged(pair, nested: bool) -> None:
     datatype, array = pair
