@@ -1,4 +1,4 @@
-"""A service's children as manifests: Service, PodDisruptionBudget, Deployment and ConfigMap per revision. Pure."""
+"""A service's children as manifests: the Service, and a Deployment and a ConfigMap per revision. Pure."""
 
 import json
 from typing import Any
@@ -76,16 +76,6 @@ def deployment(
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": template,
         },
-    }
-
-
-def disruption_budget(service: InferenceService, api_version: str) -> dict[str, Any]:
-    """Node drains take one replica at a time."""
-    return {
-        "apiVersion": api_version,
-        "kind": "PodDisruptionBudget",
-        "metadata": _metadata(service, service.name),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(service)}},
     }
 
 

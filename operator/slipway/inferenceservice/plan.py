@@ -111,7 +111,7 @@ def _roll_out(scene: Scene) -> Plan:
 
 
 def _missing(scene: Scene) -> tuple[Write, ...]:
-    """What the newest revision lacks; the address and the budget go with its first Deployment."""
+    """What the newest revision lacks; the address goes with the service's first Deployment."""
     service, wanted, current = scene.service, scene.service.spec.replicas, scene.current
     body = manifests.deployment(service, scene.newest, scene.model, wanted, scene.platform)
     if current is not None:

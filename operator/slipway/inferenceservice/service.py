@@ -15,7 +15,6 @@ from slipway.runtime.resource import Resource
 KIND = "InferenceService"
 INFERENCE_SERVICES = Resource("slipway.dev", "v1alpha1", "inferenceservices", KIND)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
-DISRUPTION_BUDGETS_V1 = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 
 REVISION = f"{GROUP}/revision"
 HTTP_PORT = 8080
