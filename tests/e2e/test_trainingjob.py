@@ -74,7 +74,7 @@ def test_the_example_trains_on_two_nodes_and_names_its_artifact(namespace, examp
     assert is_true(job, "Ready")
     assert not condition(job, "Reconciling")
     log = namespace.kubectl("logs", "digits-node-0-a0")
-    assert "2 processes (ddp)" in log
+    assert "processes: 2 (ddp)" in log
 
 
 def test_one_node_reaches_the_same_accuracy(namespace, example):
