@@ -9,7 +9,7 @@ from tests.e2e.conftest import condition, is_true
 from tests.e2e.power import kill_container
 
 # Long enough to be hit in the middle on a slow machine, with a checkpoint every second or two.
-LONG = {"epochs": 400, "everySteps": 20}
+LONG = {"epochs": 120, "everySteps": 20}
 
 
 def metrics(job):
