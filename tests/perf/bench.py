@@ -60,6 +60,7 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     for result in results:
         if "round" in result:
             by_kind[result["what"]].append(result.get("createsPerSecond") or result["jobsPerSecond"])
+    needed, spent = (_cpu(results, what) for what in ("raw jobs", "operator"))
     medians = {what: round(statistics.median(values), 2) for what, values in by_kind.items()}
     jobs = medians["operator"]
     return {
@@ -68,9 +69,16 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
         "ofTheRawLimit": round(jobs / medians["raw jobs"], 2),
         # A status costs the server twice as much as a pod, so this can't reach 1.
         "writesToRawPodCreates": round(jobs * WRITES_PER_JOB / medians["raw"], 2),
+        # CPU of server and operator together, against the server's alone in the raw run: other load hardly shows in it.
+        "workRatio": round(needed / spent, 2),
         "timesBuiltinAtDefaults": round(jobs / medians["builtin at defaults"], 1),
         "timesBuiltinLifted": round(jobs / medians["builtin, limits lifted"], 2),
     }
+
+
+def _cpu(results: list[dict[str, Any]], what: str) -> float:
+    """CPU milliseconds per job of all processes that were counted; the median of the rounds."""
+    return statistics.median(sum(r["cpuMillisecondsPerJob"].values()) for r in results if r["what"] == what)
 
 
 def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
