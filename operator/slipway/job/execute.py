@@ -152,7 +152,7 @@ class Executor:
 
     async def _write_one(self, job: Object, write: Write) -> None:
         try:
-            written = await (self._bring_up_to_date(job, write) if write.replace else self._create(job, write))
+            await (self._bring_up_to_date(job, write) if write.replace else self._create(job, write))
         except Forbidden as error:
             raise Transient(
                 Reason.CREATE_REFUSED, f"{write.resource.kind} {name_of(write.manifest)}: {error.message}"
@@ -161,26 +161,30 @@ class Executor:
             raise Terminal(
                 Reason.INVALID_SPEC, f"{write.resource.kind} {name_of(write.manifest)}: {error.message}"
             ) from error
-        store = self._cache.get(write.resource)
-        if store is not None:
-            store.put(written)
 
-    async def _create(self, job: Object, write: Write) -> Object:
+    async def _create(self, job: Object, write: Write) -> None:
         """AlreadyExists is success if the object is ours, made before a crash; a foreign one is left alone."""
         try:
-            return await self._kube.create(write.resource, write.manifest)
+            # Nobody else can have touched what did not exist: this is no news for the job.
+            return self._keep(write, await self._kube.create(write.resource, write.manifest), quiet=True)
         except AlreadyExists:
             there = await self._ours(job, write)
         if there is None:
             raise Transient(Reason.PENDING, "an object went away while it was looked at") from None
         # A pod says in its name what it is; anything else may be of a spec that was edited since.
-        return there if write.resource is PODS else await self._kube.apply(write.resource, write.manifest)
+        up_to_date = there if write.resource is PODS else await self._kube.apply(write.resource, write.manifest)
+        return self._keep(write, up_to_date)
 
-    async def _bring_up_to_date(self, job: Object, write: Write) -> Object:
+    async def _bring_up_to_date(self, job: Object, write: Write) -> None:
         """Server-side apply would take over a stranger's object of this name: so look whose it is before."""
         if await self._ours(job, write) is None:
             return await self._create(job, write)
-        return await self._kube.apply(write.resource, write.manifest)
+        return self._keep(write, await self._kube.apply(write.resource, write.manifest))
+
+    def _keep(self, write: Write, answer: Object, *, quiet: bool = False) -> None:
+        store = self._cache.get(write.resource)
+        if store is not None:
+            store.put(answer, quiet=quiet)
 
     async def _ours(self, job: Object, write: Write) -> Object | None:
         """What has the name of the object to write, None if nothing. Raises Transient if it is not ours."""

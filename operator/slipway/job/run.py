@@ -8,6 +8,20 @@ from typing import Any
 from slipway.runtime import conditions
 from slipway.runtime.conditions import parse_time
 
+# All that a Run is read from.
+RUN_FIELDS = (
+    "attempt",
+    "restartCount",
+    "restartCountTowardsMax",
+    "startTime",
+    "attemptTime",
+    "runningTime",
+    "activeSeconds",
+    "completionTime",
+    "lastFailure",
+    "conditions",
+)
+
 
 @dataclass(frozen=True)
 class Run:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from slipway.api.common import Reason
 from slipway.job.observed import Failure
-from slipway.job.run import Run, read_run
+from slipway.job.run import RUN_FIELDS, Run, read_run
 from slipway.runtime import conditions
 from slipway.runtime.conditions import format_time, shorten
 
@@ -27,13 +27,17 @@ class Draft:
         if self.old.get("observedGeneration") == UNSEEN:
             # The schema's default says when nobody has looked yet; its time, 1970, is not a transition.
             self.wire = {}
+        self._run: tuple[list[Any], Run] | None = None
         self.generation = generation
         self.now = now
 
     @property
     def run(self) -> Run:
-        """What the draft says of the run so far."""
-        return read_run(self.wire)
+        """What the draft says of the run so far; asked many times in one look, so parsed anew only after a change."""
+        basis = [self.wire.get(field) for field in RUN_FIELDS]
+        if self._run is None or any(new is not old for new, old in zip(basis, self._run[0], strict=True)):
+            self._run = (basis, read_run(self.wire))
+        return self._run[1]
 
     def condition(self, kind: str, status: str, reason: str, message: str) -> Self:
         """Set one condition."""

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slipway.job.run import RUN_FIELDS, read_run
 from slipway.job.status import Draft
 from slipway.runtime import conditions
 
@@ -69,3 +70,28 @@ def test_an_end_has_a_beginning() -> None:
         status = end.done()
         assert status["startTime"] == status["completionTime"] == "2026-11-01T12:00:00Z"
         assert "Reconciling" not in summary(status)
+
+
+def test_what_a_run_is_read_from_is_all_listed() -> None:
+    """The draft parses its run anew only when one of these fields has changed."""
+    asked: set[str] = set()
+
+    class Asked(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            asked.add(key)
+            return super().get(key, default)
+
+    read_run(Asked())
+    assert asked == set(RUN_FIELDS)
+
+
+def test_the_run_follows_the_draft() -> None:
+    draft = Draft({"attempt": 1, "runningTime": "2026-11-01T11:59:00Z"}, 1, NOW)
+    before = draft.run
+    draft.next_attempt()
+    assert (before.attempt, before.running_time is None) == (1, False)
+    assert (draft.run.attempt, draft.run.running_time, draft.run.active_seconds) == (2, None, 60)
+    draft.wire["attemptTime"] = "2026-11-01T12:00:00Z"
+    assert draft.run.attempt_time == NOW
+    draft.condition("Suspended", "True", "Suspended", "")
+    assert draft.run.suspended
