@@ -2,8 +2,8 @@
 
 One model (an MLP of 1.3 million parameters, ONNX Runtime, one thread), one run: the bare engine in this process, then
 the server at several numbers of connections, and again. What is compared was measured seconds apart, so a busy machine
-hurts both alike. Needs `wrk`. With TRITON_PYTHON a real Triton
-is in every round too (see tests/conformance/triton.py).
+hurts both alike. Needs `wrk`. With TRITON_PYTHON a real Triton is in every round too (see tests/conformance/triton.py),
+with SLIPWAY_PEERS other servers as well (see tests/perf/peers), JSON only.
 
 - `engine`: rows a second of session.run by rows of a batch, no HTTP: the limit is the best of them.
 - servers: requests of one row; `ratio` to the limit; `cpu_us` is the CPU time of all its processes per request, and
@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,9 @@ import psutil
 
 from tests.conformance import triton
 from tests.conformance.server import ROOT, Server
+from tests.perf.peers.start import present, running
 from tests.unit.serve import onnx_models
+from workloads.serve.datatypes import Array
 
 SIZES = (256, 1024, 1024, 10)
 BATCHES = (1, 2, 4, 8, 16, 32)
@@ -61,27 +63,34 @@ def bare_engine(path: Path, seconds: float) -> dict[str, float]:
     return result
 
 
+def row() -> Array:
+    """What every request holds."""
+    return np.random.default_rng(0).standard_normal((1, SIZES[0]), dtype=np.float32).round(6)
+
+
+def script(folder: Path, name: str, body: bytes, headers: Mapping[str, str]) -> Path:
+    """For wrk: post this body."""
+    (folder / f"{name}.body").write_bytes(body)
+    path = folder / f"{name}.lua"
+    read = f'local f = io.open("{folder}/{name}.body", "rb")\nwrk.body = f:read("*a")\nf:close()\n'
+    lines = [f'wrk.headers["{header}"] = "{value}"\n' for header, value in headers.items()]
+    path.write_text(read + 'wrk.method = "POST"\n' + "".join(lines))
+    return path
+
+
 def scripts(folder: Path) -> dict[str, Path]:
-    """wrk's scripts: one row as JSON, one row as binary."""
-    x = np.random.default_rng(0).standard_normal((1, SIZES[0]), dtype=np.float32)
+    """The protocol's two forms of one row."""
+    x = row()
     tensor = {"name": "x", "shape": [1, SIZES[0]], "datatype": "FP32"}
-    head = orjson.dumps(
-        {
-            "inputs": [{**tensor, "parameters": {"binary_data_size": x.nbytes}}],
-            "outputs": [{"name": "y", "parameters": {"binary_data": True}}],
-        }
-    )
-    bodies = {
-        "binary": (head + x.tobytes(), f'wrk.headers["Inference-Header-Content-Length"] = "{len(head)}"'),
-        "json": (orjson.dumps({"inputs": [{**tensor, "data": x[0].round(6).astype(float).tolist()}]}), ""),
+    parameters = {"binary_data_size": x.nbytes}
+    output = {"name": "y", "parameters": {"binary_data": True}}
+    head = orjson.dumps({"inputs": [{**tensor, "parameters": parameters}], "outputs": [output]})
+    as_json = orjson.dumps({"inputs": [{**tensor, "data": x[0].astype(float).tolist()}]})
+    length = {"Inference-Header-Content-Length": str(len(head))}
+    return {
+        "binary": script(folder, "binary", head + x.tobytes(), length),
+        "json": script(folder, "json", as_json, {"Content-Type": "application/json"}),
     }
-    result = {}
-    for name, (body, header) in bodies.items():
-        (folder / f"{name}.body").write_bytes(body)
-        result[name] = folder / f"{name}.lua"
-        read = f'local f = io.open("{folder}/{name}.body", "rb")\nwrk.body = f:read("*a")\nf:close()\n'
-        result[name].write_text(f'{read}wrk.method = "POST"\n{header}\n')
-    return result
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,8 @@ class Target:
     name: str
     port: int
     pid: int
+    scripts: Mapping[str, Path]
+    path: str = "/v2/models/mlp/infer"
     front: bool = False
 
     def cpu(self) -> float:
@@ -118,7 +129,7 @@ def percentile(text: str, which: str) -> float:
 
 def load(target: Target, script: Path, connections: int, seconds: float) -> dict[str, float]:
     """One measurement with wrk, one thread of it."""
-    url = f"http://127.0.0.1:{target.port}/v2/models/mlp/infer"
+    url = f"http://127.0.0.1:{target.port}{target.path}"
     cpu, front = target.cpu(), target.front_cpu()
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "-s", str(script), url]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -155,35 +166,43 @@ def machine() -> dict[str, object]:
 
 @contextlib.contextmanager
 def targets(folder: Path, path: Path) -> Iterator[list[Target]]:
-    """Ours, and Triton where there is one."""
+    """Ours, and the others that are there."""
+    forms = scripts(folder)
     with contextlib.ExitStack() as stack:
         server = Server(folder / "log", "--model", str(path), "--threads", "1", "--engine", "onnxruntime").wait()
         stack.callback(server.stop)
-        found = [Target("slipway", server.port, server.process.pid, front=True)]
+        found = [Target("slipway", server.port, server.process.pid, forms, front=True)]
         if triton.PYTHON:
             model = triton.Model("mlp", path, [("x", "FP32", [SIZES[0]])], [("y", "FP32", [SIZES[-1]])])
             (folder / "triton").mkdir()
             peer = triton.Triton(folder / "triton", [model])
             stack.callback(peer.stop)
-            found.append(Target("triton", peer.wait().port, peer.process.pid))
+            found.append(Target("triton", peer.wait().port, peer.process.pid, forms))
+        numbers = orjson.dumps(row()[0].astype(float).tolist())
+        for other in present():
+            port, pid = stack.enter_context(running(other, path, numbers, SIZES[0], folder / f"{other.name}.log"))
+            body = other.request(numbers, SIZES[0])
+            sent = {"json": script(folder, other.name, body, {"Content-Type": "application/json"})}
+            found.append(Target(other.name, port, pid, sent, other.path))
         yield found
 
 
-def rounds(folder: Path, seconds: float, count: int) -> list[dict[str, Any]]:
+def rounds(folder: Path, seconds: float, count: int, connections: Sequence[int]) -> list[dict[str, Any]]:
     """Engine, servers, engine, servers, ..."""
     path = onnx_models.mlp(folder / "mlp.onnx", SIZES)
-    written = scripts(folder)
     result = []
     with targets(folder, path) as servers:
-        for target, script in itertools.product(servers, written.values()):
-            load(target, script, 8, 1)  # warm caches, so that the first round is like the others
+        for target in servers:
+            for sent in target.scripts.values():
+                load(target, sent, 8, 1)  # warm caches, so that the first round is like the others
         for _ in range(count):
             engine = bare_engine(path, seconds)
             one: dict[str, Any] = {"engine": engine, "load": os.getloadavg()[0]}
-            for (form, script), connections, target in itertools.product(written.items(), CONNECTIONS, servers):
-                seen = load(target, script, connections, seconds)
-                ratio = round(seen["rps"] / max(engine.values()), 3)
-                one[f"{target.name} {form}@{connections}"] = {**seen, "ratio": ratio}
+            for form, at_once, target in itertools.product(("binary", "json"), connections, servers):
+                if form in target.scripts:
+                    seen = load(target, target.scripts[form], at_once, seconds)
+                    ratio = round(seen["rps"] / max(engine.values()), 3)
+                    one[f"{target.name} {form}@{at_once}"] = {**seen, "ratio": ratio}
             result.append(one)
     return result
 
@@ -194,12 +213,13 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--connections", type=int, nargs="+", default=CONNECTIONS)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
     if shutil.which("wrk") is None:
         sys.exit("wrk is not installed")
     with tempfile.TemporaryDirectory() as folder:
-        measured = rounds(Path(folder), options.seconds, options.rounds)
+        measured = rounds(Path(folder), options.seconds, options.rounds, options.connections)
     summary = {}
     for name in measured[0]:
         if "@" in name:

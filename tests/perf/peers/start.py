@@ -1,0 +1,76 @@
+"""Starts the peers that are there, and ends them with everything they started (LitServe leaves its workers behind)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conformance.triton import free_port
+
+START_SECONDS = 120
+V2 = b'{"inputs": [{"name": "x", "shape": [1, %d], "datatype": "FP32", "data": %b}]}'
+
+
+@dataclass(frozen=True)
+class Peer:
+    """`body` with the number of elements and the row as JSON, or with the row alone."""
+
+    name: str
+    path: str
+    body: bytes
+
+    def request(self, row: bytes, length: int) -> bytes:
+        return self.body % ((length, row) if b"%d" in self.body else (row,))
+
+
+PEERS = (
+    Peer("litserve", "/predict", b'{"data": %b}'),
+    Peer("kserve", "/v2/models/mlp/infer", V2),
+    Peer("mlserver", "/v2/models/mlp/infer", V2),
+    Peer("bentoml", "/predict", b'{"x": [%b]}'),
+)
+
+
+def present() -> list[Peer]:
+    """Those whose environment is there."""
+    folder = os.environ.get("SLIPWAY_PEERS")
+    return [peer for peer in PEERS if folder and _python(folder, peer).exists()]
+
+
+def _python(folder: str, peer: Peer) -> Path:
+    return Path(folder) / peer.name / "bin" / "python"
+
+
+@contextmanager
+def running(peer: Peer, onnx: Path, row: bytes, length: int, log: Path) -> Iterator[tuple[int, int]]:
+    """Port and process id of a peer that answers."""
+    port = free_port()
+    script = Path(__file__).with_name(f"{peer.name}_peer.py")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [str(_python(os.environ["SLIPWAY_PEERS"], peer)), str(script), str(onnx), str(port)]
+    with log.open("wb") as sink:
+        process = subprocess.Popen(command, stdout=sink, stderr=sink, env=environment, start_new_session=True)
+    try:
+        _wait(process, f"http://127.0.0.1:{port}{peer.path}", peer.request(row, length), log)
+        yield port, process.pid
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, body: bytes, log: Path) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until and process.poll() is None:
+        asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with suppress(OSError), urllib.request.urlopen(asked, timeout=5):
+            return
+        time.sleep(0.2)
+    raise RuntimeError(f"{log.stem} does not answer:\n{log.read_text()[-3000:]}")
