@@ -13,8 +13,9 @@ import numpy as np
 import orjson
 import pytest
 
+from tests.conformance.requests import GOOD, given
 from tests.conformance.server import Answer
-from tests.conformance.test_rest import BAD_BINARY, BAD_REQUESTS, GOOD, given
+from tests.conformance.test_rest_refused import BAD_BINARY, BAD_REQUESTS
 from tests.conformance.triton import PYTHON, Model, Triton
 from tests.unit.serve import onnx_models
 
