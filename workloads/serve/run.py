@@ -93,6 +93,7 @@ def start(app: App, loaded: Loaded, settings: Settings, metrics: Metrics) -> Ser
     codec = Codec(loaded.model.signature, app.name, app.version, settings.nonfinite, settings.http.max_body_size)
     metrics.gauges |= {
         "slipway_queue_rows": ("Rows that wait for an engine.", lambda: service.batcher.waiting),
+        "slipway_rows_in_server": ("Rows that wait or are computed.", lambda: service.batcher.rows),
         "slipway_engines_busy": ("Engine instances that run a batch.", lambda: service.batcher.busy),
         "slipway_engines": ("Engine instances.", lambda: len(service.lanes)),
     }

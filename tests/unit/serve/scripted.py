@@ -58,6 +58,7 @@ class ScriptedLane:
 class Tally:
     def __init__(self) -> None:
         self.ends: list[str] = []
+        self.answers: list[float] = []
         self.queue: list[float] = []
         self.batches: list[tuple[int, int, float]] = []
 
@@ -66,6 +67,9 @@ class Tally:
 
     def ran(self, rows: int, requests: int, seconds: float) -> None:
         self.batches.append((rows, requests, seconds))
+
+    def answered(self, seconds: float) -> None:
+        self.answers.append(seconds)
 
     def ended(self, reason: str) -> None:
         self.ends.append(reason)
@@ -106,7 +110,7 @@ def live(asks: Sequence[Ask], limits: Limits, lanes: Sequence[Sequence[float]]) 
         batcher: Batcher[Ask, int] = Batcher(day.lanes, limits, tally, asyncio.get_running_loop().time)
         await asyncio.gather(*(_one(batcher, ask, day) for ask in asks))
         await batcher.drained()
-        assert (batcher.waiting, batcher.busy) == (0, 0)
+        assert (batcher.waiting, batcher.busy, batcher.rows) == (0, 0, 0)
         assert batcher._line.size == batcher._line.tickets == 0
         return day
 

@@ -75,6 +75,7 @@ def test_every_request_ends_once_with_its_own_result_or_its_own_reason(asked, li
             assert ask.poison
     good = sum(isinstance(result, int) for result in day.outcome.values())
     assert len(day.tally.ends) == len(asked) - good
+    assert len(day.tally.answers) == good
     runs = sum(len(lane.runs) for lane in day.lanes)
     assert len(day.tally.batches) == runs
     assert [rows for rows, _, _ in day.tally.batches if rows > limits.max_batch_size] == []

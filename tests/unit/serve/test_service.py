@@ -257,7 +257,9 @@ async def test_metrics_count_what_happened() -> None:
     async with serving(seconds=0.01, limits=Limits(max_batch_size=4, max_queue_size=4)) as server:
         await asyncio.gather(*(server.infer([1.0]) for _ in range(30)))
         metrics = server.app.metrics
-        assert metrics.replies["http", "200"] == metrics.rows == sum(metrics.queue.counts)
+        assert (
+            metrics.replies["http", "200"] == metrics.rows == sum(metrics.queue.counts) == sum(metrics.request.counts)
+        )
         assert metrics.replies["http", "429"] == metrics.ends["queue_full"] > 0
         assert sum(metrics.batch.counts) == len(server.engine.batches)
         assert metrics.engine.sum == pytest.approx(metrics.engine_busy)

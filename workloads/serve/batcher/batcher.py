@@ -93,6 +93,7 @@ class Batcher(Generic[T, R]):
         # the others few repeated runs, because the best batch to search for k culprits is a small one.
         self._cap = limits.max_batch_size
         self._number = 0
+        self._running = 0
         self._woken = False
         self._patience: asyncio.TimerHandle | None = None
         self._closed = False
@@ -103,6 +104,11 @@ class Batcher(Generic[T, R]):
     def waiting(self) -> int:
         """Rows in the queue."""
         return self._line.rows
+
+    @property
+    def rows(self) -> int:
+        """Rows in the queue and in the engines."""
+        return self._line.rows + self._running
 
     @property
     def busy(self) -> int:
@@ -221,6 +227,7 @@ class Batcher(Generic[T, R]):
                     ticket.queue_seconds = now - ticket.arrived
                     self._watch.queued(ticket.queue_seconds)
                 ticket.batch_rows = rows
+            self._running += rows
             future = self._run(run.lane, batch)
             future.add_done_callback(partial(self._finished, run, batch, now))
             return
@@ -239,6 +246,7 @@ class Batcher(Generic[T, R]):
         self, run: "_Run[T, R]", batch: list[Ticket[T, R]], started: float, done: "asyncio.Future[Sequence[R]]"
     ) -> None:
         seconds, rows = self._clock() - started, batch[0].batch_rows
+        self._running -= rows
         self._watch.ran(rows, len(batch), seconds)
         error = EngineFailed("the engine was cancelled") if done.cancelled() else done.exception()
         results: Sequence[R] = [] if error else done.result()
@@ -260,8 +268,11 @@ class Batcher(Generic[T, R]):
         run.cleared()
         if run.whole:
             self._cap = min(self.limits.max_batch_size, self._cap * 2)
+        now = self._clock()
         for ticket, result in zip(batch, results, strict=True):
             ticket.engine_seconds = seconds
+            if not ticket.answer.done():
+                self._watch.answered(now - ticket.arrived)
             ticket.resolve(result)
 
     def _failed(self, batch: list[Ticket[T, R]], error: BaseException) -> None:

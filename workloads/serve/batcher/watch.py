@@ -12,6 +12,9 @@ class Watch(Protocol):
     def ran(self, rows: int, requests: int, seconds: float) -> None:
         """An engine ran a batch, well or not."""
 
+    def answered(self, seconds: float) -> None:
+        """A request got its result, so long after it came."""
+
     def ended(self, reason: str) -> None:
         """A request ended without a result: queue_full, deadline, abandoned, refused, engine, not_ready."""
 
@@ -23,6 +26,9 @@ class Silent:
         """Nothing."""
 
     def ran(self, rows: int, requests: int, seconds: float) -> None:
+        """Nothing."""
+
+    def answered(self, seconds: float) -> None:
         """Nothing."""
 
     def ended(self, reason: str) -> None:
