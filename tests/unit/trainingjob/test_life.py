@@ -166,6 +166,22 @@ def test_success_is_persisted_before_the_pods_are_cleaned_up(world: World) -> No
     assert names(world) == []
 
 
+def test_a_restart_is_persisted_before_a_pod_is_touched(world: World) -> None:
+    """Else an operator that dies between the two would take the decision twice, or forget what failed."""
+    begin(world)
+    run(world)
+    world.end_pod(world.server.get(PODS, "job-node-1-a0"), 1)
+    world.process.kube.crash_at = world.process.kube.writes + 1
+    world.process.deliver(PODS)
+    world.work()
+    assert (status(world)["restartCount"], status(world)["attempt"]) == (1, 1)
+    assert not [p for p in world.pods if p["metadata"].get("deletionTimestamp")]
+    world.settle()
+    free_killed(world)
+    assert (status(world)["restartCount"], status(world)["attempt"]) == (1, 1)
+    assert "job-node-0-a1" in names(world)
+
+
 def test_pods_that_ended_while_the_operator_crashed_are_cleaned_up(world: World) -> None:
     begin(world, nodes=3)
     run(world)
