@@ -374,7 +374,8 @@ class JobMachine(RuleBasedStateMachine):
     def _check_the_end(self) -> None:
         world = self.world
         if world.job is None:
-            assert not world.alive()
+            # What is left on a lost node of a deleted job is the node controller's affair, or a successor's.
+            assert not [pod for pod in world.alive() if pod["spec"].get("nodeName") not in world.lost]
             return
         if world.job["spec"]["runPolicy"]["cleanPodPolicy"] != "None":
             assert not world.alive()
