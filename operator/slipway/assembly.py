@@ -7,6 +7,7 @@ from typing import Any
 from slipway.inferenceservice import service as serving
 from slipway.inferenceservice.reconcile import InferenceServices
 from slipway.job.execute import Record
+from slipway.job.inbox import Inbox
 from slipway.job.labels import JOB_NAME, KIND, MANAGED_SELECTOR
 from slipway.quantizationjob import job as quantizing
 from slipway.quantizationjob.reconcile import QuantizationJobs
@@ -17,14 +18,15 @@ from slipway.runtime.queue import WorkQueue
 from slipway.runtime.resource import PODS, Resource
 from slipway.runtime.store import Key
 from slipway.trainingjob import job as training
-from slipway.trainingjob.inbox import Inbox
-from slipway.trainingjob.reconcile import JobKey, TrainingJobs
+from slipway.trainingjob.reconcile import TrainingJobs
 
 OURS: Mapping[str, Resource] = {
     training.KIND: training.TRAINING_JOBS,
     quantizing.KIND: quantizing.QUANTIZATION_JOBS,
     serving.KIND: serving.INFERENCE_SERVICES,
 }
+# Kinds whose pods post their progress.
+REPORTING = (training.KIND, quantizing.KIND)
 # What the kinds make and have to hear of: only objects with our label.
 CHILDREN = (PODS, serving.DEPLOYMENTS)
 
@@ -59,9 +61,12 @@ class Assembly:
         for resource in CHILDREN:
             self.cache.add(resource, selector=MANAGED_SELECTOR, slim=slim_pod if resource is PODS else slim)
         self.queues: dict[str, WorkQueue[Any]] = {kind: WorkQueue(observe_wait=wait_observer(kind)) for kind in OURS}
-        self.inbox = Inbox(self.cache, self.queues[training.KIND].mark_after)
-        jobs = TrainingJobs(kube, self.cache, platforms.training, record, self.inbox.progress_of)
-        self._quantizations = QuantizationJobs(kube, self.cache, platforms.quantizing, training.TRAINING_JOBS, record)
+        self.inboxes = {kind: Inbox(self.cache, OURS[kind], self.queues[kind].mark_after) for kind in REPORTING}
+        said_of = {kind: inbox.progress_of for kind, inbox in self.inboxes.items()}
+        jobs = TrainingJobs(kube, self.cache, platforms.training, record, said_of[training.KIND])
+        self._quantizations = QuantizationJobs(
+            kube, self.cache, platforms.quantizing, training.TRAINING_JOBS, record, said_of[quantizing.KIND]
+        )
         sources = {training.KIND: training.TRAINING_JOBS, quantizing.KIND: quantizing.QUANTIZATION_JOBS}
         self._services = InferenceServices(kube, self.cache, platforms.serving, sources, record)
         self.controllers = [
@@ -88,8 +93,11 @@ class Assembly:
         for kind, ours in OURS.items():
             if resource is ours:
                 self.mark(kind, change.key)
+                if change.new is None and kind in self.inboxes:
+                    self.inboxes[kind].forget(change.key)
                 if resource is training.TRAINING_JOBS:
-                    self._training_changed(change)
+                    for waiting in self._quantizations.waiting_for(change.key):
+                        self.mark(quantizing.KIND, waiting)
                 for waiting in self._services.waiting_for(kind, change.key):
                     self.mark(serving.KIND, waiting)
                 return
@@ -97,12 +105,6 @@ class Assembly:
         if marks.get(KIND) in OURS and marks.get(JOB_NAME):
             self.mark(marks[KIND], Key(change.key.namespace, marks[JOB_NAME]))
 
-    def _training_changed(self, change: Change) -> None:
-        if change.new is None:
-            self.inbox.forget(JobKey(*change.key))
-        for waiting in self._quantizations.waiting_for(change.key):
-            self.mark(quantizing.KIND, waiting)
-
     def mark(self, kind: str, key: Key) -> None:
         """Have an object looked at."""
-        self.queues[kind].mark(JobKey(*key))
+        self.queues[kind].mark(key)

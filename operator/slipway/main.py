@@ -20,6 +20,7 @@ from slipway import log as logs
 from slipway.assembly import CHILDREN, OURS, Assembly, Platforms
 from slipway.config import Config, ConfigError, read_config
 from slipway.inferenceservice import service as serving
+from slipway.job.endpoint import STATUS_AUDIENCE, Endpoint
 from slipway.job.labels import MANAGED_SELECTOR
 from slipway.quantizationjob import job as quantizing
 from slipway.runtime.certificate import Certificate, from_directory, store
@@ -27,7 +28,7 @@ from slipway.runtime.events import EventRecorder, Reporter
 from slipway.runtime.kube import Kube, KubeConfig
 from slipway.runtime.lease import Lease, make_identity
 from slipway.runtime.metrics import Metrics, count_conditions
-from slipway.runtime.progress_server import ProgressServer
+from slipway.runtime.progress_server import Listener, ProgressServer
 from slipway.runtime.resource import Resource
 from slipway.runtime.server import Health, health_app, listening
 from slipway.runtime.token_review import TokenReviewer
@@ -75,9 +76,10 @@ class Operator:
 
     def _platforms(self) -> Platforms:
         authority = self.certificate.authority if self.certificate else ""
+        endpoint = Endpoint(self.config.status_url, authority)
         return Platforms(
-            training.Platform(self.config.trainer_image, self.config.status_url, authority),
-            quantizing.Platform(self.config.quantizer_image),
+            training.Platform(self.config.trainer_image, endpoint),
+            quantizing.Platform(self.config.quantizer_image, endpoint),
             serving.Platform(self.config.server_image),
         )
 
@@ -116,13 +118,10 @@ class Operator:
         os._exit(1)
 
     def _endpoint(self) -> ProgressServer:
-        inbox = self.assembly.inbox
-        reviewer = TokenReviewer(self.kube, training.STATUS_AUDIENCE)
+        inboxes = self.assembly.inboxes.values()
         return ProgressServer(
-            training.TRAINING_JOBS,
-            reviewer,
-            inbox.find_owner,
-            inbox.accept,
+            [Listener(inbox.resource, inbox.find_owner, inbox.accept) for inbox in inboxes],
+            TokenReviewer(self.kube, STATUS_AUDIENCE),
             leading=self._leading,
             observe=self.metrics.count_progress,
         )

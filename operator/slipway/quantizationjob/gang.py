@@ -74,7 +74,7 @@ class StageGang:
         )
         if not first:
             return pods
-        return (Write(CONFIGMAPS, render.config_map(self.job), replace=attempt > 0), *pods)
+        return (Write(CONFIGMAPS, render.config_map(self.job, self.platform), replace=attempt > 0), *pods)
 
     def succeeded(self, scene: Scene) -> Plan:
         """On to the stage that the pods name, or the end."""

@@ -1,11 +1,12 @@
 """A QuantizationJob as the rest of this folder sees it: identity, spec, the pinned source, the platform it runs on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.api.quantizationjob import QuantizationJobSpec
 from slipway.job import labels
+from slipway.job.endpoint import Endpoint
 from slipway.job.source import Pinned
 from slipway.runtime.resource import Resource
 
@@ -18,6 +19,8 @@ class Platform:
     """What the operator's installation gives to every job."""
 
     quantizer_image: str
+    # Where pods post their progress.
+    endpoint: Endpoint = field(default_factory=Endpoint)
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,11 @@ def plan(
     now: datetime,
     *,
     predecessors: Sequence[Mapping[str, Any]] = (),
+    progress: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """Decide. `source` is the TrainingJob that the spec names, as the cache has it, or None."""
+    """Decide. `source` is the TrainingJob that the spec names, as the cache has it, or None; `progress` is the newest
+    report of the pods, or None.
+    """
     metadata = obj["metadata"]
     if lifecycle.left_alone(obj):
         return Plan()
@@ -51,7 +54,7 @@ def plan(
     gang = StageGang(identify(obj, spec, found.pinned or Pinned("", "")), stage, step, platform)
     pods = tuple(observe_pod(pod, now) for pod in children)
     earlier = tuple(observe_pod(pod, now) for pod in predecessors)
-    return lifecycle.decide(Scene(gang, pods, earlier, draft, now))
+    return lifecycle.decide(Scene(gang, pods, earlier, draft, now), progress)
 
 
 def _source(spec: QuantizationJobSpec, draft: Draft, job: Mapping[str, Any] | None) -> Resolution:

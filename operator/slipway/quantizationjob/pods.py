@@ -7,14 +7,14 @@ from slipway.api.common import API_VERSION
 from slipway.api.quantizationjob import work_uri
 from slipway.api.quantizationstatus import SHARDED, Stage
 from slipway.job import labels
-from slipway.quantizationjob.job import KIND, Platform, QuantizationJob
+from slipway.quantizationjob.job import KIND, QUANTIZATION_JOBS, Platform, QuantizationJob
 
 CONTAINER = "quantizer"
 CONFIG_DIR = "/etc/slipway"
 CLAIMS_DIR = "/mnt/pvc"
 
 
-def config_map(job: QuantizationJob) -> dict[str, Any]:
+def config_map(job: QuantizationJob, platform: Platform) -> dict[str, Any]:
     """The job as `python -m workloads quantize` reads it: the source is a URI by now, and pinned."""
     spec = job.spec.wire()
     spec["model"] = {"uri": job.source.uri, **({"digest": job.source.digest} if job.source.digest else {})}
@@ -24,14 +24,14 @@ def config_map(job: QuantizationJob) -> dict[str, Any]:
         "metadata": {"name": job.name, "namespace": job.namespace, "uid": job.uid},
         "spec": spec,
     }
-    data = {"job.json": json.dumps(document, indent=1, sort_keys=True)}
+    data = {"job.json": json.dumps(document, indent=1, sort_keys=True), **platform.endpoint.files()}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job, job.config_map), "data": data}
 
 
 def pod(job: QuantizationJob, stage: Stage, step: int, shard: int, attempt: int, platform: Platform) -> dict[str, Any]:
     """Shard `shard` of a stage; every stage but the sharded ones has only shard 0."""
     settings = job.spec.pod
-    mounts, volumes = _volumes(job)
+    mounts, volumes = _volumes(job, platform)
     command = ["python", "-m", "workloads", "quantize", "--config", f"{CONFIG_DIR}/job.json", "--stage", stage.value]
     if stage in SHARDED:
         command += ["--shard", f"{shard}/{job.spec.parallelism}"]
@@ -39,7 +39,7 @@ def pod(job: QuantizationJob, stage: Stage, step: int, shard: int, attempt: int,
         "name": CONTAINER,
         "image": job.spec.worker.image or platform.quantizer_image,
         "command": command,
-        "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *(env.wire() for env in job.spec.worker.env)],
+        "env": _env(job, platform),
         "resources": job.spec.worker.resources.wire(),
         "volumeMounts": mounts,
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
@@ -78,9 +78,20 @@ def _metadata(job: QuantizationJob, name: str) -> dict[str, Any]:
     return {"name": name, "namespace": job.namespace, "labels": dict(job.labels), "ownerReferences": [job.owner]}
 
 
-def _volumes(job: QuantizationJob) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _env(job: QuantizationJob, platform: Platform) -> list[dict[str, Any]]:
+    path = QUANTIZATION_JOBS.path(job.namespace, job.name, "status")
+    ours = {"PYTHONUNBUFFERED": "1", **platform.endpoint.env(path, CONFIG_DIR)}
+    users = [env.wire() for env in job.spec.worker.env]
+    named = {env["name"] for env in users}
+    return [{"name": name, "value": value} for name, value in ours.items() if name not in named] + users
+
+
+def _volumes(job: QuantizationJob, platform: Platform) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     mounts: list[dict[str, Any]] = [{"name": "slipway-job", "mountPath": CONFIG_DIR, "readOnly": True}]
     volumes: list[dict[str, Any]] = [{"name": "slipway-job", "configMap": {"name": job.config_map}}]
+    for mount, volume in platform.endpoint.volumes():
+        mounts.append(mount)
+        volumes.append(volume)
     for number, claim in enumerate(claims(job)):
         mounts.append({"name": f"slipway-claim-{number}", "mountPath": f"{CLAIMS_DIR}/{claim}"})
         volumes.append({"name": f"slipway-claim-{number}", "persistentVolumeClaim": {"claimName": claim}})

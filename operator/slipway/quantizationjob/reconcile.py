@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from slipway.job.execute import Record
+from slipway.job.inbox import ProgressOf
 from slipway.job.jobs import Jobs
 from slipway.job.plan import Plan
 from slipway.quantizationjob.job import QUANTIZATION_JOBS, Platform
@@ -13,7 +14,7 @@ from slipway.quantizationjob.status import SOFT_FIELDS
 from slipway.runtime.cache import Cache
 from slipway.runtime.controller import Result
 from slipway.runtime.kube import Kube
-from slipway.runtime.resource import PODS, Object, Resource, namespace_of, uid_of
+from slipway.runtime.resource import PODS, Object, Resource, name_of, namespace_of, uid_of
 from slipway.runtime.store import Key
 
 
@@ -27,12 +28,14 @@ class QuantizationJobs:
         platform: Platform,
         trained: Resource,
         record: Record,
+        progress_of: ProgressOf,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`trained`: the kind whose artifacts can be quantized."""
+        """`trained`: the kind whose artifacts can be quantized. `progress_of`: what the pods posted last."""
         self._cache = cache
         self._platform = platform
         self._trained = trained
+        self._progress_of = progress_of
         self._jobs = Jobs(kube, cache, QUANTIZATION_JOBS, SOFT_FIELDS, record, clock)
 
     async def reconcile(self, key: Key) -> Result:
@@ -55,7 +58,8 @@ class QuantizationJobs:
         name = _source_name(job)
         source = self._cache[self._trained].get(namespace_of(job), name) if name else None
         pods = self._cache[PODS].children(uid_of(job))
-        return plan(job, pods, source, self._platform, now, predecessors=predecessors)
+        progress = self._progress_of(Key(namespace_of(job), name_of(job)), uid_of(job))
+        return plan(job, pods, source, self._platform, now, predecessors=predecessors, progress=progress)
 
 
 def _source_name(job: Object) -> str | None:

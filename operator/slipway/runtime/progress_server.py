@@ -1,4 +1,4 @@
-"""The HTTPS endpoint where training pods post their progress, in KEP-2779's wire format. Started by main.
+"""The HTTPS endpoint where pods of jobs post their progress, in KEP-2779's wire format. Started by main.
 
 POST {the job's status path, as in the API} with a bearer token. Answers as Kubeflow Trainer does: 200 with the parsed
 body, else a metav1.Status with 401 (no valid token), 403 (a pod of somebody else), 404 (no such job or path), 413 (over
@@ -14,8 +14,9 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 from aiohttp import web
@@ -58,6 +59,15 @@ Accept = Callable[[str, str, str, Report], None]
 """Called with (namespace, job, the job's UID, report); only keeps it, e.g. in a Coalescer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One kind whose pods may post."""
+
+    resource: Resource
+    find_owner: FindOwner
+    accept: Accept
+
+
 class Rate:
     """Token buckets by key: `burst` at once, then `per_second`. Bounded: the key unused for longest is forgotten."""
 
@@ -93,22 +103,18 @@ class Refused(Exception):  # noqa: N818
 
 
 class ProgressServer:
-    """One kind's endpoint; `app()` is what `server.listening` serves over TLS."""
+    """The endpoint of all kinds; `app()` is what `server.listening` serves over TLS."""
 
     def __init__(
         self,
-        resource: Resource,
+        listeners: Sequence[Listener],
         reviewer: TokenReviewer,
-        find_owner: FindOwner,
-        accept: Accept,
         *,
         leading: Callable[[], bool] = lambda: True,
         observe: Callable[[int], None] = lambda code: None,
     ) -> None:
-        self._resource = resource
+        self._listeners = listeners
         self._reviewer = reviewer
-        self._find_owner = find_owner
-        self._accept = accept
         self._leading = leading
         self._observe = observe
         self._by_peer = Rate(20, 100)
@@ -117,13 +123,16 @@ class ProgressServer:
     def app(self) -> web.Application:
         """The routes; everything else is 404."""
         app = web.Application(client_max_size=MAX_BODY)
-        path = self._resource.path("_ns", "_name", "status").replace("_ns", "{namespace}").replace("_name", "{name}")
-        app.add_routes([web.post(path, self._handle), web.route("*", "/{tail:.*}", self._handle_other)])
+        for listener in self._listeners:
+            path = listener.resource.path("_ns", "_name", "status")
+            path = path.replace("_ns", "{namespace}").replace("_name", "{name}")
+            app.add_routes([web.post(path, partial(self._handle, listener))])
+        app.add_routes([web.route("*", "/{tail:.*}", self._handle_other)])
         return app
 
-    async def _handle(self, request: web.Request) -> web.Response:
+    async def _handle(self, listener: Listener, request: web.Request) -> web.Response:
         try:
-            report = await self._take(request)
+            report = await self._take(listener, request)
         except Refused as refused:
             return self._refuse(refused)
         except Exception:
@@ -135,7 +144,7 @@ class ProgressServer:
     async def _handle_other(self, request: web.Request) -> web.Response:
         return self._refuse(Refused(404, "not found"))
 
-    async def _take(self, request: web.Request) -> Report | None:
+    async def _take(self, listener: Listener, request: web.Request) -> Report | None:
         if not self._leading():
             raise Refused(503, "this replica does not lead", 2)
         _limit(self._by_peer, request.remote or "")
@@ -145,9 +154,9 @@ class ProgressServer:
         namespace, name = request.match_info["namespace"], request.match_info["name"]
         if pod.namespace != namespace:
             raise Refused(403, "a pod may speak only for the job that owns it")
-        owner = self._find_owner(namespace, name, pod)
+        owner = listener.find_owner(namespace, name, pod)
         if owner is None:
-            raise Refused(404, f"{self._resource.kind} {name} not found")
+            raise Refused(404, f"{listener.resource.kind} {name} not found")
         if not owner.owns_pod:
             raise Refused(403, "a pod may speak only for the job that owns it")
         _limit(self._by_job, owner.uid)
@@ -156,7 +165,7 @@ class ProgressServer:
         except ValueError as error:
             raise Refused(422, str(error)) from None
         if report is not None:
-            self._accept(namespace, name, owner.uid, report)
+            listener.accept(namespace, name, owner.uid, report)
         return report
 
     async def _identify(self, request: web.Request) -> PodIdentity:

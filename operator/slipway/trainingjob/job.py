@@ -1,16 +1,15 @@
 """A TrainingJob as the rest of this folder sees it: identity, spec, and the platform it runs on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.api.trainingjob import TrainingJobSpec
 from slipway.job import labels
+from slipway.job.endpoint import Endpoint
 from slipway.runtime.resource import Resource
 
 KIND = "TrainingJob"
-# Of the token that a pod shows when it posts its progress: good for nothing else.
-STATUS_AUDIENCE = "slipway.dev/status"
 TRAINING_JOBS = Resource("slipway.dev", "v1alpha1", "trainingjobs", KIND)
 
 
@@ -19,10 +18,8 @@ class Platform:
     """What the operator's installation gives to every job."""
 
     trainer_image: str
-    # Where pods post their progress; empty when the endpoint is off.
-    status_url: str = ""
-    status_ca: str = ""
-    status_audience: str = STATUS_AUDIENCE
+    # Where pods post their progress.
+    endpoint: Endpoint = field(default_factory=Endpoint)
 
 
 @dataclass(frozen=True)

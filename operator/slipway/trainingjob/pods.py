@@ -8,7 +8,7 @@ from slipway.job import labels
 from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform, TrainingJob
 from slipway.trainingjob.launchers import launcher_of
 from slipway.trainingjob.processes import accelerators, processes_per_node
-from slipway.trainingjob.volumes import CONFIG_DIR, TOKEN_DIR, mounts_and_volumes
+from slipway.trainingjob.volumes import CONFIG_DIR, mounts_and_volumes
 
 CONTAINER = "trainer"
 BUILT_IN = ["python", "-m", "workloads", "train", "--config", f"{CONFIG_DIR}/job.json"]
@@ -42,9 +42,7 @@ def config_map(job: TrainingJob, platform: Platform) -> dict[str, Any]:
         "metadata": {"name": job.name, "namespace": job.namespace, "uid": job.uid},
         "spec": job.spec.wire(),
     }
-    data = {"job.json": json.dumps(document, indent=1, sort_keys=True)}
-    if platform.status_ca:
-        data["status-ca.crt"] = platform.status_ca
+    data = {"job.json": json.dumps(document, indent=1, sort_keys=True), **platform.endpoint.files()}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job, job.config_map), "data": data}
 
 
@@ -112,11 +110,7 @@ def _container(job: TrainingJob, index: int, platform: Platform, mounts: list[di
 def _env(job: TrainingJob, index: int, platform: Platform) -> list[dict[str, Any]]:
     ours = launcher_of(job).env(job, index)
     ours["PYTHONUNBUFFERED"] = "1"
-    if platform.status_url:
-        path = TRAINING_JOBS.path(job.namespace, job.name, "status")
-        ours["KUBEFLOW_TRAINER_SERVER_URL"] = platform.status_url + path
-        ours["KUBEFLOW_TRAINER_SERVER_CA_CERT"] = f"{CONFIG_DIR}/status-ca.crt"
-        ours["KUBEFLOW_TRAINER_SERVER_TOKEN"] = f"{TOKEN_DIR}/token"
+    ours |= platform.endpoint.env(TRAINING_JOBS.path(job.namespace, job.name, "status"), CONFIG_DIR)
     users = [env.wire() for env in job.spec.trainer.env]
     named = {env["name"] for env in users}
     return [{"name": name, "value": value} for name, value in ours.items() if name not in named] + users

@@ -1,29 +1,20 @@
 """One look at a TrainingJob: read the cache, decide, do. All I/O of the kind passes here. Called by the controller."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
 
 from slipway.job.execute import Record
+from slipway.job.inbox import ProgressOf
 from slipway.job.jobs import Jobs
 from slipway.job.plan import Plan
 from slipway.runtime.cache import Cache
 from slipway.runtime.controller import Result
 from slipway.runtime.kube import Kube
 from slipway.runtime.resource import PODS, Object, name_of, namespace_of, uid_of
+from slipway.runtime.store import Key
 from slipway.trainingjob.job import TRAINING_JOBS, Platform
 from slipway.trainingjob.plan import plan
 from slipway.trainingjob.status import SOFT_FIELDS
-
-
-class JobKey(NamedTuple):
-    """Which TrainingJob."""
-
-    namespace: str
-    name: str
-
-
-ProgressOf = Callable[[JobKey, str], Mapping[str, Any] | None]
 
 
 class TrainingJobs:
@@ -44,15 +35,15 @@ class TrainingJobs:
         self._progress_of = progress_of
         self._jobs = Jobs(kube, cache, TRAINING_JOBS, SOFT_FIELDS, record, clock)
 
-    async def reconcile(self, key: JobKey) -> Result:
+    async def reconcile(self, key: Key) -> Result:
         """Bring the job one step further; raises Transient, Terminal or ApiError."""
         return await self._jobs.reconcile(key, self._plan)
 
-    async def on_error(self, key: JobKey, error: Exception) -> None:
+    async def on_error(self, key: Key, error: Exception) -> None:
         """Nothing fails silently: the condition says what the server said."""
         await self._jobs.on_error(key, error)
 
     def _plan(self, job: Object, predecessors: list[Object], now: datetime) -> Plan:
-        progress = self._progress_of(JobKey(namespace_of(job), name_of(job)), uid_of(job))
+        progress = self._progress_of(Key(namespace_of(job), name_of(job)), uid_of(job))
         pods = self._pods.children(uid_of(job))
         return plan(job, pods, self._platform, now, predecessors=predecessors, progress=progress)

@@ -6,8 +6,6 @@ from slipway.trainingjob.job import Platform, TrainingJob
 
 CLAIMS_DIR = "/mnt/pvc"
 CONFIG_DIR = "/etc/slipway"
-TOKEN_DIR = "/var/run/secrets/slipway.dev/status"  # noqa: S105
-TOKEN_SECONDS = 3600
 SHARED_MEMORY_DIR = "/dev/shm"  # noqa: S108
 
 
@@ -26,9 +24,7 @@ def mounts_and_volumes(
     job: TrainingJob, platform: Platform, *, shared_memory: bool
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The container's volumeMounts and the pod's volumes."""
-    pairs = [_job_volume(job)]
-    if platform.status_url:
-        pairs.append(_token_volume(platform))
+    pairs = [_job_volume(job), *platform.endpoint.volumes()]
     if shared_memory:
         pairs.append(_shared_memory_volume(job))
     pairs += [_claim_volume(index, claim) for index, claim in enumerate(claims(job))]
@@ -44,20 +40,6 @@ def _job_volume(job: TrainingJob) -> Pair:
     return (
         {"name": "slipway-job", "mountPath": CONFIG_DIR, "readOnly": True},
         {"name": "slipway-job", "configMap": {"name": job.config_map}},
-    )
-
-
-def _token_volume(platform: Platform) -> Pair:
-    source = {
-        "serviceAccountToken": {
-            "path": "token",
-            "audience": platform.status_audience,
-            "expirationSeconds": TOKEN_SECONDS,
-        }
-    }
-    return (
-        {"name": "slipway-token", "mountPath": TOKEN_DIR, "readOnly": True},
-        {"name": "slipway-token", "projected": {"sources": [source]}},
     )
 
 

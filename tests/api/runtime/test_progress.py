@@ -19,7 +19,7 @@ import pytest
 
 from slipway.runtime.kube import PODS, Kube
 from slipway.runtime.progress import Report
-from slipway.runtime.progress_server import Owner, ProgressServer
+from slipway.runtime.progress_server import Listener, Owner, ProgressServer
 from slipway.runtime.resource import Object, Resource
 from slipway.runtime.self_signed import certificate
 from slipway.runtime.server import listening
@@ -77,9 +77,8 @@ async def endpoint(kube: Kube, namespace: str, plane: ControlPlane, tmp_path: Pa
         ours = pods[0]["metadata"]
         return Owner("job", (pod.uid, pod.name) == (ours["uid"], ours["name"])) if name == "digits" else None
 
-    server = ProgressServer(
-        JOBS, TokenReviewer(kube, AUDIENCE), find_owner, lambda *parts: state.accepted.append(parts[-1])
-    )
+    listener = Listener(JOBS, find_owner, lambda *parts: state.accepted.append(parts[-1]))
+    server = ProgressServer([listener], TokenReviewer(kube, AUDIENCE))
     async with listening(server.app(), 0, host="127.0.0.1", tls=made.context()) as port:
         state.url = f"https://127.0.0.1:{port}"
         yield state

@@ -13,7 +13,7 @@ import pytest
 
 from slipway.runtime.errors import Unavailable
 from slipway.runtime.progress import Report
-from slipway.runtime.progress_server import MAX_BODY, Owner, ProgressServer, Rate
+from slipway.runtime.progress_server import MAX_BODY, Listener, Owner, ProgressServer, Rate
 from slipway.runtime.resource import Resource
 from slipway.runtime.server import listening
 from slipway.runtime.token_review import PodIdentity
@@ -62,10 +62,8 @@ class Endpoint:
 async def endpoint() -> AsyncIterator[Endpoint]:
     state = Endpoint()
     server = ProgressServer(
-        JOBS,
+        [Listener(JOBS, state.find_owner, lambda *report: state.accepted.append(report))],
         Tokens(),  # type: ignore[arg-type]
-        state.find_owner,
-        lambda *report: state.accepted.append(report),
         leading=lambda: state.leading,
         observe=state.codes.append,
     )

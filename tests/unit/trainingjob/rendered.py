@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from slipway.api.trainingjob import TrainingJobSpec
+from slipway.job.endpoint import Endpoint
 from slipway.trainingjob import pods
 from slipway.trainingjob.job import Platform, TrainingJob
 
 PLATFORM = Platform(trainer_image="slipway/trainer:9.9")
-WITH_STATUS = Platform(trainer_image="slipway/trainer:9.9", status_url="https://slipway:8443/x", status_ca="PEM")
+WITH_STATUS = Platform("slipway/trainer:9.9", Endpoint("https://slipway:8443/x", "PEM"))
 OWN = {"image": "example.com/train:1", "command": ["python", "train.py"]}
 RECIPE = {"model": {"name": "cnn"}, "dataset": {"name": "digits"}, "globalBatchSize": 64}
 

@@ -16,15 +16,16 @@ from slipway.runtime.cache import Cache, Change
 from slipway.runtime.controller import Controller
 from slipway.runtime.queue import WorkQueue
 from slipway.runtime.resource import PODS, Object, Resource
+from slipway.runtime.store import Key
 from slipway.trainingjob.job import TRAINING_JOBS, Platform
 from slipway.trainingjob.plan import plan
-from slipway.trainingjob.reconcile import JobKey, TrainingJobs
+from slipway.trainingjob.reconcile import TrainingJobs
 from tests.unit.trainingjob.sim_server import NAMESPACE, CrashError, Kube, Server
 
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 PLATFORM = Platform(trainer_image="slipway/trainer:test")
 NAME = "job"
-KEY = JobKey(NAMESPACE, NAME)
+KEY = Key(NAMESPACE, NAME)
 
 
 class Clock:
@@ -43,7 +44,7 @@ class Process:
     def __init__(self, server: Server, clock: Clock, notices: list[tuple[str, str]]) -> None:
         self.server = server
         self.kube = Kube(server)
-        self.queue: WorkQueue[JobKey] = WorkQueue(clock=lambda: clock.seconds, rng=lambda: 0.5)
+        self.queue: WorkQueue[Key] = WorkQueue(clock=lambda: clock.seconds, rng=lambda: 0.5)
         self.cache = Cache(self._on_change, clock=lambda: clock.seconds)
         self.cache.add(TRAINING_JOBS)
         self.cache.add(PODS)
@@ -93,11 +94,11 @@ class Process:
 
     def _on_change(self, resource: Resource, change: Change) -> None:
         if resource is TRAINING_JOBS:
-            self.queue.mark(JobKey(*change.key))
+            self.queue.mark(Key(*change.key))
             return
         obj = change.new or change.old or {}
         if name := (obj["metadata"].get("labels") or {}).get(JOB_NAME):
-            self.queue.mark(JobKey(change.key.namespace, name))
+            self.queue.mark(Key(change.key.namespace, name))
 
 
 class World:

@@ -272,7 +272,7 @@ def test_only_the_progress_token_is_mounted() -> None:
     spec = pod_of(job_of(), platform=WITH_STATUS)["spec"]
     (token,) = [v for v in spec["volumes"] if "projected" in v]
     (source,) = token["projected"]["sources"]
-    assert source["serviceAccountToken"]["audience"] == WITH_STATUS.status_audience
+    assert source["serviceAccountToken"]["audience"] == WITH_STATUS.endpoint.audience
     assert pods.config_map(job_of(), WITH_STATUS)["data"]["status-ca.crt"] == "PEM"
     env = env_of(job_of(), platform=WITH_STATUS)
     mounts = {m["mountPath"] for m in spec["containers"][0]["volumeMounts"]}

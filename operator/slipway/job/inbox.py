@@ -1,32 +1,35 @@
-"""What pods report of their training: whose word counts for which job, and the newest of it. Bound by main."""
+"""What pods report of their work: whose word counts for which job, and the newest. One per kind; bound by main."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from slipway.runtime.cache import Cache
 from slipway.runtime.progress import Coalescer, Report
 from slipway.runtime.progress_server import Owner
-from slipway.runtime.resource import PODS, controller_of, uid_of
+from slipway.runtime.resource import PODS, Resource, controller_of, uid_of
+from slipway.runtime.store import Key
 from slipway.runtime.token_review import PodIdentity
-from slipway.trainingjob.job import TRAINING_JOBS
-from slipway.trainingjob.reconcile import JobKey
 
 # status.progress holds so many; KEP-2779 allows more.
 MAX_METRICS = 64
 # KEP-2779 has no fields for these: they travel as metrics.
 STEP, TOTAL_STEPS = "step", "total_steps"
 
+ProgressOf = Callable[[Key, str], Mapping[str, Any] | None]
+"""(a job's key, its UID) -> the newest report as status.progress holds it, or None."""
+
 
 class Inbox:
     """Soft state: after a restart the pods' next reports fill it again."""
 
-    def __init__(self, cache: Cache, mark_after: Callable[[JobKey, float], None]) -> None:
+    def __init__(self, cache: Cache, resource: Resource, mark_after: Callable[[Key, float], None]) -> None:
+        self.resource = resource
         self._cache = cache
-        self._newest: Coalescer[JobKey, tuple[str, Report]] = Coalescer(mark_after)
+        self._newest: Coalescer[Key, tuple[str, Report]] = Coalescer(mark_after)
 
     def find_owner(self, namespace: str, name: str, pod: PodIdentity) -> Owner | None:
         """The job, and whether this pod is one of its own."""
-        job = self._cache[TRAINING_JOBS].get(namespace, name)
+        job = self._cache[self.resource].get(namespace, name)
         if job is None:
             return None
         known = self._cache[PODS].get(pod.namespace, pod.name)
@@ -35,14 +38,14 @@ class Inbox:
 
     def accept(self, namespace: str, name: str, uid: str, report: Report) -> None:
         """Keep it, and have the job looked at before long."""
-        self._newest.put(JobKey(namespace, name), (uid, report))
+        self._newest.put(Key(namespace, name), (uid, report))
 
-    def progress_of(self, key: JobKey, uid: str) -> dict[str, Any] | None:
+    def progress_of(self, key: Key, uid: str) -> dict[str, Any] | None:
         """As status.progress holds it; None when nothing was said of this very job."""
         known = self._newest.get(key)
         return _progress(known[1]) if known is not None and known[0] == uid else None
 
-    def forget(self, key: JobKey) -> None:
+    def forget(self, key: Key) -> None:
         """The job is gone."""
         self._newest.forget(key)
 
