@@ -121,7 +121,6 @@ def test_suspended_and_resumed_it_goes_on_from_its_checkpoint(namespace, example
     assert "resumed from step" in namespace.kubectl("logs", "paused-node-0-a1")
 
 
-@pytest.mark.slow
 def test_operator_killed_in_the_middle_is_not_noticed_by_the_job(namespace, cluster, installed, example):
     namespace.apply(long_job(example, "orphan"))
     namespace.until("trainingjob", "orphan", lambda j: 3 <= percent(j) < 80, "under way")
@@ -133,7 +132,6 @@ def test_operator_killed_in_the_middle_is_not_noticed_by_the_job(namespace, clus
     assert [pod["metadata"]["name"] for pod in namespace.pods("orphan")] == ["orphan-node-0-a0", "orphan-node-1-a0"]
 
 
-@pytest.mark.slow
 def test_bad_images_and_impossible_requests_say_so(namespace, example):
     job = example("trainingjob.yaml")
     job["metadata"]["name"] = "bad-image"
