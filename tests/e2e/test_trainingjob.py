@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import json
 
-import pytest
-
 from tests.e2e.conftest import condition, is_true
 from tests.e2e.power import kill_container
 
