@@ -3,9 +3,6 @@
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,6 @@ import pytest
 
 from slipway.api.quantizationstatus import SHARDED, Outcome, Stage, StageResult
 from tests.unit.quantize import jobs
-from tests.unit.quantize.conftest import environment
 from workloads import artifact, data, storage
 from workloads.errors import BadInput
 from workloads.quantize import command
@@ -138,24 +134,6 @@ def digest_of(job: jobs.Job) -> str:
 def test_a_stage_that_comes_too_early_is_refused(digits: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="export is due"):
         run_stage(jobs.job(tmp_path, digits), jobs.quiet(), Stage.CALIBRATE, 0)
-
-
-@pytest.mark.parametrize("after", [b"[baseline]", b"static-per-channel-entropy", b"mixed-precision-1"])
-def test_killed_anywhere_the_result_is_the_same(
-    digits: Path, tmp_path: Path, finished: tuple[jobs.Job, StageResult], after: bytes
-) -> None:
-    path = jobs.document(tmp_path, digits, **NARROW)
-    arguments = [sys.executable, "-u", "-m", "workloads", "quantize", "--config", str(path)]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment()) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith(after):
-                process.send_signal(signal.SIGKILL)
-                break
-    assert process.returncode == -signal.SIGKILL
-    job = jobs.job(tmp_path, digits, **NARROW)
-    assert jobs.run(job).outcome is Outcome.QUANTIZED
-    assert digest_of(job) == digest_of(finished[0])
 
 
 def test_termination_message(
