@@ -26,7 +26,9 @@ class Config:
     status_port: int
     # Where pods reach the status endpoint; empty turns it off.
     status_url: str
+    # A Secret's place; and where a certificate is kept that the operator made because there is none.
     status_cert_dir: Path
+    status_made_dir: Path
     trainer_image: str
     quantizer_image: str
     server_image: str
@@ -46,6 +48,7 @@ def read_config(environ: Mapping[str, str] = os.environ) -> Config:
         status_port=_number(environ, "SLIPWAY_STATUS_PORT", 8443, 0, 65535),
         status_url=environ.get("SLIPWAY_STATUS_URL", "").rstrip("/"),
         status_cert_dir=Path(environ.get("SLIPWAY_STATUS_CERT_DIR", "/var/run/slipway/tls")),
+        status_made_dir=Path(environ.get("SLIPWAY_STATUS_MADE_DIR", "/var/run/slipway/made")),
         trainer_image=environ.get("SLIPWAY_TRAINER_IMAGE", "slipway/trainer:0.1.0"),
         quantizer_image=environ.get("SLIPWAY_QUANTIZER_IMAGE", "slipway/quantizer:0.1.0"),
         server_image=environ.get("SLIPWAY_SERVER_IMAGE", "slipway/server:0.1.0"),

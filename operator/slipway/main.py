@@ -23,7 +23,7 @@ from slipway.inferenceservice import service as serving
 from slipway.job.endpoint import STATUS_AUDIENCE, Endpoint
 from slipway.job.labels import MANAGED_SELECTOR
 from slipway.quantizationjob import job as quantizing
-from slipway.runtime.certificate import Certificate, from_directory, store
+from slipway.runtime.certificate import Certificate, obtain, until_renewed
 from slipway.runtime.events import EventRecorder, Reporter
 from slipway.runtime.kube import Kube, KubeConfig
 from slipway.runtime.lease import Lease, make_identity
@@ -135,6 +135,9 @@ class Operator:
                 group.create_task(cache.keep_synced(self.kube, self.config.resync_seconds), name="resync"),
                 group.create_task(self.recorder.run(), name="events"),
             ]
+            if self.certificate:
+                renewed = until_renewed(self.config.status_cert_dir, self.certificate)
+                background.append(group.create_task(renewed, name="certificate"))
             for controller in controllers:
                 group.create_task(controller.run(), name=controller.name)
             await self._watch()
@@ -227,15 +230,14 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 def endpoint_certificate(config: Config) -> Certificate:
-    """The mounted one; else one made here and left in that folder: a container that restarts is still trusted."""
-    found = from_directory(config.status_cert_dir)
-    if found is not None:
-        return found
-    from slipway.runtime import self_signed  # costs memory that a mounted certificate saves
+    """The mounted one; else one made here, which lives as long as the pod."""
 
-    made = self_signed.certificate((urlsplit(config.status_url).hostname or "localhost",))
-    store(made, config.status_cert_dir)
-    return made
+    def make() -> Certificate:
+        from slipway.runtime import self_signed  # costs memory that a mounted certificate saves
+
+        return self_signed.certificate((urlsplit(config.status_url).hostname or "localhost",))
+
+    return obtain(config.status_cert_dir, config.status_made_dir, make)
 
 
 def run() -> None:

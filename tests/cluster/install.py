@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from slipway.runtime import self_signed
 from tests.cluster.kubectl import Kubectl, KubectlError
 from tests.cluster.paths import REPOSITORY
 from tests.cluster.say import say
@@ -24,11 +26,21 @@ def install(kubectl: Kubectl, images: Mapping[str, str], overlay: str = "cluster
     """Apply CRDs and overlay, and wait until the operator is ready. Safe to repeat; changed images roll out."""
     apply_crds(kubectl)
     say("installing the operator")
-    kubectl.apply(rendered(kubectl, images, overlay))
+    manifests = rendered(kubectl, images, overlay)
+    kubectl.apply([document for document in manifests if document["kind"] == "Namespace"])
+    provide_certificate(kubectl)
+    kubectl.apply(manifests)
     try:
         kubectl("-n", NAMESPACE, "rollout", "status", DEPLOYMENT, "--timeout=180s")
     except KubectlError as error:
         raise KubectlError(f"{error}; the operator's last words:\n{_last_words(kubectl)}") from error
+
+
+def provide_certificate(kubectl: Kubectl) -> None:
+    """The Secret for the progress endpoint, made once: running jobs trust the operators that come later."""
+    if not kubectl.exists("-n", NAMESPACE, "secret", self_signed.SECRET):
+        made = self_signed.certificate((f"slipway-status.{NAMESPACE}.svc",))
+        kubectl("-n", NAMESPACE, "create", "-f", "-", stdin=json.dumps(self_signed.secret(made)))
 
 
 def apply_crds(kubectl: Kubectl) -> None:

@@ -120,11 +120,18 @@ def test_suspended_and_resumed_it_goes_on_from_its_checkpoint(namespace, example
 
 
 def test_operator_killed_in_the_middle_is_not_noticed_by_the_job(namespace, cluster, installed, example):
-    namespace.apply(long_job(example, "orphan"))
+    long = long_job(example, "orphan")
+    long["spec"]["recipe"]["epochs"] = 300
+    namespace.apply(long)
     namespace.until("trainingjob", "orphan", lambda j: 3 <= percent(j) < 80, "under way")
     operator = installed.get("-n", "slipway-system", "pods", "-l", "app.kubernetes.io/name=slipway-operator")["items"]
     for pod in operator:
         kill_container(cluster, pod)
+    before = percent(namespace.get("trainingjob", "orphan"))
+    namespace.until("trainingjob", "orphan", lambda j: percent(j) > before, "going on after the kill")
+    installed("-n", "slipway-system", "delete", "pods", "-l", "app.kubernetes.io/name=slipway-operator")
+    before = percent(namespace.get("trainingjob", "orphan"))
+    namespace.until("trainingjob", "orphan", lambda j: before < percent(j) < 100, "going on under a new pod's eyes")
     job = namespace.until_condition("trainingjob", "orphan", "Succeeded", 400)
     assert job["status"]["restartCount"] == 0
     assert [pod["metadata"]["name"] for pod in namespace.pods("orphan")] == ["orphan-node-0-a0", "orphan-node-1-a0"]

@@ -2,12 +2,14 @@
 
 `from_directory` takes a mounted Secret with tls.crt, tls.key and ca.crt, as cert-manager writes it: it outlives the
 process and is shared by all replicas, so the CA in the jobs' ConfigMaps stays right over restarts. That is the way to
-run it. Without one, `self_signed.certificate` makes a pair on the spot: for development, and to fill a Secret once.
+run it. Without one, `self_signed.certificate` makes a pair, which lives as long as the pod.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +18,10 @@ from .tls import load_pair
 
 class CertificateError(Exception):
     """The files do not make a usable certificate; the message names them."""
+
+
+class CertificateChangedError(Exception):
+    """The mounted certificate was renewed; a process that starts anew uses it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +63,24 @@ def store(certificate: Certificate, directory: Path) -> None:
     key.write_text(certificate.key)
     (directory / "tls.crt").write_text(certificate.chain)
     (directory / "ca.crt").write_text(certificate.authority)
+
+
+def obtain(mounted: Path, made: Path, make: Callable[[], Certificate]) -> Certificate:
+    """The mounted one; else the one this pod made before; else a new one, left in `made` for the next container."""
+    found = from_directory(mounted) or from_directory(made)
+    if found is None:
+        found = make()
+        store(found, made)
+    return found
+
+
+async def until_renewed(mounted: Path, used: Certificate, seconds: float = 60) -> None:
+    """Look every `seconds`; raises CertificateChangedError when a complete certificate that is not `used` is there."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            found = from_directory(mounted)
+        except CertificateError:  # halfway through an exchange
+            continue
+        if found not in (None, used):
+            raise CertificateChangedError(f"{mounted} holds a new certificate: starting anew with it")

@@ -1,12 +1,19 @@
 """Make a certificate and an authority for it, where nobody gave us one. Imported by main only then.
 
+`python -m slipway.runtime.self_signed NAME... | kubectl -n slipway-system create -f -` makes the Secret that lets
+running jobs trust each later pod of the operator.
+
 A file of its own because `cryptography` costs 10 MB of memory, which a process with a mounted certificate need not pay.
 """
 
 from __future__ import annotations
 
+import base64
 import ipaddress
+import json
+import sys
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -19,6 +26,7 @@ LIFETIME = timedelta(days=3650)
 """The authority's key is thrown away after one use, so nothing could renew the certificate sooner."""
 
 AUTHORITY = "slipway-authority"
+SECRET = "slipway-status-tls"  # noqa: S105 (a name)
 _PEM = serialization.Encoding.PEM
 
 
@@ -84,3 +92,23 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def secret(made: Certificate) -> dict[str, Any]:
+    """The Secret that manifests/base/operator.yaml mounts when it is there."""
+    files = {"tls.crt": made.chain, "tls.key": made.key, "ca.crt": made.authority}
+    data = {name: base64.b64encode(text.encode()).decode() for name, text in files.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": SECRET, "labels": {"app.kubernetes.io/name": "slipway-operator"}},
+        "data": data,
+    }
+
+
+if __name__ == "__main__":
+    wanted = tuple(sys.argv[1:])
+    if not wanted:
+        sys.exit("usage: python -m slipway.runtime.self_signed slipway-status.slipway-system.svc")
+    sys.stdout.write(json.dumps(secret(certificate(wanted)), indent=1))

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from pathlib import Path
 
 import pytest
 
-from slipway.runtime.certificate import Certificate, CertificateError, from_directory
-from slipway.runtime.self_signed import certificate
+from slipway.runtime.certificate import (
+    Certificate,
+    CertificateChangedError,
+    CertificateError,
+    from_directory,
+    obtain,
+    until_renewed,
+)
+from slipway.runtime.self_signed import certificate, secret
 
 NAME = "slipway-status.slipway-system.svc"
 
@@ -54,3 +62,31 @@ def test_a_mounted_certificate(tmp_path: Path) -> None:
     assert from_directory(tmp_path) == made
     with pytest.raises(CertificateError, match="do not go together"):
         Certificate(made.chain, other.key, made.authority).context()
+
+
+def test_what_this_pod_made_outlives_its_container_and_a_mounted_one_goes_first(tmp_path: Path) -> None:
+    mounted, made = tmp_path / "mounted", tmp_path / "made"
+    first = obtain(mounted, made, lambda: certificate((NAME,)))
+    assert obtain(mounted, made, lambda: certificate((NAME,))) == first
+    given = certificate((NAME,))
+    _mount(given, mounted)
+    assert obtain(mounted, made, lambda: certificate((NAME,))) == given
+
+
+async def test_a_renewed_certificate_is_noticed_once_it_is_complete(tmp_path: Path) -> None:
+    used, renewed = certificate((NAME,)), certificate((NAME,))
+    _mount(used, tmp_path)
+    watching = asyncio.ensure_future(until_renewed(tmp_path, used, seconds=0.01))
+    (tmp_path / "ca.crt").unlink()
+    done, _ = await asyncio.wait({watching}, timeout=0.1)
+    assert not done
+    _mount(renewed, tmp_path)
+    with pytest.raises(CertificateChangedError):
+        await asyncio.wait_for(watching, 5)
+
+
+def _mount(made: Certificate, directory: Path) -> None:
+    """As the kubelet does it with the Secret."""
+    directory.mkdir(exist_ok=True)
+    for name, text in secret(made)["data"].items():
+        (directory / name).write_bytes(base64.b64decode(text))
