@@ -204,7 +204,10 @@ class ScriptedKubelet:
             return
         pod.started = _now()
         self._addresses += 1
-        address = f"10.244.{self._addresses // 250 % 250}.{self._addresses % 250 + 1}"
+        address = script.address or f"10.244.{self._addresses // 250 % 250}.{self._addresses % 250 + 1}"
+        if script.crashes:
+            await self._report(pod, scripts.crashing(pod.body, script.crashes, address, _now()))
+            return
         await self._report(pod, scripts.running(pod.body, address, "192.0.2.10", pod.started))
         pod.running.set()
         how = script.exit

@@ -38,7 +38,8 @@ class Script:
 
     `unschedulable`: the scheduler's words; the pod stays Pending. `waiting`: the reason (such as ErrImagePull) why its
     containers never start, `waiting_message` says more. `runs_for` None: until `ScriptedKubelet.finish`.
-    `stops_after`: how long it takes to end after its deletion was asked for.
+    `stops_after`: how long it takes to end after its deletion was asked for. `crashes`: how its container ends each time
+    it is started again (restartPolicy Always). `address`: the pod's IP, where a test really listens.
     """
 
     node: str = ""
@@ -49,6 +50,8 @@ class Script:
     runs_for: float | None = 0.0
     exit: Exit = field(default_factory=Exit)
     stops_after: float = 0.0
+    crashes: Exit | None = None
+    address: str = ""
 
 
 def from_annotation(pod: Object) -> Script:
@@ -91,8 +94,22 @@ def running(pod: Object, address: str, host: str, now: str) -> Object:
     }
 
 
-def ended(pod: Object, how: Exit, started: str, now: str) -> Object:
-    """Return the status of a pod whose containers have ended."""
+def crashing(pod: Object, how: Exit, address: str, now: str) -> Object:
+    """Return the status of a pod whose container ended like this and waits to be started again."""
+    state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}}
+    containers = _containers(pod, state, ready=False, started=False)
+    last = {"lastState": {"terminated": _terminated(how, now, now)}, "restartCount": 1}
+    return {
+        "phase": "Running",
+        "startTime": now,
+        "podIP": address,
+        "podIPs": [{"ip": address}],
+        "conditions": _conditions("False", now, "ContainersNotReady"),
+        "containerStatuses": [container | last for container in containers],
+    }
+
+
+def _terminated(how: Exit, started: str, now: str) -> Object:
     code = how.code or (128 + how.signal if how.signal else 0)
     terminated: Object = {
         "exitCode": code,
@@ -101,7 +118,12 @@ def ended(pod: Object, how: Exit, started: str, now: str) -> Object:
         "finishedAt": now,
     }
     terminated |= {"signal": how.signal} if how.signal else {}
-    terminated |= {"message": how.message} if how.message else {}
+    return terminated | ({"message": how.message} if how.message else {})
+
+
+def ended(pod: Object, how: Exit, started: str, now: str) -> Object:
+    """Return the status of a pod whose containers have ended."""
+    terminated = _terminated(how, started, now)
     conditions = _conditions("False", now, "PodFailed" if how.failed else "PodCompleted")
     if how.condition:
         conditions.append(_condition(how.condition, "True", now, reason=how.pod_reason or how.condition))

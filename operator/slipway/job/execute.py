@@ -12,7 +12,7 @@ from typing import Any
 
 from slipway.api.common import Reason
 from slipway.job.patch import merge_patch
-from slipway.job.plan import Delete, Notice, Plan, Write, soonest
+from slipway.job.plan import Delete, Notice, Patch, Plan, Write, soonest
 from slipway.job.run import read_run
 from slipway.runtime.cache import Cache
 from slipway.runtime.conditions import format_time
@@ -53,6 +53,7 @@ class Executor:
         if plan.persist_first and plan.status is not None:
             job = await self._persist(job, plan.status, plan.notices)
         await self._delete(job, plan.deletes)
+        await _all(self._patch(job, patch) for patch in plan.patches)
         await self._write(job, plan.writes)
         if not plan.persist_first and plan.status is not None:
             wait = self._postponed(job, plan.status)
@@ -142,6 +143,17 @@ class Executor:
             return
         if store is not None and known is not None and uid_of(known) == delete.uid:
             store.put_deleted(known, answer, format_time(datetime.now(UTC)))
+
+    async def _patch(self, job: Object, patch: Patch) -> None:
+        body = {**patch.body, "metadata": {**patch.body.get("metadata", {}), "uid": patch.uid}}
+        try:
+            answer = await self._kube.patch(patch.resource, namespace_of(job), patch.name, body)
+        except (NotFound, Conflict):
+            # Gone, or another object has the name by now: its event is on the way.
+            return
+        store = self._cache.get(patch.resource)
+        if store is not None:
+            store.put(answer)
 
     async def _write(self, job: Object, writes: tuple[Write, ...]) -> None:
         """What pods lean on goes before them."""

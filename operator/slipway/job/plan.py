@@ -1,7 +1,7 @@
 """The words of a plan: what a pure `plan()` decides and a kind's `reconcile()` carries out, in this order.
 
-verify -> status and events (when `persist_first`) -> deletes -> writes -> status and events (else). A decision that
-must not be taken twice, such as a restart, is persisted first: a crash repeats the actions and never the decision.
+verify -> status and events (when `persist_first`) -> deletes -> patches -> writes -> status and events (else). What
+must not be decided twice, such as a restart, is persisted first: a crash repeats the actions and never the decision.
 Events are told only when the status that they explain has really changed.
 """
 
@@ -18,6 +18,16 @@ class Write:
     resource: Resource
     manifest: dict[str, Any]
     replace: bool = False
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A merge patch of an object, if it still is the one seen: for what cannot be rendered anew."""
+
+    resource: Resource
+    name: str
+    uid: str
+    body: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ class Plan:
     verify_absent: tuple[str, ...] = ()
     verify_job: bool = False
     deletes: tuple[Delete, ...] = ()
+    patches: tuple[Patch, ...] = ()
     writes: tuple[Write, ...] = ()
     notices: tuple[Notice, ...] = ()
     requeue_after: float | None = None
