@@ -121,7 +121,7 @@ def test_suspended_and_resumed_it_goes_on_from_its_checkpoint(namespace, example
 
 def test_operator_killed_in_the_middle_is_not_noticed_by_the_job(namespace, cluster, installed, example):
     long = long_job(example, "orphan")
-    long["spec"]["recipe"]["epochs"] = 300
+    long["spec"]["recipe"]["epochs"] = 180
     namespace.apply(long)
     namespace.until("trainingjob", "orphan", lambda j: 3 <= percent(j) < 80, "under way")
     operator = installed.get("-n", "slipway-system", "pods", "-l", "app.kubernetes.io/name=slipway-operator")["items"]
