@@ -1,0 +1,121 @@
+"""Every figure in README and docs/performance.md comes from here: `python -m tests.perf.figures --write|--check`.
+
+Reads the newest committed results in tests/perf/results and renders Markdown between `<!-- figures:NAME -->` and
+`<!-- /figures -->`. A test runs --check, so that no figure stands in a text that no result shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.paths import REPOSITORY
+
+RESULTS = Path(__file__).parent / "results"
+TEXTS = ("README.md", "docs/performance.md")
+BLOCK = re.compile(r"(<!-- figures:(\w+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
+CONNECTIONS = (1, 8, 32, 128)
+
+
+def newest(pattern: str) -> tuple[str, dict[str, Any]]:
+    """Name and content of the result whose name sorts last: names begin with the date."""
+    path = max(RESULTS.glob(pattern))
+    return path.name, json.loads(path.read_text())
+
+
+def operator() -> str:
+    """Jobs a second, latency and memory of the operator."""
+    name, report = newest("20*.json")
+    about, ratios, medians = report["about"], report["summary"], report["summary"]["medians"]
+    rows = [
+        ("the API server alone, given the same objects by a client that only writes", medians["raw jobs"]),
+        ("**Slipway's operator**", medians["operator"]),
+        ("batch/v1 Jobs, kube-controller-manager at its defaults", medians["builtin at defaults"]),
+        ("batch/v1 Jobs, its client limits lifted", medians["builtin, limits lifted"]),
+    ]
+    table = "\n".join(f"| {what} | {jobs:.1f} |" for what, jobs in rows)
+    latencies = [r for r in report["results"] if r["what"] == "latency"]
+    memory = [r for r in report["results"] if r["what"] == "memory"]
+    told = "; ".join(_latency(r) for r in report["results"] if r["what"] == "latency")
+    memory = ", ".join(
+        f"{r['rssMiB']:.0f} MiB with {r['jobs']} jobs" for r in report["results"] if r["what"] == "memory"
+    )
+    words = (
+        f"{ratios['ofTheRawLimit']:.2f} of what this server takes of these very objects"
+        f" ({ratios['writesToRawPodCreates']:.2f} when every write is counted as a bare pod's),"
+        f" {ratios['timesBuiltinAtDefaults']:.1f} times the built-in controller at its defaults,"
+        f" {ratios['timesBuiltinLifted']:.1f} times it without limits."
+        f" From creation to all pods created at a steady rate: {told}. Memory: {memory}."
+    )
+    source = (
+        f"`make bench` measures all of this in one run; this one is [{name}](/tests/perf/results/{name}),"
+        f" {about['cores']} cores shared by operator, API server and etcd, Kubernetes {about['server']}."
+    )
+    head = "| jobs of four pods in a burst, all pods created | jobs/s |\n|---|---|"
+    return f"{head}\n{table}\n\n{_wrapped(words)}\n\n{_wrapped(source)}\n"
+
+
+def _wrapped(words: str) -> str:
+    return textwrap.fill(words, 120, break_long_words=False, break_on_hyphens=False)
+
+
+def _latency(result: dict[str, Any]) -> str:
+    ms = result["milliseconds"]
+    return f"{result['jobsPerSecond']:.0f} jobs/s p50 {ms['p50']:.0f} ms, p99 {ms['p99']:.0f} ms"
+
+
+def serving() -> str:
+    """Requests a second of the server and its peers."""
+    name, report = newest("serve*.json")
+    about, median = report["machine"], report["median"]
+    kinds = list(dict.fromkeys(key.split("@")[0] for key in median))
+    rows = []
+    for kind in kinds:
+        cells = [median.get(f"{kind}@{c}") for c in CONNECTIONS]
+        shown = " | ".join(f"{c['rps']:.0f} ({c['cpu_us']:.0f} µs)" if c else "-" for c in cells)
+        rows.append(f"| {'**' + kind + '**' if kind.startswith('slipway') else kind} | {shown} |")
+    head = " | ".join(f"{c} connection{'s' if c > 1 else ''}" for c in CONNECTIONS)
+    head = f"| requests/s (CPU per request), one row each | {head} |\n|---|{'---|' * len(CONNECTIONS)}"
+    table = "\n".join(rows)
+    words = (
+        "One model of 1.3 million parameters, ONNX Runtime on one thread everywhere; medians of rounds in which the servers"
+        f" take turns. `python -m tests.perf.serve_bench` measures it; this one is [{name}](/tests/perf/results/{name}),"
+        f" {about['cores']} cores, load {about['load'][0]:.1f} at the start."
+    )
+    return f"{head}\n{table}\n\n{_wrapped(words)}\n"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"operator": operator, "serving": serving}
+
+
+def rendered(text: str) -> str:
+    """The text with all its blocks as the results have them."""
+    return BLOCK.sub(lambda found: f"{found[1]}{BLOCKS[found[2]]()}{found[3]}", text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument("--write", action="store_true")
+    choice.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    for name in TEXTS:
+        path = REPOSITORY / name
+        before = path.read_text()
+        after = rendered(before)
+        if options.write:
+            path.write_text(after)
+        elif before != after:
+            sys.exit(
+                f"{name}: its figures are not those of tests/perf/results; run python -m tests.perf.figures --write"
+            )
+
+
+if __name__ == "__main__":
+    main()
