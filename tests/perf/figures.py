@@ -40,8 +40,6 @@ def operator() -> str:
         ("batch/v1 Jobs, its client limits lifted", medians["builtin, limits lifted"]),
     ]
     table = "\n".join(f"| {what} | {jobs:.1f} |" for what, jobs in rows)
-    latencies = [r for r in report["results"] if r["what"] == "latency"]
-    memory = [r for r in report["results"] if r["what"] == "memory"]
     told = "; ".join(_latency(r) for r in report["results"] if r["what"] == "latency")
     memory = ", ".join(
         f"{r['rssMiB']:.0f} MiB with {r['jobs']} jobs" for r in report["results"] if r["what"] == "memory"
@@ -84,8 +82,9 @@ def serving() -> str:
     head = f"| requests/s (CPU per request), one row each | {head} |\n|---|{'---|' * len(CONNECTIONS)}"
     table = "\n".join(rows)
     words = (
-        "One model of 1.3 million parameters, ONNX Runtime on one thread everywhere; medians of rounds in which the servers"
-        f" take turns. `python -m tests.perf.serve_bench` measures it; this one is [{name}](/tests/perf/results/{name}),"
+        "One model of 1.3 million parameters, ONNX Runtime on one thread everywhere; medians of rounds in which the"
+        " servers take turns. `python -m tests.perf.serve_bench` measures it; this one is"
+        f" [{name}](/tests/perf/results/{name}),"
         f" {about['cores']} cores, load {about['load'][0]:.1f} at the start."
     )
     return f"{head}\n{table}\n\n{_wrapped(words)}\n"
