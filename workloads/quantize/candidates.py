@@ -118,7 +118,8 @@ def _measured(context: Context, attempt: Attempt, model: "onnx.ModelProto") -> t
 
 def _details(pairs: Pairs, verdict: Verdict, path: Path) -> dict[str, Any]:
     counts = {"both": pairs.both, "onlyFloat": pairs.first, "onlyQuantized": pairs.second, "none": pairs.none}
-    return {"pairs": counts, "limit": verdict.limit, "digest": storage.sha256_of(path)}
+    record = {"pairs": counts, "limit": verdict.limit, "failures": list(verdict.failures)}
+    return {**record, "digest": storage.sha256_of(path)}
 
 
 def _impossible(attempt: Attempt, error: Exception) -> Candidate:

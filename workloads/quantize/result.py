@@ -6,8 +6,8 @@ Candidates, the one that is selected, the headline: read off the records, for re
 from dataclasses import dataclass
 
 from slipway.api.quantization import EvaluationMetric, OnFailure
-from slipway.api.quantizationstatus import Candidate, Headline, Outcome
-from workloads.quantize.candidates import FLOAT, best, candidate_of, most_accurate
+from slipway.api.quantizationstatus import Candidate, Gate, GateResult, Headline, Outcome
+from workloads.quantize.candidates import FLOAT, best, candidate_of, details_of, most_accurate
 from workloads.quantize.context import Context
 from workloads.quantize.rungs import candidates_of, climbed
 
@@ -37,6 +37,25 @@ def selected_of(context: Context) -> Selected:
     if context.job.spec.on_failure is OnFailure.KEEP_FLOAT:
         return Selected(FLOAT, nearest, Outcome.KEPT_FLOAT)
     return Selected(None, nearest, Outcome.REJECTED)
+
+
+def gates(context: Context) -> list[GateResult]:
+    """How the shown candidate did at each gate that the job asks for; empty when none could be built."""
+    shown, asked = selected_of(context).shown, context.job.spec.gates
+    failures = None if shown is None else details_of(context, shown.name).get("failures")
+    if shown is None or failures is None:
+        return []
+    names = [Gate.ACCURACY]
+    names += [Gate.SIZE] if asked.size is not None else []
+    names += [Gate.LATENCY] if asked.latency is not None else []
+    return [_gate(name, failures, shown) for name in names]
+
+
+def _gate(name: Gate, failures: list[str], shown: Candidate) -> GateResult:
+    failed = next((words for words in failures if words.startswith(name)), None)
+    # The accuracy's figures and its limit come first in the verdict, whether it holds or not.
+    words = shown.message.partition(";")[0] if name is Gate.ACCURACY else failed or ""
+    return GateResult(name=name, passed=failed is None, message=words[:256])
 
 
 def headline(context: Context) -> Headline | None:

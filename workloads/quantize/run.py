@@ -100,6 +100,7 @@ def result_of(context: Context, stage: Stage, message: str) -> StageResult:
         selected=(selected.published or "") if ended else "",
         headline=result.headline(context),
         outcome=Outcome(published["outcome"]) if published else None,
+        gates=result.gates(context) if ended else [],
         artifact=_artifact(context, published["artifact"]) if published and "artifact" in published else None,
         report=Report.model_validate(published["report"]) if published else None,
     )

@@ -80,6 +80,22 @@ class Report(StatusModel):
     digest: Digest = Field(description="sha256 of report.json.")
 
 
+class Gate(StrEnum):
+    """What a candidate is held against."""
+
+    ACCURACY = "accuracy"
+    SIZE = "size"
+    LATENCY = "latency"
+
+
+class GateResult(StatusModel):
+    """How the candidate of the headline did at one gate."""
+
+    name: Gate = Field(description="accuracy, size or latency.")
+    passed: bool = Field(description="Whether the gate holds.")
+    message: ShortText = Field("", description="The figure and the limit.")
+
+
 class StageResult(StatusModel):
     """A stage's termination message (at most 4096 bytes of JSON): what the operator carries into the status."""
 
@@ -92,16 +108,22 @@ class StageResult(StatusModel):
     selected: ShortText = Field("", description="Name of the candidate that will be published.")
     headline: Headline | None = Field(None, description="The result as people read it.")
     outcome: Outcome | None = Field(None, description="Set by the last stage.")
+    gates: Annotated[list[GateResult], Field(max_length=3)] = Field(
+        default_factory=list, description="Of the gates that the spec asks for; set by the last stage."
+    )
     artifact: ArtifactStatus | None = Field(None, description="What was published.")
     report: Report | None = Field(None, description="The whole story.")
 
 
 class PinnedSource(StatusModel):
-    """The artifact that is quantized."""
+    """The artifact that is quantized, or the job that is to make it."""
 
-    uri: Annotated[str, Field(max_length=1024)] = Field(description="Where it lies.")
+    uri: Annotated[str, Field(max_length=1024)] = Field(
+        "", description="Where it lies; empty while its job is waited for."
+    )
     digest: Annotated[str, Field(max_length=71)] = Field("", description="sha256 of its artifact.json or .onnx file.")
-    source: ShortText = Field("", description="The job it was taken from, as Kind/name.")
+    source: ShortText = Field("", description="The job it is taken from, as Kind/name.")
+    uid: ShortText = Field("", description="Of that job while it is waited for: another one of its name is not it.")
 
 
 class QuantizationJobStatus(StatusModel):

@@ -12,10 +12,12 @@ from slipway.api.quantizationstatus import SHARDED, Outcome, Stage, StageResult
 from slipway.job import gangstatus, lifecycle
 from slipway.job.observed import Failure
 from slipway.job.plan import Notice, Plan, Write
+from slipway.job.policy.restart import restart_or_fail
 from slipway.job.scene import Scene
 from slipway.quantizationjob import pods as render
-from slipway.quantizationjob import status
+from slipway.quantizationjob import proof, status
 from slipway.quantizationjob.job import Platform, QuantizationJob
+from slipway.runtime import conditions
 from slipway.runtime.resource import CONFIGMAPS, PODS
 
 # How `python -m workloads quantize` ends when the job is wrong, and when no candidate passes the gates.
@@ -78,27 +80,50 @@ class StageGang:
 
     def succeeded(self, scene: Scene) -> Plan:
         """On to the stage that the pods name, or the end."""
-        results = [result for pod in scene.current if (result := status.result_of(pod.termination_message))]
-        following = next((result for result in results if result.next is not None), None)
         gangstatus.count(scene)
+        results = [result for pod in scene.current if (result := status.result_of(pod.termination_message))]
         if not results:
             message = f"stage {self.stage} succeeded without a word: is the quantizer image the one of this release?"
-            return lifecycle.end(
-                scene, scene.draft.fail(Reason.BAD_INPUT, message), Notice("Warning", Reason.BAD_INPUT, message)
-            )
-        status.take_over(results[-1], scene.draft)
-        if following is None or following.next is self.stage:
-            return self._finish(scene, results[-1])
-        status.begin(following.next or self.stage, self.step + 1, scene.draft)
+            return self._end_badly(scene, Reason.BAD_INPUT, message)
+        # Whoever ended before its peers saw their shards unfinished, and named this very stage.
+        result = next((r for r in results if r.next is not self.stage), None)
+        if result is None:
+            return self._again(scene)
+        if result.next is None and result.outcome is None:
+            message = f"stage {self.stage} named neither a next stage nor an outcome: {result.message}"
+            return self._end_badly(scene, Reason.BAD_INPUT, message)
+        status.carry(result, scene.draft)
+        proof.of_stage(result, self.job.spec.ladder, scene.draft)
+        return self._finish(scene, result) if result.next is None else self._go_on(scene, result, result.next)
+
+    def _go_on(self, scene: Scene, result: StageResult, following: Stage) -> Plan:
+        status.begin(following, self.step + 1, scene.draft)
         scene.draft.next_attempt()
-        message = f"{results[-1].message}; next: {following.next}"
+        message = f"{result.message}; next: {following}"
         scene.draft.progressing(Reason.STAGE_DONE, message).condition("Running", "False", Reason.STAGE_DONE, message)
         return Plan(status=scene.draft.done(), persist_first=True)
 
+    def _again(self, scene: Scene) -> Plan:
+        """All pods succeeded, and each says that the stage is not done: none has seen what the others left.
+
+        A network file system may show a new file late, which the next attempt finds; or there is no common folder.
+        """
+        message = f"no pod of stage {self.stage} found the others' results: is work.uri one folder for all nodes?"
+        failure = Failure(scene.current[0].name, "", "", None, "", Reason.ERROR, message, scene.now)
+        draft = restart_or_fail(self.failure_policy, failure, scene.draft)
+        if draft.run.finished:
+            given_up = conditions.get(draft.wire["conditions"], "Failed") or {}
+            return lifecycle.end(scene, draft, Notice("Warning", given_up["reason"], message))
+        return Plan(status=draft.done(), persist_first=True, notices=(Notice("Warning", Reason.RESTARTING, message),))
+
     def _finish(self, scene: Scene, result: StageResult) -> Plan:
         gangstatus.complete_progress(scene.draft)
+        proof.of_job(result, self.job.spec.ladder, scene.draft)
         message = result.message or "done"
         return lifecycle.end(scene, scene.draft.succeed(message), Notice("Normal", Reason.SUCCEEDED, message))
+
+    def _end_badly(self, scene: Scene, reason: Reason, message: str) -> Plan:
+        return lifecycle.end(scene, scene.draft.fail(reason, message), Notice("Warning", reason, message))
 
     def failed(self, scene: Scene, failure: Failure) -> Plan | None:
         """No candidate passes: the job has failed, and its report says why in figures."""
@@ -108,11 +133,8 @@ class StageGang:
         result = status.result_of(pod.termination_message) if pod is not None else None
         if result is None or result.outcome is not Outcome.REJECTED:
             return None
-        status.take_over(result, scene.draft)
-        scene.draft.condition(
-            "AccuracyGatePassed", "False", Reason.GATE_FAILED, result.message or "no candidate passes"
-        )
-        message = f"no candidate passes the gates: {result.message}"
-        return lifecycle.end(
-            scene, scene.draft.fail(Reason.GATE_FAILED, message), Notice("Warning", Reason.GATE_FAILED, message)
-        )
+        status.carry(result, scene.draft)
+        proof.of_stage(result, self.job.spec.ladder, scene.draft)
+        proof.of_job(result, self.job.spec.ladder, scene.draft)
+        gangstatus.complete_progress(scene.draft)
+        return self._end_badly(scene, Reason.GATE_FAILED, f"no candidate passes the gates: {result.message}")

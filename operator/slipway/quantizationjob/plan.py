@@ -42,14 +42,15 @@ def plan(
     if spec is None:
         return lifecycle.invalid(draft, problems)
     found = _source(spec, draft, source)
-    if found.pinned is None and not draft.run.finished:
-        return _waiting(draft, found)
-    draft.condition("SourceReady", "True", found.reason, found.message)
-    if found.pinned is not None and draft.wire.get("source") != found.pinned.wire():
-        status.pin(found.pinned, draft)
-        status.begin(FIRST_STAGE, 0, draft)
-        draft.progressing(found.reason, found.message)
-        return Plan(status=draft.done(), persist_first=True)
+    if not draft.run.finished:
+        if found.pinned is None:
+            return _waiting(spec, draft, source, found)
+        draft.condition("SourceReady", "True", found.reason, found.message)
+        if draft.wire.get("source") != found.pinned.wire():
+            status.pin(found.pinned, draft)
+            status.begin(FIRST_STAGE, 0, draft)
+            draft.progressing(found.reason, found.message)
+            return Plan(status=draft.done(), persist_first=True)
     stage, step = Stage(draft.wire.get("stage") or FIRST_STAGE), draft.wire.get("step") or 0
     gang = StageGang(identify(obj, spec, found.pinned or Pinned("", "")), stage, step, platform)
     pods = tuple(observe_pod(pod, now) for pod in children)
@@ -66,12 +67,19 @@ def _source(spec: QuantizationJobSpec, draft: Draft, job: Mapping[str, Any] | No
     if held is not None:
         # Pinned once and for all: the source may be deleted, or trained anew, without a change of what is quantized.
         return Resolution(held, Reason.SOURCE_READY, f"TrainingJob {name}, pinned at {held.digest}")
+    awaited = (draft.wire.get("source") or {}).get("uid")
+    if awaited and (job is None or job["metadata"]["uid"] != awaited):
+        message = f"TrainingJob {name} was deleted before it succeeded"
+        return Resolution(None, Reason.SOURCE_FAILED, message, final=True)
     return artifact_of("TrainingJob", name, job)
 
 
-def _waiting(draft: Draft, found: Resolution) -> Plan:
+def _waiting(spec: QuantizationJobSpec, draft: Draft, job: Mapping[str, Any] | None, found: Resolution) -> Plan:
     draft.condition("SourceReady", "False", found.reason, found.message)
     if found.final:
         notice = Notice("Warning", found.reason, found.message)
         return Plan(status=draft.fail(found.reason, found.message).done(), notices=(notice,))
+    if job is not None and spec.model.from_ is not None:
+        # From now on it is this very job that is waited for: one that is deleted will never succeed.
+        status.await_job(f"TrainingJob/{spec.model.from_.training_job}", job["metadata"]["uid"], draft)
     return Plan(status=draft.progressing(found.reason, found.message).done())

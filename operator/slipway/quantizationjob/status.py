@@ -2,8 +2,7 @@
 
 from pydantic import ValidationError
 
-from slipway.api.common import Reason
-from slipway.api.quantizationstatus import Outcome, Stage, StageResult
+from slipway.api.quantizationstatus import Stage, StageResult
 from slipway.job import gangstatus
 from slipway.job.source import Pinned
 from slipway.job.status import Draft
@@ -11,8 +10,6 @@ from slipway.job.status import Draft
 SOFT_FIELDS = gangstatus.SOFT_FIELDS
 # Stage results that the status keeps as they are.
 _CARRIED = ("warnings", "comparison", "selected", "headline", "outcome", "artifact", "report")
-# Which condition a stage's success makes true.
-_PROVES = {Stage.BASELINE: "Baselined", Stage.CALIBRATE: "Calibrated"}
 
 
 def result_of(text: str) -> StageResult | None:
@@ -28,26 +25,20 @@ def pin(source: Pinned, draft: Draft) -> None:
     draft.wire["source"] = source.wire()
 
 
+def await_job(source: str, uid: str, draft: Draft) -> None:
+    """The job whose artifact is to be pinned, as Kind/name, is there and has not ended."""
+    draft.wire["source"] = {"source": source, "uid": uid}
+
+
 def begin(stage: Stage, step: int, draft: Draft) -> None:
     """The stage that runs now, and its number."""
     draft.wire["stage"] = str(stage)
     draft.wire["step"] = step
 
 
-def take_over(result: StageResult, draft: Draft) -> None:
-    """Carry what a stage found out into the status."""
+def carry(result: StageResult, draft: Draft) -> None:
+    """Take over what a stage found out."""
     found = result.wire()
     for field in _CARRIED:
         if found.get(field):
             draft.wire[field] = found[field]
-    if proven := _PROVES.get(result.stage):
-        draft.condition(proven, "True", Reason.STAGE_DONE, result.message or proven)
-    if result.stage is Stage.SENSITIVITY or result.stage is Stage.QAT:
-        draft.condition("Escalated", "True", Reason.ESCALATED, result.message or "the ladder goes on")
-    if result.outcome is Outcome.QUANTIZED:
-        draft.condition("AccuracyGatePassed", "True", Reason.GATE_PASSED, f"{result.selected} passes all gates")
-    if result.outcome is Outcome.KEPT_FLOAT:
-        message = "no candidate passes the gates: the float model was published as ONNX"
-        draft.condition("AccuracyGatePassed", "False", Reason.GATE_FAILED, message)
-    if result.artifact is not None:
-        draft.condition("Published", "True", Reason.STAGE_DONE, f"published {result.artifact.uri}")
