@@ -1,0 +1,106 @@
+"""Each overlay builds with kubectl, and is what its first line says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from slipway.config import read_config
+from tests.unit.gitops.build import OVERLAYS, Object, build, built_by_kubectl, of_kind
+
+pytestmark = built_by_kubectl
+NAMES = sorted(path.name for path in OVERLAYS.iterdir())
+# What has no namespace: a RoleBinding gives no right to it.
+CLUSTER_SCOPED = {"tokenreviews", "subjectaccessreviews", "nodes", "namespaces", "priorityclasses", "persistentvolumes"}
+
+
+def _operator(name: str) -> Object:
+    (deployment,) = of_kind(build(OVERLAYS / name), "Deployment")
+    return deployment
+
+
+def _settings(deployment: Object) -> dict[str, Any]:
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return {env["name"]: env.get("value", "from the pod") for env in container["env"]}
+
+
+def test_the_overlays_that_are_documented() -> None:
+    assert NAMES == ["cluster", "development", "high-availability", "namespaced"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_operator_runs_under_pod_security_restricted(name: str) -> None:
+    objects = build(OVERLAYS / name)
+    (namespace,) = of_kind(objects, "Namespace")
+    levels = {namespace["metadata"]["labels"][f"pod-security.kubernetes.io/{m}"] for m in ("enforce", "audit", "warn")}
+    assert levels == {"restricted"}
+    spec = _operator(name)["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"Service", "NetworkPolicy", "ServiceAccount"} <= {obj["kind"] for obj in objects}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_settings_are_settings_that_the_operator_knows(name: str) -> None:
+    settings = _settings(_operator(name))
+    config = read_config(settings)
+    assert config.lease_namespace
+    assert config.log_level == settings.get("SLIPWAY_LOG_LEVEL", "INFO")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_that_has_a_namespace_names_it(name: str) -> None:
+    cluster_wide = {"Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+    for obj in build(OVERLAYS / name):
+        assert ("namespace" in obj["metadata"]) == (obj["kind"] not in cluster_wide), obj["metadata"]["name"]
+
+
+def test_high_availability() -> None:
+    objects = build(OVERLAYS / "high-availability")
+    deployment = _operator("high-availability")
+    assert deployment["spec"]["replicas"] == 2
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    (budget,) = of_kind(objects, "PodDisruptionBudget")
+    assert budget["spec"] == {"minAvailable": 1, "selector": {"matchLabels": labels}}
+    affinity = deployment["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"]
+    (term,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term["labelSelector"]["matchLabels"] == labels
+    # Two pods that may not share a node, on two nodes: a surge would wait for ever.
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 1, "maxSurge": 0}
+    (policy,) = of_kind(objects, "NetworkPolicy")
+    assert set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+    assert policy["spec"]["ingress"]
+
+
+def test_namespaced_gives_no_right_outside_its_namespace() -> None:
+    objects = build(OVERLAYS / "namespaced")
+    watched = _settings(_operator("namespaced"))["SLIPWAY_NAMESPACE"]
+    bindings = {binding["metadata"]["name"]: binding for binding in of_kind(objects, "ClusterRoleBinding")}
+    assert set(bindings) == {"slipway-operator-cluster"}
+    inside = {b["metadata"]["namespace"]: b["roleRef"]["name"] for b in of_kind(objects, "RoleBinding")}
+    assert inside == {watched: "slipway-operator", "slipway-system": "slipway-operator-lease"}
+
+
+def test_namespaced_still_gives_what_has_no_namespace() -> None:
+    roles = {role["metadata"]["name"]: role["rules"] for role in of_kind(build(OVERLAYS / "namespaced"), "ClusterRole")}
+    for rule in roles["slipway-operator"]:
+        for resource in set(rule["resources"]) & CLUSTER_SCOPED:
+            given = [r for r in roles["slipway-operator-cluster"] if resource in r["resources"]]
+            assert given, f"manifests/overlays/namespaced/rbac.yaml lacks {resource}"
+            assert set(rule["verbs"]) <= set(given[0]["verbs"])
+
+
+def test_the_network_policy_lets_in_what_the_operator_serves() -> None:
+    policy = yaml.safe_load((OVERLAYS.parent / "base" / "network-policy.yaml").read_text())
+    open_ports = {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
+    (container,) = _operator("cluster")["spec"]["template"]["spec"]["containers"]
+    assert open_ports == {port["containerPort"] for port in container["ports"]}
+    labels = _operator("cluster")["spec"]["template"]["metadata"]["labels"]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
