@@ -1,7 +1,7 @@
 """Which parts make an operator, and who hears of what? Binds kinds, cache and queues; main.py runs the result."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from slipway.inferenceservice import service as serving
@@ -15,7 +15,7 @@ from slipway.runtime.cache import Cache, Change, slim, slim_pod
 from slipway.runtime.controller import Controller, ObserveReconcile
 from slipway.runtime.kube import Kube
 from slipway.runtime.queue import WorkQueue
-from slipway.runtime.resource import PODS, Resource
+from slipway.runtime.resource import CONFIGMAPS, PODS, SERVICES, Resource
 from slipway.runtime.store import Key
 from slipway.trainingjob import job as training
 from slipway.trainingjob.reconcile import TrainingJobs
@@ -27,8 +27,14 @@ OURS: Mapping[str, Resource] = {
 }
 # Kinds whose pods post their progress.
 REPORTING = (training.KIND, quantizing.KIND)
-# What the kinds make and have to hear of: only objects with our label.
-CHILDREN = (PODS, serving.DEPLOYMENTS)
+_SERVED = f"{MANAGED_SELECTOR},{KIND}={serving.KIND}"
+# What the kinds make and have to hear of, by labels; those that not every cluster serves are found at the start.
+CHILDREN: Mapping[Resource, str] = {
+    PODS: MANAGED_SELECTOR,
+    serving.DEPLOYMENTS: MANAGED_SELECTOR,
+    SERVICES: _SERVED,
+    CONFIGMAPS: _SERVED,
+}
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,10 @@ class Assembly:
         self.cache = Cache(self._changed, namespaces=(namespace,) if namespace else ())
         for resource in OURS.values():
             self.cache.add(resource)
-        for resource in CHILDREN:
-            self.cache.add(resource, selector=MANAGED_SELECTOR, slim=slim_pod if resource is PODS else slim)
+        self._kube = kube
+        self.children = dict(CHILDREN)
+        for resource, selector in CHILDREN.items():
+            self.cache.add(resource, selector=selector, slim=slim_pod if resource is PODS else slim)
         self.queues: dict[str, WorkQueue[Any]] = {kind: WorkQueue(observe_wait=wait_observer(kind)) for kind in OURS}
         self.inboxes = {kind: Inbox(self.cache, OURS[kind], self.queues[kind].mark_after) for kind in REPORTING}
         said_of = {kind: inbox.progress_of for kind, inbox in self.inboxes.items()}
@@ -68,7 +76,7 @@ class Assembly:
             kube, self.cache, platforms.quantizing, training.TRAINING_JOBS, record, said_of[quantizing.KIND]
         )
         sources = {training.KIND: training.TRAINING_JOBS, quantizing.KIND: quantizing.QUANTIZATION_JOBS}
-        self._services = InferenceServices(kube, self.cache, platforms.serving, sources, record)
+        self._services = InferenceServices(kube, self.cache, platforms.serving, sources, record, self._mark_service)
         self.controllers = [
             self._controller(training.KIND, jobs.reconcile, jobs.on_error, workers, observe),
             self._controller(
@@ -76,6 +84,27 @@ class Assembly:
             ),
             self._controller(serving.KIND, self._services.reconcile, self._services.on_error, workers, observe),
         ]
+
+    async def discover(self) -> None:
+        """Find out which of the optional kinds the cluster serves, in which version. Once, before the first LIST."""
+        found = [await self._first_served(candidates) for candidates in (serving.BUDGETS, serving.AUTOSCALERS)]
+        self.children |= {resource: _SERVED for resource in found if resource is not None}
+        for resource in filter(None, found):
+            self.cache.add(resource, selector=_SERVED)
+        self._services.platform = replace(self._services.platform, budgets=found[0], autoscalers=found[1])
+
+    async def _first_served(self, candidates: tuple[Resource, ...]) -> Resource | None:
+        for resource in candidates:
+            if await self._kube.serves(resource):
+                return resource
+        return None
+
+    async def close(self) -> None:
+        """Drop the questions to pods that are under way."""
+        await self._services.scraper.close()
+
+    def _mark_service(self, key: Key) -> None:
+        self.mark(serving.KIND, key)
 
     def _controller(
         self,

@@ -17,11 +17,10 @@ from urllib.parse import urlsplit
 import kopf
 
 from slipway import log as logs
-from slipway.assembly import CHILDREN, OURS, Assembly, Platforms
+from slipway.assembly import OURS, Assembly, Platforms
 from slipway.config import Config, ConfigError, read_config
 from slipway.inferenceservice import service as serving
 from slipway.job.endpoint import STATUS_AUDIENCE, Endpoint
-from slipway.job.labels import MANAGED_SELECTOR
 from slipway.quantizationjob import job as quantizing
 from slipway.runtime.certificate import Certificate, obtain, until_renewed
 from slipway.runtime.events import EventRecorder, Reporter
@@ -91,6 +90,7 @@ class Operator:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.lease_kube.close)
             stack.push_async_callback(self.kube.close)
+            stack.push_async_callback(self.assembly.close)
             app = health_app(self.health, self.metrics.render)
             await stack.enter_async_context(listening(app, self.config.health_port))
             await stack.enter_async_context(_beside(self.health.tick()))
@@ -128,6 +128,7 @@ class Operator:
 
     async def _work(self) -> None:
         cache, controllers = self.assembly.cache, self.assembly.controllers
+        await self.assembly.discover()
         await cache.resync(self.kube)
         self.health.state = "leading"
         async with asyncio.TaskGroup() as group:
@@ -151,7 +152,7 @@ class Operator:
         registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
         _configure(settings)
         kopf.on.login(registry=registry)(_login)
-        for resource in (*OURS.values(), *CHILDREN):
+        for resource in (*OURS.values(), *self.assembly.children):
             self._listen(registry, settings, resource)
         namespaces = [self.config.namespace] if self.config.namespace else []
         await kopf.operator(
@@ -163,8 +164,8 @@ class Operator:
             self.assembly.cache.observe(resource, event["type"], dict(event["object"]))
 
         kopf.on.event(resource.group, resource.version, resource.plural, registry=registry)(heard)
-        if resource in CHILDREN:
-            settings.watching.label_selectors[resource.plural] = MANAGED_SELECTOR
+        if resource in self.assembly.children:
+            settings.watching.label_selectors[resource.plural] = self.assembly.children[resource]
 
 
 async def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:

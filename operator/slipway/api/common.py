@@ -81,6 +81,11 @@ class Reason(StrEnum):
     NODE_LOST = "NodeLost"
     POD_DELETED = "PodDeleted"
     PREEMPTED = "Preempted"
+    HANG = "Hang"
+    # An elastic job's size, and the queue for a place in the cluster.
+    NODE_REPLACED = "NodeReplaced"
+    SCALED = "Scaled"
+    QUEUED = "Queued"
     # A chain's next link.
     WAITING_FOR_SOURCE = "WaitingForSource"
     SOURCE_READY = "SourceReady"
@@ -95,6 +100,9 @@ class Reason(StrEnum):
     SCALED_TO_ZERO = "ScaledToZero"
     MODEL_LOAD_FAILED = "ModelLoadFailed"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    CANARY_ANALYSIS = "CanaryAnalysis"
+    CANARY_PROMOTED = "CanaryPromoted"
+    CANARY_ROLLED_BACK = "CanaryRolledBack"
 
 
 class ConditionStatus(StrEnum):

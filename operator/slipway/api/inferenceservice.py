@@ -6,22 +6,16 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError
 
-from slipway.api.base import MapBy, Model, Rule, StatusModel, problems_of
-from slipway.api.common import (
-    MAX_INT32,
-    Condition,
-    Count,
-    Digest,
-    ImageName,
-    ObjectName,
-    ShortText,
-    Text,
-    Time,
-    Uri,
-)
+from slipway.api.autoscaling import AutoScaling
+from slipway.api.base import MapBy, Model, Rule, problems_of
+from slipway.api.common import Digest, ImageName, ObjectName, Uri
 from slipway.api.kind import Column, Kind, Scale, condition_column, unseen_status
-from slipway.api.pod import EnvVar, PodSettings
+from slipway.api.pod import EnvVar, PodPlace
 from slipway.api.resources import Resources
+from slipway.api.rollout import Rollout
+from slipway.api.servicestatus import InferenceServiceStatus, PinnedModel, TransitionStatus
+
+__all__ = ["KIND", "InferenceServiceSpec", "InferenceServiceStatus", "PinnedModel", "TransitionStatus", "spec_problems"]
 
 # `<service>-<8 characters of the revision>` names Deployments, and their pods add 17 more.
 NAME_BUDGET = 63 - 9 - 17
@@ -149,7 +143,7 @@ class Predictor(Model):
         600, description="How long a replica may take to load and warm up the model."
     )
     drain: Drain = Field(default_factory=Drain, description="How a replica leaves.")
-    pod: PodSettings = Field(default_factory=PodSettings, description="What the pods share beside their container.")
+    pod: PodPlace = Field(default_factory=PodPlace, description="What the pods share beside their container.")
 
 
 class RolloutOn(StrEnum):
@@ -164,92 +158,12 @@ class InferenceServiceSpec(Model):
 
     predictor: Predictor = Field(description="What serves.")
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(1, description="Pods; also through the scale subresource.")
+    auto_scaling: AutoScaling | None = Field(None, description="Let the load decide how many pods there are.")
+    rollout: Rollout = Field(default_factory=Rollout, description="How a new revision takes over.")
     rollout_on: RolloutOn = Field(
         RolloutOn.SPEC_CHANGE,
         description="SpecChange keeps the digest that was pinned; NewArtifact follows the source to a new one.",
     )
-
-
-class PinnedModel(StatusModel):
-    """The artifact that is served."""
-
-    uri: Annotated[str, Field(max_length=1024)] = Field(description="The artifact's folder.")
-    digest: Annotated[str, Field(max_length=71)] = Field("", description="sha256 of its artifact.json.")
-    source: ShortText = Field("", description="The job it was taken from, as Kind/name.")
-
-
-class LoadFailure(StatusModel):
-    """Why the newest revision does not serve."""
-
-    reason: ShortText = Field(description="ModelLoadFailed, ImagePullError, Unschedulable, OOMKilled, ...")
-    message: Text = Field("", description="The server's own words.")
-    exit_code: Annotated[int, Field(ge=-(2**31), le=MAX_INT32)] | None = Field(None, description="Its exit code.")
-    pod: Annotated[str, Field(max_length=253)] = Field("", description="The pod that said so.")
-    time: Time = Field(description="When it was seen.")
-
-
-class TransitionStatus(StrEnum):
-    """KServe's words for the way from one revision to the next."""
-
-    UP_TO_DATE = "UpToDate"
-    IN_PROGRESS = "InProgress"
-    BLOCKED_BY_FAILED_LOAD = "BlockedByFailedLoad"
-    INVALID_SPEC = "InvalidSpec"
-
-
-class ModelStatus(StatusModel):
-    """How the newest revision is doing."""
-
-    transition_status: TransitionStatus = Field(description="Where the rollout is.")
-    last_failure_info: LoadFailure | None = Field(None, description="What blocks it.")
-
-
-class PredictorStatus(StatusModel):
-    """Revisions of the predictor."""
-
-    latest_created_revision: ShortText = Field("", description="The newest one.")
-    latest_ready_revision: ShortText = Field("", description="The newest one that serves.")
-    previous_rolledout_revision: ShortText = Field("", description="The one that served before it.")
-
-
-class Components(StatusModel):
-    """KServe's place for revisions."""
-
-    predictor: PredictorStatus = Field(default_factory=PredictorStatus, description="The predictor's.")
-
-
-class Address(StatusModel):
-    """Where the service is reached inside the cluster."""
-
-    url: ShortText = Field(description="REST.")
-    grpc: ShortText = Field("", description="gRPC, host:port.")
-
-
-class ReplicaCounts(StatusModel):
-    """Pods over all revisions."""
-
-    desired: Count = Field(0, description="Asked for.")
-    ready: Count = Field(0, description="Serving.")
-    updated: Count = Field(0, description="Of the newest revision.")
-
-
-class InferenceServiceStatus(StatusModel):
-    """What the operator knows of the service. It is the only writer."""
-
-    conditions: Annotated[list[Condition], Field(max_length=16), MapBy("type")] = Field(
-        default_factory=list, description="Ready, Reconciling, Stalled, SourceReady, PredictorReady."
-    )
-    observed_generation: Annotated[int, Field(ge=-1, le=2**53)] | None = Field(
-        None, description="metadata.generation of the spec that this status is about."
-    )
-    url: ShortText | None = Field(None, description="Where to send requests.")
-    address: Address | None = Field(None, description="The same, by protocol.")
-    model: PinnedModel | None = Field(None, description="The artifact of the newest revision.")
-    model_status: ModelStatus | None = Field(None, description="How the newest revision is doing.")
-    components: Components | None = Field(None, description="Revisions.")
-    replicas: ReplicaCounts | None = Field(None, description="Pods.")
-    ready_replicas: Count | None = Field(None, description="Pods that serve, for the scale subresource.")
-    selector: Annotated[str, Field(max_length=512)] | None = Field(None, description="Selects the service's pods.")
 
 
 def spec_problems(name: str, spec: dict[str, Any]) -> tuple[InferenceServiceSpec | None, list[str]]:

@@ -109,8 +109,8 @@ def _well_formed_keys(field: str) -> Rule:
     )
 
 
-class PodSettings(Model):
-    """What the job's pods share, beside their container."""
+class PodPlace(Model):
+    """What pods share, beside their container: labels, place, volumes, identity."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         _own_keys("labels"),
@@ -148,12 +148,17 @@ class PodSettings(Model):
     service_account_name: ObjectName | None = Field(None, description="The namespace's `default` when unset.")
     priority_class_name: ObjectName | None = Field(None, description="Priority of the pods.")
     scheduler_name: ObjectName | None = Field(None, description="The cluster's own scheduler when unset.")
-    termination_grace_period_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
-        30, description="Between SIGTERM and SIGKILL: the time to save a checkpoint."
-    )
     run_as_user: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
         None, description="The pods' user id; the image's own when not set. Never root."
     )
     fs_group: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
         None, description="The group that owns the volumes' files."
+    )
+
+
+class PodSettings(PodPlace):
+    """What a job's pods share; those of a service have their own way to end."""
+
+    termination_grace_period_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
+        30, description="Between SIGTERM and SIGKILL: the time to save a checkpoint."
     )

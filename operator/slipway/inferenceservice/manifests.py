@@ -1,14 +1,19 @@
 """A service's children as manifests: the Service, and a Deployment and a ConfigMap per revision. Pure."""
 
+import hashlib
 import json
 from typing import Any
 
-from slipway.api.common import API_VERSION
+from slipway.api.autoscaling import AutoScaling
+from slipway.api.common import API_VERSION, GROUP
 from slipway.inferenceservice.service import GRPC_PORT, HTTP_PORT, KIND, REVISION, InferenceService, Platform
 from slipway.job import labels
 from slipway.job.source import Pinned
+from slipway.runtime.resource import Resource
 
 CONTAINER = "server"
+# What an object was made from, where the server fills in defaults and a comparison would not end.
+SPEC_HASH = f"{GROUP}/spec-hash"
 CONFIG_DIR = "/etc/slipway"
 CLAIMS_DIR = "/mnt/pvc"
 # What the server takes beside readiness lead and timeout to close its sockets.
@@ -37,17 +42,42 @@ def address(service: InferenceService) -> dict[str, Any]:
 
 def config_map(service: InferenceService, revision: str, model: Pinned) -> dict[str, Any]:
     """What the server of this revision is told: the spec, and the artifact that was pinned."""
-    # The number of replicas is not the revision's: it must not make two texts of one revision.
+    # Only what makes the revision: there must never be two texts of one.
     document = {
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": {"name": service.name, "namespace": service.namespace, "uid": service.uid},
-        "spec": {**service.spec.wire(), "replicas": 1},
+        "spec": {"predictor": service.spec.predictor.wire()},
         "status": {"model": model.wire()},
     }
     data = {"service.json": json.dumps(document, indent=1, sort_keys=True)}
     metadata = _metadata(service, service.child(revision))
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def budget(service: InferenceService, budgets: Resource) -> dict[str, Any]:
+    """Drains of nodes take one pod at a time, of all revisions together."""
+    return {
+        "apiVersion": budgets.api_version,
+        "kind": budgets.kind,
+        "metadata": _metadata(service, service.name),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(service)}},
+    }
+
+
+def autoscaler(service: InferenceService, scaling: AutoScaling, autoscalers: Resource) -> dict[str, Any]:
+    """The cluster's own autoscaler on the service's scale subresource, for the CPU."""
+    target = {"type": "Utilization", "averageUtilization": scaling.scale_target}
+    spec = {
+        "scaleTargetRef": {"apiVersion": API_VERSION, "kind": KIND, "name": service.name},
+        "minReplicas": scaling.min_replicas,
+        "maxReplicas": scaling.max_replicas,
+        "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": scaling.scale_down_stabilization_seconds}},
+    }
+    metadata = _metadata(service, service.name)
+    metadata["annotations"] = {SPEC_HASH: hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]}
+    return {"apiVersion": autoscalers.api_version, "kind": autoscalers.kind, "metadata": metadata, "spec": spec}
 
 
 def deployment(

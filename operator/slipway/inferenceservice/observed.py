@@ -24,6 +24,10 @@ class Revision:
     overdue: str
     deleting: bool
 
+    def serves(self, replicas: int) -> bool:
+        """Whether it was asked for so many and all of them serve."""
+        return self.wanted == replicas and self.available
+
 
 @dataclass(frozen=True)
 class Trouble:
@@ -59,10 +63,26 @@ def observe_revision(deployment: Mapping[str, Any]) -> Revision:
     )
 
 
+def ready_pods(pods: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Those that serve and stay, by UID."""
+    found = {}
+    for pod in pods:
+        marks = (pod.get("status") or {}).get("conditions") or []
+        ready = any(mark.get("type") == "Ready" and mark.get("status") == "True" for mark in marks)
+        if ready and not pod["metadata"].get("deletionTimestamp") and (pod.get("status") or {}).get("podIP"):
+            found[str(pod["metadata"]["uid"])] = pod
+    return found
+
+
+def revision_of(pod: Mapping[str, Any]) -> str:
+    """The revision that a pod says it is of."""
+    return str((pod["metadata"].get("labels") or {}).get(REVISION) or "")
+
+
 def trouble_of(pods: Iterable[Mapping[str, Any]], revision: str, now: datetime) -> Trouble | None:
     """The first thing that keeps a pod of this revision from serving, in the server's own words."""
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
-        if (pod["metadata"].get("labels") or {}).get(REVISION) != revision or pod["metadata"].get("deletionTimestamp"):
+        if revision_of(pod) != revision or pod["metadata"].get("deletionTimestamp"):
             continue
         obstacle = observe_pod(pod, now).obstacle
         if obstacle is not None:

@@ -1,63 +1,34 @@
-"""What to do with an InferenceService now: (object, children, source, now) -> Plan. Pure; called by reconcile.py.
+"""What to do with an InferenceService now: (object, what is around it, now) -> Plan. Pure; called by reconcile.py.
 
-A revision is a Deployment named by the hash of what its pods are made from. The newest one replaces the others only
-once all its replicas serve; until then, and when it never does, the ones before it go on serving.
+A revision is a Deployment named by the hash of what its pods are made from. `replace` and `canary` say how many pods
+each of them shall have; here that becomes writes, and whatever else is missing is made.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from slipway.api.autoscaling import ScaleMetric
 from slipway.api.common import Reason
 from slipway.api.inferenceservice import TransitionStatus, spec_problems
 from slipway.inferenceservice import manifests
 from slipway.inferenceservice import status as words
-from slipway.inferenceservice.observed import Revision, observe_revision, trouble_of
-from slipway.inferenceservice.service import DEPLOYMENTS, InferenceService, Platform, identify
+from slipway.inferenceservice.autoscale import Size
+from slipway.inferenceservice.canary import canary
+from slipway.inferenceservice.observed import Revision, observe_revision
+from slipway.inferenceservice.replace import replace
+from slipway.inferenceservice.scene import Around, Course, Scene
+from slipway.inferenceservice.served import served_model
+from slipway.inferenceservice.service import DEPLOYMENTS, Platform, identify
 from slipway.inferenceservice.source import resolve
-from slipway.job.plan import Delete, Notice, Plan, Write
-from slipway.job.source import Pinned, Resolution
+from slipway.job.plan import Delete, Notice, Patch, Plan, Write
+from slipway.job.source import Resolution
 from slipway.job.status import Draft
-from slipway.runtime.resource import CONFIGMAPS, SERVICES
+from slipway.runtime.resource import CONFIGMAPS, SERVICES, uid_of
 
 
-@dataclass(frozen=True)
-class Scene:
-    """One look at a service whose artifact is known."""
-
-    service: InferenceService
-    model: Pinned
-    revisions: tuple[Revision, ...]
-    pods: Sequence[Mapping[str, Any]]
-    draft: Draft
-    platform: Platform
-
-    @property
-    def newest(self) -> str:
-        """The revision that the spec and the pinned artifact ask for."""
-        return self.service.revision(self.model)
-
-    @property
-    def current(self) -> Revision | None:
-        """Its Deployment."""
-        return next((revision for revision in self.revisions if revision.revision == self.newest), None)
-
-    @property
-    def older(self) -> list[Revision]:
-        """The other Deployments, oldest first."""
-        return sorted((r for r in self.revisions if r.revision != self.newest), key=lambda r: (r.created, r.name))
-
-
-def plan(
-    obj: Mapping[str, Any],
-    deployments: Sequence[Mapping[str, Any]],
-    pods: Sequence[Mapping[str, Any]],
-    source: Mapping[str, Any] | None,
-    platform: Platform,
-    now: datetime,
-) -> Plan:
-    """Decide. `source` is the job that the spec names, as the cache has it, or None."""
+def plan(obj: Mapping[str, Any], around: Around, size: Size, platform: Platform, now: datetime) -> Plan:
+    """Decide. `size` is ignored where the spec makes no sense."""
     metadata = obj["metadata"]
     if metadata.get("deletionTimestamp"):
         return Plan()
@@ -66,13 +37,18 @@ def plan(
     if spec is None:
         return _invalid(draft, problems)
     service = identify(obj, spec)
-    resolution = resolve(service, obj.get("status") or {}, source)
+    resolution = resolve(service, obj.get("status") or {}, around.source)
     if resolution.pinned is None:
         return _waiting(draft, resolution)
     draft.condition("SourceReady", "True", resolution.reason, resolution.message)
     draft.wire["model"] = resolution.pinned.wire()
-    revisions = tuple(observe_revision(deployment) for deployment in deployments)
-    return _roll_out(Scene(service, resolution.pinned, revisions, pods, draft, platform))
+    revisions = tuple(observe_revision(deployment) for deployment in around.deployments)
+    scene = Scene(service, resolution.pinned, revisions, around, size, draft, platform)
+    words.addresses(service, draft)
+    words.count(scene)
+    _sized(scene)
+    _described(scene)
+    return _carried_out(scene, canary(scene) or replace(scene))
 
 
 def _invalid(draft: Draft, problems: Sequence[str]) -> Plan:
@@ -92,40 +68,90 @@ def _waiting(draft: Draft, resolution: Resolution) -> Plan:
     return Plan(status=draft.progressing(resolution.reason, resolution.message).done())
 
 
-def _roll_out(scene: Scene) -> Plan:
-    """The newest revision comes first; the older ones go when it serves."""
-    words.addresses(scene.service, scene.draft)
-    words.count(scene.service, scene.revisions, scene.newest, scene.draft)
-    writes = _missing(scene)
-    deletes: tuple[Delete, ...] = ()
-    current = scene.current
-    if current is not None and current.available:
-        deletes = tuple(delete for old in scene.older if not old.deleting for delete in _retire(old))
-        notices = words.serving(scene.service, current, scene.draft)
+def _sized(scene: Scene) -> None:
+    if scene.size.wire is None:
+        scene.draft.unset("autoScaling")
     else:
-        trouble = trouble_of(scene.pods, scene.newest, scene.draft.now)
-        notices = words.rolling_out(scene.newest, current, trouble, _serving(scene.older), scene.draft)
-    # What names the artifact and the revision is decided before anything is made from it.
-    pinning = scene.draft.old.get("model") != scene.draft.wire.get("model")
-    return Plan(status=scene.draft.done(), persist_first=pinning, writes=writes, deletes=deletes, notices=notices)
+        scene.draft.wire["autoScaling"] = scene.size.wire
+    if scene.service.spec.rollout.canary_plan is None:
+        scene.draft.unset("canaryStatuses")
 
 
-def _missing(scene: Scene) -> tuple[Write, ...]:
-    """What the newest revision lacks; the address goes with the service's first Deployment."""
-    service, wanted, current = scene.service, scene.service.spec.replicas, scene.current
-    body = manifests.deployment(service, scene.newest, scene.model, wanted, scene.platform)
-    if current is not None:
-        return () if current.wanted == wanted else (Write(DEPLOYMENTS, body, replace=True),)
-    writes = [Write(CONFIGMAPS, manifests.config_map(service, scene.newest, scene.model))]
-    if not scene.older:
+def _described(scene: Scene) -> None:
+    if scene.around.model is None:
+        return
+    said = served_model(*scene.around.model)
+    if said is not None and any(r.revision == said["revision"] for r in scene.revisions):
+        scene.draft.wire["servedModel"] = said
+
+
+def _carried_out(scene: Scene, course: Course) -> Plan:
+    status = scene.draft.done()
+    # What names the artifact, the size or the canary's stand is decided before anything is made from it.
+    decided = any(scene.draft.old.get(key) != status.get(key) for key in ("model", "autoScaling"))
+    retired = {revision.revision for revision in course.retire}
+    return Plan(
+        status=status,
+        persist_first=course.persist or decided,
+        deletes=(*(delete for old in course.retire for delete in _retire(old)), *_unwanted(scene)),
+        patches=tuple(
+            Patch(DEPLOYMENTS, known.name, known.uid, {"spec": {"replicas": course.replicas[known.revision]}})
+            for known in scene.revisions
+            if known.wanted != course.replicas.get(known.revision, known.wanted)
+            and not known.deleting
+            and known.revision not in retired
+        ),
+        writes=_missing(scene, course),
+        notices=course.notices,
+        requeue_after=course.requeue_after,
+    )
+
+
+def _missing(scene: Scene, course: Course) -> tuple[Write, ...]:
+    """What there should be and is not."""
+    service, platform, there = scene.service, scene.platform, scene.around.children
+    writes = []
+    if service.name not in there.get(SERVICES, {}):
         writes.append(Write(SERVICES, manifests.address(service)))
-    return (*writes, Write(DEPLOYMENTS, body))
+    if platform.budgets is not None and service.name not in there.get(platform.budgets, {}):
+        writes.append(Write(platform.budgets, manifests.budget(service, platform.budgets)))
+    writes += _autoscaler(scene)
+    if scene.newest not in course.replicas:
+        return tuple(writes)
+    if service.child(scene.newest) not in there.get(CONFIGMAPS, {}):
+        writes.append(Write(CONFIGMAPS, manifests.config_map(service, scene.newest, scene.model)))
+    if scene.current is None:
+        replicas = course.replicas[scene.newest]
+        body = manifests.deployment(service, scene.newest, scene.model, replicas, platform)
+        writes.append(Write(DEPLOYMENTS, body))
+    return tuple(writes)
+
+
+def _autoscaler(scene: Scene) -> list[Write]:
+    """The cluster's own, where the CPU decides; brought up to date when the spec asks for something else."""
+    scaling, autoscalers = scene.service.spec.auto_scaling, scene.platform.autoscalers
+    if scaling is None or scaling.scale_metric is not ScaleMetric.CPU or autoscalers is None:
+        return []
+    body = manifests.autoscaler(scene.service, scaling, autoscalers)
+    known = scene.around.children.get(autoscalers, {}).get(scene.service.name)
+    mark = manifests.SPEC_HASH
+    if (
+        known is not None
+        and (known["metadata"].get("annotations") or {}).get(mark) == body["metadata"]["annotations"][mark]
+    ):
+        return []
+    return [Write(autoscalers, body, replace=True)]
+
+
+def _unwanted(scene: Scene) -> list[Delete]:
+    """An autoscaler that is not asked for any more."""
+    scaling, autoscalers = scene.service.spec.auto_scaling, scene.platform.autoscalers
+    if autoscalers is None or (scaling is not None and scaling.scale_metric is ScaleMetric.CPU):
+        return []
+    known = scene.around.children.get(autoscalers, {}).get(scene.service.name)
+    return [Delete(autoscalers, scene.service.name, uid_of(known))] if known is not None else []
 
 
 def _retire(old: Revision) -> tuple[Delete, Delete]:
     """Its pods drain: not ready first, then finishing what they have."""
     return Delete(DEPLOYMENTS, old.name, old.uid), Delete(CONFIGMAPS, old.name, "")
-
-
-def _serving(revisions: Sequence[Revision]) -> Revision | None:
-    return next((revision for revision in reversed(revisions) if revision.ready), None)

@@ -2,19 +2,26 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
+from slipway.api.inferenceservice import spec_problems
+from slipway.inferenceservice.autoscale import Size, size_of
+from slipway.inferenceservice.evidence import Memory
+from slipway.inferenceservice.interviews import Interviews
 from slipway.inferenceservice.plan import plan
+from slipway.inferenceservice.scene import Around
 from slipway.inferenceservice.service import DEPLOYMENTS, INFERENCE_SERVICES, Platform
+from slipway.inferenceservice.source import job_named
 from slipway.inferenceservice.status import SOFT_FIELDS
 from slipway.job import labels
 from slipway.job.execute import Executor, Record, tellable
+from slipway.job.plan import soonest
 from slipway.job.status import Draft
 from slipway.runtime.cache import Cache
 from slipway.runtime.controller import DONE, Result
 from slipway.runtime.errors import Terminal
 from slipway.runtime.kube import Kube
-from slipway.runtime.resource import PODS, Object, Resource, namespace_of, uid_of
+from slipway.runtime.resource import CONFIGMAPS, PODS, SERVICES, Object, Resource, name_of, namespace_of, uid_of
+from slipway.runtime.scrape import Scraper
 from slipway.runtime.store import Key
 
 
@@ -28,32 +35,58 @@ class InferenceServices:
         platform: Platform,
         sources: Mapping[str, Resource],
         record: Record,
+        mark: Callable[[Key], None],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`sources`: the kinds whose artifacts can be served, by name."""
+        """`sources`: the kinds whose artifacts can be served, by name. `mark`: have a service looked at again."""
         self._cache = cache
-        self._platform = platform
+        self.platform = platform
         self._sources = sources
         self._clock = clock
         self._executor = Executor(kube, cache, INFERENCE_SERVICES, SOFT_FIELDS, record)
+        self.scraper = Scraper()
+        self._interviews = Interviews(self.scraper, mark, self._look, clock)
 
     async def reconcile(self, key: Key) -> Result:
         """Bring the service one step further; raises Transient, Terminal or ApiError."""
         service = self._cache[INFERENCE_SERVICES].get(*key)
         if service is None:
+            self._interviews.keep_only(uid_of(there) for there in self._cache[INFERENCE_SERVICES])
             return DONE
+        memory, now = self._interviews.of(uid_of(service)), self._clock()
+        around = self._around(service, memory)
+        size = self._size(service, around, memory, now)
+        wait = await self._executor.execute(service, plan(service, around, size, self.platform, now))
+        return Result(requeue_after=soonest(wait, self._interviews.ask(key, service, around.pods)))
+
+    def _size(self, service: Object, around: Around, memory: Memory, now: datetime) -> Size:
+        spec, _ = spec_problems(name_of(service), service.get("spec") or {})
+        if spec is None:
+            return Size(0, None)
+        size = size_of(spec, service.get("status") or {}, around.pods, memory.window, memory.history, now)
+        memory.history = size.history
+        return size
+
+    def _around(self, service: Object, memory: Memory) -> Around:
         uid = uid_of(service)
-        deployments = self._cache[DEPLOYMENTS].children(uid)
-        pods = [pod for pod in self._cache[PODS] if (pod["metadata"].get("labels") or {}).get(labels.JOB_UID) == uid]
-        decision = plan(service, deployments, pods, self._source(service), self._platform, self._clock())
-        return Result(requeue_after=await self._executor.execute(service, decision))
+        kinds = [kind for kind in (SERVICES, CONFIGMAPS, self.platform.budgets, self.platform.autoscalers) if kind]
+        children = {kind: {name_of(o): o for o in self._cache[kind].children(uid)} for kind in kinds}
+        deployments, source = self._cache[DEPLOYMENTS].children(uid), self._source(service)
+        return Around(deployments, self._pods(uid), children, source, memory.window, memory.unread, memory.model)
+
+    def _pods(self, uid: str) -> list[Object]:
+        return [pod for pod in self._cache[PODS] if (pod["metadata"].get("labels") or {}).get(labels.JOB_UID) == uid]
+
+    def _look(self, key: Key) -> tuple[Object, list[Object]] | None:
+        service = self._cache[INFERENCE_SERVICES].get(*key)
+        return None if service is None else (service, self._pods(uid_of(service)))
 
     def waiting_for(self, kind: str, key: Key) -> list[Key]:
         """The services that serve what this job makes: they are looked at when it changes."""
         return [
-            Key(namespace_of(service), service["metadata"]["name"])
+            Key(namespace_of(service), name_of(service))
             for service in self._cache[INFERENCE_SERVICES]
-            if namespace_of(service) == key.namespace and _named(service, kind) == key.name
+            if namespace_of(service) == key.namespace and job_named(service, kind) == key.name
         ]
 
     async def on_error(self, key: Key, error: Exception) -> None:
@@ -67,15 +100,7 @@ class InferenceServices:
 
     def _source(self, service: Object) -> Object | None:
         for kind, resource in self._sources.items():
-            name = _named(service, kind)
+            name = job_named(service, kind)
             if name is not None:
                 return self._cache[resource].get(namespace_of(service), name)
         return None
-
-
-def _named(service: Object, kind: str) -> str | None:
-    """The job of this kind that the service names, read from an object that may not be valid."""
-    source: Any = service.get("spec")
-    for field in ("predictor", "model", "from", f"{kind[0].lower()}{kind[1:]}"):
-        source = source.get(field) if isinstance(source, dict) else None
-    return source if isinstance(source, str) else None

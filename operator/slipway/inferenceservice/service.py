@@ -15,6 +15,14 @@ from slipway.runtime.resource import Resource
 KIND = "InferenceService"
 INFERENCE_SERVICES = Resource("slipway.dev", "v1alpha1", "inferenceservices", KIND)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
+# The first that the server knows is used.
+BUDGETS = tuple(
+    Resource("policy", version, "poddisruptionbudgets", "PodDisruptionBudget") for version in ("v1", "v1beta1")
+)
+AUTOSCALERS = tuple(
+    Resource("autoscaling", version, "horizontalpodautoscalers", "HorizontalPodAutoscaler")
+    for version in ("v2", "v2beta2")
+)
 
 REVISION = f"{GROUP}/revision"
 HTTP_PORT = 8080
@@ -26,6 +34,9 @@ class Platform:
     """What the operator's installation gives to every service."""
 
     server_image: str
+    # In the version that the cluster serves; None where it serves none.
+    budgets: Resource | None = None
+    autoscalers: Resource | None = None
 
 
 @dataclass(frozen=True)
@@ -60,8 +71,12 @@ class InferenceService:
         return f"{self.name}-{revision}"
 
     def revision(self, model: Pinned) -> str:
-        """Eight characters that change with anything a pod is made from; the number of replicas is not among it."""
-        made_from = {"predictor": self.spec.predictor.wire(), "uri": model.uri, "digest": model.digest}
+        """Eight characters that change with anything a pod is made from; the number of replicas is not among it.
+
+        Defaults are left out: a field that a newer Slipway adds makes no new revision of what runs already.
+        """
+        predictor = self.spec.predictor.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        made_from = {"predictor": predictor, "uri": model.uri, "digest": model.digest}
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -33,3 +33,11 @@ def resolve(service: InferenceService, status: Mapping[str, Any], job: Mapping[s
     if found.pinned is None and held is not None:
         return Resolution(held, Reason.SOURCE_READY, f"{kind} {name}, still {held.digest}: {found.message}")
     return found
+
+
+def job_named(service: Mapping[str, Any], kind: str) -> str | None:
+    """The job of this kind that the service names, read from an object that may not be valid."""
+    source: Any = service.get("spec")
+    for field in ("predictor", "model", "from", f"{kind[0].lower()}{kind[1:]}"):
+        source = source.get(field) if isinstance(source, dict) else None
+    return source if isinstance(source, str) else None

@@ -1,4 +1,4 @@
-"""An InferenceService's status in KServe's words and kstatus' conditions. Pure; called by plan.py."""
+"""An InferenceService's status in KServe's words and kstatus' conditions. Pure; called by the ways of rolling out."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,13 +7,15 @@ from slipway.api.common import Reason
 from slipway.api.inferenceservice import TransitionStatus
 from slipway.inferenceservice import manifests
 from slipway.inferenceservice.observed import Revision, Trouble
+from slipway.inferenceservice.policy.canary import Stand
+from slipway.inferenceservice.scene import Scene
 from slipway.inferenceservice.service import GRPC_PORT, InferenceService
 from slipway.job.plan import Notice
 from slipway.job.status import Draft
 from slipway.runtime.conditions import format_time, get, shorten
 
 # Fields that may lag behind by a few seconds.
-SOFT_FIELDS = frozenset({"replicas", "readyReplicas"})
+SOFT_FIELDS = frozenset({"replicas", "readyReplicas", "canaryStatuses"})
 
 
 def transition(draft: Draft, status: TransitionStatus, failure: dict[str, Any] | None = None) -> None:
@@ -28,25 +30,52 @@ def addresses(service: InferenceService, draft: Draft) -> None:
     draft.wire["address"] = {"url": f"http://{host}", "grpc": f"{host}:{GRPC_PORT}"}
 
 
-def count(service: InferenceService, revisions: Sequence[Revision], newest: str, draft: Draft) -> None:
-    """Pods, for people and for the scale subresource."""
-    ready = sum(revision.ready for revision in revisions)
-    updated = sum(revision.ready for revision in revisions if revision.revision == newest)
-    draft.wire["replicas"] = {"desired": service.spec.replicas, "ready": ready, "updated": updated}
-    draft.wire["readyReplicas"] = ready
-    draft.wire["selector"] = ",".join(f"{key}={value}" for key, value in manifests.selector(service).items())
+def count(scene: Scene) -> None:
+    """Pods, for people and for the scale subresource; and who gets how much of the traffic."""
+    ready = sum(revision.ready for revision in scene.revisions)
+    updated = sum(revision.ready for revision in scene.revisions if revision.revision == scene.newest)
+    wire = scene.draft.wire
+    wire["replicas"] = {"desired": scene.size.replicas, "ready": ready, "updated": updated}
+    wire["readyReplicas"] = ready
+    wire["selector"] = ",".join(f"{key}={value}" for key, value in manifests.selector(scene.service).items())
+    predictor = dict((wire.get("components") or {}).get("predictor") or {})
+    predictor["traffic"] = _traffic(scene.revisions, scene.newest, ready)
+    wire["components"] = {"predictor": predictor}
 
 
-def serving(service: InferenceService, current: Revision, draft: Draft) -> tuple[Notice, ...]:
+def _traffic(revisions: Sequence[Revision], newest: str, ready: int) -> list[dict[str, Any]]:
+    serving = sorted((r for r in revisions if r.ready and not r.deleting), key=lambda r: (r.created, r.name))
+    return [
+        {
+            "revisionName": revision.revision,
+            "percent": round(100 * revision.ready / ready),
+            "latestRevision": revision.revision == newest,
+        }
+        for revision in serving
+    ]
+
+
+def _revisions(draft: Draft, **changes: str) -> None:
+    predictor = dict((draft.wire.get("components") or {}).get("predictor") or {})
+    draft.wire["components"] = {"predictor": predictor | changes}
+
+
+def is_rolled_out(scene: Scene) -> bool:
+    """Whether the newest revision is the one that had all the traffic already."""
+    predictor = (scene.draft.old.get("components") or {}).get("predictor") or {}
+    return bool(predictor.get("latestRolledoutRevision") == scene.newest)
+
+
+def serving(scene: Scene, current: Revision) -> tuple[Notice, ...]:
     """The newest revision serves with all its replicas."""
-    revisions = dict((draft.wire.get("components") or {}).get("predictor") or {})
-    before = revisions.get("latestReadyRevision")
+    draft = scene.draft
+    before = ((draft.wire.get("components") or {}).get("predictor") or {}).get("latestReadyRevision")
     if before and before != current.revision:
-        revisions["previousRolledoutRevision"] = before
-    revisions |= {"latestCreatedRevision": current.revision, "latestReadyRevision": current.revision}
-    draft.wire["components"] = {"predictor": revisions}
+        _revisions(draft, previousRolledoutRevision=before)
+    names = ("latestCreatedRevision", "latestReadyRevision", "latestRolledoutRevision")
+    _revisions(draft, **dict.fromkeys(names, current.revision))
     transition(draft, TransitionStatus.UP_TO_DATE)
-    if service.spec.replicas == 0:
+    if scene.size.replicas == 0:
         message = "scaled to zero: set replicas to serve again"
         draft.condition("PredictorReady", "False", Reason.SCALED_TO_ZERO, message)
         draft.ready(Reason.SCALED_TO_ZERO, message)
@@ -56,12 +85,26 @@ def serving(service: InferenceService, current: Revision, draft: Draft) -> tuple
     return () if before == current.revision else (Notice("Normal", Reason.SERVING, message),)
 
 
+def scaling(scene: Scene, current: Revision, trouble: Trouble | None) -> tuple[Notice, ...]:
+    """The revision that serves gets more pods, or lost some: it is ready all the time."""
+    draft = scene.draft
+    message = f"revision {current.revision} serves with {current.ready} of {scene.size.replicas} replicas"
+    draft.condition("PredictorReady", "True", Reason.SERVING, message).ready(Reason.SERVING, message)
+    transition(draft, TransitionStatus.UP_TO_DATE)
+    reason = Reason.ROLLING_OUT if trouble is None else trouble.reason
+    if trouble is not None:
+        message += f"; pod {trouble.pod}: {trouble.message}"
+        transition(draft, TransitionStatus.UP_TO_DATE, _failure(trouble, draft))
+    draft.condition("Reconciling", "True", reason, message)
+    return ()
+
+
 def rolling_out(
-    newest: str, current: Revision | None, trouble: Trouble | None, old: Revision | None, draft: Draft
+    scene: Scene, current: Revision | None, trouble: Trouble | None, old: Revision | None
 ) -> tuple[Notice, ...]:
     """The newest revision does not serve yet, or cannot. Those before it are not touched."""
-    revisions = dict((draft.wire.get("components") or {}).get("predictor") or {})
-    draft.wire["components"] = {"predictor": revisions | {"latestCreatedRevision": newest}}
+    draft, newest = scene.draft, scene.newest
+    _revisions(draft, latestCreatedRevision=newest)
     late = current.overdue if current is not None else ""
     if trouble is None and late:
         trouble = Trouble(Reason.PROGRESS_DEADLINE_EXCEEDED, late, "")
@@ -69,10 +112,7 @@ def rolling_out(
         transition(draft, TransitionStatus.IN_PROGRESS)
         return _going_on(newest, old, draft)
     transition(draft, TransitionStatus.BLOCKED_BY_FAILED_LOAD, _failure(trouble, draft))
-    where = f"pod {trouble.pod}: " if trouble.pod else ""
-    message = f"revision {newest} does not serve: {where}{trouble.message}"
-    if old is not None:
-        message += f"; revision {old.revision} goes on serving"
+    message = _blocked(newest, trouble, old)
     notice = once(draft, Notice("Warning", trouble.reason, message))
     draft.condition("PredictorReady", "True" if old else "False", trouble.reason, message)
     if late:
@@ -82,6 +122,12 @@ def rolling_out(
     return notice
 
 
+def _blocked(newest: str, trouble: Trouble, old: Revision | None) -> str:
+    where = f"pod {trouble.pod}: " if trouble.pod else ""
+    message = f"revision {newest} does not serve: {where}{trouble.message}"
+    return f"{message}; revision {old.revision} goes on serving" if old is not None else message
+
+
 def _going_on(newest: str, old: Revision | None, draft: Draft) -> tuple[Notice, ...]:
     message = f"revision {newest} is starting"
     if old is not None:
@@ -89,6 +135,54 @@ def _going_on(newest: str, old: Revision | None, draft: Draft) -> tuple[Notice, 
     draft.condition("PredictorReady", "True" if old else "False", Reason.ROLLING_OUT, message)
     draft.progressing(Reason.ROLLING_OUT, message)
     return ()
+
+
+def canary_on(scene: Scene, stable: Revision, stand: Stand, trouble: Trouble | None) -> tuple[Notice, ...]:
+    """The newest revision is beside the one that serves."""
+    draft, entry = scene.draft, scene.draft.wire["canaryStatuses"][0]
+    _revisions(draft, latestCreatedRevision=scene.newest)
+    message = (
+        f"canary {scene.newest} beside revision {stable.revision}, step {stand.step + 1},"
+        f" {entry['actualPercent']} % of the traffic: {stand.message or 'its pods are starting'}"
+    )
+    reason: str = Reason.CANARY_ANALYSIS
+    transition(draft, TransitionStatus.IN_PROGRESS)
+    if trouble is not None:
+        reason, message = trouble.reason, _blocked(scene.newest, trouble, stable)
+        transition(draft, TransitionStatus.BLOCKED_BY_FAILED_LOAD, _failure(trouble, draft))
+    # The figures behind it change all the time: they are in canaryStatuses, and no reason to write a condition.
+    told = get(draft.old.get("conditions") or [], "Reconciling") or {}
+    step = f"step {stand.step + 1},"
+    if trouble is None and told.get("reason") == reason and scene.newest in told["message"] and step in told["message"]:
+        message = told["message"]
+    notice = once(draft, Notice("Normal" if trouble is None else "Warning", reason, message))
+    draft.condition("PredictorReady", "True" if stable.ready else "False", reason, message)
+    draft.progressing(reason, message)
+    return notice
+
+
+def canary_promoted(scene: Scene, stand: Stand) -> tuple[Notice, ...]:
+    """It has passed every step."""
+    draft = scene.draft
+    before = ((draft.old.get("components") or {}).get("predictor") or {}).get("latestRolledoutRevision") or ""
+    _revisions(draft, latestRolledoutRevision=scene.newest, previousRolledoutRevision=before)
+    message = f"canary {scene.newest} is promoted: {stand.message}"
+    transition(draft, TransitionStatus.IN_PROGRESS)
+    draft.condition("PredictorReady", "True", Reason.CANARY_PROMOTED, message)
+    draft.progressing(Reason.CANARY_PROMOTED, message)
+    return (Notice("Normal", Reason.CANARY_PROMOTED, message),)
+
+
+def canary_rolled_back(scene: Scene, stable: Revision, failure: Trouble) -> tuple[Notice, ...]:
+    """It is worse. What serves goes on, and nothing more happens until somebody changes something."""
+    draft = scene.draft
+    message = f"canary {scene.newest} is rolled back: {failure.message}; revision {stable.revision} serves"
+    transition(draft, TransitionStatus.BLOCKED_BY_FAILED_LOAD, _failure(failure, draft))
+    notice = once(draft, Notice("Warning", Reason.CANARY_ROLLED_BACK, message))
+    ready = "True" if stable.ready else "False"
+    draft.condition("PredictorReady", ready, Reason.CANARY_ROLLED_BACK, message)
+    draft.stalled(Reason.CANARY_ROLLED_BACK, message)
+    return notice
 
 
 def _failure(trouble: Trouble, draft: Draft) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Send one request to the API server and hand back JSON or a typed error. Used by `kube` only.
 
-The one module that uses aiohttp as a client. Polite by construction: at most `concurrency` requests at once, a time
-limit on each try, 429 and Retry-After honoured a few times; then the caller's backoff takes over.
+The one module that speaks to the API server over aiohttp. Polite by construction: at most `concurrency` requests at
+once, a time limit on each try, 429 and Retry-After honoured a few times; then the caller's backoff takes over.
 """
 
 from __future__ import annotations

@@ -1,17 +1,13 @@
 """An InferenceService's plan: the source is waited for and pinned, revisions replace each other without a gap."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from slipway.inferenceservice.plan import plan
-from slipway.inferenceservice.service import Platform
 from slipway.job.patch import merge_patch
 from slipway.runtime import conditions
+from tests.unit.inferenceservice.looks import deployed, look
 
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-PLATFORM = Platform("slipway/server:1")
 DIGEST = f"sha256:{'a' * 64}"
 
 
@@ -32,15 +28,7 @@ def trained(kind: str = "Succeeded", digest: str = DIGEST, **status: Any) -> dic
 
 
 def decide(obj: dict[str, Any], deployments=(), pods=(), source=None):
-    return plan(obj, list(deployments), list(pods), source, PLATFORM, NOW)
-
-
-def deployed(decision, *, ready: int = 0, uid: str = "d-1") -> dict[str, Any]:
-    """The Deployment that a plan asked for, as the server would show it."""
-    body = next(write.manifest for write in decision.writes if write.manifest["kind"] == "Deployment")
-    metadata = {**body["metadata"], "uid": uid, "generation": 1, "creationTimestamp": "2026-11-22T11:00:00Z"}
-    status = {"observedGeneration": 1, "readyReplicas": ready, "updatedReplicas": ready}
-    return {**body, "metadata": metadata, "status": status}
+    return look(obj, deployments, pods, source)
 
 
 def condition(decision, kind: str) -> dict[str, Any]:
@@ -53,7 +41,7 @@ def kinds(decision) -> list[str]:
 
 def test_first_look_makes_configuration_address_and_pods_after_pinning_the_model():
     decision = decide(service())
-    assert kinds(decision) == ["ConfigMap", "Service", "Deployment"]
+    assert kinds(decision) == ["Service", "PodDisruptionBudget", "ConfigMap", "Deployment"]
     assert decision.persist_first
     assert decision.status["model"] == {"uri": "pvc://models/digits"}
     assert condition(decision, "Ready")["status"] == "Unknown"
@@ -164,10 +152,10 @@ def test_scaling_changes_the_deployment_and_not_the_revision():
     first = decide(service())
     settled = decide(service(first.status), [deployed(first, ready=1)])
     scaled = decide(service(settled.status, 2, replicas=3), [deployed(first, ready=1)])
-    (write,) = scaled.writes
-    assert write.replace
-    assert write.manifest["spec"]["replicas"] == 3
-    assert write.manifest["metadata"]["name"] == deployed(first)["metadata"]["name"]
+    (patch,) = scaled.patches
+    assert not scaled.writes
+    assert patch.body == {"spec": {"replicas": 3}}
+    assert patch.name == deployed(first)["metadata"]["name"]
 
 
 def test_a_spec_that_makes_no_sense_touches_nothing():

@@ -1,0 +1,91 @@
+"""How a new revision takes over, and what it must show before it does: part of an InferenceService's spec."""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from slipway.api.base import Model, Rule
+from slipway.api.common import Count
+
+STEPS_ASCEND = "steps: each step's trafficPercent must be above that of the step before it"
+
+
+class Strategy(StrEnum):
+    """Who decides that a new revision takes over."""
+
+    REPLACE = "Replace"
+    CANARY = "Canary"
+
+
+class CanaryStep(Model):
+    """One share of the traffic, and how long it is watched."""
+
+    traffic_percent: Annotated[int, Field(ge=1, le=99)] = Field(
+        description="The new revision's share, as nearly as whole pods behind one Service can give it."
+    )
+    analysis_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
+        60, description="The least time for which the revisions are compared at this share."
+    )
+
+
+class CanaryGate(Model):
+    """What the new revision must not be worse in than the one that serves; chance is allowed for."""
+
+    min_requests: Count = Field(100, description="Fewer requests to either revision decide nothing.")
+    max_error_rate: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.01, description="Share of requests that may fail beyond those that fail with the serving revision."
+    )
+    max_p99_increase_percent: Annotated[int, Field(ge=0, le=10000, alias="maxP99IncreasePercent")] = Field(
+        50, description="Of the time that requests are in the server."
+    )
+    max_output_drift: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="How much the outputs' distribution may differ, as total variation distance: for a classifier, the"
+        " share of predictions that fall into other classes. Not asked when unset.",
+    )
+
+
+def _ascending(canary: "Canary") -> bool:
+    shares = [step.traffic_percent for step in canary.steps]
+    return shares == sorted(set(shares))
+
+
+class Canary(Model):
+    """The steps from the first pod to all of them. A gate that fails rolls back; all steps passed promotes."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.steps) || self.steps.all(a, self.steps.exists_one(b, a.trafficPercent == b.trafficPercent))",
+            "steps: trafficPercent appears more than once: remove the duplicates",
+            lambda canary: len({s.traffic_percent for s in canary.steps}) == len(canary.steps),
+        ),
+        Rule(None, STEPS_ASCEND, _ascending),
+    )
+    steps: Annotated[list[CanaryStep], Field(min_length=1, max_length=8)] = Field(
+        default_factory=lambda: [CanaryStep(traffic_percent=10), CanaryStep(traffic_percent=50)],
+        description="In this order; then the new revision takes over.",
+    )
+    gate: CanaryGate = Field(default_factory=CanaryGate, description="Asked at every step.")
+
+
+class Rollout(Model):
+    """How a new revision takes over."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.canary) || self.strategy == 'Canary'",
+            "canary has no effect without strategy Canary: set it, or remove canary",
+            lambda rollout: rollout.canary is None or rollout.strategy is Strategy.CANARY,
+        ),
+    )
+    strategy: Strategy = Field(
+        Strategy.REPLACE,
+        description="Replace: when all its replicas serve. Canary: in steps, compared with the serving revision.",
+    )
+    canary: Canary | None = Field(None, description="Ten, then fifty percent for a minute each when unset.")
+
+    @property
+    def canary_plan(self) -> Canary | None:
+        """The canary that is asked for, with its defaults; None without one."""
+        return (self.canary or Canary()) if self.strategy is Strategy.CANARY else None

@@ -1,0 +1,95 @@
+"""How many replicas are wanted now, and why? spec.replicas, or what the load asks for. Pure; called by reconcile.py.
+
+With autoScaling, spec.replicas is where it starts, 0 turns the service off, and a change of it (by an edit or
+`kubectl scale`) counts at once, as with a HorizontalPodAutoscaler; then the load goes on from there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from slipway.api.autoscaling import AutoScaling, ScaleMetric
+from slipway.api.inferenceservice import InferenceServiceSpec
+from slipway.inferenceservice.observed import ready_pods
+from slipway.inferenceservice.policy.scale import Load, Recommendation, clamp, settle, wanted
+from slipway.inferenceservice.policy.traffic import Window
+from slipway.runtime.conditions import format_time
+
+
+@dataclass(frozen=True)
+class Size:
+    """Replicas of the serving revision; `wire` is status.autoScaling, None without autoScaling."""
+
+    replicas: int
+    wire: dict[str, Any] | None
+    history: tuple[Recommendation, ...] = ()
+
+
+def size_of(
+    spec: InferenceServiceSpec,
+    status: Mapping[str, Any],
+    pods: Sequence[Mapping[str, Any]],
+    window: Window | None,
+    history: Sequence[Recommendation],
+    now: datetime,
+) -> Size:
+    """`window`: what the pods said last; `history`: what this gave before."""
+    scaling = spec.auto_scaling
+    if scaling is None:
+        return Size(spec.replicas, None)
+    if spec.replicas == 0:
+        return Size(0, _wire(0, 0, "replicas is 0: scaled to zero, autoscaling rests", status, now))
+    if scaling.scale_metric is ScaleMetric.CPU:
+        replicas = clamp(scaling, spec.replicas)
+        message = f"a HorizontalPodAutoscaler holds the CPU near {scaling.scale_target} % of the request"
+        return Size(replicas, _wire(replicas, spec.replicas, message, status, now))
+    before = status.get("autoScaling") or {}
+    if before.get("replicasSeen") != spec.replicas:
+        start = clamp(scaling, spec.replicas)
+        message = f"replicas was set to {spec.replicas}, within {scaling.min_replicas} to {scaling.max_replicas}"
+        wire = _wire(start, spec.replicas, message, status, now)
+        return Size(start, wire, (Recommendation(now.timestamp(), start),))
+    return _by_load(scaling, spec.replicas, before, load_of(scaling, pods, window), history, now)
+
+
+def load_of(scaling: AutoScaling, pods: Sequence[Mapping[str, Any]], window: Window | None) -> Load:
+    """Requests in each ready pod, or in its queue, averaged over the last interval (Little's law)."""
+    known, unknown = [], 0
+    for uid in ready_pods(pods):
+        growth, seconds = (window.pace if window is not None else {}).get(uid, (None, 0.0))
+        if growth is None:
+            unknown += 1
+            continue
+        spent = growth.queued if scaling.scale_metric is ScaleMetric.QUEUE_DEPTH else growth.busy
+        known.append(spent / seconds)
+    return Load(known, unknown)
+
+
+def _by_load(
+    scaling: AutoScaling,
+    seen: int,
+    before: Mapping[str, Any],
+    load: Load,
+    history: Sequence[Recommendation],
+    now: datetime,
+) -> Size:
+    current = clamp(scaling, int(before["desired"]))
+    asked = wanted(scaling, current, load)
+    replicas, kept = settle(scaling, current, asked, history, now.timestamp())
+    if replicas == before["desired"]:
+        return Size(replicas, dict(before), kept)
+    mean = sum(load.pods) / len(load.pods) if load.pods else 0.0
+    message = (
+        f"{scaling.scale_metric} {mean:.1f} in each of {len(load.pods)} replicas, target {scaling.scale_target}:"
+        f" {current} -> {replicas}"
+    )
+    return Size(replicas, _wire(replicas, seen, message, {"autoScaling": before}, now), kept)
+
+
+def _wire(desired: int, seen: int, message: str, status: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    before = status.get("autoScaling") or {}
+    wire = {"desired": desired, "replicasSeen": seen, "message": message}
+    if before.get("desired") == desired and "lastScaleTime" in before:
+        return {**wire, "lastScaleTime": before["lastScaleTime"]}
+    return {**wire, "lastScaleTime": format_time(now)}

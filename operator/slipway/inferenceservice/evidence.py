@@ -1,0 +1,100 @@
+"""What is remembered of the services between looks: what their pods said. Lost with the process, and then gathered
+anew: a canary's step begins its time again, and nothing scales down for a while. Used by reconcile.py.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from slipway.inferenceservice.observed import ready_pods, revision_of
+from slipway.inferenceservice.policy.scale import Recommendation
+from slipway.inferenceservice.policy.traffic import Seen, Window, advance, forget, read_metrics
+from slipway.inferenceservice.service import HTTP_PORT
+from slipway.runtime.conditions import shorten
+from slipway.runtime.scrape import Page
+
+# Between two questions to the same pods.
+METRICS_SECONDS = 5.0
+MODEL_SECONDS = 60.0
+
+Object = Mapping[str, Any]
+
+
+@dataclass
+class Memory:
+    """Of one service. Times in seconds of the wall clock."""
+
+    window: Window | None = None
+    # Why the last question gave nothing.
+    unread: str = ""
+    metrics_asked: float = float("-inf")
+    model_asked: float = float("-inf")
+    # The metadata that a pod gave, and the pod's revision.
+    model: tuple[str, Mapping[str, Any]] | None = None
+    history: Sequence[Recommendation] = field(default_factory=tuple)
+
+
+def wants_traffic(obj: Object) -> bool:
+    """Whether a decision waits for the pods' metrics."""
+    scaling = (obj.get("spec") or {}).get("autoScaling") or {}
+    if scaling and scaling.get("scaleMetric", "Concurrency") != "CPU":
+        return True
+    return any(c.get("phase") == "Analysing" for c in (obj.get("status") or {}).get("canaryStatuses") or [])
+
+
+def window_name(status: Mapping[str, Any]) -> str:
+    """What the figures are gathered for: each try and each step of a canary begins with none."""
+    canaries = status.get("canaryStatuses") or [{}]
+    return "/".join(str(canaries[0].get(key, "")) for key in ("attempt", "step", "phase"))
+
+
+def model_revision(status: Mapping[str, Any]) -> str:
+    """The revision whose pods have still to be asked for their model; empty when it is known."""
+    revision = ((status.get("components") or {}).get("predictor") or {}).get("latestRolledoutRevision") or ""
+    return "" if (status.get("servedModel") or {}).get("revision") == revision else str(revision)
+
+
+def metrics_urls(pods: Sequence[Object]) -> dict[str, str]:
+    """Where each pod that serves tells its figures, by UID."""
+    return {uid: f"{_base(pod)}/metrics" for uid, pod in ready_pods(pods).items()}
+
+
+def model_urls(name: str, revision: str, pods: Sequence[Object]) -> dict[str, str]:
+    """Where one pod of the revision describes its model; empty while none serves."""
+    found = [pod for pod in ready_pods(pods).values() if revision_of(pod) == revision]
+    return {revision: f"{_base(found[0])}/v2/models/{name}"} if found else {}
+
+
+def _base(pod: Object) -> str:
+    address = pod["status"]["podIP"]
+    return f"http://[{address}]:{HTTP_PORT}" if ":" in address else f"http://{address}:{HTTP_PORT}"
+
+
+def heard_metrics(memory: Memory, name: str, pods: Sequence[Object], pages: Mapping[str, Page], now: datetime) -> None:
+    """Take in what the pods said."""
+    at, seen, unread = now.timestamp(), {}, ""
+    alive = {str(pod["metadata"]["uid"]): pod for pod in pods}
+    for uid, page in pages.items():
+        if uid not in alive:
+            continue
+        try:
+            if page.error:
+                raise ValueError(page.error)
+            seen[uid] = Seen(revision_of(alive[uid]), at, read_metrics(page.text))
+        except ValueError as error:
+            unread = shorten(f"metrics of pod {alive[uid]['metadata']['name']} cannot be read: {error}", 256)
+    memory.window = forget(advance(memory.window, name, at, seen), alive)
+    memory.unread = unread
+
+
+def heard_model(memory: Memory, pages: Mapping[str, Page]) -> None:
+    """Take in a pod's description of its model; one that makes no sense is as none."""
+    for revision, page in pages.items():
+        try:
+            described = json.loads(page.text) if not page.error else None
+        except ValueError:
+            described = None
+        if isinstance(described, dict):
+            memory.model = (revision, described)

@@ -1,0 +1,80 @@
+"""Whom to ask what, and when? Puts questions to pods in the background and keeps what they said. Used by reconcile.py.
+
+It only decides and remembers; the scraper does the asking, and each answer marks the service's key.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+
+from slipway.inferenceservice import evidence
+from slipway.inferenceservice.evidence import Memory, Object
+from slipway.job.plan import soonest
+from slipway.runtime.scrape import Page, Scraper
+from slipway.runtime.store import Key
+
+# A service and its pods as they are now; None when it is gone.
+Lookup = Callable[[Key], tuple[Object, Sequence[Object]] | None]
+
+
+class Interviews:
+    """One memory per service, by UID."""
+
+    def __init__(
+        self, scraper: Scraper, mark: Callable[[Key], None], look: Lookup, clock: Callable[[], datetime]
+    ) -> None:
+        self._scraper = scraper
+        self._mark = mark
+        self._look = look
+        self._clock = clock
+        self._memories: dict[str, Memory] = {}
+
+    def of(self, uid: str) -> Memory:
+        """What is known of a service."""
+        return self._memories.setdefault(uid, Memory())
+
+    def keep_only(self, uids: Iterable[str]) -> None:
+        """Forget services that are gone."""
+        there = set(uids)
+        self._memories = {uid: memory for uid, memory in self._memories.items() if uid in there}
+
+    def ask(self, key: Key, service: Object, pods: Sequence[Object]) -> float | None:
+        """Ask what is due; returns the seconds until something is due again, or None."""
+        memory = self.of(str(service["metadata"]["uid"]))
+        return soonest(self._metrics(key, service, pods, memory), self._model(key, service, pods, memory))
+
+    def _metrics(self, key: Key, service: Object, pods: Sequence[Object], memory: Memory) -> float | None:
+        if not evidence.wants_traffic(service):
+            return None
+        left = memory.metrics_asked + evidence.METRICS_SECONDS - self._clock().timestamp()
+        if left > 0:
+            return left
+        urls = evidence.metrics_urls(pods)
+        if urls and self._scraper.ask((key, "metrics"), urls, partial(self._heard_metrics, key, memory)):
+            memory.metrics_asked = self._clock().timestamp()
+        return evidence.METRICS_SECONDS
+
+    def _model(self, key: Key, service: Object, pods: Sequence[Object], memory: Memory) -> float | None:
+        revision = evidence.model_revision(service.get("status") or {})
+        if not revision or (memory.model is not None and memory.model[0] == revision):
+            return None
+        left = memory.model_asked + evidence.MODEL_SECONDS - self._clock().timestamp()
+        if left > 0:
+            return left
+        urls = evidence.model_urls(key.name, revision, pods)
+        if urls and self._scraper.ask((key, "model"), urls, partial(self._heard_model, key, memory)):
+            memory.model_asked = self._clock().timestamp()
+        return evidence.MODEL_SECONDS
+
+    def _heard_metrics(self, key: Key, memory: Memory, pages: Mapping[str, Page]) -> None:
+        found = self._look(key)
+        if found is not None:
+            service, pods = found
+            name = evidence.window_name(service.get("status") or {})
+            evidence.heard_metrics(memory, name, pods, pages, self._clock())
+            self._mark(key)
+
+    def _heard_model(self, key: Key, memory: Memory, pages: Mapping[str, Page]) -> None:
+        evidence.heard_model(memory, pages)
+        if memory.model is not None:
+            self._mark(key)

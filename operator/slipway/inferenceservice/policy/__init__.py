@@ -1,0 +1,1 @@
+"""One policy per file; each decides from figures alone."""

@@ -1,0 +1,173 @@
+"""Is the new revision worse than the one that serves? Error rate, p99 and output drift, with chance allowed for. Pure.
+
+A figure fails when it is beyond its limit by more than chance explains, and passes when it is within the limit. In
+between, more requests decide: neither a lucky minute promotes nor an unlucky one rolls back.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from slipway.api.rollout import CanaryGate
+from slipway.inferenceservice.policy.traffic import Traffic
+
+# One-sided, 99.9 %: the gate is asked every few seconds, so that each look must be nearly sure by itself.
+CONFIDENCE_Z = 3.1
+QUANTILE = 0.99
+# So few requests prove nothing bad either.
+LEAST_TO_FAIL = 20
+
+
+class Outcome(StrEnum):
+    """What a comparison says."""
+
+    GOOD = "Good"
+    WAIT = "Wait"
+    BAD = "Bad"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome and why; figures for the status as texts."""
+
+    outcome: Outcome
+    message: str
+    figures: Mapping[str, int | str]
+
+
+def judge(gate: CanaryGate, stable: Traffic, canary: Traffic) -> Verdict:
+    """Compare the two over the same time."""
+    findings = [_errors(gate, stable, canary), _latency(gate, stable, canary)]
+    if gate.max_output_drift is not None:
+        findings.append(_drift(gate.max_output_drift, stable, canary))
+    figures = _figures(stable, canary)
+    failed = [message for outcome, message in findings if outcome is Outcome.BAD]
+    if failed and canary.requests >= LEAST_TO_FAIL:
+        return Verdict(Outcome.BAD, "; ".join(failed), figures)
+    fewest = min(canary.requests, stable.requests)
+    if fewest < gate.min_requests:
+        message = f"{fewest:.0f} of {gate.min_requests} requests that each revision has to have answered"
+        return Verdict(Outcome.WAIT, message, figures)
+    open_ = [message for outcome, message in findings if outcome is not Outcome.GOOD]
+    if open_:
+        return Verdict(Outcome.WAIT, f"more requests must decide: {'; '.join(open_)}", figures)
+    return Verdict(Outcome.GOOD, "; ".join(message for _, message in findings), figures)
+
+
+Finding = tuple[Outcome, str]
+
+
+def _errors(gate: CanaryGate, stable: Traffic, canary: Traffic) -> Finding:
+    mine, theirs = error_rate(canary), error_rate(stable)
+    limit = theirs + gate.max_error_rate
+    message = f"error rate {mine:.2%} against {theirs:.2%}, allowed {limit:.2%}"
+    return _outcome(mine, limit, at_least(canary.errors, canary.requests)), message
+
+
+def _latency(gate: CanaryGate, stable: Traffic, canary: Traffic) -> Finding:
+    theirs = quantile(stable, QUANTILE)
+    if theirs is None or not canary.answered:
+        # All requests may have failed: that is for the error rate to say.
+        return Outcome.GOOD, "no times to compare"
+    limit = theirs * (1 + gate.max_p99_increase_percent / 100)
+    slower = share_above(canary, limit) * canary.answered
+    mine = quantile(canary, QUANTILE) or 0.0
+    message = f"p99 {mine * 1000:.1f} ms against {theirs * 1000:.1f} ms, allowed {limit * 1000:.1f} ms"
+    return _outcome(mine, limit, at_least(slower, canary.answered), 1 - QUANTILE), message
+
+
+def _drift(limit: float, stable: Traffic, canary: Traffic) -> Finding:
+    mine, chance = drift(stable, canary), drift_by_chance(stable, canary)
+    if mine is None:
+        return Outcome.WAIT, "no outputs to compare yet"
+    message = f"outputs drift by {mine:.3f} (by chance up to {chance:.3f}), allowed {limit:.3f}"
+    return _outcome(mine, limit, mine - chance), message
+
+
+def _outcome(figure: float, limit: float, sure: float, sure_limit: float | None = None) -> Outcome:
+    if sure > (limit if sure_limit is None else sure_limit):
+        return Outcome.BAD
+    return Outcome.GOOD if figure <= limit else Outcome.WAIT
+
+
+def error_rate(traffic: Traffic) -> float:
+    """Share of requests without a result."""
+    return traffic.errors / traffic.requests if traffic.requests else 0.0
+
+
+def at_least(hits: float, trials: float) -> float:
+    """What the true share is at least, nearly surely: Wilson's lower bound."""
+    if trials <= 0:
+        return 0.0
+    share, z2 = hits / trials, CONFIDENCE_Z**2
+    middle = share + z2 / (2 * trials)
+    spread = CONFIDENCE_Z * math.sqrt(max(0.0, share * (1 - share) / trials + z2 / (4 * trials**2)))
+    return max(0.0, (middle - spread) / (1 + z2 / trials))
+
+
+def quantile(traffic: Traffic, q: float) -> float | None:
+    """Seconds, linear within the bucket; None without requests."""
+    total, below, lower = sum(traffic.slow.values()), 0.0, 0.0
+    if total <= 0:
+        return None
+    for bound in sorted(traffic.slow):
+        count = traffic.slow[bound]
+        if count and below + count >= q * total:
+            return lower if math.isinf(bound) else lower + (bound - lower) * (q * total - below) / count
+        below, lower = below + count, bound
+    return lower
+
+
+def share_above(traffic: Traffic, seconds: float) -> float:
+    """Share of answered requests that took longer, linear within the bucket."""
+    total, above, lower = sum(traffic.slow.values()), 0.0, 0.0
+    if total <= 0:
+        return 0.0
+    for bound in sorted(traffic.slow):
+        count = traffic.slow[bound]
+        if lower >= seconds:
+            above += count
+        elif bound > seconds:
+            above += count if math.isinf(bound) else count * (bound - seconds) / (bound - lower)
+        lower = bound
+    return above / total
+
+
+def drift(stable: Traffic, canary: Traffic) -> float | None:
+    """Total variation distance of the outputs' bins, 0 to 1; None while one of them has none."""
+    mine, theirs = sum(canary.outputs.values()), sum(stable.outputs.values())
+    if not mine or not theirs:
+        return None
+    bins = {*canary.outputs, *stable.outputs}
+    return sum(abs(canary.outputs.get(b, 0.0) / mine - stable.outputs.get(b, 0.0) / theirs) for b in bins) / 2
+
+
+def drift_by_chance(stable: Traffic, canary: Traffic) -> float:
+    """How far two samples of one and the same distribution may lie apart, nearly surely.
+
+    The mean is at most sqrt(bins (1/m + 1/n)) / 2, and McDiarmid's inequality bounds what lies beyond it.
+    """
+    mine, theirs = sum(canary.outputs.values()), sum(stable.outputs.values())
+    if not mine or not theirs:
+        return 1.0
+    bins = len({*canary.outputs, *stable.outputs})
+    spread = 1 / mine + 1 / theirs
+    return min(1.0, 0.5 * math.sqrt(bins * spread) + math.sqrt(spread * math.log(1000) / 2))
+
+
+def _figures(stable: Traffic, canary: Traffic) -> dict[str, int | str]:
+    figures: dict[str, int | str] = {
+        "requests": int(canary.requests),
+        "stableRequests": int(stable.requests),
+        "errorRate": f"{error_rate(canary):.4f}",
+        "stableErrorRate": f"{error_rate(stable):.4f}",
+    }
+    for name, traffic in (("p99Milliseconds", canary), ("stableP99Milliseconds", stable)):
+        seconds = quantile(traffic, QUANTILE)
+        if seconds is not None:
+            figures[name] = f"{seconds * 1000:.2f}"
+    distance = drift(stable, canary)
+    if distance is not None:
+        figures["outputDrift"] = f"{distance:.4f}"
+    return figures

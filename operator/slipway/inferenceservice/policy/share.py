@@ -1,0 +1,18 @@
+"""How many pods give a revision its share of the traffic? One Service spreads evenly over ready pods. Pure."""
+
+
+def split(replicas: int, percent: int) -> tuple[int, int]:
+    """Pods of (the serving revision, the canary) for the canary's share in percent, 1 to 99; at least one of each.
+
+    Up to half, the serving revision keeps all its replicas and the canary's come on top: nothing that serves is taken
+    away before the canary has shown what it can. Beyond, the canary has all the replicas, and the other shrinks.
+    """
+    replicas = max(1, replicas)
+    if percent <= 50:
+        return replicas, max(1, round(replicas * percent / (100 - percent)))
+    return max(1, round(replicas * (100 - percent) / percent)), replicas
+
+
+def percent_of(canary: int, stable: int) -> int:
+    """The share that so many pods give."""
+    return round(100 * canary / (canary + stable)) if canary + stable else 0

@@ -1,0 +1,155 @@
+"""What do the pods' /metrics say of the traffic? Counters, their growth, and the growth of whole revisions. Pure.
+
+Prometheus counters only grow, but for a server that was started again: whatever shrinks has begun from zero.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from prometheus_client.parser import text_string_to_metric_families
+
+LATENCY = "slipway_request_seconds"
+QUEUE = "slipway_queue_seconds"
+REPLIES = "slipway_replies"
+OUTPUTS = "slipway_outputs"
+GOOD_GRPC = "OK"
+# 503 is what the kubelet's probes hear while a pod loads or drains: readiness, and not the model's doing.
+UNCOUNTED = frozenset({"503"})
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Counters of a server, or their growth over a time. `slow`: requests by upper bound of their seconds.
+
+    `answered`: with a result; `errors`: without one. `busy`, `queued`: seconds that requests were in the server, and
+    in its queue, added up. `outputs`: rows by output and bin.
+    """
+
+    answered: float = 0.0
+    errors: float = 0.0
+    busy: float = 0.0
+    queued: float = 0.0
+    slow: Mapping[float, float] = field(default_factory=dict)
+    outputs: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def requests(self) -> float:
+        """All that ended."""
+        return self.answered + self.errors
+
+    def plus(self, other: "Traffic") -> "Traffic":
+        """Two servers, or two times, together."""
+        return Traffic(
+            self.answered + other.answered,
+            self.errors + other.errors,
+            self.busy + other.busy,
+            self.queued + other.queued,
+            _added(self.slow, other.slow, 1),
+            _added(self.outputs, other.outputs, 1),
+        )
+
+    def since(self, before: "Traffic") -> "Traffic":
+        """The growth from `before` to this; all of it where the server was started again in between."""
+        if self.answered < before.answered or self.errors < before.errors:
+            return self
+        return Traffic(
+            self.answered - before.answered,
+            self.errors - before.errors,
+            max(0.0, self.busy - before.busy),
+            max(0.0, self.queued - before.queued),
+            _added(self.slow, before.slow, -1),
+            _added(self.outputs, before.outputs, -1),
+        )
+
+
+K = TypeVar("K", str, float)
+
+
+def _added(one: Mapping[K, float], other: Mapping[K, float], sign: int) -> dict[K, float]:
+    return {key: max(0.0, one.get(key, 0.0) + sign * other.get(key, 0.0)) for key in {**one, **other}}
+
+
+def read_metrics(text: str) -> Traffic:
+    """Read a server's /metrics. Raises ValueError for what is not Prometheus' text format."""
+    answered = errors = busy = queued = 0.0
+    cumulative: dict[float, float] = {}
+    outputs: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == f"{LATENCY}_bucket":
+                cumulative[float(sample.labels["le"])] = sample.value
+            elif sample.name == f"{LATENCY}_count":
+                answered = sample.value
+            elif sample.name == f"{LATENCY}_sum":
+                busy = sample.value
+            elif sample.name == f"{QUEUE}_sum":
+                queued = sample.value
+            elif sample.name == f"{REPLIES}_total" and _failed(sample.labels):
+                errors += sample.value
+            elif sample.name == f"{OUTPUTS}_total":
+                outputs[f"{sample.labels['output']}/{sample.labels['bin']}"] = sample.value
+    return Traffic(answered, errors, busy, queued, _by_bucket(cumulative), outputs)
+
+
+def _failed(labels: Mapping[str, str]) -> bool:
+    code = labels.get("code", "")
+    if labels.get("protocol") == "grpc":
+        return code != GOOD_GRPC
+    return code >= "400" and code not in UNCOUNTED
+
+
+def _by_bucket(cumulative: Mapping[float, float]) -> dict[float, float]:
+    counts, below = {}, 0.0
+    for bound in sorted(cumulative):
+        counts[bound] = cumulative[bound] - below
+        below = cumulative[bound]
+    return counts
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A pod's counters at a time (any clock, in seconds)."""
+
+    revision: str
+    at: float
+    counters: Traffic
+
+
+@dataclass(frozen=True)
+class Window:
+    """Growth since `began`, by revision. `name` says what it is for: another name begins another window.
+
+    `pods`: what was seen last, by UID. `pace`: growth and seconds of the last interval, by pod.
+    """
+
+    name: str
+    began: float
+    pods: Mapping[str, Seen] = field(default_factory=dict)
+    revisions: Mapping[str, Traffic] = field(default_factory=dict)
+    pace: Mapping[str, tuple[Traffic, float]] = field(default_factory=dict)
+
+
+def advance(window: Window | None, name: str, now: float, seen: Mapping[str, Seen]) -> Window:
+    """Take in what all pods say now. A pod seen for the first time counts from here on."""
+    fresh = window is None or window.name != name
+    before = window.pods if window is not None else {}
+    pace = {
+        uid: (pod.counters.since(before[uid].counters), pod.at - before[uid].at)
+        for uid, pod in seen.items()
+        if uid in before and pod.at > before[uid].at
+    }
+    revisions = {} if fresh or window is None else dict(window.revisions)
+    if not fresh:
+        for uid, (growth, _) in pace.items():
+            revision = seen[uid].revision
+            revisions[revision] = revisions.get(revision, Traffic()).plus(growth)
+    began = now if fresh or window is None else window.began
+    return Window(name, began, {**before, **seen}, revisions, pace)
+
+
+def forget(window: Window, alive: Iterable[str]) -> Window:
+    """Drop pods that are gone; what they counted stays."""
+    kept = set(alive)
+    pods = {uid: pod for uid, pod in window.pods.items() if uid in kept}
+    return Window(window.name, window.began, pods, window.revisions, window.pace)

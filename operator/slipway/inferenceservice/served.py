@@ -1,0 +1,40 @@
+"""A pod's description of its model (the protocol's metadata) -> status.servedModel. Pure; called by plan.py."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from slipway.api.servicestatus import ServedModel
+
+WARM_UP = "warm_up_ms_"
+
+
+def served_model(revision: str, described: Mapping[str, Any]) -> dict[str, Any] | None:
+    """None for an answer that is not such a description."""
+    properties = described.get("properties") or {}
+    try:
+        figures = sorted(
+            (int(key.removeprefix(WARM_UP)), float(value)) for key, value in properties.items() if WARM_UP in key
+        )
+        said = {
+            "revision": revision,
+            "digest": properties.get("digest", ""),
+            "platform": described.get("platform", ""),
+            "engine": properties.get("engine", ""),
+            "inputs": _tensors(described.get("inputs")),
+            "outputs": _tensors(described.get("outputs")),
+            "performance": [{"rows": rows, "milliseconds": ms} for rows, ms in figures],
+            "maxBatchSize": int(properties.get("max_batch_size", 0)),
+            "job": properties.get("lineage_job", ""),
+            "dataSet": properties.get("lineage_data_set", ""),
+            "sources": [text for text in properties.get("lineage_sources", "").split() if text],
+        }
+        model = ServedModel.model_validate(said)
+    except (ValueError, TypeError, AttributeError, ValidationError):
+        return None
+    return {key: value for key, value in model.wire().items() if value not in ("", [])}
+
+
+def _tensors(tensors: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
+    return [{key: tensor[key] for key in ("name", "datatype", "shape")} for tensor in tensors or []]
