@@ -1,7 +1,7 @@
 # `make` lists what a person can do here. Everything else is in tests/cluster and pyproject.toml.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint crds images bench
+.PHONY: help setup demo up down test lint crds images bench bench-serve
 
 PYTHON3 ?= python3
 export PYTHONPATH := operator:.
@@ -9,7 +9,7 @@ export PYTHONPATH := operator:.
 PYTHON = $(shell $(PYTHON3) tests/cluster/venv.py)/bin/python
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install the Python dependencies under ~/.cache/slipway
 	@$(PYTHON3) tests/cluster/venv.py
@@ -40,3 +40,6 @@ crds: setup ## write crds/ from the models in operator/slipway/api
 
 bench: setup ## measure the operator beside the API server's limit and batch/v1 Jobs
 	@$(PYTHON) -m tests.perf.bench
+
+bench-serve: setup ## measure the server beside its engine, and beside other servers where they are installed
+	@$(PYTHON) -m tests.perf.serve_bench --out tests/perf/results/serve.json

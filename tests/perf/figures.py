@@ -72,7 +72,7 @@ def serving() -> str:
     """Requests a second of the server and its peers."""
     name, report = newest("serve*.json")
     about, median = report["machine"], report["median"]
-    kinds = list(dict.fromkeys(key.split("@")[0] for key in median))
+    kinds = list(dict.fromkeys(key.split("@")[0] for key in median if "@" in key))
     rows = []
     for kind in kinds:
         cells = [median.get(f"{kind}@{c}") for c in CONNECTIONS]
@@ -87,7 +87,18 @@ def serving() -> str:
         f" [{name}](/tests/perf/results/{name}),"
         f" {about['cores']} cores, load {about['load'][0]:.1f} at the start."
     )
-    return f"{head}\n{table}\n\n{_wrapped(words)}\n"
+    return f"{head}\n{table}\n\n{_wrapped(words)}\n{_steady(median)}"
+
+
+def _steady(median: dict[str, Any]) -> str:
+    """Latency under an open loop, where the run has it."""
+    rows = [f"| {what} | {r['p50_ms']:.1f} | {r['p99_ms']:.1f} |" for what, r in median.items() if " at " in what]
+    if not rows:
+        return ""
+    words = (
+        "At a steady share of what each did at 32 connections, arrivals by a Poisson process, counted from when due:"
+    )
+    return "\n".join(["", words, "", "| open loop | p50 ms | p99 ms |", "|---|---|---|", *rows, ""])
 
 
 BLOCKS: dict[str, Callable[[], str]] = {"operator": operator, "serving": serving}

@@ -63,7 +63,8 @@ def histograms(model: Path, count: int) -> Iterator[tuple[str, np.ndarray, np.nd
     observer, seen = Observer(onnx.load(model)), Statistics()
     for feeds in batches(64):
         observer.observe(feeds, seen)
-    names = list(seen)
+    # A tensor of zeros has one bin, which NVIDIA's function cannot take.
+    names = [name for name, tensor in seen.items() if np.count_nonzero(tensor.histogram.counts) > LEVELS]
     for index in np.linspace(0, len(names) - 1, count).astype(int):
         histogram = seen[names[index]].histogram
         folded = histogram.folded()

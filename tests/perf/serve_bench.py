@@ -8,6 +8,7 @@ with SLIPWAY_PEERS other servers as well (see tests/perf/peers), JSON only.
 - `engine`: rows a second of session.run by rows of a batch, no HTTP: the limit is the best of them.
 - servers: requests of one row; `ratio` to the limit; `cpu_us` is the CPU time of all its processes per request, and
   `front_us` our event loop's part of that.
+- `... at 50 %` and `at 85 %`: an open loop at these shares of what the server did at 32 connections in this round.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ import psutil
 
 from tests.conformance import triton
 from tests.conformance.server import ROOT, Server
+from tests.perf import open_loop
 from tests.perf.peers.start import present, running
 from tests.unit.serve import onnx_models
 from workloads.serve.datatypes import Array
@@ -43,6 +45,7 @@ from workloads.serve.datatypes import Array
 SIZES = (256, 1024, 1024, 10)
 BATCHES = (1, 2, 4, 8, 16, 32)
 CONNECTIONS = (1, 8, 32, 128)
+STEADY_CONNECTIONS, STEADY_SHARES = 32, (50, 85)
 
 
 def bare_engine(path: Path, seconds: float) -> dict[str, float]:
@@ -68,17 +71,26 @@ def row() -> Array:
     return np.random.default_rng(0).standard_normal((1, SIZES[0]), dtype=np.float32).round(6)
 
 
-def script(folder: Path, name: str, body: bytes, headers: Mapping[str, str]) -> Path:
-    """For wrk: post this body."""
+@dataclass(frozen=True)
+class Sent:
+    """One request, for wrk as a script and for the open loop as it is."""
+
+    script: Path
+    body: bytes
+    headers: Mapping[str, str]
+
+
+def script(folder: Path, name: str, body: bytes, headers: Mapping[str, str]) -> Sent:
+    """Post this body."""
     (folder / f"{name}.body").write_bytes(body)
     path = folder / f"{name}.lua"
     read = f'local f = io.open("{folder}/{name}.body", "rb")\nwrk.body = f:read("*a")\nf:close()\n'
     lines = [f'wrk.headers["{header}"] = "{value}"\n' for header, value in headers.items()]
     path.write_text(read + 'wrk.method = "POST"\n' + "".join(lines))
-    return path
+    return Sent(path, body, dict(headers))
 
 
-def scripts(folder: Path) -> dict[str, Path]:
+def scripts(folder: Path) -> dict[str, Sent]:
     """The protocol's two forms of one row."""
     x = row()
     tensor = {"name": "x", "shape": [1, SIZES[0]], "datatype": "FP32"}
@@ -100,7 +112,7 @@ class Target:
     name: str
     port: int
     pid: int
-    scripts: Mapping[str, Path]
+    scripts: Mapping[str, Sent]
     path: str = "/v2/models/mlp/infer"
     front: bool = False
 
@@ -127,11 +139,20 @@ def percentile(text: str, which: str) -> float:
     return round(float(found[1]) * MILLIS[found[2]], 3) if found else float("nan")
 
 
-def load(target: Target, script: Path, connections: int, seconds: float) -> dict[str, float]:
+def load(target: Target, sent: Sent, connections: int, seconds: float) -> dict[str, float]:
     """One measurement with wrk, one thread of it."""
     url = f"http://127.0.0.1:{target.port}{target.path}"
     cpu, front = target.cpu(), target.front_cpu()
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "-s", str(script), url]
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{max(1, round(seconds))}s",
+        "--latency",
+        "-s",
+        str(sent.script),
+        url,
+    ]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     cpu, front = target.cpu() - cpu, target.front_cpu() - front
     found = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)", text)
@@ -203,8 +224,24 @@ def rounds(folder: Path, seconds: float, count: int, connections: Sequence[int])
                     seen = load(target, target.scripts[form], at_once, seconds)
                     ratio = round(seen["rps"] / max(engine.values()), 3)
                     one[f"{target.name} {form}@{at_once}"] = {**seen, "ratio": ratio}
+            for target in servers:
+                one |= steady(target, one, seconds)
             result.append(one)
     return result
+
+
+def steady(target: Target, measured: Mapping[str, Any], seconds: float) -> dict[str, dict[str, float]]:
+    """The open loop, in the fastest form that the server takes."""
+    form = next(iter(target.scripts))
+    limit = measured.get(f"{target.name} {form}@{STEADY_CONNECTIONS}")
+    if limit is None:
+        return {}
+    sent = target.scripts[form]
+    request = open_loop.request_bytes(target.path, dict(sent.headers), sent.body)
+    return {
+        f"{target.name} {form} at {share} %": open_loop.run(target.port, request, limit["rps"] * share / 100, seconds)
+        for share in STEADY_SHARES
+    }
 
 
 def main(arguments: list[str]) -> int:
@@ -218,14 +255,15 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if shutil.which("wrk") is None:
         sys.exit("wrk is not installed")
+    about = machine()
     with tempfile.TemporaryDirectory() as folder:
         measured = rounds(Path(folder), options.seconds, options.rounds, options.connections)
     summary = {}
     for name in measured[0]:
-        if "@" in name:
+        if isinstance(measured[0][name], dict) and name != "engine":
             values = [one[name] for one in measured]
             summary[name] = {key: round(statistics.median(v[key] for v in values), 3) for key in values[0]}
-    document = {"machine": machine(), "median": summary, "rounds": measured}
+    document = {"machine": about, "median": summary, "rounds": measured}
     text = json.dumps(document, indent=1)
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)

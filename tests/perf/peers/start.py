@@ -32,6 +32,7 @@ class Peer:
 
 PEERS = (
     Peer("litserve", "/predict", b'{"data": %b}'),
+    Peer("fastapi", "/predict", b'{"data": %b}'),
     Peer("kserve", "/v2/models/mlp/infer", V2),
     Peer("mlserver", "/v2/models/mlp/infer", V2),
     Peer("bentoml", "/predict", b'{"x": [%b]}'),
