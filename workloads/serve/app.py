@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from slipway.api.artifact import Lineage
 from workloads.serve.batcher import Batcher, Ticket
 from workloads.serve.errors import MethodNotAllowed, NotFound, NotReady
 from workloads.serve.http import Pending, Reply, Request
@@ -155,6 +156,8 @@ class App:
         properties = {"digest": model.digest, "engine": service.loaded.engines[0].name}
         properties |= {f"engine_{key}": value for key, value in service.loaded.engines[0].details.items()}
         properties["max_batch_size"] = str(service.batcher.limits.max_batch_size)
+        if model.artifact is not None:
+            properties |= _lineage(model.artifact.lineage)
         properties |= {f"warm_up_ms_{rows}": f"{ms * 1000:.3f}" for rows, ms in service.loaded.warm_up.seconds.items()}
         return {
             "name": self.name,
@@ -179,6 +182,16 @@ class App:
         service, codec = self.loaded()
         asked = codec.decode(request)
         return InferencePending(service.submit(asked), asked, codec, service.batcher)
+
+
+def _lineage(lineage: Lineage) -> dict[str, str]:
+    """Where the model comes from, as far as its artifact says."""
+    said = {"lineage_job": f"{lineage.job.kind}/{lineage.job.name}"}
+    if lineage.dataset is not None:
+        said["lineage_data_set"] = f"{lineage.dataset.name}@{lineage.dataset.digest}"
+    if lineage.sources:
+        said["lineage_sources"] = " ".join(source.digest for source in lineage.sources)
+    return said
 
 
 def _version() -> str:

@@ -17,6 +17,7 @@ from workloads.serve.datatypes import Array
 from workloads.serve.engines.engine import Engine
 from workloads.serve.errors import EngineFailed, Refused
 from workloads.serve.signature import Signature
+from workloads.serve.sketch import Sketch
 
 LOG = logging.getLogger("slipway.serve")
 
@@ -28,8 +29,17 @@ Job = tuple[list[Inputs], "asyncio.Future[Sequence[Outputs]]"]
 class EngineLane:
     """A batcher's lane. `run` from the event loop; the engine is used by this lane's thread alone."""
 
-    def __init__(self, engine: Engine, signature: Signature, probe: Sequence[Array], number: int = 0) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        signature: Signature,
+        probe: Sequence[Array],
+        number: int = 0,
+        sketch: Sketch | None = None,
+    ) -> None:
+        """`sketch` sees what the engine gives."""
         self._engine = engine
+        self._sketch = sketch
         self._signature = signature
         self._probe = probe
         self._loop = asyncio.get_running_loop()
@@ -91,6 +101,8 @@ class EngineLane:
         outputs = list(self._engine.run(inputs))
         rows = sum(payload[0].shape[0] for payload in payloads) if self._signature.batched else 1
         self._signature.check_outputs(outputs, rows)
+        if self._sketch is not None:
+            self._sketch.see(outputs)
         if len(payloads) == 1:
             return [outputs]
         results, start = [], 0

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from workloads.serve.sketch import Sketch
+
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 # Half octaves from 0.1 ms to 13 s: fine enough to compare the 99th percentiles of two revisions.
 REQUEST_SECONDS = tuple(round(0.0001 * 2 ** (step / 2), 7) for step in range(35))
@@ -54,6 +56,8 @@ class Metrics:
         self.rows = 0
         self.engine_busy = 0.0
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        # Of the model's outputs, once it is loaded.
+        self.sketch: Sketch | None = None
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -100,6 +104,11 @@ class Metrics:
         for reason, count in sorted(self.ends.items()):
             rejected.add_metric([reason], count)
         yield rejected
+        if self.sketch is not None:
+            outputs = CounterMetricFamily("slipway_outputs", "Rows by output and bin.", labels=["output", "bin"])
+            for kind, count in sorted(self.sketch.counts().items()):
+                outputs.add_metric([self.sketch.output, kind], count)
+            yield outputs
         yield CounterMetricFamily("slipway_rows", "Rows that engines have computed.", value=self.rows)
         yield CounterMetricFamily(
             "slipway_engine_busy_seconds", "Time that engines have worked.", value=self.engine_busy

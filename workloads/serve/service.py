@@ -15,6 +15,7 @@ from workloads.serve.lane import EngineLane, Inputs, Outputs
 from workloads.serve.metrics import Metrics
 from workloads.serve.model import Model
 from workloads.serve.protocol.asked import Asked
+from workloads.serve.sketch import Sketch
 
 # A batch of which every request has timed out may still end; after so long the engine is taken for stuck.
 LEAST_PATIENCE = 60.0
@@ -37,8 +38,9 @@ class Service:
     def __init__(self, loaded: Loaded, limits: Limits, metrics: Metrics) -> None:
         self.loaded = loaded
         self.model = loaded.model
+        metrics.sketch = sketch = Sketch(loaded.model.signature)
         self.lanes = [
-            EngineLane(engine, loaded.model.signature, loaded.warm_up.probe, number)
+            EngineLane(engine, loaded.model.signature, loaded.warm_up.probe, number, sketch)
             for number, engine in enumerate(loaded.engines)
         ]
         self.batcher: Batcher[Inputs, Outputs] = Batcher(self.lanes, limits, metrics)
