@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from slipway.api.base import Model, Rule
-from slipway.api.common import MAX_INT32, LabelKey, LabelValue
+from slipway.api.common import MAX_INT32, LabelKey, LabelValue, ObjectName
 
 
 class Toleration(Model):
@@ -118,3 +118,40 @@ class Affinity(Model):
     """The part of Kubernetes' affinity that a gang of equal pods needs."""
 
     node_affinity: NodeAffinity | None = Field(None, description="Which nodes the pods must or should run on.")
+
+
+class GangScheduler(StrEnum):
+    """Who sees to it that all pods of a gang find room, or none is started."""
+
+    SLIPWAY = "Slipway"
+    KUEUE = "Kueue"
+    VOLCANO = "Volcano"
+    COSCHEDULING = "Coscheduling"
+    NONE = "None"
+
+
+class Scheduling(Model):
+    """When the gang starts, and before whom."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.queue) || self.gang in ['Kueue', 'Volcano']",
+            "queue is Kueue's or Volcano's: set gang to one of them, or remove it",
+            lambda scheduling: (
+                scheduling.queue is None or scheduling.gang in (GangScheduler.KUEUE, GangScheduler.VOLCANO)
+            ),
+        ),
+        Rule(
+            "self.gang != 'Kueue' || has(self.queue)",
+            "Kueue admits by queues: set queue to a LocalQueue of the namespace",
+            lambda scheduling: scheduling.gang is not GangScheduler.KUEUE or scheduling.queue is not None,
+        ),
+    )
+    gang: GangScheduler = Field(
+        GangScheduler.SLIPWAY,
+        description="Who waits for room for all pods: this operator, another project, or nobody (None).",
+    )
+    priority: Annotated[int, Field(ge=-1000000000, le=1000000000)] = Field(
+        0, description="Jobs that wait are started from the highest to the lowest, the oldest first."
+    )
+    queue: ObjectName | None = Field(None, description="Kueue's LocalQueue or Volcano's queue.")

@@ -2,37 +2,39 @@
 
 import json
 import re
-from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, ValidationError, WithJsonSchema
 
-from slipway.api.base import MapBy, Model, Rule, StatusModel, problems_of
+from slipway.api.base import MapBy, Model, Rule, problems_of
 from slipway.api.common import (
     AbsolutePath,
-    Condition,
-    Count,
-    Digest,
-    FailurePolicy,
     ImageName,
     RunPolicy,
-    Time,
     same,
 )
-from slipway.api.jobstatus import ArtifactStatus, LastFailure, Progress, ReplicaStatus
+from slipway.api.elastic import ELASTIC_RULES, MAX_NODES, ElasticPolicy, SuccessPolicy, TrainingFailurePolicy
 from slipway.api.kind import OBJECT_NAME, Column, Kind, Scale, condition_column, unseen_status
+from slipway.api.launchers import DeepSpeed, Launcher, LauncherName, Mpi
 from slipway.api.pod import EnvVar, PodSettings, Words
 from slipway.api.quantity import Quantity
 from slipway.api.recipe import Checkpoint, Output, Recipe
 from slipway.api.resources import Resources
+from slipway.api.scheduling import Scheduling
+from slipway.api.strategy import Strategy
+from slipway.api.trainingstatus import TrainingJobStatus
 
 # `<job>-node-<index>-a<attempt>` must stay a DNS label of 63 characters: 6 for `-node-`, 6 for `-a` and four digits.
 NAME_BUDGET = 63 - 6 - 6
-MAX_NODES = 1000
+# An elastic node that was lost is replaced by one of a new number, so these may have four digits from the start.
+ELASTIC_DIGITS = 4
 
 # What the running pods were made from: fixed for good, or until the job is suspended.
-FIXED_FIELDS = ("launcher", "trainer", "recipe", "output", "checkpoint", "torch")
-FIXED_WHILE_RUNNING = ("numNodes", "numProcPerNode", "pod", "sharedMemory")
+FIXED_FIELDS = (
+    "launcher", "trainer", "recipe", "output", "checkpoint", "torch", "elasticPolicy", "deepspeed", "mpi",
+    "strategy",
+)  # fmt: skip
+FIXED_WHILE_RUNNING = ("numNodes", "numProcPerNode", "pod", "sharedMemory", "scheduling")
 
 AUTO = "auto"
 PROC_COUNT = "^(auto|[1-9][0-9]{0,2})$"
@@ -53,13 +55,6 @@ ProcCount = Annotated[
         {"x-kubernetes-int-or-string": True, "pattern": PROC_COUNT, "maxLength": 4, "minimum": 1, "maximum": 999}
     ),
 ]
-
-
-class LauncherName(StrEnum):
-    """What starts the processes of a node."""
-
-    TORCHRUN = "torchrun"
-    PLAIN = "plain"
 
 
 class Trainer(Model):
@@ -102,8 +97,9 @@ def _fixed(field: str) -> Rule:
 
 
 def _fixed_while_running(field: str) -> Rule:
+    free = "oldSelf.runPolicy.suspend" + (" || has(self.elasticPolicy)" if field == "numNodes" else "")
     return Rule(
-        f"oldSelf.runPolicy.suspend || ({same(field)})",
+        f"{free} || ({same(field)})",
         f"{field} can be changed only while the job is suspended: set runPolicy.suspend first",
     )
 
@@ -166,10 +162,24 @@ class TrainingJobSpec(Model):
             "recipe.globalBatchSize must be a multiple of numNodes x numProcPerNode x gradientAccumulationSteps",
             _batch_divides,
         ),
+        *ELASTIC_RULES,
+        Rule(
+            "!has(self.deepspeed) || self.launcher == 'deepspeed'",
+            "deepspeed belongs to launcher deepspeed: set launcher, or remove it",
+            lambda spec: spec.deepspeed is None or spec.launcher == LauncherName.DEEPSPEED,
+        ),
+        Rule(
+            "!has(self.mpi) || self.launcher == 'mpirun'",
+            "mpi belongs to launcher mpirun: set launcher, or remove it",
+            lambda spec: spec.mpi is None or spec.launcher == LauncherName.MPIRUN,
+        ),
         *(_fixed(field) for field in FIXED_FIELDS),
         *(_fixed_while_running(field) for field in FIXED_WHILE_RUNNING),
     )
-    launcher: LauncherName = Field(LauncherName.TORCHRUN, description="What starts the processes of a node.")
+    launcher: Launcher = Field(
+        LauncherName.TORCHRUN.value,
+        description="What starts a node's processes: torchrun, deepspeed, horovodrun, mpirun, plain, or DOMAIN/NAME.",
+    )
     num_nodes: Annotated[int, Field(ge=1, le=MAX_NODES)] = Field(1, description="Pods of the gang, one per node.")
     num_proc_per_node: ProcCount = Field(
         AUTO,
@@ -181,44 +191,30 @@ class TrainingJobSpec(Model):
     checkpoint: Checkpoint | None = Field(
         None, description="Where the state is saved, so that a restart or a resume goes on where it was."
     )
+    elastic_policy: ElasticPolicy | None = Field(
+        None, description="Lets the job go on with fewer nodes, and numNodes be changed while it runs."
+    )
+    deepspeed: DeepSpeed | None = Field(None, description="DeepSpeed's settings, for launcher deepspeed.")
+    strategy: Strategy | None = Field(None, description="How the model's state is spread over processes.")
+    mpi: Mpi | None = Field(None, description="mpirun's settings, for launcher mpirun.")
+    scheduling: Scheduling = Field(default_factory=Scheduling, description="When the gang starts, and before whom.")
     torch: Torch = Field(default_factory=Torch, description="torch.distributed's own settings.")
     pod: PodSettings = Field(default_factory=PodSettings, description="What the pods share beside their container.")
     shared_memory: SharedMemory = Field(
         default_factory=SharedMemory, description="The pods' /dev/shm: for several processes, loaders or any GPU."
     )
     run_policy: RunPolicy = Field(default_factory=RunPolicy, description="When the job runs and what is left of it.")
-    failure_policy: FailurePolicy = Field(default_factory=FailurePolicy, description="What a failed pod means.")
-
-
-class TrainingJobStatus(StatusModel):
-    """What the operator knows of the job. It is the only writer."""
-
-    conditions: Annotated[list[Condition], Field(max_length=16), MapBy("type")] = Field(
-        default_factory=list, description="Ready, Reconciling, Stalled, Succeeded, Created, Running, Restarting, ..."
+    failure_policy: TrainingFailurePolicy = Field(
+        default_factory=TrainingFailurePolicy, description="What a failed pod means."
     )
-    observed_generation: Annotated[int, Field(ge=-1, le=2**53)] | None = Field(
-        None, description="metadata.generation of the spec that this status is about."
+    success_policy: SuccessPolicy = Field(
+        SuccessPolicy.ALL, description="Which pods must succeed: All, Rank0 (node 0) or Any; the others are ended."
     )
-    spec_digest: Digest | None = Field(None, description="Of the spec that the current attempt's pods were made from.")
-    attempt: Count = Field(0, description="Number of the current gang of pods; it is in their names.")
-    restart_count: Count = Field(0, description="Restarts after failures, all causes.")
-    restart_count_towards_max: Count = Field(0, description="Restarts that count against failurePolicy.maxRestarts.")
-    start_time: Time | None = Field(None, description="When the first pods were asked for.")
-    attempt_time: Time | None = Field(None, description="When the current attempt's pods were asked for.")
-    running_time: Time | None = Field(None, description="When all pods of the current attempt were running.")
-    active_seconds: Count = Field(0, description="Running time of the attempts before, for activeDeadlineSeconds.")
-    completion_time: Time | None = Field(None, description="When the job succeeded or failed.")
-    nodes: Count | None = Field(None, description="Pods of the current attempt that are there.")
-    selector: Annotated[str, Field(max_length=512)] | None = Field(None, description="Selects the job's pods.")
-    last_failure: LastFailure | None = Field(None, description="What ended the last attempt that failed.")
-    replica_statuses: ReplicaStatus | None = Field(None, description="Pods of the current attempt by state.")
-    progress: Progress | None = Field(None, description="How far the training is.")
-    artifact: ArtifactStatus | None = Field(None, description="The trained model.")
 
 
-def name_problems(name: str, num_nodes: int) -> list[str]:
+def name_problems(name: str, num_nodes: int, *, elastic: bool = False) -> list[str]:
     """Whether pods, Service and labels can be named after the job."""
-    longest = NAME_BUDGET - len(str(num_nodes - 1))
+    longest = NAME_BUDGET - (ELASTIC_DIGITS if elastic else len(str(num_nodes - 1)))
     problems = []
     if not re.fullmatch(OBJECT_NAME, name):
         problems.append(
@@ -238,7 +234,7 @@ def spec_problems(name: str, spec: dict[str, Any]) -> tuple[TrainingJobSpec | No
         parsed = TrainingJobSpec.model_validate_json(json.dumps(spec), strict=True)
     except ValidationError as error:
         return None, problems_of(error)
-    problems = name_problems(name, parsed.num_nodes)
+    problems = name_problems(name, parsed.num_nodes, elastic=parsed.elastic_policy is not None)
     return (None, problems) if problems else (parsed, [])
 
 
@@ -255,9 +251,10 @@ KIND = Kind(
     name_length=NAME_BUDGET - 1,
     rules=(
         Rule(
-            f"size(self.metadata.name) <= {NAME_BUDGET} - size(string(self.spec.numNodes - 1))",
+            f"size(self.metadata.name) <= {NAME_BUDGET} - (has(self.spec.elasticPolicy) ? {ELASTIC_DIGITS}"
+            " : size(string(self.spec.numNodes - 1)))",
             "metadata.name is too long for the names of so many pods: at most 50 characters for up to 10 nodes, "
-            "49 for up to 100, 48 for up to 1000",
+            "49 for up to 100, 48 for up to 1000, 47 for elastic jobs",
         ),
     ),
     columns=(

@@ -5,6 +5,8 @@ what the server answers is put into the cache at once: the next look never start
 """
 
 import asyncio
+import contextlib
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -176,6 +178,8 @@ class Executor:
 
     async def _create(self, job: Object, write: Write) -> None:
         """AlreadyExists is success if the object is ours, made before a crash; a foreign one is left alone."""
+        if write.drawn:
+            return await self._create_drawn(write)
         try:
             # Nobody else can have touched what did not exist: this is no news for the job.
             return self._keep(write, await self._kube.create(write.resource, write.manifest), quiet=True)
@@ -186,6 +190,12 @@ class Executor:
         # A pod says in its name what it is; anything else may be of a spec that was edited since.
         up_to_date = there if write.resource is PODS else await self._kube.apply(write.resource, write.manifest)
         return self._keep(write, up_to_date)
+
+    async def _create_drawn(self, write: Write) -> None:
+        """A key is made once: pods of an earlier attempt, or those that a crash left behind, have it already."""
+        drawn = {key: secrets.token_hex(32) for key in write.drawn}
+        with contextlib.suppress(AlreadyExists):
+            await self._kube.create(write.resource, {**write.manifest, "stringData": drawn})
 
     async def _bring_up_to_date(self, job: Object, write: Write) -> None:
         """Server-side apply would take over a stranger's object of this name: so look whose it is before."""

@@ -13,11 +13,16 @@ from slipway.runtime.resource import Resource
 
 @dataclass(frozen=True)
 class Write:
-    """An object to create; `replace` also brings one of ours that is there up to date (server-side apply)."""
+    """An object to create; `replace` also brings one of ours that is there up to date (server-side apply).
+
+    `drawn`: keys of a Secret, for each of which a random value is drawn when it is written. Such an object is never
+    read, and stays as it is once it is there: its name must be one that nobody else can have.
+    """
 
     resource: Resource
     manifest: dict[str, Any]
     replace: bool = False
+    drawn: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

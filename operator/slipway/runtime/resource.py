@@ -1,6 +1,6 @@
 """Where does a resource live on the API server, and who owns an object? Read by everything in runtime.
 
-Secrets are not here on purpose: the operator has no right to read them.
+Secrets can be created only: the operator has no right to read them.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Resource:
 PODS = Resource("", "v1", "pods", "Pod")
 SERVICES = Resource("", "v1", "services", "Service")
 CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
+SECRETS = Resource("", "v1", "secrets", "Secret")
 NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")

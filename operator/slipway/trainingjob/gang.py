@@ -11,10 +11,11 @@ from slipway.job import gangstatus, lifecycle
 from slipway.job.observed import Failure
 from slipway.job.plan import Notice, Plan, Write
 from slipway.job.scene import Scene
-from slipway.runtime.resource import CONFIGMAPS, PODS, SERVICES
+from slipway.runtime.resource import CONFIGMAPS, PODS, SECRETS, SERVICES
 from slipway.trainingjob import pods as render
 from slipway.trainingjob import status
 from slipway.trainingjob.job import Platform, TrainingJob
+from slipway.trainingjob.launchers import launcher_of
 
 # The built-in trainer ends so when the job or its data is wrong.
 BAD_INPUT_CODE = 2
@@ -68,7 +69,9 @@ class TrainingGang:
         if not first:
             return pods
         again = attempt > 0
+        keys = (Write(SECRETS, render.secret(job), drawn=("key",)),) if launcher_of(job).keyed(job) else ()
         return (
+            *keys,
             Write(CONFIGMAPS, render.config_map(job, self.platform), replace=again),
             Write(SERVICES, render.service(job, attempt), replace=again),
             *pods,

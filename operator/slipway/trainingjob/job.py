@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway.api.strategy import Choice
 from slipway.api.trainingjob import TrainingJobSpec
 from slipway.job import labels
 from slipway.job.endpoint import Endpoint
@@ -31,6 +32,8 @@ class TrainingJob:
     uid: str
     generation: int
     spec: TrainingJobSpec
+    # What `strategy: Auto` came to, or None where nothing was to be chosen.
+    strategy: Choice | None = None
 
     @property
     def service(self) -> str:
@@ -41,6 +44,11 @@ class TrainingJob:
     def config_map(self) -> str:
         """The ConfigMap with the rendered job."""
         return f"{self.name}-job"
+
+    @property
+    def secret(self) -> str:
+        """The Secret with the key by which the pods know each other; nobody else can have made it before."""
+        return f"{self.name}-gang-{self.uid[:8]}"
 
     def hostname(self, index: int) -> str:
         """A node's host name, the same in every attempt."""
@@ -73,7 +81,8 @@ class TrainingJob:
         }
 
 
-def identify(obj: Mapping[str, Any], spec: TrainingJobSpec) -> TrainingJob:
+def identify(obj: Mapping[str, Any], spec: TrainingJobSpec, strategy: Choice | None = None) -> TrainingJob:
     """The object from the API server with its parsed spec."""
     metadata = obj["metadata"]
-    return TrainingJob(metadata["name"], metadata["namespace"], metadata["uid"], metadata.get("generation") or 1, spec)
+    generation = metadata.get("generation") or 1
+    return TrainingJob(metadata["name"], metadata["namespace"], metadata["uid"], generation, spec, strategy)

@@ -13,10 +13,9 @@ from slipway.job.observed import observe_pod
 from slipway.job.plan import Plan
 from slipway.job.scene import Scene
 from slipway.job.status import Draft
-from slipway.trainingjob import status
+from slipway.trainingjob import launchers, status
 from slipway.trainingjob.gang import TrainingGang
 from slipway.trainingjob.job import Platform, identify
-from slipway.trainingjob.launchers import launcher_of
 
 
 def plan(
@@ -39,7 +38,7 @@ def plan(
     if spec is None:
         return lifecycle.invalid(draft, problems)
     job = identify(obj, spec)
-    if problems := launcher_of(job).problems(job):
+    if problems := launchers.problems(job):
         return lifecycle.invalid(draft, problems)
     pods = tuple(observe_pod(pod, now) for pod in children)
     earlier = tuple(observe_pod(pod, now) for pod in predecessors)

@@ -6,12 +6,14 @@ from typing import Any
 from slipway.api.common import API_VERSION
 from slipway.job import labels
 from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform, TrainingJob
-from slipway.trainingjob.launchers import launcher_of
+from slipway.trainingjob.launchers import Place, launcher_of
 from slipway.trainingjob.processes import accelerators, processes_per_node
 from slipway.trainingjob.volumes import CONFIG_DIR, mounts_and_volumes
 
 CONTAINER = "trainer"
 BUILT_IN = ["python", "-m", "workloads", "train", "--config", f"{CONFIG_DIR}/job.json"]
+# Before the variables that refer to it. Elastic nodes are found by address: a name resolves some seconds later.
+POD_IP: dict[str, Any] = {"name": "SLIPWAY_POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
 # Checked by the API server (and by Pod Security's "restricted"): nothing of ours runs as root.
 CONTAINER_SECURITY: dict[str, Any] = {
     "allowPrivilegeEscalation": False,
@@ -42,15 +44,23 @@ def config_map(job: TrainingJob, platform: Platform) -> dict[str, Any]:
         "metadata": {"name": job.name, "namespace": job.namespace, "uid": job.uid},
         "spec": job.spec.wire(),
     }
-    data = {"job.json": json.dumps(document, indent=1, sort_keys=True), **platform.endpoint.files()}
+    own = {"job.json": json.dumps(document, indent=1, sort_keys=True), **platform.endpoint.files()}
+    data = {**launcher_of(job).files(job), **own}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job, job.config_map), "data": data}
+
+
+def secret(job: TrainingJob) -> dict[str, Any]:
+    """By whose key the pods obey each other; the key itself is drawn where it is written, and once only."""
+    metadata = _metadata(job, job.secret)
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "immutable": True}
 
 
 def pod(job: TrainingJob, index: int, attempt: int, platform: Platform) -> dict[str, Any]:
     """Node `index` of the gang."""
     settings = job.spec.pod
     marks = {labels.REPLICA_TYPE: "node", labels.REPLICA_INDEX: str(index), labels.ATTEMPT: str(attempt)}
-    mounts, volumes = mounts_and_volumes(job, platform, shared_memory=_wants_shared_memory(job))
+    keyed, shared = launcher_of(job).keyed(job), _wants_shared_memory(job)
+    mounts, volumes = mounts_and_volumes(job, platform, shared_memory=shared, keyed=keyed)
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "hostname": job.hostname(index),
@@ -59,7 +69,7 @@ def pod(job: TrainingJob, index: int, attempt: int, platform: Platform) -> dict[
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.termination_grace_period_seconds,
         "securityContext": _pod_security(job),
-        "containers": [_container(job, index, platform, mounts)],
+        "containers": [_container(job, Place(index, attempt), platform, mounts)],
         "volumes": volumes,
         "tolerations": _tolerations(job),
     }
@@ -85,14 +95,14 @@ def _metadata(job: TrainingJob, name: str) -> dict[str, Any]:
     return {"name": name, "namespace": job.namespace, "labels": dict(job.labels), "ownerReferences": [job.owner]}
 
 
-def _container(job: TrainingJob, index: int, platform: Platform, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+def _container(job: TrainingJob, place: Place, platform: Platform, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     trainer, launcher = job.spec.trainer, launcher_of(job)
-    command = launcher.command(job, trainer.command or BUILT_IN)
+    command = launcher.command(job, trainer.command or BUILT_IN, place)
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": trainer.image or platform.trainer_image,
         "command": command,
-        "env": _env(job, index, platform),
+        "env": _env(job, place, platform),
         "ports": [{"name": "master", "containerPort": job.spec.torch.master_port, "protocol": "TCP"}],
         "resources": trainer.resources_per_node.wire(),
         "volumeMounts": mounts,
@@ -107,13 +117,16 @@ def _container(job: TrainingJob, index: int, platform: Platform, mounts: list[di
     return container
 
 
-def _env(job: TrainingJob, index: int, platform: Platform) -> list[dict[str, Any]]:
-    ours = launcher_of(job).env(job, index)
+def _env(job: TrainingJob, place: Place, platform: Platform) -> list[dict[str, Any]]:
+    ours = launcher_of(job).env(job, place)
+    if job.strategy is not None:
+        ours["SLIPWAY_STRATEGY"] = job.strategy.name.value
     ours["PYTHONUNBUFFERED"] = "1"
     ours |= platform.endpoint.env(TRAINING_JOBS.path(job.namespace, job.name, "status"), CONFIG_DIR)
     users = [env.wire() for env in job.spec.trainer.env]
     named = {env["name"] for env in users}
-    return [{"name": name, "value": value} for name, value in ours.items() if name not in named] + users
+    address = [POD_IP] if job.spec.elastic_policy else []
+    return address + [{"name": name, "value": value} for name, value in ours.items() if name not in named] + users
 
 
 def _pod_security(job: TrainingJob) -> dict[str, Any]:

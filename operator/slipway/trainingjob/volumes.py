@@ -2,10 +2,14 @@
 
 from typing import Any
 
+from slipway.api.launchers import OffloadDevice
 from slipway.trainingjob.job import Platform, TrainingJob
 
 CLAIMS_DIR = "/mnt/pvc"
 CONFIG_DIR = "/etc/slipway"
+KEY_DIR = "/var/run/secrets/slipway.dev/gang"
+# Some of the job's files are programs; the key is read by whatever user the image has.
+EXECUTABLE, READABLE = 0o555, 0o444
 SHARED_MEMORY_DIR = "/dev/shm"  # noqa: S108
 
 
@@ -21,13 +25,16 @@ def claims(job: TrainingJob) -> list[str]:
 
 
 def mounts_and_volumes(
-    job: TrainingJob, platform: Platform, *, shared_memory: bool
+    job: TrainingJob, platform: Platform, *, shared_memory: bool, keyed: bool = False
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The container's volumeMounts and the pod's volumes."""
     pairs = [_job_volume(job), *platform.endpoint.volumes()]
+    if keyed:
+        pairs.append(_key_volume(job))
     if shared_memory:
         pairs.append(_shared_memory_volume(job))
     pairs += [_claim_volume(index, claim) for index, claim in enumerate(claims(job))]
+    pairs += [_scratch_volume(index, path) for index, path in enumerate(_scratch_paths(job))]
     mounts = [mount for mount, _ in pairs] + [mount.wire() for mount in job.spec.pod.volume_mounts]
     volumes = [volume for _, volume in pairs] + [volume.wire() for volume in job.spec.pod.volumes]
     return mounts, volumes
@@ -39,8 +46,30 @@ Pair = tuple[dict[str, Any], dict[str, Any]]
 def _job_volume(job: TrainingJob) -> Pair:
     return (
         {"name": "slipway-job", "mountPath": CONFIG_DIR, "readOnly": True},
-        {"name": "slipway-job", "configMap": {"name": job.config_map}},
+        {"name": "slipway-job", "configMap": {"name": job.config_map, "defaultMode": EXECUTABLE}},
     )
+
+
+def _key_volume(job: TrainingJob) -> Pair:
+    return (
+        {"name": "slipway-gang", "mountPath": KEY_DIR, "readOnly": True},
+        {"name": "slipway-gang", "secret": {"secretName": job.secret, "defaultMode": READABLE}},
+    )
+
+
+def _scratch_paths(job: TrainingJob) -> list[str]:
+    """Where DeepSpeed offloads to disk, unless the user has mounted something there."""
+    if job.spec.deepspeed is None:
+        return []
+    offloads = (job.spec.deepspeed.offload_optimizer, job.spec.deepspeed.offload_param)
+    wanted = {o.nvme_path.rstrip("/") for o in offloads if o and o.device is OffloadDevice.NVME and o.nvme_path}
+    mounted = [f"{mount.mount_path.rstrip('/')}/" for mount in job.spec.pod.volume_mounts]
+    return sorted(path for path in wanted if not any(f"{path}/".startswith(mount) for mount in mounted))
+
+
+def _scratch_volume(index: int, path: str) -> Pair:
+    name = f"slipway-nvme-{index}"
+    return {"name": name, "mountPath": path}, {"name": name, "emptyDir": {}}
 
 
 def _shared_memory_volume(job: TrainingJob) -> Pair:

@@ -95,8 +95,13 @@ def _rule(**fields: Any) -> Object:
     return {"failurePolicy": {"rules": [fields]}}
 
 
+def _zero(**fields: Any) -> Object:
+    return {"launcher": "deepspeed", "deepspeed": fields}
+
+
 _NAMES = [
     Wrong("name too long for its pods", {}, "shorten it", "cel", merged(BUILT_IN, {"numNodes": 32}), "a" * 50),
+    Wrong("elastic name too long", {"elasticPolicy": {"maxNodes": 2}}, "shorten it", "cel", BUILT_IN, "a" * 48),
     Wrong("name too long", {}, "shorten it", job_name="a" * 51),
     Wrong("name starts with a digit", {}, "metadata.name", job_name="1st"),
     Wrong("name with a dot", {}, "metadata.name", job_name="a.b"),
@@ -112,7 +117,28 @@ _SIZES = [
     Wrong(
         "several processes without launcher", {"launcher": "plain", "numProcPerNode": 2}, "launcher to torchrun", "cel"
     ),
-    Wrong("unknown launcher", {"launcher": "mpi"}, "'torchrun' or 'plain'"),
+    Wrong("unknown launcher", {"launcher": "mpi"}, "launcher: String should match pattern"),
+    Wrong("elastic bounds", {"elasticPolicy": {"minNodes": 3, "maxNodes": 2}}, "minNodes is above maxNodes", "cel"),
+    Wrong("outside elastic bounds", {"elasticPolicy": {"minNodes": 3, "maxNodes": 4}}, "numNodes is outside", "cel"),
+    Wrong("elastic without end", {"elasticPolicy": {"minNodes": 1}}, "elasticPolicy.maxNodes: required"),
+    Wrong(
+        "elastic deepspeed",
+        {"launcher": "deepspeed", "elasticPolicy": {"maxNodes": 2}},
+        "is for launcher torchrun or horovodrun",
+        "cel",
+    ),
+    Wrong("restart of a pod", {"failurePolicy": {"restartScope": "Pod"}}, "set elasticPolicy", "cel"),
+    Wrong("deepspeed for another", {"deepspeed": {"zeroStage": 1}}, "deepspeed belongs to launcher", "cel"),
+    Wrong("mpi for another", {"mpi": {"implementation": "MPICH"}}, "mpi belongs to launcher mpirun", "cel"),
+    Wrong("zero stage 4", _zero(zeroStage=4), "zeroStage: Input should be less than or equal to 3"),
+    Wrong("parameters offloaded", _zero(zeroStage=2, offloadParam={"device": "cpu"}), "set zeroStage to 3", "cel"),
+    Wrong("optimizer offloaded", _zero(offloadOptimizer={"device": "cpu"}), "set zeroStage to 1, 2 or 3", "cel"),
+    Wrong(
+        "disk without path", _zero(zeroStage=3, offloadParam={"device": "nvme"}), "nvmePath belongs to device", "cel"
+    ),
+    Wrong("queue of nobody", {"scheduling": {"queue": "q"}}, "queue is Kueue's or Volcano's", "cel"),
+    Wrong("Kueue without queue", {"scheduling": {"gang": "Kueue"}}, "set queue to a LocalQueue", "cel"),
+    Wrong("auto without a model", {"strategy": {}}, "set strategy.model", "cel"),
     Wrong("batch does not divide", {"numProcPerNode": 3}, "globalBatchSize must be a multiple", "cel"),
     Wrong("batch does not divide, as text", {"numProcPerNode": "3"}, "globalBatchSize must be a multiple", "cel"),
     Wrong("accumulation", {"recipe": {"gradientAccumulationSteps": 5}}, "globalBatchSize must be a multiple", "cel"),

@@ -42,5 +42,5 @@ def test_cel_and_the_reconcile_use_the_same_words(wrong: Wrong):
     _, problems = spec_problems(wrong.job_name, wrong.spec)
     said = "; ".join(problems)
     messages = [problem.partition(": ")[2] for problem in ADMISSION.cel(wrong.manifest)]
-    by_type = {"name too long for its pods", "label's key", "node label's key"}
+    by_type = {"name too long for its pods", "label's key", "elastic name too long", "node label's key"}
     assert wrong.name in by_type or all(message in said for message in messages), (messages, said)

@@ -23,6 +23,11 @@ EDITS = {
     "numProcPerNode": {"numProcPerNode": 2},
     "pod": {"pod": {"nodeSelector": {"zone": "b"}}},
     "sharedMemory": {"sharedMemory": {"sizeLimit": "1Gi"}},
+    "elasticPolicy": {"elasticPolicy": {"maxNodes": 4}},
+    "deepspeed": {"launcher": "deepspeed", "deepspeed": {"zeroStage": 2}},
+    "mpi": {"launcher": "mpirun", "mpi": {"implementation": "MPICH"}},
+    "strategy": {"strategy": {"name": "DDP"}},
+    "scheduling": {"scheduling": {"priority": 5}},
 }
 ALWAYS = {
     "nothing": {},
@@ -43,14 +48,14 @@ def field_of(name):
 
 def test_every_field_of_the_spec_is_either_fixed_or_free():
     fields = {TrainingJobSpec.model_fields[name].alias for name in TrainingJobSpec.model_fields}
-    assert fields == {*FIXED_FIELDS, *FIXED_WHILE_RUNNING, "runPolicy", "failurePolicy"}
+    assert fields == {*FIXED_FIELDS, *FIXED_WHILE_RUNNING, "runPolicy", "failurePolicy", "successPolicy"}
     assert {field_of(name) for name in EDITS} == {*FIXED_FIELDS, *FIXED_WHILE_RUNNING}
 
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_a_running_job_keeps_what_its_pods_were_made_from(edit):
-    (problem,) = refused(EDITS[edit], old=FULL)
-    assert field_of(edit) in problem
+    # DeepSpeed's and MPI's settings cannot appear without their launcher, which is fixed, too.
+    problem = next(found for found in refused(EDITS[edit], old=FULL) if f"{field_of(edit)} can" in found)
     assert ("delete the job" if field_of(edit) in FIXED_FIELDS else "set runPolicy.suspend first") in problem
 
 
@@ -62,6 +67,14 @@ def test_a_suspended_job_may_change_its_shape_but_not_what_it_trains(edit):
 
 def test_a_job_may_change_its_shape_in_the_edit_that_resumes_it():
     assert refused({"numNodes": 4, "runPolicy": {"suspend": False}}, old=merged(FULL, SUSPENDED)) == []
+
+
+def test_an_elastic_job_is_scaled_while_it_runs_and_within_its_bounds():
+    elastic = merged(BUILT_IN, {"elasticPolicy": {"maxNodes": 4}})
+    assert refused({"numNodes": 4}, old=elastic) == []
+    (problem,) = refused({"numNodes": 8}, old=elastic)
+    assert "numNodes is outside elasticPolicy" in problem
+    assert refused({"numProcPerNode": 2}, old=elastic)
 
 
 def test_a_job_may_not_change_its_shape_in_the_edit_that_suspends_it():

@@ -1,29 +1,51 @@
-"""What starts the processes of a node, one file each. A launcher is pure: job in, command and environment out."""
+"""What starts the processes of a node, one file each. A launcher is pure: job in, command and environment out.
 
-from typing import Protocol
+Others add theirs by an entry point in the group `slipway.launchers`, whose name is the launcher's (DOMAIN/NAME) and
+whose object has the methods of `Launcher`.
+"""
 
-from slipway.api.trainingjob import LauncherName
+from importlib.metadata import entry_points
+
+from slipway.api.launchers import LauncherName
 from slipway.trainingjob.job import TrainingJob
+from slipway.trainingjob.launchers.base import Launcher, Place
+from slipway.trainingjob.launchers.deepspeed import Deepspeed
+from slipway.trainingjob.launchers.horovodrun import Horovodrun
+from slipway.trainingjob.launchers.mpirun import Mpirun
 from slipway.trainingjob.launchers.plain import Plain
 from slipway.trainingjob.launchers.torchrun import Torchrun
 
+__all__ = ["GROUP", "Launcher", "Place", "launcher_of", "problems"]
 
-class Launcher(Protocol):
-    """How a gang is started."""
+GROUP = "slipway.launchers"
 
-    def problems(self, job: TrainingJob) -> list[str]:
-        """What this launcher cannot do of the spec, in words that say what to change."""
-
-    def command(self, job: TrainingJob, program: list[str]) -> list[str]:
-        """The container's command that starts `program` in each process of a node."""
-
-    def env(self, job: TrainingJob, index: int) -> dict[str, str]:
-        """The variables of node `index`, in a stable order."""
-
-
-_LAUNCHERS: dict[LauncherName, Launcher] = {LauncherName.TORCHRUN: Torchrun(), LauncherName.PLAIN: Plain()}
+_BUILT_IN: dict[str, Launcher] = {
+    LauncherName.TORCHRUN.value: Torchrun(),
+    LauncherName.DEEPSPEED.value: Deepspeed(),
+    LauncherName.HOROVODRUN.value: Horovodrun(),
+    LauncherName.MPIRUN.value: Mpirun(),
+    LauncherName.PLAIN.value: Plain(),
+}
+_found: dict[str, Launcher] = {}
 
 
 def launcher_of(job: TrainingJob) -> Launcher:
-    """The launcher that the spec names."""
-    return _LAUNCHERS[job.spec.launcher]
+    """The launcher that the spec names. Raises LookupError when nobody has brought it."""
+    name = job.spec.launcher
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    if name not in _found:
+        entry = next(iter(entry_points(group=GROUP, name=name)), None)
+        if entry is None:
+            raise LookupError(f"spec.launcher: no package of this operator's image brings {name}")
+        made = entry.load()
+        _found[name] = made() if isinstance(made, type) else made
+    return _found[name]
+
+
+def problems(job: TrainingJob) -> list[str]:
+    """What the spec asks for that its launcher cannot do, in words that say what to change."""
+    try:
+        return launcher_of(job).problems(job)
+    except LookupError as missing:
+        return [str(missing)]

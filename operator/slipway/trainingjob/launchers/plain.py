@@ -1,26 +1,27 @@
 """No launcher: one process per pod, which finds its place in WORLD_SIZE and RANK."""
 
 from slipway.trainingjob.job import TrainingJob
+from slipway.trainingjob.launchers.base import Place, Simple, meeting_point
 from slipway.trainingjob.processes import batch_problems
 
 
-class Plain:
+class Plain(Simple):
     """The program as it is."""
 
     def problems(self, job: TrainingJob) -> list[str]:
         """The batch must divide by the nodes: there is one process on each."""
         return batch_problems(job.spec, job.spec.num_nodes)
 
-    def command(self, job: TrainingJob, program: list[str]) -> list[str]:
+    def command(self, job: TrainingJob, program: list[str], place: Place) -> list[str]:
         """Start `program` once."""
         return program
 
-    def env(self, job: TrainingJob, index: int) -> dict[str, str]:
+    def env(self, job: TrainingJob, place: Place) -> dict[str, str]:
         """What torch.distributed's env:// needs, with one process per node; no PET_*."""
         return {
-            "MASTER_ADDR": job.master_address if job.spec.num_nodes > 1 else "127.0.0.1",
+            "MASTER_ADDR": meeting_point(job),
             "MASTER_PORT": str(job.spec.torch.master_port),
             "WORLD_SIZE": str(job.spec.num_nodes),
-            "RANK": str(index),
+            "RANK": str(place.index),
             "LOCAL_RANK": "0",
         }

@@ -1,0 +1,114 @@
+"""What starts the processes of a node, and the settings of each launcher. Read by the launchers of trainingjob/."""
+
+import re
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from slipway.api.base import Model, Rule
+from slipway.api.common import AbsolutePath
+from slipway.api.recipe import Precision
+
+
+class LauncherName(StrEnum):
+    """The launchers that come with Slipway."""
+
+    TORCHRUN = "torchrun"
+    DEEPSPEED = "deepspeed"
+    HOROVODRUN = "horovodrun"
+    MPIRUN = "mpirun"
+    PLAIN = "plain"
+
+
+# Somebody else's launcher has a domain in its name, as resources and labels of somebody else's have.
+LAUNCHER = "^(" + "|".join(LauncherName) + r"|[a-z0-9]([-a-z0-9.]*[a-z0-9])?\.[a-z]+/[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"
+Launcher = Annotated[str, Field(min_length=1, max_length=127, pattern=LAUNCHER)]
+
+
+class OffloadDevice(StrEnum):
+    """Where DeepSpeed keeps what does not fit the GPU."""
+
+    CPU = "cpu"
+    NVME = "nvme"
+
+
+class Offload(Model):
+    """Where to, and how."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "(self.device == 'nvme') == has(self.nvmePath)",
+            "nvmePath belongs to device nvme: set both or neither",
+            lambda offload: (offload.device == OffloadDevice.NVME) == (offload.nvme_path is not None),
+        ),
+    )
+    device: OffloadDevice = Field(description="cpu: the node's memory. nvme: a disk at nvmePath.")
+    pin_memory: bool = Field(False, description="Page-locked memory: faster copies, and memory nobody else can use.")
+    nvme_path: AbsolutePath | None = Field(
+        None, description="A folder on a fast disk; scratch space of the node unless pod.volumeMounts has it."
+    )
+
+
+class ZeroLauncher(StrEnum):
+    """Who starts DeepSpeed's processes."""
+
+    TORCHRUN = "torchrun"
+    PDSH = "pdsh"
+
+
+class DeepSpeed(Model):
+    """DeepSpeed's settings; they are rendered to ds_config.json, whose path is in SLIPWAY_DEEPSPEED_CONFIG."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.offloadParam) || (has(self.zeroStage) && self.zeroStage == 3)",
+            "offloadParam needs the parameters to be partitioned: set zeroStage to 3",
+            lambda ds: ds.offload_param is None or ds.zero_stage == 3,
+        ),
+        Rule(
+            "!has(self.offloadOptimizer) || (has(self.zeroStage) && self.zeroStage >= 1)",
+            "offloadOptimizer needs the optimizer's state to be partitioned: set zeroStage to 1, 2 or 3",
+            lambda ds: ds.offload_optimizer is None or (ds.zero_stage or 0) >= 1,
+        ),
+    )
+    launcher: ZeroLauncher = Field(
+        ZeroLauncher.TORCHRUN, description="torchrun on each node, or deepspeed on node 0 with a hostfile and pdsh."
+    )
+    zero_stage: Annotated[int, Field(ge=0, le=3)] | None = Field(
+        None, description="What is partitioned: 1 optimizer, 2 and gradients, 3 and parameters; strategy's choice or 0."
+    )
+    offload_optimizer: Offload | None = Field(None, description="Where the optimizer's state goes.")
+    offload_param: Offload | None = Field(None, description="Where the parameters go.")
+    precision: Precision | None = Field(None, description="The recipe's, or bf16.")
+    train_micro_batch_size_per_gpu: Annotated[int, Field(ge=1, le=1048576)] | None = Field(
+        None, description="Samples per process and pass; follows from the recipe, or 1."
+    )
+    gradient_accumulation_steps: Annotated[int, Field(ge=1, le=4096)] | None = Field(
+        None, description="Passes per optimizer step; the recipe's, or 1."
+    )
+    train_batch_size: Annotated[int, Field(ge=1, le=1073741824)] | None = Field(
+        None, description="Samples per optimizer step; must be micro batch x accumulation x processes."
+    )
+    gradient_clipping: Annotated[float, Field(gt=0, le=1000000)] | None = Field(
+        None, description="Largest norm of the gradient; the recipe's, or none."
+    )
+
+
+class MpiImplementation(StrEnum):
+    """Whose mpirun is in the image: their host files and settings differ."""
+
+    OPEN_MPI = "OpenMPI"
+    INTEL = "Intel"
+    MPICH = "MPICH"
+
+
+class Mpi(Model):
+    """mpirun's settings."""
+
+    implementation: MpiImplementation = Field(MpiImplementation.OPEN_MPI, description="Whose mpirun the image has.")
+
+
+def qualified(name: str) -> bool:
+    """Whether this launcher is somebody else's, found by an entry point."""
+    return "/" in name and re.fullmatch(LAUNCHER, name) is not None

@@ -1,0 +1,130 @@
+"""How much memory does a training process need, and which is the cheapest strategy that fits? Pure arithmetic.
+
+The operator chooses by it (`strategy: Auto`), and `python -m workloads plan` prints the same table on a laptop.
+
+Sources
+- ZeRO (Rajbhandari et al. 2020, arXiv:1910.02054), sections 3.1 and 5: with P parameters, N processes and mixed
+  precision Adam, 2P + 2P + 12P = 16P bytes; stage 1 divides the 12P, stage 2 also the gradients, stage 3 all by N.
+- Reducing Activation Recomputation (Korthikanti et al. 2022, arXiv:2205.05198), equation 1: a transformer's layer keeps
+  34 s b h bytes of activations, and 5 a s^2 b where attention's scores are kept; 2 s b h with full recomputation.
+- ZeRO-Offload (Ren et al. 2021, arXiv:2101.06840): optimizer's state and parameters live in the node's memory.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+GIB = 2**30
+# CUDA's context with its kernels, NCCL's buffers and cuBLAS's workspace: about so much before the first tensor.
+CONTEXT_BYTES = 1 * GIB
+# The allocator keeps blocks of sizes that nobody asks for any more.
+FRAGMENTATION = 1.05
+# ZeRO-3 has so many layers' parameters gathered at a time: the one at work and the one prefetched.
+GATHERED_LAYERS = 2
+# Gradients travel in buckets; one of them exists twice meanwhile (DDP's and DeepSpeed's default sizes are alike).
+BUCKET_BYTES = 50 * 10**6
+
+
+class StrategyName(StrEnum):
+    """From the least communication to the least memory."""
+
+    AUTO = "Auto"
+    DDP = "DDP"
+    ZERO1 = "ZeRO1"
+    ZERO2 = "ZeRO2"
+    ZERO3 = "ZeRO3"
+    ZERO3_OFFLOAD = "ZeRO3Offload"
+
+
+STAGES = {
+    StrategyName.DDP: 0,
+    StrategyName.ZERO1: 1,
+    StrategyName.ZERO2: 2,
+    StrategyName.ZERO3: 3,
+    StrategyName.ZERO3_OFFLOAD: 3,
+}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is trained. Counts of elements, not bytes; `micro_batch` is of one process; 0 layers: no transformer."""
+
+    parameters: int
+    processes: int
+    micro_batch: int = 1
+    sixteen_bit: bool = True
+    adam: bool = True
+    layers: int = 0
+    hidden: int = 0
+    heads: int = 0
+    sequence: int = 0
+    vocabulary: int = 0
+    # Attention's scores are kept: true for attention written out by hand, false for fused kernels.
+    scores_kept: bool = False
+    recompute: bool = False
+    # What the user measured, for models that are no transformers.
+    activation_bytes_per_sample: int = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes of one process: on its GPU, and in the node's memory."""
+
+    name: StrategyName
+    device_bytes: int
+    host_bytes: int
+    fits: bool
+
+
+def activations(work: Workload) -> int:
+    """Bytes of activations of one process at the end of its forward pass."""
+    width = 1 if work.sixteen_bit else 2
+    tokens = work.micro_batch * work.sequence
+    if work.recompute:
+        # The inputs of all layers, and everything of the one that is computed anew.
+        kept = 2 * tokens * work.hidden * work.layers + _layer(work, tokens)
+    else:
+        kept = work.layers * _layer(work, tokens)
+    # The loss is computed in 32 bits: logits, their softmax and its gradient, beside the 16 bits of the layer.
+    logits = tokens * work.vocabulary * (14 if work.sixteen_bit else 12)
+    return kept * width + logits + work.micro_batch * work.activation_bytes_per_sample
+
+
+def _layer(work: Workload, tokens: int) -> int:
+    scores = 5 * work.heads * work.sequence * tokens if work.scores_kept else 0
+    return 34 * tokens * work.hidden + scores
+
+
+def states(work: Workload, name: StrategyName) -> tuple[int, int]:
+    """Bytes of parameters, gradients and optimizer state of one process: (on the GPU, in the node's memory)."""
+    count, share = work.parameters, work.parameters / work.processes
+    low = 2 if work.sixteen_bit else 4
+    # 32-bit master weights beside 16-bit ones, momentum, and Adam's variance.
+    optimizer = (4 if work.sixteen_bit else 0) + 4 + (4 if work.adam else 0)
+    stage = STAGES[name]
+    parts = (
+        low * (share if stage >= 3 else count),
+        low * (share if stage >= 2 else count),
+        optimizer * (share if stage >= 1 else count),
+    )
+    gathered = GATHERED_LAYERS * low * count / max(1, work.layers) if stage >= 3 else 0
+    if name is StrategyName.ZERO3_OFFLOAD:
+        return int(min(gathered, low * count)), int(sum(parts))
+    return int(sum(parts) + min(gathered, low * count)), 0
+
+
+def estimate(work: Workload, name: StrategyName, gpu_bytes: int) -> Estimate:
+    """One row of the table."""
+    device, host = states(work, name)
+    bucket = min(BUCKET_BYTES, 4 * work.parameters) if work.processes > 1 else 0
+    needed = int((device + activations(work) + bucket) * FRAGMENTATION) + CONTEXT_BYTES
+    return Estimate(name, needed, host, needed <= gpu_bytes)
+
+
+def table(work: Workload, gpu_bytes: int) -> list[Estimate]:
+    """All strategies, from the least communication to the least memory."""
+    return [estimate(work, name, gpu_bytes) for name in STAGES]
+
+
+def cheapest(rows: list[Estimate]) -> Estimate | None:
+    """The first that fits: each later one communicates more or waits for a slower memory."""
+    return next((row for row in rows if row.fits), None)

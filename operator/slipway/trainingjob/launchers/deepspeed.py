@@ -1,0 +1,135 @@
+"""DeepSpeed: its configuration rendered from typed fields; started by torchrun, or by `deepspeed` and pdsh on request.
+
+Field names are those of DeepSpeed's configuration JSON (deepspeed.ai/docs/config-json).
+"""
+
+import json
+from typing import Any
+
+from slipway.api.launchers import DeepSpeed, Offload, ZeroLauncher
+from slipway.api.recipe import Precision
+from slipway.trainingjob.job import TrainingJob
+from slipway.trainingjob.launchers import hosts
+from slipway.trainingjob.launchers.base import Place, is_torchrun
+from slipway.trainingjob.launchers.torchrun import starter, static_env
+from slipway.trainingjob.processes import batch_problems, processes_per_node, world_size
+from slipway.trainingjob.volumes import CONFIG_DIR
+
+CONFIG = "ds_config.json"
+
+
+class Deepspeed:
+    """`torchrun --no-python PROGRAM`, or `deepspeed --no_python PROGRAM` with a host file."""
+
+    def problems(self, job: TrainingJob) -> list[str]:
+        """Batch sizes that contradict each other, and settings that the recipe sets already."""
+        return batch_problems(job.spec, world_size(job.spec)) or _contradictions(job)
+
+    def command(self, job: TrainingJob, program: list[str], place: Place) -> list[str]:
+        """By torchrun on each node; by deepspeed on node 0 when pdsh is asked for."""
+        if _settings(job).launcher is ZeroLauncher.TORCHRUN:
+            return program if is_torchrun(program) else [*starter(job), "--no-python", *program]
+        found = ["--hostfile", f"{CONFIG_DIR}/{hosts.HOSTFILE}", "--launcher", "pdsh", "--force_multi"]
+        sizes = ["--num_nodes", str(job.spec.num_nodes), "--num_gpus", str(processes_per_node(job.spec))]
+        master = ["--master_addr", hosts.names(job)[0], "--master_port", str(job.spec.torch.master_port)]
+        return hosts.led(place, ["deepspeed", *found, *sizes, *master, "--no_python", "--no_local_rank", *program])
+
+    def env(self, job: TrainingJob, place: Place) -> dict[str, str]:
+        """Where the configuration lies, and torchrun's or the agent's variables."""
+        found = {"SLIPWAY_DEEPSPEED_CONFIG": f"{CONFIG_DIR}/{CONFIG}"}
+        ranks = static_env(job, place) if _settings(job).launcher is ZeroLauncher.TORCHRUN else hosts.env(job)
+        return ranks | found
+
+    def files(self, job: TrainingJob) -> dict[str, str]:
+        """The configuration; for pdsh the host file, too."""
+        config = {CONFIG: json.dumps(ds_config(job), indent=1, sort_keys=True)}
+        if _settings(job).launcher is ZeroLauncher.TORCHRUN:
+            return config
+        slots = processes_per_node(job.spec)
+        listed = "".join(f"{name} slots={slots}\n" for name in hosts.names(job))
+        return {**config, hosts.HOSTFILE: listed, **hosts.files(job)}
+
+    def keyed(self, job: TrainingJob) -> bool:
+        """Only with pdsh."""
+        return _settings(job).launcher is ZeroLauncher.PDSH
+
+
+def ds_config(job: TrainingJob) -> dict[str, Any]:
+    """The configuration as DeepSpeed reads it."""
+    settings, recipe = _settings(job), job.spec.recipe
+    micro, accumulation = _batch(job)
+    precision = settings.precision or (recipe.precision if recipe else Precision.BF16)
+    clipping = settings.gradient_clipping or (recipe.gradient_clipping if recipe else None)
+    config: dict[str, Any] = {
+        "train_batch_size": micro * accumulation * world_size(job.spec),
+        "train_micro_batch_size_per_gpu": micro,
+        "gradient_accumulation_steps": accumulation,
+        "zero_optimization": _zero(job),
+    }
+    if precision is not Precision.FP32:
+        config[precision.value] = {"enabled": True}
+    if clipping is not None:
+        config["gradient_clipping"] = clipping
+    return config
+
+
+def stage(job: TrainingJob) -> int:
+    """What is partitioned: the spec's number, else the strategy's choice, else nothing."""
+    named = _settings(job).zero_stage
+    return named if named is not None else job.strategy.stage if job.strategy else 0
+
+
+def _zero(job: TrainingJob) -> dict[str, Any]:
+    settings = _settings(job)
+    zero: dict[str, Any] = {"stage": stage(job)}
+    chosen = job.strategy is not None and job.strategy.offload and settings.zero_stage is None
+    optimizer, parameters = settings.offload_optimizer, settings.offload_param
+    if optimizer is not None or chosen:
+        zero["offload_optimizer"] = _offload(optimizer)
+    if parameters is not None or chosen:
+        zero["offload_param"] = _offload(parameters)
+    if zero["stage"] == 3:
+        zero["stage3_gather_16bit_weights_on_model_save"] = True
+    return zero
+
+
+def _offload(offload: Offload | None) -> dict[str, Any]:
+    if offload is None:
+        return {"device": "cpu", "pin_memory": False}
+    path = {"nvme_path": offload.nvme_path} if offload.nvme_path is not None else {}
+    return {"device": offload.device.value, "pin_memory": offload.pin_memory, **path}
+
+
+def _settings(job: TrainingJob) -> DeepSpeed:
+    return job.spec.deepspeed or DeepSpeed()
+
+
+def _batch(job: TrainingJob) -> tuple[int, int]:
+    settings, recipe, world = _settings(job), job.spec.recipe, world_size(job.spec)
+    if recipe is not None:
+        steps = recipe.gradient_accumulation_steps
+        return recipe.global_batch_size // (world * steps), steps
+    steps = settings.gradient_accumulation_steps or 1
+    whole = settings.train_batch_size
+    follows = whole // (world * steps) if whole is not None else 1
+    return settings.train_micro_batch_size_per_gpu or max(1, follows), steps
+
+
+def _contradictions(job: TrainingJob) -> list[str]:
+    settings, world = _settings(job), world_size(job.spec)
+    micro, steps = _batch(job)
+    product = micro * steps * world
+    found = [
+        f"spec.deepspeed.{field}: {said}, but the recipe makes it {follows}: remove it"
+        for field, said, follows in (
+            ("trainMicroBatchSizePerGpu", settings.train_micro_batch_size_per_gpu, micro),
+            ("gradientAccumulationSteps", settings.gradient_accumulation_steps, steps),
+        )
+        if said is not None and said != follows
+    ]
+    if settings.train_batch_size is not None and settings.train_batch_size != product:
+        found.append(
+            f"spec.deepspeed.trainBatchSize: {settings.train_batch_size} is not micro batch {micro} x accumulation "
+            f"{steps} x {world} processes = {product}: correct one of them"
+        )
+    return found

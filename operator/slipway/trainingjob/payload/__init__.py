@@ -1,0 +1,13 @@
+"""Programs that travel to the pods in the job's ConfigMap, the image being the user's. Read as text, never run here."""
+
+from importlib.resources import files
+
+STORE = "store.py"
+GANG = "gang.py"
+HOROVOD = "hvd.py"
+SSH = "ssh"
+
+
+def read(name: str) -> str:
+    """One of them."""
+    return (files(__package__ or "") / name).read_text(encoding="utf-8")
