@@ -101,6 +101,7 @@ class StageGang:
         scene.draft.next_attempt()
         message = f"{result.message}; next: {following}"
         scene.draft.progressing(Reason.STAGE_DONE, message).condition("Running", "False", Reason.STAGE_DONE, message)
+        scene.draft.without("Restarting")
         return Plan(status=scene.draft.done(), persist_first=True)
 
     def _again(self, scene: Scene) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -88,7 +89,7 @@ class Jobs:
             for event in self.stage.requests(f"/namespaces/{namespace}/pods")
             if event["verb"] == "create"
             and event.get("responseStatus", {}).get("code") == 201
-            and event["objectRef"].get("name", "").startswith(f"{name}-")
+            and re.fullmatch(rf"{name}-\d+-\d+-a\d+", event["objectRef"].get("name", ""))
         ]
 
     def train(self, namespace: str, name: str, how: Exit | None = None, **spec: Any) -> None:
