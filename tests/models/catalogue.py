@@ -11,3 +11,4 @@ LITE0_CODE = Package(
     "efficientnet-lite-pytorch", "0.1.0", "ce0fe869b0e829aceafc32f84275a40c0e3418d19216401b03f695f5f20cbc41"
 )
 MODELOPT = Package("nvidia-modelopt", "0.47.0", "db13e62d7efe4a1512e8b8c3f479e28d64022306f94a194f13234e7dca1d3120")
+SCIKIT_IMAGE = Package("scikit-image", "0.26.0", "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af")

@@ -120,8 +120,8 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, nargs="*", default=[32, 64, 128, 256, 512])
-    parser.add_argument("--tensors", type=int, default=6, help="whose histograms are searched")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tensors", type=int, default=4, help="whose histograms are searched")
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--result", type=Path, default=RESULT)
     options = parser.parse_args()
     torch.set_num_threads(1)
