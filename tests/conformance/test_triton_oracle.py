@@ -13,13 +13,12 @@ import numpy as np
 import orjson
 import pytest
 
+from tests.conformance import environments
 from tests.conformance.requests import GOOD, given
 from tests.conformance.server import Answer
 from tests.conformance.test_rest_refused import BAD_BINARY, BAD_REQUESTS
-from tests.conformance.triton import PYTHON, Model, Triton
+from tests.conformance.triton import Model, Triton
 from tests.unit.serve import onnx_models
-
-pytestmark = pytest.mark.skipif(not PYTHON, reason="TRITON_PYTHON names no interpreter with nvidia-pytriton")
 
 WE_ARE_STRICTER = {
     "nothing",  # Triton 2.51 answers an empty body
@@ -44,6 +43,9 @@ WE_ARE_STRICTER = {
 
 @pytest.fixture(scope="module")
 def triton(tmp_path_factory):
+    python, trouble = environments.server()
+    if not python:
+        pytest.skip(f"Triton cannot be installed here: {trouble}")
     folder = tmp_path_factory.mktemp("triton")
     sixteen = [(f"INPUT{n}", "INT32", [16]) for n in (0, 1)]
     models = [
@@ -55,7 +57,7 @@ def triton(tmp_path_factory):
         ),
         Model("float", onnx_models.identity(folder / "float.onnx", 1), [("x", "FP32", [-1])], [("y", "FP32", [-1])]),
     ]
-    server = Triton(folder, models).wait()
+    server = Triton(python, folder, models).wait()
     yield server
     server.stop()
 

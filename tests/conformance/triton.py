@@ -1,8 +1,7 @@
 """A real Triton Inference Server, from the PyPI package nvidia-pytriton: oracle of the protocol and peer in benchmarks.
 
-It needs an older numpy, so it lives in an environment of its own, whose interpreter TRITON_PYTHON names:
-`python -m venv t && t/bin/pip install nvidia-pytriton==0.7.0 onnxruntime`. It has the Python backend only; its models
-run ONNX files by onnxruntime in Triton's stub process.
+It needs an older numpy, so it lives in an environment of its own (tests/conformance/environments.py). It has the Python
+backend only; its models run ONNX files by onnxruntime in Triton's stub process.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import time
 import urllib.request
 from pathlib import Path
 
-PYTHON = os.environ.get("TRITON_PYTHON", "")
 START_SECONDS = 120
 STUB = "triton_python_backend_stub"
 
@@ -92,10 +90,10 @@ def free_port() -> int:
 class Triton:
     """One server process with these models."""
 
-    def __init__(self, folder: Path, models: list[Model]) -> None:
-        site = _output(PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
-        prefix = _output(PYTHON, "-c", "import sys; print(sys.base_prefix)")
-        libraries = _output(PYTHON, "-c", "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))")
+    def __init__(self, python: str, folder: Path, models: list[Model]) -> None:
+        site = _output(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
+        prefix = _output(python, "-c", "import sys; print(sys.base_prefix)")
+        libraries = _output(python, "-c", "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))")
         packed = Path(site) / "pytriton" / "tritonserver"
         backends = folder / "backends"
         shutil.copytree(packed / "backends", backends)

@@ -2,8 +2,8 @@
 
 One model (an MLP of 1.3 million parameters, ONNX Runtime, one thread), one run: the bare engine in this process, then
 the server at several numbers of connections, and again. What is compared was measured seconds apart, so a busy machine
-hurts both alike. Needs `wrk`. With TRITON_PYTHON a real Triton is in every round too (see tests/conformance/triton.py),
-with SLIPWAY_PEERS other servers as well (see tests/perf/peers), JSON only.
+hurts both alike. Needs `wrk`. A real Triton is in every round too, where it can be installed; with SLIPWAY_PEERS
+other servers as well (see tests/perf/peers), JSON only.
 
 - `engine`: rows a second of session.run by rows of a batch, no HTTP: the limit is the best of them.
 - servers: requests of one row; `ratio` to the limit; `cpu_us` is the CPU time of all its processes per request, and
@@ -35,7 +35,7 @@ import numpy as np
 import orjson
 import psutil
 
-from tests.conformance import triton
+from tests.conformance import environments, triton
 from tests.conformance.server import ROOT, Server
 from tests.perf import open_loop
 from tests.perf.peers.start import present, running
@@ -193,10 +193,11 @@ def targets(folder: Path, path: Path) -> Iterator[list[Target]]:
         server = Server(folder / "log", "--model", str(path), "--threads", "1", "--engine", "onnxruntime").wait()
         stack.callback(server.stop)
         found = [Target("slipway", server.port, server.process.pid, forms, front=True)]
-        if triton.PYTHON:
+        python, _ = environments.server()
+        if python:
             model = triton.Model("mlp", path, [("x", "FP32", [SIZES[0]])], [("y", "FP32", [SIZES[-1]])])
             (folder / "triton").mkdir()
-            peer = triton.Triton(folder / "triton", [model])
+            peer = triton.Triton(python, folder / "triton", [model])
             stack.callback(peer.stop)
             found.append(Target("triton", peer.wait().port, peer.process.pid, forms))
         numbers = orjson.dumps(row()[0].astype(float).tolist())
