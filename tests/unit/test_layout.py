@@ -15,6 +15,7 @@ PURE = [
     *(OPERATOR / "trainingjob" / "launchers").glob("*.py"),
     *(OPERATOR / "quantizationjob").glob("*.py"),
     *(OPERATOR / "inferenceservice").glob("*.py"),
+    *(OPERATOR / "inferenceservice" / "policy").glob("*.py"),
 ]
 SHELL = {OPERATOR / "job" / "execute.py", OPERATOR / "job" / "jobs.py", *OPERATOR.glob("*/reconcile.py")}
 
@@ -37,6 +38,7 @@ def test_operator_folder_is_a_source_root_and_shadows_nothing():
         "trainingjob/launchers",
         "quantizationjob",
         "inferenceservice",
+        "inferenceservice/policy",
     ],
 )
 def test_folders_of_the_operator(path):

@@ -12,7 +12,7 @@ from slipway.api.common import Reason
 from slipway.api.rollout import Canary
 from slipway.api.servicestatus import CanaryPhase
 from slipway.inferenceservice import status as words
-from slipway.inferenceservice.evidence import METRICS_SECONDS, window_name
+from slipway.inferenceservice.evidence import CANARY_SECONDS, window_name
 from slipway.inferenceservice.observed import Revision, Trouble, trouble_of
 from slipway.inferenceservice.policy.canary import Sight, Stand, follow
 from slipway.inferenceservice.policy.gate import Verdict, judge
@@ -124,7 +124,7 @@ def _going_on(scene: Scene, plan: Canary, stable: Revision, stand: Stand, *, mov
     trouble = trouble_of(scene.around.pods, scene.newest, scene.draft.now)
     notices = words.canary_on(scene, stable, stand, trouble)
     useless = [revision for revision in scene.older if revision is not stable]
-    again = METRICS_SECONDS if stand.phase is CanaryPhase.ANALYSING else None
+    again = CANARY_SECONDS if stand.phase is CanaryPhase.ANALYSING else None
     return Course({scene.newest: share, stable.revision: keep}, useless, notices, moved, again)
 
 

@@ -15,8 +15,9 @@ from slipway.inferenceservice.service import HTTP_PORT
 from slipway.runtime.conditions import shorten
 from slipway.runtime.scrape import Page
 
-# Between two questions to the same pods.
-METRICS_SECONDS = 5.0
+# Between two questions to the same pods: for a canary, for the load, for the model.
+CANARY_SECONDS = 2.0
+LOAD_SECONDS = 5.0
 MODEL_SECONDS = 60.0
 
 Object = Mapping[str, Any]
@@ -36,12 +37,12 @@ class Memory:
     history: Sequence[Recommendation] = field(default_factory=tuple)
 
 
-def wants_traffic(obj: Object) -> bool:
-    """Whether a decision waits for the pods' metrics."""
+def metrics_pause(obj: Object) -> float | None:
+    """Seconds between two looks at the pods' metrics; None while no decision waits for them."""
+    if any(c.get("phase") == "Analysing" for c in (obj.get("status") or {}).get("canaryStatuses") or []):
+        return CANARY_SECONDS
     scaling = (obj.get("spec") or {}).get("autoScaling") or {}
-    if scaling and scaling.get("scaleMetric", "Concurrency") != "CPU":
-        return True
-    return any(c.get("phase") == "Analysing" for c in (obj.get("status") or {}).get("canaryStatuses") or [])
+    return LOAD_SECONDS if scaling and scaling.get("scaleMetric", "Concurrency") != "CPU" else None
 
 
 def window_name(status: Mapping[str, Any]) -> str:

@@ -44,15 +44,16 @@ class Interviews:
         return soonest(self._metrics(key, service, pods, memory), self._model(key, service, pods, memory))
 
     def _metrics(self, key: Key, service: Object, pods: Sequence[Object], memory: Memory) -> float | None:
-        if not evidence.wants_traffic(service):
+        pause = evidence.metrics_pause(service)
+        if pause is None:
             return None
-        left = memory.metrics_asked + evidence.METRICS_SECONDS - self._clock().timestamp()
+        left = memory.metrics_asked + pause - self._clock().timestamp()
         if left > 0:
             return left
         urls = evidence.metrics_urls(pods)
         if urls and self._scraper.ask((key, "metrics"), urls, partial(self._heard_metrics, key, memory)):
             memory.metrics_asked = self._clock().timestamp()
-        return evidence.METRICS_SECONDS
+        return pause
 
     def _model(self, key: Key, service: Object, pods: Sequence[Object], memory: Memory) -> float | None:
         revision = evidence.model_revision(service.get("status") or {})

@@ -62,7 +62,8 @@ def _errors(gate: CanaryGate, stable: Traffic, canary: Traffic) -> Finding:
     mine, theirs = error_rate(canary), error_rate(stable)
     limit = theirs + gate.max_error_rate
     message = f"error rate {mine:.2%} against {theirs:.2%}, allowed {limit:.2%}"
-    return _outcome(mine, limit, at_least(canary.errors, canary.requests)), message
+    sure = at_most(stable.errors, stable.requests) + gate.max_error_rate
+    return _outcome(mine, limit, at_least(canary.errors, canary.requests), sure), message
 
 
 def _latency(gate: CanaryGate, stable: Traffic, canary: Traffic) -> Finding:
@@ -72,9 +73,10 @@ def _latency(gate: CanaryGate, stable: Traffic, canary: Traffic) -> Finding:
         return Outcome.GOOD, "no times to compare"
     limit = theirs * (1 + gate.max_p99_increase_percent / 100)
     slower = share_above(canary, limit) * canary.answered
+    usual = at_most(share_above(stable, limit) * stable.answered, stable.answered)
     mine = quantile(canary, QUANTILE) or 0.0
     message = f"p99 {mine * 1000:.1f} ms against {theirs * 1000:.1f} ms, allowed {limit * 1000:.1f} ms"
-    return _outcome(mine, limit, at_least(slower, canary.answered), 1 - QUANTILE), message
+    return _outcome(mine, limit, at_least(slower, canary.answered), max(1 - QUANTILE, usual)), message
 
 
 def _drift(limit: float, stable: Traffic, canary: Traffic) -> Finding:
@@ -82,11 +84,12 @@ def _drift(limit: float, stable: Traffic, canary: Traffic) -> Finding:
     if mine is None:
         return Outcome.WAIT, "no outputs to compare yet"
     message = f"outputs drift by {mine:.3f} (by chance up to {chance:.3f}), allowed {limit:.3f}"
-    return _outcome(mine, limit, mine - chance), message
+    return _outcome(mine, limit, mine - chance, limit), message
 
 
-def _outcome(figure: float, limit: float, sure: float, sure_limit: float | None = None) -> Outcome:
-    if sure > (limit if sure_limit is None else sure_limit):
+def _outcome(figure: float, limit: float, surely: float, against: float) -> Outcome:
+    """`surely`: what the canary's share is at least; `against`: what it may be, with the other's luck allowed for."""
+    if surely > against:
         return Outcome.BAD
     return Outcome.GOOD if figure <= limit else Outcome.WAIT
 
@@ -104,6 +107,11 @@ def at_least(hits: float, trials: float) -> float:
     middle = share + z2 / (2 * trials)
     spread = CONFIDENCE_Z * math.sqrt(max(0.0, share * (1 - share) / trials + z2 / (4 * trials**2)))
     return max(0.0, (middle - spread) / (1 + z2 / trials))
+
+
+def at_most(hits: float, trials: float) -> float:
+    """What the true share is at most, nearly surely."""
+    return 1 - at_least(trials - hits, trials)
 
 
 def quantile(traffic: Traffic, q: float) -> float | None:

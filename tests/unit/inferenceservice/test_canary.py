@@ -1,0 +1,191 @@
+"""A canary's way: only forward, one transition at a time, nothing before it is written, no second try by itself."""
+
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slipway.api.rollout import Canary, CanaryStep
+from slipway.api.servicestatus import CanaryPhase
+from slipway.inferenceservice.evidence import window_name
+from slipway.inferenceservice.policy.canary import Sight, Stand, follow
+from slipway.inferenceservice.policy.gate import Outcome, Verdict
+from slipway.inferenceservice.policy.traffic import Seen, Traffic, Window, advance
+from tests.unit.inferenceservice.looks import NOW, deployed, look
+
+STEPS = [{"trafficPercent": 20, "analysisSeconds": 60}, {"trafficPercent": 75, "analysisSeconds": 60}]
+ROLLOUT = {"strategy": "Canary", "canary": {"steps": STEPS, "gate": {"minRequests": 10}}}
+PLAN = Canary(steps=[CanaryStep(traffic_percent=10), CanaryStep(traffic_percent=50)])
+ORDER = [CanaryPhase.STARTING, CanaryPhase.ANALYSING]
+
+verdicts = st.none() | st.builds(Verdict, st.sampled_from(Outcome), st.just("so"), st.just({}))
+sights = st.builds(Sight, st.booleans(), st.floats(0, 120), verdicts, st.sampled_from(["", "crashed"]))
+
+
+@given(st.lists(sights, max_size=30))
+def test_it_only_goes_forward_and_ends_for_good(seen):
+    stand = Stand(CanaryPhase.STARTING, 0)
+    for sight in seen:
+        after = follow(PLAN, stand, sight)
+        if stand.phase in {CanaryPhase.PROMOTED, CanaryPhase.ROLLED_BACK}:
+            assert after == stand
+        elif after.phase in ORDER:
+            before, place = ((s.step, ORDER.index(s.phase)) for s in (stand, after))
+            assert place >= before
+        if after.phase is CanaryPhase.PROMOTED and after != stand:
+            assert sight.verdict is not None
+            assert sight.verdict.outcome is Outcome.GOOD
+            assert stand == Stand(CanaryPhase.ANALYSING, 1, stand.reason, stand.message)
+        stand = after
+
+
+def test_without_figures_it_waits_and_says_why():
+    stand = Stand(CanaryPhase.ANALYSING, 0)
+    after = follow(PLAN, stand, Sight(True, 999, None, unread="metrics of pod x cannot be read"))
+    assert (after.phase, after.message) == (CanaryPhase.ANALYSING, "metrics of pod x cannot be read")
+
+
+class World:
+    """A service with 4 replicas whose canary is begun; Deployments do at once what they are told."""
+
+    def __init__(self) -> None:
+        self.spec: dict[str, Any] = {"predictor": {"model": {"uri": "pvc://m/a"}}, "replicas": 4, "rollout": ROLLOUT}
+        self.status: dict[str, Any] = {}
+        self.deployments: dict[str, dict[str, Any]] = {}
+        self.now = NOW
+        self.window: Window | None = None
+        self.sizes: list[dict[str, int]] = []
+        self.settle()
+
+    def look(self):
+        obj = {
+            "metadata": {"name": "digits", "namespace": "team", "uid": "u", "generation": 1},
+            "spec": self.spec,
+            "status": self.status,
+        }
+        return look(obj, self.deployments.values(), now=self.now, window=self.window)
+
+    def once(self) -> bool:
+        """One look, carried out; whether it did anything."""
+        decision = self.look()
+        changed = decision.status != self.status
+        self.status = decision.status
+        for delete in decision.deletes:
+            self.deployments.pop(delete.name, None)
+        for patch in decision.patches:
+            self.deployments[patch.name]["spec"].update(patch.body["spec"])
+        if any(write.manifest["kind"] == "Deployment" for write in decision.writes):
+            made = deployed(decision, uid=f"d-{len(self.sizes)}-{len(self.deployments)}")
+            self.deployments[made["metadata"]["name"]] = made
+        for deployment in self.deployments.values():
+            replicas = deployment["spec"]["replicas"]
+            deployment["status"] = {"observedGeneration": 1, "readyReplicas": replicas, "updatedReplicas": replicas}
+        self.sizes.append({name: d["spec"]["replicas"] for name, d in self.deployments.items()})
+        return changed or bool(decision.writes or decision.patches or decision.deletes)
+
+    def settle(self) -> None:
+        for _ in range(20):
+            if not self.once():
+                return
+        raise AssertionError("it does not come to rest")
+
+    def edit(self, **batching: int) -> None:
+        self.spec = {**self.spec, "predictor": {"model": {"uri": "pvc://m/a"}, "batching": batching}}
+
+    def revisions(self) -> dict[str, int]:
+        return {name.removeprefix("digits-"): d["spec"]["replicas"] for name, d in self.deployments.items()}
+
+    @property
+    def canary(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.status["canaryStatuses"][0]
+        return found
+
+    def traffic(self, seconds: int, errors: int = 0) -> None:
+        """A thousand requests to each revision, over so many seconds."""
+        name = window_name(self.status)
+        for after, count in ((0, 0), (seconds, 1000)):
+            self.now += timedelta(seconds=after)
+            pods = {
+                revision: Seen(revision, self.now.timestamp(), Traffic(count, errors if fails and count else 0))
+                for revision, fails in ((r, r == self.canary["name"]) for r in self.revisions())
+            }
+            self.window = advance(self.window, name, self.now.timestamp(), pods)
+
+
+def begun() -> tuple[World, str]:
+    world = World()
+    (first,) = world.revisions()
+    world.edit(maxBatchSize=8)
+    world.settle()
+    return world, first
+
+
+def test_its_beginning_is_written_before_a_pod_is_made_and_takes_nothing_from_what_serves():
+    world = World()
+    (first,) = world.revisions()
+    world.edit(maxBatchSize=8)
+    decision = world.look()
+    assert decision.persist_first
+    assert decision.status is not None
+    assert decision.status["canaryStatuses"][0]["phase"] == "Starting"
+    world.settle()
+    assert world.revisions() == {first: 4, world.canary["name"]: 1}
+    assert (world.canary["phase"], world.canary["actualPercent"]) == ("Analysing", 20)
+
+
+def test_good_figures_take_it_through_all_steps():
+    world, first = begun()
+    world.traffic(30)
+    world.settle()
+    assert world.canary["phase"] == "Analysing", "not for long enough"
+    world.traffic(31)
+    world.settle()
+    assert (world.canary["step"], world.canary["phase"]) == (1, "Analysing")
+    assert world.revisions() == {first: 1, world.canary["name"]: 4}
+    world.traffic(61)
+    decision = world.look()
+    assert decision.persist_first
+    assert decision.status is not None
+    assert decision.status["canaryStatuses"][0]["phase"] == "Promoted"
+    assert not decision.deletes, "first the decision, then what follows"
+    world.settle()
+    assert world.revisions() == {world.canary["name"]: 4}
+    predictor = world.status["components"]["predictor"]
+    assert (predictor["latestRolledoutRevision"], predictor["previousRolledoutRevision"]) == (
+        world.canary["name"],
+        first,
+    )
+    assert all(sum(size.values()) >= 4 for size in world.sizes[2:])
+
+
+def test_what_is_rolled_back_leaves_when_the_old_one_is_whole_again_and_is_not_tried_again():
+    world, first = begun()
+    world.traffic(61)
+    world.settle()
+    world.sizes.clear()
+    world.traffic(5, errors=500)
+    world.settle()
+    assert world.canary["phase"] == "RolledBack"
+    assert world.revisions() == {first: 4}
+    assert all(sum(size.values()) >= 4 for size in world.sizes)
+    world.spec = {**world.spec, "replicas": 2}
+    world.settle()
+    assert world.revisions() == {first: 2}
+    bad = world.canary["name"]
+    world.edit(maxBatchSize=16)
+    world.settle()
+    assert world.canary["name"] != bad
+    assert world.canary["phase"] == "Analysing"
+
+
+def test_editing_back_ends_it_and_another_edit_replaces_it():
+    world, first = begun()
+    earlier = world.canary["name"]
+    world.edit(maxBatchSize=16)
+    world.settle()
+    assert set(world.revisions()) == {first, world.canary["name"]}
+    assert world.canary["name"] != earlier
+    world.edit()
+    world.settle()
+    assert world.revisions() == {first: 4}

@@ -1,0 +1,120 @@
+"""The gate: what is much worse fails soon, what is as good passes, and chance decides nothing."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slipway.api.rollout import CanaryGate
+from slipway.inferenceservice.policy import gate
+from slipway.inferenceservice.policy.gate import Outcome, judge
+from slipway.inferenceservice.policy.traffic import Traffic
+from workloads.serve.metrics import REQUEST_SECONDS, Histogram
+
+GATE = CanaryGate(min_requests=200, max_output_drift=0.1)
+
+
+def traffic(rng: random.Random, requests: int, *, error_rate=0.0, seconds=0.01, classes=(0.5, 0.3, 0.2)) -> Traffic:
+    """As servers count it: exponential times around `seconds`."""
+    errors = sum(rng.random() < error_rate for _ in range(requests))
+    times = Histogram(REQUEST_SECONDS)
+    outputs: dict[str, float] = {}
+    for _ in range(requests - errors):
+        times.observe(rng.expovariate(1 / seconds))
+        kind = rng.choices(range(len(classes)), classes)[0]
+        outputs[f"scores/{kind}"] = outputs.get(f"scores/{kind}", 0) + 1
+    slow = dict(zip((*REQUEST_SECONDS, float("inf")), times.counts, strict=True))
+    return Traffic(requests - errors, errors, times.sum, 0.0, slow, outputs)
+
+
+@pytest.mark.parametrize("error_rate", [0.0, 0.02])
+def test_equal_revisions_are_never_rolled_back_in_a_hundred_rollouts(error_rate):
+    """Asked again and again as the figures grow, as the operator does."""
+    rng = random.Random(4)
+    passed = 0
+    for _ in range(100):
+        stable, canary = Traffic(), Traffic()
+        for _ in range(12):
+            stable = stable.plus(traffic(rng, 60, error_rate=error_rate))
+            canary = canary.plus(traffic(rng, 30, error_rate=error_rate))
+            outcome = judge(GATE, stable, canary).outcome
+            assert outcome is not Outcome.BAD
+        passed += outcome is Outcome.GOOD
+    assert passed >= 85
+
+
+@pytest.mark.parametrize(
+    ("worse", "words"),
+    [
+        ({"error_rate": 0.2}, "error rate"),
+        ({"error_rate": 1.0}, "error rate 100"),
+        ({"seconds": 0.05}, "p99"),
+        ({"classes": (0.0, 0.1, 0.9)}, "outputs drift"),
+    ],
+    ids=["errors", "only errors", "slow", "drift"],
+)
+def test_a_worse_revision_fails_within_some_hundred_requests(worse, words):
+    rng = random.Random(5)
+    verdict = judge(GATE, traffic(rng, 400), traffic(rng, 200, **worse))
+    assert verdict.outcome is Outcome.BAD
+    assert words in verdict.message
+
+
+def test_much_worse_fails_before_the_least_number_of_requests():
+    rng = random.Random(6)
+    assert judge(GATE, traffic(rng, 60), traffic(rng, 40, error_rate=0.9)).outcome is Outcome.BAD
+    assert judge(GATE, traffic(rng, 60), traffic(rng, 10, error_rate=0.9)).outcome is Outcome.WAIT
+
+
+def test_a_broken_client_that_both_revisions_refuse_is_no_fault_of_the_canary():
+    rng = random.Random(7)
+    verdict = judge(GATE, traffic(rng, 1000, error_rate=0.3), traffic(rng, 1000, error_rate=0.3))
+    assert verdict.outcome is not Outcome.BAD
+
+
+def test_nothing_is_decided_without_requests():
+    assert judge(GATE, Traffic(), Traffic()).outcome is Outcome.WAIT
+    content = CanaryGate(min_requests=0)
+    assert judge(content, Traffic(), Traffic()).outcome is Outcome.GOOD, "asked for no request"
+
+
+counts = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 10_000), max_size=6)
+
+
+@given(counts, counts)
+def test_drift_is_a_distance(one, other):
+    mine, theirs = Traffic(outputs=one), Traffic(outputs=other)
+    distance = gate.drift(mine, theirs)
+    if not sum(one.values()) or not sum(other.values()):
+        assert distance is None
+        return
+    assert distance is not None
+    assert 0 <= distance <= 1 + 1e-9
+    assert distance == pytest.approx(gate.drift(theirs, mine) or 0)
+    assert gate.drift(mine, mine) == 0
+
+
+@given(st.integers(0, 5000), st.integers(0, 5000))
+def test_the_lower_bound_is_below_the_share_and_grows_with_evidence(hits, more):
+    trials = hits + more
+    bound = gate.at_least(hits, trials)
+    assert 0 <= bound <= (hits / trials if trials else 0) + 1e-12
+    assert gate.at_least(10 * hits, 10 * trials) >= bound - 1e-12
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(1.01e-4, 12), min_size=1, max_size=200), st.floats(0.01, 0.99))
+def test_a_quantile_lies_in_the_bucket_of_the_true_one(values, q):
+    times = Histogram(REQUEST_SECONDS)
+    for value in values:
+        times.observe(value)
+    bounds = (*REQUEST_SECONDS, float("inf"))
+    counted = Traffic(slow=dict(zip(bounds, times.counts, strict=True)))
+    found = gate.quantile(counted, q)
+    rank = max(1, -(-int(q * len(values) * 1e9) // 10**9))
+    true = sorted(values)[min(len(values), rank) - 1]
+    assert found is not None
+    assert true / 1.5 <= found <= true * 1.5
+    assert gate.share_above(counted, 0) == pytest.approx(1)
+    assert gate.share_above(counted, 1e9) <= 1
