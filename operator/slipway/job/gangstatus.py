@@ -6,13 +6,13 @@ from typing import Any
 from slipway.api.common import Reason
 from slipway.job.observed import Obstacle
 from slipway.job.plan import Notice
-from slipway.job.scene import Scene
+from slipway.job.scene import Hold, Scene
 from slipway.job.status import Draft
 from slipway.runtime import conditions
 from slipway.runtime.conditions import format_time
 
 # Fields that may lag behind by a few seconds, so that a gang of hundreds costs a handful of writes.
-SOFT_FIELDS = frozenset({"replicaStatuses", "progress"})
+SOFT_FIELDS = frozenset({"replicaStatuses", "progress", "queue"})
 
 _PENDING = "waiting for the pods to run"
 _SPEC_CHANGED = (
@@ -37,7 +37,7 @@ def count(scene: Scene, going: Collection[str] = ()) -> None:
 
 def created(scene: Scene) -> None:
     """All pods of the attempt have been asked for: one that is missing from now on was lost."""
-    draft, nodes = scene.draft, scene.gang.size
+    draft, nodes = scene.draft, len(scene.indices)
     moment = format_time(draft.now)
     draft.wire.setdefault("startTime", moment)
     draft.wire["attemptTime"] = moment
@@ -49,11 +49,23 @@ def created(scene: Scene) -> None:
     draft.progressing(Reason.PODS_PENDING, _PENDING).condition("Running", "False", Reason.PODS_PENDING, _PENDING)
 
 
-def running(draft: Draft) -> list[Notice]:
-    """All pods run; told once per attempt."""
+def queued(draft: Draft, hold: Hold) -> tuple[Notice, ...]:
+    """No room yet. The condition is written once: the place in the line, which changes, has a field of its own."""
+    told = conditions.get(draft.wire.get("conditions") or [], "Ready")
+    draft.wire["queue"] = {"position": hold.position, "length": hold.length, "missing": hold.missing}
+    message = "waiting for room for all pods of the gang; status.queue says which place and what is missing"
+    draft.progressing(Reason.QUEUED, message).condition("Running", "False", Reason.QUEUED, message)
+    if told is not None and told.get("reason") == Reason.QUEUED:
+        return ()
+    return (Notice("Normal", Reason.QUEUED, f"place {hold.position} of {hold.length}: {hold.missing}"),)
+
+
+def running(scene: Scene) -> list[Notice]:
+    """All pods run, or as many as an elastic job needs; told once per attempt."""
+    draft, started = scene.draft, scene.started
     told = draft.run.running_time is not None
     draft.wire.setdefault("runningTime", format_time(draft.now))
-    message = "all pods are running"
+    message = "all pods are running" if started >= scene.size else f"{started} of {scene.size} pods are running"
     draft.condition("Running", "True", Reason.ALL_PODS_RUNNING, message).progressing(Reason.ALL_PODS_RUNNING, message)
     if draft.run.restarts:
         draft.condition("Restarting", "False", Reason.RESTARTED, f"running again, attempt {draft.run.attempt}")

@@ -9,13 +9,18 @@ from dataclasses import replace
 from typing import Any
 
 from slipway.api.common import Reason
+from slipway.job import elastic
 from slipway.job import gangstatus as words
 from slipway.job.observed import Failure, first_failure
 from slipway.job.plan import Notice, Plan, soonest
-from slipway.job.policy import cleanup, deadlines, ttl
+from slipway.job.policy import cleanup, deadlines, hang, success, ttl
 from slipway.job.policy.restart import restart_or_fail
 from slipway.job.scene import Scene
 from slipway.job.status import Draft, describe
+from slipway.runtime.conditions import parse_time
+
+# A gang that waits for room is woken when there is some; its place in the line is looked up so often besides.
+QUEUE_LOOK_SECONDS = 60.0
 
 
 def left_alone(obj: Mapping[str, Any]) -> bool:
@@ -51,8 +56,7 @@ def _finished(scene: Scene) -> Plan:
 
 
 def _succeeded(scene: Scene) -> Plan | None:
-    pods = scene.current
-    if len(pods) < scene.size or any(pod.phase != "Succeeded" for pod in pods):
+    if not success.succeeded(scene.rules.success, scene.current, scene.size, elastic=scene.nodes is not None):
         return None
     if scene.draft.run.attempt_time is None:
         # The operator was away from the first pod's creation to the last one's end.
@@ -122,12 +126,28 @@ def _failed(scene: Scene) -> Plan | None:
     failure = _loss(scene)
     if failure is None:
         return None
-    known = scene.gang.failed(scene, failure)
-    if known is not None:
-        return known
     # Before the draft moves on to the next attempt, whose pods are all missing.
     unseen = failure.reason == Reason.POD_DELETED and not failure.node
     absent = tuple(scene.missing_names) if unseen else ()
+    known = scene.gang.failed(scene, failure)
+    if known is not None:
+        return known
+    alone = elastic.replaced(scene, failure)
+    return _after(scene, failure, absent) if alone is None else replace(alone, verify_absent=absent)
+
+
+def _hanging(scene: Scene) -> Plan | None:
+    """All pods run and none reports: the likeliest cause is a collective in which one of them does not take part."""
+    left = _hang_seconds_left(scene)
+    if left is None or left > 0 or not scene.all_started:
+        return None
+    message = f"no progress was reported for {scene.rules.progress_deadline} s while all pods ran"
+    first = scene.current[0]
+    return _after(scene, Failure(first.name, first.node, "", None, "", Reason.HANG, message, scene.now), ())
+
+
+def _after(scene: Scene, failure: Failure, absent: tuple[str, ...]) -> Plan:
+    """Restart the gang, or end the job."""
     if scene.changed:
         scene.draft.record_failure(failure)
         message = f"{describe(failure)}; no restart, since the spec is not the one the pods were made from"
@@ -174,6 +194,17 @@ def _overdue(scene: Scene) -> Plan | None:
     return end(scene, scene.draft.fail(reason, message), Notice("Warning", reason, message))
 
 
+def _queued(scene: Scene) -> Plan | None:
+    """The cluster has no room for the whole gang. What exists of it already was let in before."""
+    if scene.hold is None or scene.draft.run.attempt_time is not None or scene.current:
+        scene.draft.unset("queue")
+        return None
+    notices = words.queued(scene.draft, scene.hold)
+    old = _earlier_attempts(scene)
+    again = soonest(old.wait, _next_deadline(scene), QUEUE_LOOK_SECONDS)
+    return Plan(status=scene.draft.done(), deletes=old.deletes, notices=notices, requeue_after=again)
+
+
 def _incomplete(scene: Scene) -> Plan | None:
     """Create what the attempt lacks. ConfigMap and Service go first: a pod that is there means that they are, too."""
     run = scene.draft.run
@@ -182,7 +213,7 @@ def _incomplete(scene: Scene) -> Plan | None:
     if scene.changed:
         return Plan(status=words.spec_changed(scene.draft).done(), notices=(words.SPEC_CHANGED_NOTICE,))
     there = {pod.index for pod in scene.current}
-    missing = [index for index in range(scene.gang.size) if index not in there]
+    missing = [index for index in scene.indices if index not in there]
     writes = scene.gang.writes(missing, run.attempt, first=not there)
     notices = (Notice("Normal", Reason.RESUMED, "the job was resumed"),) if run.suspended else ()
     words.created(scene)
@@ -200,8 +231,8 @@ def _going_on(scene: Scene) -> Plan:
     words.count(scene)
     notices: list[Notice] = []
     if scene.all_started:
-        notices = words.running(scene.draft)
-    elif scene.draft.run.running_time is None:
+        notices = words.running(scene)
+    elif scene.draft.run.running_time is None or scene.nodes is not None:
         notices = words.waiting(scene.draft, scene.obstacle)
     if scene.changed:
         words.spec_changed(scene.draft)
@@ -221,9 +252,13 @@ _RULES: tuple[Callable[[Scene], Plan | None], ...] = (
     _behind,
     _leftovers,
     _failed,
+    _hanging,
     _overdue,
     _predecessor,
+    _queued,
     _incomplete,
+    elastic.resized,
+    elastic.joining,
     _going_on,
 )
 
@@ -243,11 +278,21 @@ def _end_of(scene: Scene) -> cleanup.Cleaning:
 
 def _earlier_attempts(scene: Scene) -> cleanup.Cleaning:
     run = scene.draft.run
-    return cleanup.earlier_attempts(scene.pods, run.attempt, run.failed_pod, scene.grace, scene.now)
+    old = [pod for pod in scene.pods if pod.attempt < run.attempt] + scene.dropped
+    return cleanup.replaced(old, run.failed_pod, scene.grace, scene.now)
 
 
 def _next_deadline(scene: Scene) -> float | None:
     policy, run = scene.gang.run_policy, scene.draft.run
     return soonest(
-        deadlines.active_seconds_left(policy, run, scene.now), deadlines.startup_seconds_left(policy, run, scene.now)
+        deadlines.active_seconds_left(policy, run, scene.now),
+        deadlines.startup_seconds_left(policy, run, scene.now),
+        _hang_seconds_left(scene),
     )
+
+
+def _hang_seconds_left(scene: Scene) -> float | None:
+    told = (scene.draft.wire.get("progress") or {}).get("lastUpdatedTime")
+    reported = parse_time(told) if told else None
+    rules = scene.rules
+    return hang.seconds_left(rules.progress_deadline, scene.draft.run, reported, rules.listening, scene.now)

@@ -1,12 +1,38 @@
 """One look at a job with a gang of pods: what the rules of lifecycle.py and the status are worked out from. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
+from slipway.api.elastic import SuccessPolicy
 from slipway.job.gang import Gang
 from slipway.job.observed import Obstacle, PodState
+from slipway.job.policy.elastic import Nodes
 from slipway.job.status import Draft
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Why a gang may not be created yet: its place in the line of those that wait, and what the cluster lacks."""
+
+    position: int
+    length: int
+    missing: str
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What only some kinds and some jobs have beside the policies of the gang.
+
+    `least`: pods with which an elastic job can train; None where all are needed. `replaces`: whether a lost node is
+    replaced alone. `listening`: since when reports of progress can have come in.
+    """
+
+    success: SuccessPolicy = SuccessPolicy.ALL
+    least: int | None = None
+    replaces: bool = False
+    progress_deadline: int | None = None
+    listening: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -18,11 +44,33 @@ class Scene:
     predecessors: tuple[PodState, ...]
     draft: Draft
     now: datetime
+    rules: Rules = field(default_factory=Rules)
+    hold: Hold | None = None
+
+    @property
+    def nodes(self) -> Nodes | None:
+        """Of an elastic job."""
+        return Nodes.read(self.draft.wire["elastic"]) if "elastic" in self.draft.wire else None
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Numbers of the nodes that the gang has."""
+        return self.nodes.indices if self.nodes is not None else tuple(range(self.size))
 
     @property
     def current(self) -> list[PodState]:
-        """Pods of the current attempt by index."""
-        return sorted((pod for pod in self.pods if pod.attempt == self.draft.run.attempt), key=lambda pod: pod.index)
+        """Pods of the current attempt by index; of an elastic job those of its nodes."""
+        mine = [pod for pod in self.pods if pod.attempt == self.draft.run.attempt]
+        members = self.nodes
+        if members is not None:
+            mine = [pod for pod in mine if pod.index in members.indices]
+        return sorted(mine, key=lambda pod: pod.index)
+
+    @property
+    def dropped(self) -> list[PodState]:
+        """Pods of the current attempt whose node is not the job's any more."""
+        kept = {pod.uid for pod in self.current}
+        return [pod for pod in self.pods if pod.attempt == self.draft.run.attempt and pod.uid not in kept]
 
     @property
     def grace(self) -> int:
@@ -32,6 +80,8 @@ class Scene:
     @property
     def size(self) -> int:
         """How many pods the gang has. A later edit of the spec does not change the gang that is there."""
+        if self.nodes is not None:
+            return len(self.nodes.indices)
         made = (self.draft.wire.get("replicaStatuses") or {}).get("desired")
         return made if self.draft.run.attempt_time is not None and made else self.gang.size
 
@@ -49,13 +99,19 @@ class Scene:
     def missing_names(self) -> list[str]:
         """Pods of the current attempt that are not there."""
         there = {pod.index for pod in self.current}
-        return [self.gang.pod_name(index, self.draft.run.attempt) for index in range(self.size) if index not in there]
+        coming = self.nodes.creating if self.nodes is not None else ()
+        attempt = self.draft.run.attempt
+        return [self.gang.pod_name(i, attempt) for i in self.indices if i not in there and i not in coming]
+
+    @property
+    def started(self) -> int:
+        """How many pods run, or have already run well."""
+        return sum(pod.phase in {"Running", "Succeeded"} for pod in self.current)
 
     @property
     def all_started(self) -> bool:
-        """Whether each pod runs, or has already run well."""
-        pods = self.current
-        return len(pods) >= self.size and all(pod.phase in {"Running", "Succeeded"} for pod in pods)
+        """Whether each pod runs, or has already run well; of an elastic job's, as many as it needs."""
+        return self.started >= (self.size if self.rules.least is None else min(self.size, self.rules.least))
 
     @property
     def obstacle(self) -> Obstacle | None:

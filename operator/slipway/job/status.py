@@ -86,14 +86,14 @@ class Draft:
     def next_attempt(self) -> Self:
         """Number the gang anew, so that names of pods that are still terminating are never needed again."""
         self.wire["attempt"] = self.run.attempt + 1
-        return self.bank_active_time().unset("attemptTime", "replicaStatuses", "nodes")
+        return self.bank_active_time().unset("attemptTime", "replicaStatuses", "nodes", "elastic", "queue")
 
     def finish(self) -> Self:
         """Every terminal path passes here: no completionTime is ever forgotten."""
         self.bank_active_time()
         self.wire.setdefault("startTime", format_time(self.now))
         self.wire["completionTime"] = format_time(self.now)
-        return self.without("Reconciling", "Restarting")
+        return self.unset("queue").without("Reconciling", "Restarting")
 
     def succeed(self, message: str) -> Self:
         """The end that was hoped for."""

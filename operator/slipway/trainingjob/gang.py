@@ -4,19 +4,22 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from slipway.api.common import FailurePolicy, Reason, RunPolicy
+from slipway.api.elastic import RestartScope
 from slipway.api.trainingjob import FIXED_FIELDS, FIXED_WHILE_RUNNING, TrainingJobSpec
 from slipway.job import gangstatus, lifecycle
 from slipway.job.observed import Failure
 from slipway.job.plan import Notice, Plan, Write
-from slipway.job.scene import Scene
+from slipway.job.scene import Rules, Scene
 from slipway.runtime.resource import CONFIGMAPS, PODS, SECRETS, SERVICES
 from slipway.trainingjob import pods as render
 from slipway.trainingjob import status
 from slipway.trainingjob.job import Platform, TrainingJob
 from slipway.trainingjob.launchers import launcher_of
 
+LATER = frozenset({"elasticPolicy", "deepspeed", "mpi", "strategy", "scheduling"})
 # The built-in trainer ends so when the job or its data is wrong.
 BAD_INPUT_CODE = 2
 
@@ -92,6 +95,18 @@ class TrainingGang:
         return None
 
 
+def rules_of(spec: TrainingJobSpec, listening: datetime | None = None) -> Rules:
+    """What the life cycle must know of the spec beside the gang; `listening`: since when there can be reports."""
+    elastic, policy = spec.elastic_policy, spec.failure_policy
+    return Rules(
+        success=spec.success_policy,
+        least=elastic.min_nodes if elastic else None,
+        replaces=elastic is not None and policy.restart_scope is not RestartScope.JOB,
+        progress_deadline=policy.progress_deadline_seconds,
+        listening=listening,
+    )
+
+
 def spec_digest(spec: TrainingJobSpec) -> str:
     """Of all that the pods are made from; editing the run and failure policies leaves it as it is.
 
@@ -99,4 +114,8 @@ def spec_digest(spec: TrainingJobSpec) -> str:
     """
     wire = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     made_from = {field: wire.get(field) for field in (*FIXED_FIELDS, *FIXED_WHILE_RUNNING)}
+    if spec.elastic_policy is not None:
+        del made_from["numNodes"]
+    # What later releases added is in the digest only where it is used, so that theirs is the digest of before.
+    made_from = {field: value for field, value in made_from.items() if value is not None or field not in LATER}
     return "sha256:" + hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()

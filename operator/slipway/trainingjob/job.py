@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from slipway.api.strategy import Choice
@@ -21,6 +22,8 @@ class Platform:
     trainer_image: str
     # Where pods post their progress.
     endpoint: Endpoint = field(default_factory=Endpoint)
+    # Since when: while the operator was away nobody could report.
+    listening: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from slipway.api.trainingjob import spec_problems
 from slipway.job import lifecycle
 from slipway.job.observed import observe_pod
 from slipway.job.plan import Plan
-from slipway.job.scene import Scene
+from slipway.job.policy.elastic import Nodes
+from slipway.job.scene import Hold, Scene
 from slipway.job.status import Draft
 from slipway.trainingjob import launchers, status
-from slipway.trainingjob.gang import TrainingGang
+from slipway.trainingjob.gang import TrainingGang, rules_of
 from slipway.trainingjob.job import Platform, identify
 
 
@@ -26,9 +27,10 @@ def plan(
     *,
     predecessors: Sequence[Mapping[str, Any]] = (),
     progress: Mapping[str, Any] | None = None,
+    hold: Hold | None = None,
 ) -> Plan:
     """Decide. `children` are the job's pods by owner UID, `predecessors` those of earlier jobs of the same name;
-    `progress` is the newest report, or None.
+    `progress` is the newest report, or None; `hold` is why the gang must not be created yet.
     """
     metadata = obj["metadata"]
     if lifecycle.left_alone(obj):
@@ -42,7 +44,10 @@ def plan(
         return lifecycle.invalid(draft, problems)
     pods = tuple(observe_pod(pod, now) for pod in children)
     earlier = tuple(observe_pod(pod, now) for pod in predecessors)
-    scene = Scene(TrainingGang(job, platform), pods, earlier, draft, now)
+    elastic = spec.elastic_policy is not None and not draft.run.finished
+    if elastic and (draft.run.attempt_time is None or "elastic" not in draft.wire):
+        draft.wire["elastic"] = Nodes.first(spec.num_nodes).wire()
+    scene = Scene(TrainingGang(job, platform), pods, earlier, draft, now, rules_of(spec, platform.listening), hold)
     ended = draft.run.finished
     decision = lifecycle.decide(scene, progress)
     if not ended:

@@ -1,6 +1,7 @@
 """One look at a TrainingJob: read the cache, decide, do. All I/O of the kind passes here. Called by the controller."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from slipway.job.execute import Record
@@ -31,7 +32,7 @@ class TrainingJobs:
     ) -> None:
         """`progress_of` gives the newest report posted for a job's UID, as status.progress fields, or None."""
         self._pods = cache[PODS]
-        self._platform = platform
+        self._platform = replace(platform, listening=clock())
         self._progress_of = progress_of
         self._jobs = Jobs(kube, cache, TRAINING_JOBS, SOFT_FIELDS, record, clock)
 

@@ -165,14 +165,14 @@ def test_a_delete_always_asks_for_a_second_look() -> None:
     assert cleanup.clean(states(pod("p", **running())), 0, NOW).wait == 1
 
 
-def test_earlier_attempts_go_but_for_the_pod_that_failed_last() -> None:
+def test_replaced_pods_go_but_for_the_pod_that_failed_last() -> None:
     pods = states(
         pod("a0", attempt=0, **ended(1)),
         pod("b0", attempt=0, **ended(1)),
         pod("c0", attempt=0, **running()),
         pod("a1", attempt=1, **running()),
     )
-    found = cleanup.earlier_attempts(pods, 1, "a0", 10, NOW)
+    found = cleanup.replaced([pod for pod in pods if pod.attempt < 1], "a0", 10, NOW)
     assert [delete.name for delete in found.deletes] == ["b0", "c0"]
     assert cleanup.in_the_way(pods, 1)
     assert not cleanup.in_the_way(pods[:2], 1)

@@ -30,9 +30,9 @@ def after_finish(policy: CleanPodPolicy, pods: Iterable[PodState], grace: int, n
     )
 
 
-def earlier_attempts(pods: Iterable[PodState], attempt: int, keep: str, grace: int, now: datetime) -> Cleaning:
-    """Pods of earlier attempts; the one that failed last stays, when it has ended, for its logs."""
-    return clean([pod for pod in pods if pod.attempt < attempt and not (pod.ended and pod.name == keep)], grace, now)
+def replaced(pods: Iterable[PodState], keep: str, grace: int, now: datetime) -> Cleaning:
+    """Pods that are not the gang's any more; the one that failed last stays, when it has ended, for its logs."""
+    return clean([pod for pod in pods if not (pod.ended and pod.name == keep)], grace, now)
 
 
 def in_the_way(pods: Iterable[PodState], attempt: int) -> bool:
