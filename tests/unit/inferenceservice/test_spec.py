@@ -1,0 +1,106 @@
+"""What admission and the operator refuse of a service's spec, with the same words."""
+
+from typing import Any
+
+import pytest
+
+from slipway.api.inferenceservice import KIND, spec_problems
+from slipway.job.plan import Plan
+from slipway.runtime.resource import CONFIGMAPS
+from tests.unit.api.admission import Admission, unknown_fields
+from tests.unit.inferenceservice.looks import look
+
+ADMISSION = Admission(KIND)
+MODEL = {"model": {"uri": "pvc://models/digits"}}
+CANARY = {"strategy": "Canary", "canary": {"steps": [{"trafficPercent": 10}]}}
+
+
+def service(**spec: Any) -> dict[str, Any]:
+    body = {"apiVersion": "slipway.dev/v1alpha1", "kind": "InferenceService", "metadata": {"name": "digits"}}
+    return {**body, "spec": {"predictor": MODEL, **spec}}
+
+
+def refused(spec: dict[str, Any]) -> str:
+    parsed, problems = spec_problems("digits", spec)
+    assert (parsed is None) == bool(problems)
+    return "; ".join(problems)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"autoScaling": {"maxReplicas": 3, "scaleTarget": 4}},
+        {"autoScaling": {"minReplicas": 2, "maxReplicas": 2, "scaleTarget": 70, "scaleMetric": "CPU"}},
+        {"rollout": {"strategy": "Canary"}},
+        {"rollout": CANARY},
+        {"rollout": {"strategy": "Replace"}},
+    ],
+)
+def test_what_makes_sense_is_taken(spec):
+    assert not ADMISSION.refusals(service(**spec))
+    assert not refused(service(**spec)["spec"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"autoScaling": {"minReplicas": 5, "maxReplicas": 3, "scaleTarget": 4}}, "minReplicas must not be above"),
+        ({"autoScaling": {"maxReplicas": 3}}, "scaleTarget"),
+        ({"autoScaling": {"maxReplicas": 3, "scaleTarget": 4, "scaleMetric": "GPU"}}, "scaleMetric"),
+        ({"autoScaling": {"minReplicas": 0, "maxReplicas": 3, "scaleTarget": 4}}, "minReplicas"),
+        ({"rollout": {"canary": {"steps": [{"trafficPercent": 10}]}}}, "canary has no effect without strategy Canary"),
+        ({"rollout": {"strategy": "Canary", "canary": {"steps": []}}}, "steps"),
+        ({"rollout": {"strategy": "Canary", "canary": {"steps": [{"trafficPercent": 100}]}}}, "trafficPercent"),
+        (
+            {"rollout": {"strategy": "Canary", "canary": {"steps": [{"trafficPercent": 10}, {"trafficPercent": 10}]}}},
+            "trafficPercent appears more than once",
+        ),
+        (
+            {"rollout": {"strategy": "Canary", "canary": {"steps": CANARY["canary"]["steps"], "gate": {"x": 1}}}},
+            "",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_both(spec, words):
+    wrong = service(**spec)
+    assert ADMISSION.refusals(wrong) or unknown_fields(wrong, ADMISSION.schema)
+    assert refused(wrong["spec"])
+    assert words in refused(wrong["spec"])
+
+
+def test_the_operator_alone_sees_steps_that_go_back():
+    steps = [{"trafficPercent": 50}, {"trafficPercent": 10}]
+    assert "above that of the step before" in refused(
+        service(rollout={"strategy": "Canary", "canary": {"steps": steps}})["spec"]
+    )
+
+
+def test_a_field_without_effect_is_not_there():
+    """How pods end follows from predictor.drain."""
+    wrong = service(predictor={**MODEL, "pod": {"terminationGracePeriodSeconds": 5}})
+    assert unknown_fields(wrong, ADMISSION.schema)
+    assert "unknown field" in refused(wrong["spec"])
+
+
+def configuration(decision: Plan) -> dict[str, Any]:
+    return next(w.manifest for w in decision.writes if w.resource is CONFIGMAPS)
+
+
+def test_neither_replicas_nor_rollout_nor_autoscaling_make_another_revision_or_another_text_of_one():
+    metadata = {"name": "digits", "namespace": "team", "uid": "u", "generation": 1}
+    first = look({"metadata": metadata, "spec": service()["spec"]})
+    for spec in ({"replicas": 5}, {"rollout": CANARY}, {"autoScaling": {"maxReplicas": 3, "scaleTarget": 4}}):
+        again = look({"metadata": metadata, "spec": service(**spec)["spec"]})
+        assert configuration(again) == configuration(first)
+
+
+def test_defaults_written_out_by_the_server_make_no_other_revision():
+    metadata = {"name": "digits", "namespace": "team", "uid": "u", "generation": 1}
+    bare = service()["spec"]
+    full = {
+        **bare,
+        "predictor": {**MODEL, "engine": {"name": "auto", "instances": 1}, "batching": {"maxBatchSize": 32}},
+    }
+    assert configuration(look({"metadata": metadata, "spec": bare})) == configuration(
+        look({"metadata": metadata, "spec": full})
+    )
