@@ -66,7 +66,7 @@ class Plays:
         self._make("QuantizationJob", "waits", _quantization("nobody"))
         waits = self._until("QuantizationJob", "waits", lambda s: _reason(s, "Ready") == "WaitingForSource")
         yield Seen("quantizationjob-progressing", "Progressing", "InProgress", waits)
-        self.stage.scripts["shrinks"] = _stage_of
+        self.stage.scripts["shrinks"] = stage_of
         self._make("QuantizationJob", "shrinks", _quantization("trains"))
         done = self._until("QuantizationJob", "shrinks", lambda s: _is(s, "Succeeded"))
         yield Seen("quantizationjob-healthy", "Healthy", "Current", done)
@@ -150,7 +150,7 @@ def _service(source: str) -> Object:
     return {"predictor": {"model": {"from": {"quantizationJob": source}}}}
 
 
-def _stage_of(pod: Object) -> Script:
+def stage_of(pod: Object) -> Script:
     """Each stage ends well and names the next one."""
     command = pod["spec"]["containers"][0]["command"]
     stage = command[command.index("--stage") + 1]

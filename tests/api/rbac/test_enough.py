@@ -1,0 +1,86 @@
+"""manifests/base/rbac.yaml is enough for everything that the operator does, and holds little else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.api.rbac.conftest import Guarded, follow
+from tests.api.rbac.role import ACCOUNT, NAMESPACE, Right, rights
+from tests.api.stage import PATIENCE
+from tests.cluster.rest import ApiError, Client
+
+pytestmark = pytest.mark.api
+USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
+# What one short life does not need, and why it is granted all the same.
+RARE = {
+    Right("events.k8s.io", "events", "patch"): "an event that is told again within ten minutes, once a minute",
+    Right("slipway.dev", "inferenceservices", "get"): "as for the jobs, should one be overtaken",
+    Right("apps", "deployments", "get"): "a revision that was created before a crash, and its status was not written",
+}
+# Granted for children of kinds of jobs and services that this life does not hold; their own tests need them.
+ELSEWHERE = {"secrets", "poddisruptionbudgets", "horizontalpodautoscalers"}
+
+
+def test_enough_and_no_more(guarded: Guarded) -> None:
+    operator = guarded.restart()
+    operator.ready()
+    life = guarded.life()
+    life.begin()
+    done = follow(life, life.finished, 30 * PATIENCE)
+    events = [event for event in guarded.stage.plane.audit_events() if event["user"]["username"] == USER]
+    refused = {str(_right(e)) for e in events if e["responseStatus"]["code"] == 403}
+    assert not refused, f"manifests/base/rbac.yaml lacks: {refused}"
+    assert done, f"{life._done}; {life.told}; {life.statuses()}; {operator.tail()}"
+    used = {_right(event) for event in events if "objectRef" in event} | _live_watches(guarded)
+    idle = [r for r in rights() if r not in used and r not in RARE and r.resource not in ELSEWHERE]
+    # Nobody asks the server to update finalizers: the right itself is what its admission looks at.
+    idle = [right for right in idle if not right.resource.endswith("/finalizers")]
+    assert not idle, f"granted, and not used: {', '.join(map(str, idle))}"
+
+
+def _right(event: dict[str, Any]) -> Right:
+    about = event.get("objectRef") or {}
+    sub = f"/{about['subresource']}" if "subresource" in about else ""
+    return Right(about.get("apiGroup", ""), about.get("resource", "?") + sub, event["verb"])
+
+
+def _live_watches(guarded: Guarded) -> set[Right]:
+    """Watches are in the log when they end, so end them."""
+    assert guarded.operator is not None
+    guarded.operator.stop()
+    events = [e for e in guarded.stage.plane.audit_events() if e["user"]["username"] == USER and e["verb"] == "watch"]
+    return {_right(event) for event in events}
+
+
+@pytest.mark.parametrize(("role", "writes"), [("admin", True), ("edit", True), ("view", False)])
+def test_people_have_what_their_role_says(guarded: Guarded, role: str, writes: bool) -> None:
+    """Kubernetes' own roles, given in one namespace, hold ours: the controller manager has added them."""
+    plane = guarded.stage.plane
+    namespace = guarded.stage.namespace(f"team-{role}")
+    binding = {
+        "metadata": {"name": role},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": f"ann-{role}"}],
+    }
+    plane.client.call("POST", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings", binding)
+    ann = Client(plane.kubeconfig_for_user(f"ann-{role}"))
+    jobs = f"/apis/slipway.dev/v1alpha1/namespaces/{namespace}/trainingjobs"
+    assert ann.get(jobs)["items"] == []
+    body = {
+        "apiVersion": "slipway.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": "hers"},
+        "spec": {"trainer": {"image": "x", "command": ["train"]}},
+    }
+    if not writes:
+        with pytest.raises(ApiError, match='cannot create resource "trainingjobs"'):
+            ann.call("POST", jobs, body)
+        return
+    ann.call("POST", jobs, body)
+    with pytest.raises(ApiError, match='cannot patch resource "trainingjobs/status"'):
+        ann.patch(f"{jobs}/hers/status", {"status": {"restartCount": 1}})
+    with pytest.raises(ApiError, match="403"):
+        ann.get("/apis/slipway.dev/v1alpha1/namespaces/default/trainingjobs")
+    ann.call("DELETE", f"{jobs}/hers")

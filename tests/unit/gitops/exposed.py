@@ -1,0 +1,64 @@
+"""Which metrics, with which labels, do the operator and the server expose? Asked of the code itself, not of a list."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from slipway.runtime.metrics import Metrics as OperatorMetrics
+from slipway.runtime.queue import WorkQueue
+from tests.cluster.paths import REPOSITORY
+from workloads.serve.metrics import Metrics as ServerMetrics
+
+# What Prometheus adds to every series that it scrapes from Kubernetes.
+TARGET_LABELS = {"namespace", "pod", "job", "instance", "le"}
+
+
+def operator() -> dict[str, set[str]]:
+    """Sample name -> its labels, after everything has happened once."""
+    metrics = OperatorMetrics()
+    queue: WorkQueue[str] = WorkQueue(observe_wait=metrics.wait_observer("TrainingJob"))
+    metrics.watch_queue("TrainingJob", queue)
+    metrics.watch_jobs("TrainingJob", lambda: {"total": 1})
+    metrics.watch_leading(lambda: True)
+    metrics.observe_reconcile("TrainingJob", "success", 0.1)
+    metrics.observe_request("get", "200", 0.1)
+    metrics.wait_observer("TrainingJob")(0.1)
+    metrics.count_dropped_event("overflow")
+    metrics.count_progress(200)
+    metrics.observe_loop_lag(0.0)
+    return _samples(metrics.render())
+
+
+def server() -> dict[str, set[str]]:
+    """The same; the gauges are those that workloads/serve/run.py hangs in when the server starts."""
+    metrics = ServerMetrics()
+    metrics.queued(0.1)
+    metrics.ran(1, 1, 0.1)
+    metrics.answered(0.1)
+    metrics.ended("timeout")
+    metrics.http_replied(200)
+    metrics.gauges |= {name: ("", lambda: 1.0) for name in _gauges()}
+    return _samples(metrics.text())
+
+
+def _gauges() -> list[str]:
+    tree = ast.parse((REPOSITORY / "workloads" / "serve" / "run.py").read_text())
+    keys = [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
+    names = [key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
+    return [name for name in names if name.startswith("slipway_")]
+
+
+def _samples(text: bytes) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(text.decode()):
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+def exposed() -> Mapping[str, set[str]]:
+    """Both together."""
+    return operator() | server()
