@@ -157,24 +157,37 @@ class Rung(StrEnum):
 
     STATIC_PER_TENSOR = "static-per-tensor"
     STATIC_PER_CHANNEL = "static-per-channel"
+    SMOOTH_QUANT = "smooth-quant"
     BIAS_CORRECTION = "bias-correction"
     MIXED_PRECISION = "mixed-precision"
     DYNAMIC = "dynamic"
     WEIGHT_ONLY_INT8 = "weight-only-int8"
     WEIGHT_ONLY_INT4 = "weight-only-int4"
+    FP8 = "fp8"
+    FP16 = "fp16"
     QAT = "qat"
 
 
 LADDER = (
     Rung.STATIC_PER_TENSOR,
     Rung.STATIC_PER_CHANNEL,
+    Rung.SMOOTH_QUANT,
     Rung.BIAS_CORRECTION,
     Rung.MIXED_PRECISION,
     Rung.DYNAMIC,
     Rung.QAT,
 )
 # These read the activations' ranges.
-CALIBRATED = frozenset({Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL, Rung.BIAS_CORRECTION, Rung.MIXED_PRECISION})
+CALIBRATED = frozenset(
+    {
+        Rung.STATIC_PER_TENSOR,
+        Rung.STATIC_PER_CHANNEL,
+        Rung.SMOOTH_QUANT,
+        Rung.BIAS_CORRECTION,
+        Rung.MIXED_PRECISION,
+        Rung.FP8,
+    }
+)
 
 
 class Exclusions(Model):

@@ -20,6 +20,7 @@ from slipway.api.quantization import (
     OnFailure,
     Qat,
     Rung,
+    Runtime,
     Sensitivity,
     SourceModel,
     Target,
@@ -98,6 +99,10 @@ def _ranges_for_mixed(spec: "QuantizationJobSpec") -> bool:
     return before is None or bool(static & set(before))
 
 
+def _fp8_for_its_runtime(spec: "QuantizationJobSpec") -> bool:
+    return Rung.FP8 not in spec.ladder or spec.target.runtime is Runtime.TENSORRT
+
+
 _CALIBRATED_WORDS = ", ".join(f"'{rung.value}'" for rung in sorted(CALIBRATED))
 
 
@@ -121,6 +126,11 @@ class QuantizationJobSpec(Model):
             _ranges_for_mixed,
         ),
         Rule(
+            "!self.ladder.exists(r, r == 'fp8') || self.target.runtime == 'tensorrt'",
+            "fp8 needs target.runtime tensorrt: runtimes on a CPU have no FP8 kernels; fp16 and int8 run everywhere",
+            _fp8_for_its_runtime,
+        ),
+        Rule(
             "has(self.work) || self.output.uri.startsWith('pvc://') || self.output.uri.startsWith('file://')",
             "the output is an object store, which cannot hold unfinished work: set work.uri to a folder on a claim",
             _work_somewhere,
@@ -140,7 +150,7 @@ class QuantizationJobSpec(Model):
     evaluation: Evaluation = Field(description="Held-out samples on which float and quantized are compared.")
     target: Target = Field(default_factory=Target, description="Where the quantized model will be served.")
     ladder: Annotated[
-        list[Rung], Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"})
+        list[Rung], Field(min_length=1, max_length=11, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = Field(
         default_factory=lambda: list(LADDER),
         description="Tried in this order until a candidate passes the gates.",
