@@ -63,23 +63,28 @@ def pictures() -> list[bytes]:
     return bodies
 
 
-@pytest.fixture
-def models(namespace: Namespace) -> Namespace:
-    """Two good models and one that has hardly learned."""
-    jobs = {"good": {}, "other": {"seed": 7}, "worse": {"epochs": 1, "optimizer": {"learningRate": 1e-6}}}
-    for name, recipe in jobs.items():
-        namespace.apply(training(name, **recipe))
-    for name in jobs:
+# Two good models and one that has hardly learned.
+MODELS: dict[str, dict[str, Any]] = {
+    "good": {},
+    "other": {"seed": 7},
+    "worse": {"epochs": 1, "optimizer": {"learningRate": 1e-6}},
+}
+
+
+def trained(namespace: Namespace, *names: str) -> None:
+    """Train them, side by side."""
+    for name in names:
+        namespace.apply(training(name, **MODELS[name]))
+    for name in names:
         namespace.until_condition("trainingjob", name, "Succeeded", 400)
-    return namespace
 
 
 @pytest.fixture
-def load(models: Namespace) -> Callable[[str], Load]:
+def load(namespace: Namespace) -> Callable[[str], Load]:
     """Constant load on a Service's address, as this machine reaches it."""
 
     def start(name: str) -> Load:
-        address = models.get("service", name)["spec"]["clusterIP"]
+        address = namespace.get("service", name)["spec"]["clusterIP"]
         return Load(address, 80, pictures())
 
     return start
@@ -162,8 +167,8 @@ def roll_back(namespace: Namespace, running: Load, before: str) -> None:
     assert revision(namespace.get("inferenceservice", "digits")["status"]) == before
 
 
-def test_no_request_is_lost(models: Namespace, load: Callable[[str], Load]) -> None:
-    namespace = models
+def test_no_request_is_lost(namespace: Namespace, load: Callable[[str], Load]) -> None:
+    trained(namespace, *MODELS)
     namespace.apply(service("good"))
     first = revision(status(namespace, is_ready, "ready"))
     with load("digits") as running:
@@ -182,9 +187,9 @@ def test_no_request_is_lost(models: Namespace, load: Callable[[str], Load]) -> N
     assert said["servedModel"]["performance"][0]["milliseconds"] > 0
 
 
-def test_the_same_load_on_a_plain_deployment_loses_requests(models: Namespace, load: Callable[[str], Load]) -> None:
+def test_the_same_load_on_a_plain_deployment_loses_requests(namespace: Namespace, load: Callable[[str], Load]) -> None:
     """The same server and the same rolling update, but it leaves at once, as servers do that nobody taught to drain."""
-    namespace = models
+    trained(namespace, "good")
     namespace.apply(service("good"))
     found = status(namespace, is_ready, "ready")
     name = f"digits-{revision(found)}"

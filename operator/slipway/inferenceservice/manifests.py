@@ -26,6 +26,11 @@ def selector(service: InferenceService) -> dict[str, str]:
     return {labels.JOB_UID: service.uid}
 
 
+def pods_of(service: InferenceService, revision: str) -> dict[str, str]:
+    """Those of one revision."""
+    return {**selector(service), REVISION: revision}
+
+
 def address(service: InferenceService) -> dict[str, Any]:
     """The Service that clients talk to."""
     ports = [
@@ -102,7 +107,7 @@ def deployment(
             "replicas": replicas,
             "revisionHistoryLimit": 0,
             "progressDeadlineSeconds": predictor.startup_seconds + 60,
-            "selector": {"matchLabels": {labels.JOB_UID: service.uid, REVISION: revision}},
+            "selector": {"matchLabels": pods_of(service, revision)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": template,
         },
@@ -131,6 +136,15 @@ def _pod(service: InferenceService, revision: str, model: Pinned, platform: Plat
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": drain.readiness_lead_seconds + drain.timeout_seconds + CLOSING_SECONDS,
+        # A node that fails or is drained should not take all replicas; but better together than not at all.
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": pods_of(service, revision)},
+            }
+        ],
         "securityContext": _security(service),
         "containers": [_container(service, platform, mounts + [mount.wire() for mount in settings.volume_mounts])],
         "volumes": volumes + [volume.wire() for volume in settings.volumes],
