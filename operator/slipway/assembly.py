@@ -7,6 +7,7 @@ from typing import Any
 from slipway.inferenceservice import service as serving
 from slipway.inferenceservice.reconcile import InferenceServices
 from slipway.job.execute import Record
+from slipway.job.footprint import slim_footprint, slim_node
 from slipway.job.inbox import Inbox
 from slipway.job.labels import JOB_NAME, KIND, MANAGED_SELECTOR
 from slipway.quantizationjob import job as quantizing
@@ -15,9 +16,10 @@ from slipway.runtime.cache import Cache, Change, slim, slim_pod
 from slipway.runtime.controller import Controller, ObserveReconcile
 from slipway.runtime.kube import Kube
 from slipway.runtime.queue import WorkQueue
-from slipway.runtime.resource import CONFIGMAPS, PODS, SERVICES, Resource
+from slipway.runtime.resource import CONFIGMAPS, NODES, PODS, SERVICES, Resource
 from slipway.runtime.store import Key
 from slipway.trainingjob import job as training
+from slipway.trainingjob.admission import Admission
 from slipway.trainingjob.reconcile import TrainingJobs
 
 OURS: Mapping[str, Resource] = {
@@ -35,6 +37,8 @@ CHILDREN: Mapping[Resource, str] = {
     SERVICES: _SERVED,
     CONFIGMAPS: _SERVED,
 }
+# What gangs that wait for room lean on: all nodes, and everybody's pods.
+_CAPACITY: Mapping[Resource, str] = {PODS: "", NODES: ""}
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Platforms:
     training: training.Platform
     quantizing: quantizing.Platform
     serving: serving.Platform
+    # Whether gangs wait until the cluster has room for them.
+    gang_admission: bool = False
 
 
 class Assembly:
@@ -65,13 +71,17 @@ class Assembly:
         for resource in OURS.values():
             self.cache.add(resource)
         self._kube = kube
-        self.children = dict(CHILDREN)
-        for resource, selector in CHILDREN.items():
-            self.cache.add(resource, selector=selector, slim=slim_pod if resource is PODS else slim)
+        self.children = {**CHILDREN, **(_CAPACITY if platforms.gang_admission else {})}
+        slims = {PODS: slim_footprint if platforms.gang_admission else slim_pod, NODES: slim_node}
+        for resource, selector in self.children.items():
+            self.cache.add(resource, selector=selector, slim=slims.get(resource, slim))
         self.queues: dict[str, WorkQueue[Any]] = {kind: WorkQueue(observe_wait=wait_observer(kind)) for kind in OURS}
         self.inboxes = {kind: Inbox(self.cache, OURS[kind], self.queues[kind].mark_after) for kind in REPORTING}
         said_of = {kind: inbox.progress_of for kind, inbox in self.inboxes.items()}
         jobs = TrainingJobs(kube, self.cache, platforms.training, record, said_of[training.KIND])
+        self._admission = Admission(self.cache, self.queues[training.KIND].mark) if platforms.gang_admission else None
+        if self._admission is not None:
+            jobs.hold_of = self._admission.hold
         self._quantizations = QuantizationJobs(
             kube, self.cache, platforms.quantizing, training.TRAINING_JOBS, record, said_of[quantizing.KIND]
         )
@@ -119,6 +129,8 @@ class Assembly:
 
     def _changed(self, resource: Resource, change: Change) -> None:
         """Mark whom a change concerns: the object itself and those that wait for it, or a child's owner."""
+        if self._admission is not None:
+            self._admission.changed(resource, change)
         for kind, ours in OURS.items():
             if resource is ours:
                 self.mark(kind, change.key)

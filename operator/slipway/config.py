@@ -32,6 +32,8 @@ class Config:
     trainer_image: str
     quantizer_image: str
     server_image: str
+    # Gangs wait until the cluster has room for all their pods; off: pods are created at once.
+    gang_admission: bool
     log_level: str
 
 
@@ -51,9 +53,17 @@ def read_config(environ: Mapping[str, str] = os.environ) -> Config:
         status_made_dir=Path(environ.get("SLIPWAY_STATUS_MADE_DIR", "/var/run/slipway/made")),
         trainer_image=environ.get("SLIPWAY_TRAINER_IMAGE", "slipway/trainer:0.1.0"),
         quantizer_image=environ.get("SLIPWAY_QUANTIZER_IMAGE", "slipway/quantizer:0.1.0"),
+        gang_admission=_switch(environ, "SLIPWAY_GANG_ADMISSION", default=True),
         server_image=environ.get("SLIPWAY_SERVER_IMAGE", "slipway/server:0.1.0"),
         log_level=environ.get("SLIPWAY_LOG_LEVEL", "INFO").upper(),
     )
+
+
+def _switch(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = environ.get(name, "").lower()
+    if text not in ("", "on", "off", "true", "false"):
+        raise ConfigError(f"{name}={text!r}: on or off is needed")
+    return text in ("on", "true") if text else default
 
 
 def _number(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

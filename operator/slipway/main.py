@@ -80,6 +80,7 @@ class Operator:
             training.Platform(self.config.trainer_image, endpoint),
             quantizing.Platform(self.config.quantizer_image, endpoint),
             serving.Platform(self.config.server_image),
+            self.config.gang_admission,
         )
 
     def _leading(self) -> bool:
@@ -164,7 +165,7 @@ class Operator:
             self.assembly.cache.observe(resource, event["type"], dict(event["object"]))
 
         kopf.on.event(resource.group, resource.version, resource.plural, registry=registry)(heard)
-        if resource in self.assembly.children:
+        if self.assembly.children.get(resource):
             settings.watching.label_selectors[resource.plural] = self.assembly.children[resource]
 
 

@@ -118,7 +118,7 @@ class Executor:
             if not self._is_ours(job, pod):
                 continue
             self._cache[PODS].put(pod)
-            if self._cache[PODS].get(namespace_of(job), name) is not None:
+            if any(name_of(child) == name for child in self._cache[PODS].children(uid_of(job))):
                 return True
             # Somebody took our labels off it, so no watch will ever tell of it again: it can't stay in the gang.
             await self._delete_one(job, Delete(PODS, name, uid_of(pod)))

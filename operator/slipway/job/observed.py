@@ -123,6 +123,8 @@ def _obstacle(name: str, status: Mapping[str, Any], conditions: Mapping[str, Any
     scheduled = conditions.get("PodScheduled") or {}
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
         return Obstacle(name, Reason.UNSCHEDULABLE, scheduled.get("message") or "no node can take the pod")
+    if scheduled.get("status") == "False" and scheduled.get("reason") == "SchedulingGated":
+        return Obstacle(name, Reason.QUEUED, scheduled.get("message") or "another controller has not let it in yet")
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason = _WAITING.get(waiting.get("reason") or "")

@@ -94,7 +94,7 @@ class Cache:
                 *(
                     self._resync_one(kube, resource, namespace, consistent)
                     for resource in self._watched
-                    for namespace in self._namespaces or (None,)
+                    for namespace in (self._namespaces if resource.namespaced else ()) or (None,)
                 )
             )
         self.heard_at = self._clock()

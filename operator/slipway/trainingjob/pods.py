@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from slipway.api.common import API_VERSION
+from slipway.api.trainingjob import TrainingJobSpec
 from slipway.job import labels
 from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform, TrainingJob
 from slipway.trainingjob.launchers import Place, launcher_of
@@ -71,7 +72,7 @@ def pod(job: TrainingJob, index: int, attempt: int, platform: Platform) -> dict[
         "securityContext": _pod_security(job),
         "containers": [_container(job, Place(index, attempt), platform, mounts)],
         "volumes": volumes,
-        "tolerations": _tolerations(job),
+        "tolerations": tolerations(job.spec),
     }
     optional = settings.wire()
     for field in (
@@ -146,13 +147,14 @@ def _wants_shared_memory(job: TrainingJob) -> bool:
     )
 
 
-def _tolerations(job: TrainingJob) -> list[dict[str, Any]]:
+def tolerations(spec: TrainingJobSpec) -> list[dict[str, Any]]:
+    """The user's, and how long a silent node is waited for."""
     # Kubernetes' default is 300 s on a dead node, all the while the other nodes of the gang wait in a collective.
-    grace = job.spec.failure_policy.node_lost_grace_seconds
+    grace = spec.failure_policy.node_lost_grace_seconds
     lost = [
         {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": grace}
         for taint in ("not-ready", "unreachable")
     ]
-    users = [toleration.wire() for toleration in job.spec.pod.tolerations]
+    users = [toleration.wire() for toleration in spec.pod.tolerations]
     named = {toleration.get("key") for toleration in users}
     return users + [toleration for toleration in lost if toleration["key"] not in named]

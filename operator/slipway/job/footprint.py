@@ -1,0 +1,78 @@
+"""What pods ask of their nodes and what nodes have, from the API's objects; and how little of them is worth keeping.
+
+The cache holds all pods of the cluster for this, so a stranger's pod is reduced to its node, phase and requests.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from slipway.api.quantity import parse_quantity
+from slipway.job.labels import MANAGED
+from slipway.runtime.resource import Object
+from slipway.runtime.slim import slim, slim_pod
+
+# Where the sum of a pod's requests is kept in its slim spec.
+REQUESTS = "requests"
+
+
+def amounts(quantities: Mapping[str, Any]) -> dict[str, int]:
+    """Kubernetes' quantities as whole numbers: CPUs in thousandths, rounded up."""
+    return {name: math.ceil(parse_quantity(text) * (1000 if name == "cpu" else 1)) for name, text in quantities.items()}
+
+
+def requests_of(resources: Mapping[str, Any]) -> dict[str, int]:
+    """Of one container: a limit without a request is a request."""
+    return amounts({**(resources.get("limits") or {}), **(resources.get("requests") or {})})
+
+
+def pod_requests(spec: Mapping[str, Any]) -> dict[str, int]:
+    """What the scheduler sets aside: the containers' sum, or an init container's where it asks for more; overhead."""
+    together = _sum(requests_of(c.get("resources") or {}) for c in spec.get("containers") or ())
+    for container in spec.get("initContainers") or ():
+        alone = requests_of(container.get("resources") or {})
+        together = {name: max(together.get(name, 0), alone.get(name, 0)) for name in together.keys() | alone.keys()}
+    return _sum([together, amounts(spec.get("overhead") or {})])
+
+
+def slim_footprint(pod: Object) -> Object:
+    """A pod of ours with its status, a stranger's without; both with the sum of their requests."""
+    spec = pod.get("spec") or {}
+    asked = spec[REQUESTS] if REQUESTS in spec else pod_requests(spec)
+    thin = slim_pod(pod)
+    if MANAGED not in (thin["metadata"].get("labels") or {}):
+        kept = ("name", "namespace", "uid", "resourceVersion")
+        # No owner: what lost our label is nobody's child any more.
+        thin["metadata"] = {key: thin["metadata"][key] for key in kept if key in thin["metadata"]}
+        thin["status"] = {"phase": (pod.get("status") or {}).get("phase") or "Pending"}
+    return thin | {"spec": {**thin["spec"], REQUESTS: asked}}
+
+
+def slim_node(node: Object) -> Object:
+    """Labels, taints, what can be had of it, and whether it is ready: heartbeats are no news."""
+    status = node.get("status") or {}
+    ready = [c for c in status.get("conditions") or () if c.get("type") == "Ready"]
+    thin = slim(node)
+    kept = ("name", "uid", "resourceVersion", "labels")
+    return thin | {
+        "metadata": {key: thin["metadata"][key] for key in kept if key in thin["metadata"]},
+        "spec": {key: value for key, value in (node.get("spec") or {}).items() if key in ("taints", "unschedulable")},
+        "status": {
+            "allocatable": status.get("allocatable") or {},
+            "conditions": [{"type": "Ready", "status": c.get("status")} for c in ready],
+        },
+    }
+
+
+def usable(node: Object) -> bool:
+    """Whether new pods can go there."""
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"])
+    return ready and not node["spec"].get("unschedulable")
+
+
+def _sum(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in parts:
+        for name, amount in part.items():
+            total[name] = total.get(name, 0) + amount
+    return total

@@ -1,0 +1,169 @@
+"""May this gang be created now? Reads the cache, asks job/line.py, and wakes the gangs that may. Used by reconcile.py.
+
+Nothing of this is persisted: who was let in has pods, and who has none is asked again. A decision is about all waiting
+gangs at once and holds until something changes, so a burst of jobs costs a handful of decisions.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from slipway.api.scheduling import GangScheduler
+from slipway.api.trainingjob import TrainingJobSpec, spec_problems
+from slipway.job import lifecycle
+from slipway.job.footprint import REQUESTS, amounts, requests_of, usable
+from slipway.job.labels import ATTEMPT, MANAGED
+from slipway.job.line import Decision, Waiting, decide
+from slipway.job.packing import Demand, Node, less, pack
+from slipway.job.run import Run, read_run
+from slipway.job.scene import Hold
+from slipway.runtime.cache import Cache, Change
+from slipway.runtime.resource import NODES, PODS, Object, Resource, name_of, namespace_of, uid_of
+from slipway.runtime.store import Key
+from slipway.trainingjob.job import TRAINING_JOBS
+from slipway.trainingjob.pods import tolerations
+
+NOTHING = Decision((), {})
+
+
+@dataclass(frozen=True)
+class _Gang:
+    """What is known of a job's spec: parsed once per generation."""
+
+    spec: TrainingJobSpec
+    demand: Demand
+
+
+class Admission:
+    """`mark` has a job looked at again."""
+
+    def __init__(self, cache: Cache, mark: Callable[[Key], None]) -> None:
+        self._jobs, self._pods, self._nodes = cache[TRAINING_JOBS], cache[PODS], cache[NODES]
+        self._mark = mark
+        self._gangs: dict[tuple[str, int], _Gang | None] = {}
+        self._decision = NOTHING
+        self._let_in: set[str] = set()
+        self._stale = True
+
+    def hold(self, job: Object) -> Hold | None:
+        """Why the job's gang must wait, or None if it may be created, or waits for nobody."""
+        if uid_of(job) in self._let_in or not self._waits(job, read_run(job.get("status") or {})):
+            return None
+        if self._stale:
+            self._decide()
+        place = self._decision.waiting.get(Key(namespace_of(job), name_of(job)))
+        return Hold(place.position, place.length, place.missing) if place is not None else None
+
+    def changed(self, resource: Resource, change: Change) -> None:
+        """Something may have made room: have the first in the line looked at, and so everybody."""
+        if resource not in (NODES, PODS, TRAINING_JOBS):
+            return
+        self._stale = True
+        first = next(iter(self._decision.waiting), None)
+        if isinstance(first, Key) and (resource is not TRAINING_JOBS or change.new is None):
+            self._mark(first)
+
+    def _decide(self) -> None:
+        jobs = [(job, read_run(job.get("status") or {})) for job in self._jobs]
+        waiting = [(job, run) for job, run in jobs if uid_of(job) not in self._let_in and self._waits(job, run)]
+        nodes = self._free_nodes(jobs)
+        before = set(self._decision.waiting)
+        self._decision = decide(nodes, self._line(waiting))
+        self._stale = False
+        known = {uid_of(job) for job, _ in jobs}
+        keys = {Key(namespace_of(job), name_of(job)): uid_of(job) for job, _ in waiting}
+        self._let_in = (self._let_in & known) | {keys[key] for key in self._decision.admitted if isinstance(key, Key)}
+        self._gangs = {known_as: gang for known_as, gang in self._gangs.items() if known_as[0] in known}
+        for key in self._decision.admitted:
+            if key in before and isinstance(key, Key):
+                self._mark(key)
+
+    def _line(self, waiting: list[tuple[Object, Run]]) -> Iterator[Waiting]:
+        for job, run in waiting:
+            gang = self._gang(job)
+            if gang is not None:
+                age = job["metadata"].get("creationTimestamp") or ""
+                # A gang that was running before goes first: it has a checkpoint, and somebody waits for it.
+                rank = (run.start_time is None, -gang.spec.scheduling.priority, age, *_key(job))
+                yield Waiting(_key(job), rank, gang.demand)
+
+    def _waits(self, job: Object, run: Run) -> bool:
+        """Whether its pods are still to be created, and nobody else decides when."""
+        policy = (job.get("spec") or {}).get("runPolicy") or {}
+        if run.finished or run.attempt_time is not None or policy.get("suspend") or lifecycle.left_alone(job):
+            self._let_in.discard(uid_of(job))
+            return False
+        gang = self._gang(job)
+        return gang is not None and gang.spec.scheduling.gang is GangScheduler.SLIPWAY
+
+    def _gang(self, job: Object) -> _Gang | None:
+        known_as = (uid_of(job), job["metadata"].get("generation") or 1)
+        if known_as not in self._gangs:
+            spec, _ = spec_problems(name_of(job), job.get("spec") or {})
+            self._gangs[known_as] = _Gang(spec, demand_of(spec)) if spec is not None else None
+        return self._gangs[known_as]
+
+    def _free_nodes(self, jobs: list[tuple[Object, Run]]) -> list[Node]:
+        """What is free once all pods that have been promised a place have one."""
+        used: dict[str, dict[str, int]] = {}
+        foreign: dict[str, dict[str, int]] = {}
+        for pod in self._pods:
+            node = pod["spec"].get("nodeName")
+            if node is None or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+                continue
+            _add(used.setdefault(node, {}), pod["spec"].get(REQUESTS) or {})
+            if MANAGED not in (pod["metadata"].get("labels") or {}):
+                _add(foreign.setdefault(node, {}), pod["spec"].get(REQUESTS) or {})
+        nodes = [_node(node, used, foreign) for node in self._nodes if usable(node)]
+        for job, run in jobs:
+            promised = self._promised(job, run)
+            if promised is not None and promised.count > 0:
+                nodes = less(nodes, pack(nodes, promised, partly=True) or {}, promised.each)
+        return nodes
+
+    def _promised(self, job: Object, run: Run) -> Demand | None:
+        """Pods of a gang that was let in and that have no node yet; a gang that a quota refuses promises nothing."""
+        let_in = run.attempt_time is not None or uid_of(job) in self._let_in
+        if run.finished or not let_in or (run.refused_time is not None and run.attempt_time is None):
+            return None
+        gang = self._gang(job)
+        if gang is None:
+            return None
+        mine = [p for p in self._pods.children(uid_of(job)) if p["metadata"]["labels"].get(ATTEMPT) == str(run.attempt)]
+        bound = sum(1 for pod in mine if pod["spec"].get("nodeName"))
+        return replace(gang.demand, count=max(len(mine), gang.demand.count) - bound)
+
+
+def demand_of(spec: TrainingJobSpec) -> Demand:
+    """What the job's pods ask for; of an elastic job as many as it needs."""
+    settings, elastic = spec.pod, spec.elastic_policy
+    affinity = (settings.affinity.wire() if settings.affinity else {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    return Demand(
+        count=elastic.min_nodes if elastic else spec.num_nodes,
+        each=requests_of(spec.trainer.resources_per_node.wire()),
+        selector=settings.node_selector,
+        tolerations=tuple(tolerations(spec)),
+        terms=tuple(required.get("nodeSelectorTerms") or ()),
+    )
+
+
+def _key(job: Object) -> Key:
+    return Key(namespace_of(job), name_of(job))
+
+
+def _add(total: dict[str, int], requests: Mapping[str, int]) -> None:
+    for name, amount in {"pods": 1, **requests}.items():
+        total[name] = total.get(name, 0) + amount
+
+
+def _node(node: Object, used: Mapping[str, Mapping[str, int]], foreign: Mapping[str, Mapping[str, int]]) -> Node:
+    whole = amounts(node["status"]["allocatable"])
+    name = name_of(node)
+
+    def without(taken: Mapping[str, int]) -> dict[str, int]:
+        return {resource: max(0, amount - taken.get(resource, 0)) for resource, amount in whole.items()}
+
+    labels: Any = node["metadata"].get("labels") or {}
+    taints = tuple(node["spec"].get("taints") or ())
+    return Node(name, without(foreign.get(name, {})), without(used.get(name, {})), labels, taints)

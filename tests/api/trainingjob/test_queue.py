@@ -1,0 +1,127 @@
+"""Gangs wait until the cluster has room for all their pods: on a real API server, with nodes of four GPUs each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.api.operators import Operator
+from tests.api.stage import Stage, condition
+from tests.cluster.script import Script
+
+pytestmark = pytest.mark.api
+
+GPU = "nvidia.com/gpu"
+
+
+def asks(gpus: int) -> dict[str, Any]:
+    return {"trainer": {"image": "x", "command": ["train"], "resourcesPerNode": {"limits": {GPU: gpus}}}}
+
+
+@pytest.fixture
+def cluster(stage: Stage, namespace: str, operators: Callable[..., Operator]) -> Iterator[tuple[Stage, str]]:
+    """A namespace with an operator of its own; three nodes, twelve GPUs, of which other tests take none."""
+    operator = operators(namespace)
+    operator.ready()
+    yield stage, namespace
+    operator.kill()
+
+
+def queued(stage: Stage, namespace: str, name: str) -> dict[str, Any]:
+    return stage.until_condition(namespace, name, "Ready", "Unknown", "Queued")
+
+
+def finish(stage: Stage, namespace: str, name: str, nodes: int) -> None:
+    for index in range(nodes):
+        stage.finish(namespace, f"{name}-node-{index}-a0")
+    stage.until_condition(namespace, name, "Succeeded")
+
+
+def test_all_or_nothing_by_priority_and_age(cluster: tuple[Stage, str]) -> None:
+    stage, namespace = cluster
+    for name in ("first", "old", "young", "urgent"):
+        stage.scripts[name] = lambda pod: Script(runs_for=None)
+    stage.create(namespace, "first", numNodes=3, **asks(3))
+    stage.until_running(namespace, "first")
+    stage.create(namespace, "old", numNodes=3, **asks(4))
+    status = queued(stage, namespace, "old")
+    assert status["queue"]["position"] == 1
+    assert status["queue"]["missing"] == f"room for 0 of 3 pods that each ask for 4 {GPU}"
+    assert "nodes" not in status
+    stage.until_pods(namespace, "old", lambda pods: not pods)
+    stage.create(namespace, "young", numNodes=1, **asks(4))
+    stage.create(namespace, "urgent", numNodes=2, scheduling={"priority": 10}, **asks(4))
+    queued(stage, namespace, "young")
+    queued(stage, namespace, "urgent")
+    finish(stage, namespace, "first", 3)
+    stage.until_running(namespace, "urgent")
+    assert condition(stage.job(namespace, "old")["status"], "Running")["reason"] == "Queued"  # type: ignore[index]
+    finish(stage, namespace, "urgent", 2)
+    stage.until_running(namespace, "old")
+    assert "queue" not in stage.job(namespace, "old")["status"]
+    finish(stage, namespace, "old", 3)
+    stage.until_running(namespace, "young")
+    finish(stage, namespace, "young", 1)
+
+
+def test_waiting_costs_one_write(cluster: tuple[Stage, str]) -> None:
+    stage, namespace = cluster
+    for name in ("holder", "waiter"):
+        stage.scripts[name] = lambda pod: Script(runs_for=None)
+    stage.create(namespace, "holder", numNodes=3, **asks(4))
+    stage.until_running(namespace, "holder")
+    stage.create(namespace, "waiter", numNodes=1, **asks(4))
+    queued(stage, namespace, "waiter")
+    finish(stage, namespace, "holder", 3)
+    stage.until_running(namespace, "waiter")
+    own = [e for e in stage.writes(namespace) if "waiter" in e["requestURI"] and "/events" not in e["requestURI"]]
+    patches = [e for e in own if e["verb"] == "patch"]
+    assert len(patches) <= 3, "queued, created, running"
+    finish(stage, namespace, "waiter", 1)
+
+
+def test_who_waits_for_nobody_is_created_at_once(cluster: tuple[Stage, str]) -> None:
+    stage, namespace = cluster
+    stage.scripts["rash"] = lambda pod: Script(unschedulable="0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")
+    stage.create(namespace, "rash", numNodes=1, scheduling={"gang": "None"}, **asks(64))
+    stage.until_pods(namespace, "rash", lambda pods: len(pods) == 1)
+    stage.delete(f"/apis/slipway.dev/v1alpha1/namespaces/{namespace}/trainingjobs", "rash")
+
+
+def test_a_node_that_comes_back_makes_room(cluster: tuple[Stage, str]) -> None:
+    stage, namespace = cluster
+    stage.scripts["wide"] = lambda pod: Script(runs_for=None)
+    stage.lose_node("node-2")
+    try:
+        stage.create(namespace, "wide", numNodes=3, **asks(4))
+        assert "room for 2 of 3 pods" in queued(stage, namespace, "wide")["queue"]["missing"]
+    finally:
+        stage.return_node("node-2")
+    stage.until_running(namespace, "wide")
+    finish(stage, namespace, "wide", 3)
+
+
+def test_an_operator_that_restarts_asks_anew_and_keeps_the_order(
+    stage: Stage, namespace: str, operators: Callable[..., Operator]
+) -> None:
+    operator = operators(namespace)
+    operator.ready()
+    for name in ("a", "b", "c"):
+        stage.scripts[name] = lambda pod: Script(runs_for=None)
+    stage.create(namespace, "a", numNodes=3, **asks(4))
+    stage.until_running(namespace, "a")
+    stage.create(namespace, "b", numNodes=2, **asks(4))
+    queued(stage, namespace, "b")
+    operator.kill()
+    stage.create(namespace, "c", numNodes=2, **asks(4))
+    operator.start()
+    operator.ready()
+    queued(stage, namespace, "c")
+    finish(stage, namespace, "a", 3)
+    stage.until_running(namespace, "b")
+    finish(stage, namespace, "b", 2)
+    stage.until_running(namespace, "c")
+    finish(stage, namespace, "c", 2)
+    operator.kill()
