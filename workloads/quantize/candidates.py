@@ -31,7 +31,7 @@ GATE_WARMUP = 10
 
 @dataclass(frozen=True)
 class Attempt:
-    """One candidate's identity. `corrected`: with corrected biases.
+    """One candidate's identity. `corrected`: with corrected biases; `smoothing`: SmoothQuant's alpha, 0 without.
 
     `float_nodes` are those kept in float beside the job's own exclusions.
     """
@@ -41,6 +41,7 @@ class Attempt:
     method: str = ""
     per_channel: bool = False
     corrected: bool = False
+    smoothing: float = 0.0
     float_nodes: tuple[str, ...] = ()
 
 
@@ -79,11 +80,13 @@ def consider(context: Context, attempt: Attempt, build: "Callable[[], onnx.Model
         candidate, details = _measured(context, attempt, model)
     except Exception as error:  # whatever the library raises inside its rewriting
         candidate, details = _impossible(attempt, error), {}
-    made = {"perChannel": attempt.per_channel, "corrected": attempt.corrected, "floatNodes": list(attempt.float_nodes)}
+    made: dict[str, Any] = {"perChannel": attempt.per_channel, "corrected": attempt.corrected}
+    made |= {"smoothing": attempt.smoothing, "floatNodes": list(attempt.float_nodes)}
     context.work.write(f"candidates/{attempt.name}", {"candidate": candidate.wire(), **made, **details})
     mark = "passes" if candidate.passed else "fails"
     figures = "" if candidate.accuracy is None else f"{candidate.accuracy * 100:.2f} %, "
     context.voice.say(f"{candidate.name}: {figures}{mark}: {candidate.message}")
+    context.voice.advance()
     return candidate
 
 

@@ -52,13 +52,16 @@ def main(arguments: list[str]) -> int:
 def _quantize(job: Job, stage: str | None, shard: str) -> None:
     from workloads.quantize.run import run_all, run_stage  # heavy: only now that the job is known to be good
     from workloads.quantize.voice import Voice
+    from workloads.train.progress import Poster
 
-    voice = Voice()
+    index = 0 if stage is None else _shard(job, Stage(stage), shard)
+    # Of several shards the first speaks for all: they are of one size.
+    voice = Voice() if index == 0 else Voice(Poster({}))
     try:
         if stage is None:
             run_all(job, voice)
         else:
-            run_stage(job, voice, Stage(stage), _shard(job, Stage(stage), shard))
+            run_stage(job, voice, Stage(stage), index)
     finally:
         voice.close()
 

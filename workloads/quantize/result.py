@@ -39,6 +39,18 @@ def selected_of(context: Context) -> Selected:
     return Selected(None, nearest, Outcome.REJECTED)
 
 
+def figures(context: Context) -> dict[str, float]:
+    """What is known so far, for those who watch: of the float model, and of the most accurate candidate."""
+    if context.work.read(f"candidates/{FLOAT}") is None:
+        return {}
+    known: dict[str, float | None] = {"float_accuracy": candidate_of(context, FLOAT).accuracy}
+    candidates = tried(context)
+    nearest = most_accurate(candidates)
+    if nearest is not None:
+        known |= {"candidates": len(candidates), "accuracy": nearest.accuracy, "drop": nearest.drop}
+    return {name: value for name, value in known.items() if value is not None}
+
+
 def gates(context: Context) -> list[GateResult]:
     """How the shown candidate did at each gate that the job asks for; empty when none could be built."""
     shown, asked = selected_of(context).shown, context.job.spec.gates

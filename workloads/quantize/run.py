@@ -10,6 +10,7 @@ from workloads.quantize import result
 from workloads.quantize.candidates import FLOAT, candidate_of
 from workloads.quantize.context import Context
 from workloads.quantize.job import Job
+from workloads.quantize.journey import Journey, Pace, legs_of
 from workloads.quantize.report.figures import warnings_of
 from workloads.quantize.stages import baseline, benchmark, calibrate, export, ladder, publish
 from workloads.quantize.stages.order import finished, next_stage
@@ -17,6 +18,7 @@ from workloads.quantize.voice import Voice
 from workloads.quantize.workdir import Work
 from workloads.train.termination import DEFAULT, LIMIT, VARIABLE
 
+PACE = "pace"  # of the record that holds how long the stages took
 ROWS = 24  # candidates in a termination message, before its length is known
 
 
@@ -26,13 +28,14 @@ class Rejected(Exception):  # noqa: N818 (a verdict, not an accident)
 
 def run_all(job: Job, voice: Voice) -> StageResult:
     """Every stage that is left, in this process."""
-    context = Context(job, Work.at(job.work_uri, job.folder), voice)
+    context = _opened(job, voice, shards=job.spec.parallelism)
     stage, message = next_stage(job.spec, context.work), "the job was done before"
     while stage is not None:
         voice.begin(stage)
         for shard in range(job.spec.parallelism if stage in SHARDED else 1):
             message = _run(context, stage, shard)
             voice.say(f"[{stage}] {message}")
+        _arrived(context, stage)
         stage = next_stage(job.spec, context.work)
     return _conclude(context, Stage.PUBLISH, message)
 
@@ -42,15 +45,30 @@ def run_stage(job: Job, voice: Voice, stage: Stage, shard: int) -> StageResult:
 
     A stage whose time has passed does nothing; one too early is BadInput.
     """
-    context = Context(job, Work.at(job.work_uri, job.folder), voice)
+    context = _opened(job, voice, shards=1)
     voice.begin(stage)
     due, message = next_stage(job.spec, context.work), "done before"
     if due is stage:
         message = _run(context, stage, shard)
         voice.say(f"[{stage}] {message}")
+        if shard == 0:
+            _arrived(context, stage)
     elif not finished(job.spec, context.work, stage):
         raise BadInput(f"stage {stage} cannot run: {due} is due, or it ran with another work folder")
     return _conclude(context, stage, message)
+
+
+def _opened(job: Job, voice: Voice, shards: int) -> Context:
+    context = Context(job, Work.at(job.work_uri, job.folder), voice)
+    voice.plan(Journey(legs_of(job.spec, shards), Pace.of(context.work.lines(PACE))))
+    voice.figures(result.figures(context))
+    return context
+
+
+def _arrived(context: Context, stage: Stage) -> None:
+    """A stage is done: say so, and keep how long it took, by which the next one judges the time left."""
+    context.voice.figures(result.figures(context))
+    context.work.append(PACE, {"stage": stage, **context.voice.stage_done().record()})
 
 
 def _run(context: Context, stage: Stage, shard: int) -> str:

@@ -42,18 +42,23 @@ class Snapshot:
 
 
 def payload(snapshot: Snapshot, now: datetime, percent: int | None = None) -> dict[str, Any]:
-    """The body of a post. KEP-2779 has no field for steps: step and total_steps travel as metrics."""
+    """A training's post. KEP-2779 has no field for steps: step and total_steps travel as metrics."""
     numbers = {"step": snapshot.step, "total_steps": snapshot.total_steps, **snapshot.metrics}
+    return body(snapshot.percent if percent is None else percent, snapshot.remaining_seconds, numbers, now)
+
+
+def body(percent: int, remaining_seconds: int | None, metrics: Mapping[str, float], now: datetime) -> dict[str, Any]:
+    """A post as KEP-2779 has it."""
     status: dict[str, Any] = {
-        "progressPercentage": snapshot.percent if percent is None else percent,
+        "progressPercentage": percent,
         "metrics": [
             {"name": name, "value": f"{value:.6g}" if isinstance(value, float) else str(value)}
-            for name, value in numbers.items()
+            for name, value in metrics.items()
         ],
         "lastUpdatedTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
-    if snapshot.remaining_seconds is not None:
-        status["estimatedRemainingSeconds"] = snapshot.remaining_seconds
+    if remaining_seconds is not None:
+        status["estimatedRemainingSeconds"] = remaining_seconds
     return {"trainerStatus": status}
 
 
@@ -81,12 +86,12 @@ class Poster:
 
     def update(self, snapshot: Snapshot) -> None:
         """Note the newest state; returns at once."""
-        self._put(payload(snapshot, datetime.now(UTC)))
+        self.send(payload(snapshot, datetime.now(UTC)))
 
     def close(self, snapshot: Snapshot | None = None) -> None:
         """Post a last state as complete, if there is one, and end the thread; takes a few seconds at most."""
         if snapshot is not None:
-            self._put(payload(snapshot, datetime.now(UTC), percent=100))
+            self.send(payload(snapshot, datetime.now(UTC), percent=100))
         self._done.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -101,7 +106,8 @@ class Poster:
                 self._try(self._take())
                 return
 
-    def _put(self, body: dict[str, Any]) -> None:
+    def send(self, body: dict[str, Any]) -> None:
+        """Post this soon, unless something newer comes; returns at once."""
         with self._lock:
             self._newest = body
         self._wake.set()
@@ -124,7 +130,7 @@ class Poster:
                     if isinstance(error, HTTPError)
                     else str(error)
                 )
-                print(f"warning: progress could not be posted, training goes on: {reason}", file=sys.stderr, flush=True)
+                print(f"warning: progress could not be posted, the work goes on: {reason}", file=sys.stderr, flush=True)
             self._complained = True
 
     def _post(self, body: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ FEW_CALIBRATION, FEW_EVALUATION = 32, 100
 
 def run(context: Context) -> str:
     """Returns a sentence for people."""
-    batches = list(context.voice.track(context.evaluation_batches(), "baseline"))
+    batches = context.voice.track(context.evaluation_batches(), "baseline")
     answers = evaluate.answers(context.float_model, context.evaluation, batches)
     top1 = context.job.spec.evaluation.metric is EvaluationMetric.TOP1
     right, count = int(answers.right(None if top1 else answers).sum()), len(answers.classes)

@@ -2,7 +2,7 @@
 
 from slipway.api.quantization import CalibrationMethod
 from slipway.api.quantizationstatus import Stage
-from workloads.quantize import rungs, sensitivity
+from workloads.quantize import result, rungs, sensitivity
 from workloads.quantize.candidates import best, most_accurate
 from workloads.quantize.context import Context
 from workloads.quantize.stages.order import next_rung, next_stage
@@ -14,7 +14,9 @@ def climb(context: Context, stage: Stage) -> str:
     while next_stage(context.job.spec, context.work) is stage:
         rung = next_rung(context.job.spec, context.work)
         assert rung is not None  # noqa: S101 (otherwise the next stage would be another one)
+        context.voice.climb(rung)
         rungs.climb(context, rung)
+        context.voice.figures(result.figures(context))
         tried.append(rung)
     candidates = [
         candidate
