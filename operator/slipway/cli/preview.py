@@ -1,0 +1,126 @@
+"""What would be created? The operator's own pure plans, asked without a cluster. Called by `slipway plan`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from slipway.api import inferenceservice, quantizationjob, trainingjob
+from slipway.api.common import API_VERSION
+from slipway.api.memory import Estimate, table
+from slipway.api.quantity import parse_quantity
+from slipway.api.strategy import workload
+from slipway.cli.lineage import source_of
+from slipway.config import Config
+from slipway.inferenceservice import plan as serving
+from slipway.inferenceservice import service
+from slipway.inferenceservice.autoscale import size_of
+from slipway.inferenceservice.scene import Around
+from slipway.job.plan import Plan
+from slipway.quantizationjob import job as quantizing
+from slipway.quantizationjob import plan as quantization
+from slipway.trainingjob import job as training
+from slipway.trainingjob import plan as training_plan
+from slipway.trainingjob.processes import processes_per_node
+
+Object = dict[str, Any]
+# Of an artifact that does not exist yet.
+ASSUMED_DIGEST = "sha256:" + "0" * 64
+# A plan may first persist a decision and create only at the next look.
+LOOKS = 4
+
+
+@dataclass
+class Preview:
+    """One document: what is wrong with it, what would be made of it, and what had to be assumed."""
+
+    kind: str
+    name: str
+    problems: list[str] = field(default_factory=list)
+    creates: list[Object] = field(default_factory=list)
+    assumes: list[str] = field(default_factory=list)
+    status: Object = field(default_factory=dict)
+    memory: list[Estimate] = field(default_factory=list)
+
+
+def preview(documents: Sequence[Object], config: Config, now: datetime | None = None) -> list[Preview]:
+    """Each document of ours, in order; sources are looked for among the documents, and assumed to have succeeded."""
+    moment = now or datetime.now(UTC)
+    ours = [document for document in documents if document.get("apiVersion") == API_VERSION]
+    return [_one(document, ours, config, moment) for document in ours]
+
+
+def _one(document: Object, others: Sequence[Object], config: Config, now: datetime) -> Preview:
+    kind, metadata = str(document.get("kind")), document.get("metadata") or {}
+    found = Preview(kind, str(metadata.get("name", "")))
+    check = _CHECKS.get(kind)
+    if check is None:
+        found.problems.append(f"kind: {kind} is no kind of {API_VERSION}: {', '.join(_CHECKS)}")
+        return found
+    if not found.name:
+        found.problems.append("metadata.name: required: set it")
+        return found
+    spec, problems = check(found.name, document.get("spec") or {})
+    found.problems += problems
+    if isinstance(spec, trainingjob.TrainingJobSpec):
+        found.memory = _memory(spec)
+    if not problems:
+        _look(document, others, config, now, found)
+    return found
+
+
+def _memory(spec: trainingjob.TrainingJobSpec) -> list[Estimate]:
+    """What each strategy needs of a GPU, where the spec says how large model and GPU are."""
+    strategy = spec.strategy
+    if strategy is None or strategy.model is None or strategy.gpu_memory is None:
+        return []
+    work = workload(strategy.model, spec.num_nodes * processes_per_node(spec))
+    return table(work, int(parse_quantity(strategy.gpu_memory)))
+
+
+def _look(document: Object, others: Sequence[Object], config: Config, now: datetime, found: Preview) -> None:
+    metadata = {"namespace": "default", **document["metadata"], "uid": "not-yet", "generation": 1}
+    obj: Object = {**document, "metadata": metadata, "status": {"observedGeneration": -1}}
+    source = _source(document, others, found)
+    for _ in range(LOOKS):
+        decided = _plan(obj, source, config, now)
+        obj = {**obj, "status": decided.status or obj["status"]}
+        if decided.writes:
+            found.creates = [write.manifest for write in decided.writes]
+            break
+    found.status = obj["status"]
+
+
+def _plan(obj: Object, source: Object | None, config: Config, now: datetime) -> Plan:
+    if obj["kind"] == training.KIND:
+        return training_plan.plan(obj, [], training.Platform(config.trainer_image), now)
+    if obj["kind"] == quantizing.KIND:
+        return quantization.plan(obj, [], source, quantizing.Platform(config.quantizer_image), now)
+    spec = inferenceservice.InferenceServiceSpec.model_validate(obj["spec"])
+    size = size_of(spec, obj["status"], [], None, [], now)
+    return serving.plan(obj, Around([], [], {}, source), size, service.Platform(config.server_image), now)
+
+
+def _source(document: Object, others: Sequence[Object], found: Preview) -> Object | None:
+    """The resource that the model comes from, as it will be when it has succeeded."""
+    wanted = source_of(document)
+    if wanted is None:
+        return None
+    given = next((o for o in others if (o.get("kind"), (o.get("metadata") or {}).get("name")) == wanted), None)
+    uri = ((given or {}).get("spec") or {}).get("output", {}).get("uri") or f"pvc://unknown/{wanted[1]}"
+    where = "of this file" if given else "in the cluster"
+    found.assumes.append(f"{wanted[0]} {wanted[1]} {where} succeeds with {uri}")
+    status = {
+        "conditions": [{"type": "Succeeded", "status": "True", "reason": "Succeeded"}],
+        "artifact": {"uri": uri, "digest": ASSUMED_DIGEST},
+    }
+    metadata = {"name": wanted[1], "namespace": "default", "uid": "assumed", "generation": 1}
+    return {"kind": wanted[0], "metadata": metadata, "spec": {}, "status": status}
+
+
+Check = Callable[[str, dict[str, Any]], tuple[Any, list[str]]]
+_CHECKS: Mapping[str, Check] = {
+    training.KIND: trainingjob.spec_problems,
+    quantizing.KIND: quantizationjob.spec_problems,
+    service.KIND: inferenceservice.spec_problems,
+}

@@ -1,0 +1,106 @@
+"""Fetches a QuantizationJob's report from where it lies: a file, a claim that a running pod mounts, or fsspec.
+
+Called by `slipway report`. What cannot be reached from here is said, with the command that reaches it.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slipway.cli.cluster import Cluster, ClusterError
+
+Object = Mapping[str, Any]
+
+
+class UnreachableError(Exception):
+    """The text says why, and what to run instead."""
+
+
+def uri_of(obj: Object) -> str:
+    """Where report.html lies. Raises UnreachableError while there is none."""
+    report = (obj.get("status") or {}).get("report") or {}
+    if not report.get("uri"):
+        name = f"{obj['kind']} {obj['metadata']['name']}"
+        raise UnreachableError(f"{name} has no report (yet): `slipway status` says how far it is")
+    return str(report["uri"])
+
+
+def fetch(cluster: Cluster, obj: Object) -> bytes:
+    """The page. Raises UnreachableError, ClusterError."""
+    uri = uri_of(obj)
+    scheme, _, rest = uri.partition("://")
+    if scheme == "pvc":
+        return _from_claim(cluster, *_claim_and_path(rest))
+    if scheme == "file":
+        return _from_file(uri, Path(rest))
+    return _from_fsspec(uri)
+
+
+def _from_file(uri: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreachableError(f"{uri} lies on the node that wrote it, and not here: {error.strerror}") from error
+
+
+def _from_fsspec(uri: str) -> bytes:
+    try:
+        import fsspec
+    except ImportError:
+        raise UnreachableError(f"{uri}: install fsspec and its driver, or fetch it with your own client") from None
+    try:
+        with fsspec.open(uri, "rb") as file:
+            content: bytes = file.read()
+            return content
+    except (OSError, ImportError, ValueError) as error:
+        raise UnreachableError(f"{uri}: {error}") from error
+
+
+def _claim_and_path(rest: str) -> tuple[str, str]:
+    claim, _, path = rest.partition("/")
+    return claim, path
+
+
+def _from_claim(cluster: Cluster, claim: str, path: str) -> bytes:
+    """Read it through a pod that has the claim mounted: a server of the model usually has."""
+    pods = json.loads(cluster.run("get", "pods", "--field-selector=status.phase=Running", "-o", "json"))["items"]
+    for pod in pods:
+        for container, mount in _mounts(pod, claim):
+            try:
+                words = ("exec", pod["metadata"]["name"], "-c", container, "--", "cat", f"{mount}/{path}")
+                return cluster.run(*words).encode()
+            except ClusterError:
+                continue
+    raise UnreachableError(
+        f"no running pod mounts the claim {claim}; start one, and read the file:\n\n{reader(claim, path)}"
+    )
+
+
+def _mounts(pod: Object, claim: str) -> list[tuple[str, str]]:
+    """(container, folder) of each place where the whole claim is mounted."""
+    volumes = {
+        volume["name"]
+        for volume in pod["spec"].get("volumes") or []
+        if (volume.get("persistentVolumeClaim") or {}).get("claimName") == claim
+    }
+    return [
+        (container["name"], mount["mountPath"].rstrip("/"))
+        for container in pod["spec"]["containers"]
+        for mount in container.get("volumeMounts") or []
+        if mount["name"] in volumes and not mount.get("subPath")
+    ]
+
+
+def reader(claim: str, path: str) -> str:
+    """A command that prints one file of a claim and leaves nothing behind."""
+    volume = {"name": "claim", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+    container = {
+        "name": "read",
+        "image": "busybox",
+        "command": ["cat", f"/claim/{path}"],
+        "volumeMounts": [{"name": "claim", "mountPath": "/claim"}],
+    }
+    overrides = json.dumps({"spec": {"containers": [container], "volumes": [volume]}})
+    options = f"--rm -i --quiet --restart=Never --image=busybox --overrides='{overrides}'"
+    return f"kubectl run read-report {options} > report.html"
