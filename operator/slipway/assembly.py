@@ -81,7 +81,7 @@ class Assembly:
         jobs = TrainingJobs(kube, self.cache, platforms.training, record, said_of[training.KIND])
         self._admission = Admission(self.cache, self.queues[training.KIND].mark) if platforms.gang_admission else None
         if self._admission is not None:
-            jobs.hold_of = self._admission.hold
+            jobs.view = self._admission.view
         self._quantizations = QuantizationJobs(
             kube, self.cache, platforms.quantizing, training.TRAINING_JOBS, record, said_of[quantizing.KIND]
         )

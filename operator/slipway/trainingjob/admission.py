@@ -14,16 +14,18 @@ from slipway.job import lifecycle
 from slipway.job.footprint import REQUESTS, amounts, requests_of, usable
 from slipway.job.labels import ATTEMPT, MANAGED
 from slipway.job.line import Decision, Waiting, decide
-from slipway.job.packing import Demand, Node, less, pack
+from slipway.job.packing import Demand, Node, less, pack, takes
 from slipway.job.run import Run, read_run
 from slipway.job.scene import Hold
 from slipway.runtime.cache import Cache, Change
 from slipway.runtime.resource import NODES, PODS, Object, Resource, name_of, namespace_of, uid_of
 from slipway.runtime.store import Key
-from slipway.trainingjob.job import TRAINING_JOBS
+from slipway.trainingjob.job import TRAINING_JOBS, Cluster
 from slipway.trainingjob.pods import tolerations
 
 NOTHING = Decision((), {})
+# In MiB; NVIDIA's GPU feature discovery puts it on nodes.
+GPU_MEMORY = "nvidia.com/gpu.memory"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,18 @@ class Admission:
             self._decide()
         place = self._decision.waiting.get(Key(namespace_of(job), name_of(job)))
         return Hold(place.position, place.length, place.missing) if place is not None else None
+
+    def view(self, job: Object) -> Cluster:
+        """What the plan must know of the cluster."""
+        return Cluster(self.hold(job), self._gpu_bytes(job))
+
+    def _gpu_bytes(self, job: Object) -> int | None:
+        gang = self._gang(job) if (job.get("spec") or {}).get("strategy") else None
+        if gang is None:
+            return None
+        nodes = [_node(node, {}, {}) for node in self._nodes if usable(node)]
+        told = [node.labels.get(GPU_MEMORY, "") for node in nodes if takes(node, gang.demand)]
+        return min((int(mebibytes) * 2**20 for mebibytes in told if mebibytes.isdecimal()), default=None)
 
     def changed(self, resource: Resource, change: Change) -> None:
         """Something may have made room: have the first in the line looked at, and so everybody."""

@@ -14,8 +14,8 @@ from slipway.job.observed import Failure
 from slipway.job.plan import Notice, Plan, Write
 from slipway.job.scene import Rules, Scene
 from slipway.runtime.resource import CONFIGMAPS, PODS, SECRETS, SERVICES
+from slipway.trainingjob import groups, status
 from slipway.trainingjob import pods as render
-from slipway.trainingjob import status
 from slipway.trainingjob.job import Platform, TrainingJob
 from slipway.trainingjob.launchers import launcher_of
 
@@ -73,8 +73,10 @@ class TrainingGang:
             return pods
         again = attempt > 0
         keys = (Write(SECRETS, render.secret(job), drawn=("key",)),) if launcher_of(job).keyed(job) else ()
+        group = groups.pod_group(job, attempt)
         return (
             *keys,
+            *((Write(*group),) if group else ()),
             Write(CONFIGMAPS, render.config_map(job, self.platform), replace=again),
             Write(SERVICES, render.service(job, attempt), replace=again),
             *pods,

@@ -9,6 +9,7 @@ from slipway.api.strategy import Choice
 from slipway.api.trainingjob import TrainingJobSpec
 from slipway.job import labels
 from slipway.job.endpoint import Endpoint
+from slipway.job.scene import Hold
 from slipway.runtime.resource import Resource
 
 KIND = "TrainingJob"
@@ -24,6 +25,17 @@ class Platform:
     endpoint: Endpoint = field(default_factory=Endpoint)
     # Since when: while the operator was away nobody could report.
     listening: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the cluster says about one job. `hold`: why its gang must not be created yet.
+
+    `gpu_bytes`: memory of the smallest GPU that it may get, as far as its nodes say.
+    """
+
+    hold: Hold | None = None
+    gpu_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,25 @@ The life of a gang is slipway.job.lifecycle; here is what is a TrainingJob's own
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from slipway.api.common import Reason
 from slipway.api.trainingjob import spec_problems
 from slipway.job import lifecycle
 from slipway.job.observed import observe_pod
 from slipway.job.plan import Plan
 from slipway.job.policy.elastic import Nodes
-from slipway.job.scene import Hold, Scene
+from slipway.job.scene import Scene
 from slipway.job.status import Draft
-from slipway.trainingjob import launchers, status
+from slipway.trainingjob import launchers, status, strategy
 from slipway.trainingjob.gang import TrainingGang, rules_of
-from slipway.trainingjob.job import Platform, identify
+from slipway.trainingjob.job import Cluster, Platform, identify
+
+# Nodes may yet appear that say how much memory their GPUs have.
+AGAIN_SECONDS = 30.0
+NOWHERE = Cluster()
 
 
 def plan(
@@ -27,10 +33,10 @@ def plan(
     *,
     predecessors: Sequence[Mapping[str, Any]] = (),
     progress: Mapping[str, Any] | None = None,
-    hold: Hold | None = None,
+    cluster: Cluster = NOWHERE,
 ) -> Plan:
     """Decide. `children` are the job's pods by owner UID, `predecessors` those of earlier jobs of the same name;
-    `progress` is the newest report, or None; `hold` is why the gang must not be created yet.
+    `progress` is the newest report, or None.
     """
     metadata = obj["metadata"]
     if lifecycle.left_alone(obj):
@@ -39,7 +45,13 @@ def plan(
     spec, problems = spec_problems(metadata["name"], obj.get("spec") or {})
     if spec is None:
         return lifecycle.invalid(draft, problems)
-    job = identify(obj, spec)
+    if spec.strategy is not None and "strategy" not in draft.wire and not draft.run.finished:
+        found, problem = strategy.choose(spec, cluster.gpu_bytes)
+        if found is None:
+            return replace(lifecycle.invalid(draft, [problem]), requeue_after=AGAIN_SECONDS)
+        draft.wire["strategy"] = found.wire()
+        return Plan(status=draft.progressing(Reason.PENDING, found.reason).done(), persist_first=True)
+    job = identify(obj, spec, strategy.chosen(draft.wire))
     if problems := launchers.problems(job):
         return lifecycle.invalid(draft, problems)
     pods = tuple(observe_pod(pod, now) for pod in children)
@@ -47,7 +59,9 @@ def plan(
     elastic = spec.elastic_policy is not None and not draft.run.finished
     if elastic and (draft.run.attempt_time is None or "elastic" not in draft.wire):
         draft.wire["elastic"] = Nodes.first(spec.num_nodes).wire()
-    scene = Scene(TrainingGang(job, platform), pods, earlier, draft, now, rules_of(spec, platform.listening), hold)
+    scene = Scene(
+        TrainingGang(job, platform), pods, earlier, draft, now, rules_of(spec, platform.listening), cluster.hold
+    )
     ended = draft.run.finished
     decision = lifecycle.decide(scene, progress)
     if not ended:

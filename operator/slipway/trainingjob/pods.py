@@ -6,6 +6,7 @@ from typing import Any
 from slipway.api.common import API_VERSION
 from slipway.api.trainingjob import TrainingJobSpec
 from slipway.job import labels
+from slipway.trainingjob import groups
 from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform, TrainingJob
 from slipway.trainingjob.launchers import Place, launcher_of
 from slipway.trainingjob.processes import accelerators, processes_per_node
@@ -89,6 +90,7 @@ def pod(job: TrainingJob, index: int, attempt: int, platform: Platform) -> dict[
     metadata["labels"] = {**settings.labels, **metadata["labels"], **marks}
     if settings.annotations:
         metadata["annotations"] = dict(settings.annotations)
+    groups.mark(job, attempt, metadata, spec)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 

@@ -8,17 +8,16 @@ from slipway.job.execute import Record
 from slipway.job.inbox import ProgressOf
 from slipway.job.jobs import Jobs
 from slipway.job.plan import Plan
-from slipway.job.scene import Hold
 from slipway.runtime.cache import Cache
 from slipway.runtime.controller import Result
 from slipway.runtime.kube import Kube
 from slipway.runtime.resource import PODS, Object, name_of, namespace_of, uid_of
 from slipway.runtime.store import Key
-from slipway.trainingjob.job import TRAINING_JOBS, Platform
+from slipway.trainingjob.job import TRAINING_JOBS, Cluster, Platform
 from slipway.trainingjob.plan import plan
 from slipway.trainingjob.status import SOFT_FIELDS
 
-HoldOf = Callable[[Object], Hold | None]
+View = Callable[[Object], Cluster]
 
 
 class TrainingJobs:
@@ -34,8 +33,8 @@ class TrainingJobs:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`progress_of` gives the newest report posted for a job's UID, as status.progress fields, or None."""
-        # Why a job's gang must not be created yet, or None; set where gangs wait for room.
-        self.hold_of: HoldOf = lambda job: None
+        # What the cluster says about a job; set where gangs wait for room.
+        self.view: View = lambda job: Cluster()
         self._pods = cache[PODS]
         self._platform = replace(platform, listening=clock())
         self._progress_of = progress_of
@@ -53,5 +52,5 @@ class TrainingJobs:
         progress = self._progress_of(Key(namespace_of(job), name_of(job)), uid_of(job))
         pods = self._pods.children(uid_of(job))
         return plan(
-            job, pods, self._platform, now, predecessors=predecessors, progress=progress, hold=self.hold_of(job)
+            job, pods, self._platform, now, predecessors=predecessors, progress=progress, cluster=self.view(job)
         )

@@ -1,0 +1,70 @@
+"""Pods and PodGroups as Kueue, Volcano and the coscheduling plugin document them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from slipway.api.common import Reason
+from slipway.job.observed import observe_pod
+from slipway.runtime.resource import PODS
+from slipway.trainingjob.gang import TrainingGang
+from tests.unit.trainingjob.rendered import PLATFORM, job_of, pod_of
+
+
+def groups_of(job, attempt: int = 0):
+    writes = TrainingGang(job, PLATFORM).writes([0], attempt, first=True)
+    found = [write for write in writes if write.resource.plural == "podgroups"]
+    assert all(write.resource is PODS for write in writes[writes.index(found[-1]) + 3 :]) if found else True
+    return [write.manifest for write in found]
+
+
+def test_kueue_counts_plain_pods_by_labels() -> None:
+    job = job_of(numNodes=3, scheduling={"gang": "Kueue", "queue": "team-a"})
+    for attempt in (0, 2):
+        metadata = pod_of(job, 1, attempt)["metadata"]
+        assert metadata["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
+        assert metadata["labels"]["kueue.x-k8s.io/pod-group-name"] == f"j-gang-a{attempt}"
+        assert metadata["annotations"] == {"kueue.x-k8s.io/pod-group-total-count": "3"}
+    assert groups_of(job) == []
+    assert "schedulerName" not in pod_of(job)["spec"]
+
+
+def test_a_pod_that_kueue_has_not_let_in_says_so() -> None:
+    scheduled = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "gated"}
+    pod = {"metadata": {"name": "p", "uid": "u"}, "status": {"phase": "Pending", "conditions": [scheduled]}}
+    obstacle = observe_pod(pod, datetime.now(UTC)).obstacle
+    assert obstacle is not None
+    assert (obstacle.reason, obstacle.message) == (Reason.QUEUED, "gated")
+
+
+def test_volcano() -> None:
+    job = job_of(numNodes=4, scheduling={"gang": "Volcano", "queue": "q"}, pod={"priorityClassName": "high"})
+    pod = pod_of(job)
+    assert pod["metadata"]["annotations"] == {"scheduling.k8s.io/group-name": "j-gang-a0"}
+    assert pod["spec"]["schedulerName"] == "volcano"
+    (group,) = groups_of(job)
+    assert (group["apiVersion"], group["metadata"]["name"]) == ("scheduling.volcano.sh/v1beta1", "j-gang-a0")
+    assert group["spec"] == {"minMember": 4, "queue": "q", "priorityClassName": "high"}
+    assert group["metadata"]["ownerReferences"] == [job.owner]
+
+
+def test_coscheduling() -> None:
+    job = job_of(numNodes=2, elasticPolicy={"minNodes": 1, "maxNodes": 4}, scheduling={"gang": "Coscheduling"})
+    pod = pod_of(job, 1, 3)
+    assert pod["metadata"]["labels"]["scheduling.x-k8s.io/pod-group"] == "j-gang-a3"
+    assert pod["spec"]["schedulerName"] == "scheduler-plugins-scheduler"
+    (group,) = groups_of(job, 3)
+    assert group["apiVersion"] == "scheduling.x-k8s.io/v1alpha1"
+    assert group["spec"] == {"minMember": 1}, "an elastic gang needs no more"
+
+
+def test_the_users_scheduler_and_annotations_stay() -> None:
+    own = {"schedulerName": "mine", "annotations": {"a": "b"}}
+    pod = pod_of(job_of(scheduling={"gang": "Volcano"}, pod=own))
+    assert pod["spec"]["schedulerName"] == "mine"
+    assert pod["metadata"]["annotations"]["a"] == "b"
+
+
+def test_by_default_nothing_of_this_is_there() -> None:
+    assert "annotations" not in pod_of(job_of())["metadata"]
+    assert groups_of(job_of()) == []
