@@ -57,7 +57,9 @@ class InferenceServices:
         around = self._around(service, memory)
         size = self._size(service, around, memory, now)
         wait = await self._executor.execute(service, plan(service, around, size, self.platform, now))
-        return Result(requeue_after=soonest(wait, self._interviews.ask(key, service, around.pods)))
+        # What was just written may be what makes a question due, and its echo wakes nobody.
+        written = self._cache[INFERENCE_SERVICES].get(*key) or service
+        return Result(requeue_after=soonest(wait, self._interviews.ask(key, written, around.pods)))
 
     def _size(self, service: Object, around: Around, memory: Memory, now: datetime) -> Size:
         spec, _ = spec_problems(name_of(service), service.get("spec") or {})
