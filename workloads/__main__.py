@@ -10,6 +10,7 @@ import sys
 COMMANDS = {
     "train": ("workloads.train.command", "train a model from a TrainingJob document, on one process or many"),
     "torchrun": ("workloads.torchrun", "torchrun whose exit code is that of the process that failed first"),
+    "plan": ("workloads.plan", "print which training strategies fit a GPU's memory, and which Auto takes"),
     "export": ("workloads.export.command", "add model.onnx to an artifact, proved equal to torch"),
     "quantize": ("workloads.quantize.command", "quantize the model of a QuantizationJob document, and prove it"),
     "serve": ("workloads.serve.command", "serve an artifact over the Open Inference Protocol, batched"),

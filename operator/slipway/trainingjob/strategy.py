@@ -22,7 +22,7 @@ def chosen(wire: Mapping[str, Any]) -> Choice | None:
 
 
 def choose(spec: TrainingJobSpec, node_gpu_bytes: int | None) -> tuple[StrategyStatus | None, str]:
-    """The status to persist, or None and what to change. `node_gpu_bytes`: of the smallest GPU among the job's nodes."""
+    """The status to persist, or None and what to change. `node_gpu_bytes`: of the smallest GPU that it may get."""
     asked = spec.strategy
     if asked is None:
         return None, ""

@@ -1,0 +1,74 @@
+"""`python -m workloads plan --config job.json --gpu-memory 80Gi`: will it fit, and by which strategy?
+
+Prints the operator's own table for a TrainingJob with `spec.strategy.model`, without a cluster and without torch.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slipway.api.memory import Estimate, cheapest, table
+from slipway.api.quantity import parse_quantity
+from slipway.api.strategy import ModelSize, workload
+from slipway.api.trainingjob import AUTO, TrainingJobSpec, spec_problems
+
+GIB = 2**30
+
+
+def main(arguments: list[str]) -> int:
+    """Command line. Returns 0 if some strategy fits, 1 if none does, 2 if the job makes no sense."""
+    parser = argparse.ArgumentParser(prog="python -m workloads plan", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="a TrainingJob, as YAML or JSON")
+    parser.add_argument("--gpu-memory", help="of one GPU, for example 80Gi; spec.strategy.gpuMemory if not given")
+    parser.add_argument("--processes", type=int, help="of the whole job, where numProcPerNode is auto")
+    options = parser.parse_args(arguments)
+    document = yaml.safe_load(options.config.read_text(encoding="utf-8"))
+    spec, problems = spec_problems(document.get("metadata", {}).get("name") or "job", document.get("spec") or {})
+    problems = problems or _missing(spec, options)
+    model = spec.strategy.model if spec is not None and spec.strategy is not None else None
+    if spec is None or model is None or problems:
+        print("\n".join(problems), file=sys.stderr)
+        return 2
+    rows = _rows(spec, model, options)
+    print(rendered(rows))
+    return 0 if cheapest(rows) else 1
+
+
+def rendered(rows: list[Estimate]) -> str:
+    """The table, with the choice marked."""
+    best = cheapest(rows)
+    lines = [f"{'strategy':<14}{'GPU GiB':>9}{'host GiB':>10}  fits"]
+    for row in rows:
+        numbers = f"{row.device_bytes / GIB:>9.1f}{row.host_bytes / GIB:>10.1f}"
+        lines.append(f"{row.name:<14}{numbers}  {'yes' if row.fits else 'no'}{'  <- Auto' if row is best else ''}")
+    return "\n".join(lines)
+
+
+def _missing(spec: TrainingJobSpec | None, options: Any) -> list[str]:
+    strategy = spec.strategy if spec is not None else None
+    if spec is None or strategy is None or strategy.model is None:
+        return ["spec.strategy.model: set parameters, and for a transformer layers, hiddenSize and sequenceLength"]
+    found = []
+    if options.gpu_memory is None and strategy.gpu_memory is None:
+        found.append("say how much memory a GPU has: --gpu-memory 80Gi")
+    if options.processes is None and spec.num_proc_per_node == AUTO:
+        found.append("numProcPerNode is auto, which only a cluster can tell: --processes 8")
+    return found
+
+
+def _rows(spec: TrainingJobSpec, model: ModelSize, options: argparse.Namespace) -> list[Estimate]:
+    world = options.processes or spec.num_nodes * int(spec.num_proc_per_node)
+    micro = None
+    if spec.recipe is not None:
+        micro = max(1, spec.recipe.global_batch_size // (world * spec.recipe.gradient_accumulation_steps))
+    elif spec.deepspeed is not None:
+        micro = spec.deepspeed.train_micro_batch_size_per_gpu
+    memory = options.gpu_memory or (spec.strategy.gpu_memory if spec.strategy else 0)
+    return table(workload(model, world, micro), int(parse_quantity(memory)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
