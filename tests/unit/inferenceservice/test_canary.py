@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.api.rollout import Canary, CanaryStep
@@ -23,6 +23,7 @@ verdicts = st.none() | st.builds(Verdict, st.sampled_from(Outcome), st.just("so"
 sights = st.builds(Sight, st.booleans(), st.floats(0, 120), verdicts, st.sampled_from(["", "crashed"]))
 
 
+@settings(max_examples=60)
 @given(st.lists(sights, max_size=30))
 def test_it_only_goes_forward_and_ends_for_good(seen):
     stand = Stand(CanaryPhase.STARTING, 0)

@@ -15,6 +15,9 @@ from workloads.serve.metrics import REQUEST_SECONDS, Histogram
 GATE = CanaryGate(min_requests=200, max_output_drift=0.1)
 
 
+ROLLOUTS = 30
+
+
 def traffic(rng: random.Random, requests: int, *, error_rate=0.0, seconds=0.01, classes=(0.5, 0.3, 0.2)) -> Traffic:
     """As servers count it: exponential times around `seconds`."""
     errors = sum(rng.random() < error_rate for _ in range(requests))
@@ -29,11 +32,11 @@ def traffic(rng: random.Random, requests: int, *, error_rate=0.0, seconds=0.01, 
 
 
 @pytest.mark.parametrize("error_rate", [0.0, 0.02])
-def test_equal_revisions_are_never_rolled_back_in_a_hundred_rollouts(error_rate):
+def test_equal_revisions_are_never_rolled_back_in_many_rollouts(error_rate):
     """Asked again and again as the figures grow, as the operator does."""
     rng = random.Random(4)
     passed = 0
-    for _ in range(100):
+    for _ in range(ROLLOUTS):
         stable, canary = Traffic(), Traffic()
         for _ in range(12):
             stable = stable.plus(traffic(rng, 60, error_rate=error_rate))
@@ -41,7 +44,7 @@ def test_equal_revisions_are_never_rolled_back_in_a_hundred_rollouts(error_rate)
             outcome = judge(GATE, stable, canary).outcome
             assert outcome is not Outcome.BAD
         passed += outcome is Outcome.GOOD
-    assert passed >= 85
+    assert passed >= 0.85 * ROLLOUTS
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,7 @@ def test_nothing_is_decided_without_requests():
 counts = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 10_000), max_size=6)
 
 
+@settings(max_examples=50)
 @given(counts, counts)
 def test_drift_is_a_distance(one, other):
     mine, theirs = Traffic(outputs=one), Traffic(outputs=other)

@@ -1,6 +1,6 @@
 """Counters of pods become growth of revisions, whatever pods come, go, start again or say nothing."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.inferenceservice.policy.traffic import Seen, Traffic, Window, advance, forget, read_metrics
@@ -30,6 +30,7 @@ def test_the_servers_own_text_is_read():
     assert found.slow[float("inf")] == 1
 
 
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 100), st.booleans()), min_size=1, max_size=20))
 def test_no_request_is_lost_over_restarts_of_a_server(steps):
     """Each step answers some more, after a restart if it says so; a restart that answers as much again is not seen."""
