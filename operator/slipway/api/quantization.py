@@ -3,6 +3,8 @@
 The same models check the job in the cluster and on a laptop.
 """
 
+import re
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -11,6 +13,9 @@ from pydantic import Field
 from slipway.api.base import Model, Rule
 from slipway.api.common import MAX_INT32, Digest, ObjectName, Uri
 from slipway.api.recipe import DatasetChoice
+
+# File names under which PyTorch, Lightning and scikit-learn leave pickles.
+PICKLE = "[.](pt|pth|bin|pkl|pickle|ckpt|joblib)$"
 
 
 class SourceJob(Model):
@@ -37,6 +42,11 @@ class SourceModel(Model):
             "!has(self.uri) || !self.uri.contains('..')",
             "model.uri must not contain '..': write the path out",
             lambda model: ".." not in (model.uri or ""),
+        ),
+        Rule(
+            f"!has(self.uri) || !self.uri.matches('{PICKLE}')",
+            "model.uri is a pickle, which can run code when it is opened: train to an artifact, or export to ONNX",
+            lambda model: re.search(PICKLE, model.uri or "") is None,
         ),
     )
     from_: SourceJob | None = Field(None, alias="from", description="A job of this namespace.")
@@ -190,6 +200,16 @@ CALIBRATED = frozenset(
 )
 
 
+# What an engine cannot run at all; rungs that stay are tried, and each of these is left out with a word.
+UNSUPPORTED: Mapping[Runtime, frozenset[Rung]] = {
+    Runtime.ONNXRUNTIME: frozenset({Rung.FP8}),
+    Runtime.OPENVINO: frozenset({Rung.FP8, Rung.WEIGHT_ONLY_INT4}),
+    Runtime.TENSORRT: frozenset({Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT4}),
+}
+# Their width is their own: they say nothing about weights of fewer bits.
+OWN_WIDTH = frozenset({Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4, Rung.FP8, Rung.FP16})
+
+
 class Exclusions(Model):
     """What stays float in every candidate, beside what the sensitivity analysis finds."""
 
@@ -201,11 +221,14 @@ class Exclusions(Model):
     )
 
 
+WHOLE_BITS = 8
+
+
 class Weights(Model):
     """How the weights are quantized by the static rungs and by QAT; always symmetric, as every target wants them."""
 
-    bits: Annotated[int, Field(ge=2, le=8)] = Field(
-        8, description="Fewer than 8 are stored as int8: the accuracy of the narrow type, not its size."
+    bits: Annotated[int, Field(ge=2, le=WHOLE_BITS)] = Field(
+        WHOLE_BITS, description="Fewer than 8 are stored as int8: the accuracy of the narrow type, not its size."
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError
@@ -13,6 +14,9 @@ from slipway.api.pod import EnvVar, PodSettings
 from slipway.api.quantization import (
     CALIBRATED,
     LADDER,
+    OWN_WIDTH,
+    UNSUPPORTED,
+    WHOLE_BITS,
     Benchmark,
     Calibration,
     Evaluation,
@@ -103,6 +107,34 @@ def _fp8_for_its_runtime(spec: "QuantizationJobSpec") -> bool:
     return Rung.FP8 not in spec.ladder or spec.target.runtime is Runtime.TENSORRT
 
 
+def _some_rung_runs(spec: "QuantizationJobSpec") -> bool:
+    return bool(set(spec.ladder) - UNSUPPORTED[spec.target.runtime])
+
+
+def _some_rung_is_narrow(spec: "QuantizationJobSpec") -> bool:
+    return spec.weights.bits == WHOLE_BITS or bool(set(spec.ladder) - OWN_WIDTH)
+
+
+def _output_apart(spec: "QuantizationJobSpec") -> bool:
+    return spec.model.uri != spec.output.uri
+
+
+def _listed(rungs: Iterable[Rung]) -> str:
+    """As a CEL list."""
+    return "[" + ", ".join(f"'{rung.value}'" for rung in sorted(rungs)) + "]"
+
+
+# CEL's lists have no positions: so those of a ladder are counted here.
+_PLACES = list(range(len(Rung)))
+_STATIC_FIRST = (
+    f"!('mixed-precision' in self.ladder) || {_PLACES}.exists(i, i < size(self.ladder) && "
+    f"self.ladder[i].startsWith('static-') && {_PLACES}.exists(j, i < j && j < size(self.ladder) && "
+    "self.ladder[j] == 'mixed-precision'))"
+)
+_RUNS = " && ".join(
+    f"(self.target.runtime != '{runtime.value}' || self.ladder.exists(r, !(r in {_listed(rungs)})))"
+    for runtime, rungs in UNSUPPORTED.items()
+)
 _CALIBRATED_WORDS = ", ".join(f"'{rung.value}'" for rung in sorted(CALIBRATED))
 
 
@@ -121,7 +153,7 @@ class QuantizationJobSpec(Model):
             _data_for_qat,
         ),
         Rule(
-            "!self.ladder.exists(r, r == 'mixed-precision') || self.ladder.exists(r, r.startsWith('static-'))",
+            _STATIC_FIRST,
             "mixed-precision starts from a static candidate: put a static rung before it",
             _ranges_for_mixed,
         ),
@@ -129,6 +161,22 @@ class QuantizationJobSpec(Model):
             "!self.ladder.exists(r, r == 'fp8') || self.target.runtime == 'tensorrt'",
             "fp8 needs target.runtime tensorrt: runtimes on a CPU have no FP8 kernels; fp16 and int8 run everywhere",
             _fp8_for_its_runtime,
+        ),
+        Rule(
+            _RUNS,
+            "target.runtime can execute no rung of the ladder: TensorRT has no dynamic quantization, only ONNX Runtime "
+            "has 4-bit weights, and FP8 is TensorRT's",
+            _some_rung_runs,
+        ),
+        Rule(
+            f"self.weights.bits == {WHOLE_BITS} || self.ladder.exists(r, !(r in {_listed(OWN_WIDTH)}))",
+            "weights.bits narrows static rungs and qat, and the ladder has none: add one, or leave weights.bits out",
+            _some_rung_is_narrow,
+        ),
+        Rule(
+            "!has(self.model.uri) || self.model.uri != self.output.uri",
+            "output.uri is where the float model lies, which would be replaced: choose another folder",
+            _output_apart,
         ),
         Rule(
             "has(self.work) || self.output.uri.startsWith('pvc://') || self.output.uri.startsWith('file://')",

@@ -45,6 +45,9 @@ def plan(
     if not draft.run.finished:
         if found.pinned is None:
             return _waiting(spec, draft, source, found)
+        if found.pinned.uri == spec.output.uri:
+            problem = f"spec.output.uri: the artifact of {found.pinned.source} lies there, and would be replaced"
+            return lifecycle.invalid(draft, [problem])
         draft.condition("SourceReady", "True", found.reason, found.message)
         if draft.wire.get("source") != found.pinned.wire():
             status.pin(found.pinned, draft)

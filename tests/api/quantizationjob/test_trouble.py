@@ -16,6 +16,7 @@ from tests.api.quantizationjob.acts import WHOLE, play
 from tests.api.quantizationjob.jobs import JOBS, Jobs, mark, message
 from tests.api.stage import PATIENCE
 from tests.cluster.script import Exit, Script
+from tests.unit.quantizationjob.refusals import WRONG
 
 pytestmark = pytest.mark.api
 
@@ -182,3 +183,19 @@ def test_requests_are_bounded(jobs: Jobs, name: str) -> None:
     asked = [request for request in asked if not request.startswith(("list", "watch")) and "/events" not in request]
     # A stage: the pod, the ConfigMap looked at and brought up to date, created, running, done, the pod before removed.
     assert len(asked) <= 7 * 6 + 3, "\n".join(asked)
+
+
+# What the schema lets through on a server without CEL, for the operator to refuse.
+INVALID = [wrong for wrong in WRONG if wrong.by != "schema"]
+
+
+@pytest.mark.usefixtures("shared_operator")
+def test_invalid_manifests_end_in_a_condition(jobs: Jobs, name: str) -> None:
+    for number, wrong in enumerate(INVALID):
+        body = {**wrong.manifest, "metadata": {"name": f"{name}-{number}"}}
+        jobs.client.call("POST", JOBS.format(NS), body)
+    for number, wrong in enumerate(INVALID):
+        status = jobs.until_condition(NS, f"{name}-{number}", "Stalled", reason="InvalidSpec")
+        assert mark(status, "Ready") == ("False", "InvalidSpec")
+        assert wrong.words in message(status, "Stalled")
+    assert not [made for number in range(len(INVALID)) for made in jobs.made(NS, f"{name}-{number}")]

@@ -105,6 +105,57 @@ def test_a_source_that_failed_fails_the_job_with_its_reason():
     assert world.job["status"]["completionTime"]
 
 
+def test_a_source_deleted_before_its_end_is_not_waited_for_under_its_name():
+    running = {"metadata": {"uid": "t-1"}, "status": {}}
+    for successor in (None, {**TRAINED, "metadata": {"uid": "t-2"}}):
+        world = World()
+        world.source = None
+        world.settle()
+        world.source = running
+        world.settle()
+        assert world.job["status"]["source"] == {"source": "TrainingJob/digits", "uid": "t-1"}
+        world.source = successor
+        world.settle()
+        assert world.condition("Failed")["reason"] == "SourceFailed"
+        assert "was deleted before it succeeded" in world.condition("Failed")["message"]
+
+
+def test_nothing_is_said_anew_of_the_source_of_a_job_that_has_ended():
+    world = World()
+    world.source = {"metadata": {"uid": "t-1"}, "status": {"conditions": [{"type": "Failed", "status": "True"}]}}
+    world.settle()
+    ended = json.dumps(world.job["status"])
+    for source in (None, {**TRAINED, "metadata": {"uid": "t-2"}}):
+        world.source = source
+        world.settle()
+        assert json.dumps(world.job["status"]) == ended
+
+
+def test_an_output_over_the_source_is_refused_before_anything_runs():
+    world = World(output={"uri": "pvc://models/digits"})
+    world.settle()
+    assert world.condition("Stalled")["reason"] == "InvalidSpec"
+    assert "would be replaced" in world.condition("Stalled")["message"]
+    assert not world.pods
+
+
+def test_who_ends_before_its_peers_does_not_end_the_stage():
+    """It saw their shards unfinished and named its own stage: only the last one knows what is next."""
+    for last in (0, 1):
+        world = World()
+        world.settle()
+        world.end(stage="export", next="calibrate", message="exported")
+        world.settle()
+        world.end(stage="calibrate", next="calibrate", message="a shard")
+        name = f"q-1-{last}-a1"
+        words = json.dumps({"stage": "calibrate", "next": "quantize", "message": "the last shard"})
+        world.pods[name]["status"]["containerStatuses"][0]["state"]["terminated"] = {"exitCode": 0, "message": words}
+        world.settle()
+        assert world.job["status"]["stage"] == "quantize"
+        assert world.condition("Calibrated")["status"] == "True"
+        assert world.job["status"].get("restartCount", 0) == 0
+
+
 def test_stages_follow_each_other_as_the_pods_say_and_shards_run_side_by_side():
     world = World()
     world.settle()
