@@ -13,6 +13,7 @@ from tests.api.operators import Operator
 from tests.api.rbac.life import Life
 from tests.api.rbac.role import ACCOUNT, NAMESPACE, install
 from tests.api.stage import Stage
+from tests.api.watching import watch
 from tests.cluster.local.control_plane import ControlPlane, _free_ports
 
 _numbers = itertools.count()
@@ -26,6 +27,7 @@ class Guarded:
         self.kubeconfig = stage.plane.kubeconfig_for_service_account(NAMESPACE, ACCOUNT)
         self.port = _free_ports(1)[0]
         self.operator: Operator | None = None
+        self._logs: list[Path] = []
 
     def restart(self) -> Operator:
         """End the operator that runs, if any, and start one that works in all namespaces."""
@@ -40,8 +42,18 @@ class Guarded:
             "SLIPWAY_STATUS_CERT_DIR": str(self._scratch / "none"),
             "SLIPWAY_STATUS_MADE_DIR": str(self._scratch / "made"),
         }
-        self.operator = Operator(self.kubeconfig, "", self._scratch / f"log-{number}", env)
+        self._logs.append(self._scratch / f"log-{number}")
+        self.operator = Operator(self.kubeconfig, "", self._logs[-1], env)
         return self.operator
+
+    def keep(self) -> None:
+        """As the kubelet does: on a busy machine a lease may be lost, and then the process ends."""
+        if self.operator is None or not self.operator.running():
+            self.restart()
+
+    def said(self) -> str:
+        """Everything that its processes have logged."""
+        return "".join(log.read_text() for log in self._logs if log.exists())
 
     def end(self) -> None:
         if self.operator is not None:
@@ -49,6 +61,8 @@ class Guarded:
 
     def life(self) -> Life:
         namespace = self.stage.namespace(f"life-{next(_numbers)}")
+        accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+        watch(self.stage.plane.client, accounts, lambda all_: (all_.get("default") or {}).get("secrets"))
         return Life(self.stage, namespace, f"https://127.0.0.1:{self.port}")
 
 

@@ -34,21 +34,21 @@ def needle(right: Right) -> str:
 def _is_loud(guarded: Guarded, right: Right) -> None:
     fresh = right.verb in AT_START or right.resource == "leases"
     with without(guarded.stage.plane.client, right):
-        operator = guarded.operator
-        if fresh or operator is None or not operator.running():
-            operator = guarded.restart()
-        life, before = guarded.life(), len(operator.log.read_text()) if operator.log.exists() else 0
+        if fresh:
+            guarded.restart()
+        life, before = guarded.life(), len(guarded.said())
         life.begin()
 
         def told() -> bool:
-            everything = operator.log.read_text()[before:] + life.statuses() + life.told
-            return needle(right) in everything.replace('\\"', '"').replace('\\"', '"')
+            guarded.keep()
+            everything = guarded.said()[before:] + life.statuses() + life.told
+            return needle(right) in everything.replace('\\"', '"')
 
         heard = follow(life, told, 30 * PATIENCE)
     if fresh:
         guarded.end()
-        guarded.operator = None
-    assert heard, f"{right} is missing, and nobody said so: {life._done} {life.statuses()}\n{operator.tail()}"
+    words = f"{life._done} {life.statuses()}\n{guarded.said()[-3000:]}"
+    assert heard, f"{right} is missing, and nobody said so: {words}"
 
 
 @pytest.mark.parametrize("right", SHORT, ids=str)
