@@ -24,7 +24,7 @@ CORRECTED = frozenset({"Conv", "Gemm"})
 def channel_means(model: "onnx.ModelProto", batches: Iterable[Mapping[str, "npt.NDArray[Any]"]]) -> "Means":
     """Mean [channels] of every tensor that a layer reads, over all samples and positions."""
     wanted = {node.input[0] for node in model.graph.node if node.op_type in CORRECTED}
-    observer, counts = Observer(model), dict.fromkeys(wanted, 0)
+    observer, counts = Observer(model, wanted), dict.fromkeys(wanted, 0)
     sums: dict[str, Any] = {}
     for feeds in batches:
         for name, value in observer.values(feeds).items():

@@ -3,7 +3,7 @@
 Memory: one slice of a batch at a time, as many samples as fit into BUDGET; what was seen lives on in the statistics.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,16 +42,16 @@ def tensors_to_observe(model: "onnx.ModelProto") -> list[str]:
 
 
 class Observer:
-    """A model whose inner tensors can be seen."""
+    """A model whose inner tensors can be seen: all that quantization may ask for, or `only` these."""
 
-    def __init__(self, model: "onnx.ModelProto") -> None:
+    def __init__(self, model: "onnx.ModelProto", only: Collection[str] | None = None) -> None:
         import onnx
 
         opened = onnx.ModelProto()
         opened.CopyFrom(model)
         self._inputs = {value.name for value in model.graph.input}
         outputs = {value.name for value in model.graph.output}
-        self._observed = tensors_to_observe(model)
+        self._observed = [name for name in tensors_to_observe(model) if only is None or name in only]
         inner = [name for name in self._observed if name not in outputs | self._inputs]
         opened.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
         self._session = runtime.session(opened, optimise=False)
@@ -61,7 +61,9 @@ class Observer:
 
     def values(self, feeds: "Feeds") -> "dict[str, npt.NDArray[Any]]":
         """Every observed float tensor for these inputs."""
-        found = dict(zip(self._outputs, self._session.run(self._outputs, dict(feeds)), strict=True))
+        # Asked for nothing, the library gives everything.
+        given = self._session.run(self._outputs, dict(feeds)) if self._outputs else []
+        found = dict(zip(self._outputs, given, strict=True))
         found.update({name: feeds[name] for name in self._observed if name in self._inputs})
         return {name: value for name, value in found.items() if isinstance(value, np.ndarray) and value.dtype in FLOATS}
 

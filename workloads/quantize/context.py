@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from slipway.api.quantization import CalibrationMethod, EvaluationMetric
 from workloads.errors import BadInput
 from workloads.export import onnx_file
-from workloads.quantize import bias, ranges, rewrite, statistics, weights
+from workloads.quantize import bias, ranges, rewrite, smooth, statistics, weights
+from workloads.quantize.collect import Observer
 from workloads.quantize.job import Job
 from workloads.quantize.samples import Samples, calibration_samples, choose, evaluation_samples
 from workloads.quantize.scale import Range
@@ -36,6 +37,7 @@ class Context:
     work: Work
     voice: Voice
     _ranges: dict[CalibrationMethod, dict[str, Range]] = field(default_factory=dict)
+    _smoothed: dict[float, tuple[Any, Statistics]] = field(default_factory=dict)
 
     @cached_property
     def source(self) -> Source:
@@ -63,6 +65,25 @@ class Context:
         means = bias.channel_means(self.prepared, (self.calibration.read(chosen).feeds for chosen in batches))
         bits, reduced = self.job.spec.weights.bits, self.profile.reduced_weights
         return means, weights.rounded(self.prepared, bits, set(self.nodes), reduced=reduced)
+
+    def smoothed(self, alpha: float) -> tuple[Any, Statistics]:
+        """The prepared model with smoothed products, and the statistics of the tensors that are others in it.
+
+        These are collected anew: other values of a channel cannot be told from a tensor's histogram.
+        """
+        if alpha not in self._smoothed:
+            model, changed = smooth.smoothed(self.prepared, self._peaks, set(self.nodes), alpha)
+            observer, found = Observer(model, changed), Statistics()
+            for chosen in self.voice.track(self.calibration_batches, f"calibration, smoothed by {alpha:g}"):
+                observer.observe(self.calibration.read(chosen).feeds, found)
+            self._smoothed[alpha] = model, found
+        return self._smoothed[alpha]
+
+    @cached_property
+    def _peaks(self) -> Any:
+        wanted = set(smooth.products_of(self.prepared, set(self.nodes)))
+        batches = (self.calibration.read(chosen).feeds for chosen in self.calibration_batches)
+        return smooth.peaks_of(self.prepared, wanted, batches)
 
     @cached_property
     def profile(self) -> Profile:
@@ -123,11 +144,13 @@ class Context:
 
     def ranges(self, method: CalibrationMethod) -> dict[str, Range]:
         """Of every tensor of which something finite was seen."""
-        if method not in self._ranges and self.job.spec.calibration is not None:
-            share, levels = self.job.spec.calibration.percentile, self.profile.activations
-            self._ranges[method] = {
-                name: ranges.find(tensor, method, levels, share)
-                for name, tensor in self.statistics.items()
-                if tensor.count
-            }
+        if method not in self._ranges:
+            self._ranges[method] = self.ranges_of(self.statistics, method)
         return self._ranges[method]
+
+    def ranges_of(self, seen: Statistics, method: CalibrationMethod) -> dict[str, Range]:
+        """Of other statistics than those of the prepared model."""
+        if self.job.spec.calibration is None:
+            raise BadInput("the job has no calibration data: set calibration")
+        share, levels = self.job.spec.calibration.percentile, self.profile.activations
+        return {name: ranges.find(tensor, method, levels, share) for name, tensor in seen.items() if tensor.count}

@@ -9,7 +9,7 @@ from functools import partial
 
 from slipway.api.quantization import CalibrationMethod, Rung
 from slipway.api.quantizationstatus import Candidate
-from workloads.quantize import rewrite, sensitivity
+from workloads.quantize import floats, rewrite, sensitivity, smooth
 from workloads.quantize.candidates import Attempt, candidate_of, consider, details_of, most_accurate
 from workloads.quantize.context import Context
 from workloads.quantize.target import impossible
@@ -56,14 +56,31 @@ def build_static(context: Context, attempt: Attempt) -> rewrite.Rewritten:
     """The static model of an attempt."""
     kept = set(attempt.float_nodes)
     nodes = [node for node in context.nodes if node not in kept]
+    method = CalibrationMethod(attempt.method)
+    model, found = context.corrected(set(nodes)) if attempt.corrected else context.prepared, context.ranges(method)
+    if attempt.smoothing:
+        model, others = context.smoothed(attempt.smoothing)
+        found = {**found, **context.ranges_of(others, method)}
     return rewrite.static(
-        context.corrected(set(nodes)) if attempt.corrected else context.prepared,
-        context.ranges(CalibrationMethod(attempt.method)),
+        model,
+        found,
         context.profile,
         nodes,
         per_channel=attempt.per_channel,
         bits=context.job.spec.weights.bits,
     )
+
+
+def _smooth(context: Context, rung: Rung) -> Climbed:
+    """Per channel, with the best method so far."""
+    if not smooth.products_of(context.prepared, set(context.nodes)):
+        return Climbed(skipped="the model has no matrix product with constant weights that is quantized")
+    method, names = start(context).method, []
+    for alpha in smooth.ALPHAS:
+        attempt = Attempt(f"{rung}-{alpha:g}", rung, method, per_channel=True, smoothing=alpha)
+        consider(context, attempt, partial(build_static, context, attempt))
+        names.append(attempt.name)
+    return Climbed(tuple(names))
 
 
 def _bias(context: Context, rung: Rung) -> Climbed:
@@ -112,12 +129,13 @@ def start(context: Context) -> Attempt:
         methods = context.job.spec.calibration.methods if context.job.spec.calibration else [CalibrationMethod.MIN_MAX]
         return Attempt("", Rung.STATIC_PER_TENSOR, methods[0])
     made = details_of(context, found.name)
-    return Attempt(found.name, Rung(found.rung), found.method, made["perChannel"], made["corrected"])
+    how = {"per_channel": made["perChannel"], "corrected": made["corrected"], "smoothing": made["smoothing"]}
+    return Attempt(found.name, Rung(found.rung), found.method, **how)
 
 
 def static_candidates(context: Context) -> list[Candidate]:
     """Those of the static rungs so far."""
-    rungs = (Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL, Rung.BIAS_CORRECTION)
+    rungs = (Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL, Rung.SMOOTH_QUANT, Rung.BIAS_CORRECTION)
     done = [climbed(context.work, rung) for rung in rungs]
     return candidates_of(context, [rung for rung in done if rung is not None])
 
@@ -141,6 +159,21 @@ def _weight_only(bits: int, context: Context, rung: Rung) -> Climbed:
     return Climbed((attempt.name,)) if built else Climbed(skipped="the model has no weight worth packing")
 
 
+def _fp16(context: Context, rung: Rung) -> Climbed:
+    attempt = Attempt(rung.value, rung)
+    consider(context, attempt, lambda: floats.half(context.prepared, context.excluded))
+    return Climbed((attempt.name,))
+
+
+def _fp8(context: Context, rung: Rung) -> Climbed:
+    """With the whole range: an exponent leaves nothing for clipping to gain."""
+    if not context.nodes:
+        return Climbed(skipped="the model has no node that can be quantized, or all are excluded")
+    attempt = Attempt(rung.value, rung, CalibrationMethod.MIN_MAX, per_channel=True)
+    consider(context, attempt, lambda: floats.float8(context.prepared, build_static(context, attempt)))
+    return Climbed((attempt.name,))
+
+
 def _qat(context: Context, rung: Rung) -> Climbed:
     calibration = context.job.spec.calibration
     if not context.source.trainable:
@@ -157,10 +190,13 @@ def _qat(context: Context, rung: Rung) -> Climbed:
 HOW = {
     Rung.STATIC_PER_TENSOR: partial(_static, rung=Rung.STATIC_PER_TENSOR),
     Rung.STATIC_PER_CHANNEL: partial(_static, rung=Rung.STATIC_PER_CHANNEL),
+    Rung.SMOOTH_QUANT: partial(_smooth, rung=Rung.SMOOTH_QUANT),
     Rung.BIAS_CORRECTION: partial(_bias, rung=Rung.BIAS_CORRECTION),
     Rung.MIXED_PRECISION: partial(_mixed, rung=Rung.MIXED_PRECISION),
     Rung.DYNAMIC: partial(_dynamic, rung=Rung.DYNAMIC),
     Rung.WEIGHT_ONLY_INT8: partial(_weight_only, 8, rung=Rung.WEIGHT_ONLY_INT8),
     Rung.WEIGHT_ONLY_INT4: partial(_weight_only, 4, rung=Rung.WEIGHT_ONLY_INT4),
+    Rung.FP8: partial(_fp8, rung=Rung.FP8),
+    Rung.FP16: partial(_fp16, rung=Rung.FP16),
     Rung.QAT: partial(_qat, rung=Rung.QAT),
 }

@@ -19,7 +19,8 @@ FATAL = 4  # only what raises anyway: the library's remarks on Q/DQ pairs that i
 def session(model: "onnx.ModelProto | bytes", *, threads: int | None = None, optimise: bool = True) -> Any:
     """An inference session on the CPU.
 
-    `optimise` fuses and folds as in serving; without it every tensor of the graph exists.
+    `optimise` fuses and folds as in serving; without it every tensor of the graph exists. Never for FP8, whose Q/DQ
+    the library fuses into kernels that it does not have, and whose Relu it drops; unfused it computes what they say.
     """
     import onnxruntime
 
@@ -29,12 +30,22 @@ def session(model: "onnx.ModelProto | bytes", *, threads: int | None = None, opt
     # Threads that spin while idle take the cores from the other half of a comparison.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     levels = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
+    options.graph_optimization_level = (
+        levels.ORT_ENABLE_ALL if optimise and not has_float8(model) else levels.ORT_DISABLE_ALL
+    )
     content = model if isinstance(model, bytes) else model.SerializeToString()
     try:
         return onnxruntime.InferenceSession(content, options, providers=PROVIDERS)
     except Exception as error:  # the library raises a dozen unrelated types
         raise BadInput(f"ONNX Runtime cannot load the model: {str(error).strip().splitlines()[0]}") from error
+
+
+def has_float8(model: "onnx.ModelProto | bytes") -> bool:
+    """Whether a model holds E4M3 constants, as FP8 Q/DQ does."""
+    import onnx
+
+    graph = (onnx.load_model_from_string(model) if isinstance(model, bytes) else model).graph
+    return any(tensor.data_type == tensor.FLOAT8E4M3FN for tensor in graph.initializer)
 
 
 def own_threads() -> int:

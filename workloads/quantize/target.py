@@ -38,8 +38,12 @@ def profile_of(target: Target) -> Profile:
 
 def impossible(rung: Rung, target: Target, bits: int) -> str | None:
     """Why a rung makes no sense for a target and a width of the weights, or None."""
-    if bits < 8 and rung in {Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4}:
+    if rung is Rung.FP8 and target.runtime is not Runtime.TENSORRT:
+        return f"{target.runtime} has no FP8 kernels: only TensorRT has them"
+    if bits < 8 and rung in {Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4, Rung.FP8, Rung.FP16}:
         return f"weights.bits asks for {bits}-bit weights, and this rung has its own"
+    if bits < 8 and rung is Rung.SMOOTH_QUANT:
+        return f"it moves the difficulty from the activations to the weights, which have {bits} bits only"
     if target.runtime is Runtime.TENSORRT and rung is Rung.DYNAMIC:
         return "TensorRT reads explicit Q/DQ only, and dynamic quantization has none"
     if target.runtime is not Runtime.ONNXRUNTIME and rung is Rung.WEIGHT_ONLY_INT4:

@@ -1,7 +1,6 @@
 """Whole jobs on the digits CNN: what is published, how stages and shards agree with one process, refusals."""
 
 import json
-import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -99,7 +98,7 @@ class Page(HTMLParser):
 def test_the_page_needs_nothing_from_outside(finished: tuple[jobs.Job, StageResult]) -> None:
     text = (storage.fetch(finished[0].spec.output.uri) / "report.html").read_text(encoding="utf-8")
     page = Page()
-    page.feed(re.sub(r"<(line|circle|polyline)([^>]*)/>", r"<\1\2></\1>", text))
+    page.feed(re.sub(r"<(line|circle|polyline|polygon)([^>]*)/>", r"<\1\2></\1>", text))
     assert page.fetched == []
     assert page.open == []
     assert "url(" not in text
@@ -207,32 +206,6 @@ def test_agreement_needs_no_labels(digits: Path, tmp_path: Path) -> None:
     job = jobs.job(tmp_path / "top1", digits, **fields, evaluation=samples)
     with pytest.raises(BadInput, match="metric agreement"):
         jobs.run(job)
-
-
-def test_refusals(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 2 and one line that says what to change."""
-
-    def refused(words: str, **fields: Any) -> None:
-        model = fields.pop("source", digits)
-        assert command.main(["--config", str(jobs.document(tmp_path, model, **fields))]) == 2
-        assert re.search(words, capsys.readouterr().err)
-
-    refused("static quantization needs samples to calibrate on", calibration=None)
-    refused("spec.evaluation: required", evaluation=None)
-    refused("mixed-precision starts from a static candidate", ladder=["mixed-precision", "static-per-tensor"])
-    refused("tensorrt and hardware nvidia belong together", target={"runtime": "tensorrt"})
-    refused("model.from names a job of a cluster", model={"from": {"trainingJob": "digits"}})
-    refused("a pickle can run code", source=Path(_file(tmp_path / "model.pt", b"\x80\x04.")))
-    refused("pickle or an archive", source=Path(_file(tmp_path / "model.onnx", b"PK\x03\x04")))
-    refused("no folder|nothing at", source=tmp_path / "absent")
-    (tmp_path / "nan.npz").unlink(missing_ok=True)
-    np.savez(tmp_path / "nan.npz", images=np.full((3, 1, 8, 8), np.nan, np.float32), labels=np.zeros(3, np.int64))
-    refused("not finite", calibration={"uri": (tmp_path / "nan.npz").as_uri()})
-
-
-def _file(path: Path, content: bytes) -> str:
-    path.write_bytes(content)
-    return os.fspath(path)
 
 
 def test_the_wrong_digest_is_refused(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,10 +92,13 @@ def _rungs(context: Context) -> list[dict[str, Any]]:
 def _sensitivity(context: Context) -> list[dict[str, Any]]:
     if not shards_done(context.work, SENSITIVITY, context.job.spec.parallelism):
         return []
+    shown = result.selected_of(context).shown
+    kept = set(details_of(context, shown.name).get("floatNodes", [])) if shown else set()
     return [
         {
             "part": part.name,
             "nodes": len(part.nodes),
+            "kept": set(part.nodes) <= kept,
             "sqnrDb": part.sqnr_db,
             "lost": part.lost,
             "problem": part.problem,

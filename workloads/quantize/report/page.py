@@ -1,13 +1,14 @@
 """report.html: one file without a single request to anywhere. The figures in, the page out."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from workloads.quantize.report import svg
+from workloads.quantize.report import plots
 
+NODES_SHOWN = 12
 STYLE = Path(__file__).with_name("style.css")
 OUTCOMES = {
     "quantized": "A quantized model passes its gates and is published.",
@@ -19,13 +20,13 @@ OUTCOMES = {
 def page(report: Mapping[str, Any]) -> str:
     """The whole page."""
     name = escape(report["job"]["name"])
-    sections = [_head(report), _cards(report), _warnings(report), _candidates(report), _tradeoffs(report)]
+    sections = [_head(report), _cards(report), _warnings(report), _candidates(report), plots.tradeoffs(report)]
     sections += [
         _ladder(report),
-        _sensitivity(report),
+        plots.sensitivity(report),
         _benchmark(report),
         _kernels(report),
-        _tensors(report),
+        plots.tensors(report),
         _spec(report),
     ]
     head = (
@@ -57,14 +58,12 @@ def _warnings(report: Mapping[str, Any]) -> str:
     return "".join(f'<p class="warning">{escape(warning)}</p>' for warning in report["warnings"])
 
 
-def _table(head: list[str], rows: list[tuple[str, list[str]]]) -> str:
-    """`rows`: class of the row, cells that are HTML already. The first and the last column are text."""
+def _table(head: list[str], rows: list[tuple[str, list[str]]], text: Collection[int] = ()) -> str:
+    """`rows`: class of the row, cells that are HTML already. Columns of `text`, else the first and last, are words."""
+    words = text or {0, len(head) - 1}
 
     def cells(tag: str, values: list[str]) -> str:
-        last = len(values) - 1
-        return "".join(
-            f"<{tag}{'' if i in {0, last} else ' class=n'}>{value}</{tag}>" for i, value in enumerate(values)
-        )
+        return "".join(f"<{tag}{'' if i in words else ' class=n'}>{value}</{tag}>" for i, value in enumerate(values))
 
     body = "".join(f'<tr class="{kind}">{cells("td", values)}</tr>' for kind, values in rows)
     return f"<table><thead><tr>{cells('th', head)}</tr></thead><tbody>{body}</tbody></table>"
@@ -80,13 +79,14 @@ def _p_value(value: float | None) -> str:
 
 def _candidates(report: Mapping[str, Any]) -> str:
     rows = []
-    for row in report["candidates"]:
+    for number, row in enumerate(report["candidates"]):
         verdict = "" if row.get("passed") is None else ("pass" if row["passed"] else "fail")
         interval = ""
         if row.get("drop") is not None:
             interval = f"{row['drop'] * 100:.2f} ({row['dropLow'] * 100:.2f} to {row['dropHigh'] * 100:.2f})"
         cells = [
-            escape(row["name"]),
+            str(number),
+            f"<nobr>{escape(row['name'])}</nobr>",
             _number(row.get("accuracy"), ".2f", 100),
             interval,
             _p_value(row.get("pValue")),
@@ -94,64 +94,39 @@ def _candidates(report: Mapping[str, Any]) -> str:
             _number(row.get("sqnrDb"), ".1f"),
             _number(row.get("sizeBytes"), ",.0f", 1 / 1000),
             str(row.get("floatNodes") or ""),
-            f'<span class="{verdict}">{verdict}</span> {escape(row.get("message", ""))}',
+            f'<span class="{verdict}">{verdict}</span> {escape(_verdict(row))}',
         ]
         rows.append(("chosen" if row["name"] == report["published"] else "", cells))
-    head = ["candidate", "accuracy %", "drop, points", "p", "agreement %", "SQNR dB", "kB", "float nodes", "verdict"]
-    return f"<h2>Candidates</h2>{_table(head, rows)}<p class=muted>{escape(report['statistics'])}</p>"
+    head = [
+        "",
+        "candidate",
+        "accuracy %",
+        "drop, points",
+        "p",
+        "agreement %",
+        "SQNR dB",
+        "kB",
+        "float nodes",
+        "verdict",
+    ]
+    table = _table(head, rows, text={1, len(head) - 1})
+    return f"<h2>Candidates</h2>{table}<p class=muted>{escape(report['statistics'])}{_limit(report)}</p>"
 
 
-def _points(report: Mapping[str, Any], x_of: Any) -> list[svg.Point]:
-    reference = report["candidates"][0]["accuracy"]
-    points = []
-    for row in report["candidates"]:
-        x = x_of(row)
-        if row.get("accuracy") is None or x is None:
-            continue
-        accuracy = row["accuracy"] * 100
-        low, high = accuracy, accuracy
-        if row.get("dropHigh") is not None:
-            low, high = (reference - row["dropHigh"]) * 100, (reference - row["dropLow"]) * 100
-        kind = "reference" if row["name"] == "float" else "dot" if row.get("passed") else "failed"
-        kind = "chosen" if row["name"] == report["published"] else kind
-        points.append(svg.Point(x, accuracy, low, high, f"{row['name']}: {accuracy:.2f} %", kind))
-    return points
+def _limit(report: Mapping[str, Any]) -> str:
+    limit = next((row["limit"] for row in report["candidates"] if "limit" in row), None)
+    return "" if limit is None else f"; the gate allows a drop of {limit * 100:.2f} points"
 
 
-def _tradeoffs(report: Mapping[str, Any]) -> str:
-    limits = [row["limit"] for row in report["candidates"] if "limit" in row]
-    limit = (report["candidates"][0]["accuracy"] - limits[0]) * 100 if limits else None
-    latency = {
-        name: model["latency"][0]["p50Ms"] for name, model in ((report["benchmark"] or {}).get("models") or {}).items()
-    }
-    plots = [svg.scatter(_points(report, lambda row: row.get("sizeBytes", 0) / 1000), "size, kB", "accuracy, %", limit)]
-    timed = _points(report, lambda row: latency.get(row["name"]))
-    if timed:
-        plots.append(svg.scatter(timed, "p50 latency, ms", "accuracy, %", limit))
-    legend = "dashed red: the gate; dashed grey: the Pareto front; bars: paired confidence interval of the drop"
-    title = "<h2>Accuracy against size and latency</h2>"
-    return f'{title}<div class="plots">{"".join(plots)}</div><p class="muted">{legend}</p>'
+def _verdict(row: Mapping[str, Any]) -> str:
+    """What failed; the drop has a column of its own."""
+    message = str(row.get("message", ""))
+    return message.partition("; ")[2] if message.startswith("drop ") else message
 
 
 def _ladder(report: Mapping[str, Any]) -> str:
     rows = [("", [escape(r["rung"]), str(len(r["candidates"])), escape(r["skipped"])]) for r in report["rungs"]]
     return f"<h2>Ladder</h2>{_table(['rung', 'candidates', 'why not'], rows)}"
-
-
-def _sensitivity(report: Mapping[str, Any]) -> str:
-    parts = report["sensitivity"][:40]
-    if not parts:
-        return ""
-    rows = [(part["part"], min(120.0, max(-20.0, part["sqnrDb"])), _harm(part)) for part in parts]
-    note = f"the {len(parts)} worst of {len(report['sensitivity'])}; less is worse"
-    plot = svg.bars(rows, "SQNR of the outputs in dB when this part alone is quantized")
-    return f'<h2>Sensitivity</h2><p class="muted">{note}</p>{plot}'
-
-
-def _harm(part: Mapping[str, Any]) -> str:
-    """What a pointer over the bar says."""
-    lost = "" if part["lost"] is None else f", {part['lost'] * 100:.2f} points of right answers lost"
-    return f"{part['part']}: {part['problem'] or str(part['sqnrDb']) + ' dB'}{lost}"
 
 
 def _benchmark(report: Mapping[str, Any]) -> str:
@@ -175,25 +150,30 @@ def _benchmark(report: Mapping[str, Any]) -> str:
 def _kernels(report: Mapping[str, Any]) -> str:
     if report["benchmark"] is None:
         return ""
-    rows = []
+    rows, reasons = [], ""
     for name, model in report["benchmark"]["models"].items():
         found = model["kernels"]
         integer, floating = (", ".join(f"{n} {op}" for op, n in sorted(found[s].items())) for s in ("integer", "float"))
-        rows.append(("", [escape(name), escape(integer), str(found["conversions"]), escape(floating)]))
-    head = ["model", "on integers", "conversions", "on floats"]
-    return f"<h2>What runs on integers</h2>{_table(head, rows)}"
+        rows.append(("", [escape(name), str(found["conversions"]), escape(integer or found["note"]), escape(floating)]))
+        reasons += "" if name == "float" else _reasons(name, found["floatNodes"])
+    head = ["model", "conversions", "on integers", "on floats"]
+    table = _table(head, rows, text={0, 2, 3})
+    return f"<h2>What runs on integers</h2>{table}{reasons}"
 
 
-def _tensors(report: Mapping[str, Any]) -> str:
-    if not report["tensors"]:
-        return ""
-    figures = []
-    for tensor in report["tensors"]:
-        marks = [(method, low, high) for method, (low, high) in tensor["ranges"].items()]
-        plot = svg.histogram(tensor["low"], tensor["binWidth"], tensor["counts"], marks)
-        figures.append(f"<figure><figcaption>{escape(tensor['name'])}</figcaption>{plot}</figure>")
-    note = "the tensors that clipping changes most, with the range of each method"
-    return f'<h2>Calibrated ranges</h2><p class="muted">{note}</p><div class="plots">{"".join(figures)}</div>'
+def _reasons(name: str, nodes: list[dict[str, str]]) -> str:
+    """Why nodes stayed float, the commonest reason first."""
+    by_reason: dict[str, list[str]] = {}
+    for node in nodes:
+        by_reason.setdefault(node["why"], []).append(node["node"])
+    rows = []
+    for why, names in sorted(by_reason.items(), key=lambda item: -len(item[1])):
+        shown = ", ".join(names[:NODES_SHOWN]) + (
+            f" and {len(names) - NODES_SHOWN} more" if names[NODES_SHOWN:] else ""
+        )
+        rows.append(("", [escape(why), str(len(names)), escape(shown)]))
+    head = ["why it stayed float", "nodes", "which"]
+    return f"<h3>Left on floats in {escape(name)}</h3>{_table(head, rows)}" if rows else ""
 
 
 def _spec(report: Mapping[str, Any]) -> str:

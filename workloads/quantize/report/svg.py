@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 640, 320
+WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 16, 44
 
 
 @dataclass(frozen=True)
 class Point:
-    """A dot with its interval (y) and what a pointer over it says. `kind` is a class of the style sheet."""
+    """A dot with its interval (y), what a pointer over it says, and a short name beside it.
+
+    `kind` is a class of the style sheet.
+    """
 
     x: float
     y: float
@@ -22,6 +25,27 @@ class Point:
     high: float
     label: str
     kind: str = "dot"
+    short: str = ""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One row of a bar chart; `marked` in another colour."""
+
+    label: str
+    value: float
+    hint: str
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A range over a histogram, with its name."""
+
+    name: str
+    low: float
+    high: float
+    strong: bool
 
 
 @dataclass(frozen=True)
@@ -68,26 +92,37 @@ def _frame(x: Scale, y: Scale, x_title: str, y_title: str, body: str) -> str:
     return "".join([*parts, body, "</svg>"])
 
 
-def scatter(points: Sequence[Point], x_title: str, y_title: str, limit: float | None = None) -> str:
-    """Dots with intervals; a dashed line at `limit`; the Pareto front (less x, more y) as a line."""
-    xs = [point.x for point in points]
-    ys = [value for point in points for value in (point.low, point.high)] + ([limit] if limit is not None else [])
-    margin = 0.06 * ((max(ys) - min(ys)) or 1.0)
-    x = Scale(0.0, max(xs) * 1.08 or 1.0, LEFT, WIDTH - RIGHT)
+def scatter(
+    points: Sequence[Point], x_title: str, y_title: str, limit: float | None = None, floor: float = -math.inf
+) -> str:
+    """Dots with intervals; a dashed line at `limit`; the Pareto front (less x, more y) as a line.
+
+    What lies below `floor` is a triangle at the lower edge.
+    """
+    ys = [max(floor, value) for point in points for value in (point.low, point.high, limit or point.low)]
+    margin = 0.08 * ((max(ys) - min(ys)) or 1.0)
+    x = Scale(0.0, max(point.x for point in points) * 1.1 or 1.0, LEFT, WIDTH - RIGHT)
     y = Scale(min(ys) - margin, max(ys) + margin, HEIGHT - BOTTOM, TOP)
     parts = []
     if limit is not None:
         parts.append(f'<line class="limit" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(limit)}" y2="{y(limit)}"/>')
     front = " ".join(f"{x(point.x)},{y(point.y)}" for point in pareto(points))
     parts.append(f'<polyline class="front" points="{front}"/>')
-    for point in points:
-        at = x(point.x)
-        parts.append(f'<line class="interval" x1="{at}" x2="{at}" y1="{y(point.low)}" y2="{y(point.high)}"/>')
-        parts.append(
-            f'<circle class="{point.kind}" cx="{at}" cy="{y(point.y)}" r="5">'
-            f"<title>{escape(point.label)}</title></circle>"
-        )
+    parts += [_dot(point, x(point.x), y, floor) for point in points]
     return _frame(x, y, x_title, y_title, "".join(parts))
+
+
+def _dot(point: Point, at: float, y: Scale, floor: float) -> str:
+    title = f"<title>{escape(point.label)}</title>"
+    if point.y < floor:
+        low = HEIGHT - BOTTOM
+        corners = f"{at - 5},{low - 9} {at + 5},{low - 9} {at},{low - 1}"
+        return f'<polygon class="{point.kind}" points="{corners}">{title}</polygon>'
+    return (
+        f'<line class="interval" x1="{at}" x2="{at}" y1="{y(point.low)}" y2="{y(point.high)}"/>'
+        f'<circle class="{point.kind}" cx="{at}" cy="{y(point.y)}" r="5">{title}</circle>'
+        f'<text class="tick" x="{at + 8}" y="{y(point.y) + 4}">{escape(point.short)}</text>'
+    )
 
 
 def pareto(points: Sequence[Point]) -> list[Point]:
@@ -99,21 +134,20 @@ def pareto(points: Sequence[Point]) -> list[Point]:
     return front
 
 
-def bars(rows: Sequence[tuple[str, float, str]], title: str) -> str:
-    """Horizontal bars: label, value, what a pointer over it says."""
-    line, left = 20, 240
+def bars(rows: Sequence[Bar], title: str) -> str:
+    """Horizontal bars."""
+    line, left = 20, 250
     height = line * len(rows) + 30
-    lowest, highest = min(0.0, *(value for _, value, _ in rows)), max(1e-9, *(value for _, value, _ in rows))
-    x = Scale(lowest, highest, left, WIDTH - 60)
+    lowest, highest = min(0.0, *(row.value for row in rows)), max(1e-9, *(row.value for row in rows))
+    x = Scale(lowest, highest, left, WIDTH - 50)
     parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">']
-    for index, (label, value, hint) in enumerate(rows):
+    for index, row in enumerate(rows):
         top = index * line + 4
-        start, end = sorted((x(0.0), x(value)))
-        parts.append(
-            f'<text class="tick" x="{left - 6}" y="{top + 12}" text-anchor="end">{escape(_short(label))}</text>'
-        )
-        parts.append(_rect("bar", start, top, max(1.0, end - start), line - 6, hint))
-        parts.append(f'<text class="tick" x="{end + 4}" y="{top + 12}">{value:.3g}</text>')
+        start, end = sorted((x(0.0), x(row.value)))
+        label = escape(_short(row.label))
+        parts.append(f'<text class="tick" x="{left - 6}" y="{top + 12}" text-anchor="end">{label}</text>')
+        parts.append(_rect("kept" if row.marked else "bar", start, top, max(1.0, end - start), line - 6, row.hint))
+        parts.append(f'<text class="tick" x="{end + 4}" y="{top + 12}">{row.value:.3g}</text>')
     parts.append(
         f'<text class="title" x="{WIDTH / 2}" y="{height - 6}" text-anchor="middle">{escape(title)}</text></svg>'
     )
@@ -130,17 +164,23 @@ def _short(text: str, longest: int = 36) -> str:
     return text if len(text) <= longest else f"…{text[-longest + 1 :]}"
 
 
-def histogram(low: float, width: float, counts: Sequence[int], marks: Sequence[tuple[str, float, float]]) -> str:
-    """Counts on a logarithmic axis; each mark is a range with a name."""
-    x = Scale(low, low + width * len(counts), LEFT, WIDTH - RIGHT)
-    y = Scale(0.0, math.log10(max(counts) + 1) or 1.0, HEIGHT - BOTTOM, TOP)
+def histogram(low: float, width: float, counts: Sequence[int], marks: Sequence[Mark]) -> str:
+    """Counts on a logarithmic axis; the marks lie above them, each with its name at the right."""
+    x = Scale(low, low + width * len(counts), LEFT, WIDTH - RIGHT - 90)
+    top = TOP + 15 * len(marks) + 6
+    y = Scale(0.0, math.log10(max(counts) + 1) or 1.0, HEIGHT - BOTTOM, top)
     parts = []
     for index, count in enumerate(counts):
         if count:
-            start, end, top = x(low + index * width), x(low + (index + 1) * width), y(math.log10(count + 1))
-            parts.append(_rect("bin", start, top, max(0.5, end - start), HEIGHT - BOTTOM - top))
-    for index, (name, first, last) in enumerate(marks):
-        at = TOP + 12 + 14 * index
-        parts.append(f'<line class="mark m{index}" x1="{x(first)}" x2="{x(last)}" y1="{at}" y2="{at}"/>')
-        parts.append(f'<text class="tick" x="{x(last) - 4}" y="{at - 3}" text-anchor="end">{escape(name)}</text>')
+            start, end, height = x(low + index * width), x(low + (index + 1) * width), y(math.log10(count + 1))
+            parts.append(_rect("bin", start, height, max(0.5, end - start), HEIGHT - BOTTOM - height))
+    for index, mark in enumerate(marks):
+        at, first, last = TOP + 8 + 15 * index, x(mark.low), x(mark.high)
+        kind = f"mark m{index}{' strong' if mark.strong else ''}"
+        parts.append(f'<line class="{kind}" x1="{first}" x2="{max(last, first + 2)}" y1="{at}" y2="{at}"/>')
+        if mark.strong:
+            for edge in (first, last):
+                parts.append(f'<line class="edge m{index}" x1="{edge}" x2="{edge}" y1="{at}" y2="{HEIGHT - BOTTOM}"/>')
+        words = escape(mark.name)
+        parts.append(f'<text class="tick t{index}" x="{WIDTH - RIGHT - 84}" y="{at + 4}">{words}</text>')
     return _frame(x, y, "value", "log10(count + 1)", "".join(parts))

@@ -34,7 +34,10 @@ def run(context: Context) -> str:
     )
     candidate = Candidate(name=FLOAT, accuracy=right / count, size_bytes=path.stat().st_size, message=words)
     record = {"candidate": candidate.wire(), "samples": count, "digest": storage.sha256_of(path)}
-    context.work.write(f"candidates/{FLOAT}", {**record, "warnings": _warnings(context, answers, right / count)})
+    warnings = _warnings(context, answers, right / count)
+    for warning in warnings:
+        context.voice.say(f"warning: {warning}")
+    context.work.write(f"candidates/{FLOAT}", {**record, "warnings": warnings})
     return f"float model: {words}"
 
 

@@ -3,16 +3,21 @@
 What runs on integers.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from workloads.quantize import benchmark, kernels
-from workloads.quantize.candidates import FLOAT, model_path
+from workloads.quantize.candidates import FLOAT, candidate_of, details_of, model_path
+from workloads.quantize.collect import quantizable_op_types
 from workloads.quantize.context import Context
-from workloads.quantize.result import selected_of
+from workloads.quantize.result import selected_of, tried
 from workloads.quantize.samples import filled
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+
+COMPARED = 6  # candidates beside the one that is published
 
 
 def run(context: Context) -> str:
@@ -33,7 +38,7 @@ def run(context: Context) -> str:
         if speedup is None and len(names) > 1:
             found = benchmark.speedup_of(seconds)
             speedup = {"median": round(found.median, 3), "low": round(found.low, 3), "high": round(found.high, 3)}
-    record: dict[str, Any] = {"speedup": speedup, "models": {}}
+    record: dict[str, Any] = {"speedup": speedup, "models": {}, "p50Ms": _latencies(context, names, tables)}
     for name in names:
         memory = benchmark.peak_memory(
             model_path(context, name), _feeds(context, choice.batch_sizes[0]), context.work.folder
@@ -41,10 +46,36 @@ def run(context: Context) -> str:
         record["models"][name] = {
             "latency": tables[name],
             "memoryBytes": memory,
-            "kernels": kernels.of(model_path(context, name)),
+            "kernels": kernels.of(model_path(context, name), _why(context, name)),
         }
     context.work.write("benchmark", record)
     return f"{speedup['median']:.2f} times as fast" if speedup else "float model measured"
+
+
+def _latencies(context: Context, measured: list[str], tables: dict[str, list[dict[str, float]]]) -> dict[str, float]:
+    """p50 in ms at the first batch size of the best attempts too, for the report's plot of accuracy over latency."""
+    choice, found = context.job.spec.benchmark, {name: tables[name][0]["p50Ms"] for name in measured}
+    built = [candidate for candidate in tried(context) if candidate.accuracy is not None]
+    ranked = sorted(built, key=lambda candidate: (not candidate.passed, -(candidate.accuracy or 0.0)))
+    others = [candidate.name for candidate in ranked if candidate.name not in found][:COMPARED]
+    feeds = _feeds(context, choice.batch_sizes[0])
+    for name in others:
+        # In turns with the float model, one by one: a busy moment shows in both, and is taken out.
+        models = [_load(context, FLOAT), _load(context, name)]
+        rounds = max(10, choice.iterations // 4)
+        seconds = benchmark.in_turns(models, feeds, iterations=rounds, warmup=choice.warmup, threads=choice.threads)
+        found[name] = round(found[FLOAT] / benchmark.speedup_of(seconds).median, 4)
+    return found
+
+
+def _why(context: Context, name: str) -> "Callable[[str, str], str]":
+    types = context.profile.op_types
+    return kernels.reasons(
+        candidate_of(context, name).rung,
+        excluded=context.excluded,
+        sensitive=details_of(context, name).get("floatNodes", []),
+        known=quantizable_op_types() if types is None else types,
+    )
 
 
 def _load(context: Context, name: str) -> Any:
