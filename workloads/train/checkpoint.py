@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
@@ -120,20 +118,19 @@ class Checkpoints:
                     "use an empty folder"
                 )
 
-    def load(self, found: Found, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Put the saved state into model and optimizer; how many processes saved it does not matter."""
-        weights, moments = get_state_dict(model, optimizer)
-        state: dict[str, Any] = {"model": weights, "optimizer": moments}
+    def read(self, found: Found, state: dict[str, Any]) -> None:
+        """Fill a nest of tensors in place; how many processes saved them, and how they were cut, does not matter."""
         load(state, checkpoint_id=found.folder, process_group=self._group, no_dist=self._group is None)
-        set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
 
-    def save(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-        """Copy the state now, write it in the background. A save that fails is reported, and training goes on."""
+    def save(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        """Copy the tensors now, write them in the background. A save that fails is reported, and training goes on.
+
+        `tensors` may be this process's share only; `state` is plain JSON, the same on all.
+        """
         self.wait()
         if self._saved == step:
             return
-        weights, moments = get_state_dict(model, optimizer)
-        copied = _copied({"model": weights, "optimizer": moments})
+        copied = _copied(dict(tensors))
         manifest = {"formatVersion": FORMAT_VERSION, "step": step, "madeFor": self._made_for, "state": dict(state)}
         content = json.dumps(manifest)  # now, because the loop goes on changing what `state` refers to
         self._step = step

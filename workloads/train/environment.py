@@ -20,16 +20,26 @@ class Place:
     local_size: int = 1
 
 
+# Who counts the processes, in the order in which they are asked: torchrun, Horovod, Open MPI, Intel MPI and MPICH.
+_COUNTERS = (
+    ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
+    ("HOROVOD_RANK", "HOROVOD_SIZE", "HOROVOD_LOCAL_RANK", "HOROVOD_LOCAL_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
+    ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
+)
+
+
 def read_place(environment: Mapping[str, str]) -> Place:
-    """From RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE; one process alone when they are not set."""
-    if "WORLD_SIZE" not in environment:
+    """From the launcher's variables; one process alone when none are set. BadInput when they are not consistent."""
+    names = next((names for names in _COUNTERS if names[1] in environment), None)
+    if names is None:
         return Place()
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    defaults = {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    defaults = {names[2]: "0", names[3]: "1"}
     try:
         place = Place(*(int(environment[name] if name in environment else defaults[name]) for name in names))
     except (KeyError, ValueError) as error:
-        raise BadInput(f"the launcher's variables RANK and WORLD_SIZE are incomplete or no numbers: {error}") from error
+        words = f"the launcher's variables {names[0]} and {names[1]} are incomplete or no numbers: {error}"
+        raise BadInput(words) from error
     if not (0 <= place.rank < place.size and 0 <= place.local_rank < place.local_size):
         raise BadInput(f"the launcher's variables contradict each other: {place}")
     return place

@@ -10,18 +10,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from slipway.api.recipe import Recipe
 from workloads.data import DataSet
 from workloads.data.samples import Batch, ResumableSampler, TrainingSamples, training_loader
 from workloads.errors import Terminated
-from workloads.train.evaluation import Evaluation, evaluate
-from workloads.train.normalise import Normalise
-from workloads.train.optimisation import LearningRate, NumberFormat
+from workloads.train.evaluation import evaluate
+from workloads.train.optimisation import LearningRate
 from workloads.train.report import Report
 from workloads.train.stop import Stop
-from workloads.train.strategy import Strategy
+from workloads.train.strategies.base import Strategy
+from workloads.train.tasks import Figures, Task
 from workloads.train.world import World
 
 if TYPE_CHECKING:
@@ -41,13 +40,10 @@ class Training:
     recipe: Recipe
     world: World
     strategy: Strategy
+    task: Task
     data: DataSet
-    model: nn.Module
-    wrapped: nn.Module
-    optimizer: torch.optim.Optimizer
+    parameters: int
     rate: LearningRate
-    numbers: NumberFormat
-    normalise: Normalise
     checkpoints: "Checkpoints | None"
     save_every: int
     report: Report
@@ -60,18 +56,18 @@ class Training:
         """Samples of one forward pass of one process."""
         return self.recipe.global_batch_size // (self.world.size * self.recipe.gradient_accumulation_steps)
 
-    def run(self) -> Evaluation:
+    def run(self) -> Figures:
         """Train to the end. Returns the last epoch's held-out figures.
 
         Terminated after SIGTERM, Diverged for a loss that is none.
         """
-        evaluation = None
+        figures = None
         while self.step < self.rate.total_steps:
             self._epoch()
-            evaluation = self._record(self._finite_loss())
+            figures = self._record(self._finite_loss())
         if self.checkpoints is not None:
             self.checkpoints.wait()
-        return evaluation or self._record(None)
+        return figures or self._record(None)
 
     def _epoch(self) -> None:
         """The rest of the epoch that `step` is in."""
@@ -110,32 +106,29 @@ class Training:
     def _optimise(self, batches: list[Batch]) -> None:
         """One optimizer step; gradients are exchanged with the last micro-batch only."""
         torch.manual_seed(self._step_seed())
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate.at(self.step)
         for batch in batches[:-1]:
-            with self.strategy.accumulating(self.wrapped):
-                self._backward(batch, len(batches))
-        self._backward(batches[-1], len(batches))
-        scaler = self.numbers.scaler
-        if self.recipe.gradient_clipping is not None:
-            scaler.unscale_(self.optimizer)
-            self.strategy.clip(self.model.parameters(), self.recipe.gradient_clipping)
-        scaler.step(self.optimizer)
-        scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+            self._backward(batch, len(batches), last=False)
+        self._backward(batches[-1], len(batches), last=True)
+        self.strategy.step(self.rate.at(self.step))
 
     def _step_seed(self) -> int:
         """Randomness inside the model depends on (seed, step, rank) alone: no generator's state needs saving."""
         return (self.recipe.seed * 1_000_003 + self.step) * 65_537 + self.world.rank
 
-    def _backward(self, batch: Batch, share: int) -> None:
-        pixels, labels = (tensor.to(self.world.device, non_blocking=True) for tensor in batch)
-        with self.numbers.autocast():
-            logits = self.wrapped(self.normalise(pixels))
-        loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
-        self.numbers.scaler.scale(loss / share).backward()  # type: ignore[no-untyped-call]
+    def _backward(self, batch: Batch, parts: int, *, last: bool) -> None:
+        loss = self._forward(batch, last=last)
+        self.strategy.backward(loss / parts, last=last)
         self._loss += loss.detach()
         self._batches += 1
+
+    def _forward(self, batch: Batch, *, last: bool) -> torch.Tensor:
+        samples, targets = (tensor.to(self.world.device, non_blocking=True) for tensor in batch)
+        return self.task.loss(self.strategy.forward(self.task.inputs(samples), last=last), targets)
+
+    def rehearse(self) -> torch.Tensor:
+        """The loss of some batch, for a strategy that must have seen one before a state can be loaded."""
+        samples, targets = self.data.training.batch(range(self.micro_batch))
+        return self._forward((torch.from_numpy(samples), torch.from_numpy(targets)), last=True)
 
     def _mean_loss(self) -> float:
         """This process's mean loss of the epoch so far. Waits for the device: asked for only when it is shown."""
@@ -150,33 +143,27 @@ class Training:
             )
         return total / max(1.0, count)
 
-    def _record(self, loss: float | None) -> Evaluation:
+    def _record(self, loss: float | None) -> Figures:
         """Evaluate at the end of an epoch. `loss` is None when a resumed run had nothing left to train."""
-        self.strategy.synchronise(self.model)
-        evaluation = evaluate(
-            self.world, self.model, self._forward, self.data.held_out, EVALUATION_BATCH, self._answer_stop
-        )
+        self.strategy.synchronise()
+        held_out = self.data.held_out
+        figures = evaluate(self.world, self.strategy, self.task, held_out, EVALUATION_BATCH, self._answer_stop)
         epoch = self.step // self.rate.steps_per_epoch
         row = {"epoch": epoch, "step": self.step, "trainingLoss": loss, "learningRate": self.rate.at(self.step - 1)}
-        self.history.append({**row, **evaluation.metrics()})
-        self.report.epoch(self.step, loss, evaluation)
-        return evaluation
+        self.history.append({**row, **figures.metrics})
+        self.report.epoch(self.step, loss, figures)
+        return figures
 
     def _answer_stop(self) -> None:
         if self.world.any(self.stop.requested).result():
             self._terminate()
 
-    def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        with self.numbers.autocast():
-            logits: torch.Tensor = self.model(self.normalise(pixels))
-        return logits.float()
-
     def _save(self, checkpoints: "Checkpoints") -> None:
         """A state that has diverged is not worth keeping, and would push out one that is."""
         self._finite_loss()
-        self.strategy.synchronise(self.model)
-        scaler = self.numbers.scaler.state_dict()
-        checkpoints.save(self.step, self.model, self.optimizer, {"history": self.history, "scaler": scaler})
+        self.strategy.synchronise()
+        state = {"history": self.history, "scaler": self.strategy.scaling()}
+        checkpoints.save(self.step, self.strategy.save(), state)
 
     def _terminate(self) -> None:
         if self.checkpoints is None:

@@ -6,6 +6,7 @@ Built from the recipe at the start of a run.
 import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,18 +15,27 @@ from slipway.api.recipe import Optimizer, OptimizerName, Precision, Schedule, Sc
 from workloads.errors import BadInput
 
 
-def build_optimizer(choice: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimizer.
-
-    Weight decay is for matrices and kernels, not for biases and normalisation; momentum is AdamW's beta1.
-    """
+def parameter_groups(choice: Optimizer, model: nn.Module) -> list[dict[str, Any]]:
+    """Weight decay is for matrices and kernels, not for biases and normalisation."""
     kernels = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
     groups = [{"params": kernels, "weight_decay": choice.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
+    return [group for group in groups if group["params"]]
+
+
+def build_optimizer(choice: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimizer; momentum is AdamW's beta1."""
+    groups = parameter_groups(choice, model)
     if choice.name is OptimizerName.ADAMW:
         return torch.optim.AdamW(groups, lr=choice.learning_rate, betas=(choice.momentum, 0.999))
     return torch.optim.SGD(groups, lr=choice.learning_rate, momentum=choice.momentum)
+
+
+def peak_rate(choice: Optimizer, global_batch_size: int) -> float:
+    """The rate after the warm-up. In proportion to the batch where baseBatchSize is set (Goyal et al. 2017, 2.1)."""
+    if choice.base_batch_size is None:
+        return choice.learning_rate
+    return choice.learning_rate * global_batch_size / choice.base_batch_size
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from workloads.train.evaluation import Evaluation
 from workloads.train.progress import Bar, Clock, Lines, Poster, Snapshot
+from workloads.train.tasks import Figures
 
+SHOWN = ("accuracy", "perplexity", "averagePrecision50")
 LOOK = 0.5  # seconds between two looks at the loss, for which the device must be waited for
 
 
@@ -20,7 +21,7 @@ class Report:
         self._first, self._total, self._per_epoch, self._batch = first, total_steps, steps_per_epoch, batch
         self._clock = Clock(step, time.monotonic())
         self._looked = 0.0
-        self._accuracy: float | None = None
+        self._figures: dict[str, float] = {}
         self._loss: float | None = None
         self._poster = Poster() if first else None
         self._people: Bar | Lines = Bar(total_steps, step) if first and sys.stderr.isatty() else Lines()
@@ -28,7 +29,7 @@ class Report:
     def _snapshot(self, step: int) -> Snapshot:
         speed, left = self._clock.estimate(step, self._total, self._batch, time.monotonic())
         epoch = min((step - 1) // self._per_epoch + 1, self._total // self._per_epoch)
-        known = {"loss": self._loss, "accuracy": self._accuracy, "epoch": float(epoch), "samples_per_second": speed}
+        known = {"loss": self._loss, **self._figures, "epoch": float(epoch), "samples_per_second": speed}
         return Snapshot(step, self._total, left, {name: value for name, value in known.items() if value is not None})
 
     def step(self, step: int, loss: Callable[[], float]) -> None:
@@ -42,17 +43,17 @@ class Report:
         self._people.step(snapshot, self._total // self._per_epoch)
         self._poster.update(snapshot)
 
-    def epoch(self, step: int, loss: float | None, evaluation: Evaluation) -> None:
+    def epoch(self, step: int, loss: float | None, figures: Figures) -> None:
         """After each epoch's evaluation."""
         if self._poster is None:
             return
-        self._accuracy, self._loss = evaluation.accuracy, self._loss if loss is None else loss
+        self._figures = {name: figures.metrics[name] for name in SHOWN if name in figures.metrics}
+        self._loss = self._loss if loss is None else loss
         snapshot = self._snapshot(step)
         trained = "nothing left to train" if loss is None else f"loss {loss:.4f}"
         self._people.say(
             f"epoch {step // self._per_epoch}/{self._total // self._per_epoch} (step {step}): {trained}, "
-            f"held-out accuracy {evaluation.accuracy:.4f} ({evaluation.low:.4f} to {evaluation.high:.4f}), "
-            f"{snapshot.metrics['samples_per_second']:.0f} samples/s"
+            f"{figures.words}, {snapshot.metrics['samples_per_second']:.0f} samples/s"
         )
         self._poster.update(snapshot)
 

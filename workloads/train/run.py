@@ -4,25 +4,25 @@ import os
 import platform
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors
 import torch
 
-from slipway.api.artifact import Architecture, Artifact, DType, Lineage, Signature, Task, TensorSpec
+from slipway.api.artifact import Architecture, Artifact, Lineage
 from workloads import artifact, data, models, storage
 from workloads.data import DataSet
 from workloads.errors import BadInput
-from workloads.train import strategy as strategies
+from workloads.train import strategies, tasks
 from workloads.train.environment import Place, cpu_limit, read_place, threads
-from workloads.train.evaluation import Evaluation
 from workloads.train.job import Job
 from workloads.train.loop import Training
-from workloads.train.normalise import Normalise
-from workloads.train.optimisation import LearningRate, NumberFormat, build_optimizer
+from workloads.train.optimisation import LearningRate, peak_rate
 from workloads.train.report import Report
 from workloads.train.stop import Stop
+from workloads.train.strategies.base import Strategy
+from workloads.train.tasks import Figures
 from workloads.train.termination import write_message
 from workloads.train.world import World
 
@@ -37,26 +37,27 @@ def run(job: Job, stop: Stop) -> None:
     torch.backends.cudnn.deterministic = True
     _require_even_batches(job, place)
     dataset = data.load(job.recipe.dataset)
-    world = World(place)
+    strategy = strategies.choose(job, place, os.environ)
+    world = strategy.setup(place)
     stop.begin()  # from here on the processes depend on each other: they stop together, at a step's end
     architecture = _architecture(job, dataset)
-    training = _training(job, world, dataset, architecture, stop)
+    training = _training(job, strategy, world, dataset, architecture, stop)
     resumed = _resume(training)
     if world.first:
         training.report.say(_headline(training, architecture, place))
     started = time.monotonic()
-    evaluation = training.run()
+    figures = training.run()
+    weights = strategy.weights()
     if world.first:
         lineage = _lineage(job, training, resumed)
-        _publish(job, training, _describe(lineage, architecture, training, evaluation), evaluation, resumed)
-        training.report.say(
-            f"done in {time.monotonic() - started:.1f} s: "
-            f"accuracy {evaluation.accuracy:.4f} on {evaluation.count} held-out samples"
-        )
+        description = _describe(lineage, architecture, training, figures)
+        _publish(job, training, description, weights, figures, resumed)
+        seconds = time.monotonic() - started
+        training.report.say(f"done in {seconds:.1f} s: {figures.words}, {figures.metrics['samples']} samples")
     if training.checkpoints is not None:
         training.checkpoints.close()
     training.report.finish(training.step)
-    world.close()
+    strategy.teardown()
 
 
 def _require_even_batches(job: Job, place: Place) -> None:
@@ -76,7 +77,9 @@ def _architecture(job: Job, dataset: DataSet) -> Architecture:
     return Architecture(name=name, arguments=models.arguments_for(name, images, job.recipe.model.width))
 
 
-def _training(job: Job, world: World, dataset: DataSet, architecture: Architecture, stop: Stop) -> Training:
+def _training(
+    job: Job, strategy: Strategy, world: World, dataset: DataSet, architecture: Architecture, stop: Stop
+) -> Training:
     recipe = job.recipe
     steps_per_epoch = len(dataset.training) // recipe.global_batch_size
     if steps_per_epoch == 0:
@@ -85,22 +88,20 @@ def _training(job: Job, world: World, dataset: DataSet, architecture: Architectu
             f"the {len(dataset.training)} training samples"
         )
     total = steps_per_epoch * recipe.epochs
-    rate = LearningRate(recipe.optimizer.learning_rate, recipe.schedule, steps_per_epoch, total)
-    numbers = NumberFormat(recipe.precision, world.device)
+    highest = peak_rate(recipe.optimizer, recipe.global_batch_size)
+    rate = LearningRate(highest, recipe.schedule, steps_per_epoch, total)
     torch.manual_seed(recipe.seed)
-    model = models.build(architecture.name, architecture.arguments).to(world.device)
-    strategy = strategies.choose(world)
+    model = models.build(architecture.name, architecture.arguments)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    strategy.wrap(model)
     return Training(
         recipe=recipe,
         world=world,
         strategy=strategy,
+        task=tasks.for_data(dataset, recipe, world.device),
         data=dataset,
-        model=model,
-        wrapped=strategy.wrap(model),
-        optimizer=build_optimizer(recipe.optimizer, model),
+        parameters=parameters,
         rate=rate,
-        numbers=numbers,
-        normalise=Normalise(dataset.preprocessing, world.device),
         checkpoints=_checkpoints(job, world, dataset, architecture),
         save_every=job.spec.checkpoint.every_steps if job.spec.checkpoint else 0,
         report=Report(
@@ -140,20 +141,19 @@ def _resume(training: Training) -> int | None:
     found = training.checkpoints.latest() if training.checkpoints is not None else None
     if found is None or training.checkpoints is None:
         return None
-    training.checkpoints.load(found, training.model, training.optimizer)
+    checkpoints = training.checkpoints
+    training.strategy.load(lambda state: checkpoints.read(found, state), training.rehearse)
+    training.strategy.scale(found.state["scaler"])
     training.step = found.step
     training.history = list(found.state["history"])
-    if found.state["scaler"]:
-        training.numbers.scaler.load_state_dict(found.state["scaler"])
     training.report.resumed(found.step)
     return found.step
 
 
 def _headline(training: Training, architecture: Architecture, place: Place) -> str:
     recipe, world = training.recipe, training.world
-    parameters = sum(parameter.numel() for parameter in training.model.parameters())
     return (
-        f"training {architecture.name} ({parameters} parameters) on {training.data.reference.name} "
+        f"training {architecture.name} ({training.parameters} parameters) on {training.data.reference.name} "
         f"({len(training.data.training)} samples): {recipe.epochs} epochs, {training.rate.total_steps} steps of "
         f"{recipe.global_batch_size} samples, processes: {world.size} ({training.strategy.name}), {world.device.type}, "
         f"{recipe.precision}, threads of each: {torch.get_num_threads()} (cores: {cpu_limit():g}, "
@@ -179,31 +179,35 @@ def _lineage(job: Job, training: Training, resumed: int | None) -> Lineage:
     )
 
 
-def _describe(lineage: Lineage, architecture: Architecture, training: Training, evaluation: Evaluation) -> Artifact:
-    shape = training.data.preprocessing
-    image = TensorSpec(name="images", dtype=DType.FLOAT32, shape=["batch", shape.channels, shape.height, shape.width])
-    logits = TensorSpec(name="logits", dtype=DType.FLOAT32, shape=["batch", len(training.data.labels)])
+def _describe(lineage: Lineage, architecture: Architecture, training: Training, figures: Figures) -> Artifact:
+    said = training.task.describe()
     return Artifact(
-        task=Task.IMAGE_CLASSIFICATION,
+        task=said.task,
         architecture=architecture,
-        signature=Signature(inputs=[image], outputs=[logits]),
-        preprocessing=shape,
-        labels=list(training.data.labels),
-        metrics=evaluation.metrics(),
-        parameters=sum(parameter.numel() for parameter in training.model.parameters()),
+        signature=said.signature,
+        preprocessing=said.preprocessing,
+        labels=said.labels,
+        metrics=figures.metrics,
+        parameters=training.parameters,
         lineage=lineage,
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         files=[],
     )
 
 
-def _publish(job: Job, training: Training, description: Artifact, evaluation: Evaluation, resumed: int | None) -> None:
+def _publish(
+    job: Job,
+    training: Training,
+    description: Artifact,
+    weights: dict[str, torch.Tensor],
+    figures: Figures,
+    resumed: int | None,
+) -> None:
     uri, digest = None, None
     if job.spec.output is None:
         training.report.say("the job has no output.uri: the model is not kept")
     else:
         uri = job.spec.output.uri
-        weights: dict[str, Any] = training.model.state_dict()
         _, digest = artifact.write(uri, job.writer, description, weights, training.history)
         training.report.say(f"artifact {uri} {digest}")
-    write_message(uri, digest, evaluation.metrics(), training.step, resumed)
+    write_message(uri, digest, figures.metrics, training.step, resumed)

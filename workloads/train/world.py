@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore, Store
 
 from workloads.errors import BadInput, Corrupt
 from workloads.train.environment import Place
@@ -39,7 +40,8 @@ class World:
     Collective: each method is called by all of them in the same order.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, store: Store | None = None, grouped: bool = False) -> None:
+        """`store`: where the processes meet, MASTER_ADDR when None. `grouped`: make a group even of one process."""
         self.rank, self.size, self.local_rank = place.rank, place.size, place.local_rank
         cuda = torch.cuda.is_available()
         if cuda and place.local_size > torch.cuda.device_count():
@@ -49,10 +51,14 @@ class World:
         self.device = torch.device("cuda", place.local_rank) if cuda else torch.device("cpu")
         if cuda:
             torch.cuda.set_device(self.device)
-        if self.size > 1:
+        if self.size > 1 or grouped:
             # gloo carries what is decided on the CPU even where nccl carries the gradients.
             dist.init_process_group(
-                "cpu:gloo,cuda:nccl" if cuda else "gloo", rank=self.rank, world_size=self.size, timeout=TIMEOUT
+                "cpu:gloo,cuda:nccl" if cuda else "gloo",
+                rank=self.rank,
+                world_size=self.size,
+                timeout=TIMEOUT,
+                store=HashStore() if self.size == 1 else store,
             )
 
     @property

@@ -29,6 +29,7 @@ class StrategyName(StrEnum):
 
     AUTO = "Auto"
     DDP = "DDP"
+    FSDP2 = "FSDP2"
     ZERO1 = "ZeRO1"
     ZERO2 = "ZeRO2"
     ZERO3 = "ZeRO3"
@@ -41,6 +42,8 @@ STAGES = {
     StrategyName.ZERO2: 2,
     StrategyName.ZERO3: 3,
     StrategyName.ZERO3_OFFLOAD: 3,
+    # torch's own way to partition parameters, gradients and state: only by name, since Auto's ZeRO-3 needs the same.
+    StrategyName.FSDP2: 3,
 }
 
 
@@ -122,7 +125,7 @@ def estimate(work: Workload, name: StrategyName, gpu_bytes: int) -> Estimate:
 
 def table(work: Workload, gpu_bytes: int) -> list[Estimate]:
     """All strategies, from the least communication to the least memory."""
-    return [estimate(work, name, gpu_bytes) for name in STAGES]
+    return [estimate(work, name, gpu_bytes) for name in STAGES if name is not StrategyName.FSDP2]
 
 
 def cheapest(rows: list[Estimate]) -> Estimate | None:

@@ -19,11 +19,18 @@ FOLDER_URI = f"^({_CLAIM}/|file:///|(s3|gs)://[^ /]+/)[^ /][^ ]*$"
 
 
 class ModelName(StrEnum):
-    """Models written in plain torch, registered in workloads/models."""
+    """Models registered in workloads/models; `custom` is a function of the image's own code."""
 
     CNN = "cnn"
     RESNET18 = "resnet18"
     RESNET50 = "resnet50"
+    MOBILENETV2 = "mobilenetv2"
+    YOLO = "yolo"
+    TEXT_CLASSIFIER = "text-classifier"
+    GPT2 = "gpt2"
+    GPT2_MEDIUM = "gpt2-medium"
+    GPT2_LARGE = "gpt2-large"
+    CUSTOM = "custom"
 
 
 class DatasetName(StrEnum):
@@ -33,6 +40,12 @@ class DatasetName(StrEnum):
     FASHION_MNIST = "fashion-mnist"
     CIFAR10 = "cifar10"
     IMAGE_FOLDER = "image-folder"
+    DETECTION_FOLDER = "detection-folder"
+    TEXT_FILES = "text-files"
+    TEXT_TABLE = "text-table"
+    HUGGING_FACE = "hugging-face"
+    SYNTHETIC = "synthetic"
+    CUSTOM = "custom"
 
 
 class OptimizerName(StrEnum):
@@ -50,6 +63,13 @@ class ScheduleName(StrEnum):
     STEP = "step"
 
 
+class Compression(StrEnum):
+    """How gradients travel between processes."""
+
+    NONE = "none"
+    FP16 = "fp16"
+
+
 class Precision(StrEnum):
     """The dtype of the forward and backward pass; fp16 uses a GradScaler and needs CUDA."""
 
@@ -58,13 +78,71 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
-class ModelChoice(Model):
-    """Which model; its channels and classes follow from the data."""
+# A function of the user's own code, as entry points write it: `package.module:function`.
+_NAME = "[A-Za-z_][A-Za-z0-9_]*"
+Callable = Annotated[str, Field(min_length=3, max_length=256, pattern=f"^{_NAME}([.]{_NAME})*:{_NAME}$")]
+ArgumentName = Annotated[str, Field(pattern=f"^{_NAME}$", max_length=64)]
+Arguments = Annotated[dict[ArgumentName, Annotated[str, Field(max_length=1024)]], Field(max_length=16)]
+_ARGUMENT_NAMES = Rule(
+    f"!has(self.arguments) || self.arguments.all(k, size(k) <= 64 && k.matches('^{_NAME}$'))",
+    "names of arguments are Python's: letters, digits and _, no digit first",
+)
 
-    name: ModelName = Field(description="A model of the built-in trainer.")
-    width: Annotated[int, Field(ge=4, le=1024)] = Field(
-        32, description="Channels of the CNN's first layer; ignored by the ResNets."
+# What is read: data and weights.
+_READ: tuple[Rule, ...] = (
+    Rule(
+        f"!has(self.uri) || self.uri.matches('{DATA_URI}')",
+        "uri is pvc://claim/path, s3://, gs://, https://, hf://owner/name@revision or file:///path",
+        lambda source: source.uri is None or re.fullmatch(DATA_URI, source.uri) is not None,
+    ),
+    Rule(
+        "!has(self.uri) || !self.uri.startsWith('hf://') || self.uri.contains('@')",
+        "pin the revision, hf://owner/name@revision, so that the same job reads the same data",
+        lambda source: source.uri is None or not source.uri.startswith("hf://") or "@" in source.uri,
+    ),
+    Rule(
+        "!has(self.uri) || !self.uri.contains('..')",
+        "uri must not contain '..': write the path out",
+        lambda source: ".." not in (source.uri or ""),
+    ),
+)
+
+
+def _own_code(field: str) -> Rule:
+    return Rule(
+        "(self.name == 'custom') == has(self.callable)",
+        f"callable belongs to {field} custom: set both or neither",
+        lambda choice: (choice.name.value == "custom") == (choice.callable is not None),
     )
+
+
+class ModelChoice(Model):
+    """Which model; its channels, classes and vocabulary follow from the data."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (_own_code("model"), _ARGUMENT_NAMES, *_READ)
+    name: ModelName = Field(description="A model of the built-in trainer, or custom.")
+    width: Annotated[int, Field(ge=4, le=1024)] = Field(
+        32, description="Channels of the CNN's or the detector's first layer; the others have their own."
+    )
+    layers: Annotated[int, Field(ge=1, le=512)] | None = Field(
+        None, description="Transformers: how many; as in the published model when unset."
+    )
+    hidden_size: Annotated[int, Field(ge=8, le=65536)] | None = Field(
+        None, description="Transformers: the width of a layer; as in the published model when unset."
+    )
+    heads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None, description="Transformers: attention heads; divides hiddenSize."
+    )
+    uri: Uri | None = Field(
+        None, description="Weights to begin with: an artifact, .safetensors, or a state dict of torchvision or torch."
+    )
+    callable: Callable | None = Field(
+        None, description="custom: module:function of your own code, called with what is known of the data."
+    )
+    arguments: Arguments = Field(default_factory=dict, description="custom: more arguments, as JSON or plain words.")
+
+
+_NO_PATH = ("digits", "fashion-mnist", "synthetic", "custom")
 
 
 class DatasetChoice(Model):
@@ -72,31 +150,27 @@ class DatasetChoice(Model):
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "self.name in ['digits', 'fashion-mnist'] || has(self.uri)",
+            f"self.name in {list(_NO_PATH)} || has(self.uri)",
             "this data set is read from a path: set uri, for example pvc://claim/path",
-            lambda data: data.name in {DatasetName.DIGITS, DatasetName.FASHION_MNIST} or data.uri is not None,
+            lambda data: data.name.value in _NO_PATH or data.uri is not None,
         ),
-        Rule(
-            f"!has(self.uri) || self.uri.matches('{DATA_URI}')",
-            "uri is pvc://claim/path, s3://, gs://, https://, hf://owner/name@revision or file:///path",
-            lambda data: data.uri is None or re.fullmatch(DATA_URI, data.uri) is not None,
-        ),
-        Rule(
-            "!has(self.uri) || !self.uri.startsWith('hf://') || self.uri.contains('@')",
-            "pin the revision, hf://owner/name@revision, so that the same job reads the same data",
-            lambda data: data.uri is None or not data.uri.startswith("hf://") or "@" in data.uri,
-        ),
-        Rule(
-            "!has(self.uri) || !self.uri.contains('..')",
-            "uri must not contain '..': write the path out",
-            lambda data: ".." not in (data.uri or ""),
-        ),
+        _own_code("dataset"),
+        _ARGUMENT_NAMES,
+        *_READ,
     )
-    name: DatasetName = Field(description="A data set that the built-in trainer has a loader for.")
+    name: DatasetName = Field(description="A data set that the built-in trainer has a loader for, or custom.")
     uri: Uri | None = Field(
         None, description="Where the data lies; `digits` needs none, `fashion-mnist` has Debian's path."
     )
     limit: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(None, description="Use only so many samples.")
+    sequence_length: Annotated[int, Field(ge=2, le=131072)] = Field(128, description="Text: tokens of a sample.")
+    tokenizer: Uri | None = Field(
+        None, description="Text: a tokenizer.json, or a folder with one; bytes are the tokens when unset."
+    )
+    callable: Callable | None = Field(None, description="custom: module:function of your own code.")
+    arguments: Arguments = Field(
+        default_factory=dict, description="custom and synthetic: more arguments, as JSON or plain words."
+    )
 
 
 class Optimizer(Model):
@@ -104,6 +178,9 @@ class Optimizer(Model):
 
     name: OptimizerName = Field(OptimizerName.SGD, description="torch.optim's class.")
     learning_rate: Annotated[float, Field(gt=0, le=100)] = Field(0.1, description="At its peak, after the warm-up.")
+    base_batch_size: Annotated[int, Field(ge=1, le=1048576)] | None = Field(
+        None, description="learningRate is for batches of this size, and scaled to globalBatchSize in proportion."
+    )
     momentum: Annotated[float, Field(ge=0, le=1)] = Field(0.9, description="Of sgd.")
     weight_decay: Annotated[float, Field(ge=0, le=10)] = Field(0.0, description="L2 for sgd, decoupled for adamw.")
 
@@ -115,6 +192,13 @@ class Schedule(Model):
     warmup_steps: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(0, description="Optimizer steps of linear warm-up.")
     step_epochs: Annotated[int, Field(ge=1, le=10000)] = Field(30, description="`step`: epochs between two cuts.")
     gamma: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="`step`: the factor of a cut.")
+
+
+class Profile(Model):
+    """A trace of torch.profiler in the artifact, to be looked at in a browser (chrome://tracing, Perfetto)."""
+
+    first_step: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(10, description="Steps of the run before it begins.")
+    steps: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="How many steps are traced.")
 
 
 class Recipe(Model):
@@ -135,6 +219,15 @@ class Recipe(Model):
     optimizer: Optimizer = Field(default_factory=Optimizer, description="The optimizer and its constants.")
     schedule: Schedule = Field(default_factory=Schedule, description="The learning rate over the run.")
     precision: Precision = Field(Precision.FP32, description="Of the forward and backward pass; fp16 needs a GPU.")
+    compile: bool = Field(False, description="torch.compile; needs a C++ compiler in the image, and time at the start.")
+    channels_last: bool = Field(False, description="Pictures with their channels innermost: faster convolutions.")
+    activation_checkpointing: bool = Field(
+        False, description="Keep only each layer's input and compute the rest anew in the backward pass: less memory."
+    )
+    gradient_compression: Compression = Field(
+        Compression.NONE, description="fp16: half the bytes between processes, for DDP and Horovod."
+    )
+    profile: Profile | None = Field(None, description="Trace some steps with torch.profiler.")
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Of the cross entropy.")
     seed: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(0, description="Of weights, shuffling and augmentation.")
     data_workers: Annotated[int, Field(ge=0, le=64)] = Field(0, description="Loader processes of each rank.")
@@ -164,6 +257,9 @@ class Checkpoint(Model):
         100, description="Optimizer steps between two saves."
     )
     keep_last: Annotated[int, Field(ge=1, le=1000)] = Field(2, description="How many checkpoints are kept.")
+    keep_best: Annotated[int, Field(ge=0, le=1000)] = Field(
+        0, description="How many more are kept, of ends of epochs, those with the best held-out figures."
+    )
 
 
 class Output(Model):

@@ -30,6 +30,7 @@ WORDS = (
         "a" * 64,
         "a" * 254,
         "example.com/train:1",
+        "package.module:function",
     ),
     *("1", "2", "-1", "0", "500m", "16Gi", "1e3", "1.5"),
     *("cpu", "memory", "gpu", "nvidia.com/gpu", "RANK", "PET_X", "NCCL_DEBUG"),

@@ -154,7 +154,7 @@ _WHAT = [
     Wrong("checkpoint of one's own trainer", {"checkpoint": {"uri": "pvc://a/b"}}, "set recipe, or mount", "cel", OWN),
     Wrong("image with a space", _trainer(image="my image"), "trainer.image: String should match pattern"),
     Wrong("relative working directory", _trainer(workingDir="src"), "workingDir: String should match", base=OWN),
-    Wrong("unknown model", {"recipe": {"model": {"name": "gpt"}}}, "'cnn', 'resnet18' or 'resnet50'"),
+    Wrong("unknown model", {"recipe": {"model": {"name": "gpt"}}}, "'cnn', 'resnet18', 'resnet50'"),
     Wrong("no data", {"recipe": {"dataset": None}}, "recipe.dataset: required: set it"),
     Wrong("unknown data", _data(name="mnist"), "recipe.dataset.name: Input should be 'digits'"),
     Wrong("data from nowhere", _data(name="cifar10"), "set uri", "cel"),

@@ -25,12 +25,13 @@ PATIENCE = 120.0  # seconds; the machine may be busy with builds
 context = multiprocessing.get_context("forkserver")
 
 
-def prepare() -> None:
-    """Before the first process: how the server shall run. It inherits the environment."""
+def prepare(*more: str) -> None:
+    """Before the first process: how the server shall run, and which modules it imports beside the trainer's."""
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "operator"), str(ROOT)])
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    context.set_forkserver_preload(PRELOAD)
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    context.set_forkserver_preload([*PRELOAD, *more])
 
 
 def free_port() -> int:

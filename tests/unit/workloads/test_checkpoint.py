@@ -11,9 +11,10 @@ from torch import nn
 from slipway.api.recipe import Optimizer
 from tests.unit.workloads.processes import results
 from workloads.errors import BadInput
-from workloads.train.checkpoint import Checkpoints
+from workloads.train.checkpoint import Checkpoints, Found
 from workloads.train.environment import Place
 from workloads.train.optimisation import build_optimizer
+from workloads.train.strategies.base import Single
 from workloads.train.world import World
 
 MADE_FOR = {"model": {"name": "net"}, "seed": 1}
@@ -26,6 +27,21 @@ def parts() -> tuple[nn.Module, torch.optim.Optimizer]:
     optimizer = build_optimizer(Optimizer(weight_decay=0.1), model)
     advance(model, optimizer)
     return model, optimizer
+
+
+def spread(model: nn.Module, optimizer: torch.optim.Optimizer) -> Single:
+    """The strategy of one process, around parts made here."""
+    strategy = Single(None)  # type: ignore[arg-type]
+    strategy.model, strategy.optimizer = model, optimizer
+    return strategy
+
+
+def save(checkpoints: Checkpoints, step: int, parts: Any, state: dict[str, Any]) -> None:
+    checkpoints.save(step, spread(*parts).save(), state)
+
+
+def load(checkpoints: Checkpoints, found: Found, parts: Any) -> None:
+    spread(*parts).load(lambda state: checkpoints.read(found, state), lambda: torch.zeros(()))
 
 
 def advance(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -50,7 +66,7 @@ def test_model_and_optimizer_come_back(checkpoints: Checkpoints, parts: Any, nam
     model, _ = parts
     optimizer = build_optimizer(Optimizer(name=name, learning_rate=0.01, weight_decay=0.1), model)  # type: ignore[arg-type]
     advance(model, optimizer)
-    checkpoints.save(7, model, optimizer, {"history": [{"epoch": 1}], "scaler": {}})
+    save(checkpoints, 7, (model, optimizer), {"history": [{"epoch": 1}], "scaler": {}})
     saved = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     torch.manual_seed(1)
     advance(model, optimizer)
@@ -58,11 +74,11 @@ def test_model_and_optimizer_come_back(checkpoints: Checkpoints, parts: Any, nam
     checkpoints.wait(must_succeed=True)
 
     other = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
-    fresh = build_optimizer(Optimizer(name=name, learning_rate=0.5, weight_decay=0.1), other)  # type: ignore[arg-type]
+    fresh = build_optimizer(Optimizer(name=name, learning_rate=0.01, weight_decay=0.1), other)  # type: ignore[arg-type]
     found = checkpoints.latest()
     assert found is not None
     assert (found.step, found.state) == (7, {"history": [{"epoch": 1}], "scaler": {}})
-    checkpoints.load(found, other, fresh)
+    load(checkpoints, found, (other, fresh))
     assert all(torch.equal(other.state_dict()[key], saved[key]) for key in saved)
     torch.manual_seed(1)
     advance(other, fresh)
@@ -71,7 +87,7 @@ def test_model_and_optimizer_come_back(checkpoints: Checkpoints, parts: Any, nam
 
 def test_only_the_last_are_kept(tmp_path: Path, checkpoints: Checkpoints, parts: Any) -> None:
     for step in (5, 10, 15, 15, 20):
-        checkpoints.save(step, *parts, {})
+        save(checkpoints, step, parts, {})
     checkpoints.wait(must_succeed=True)
     assert names(tmp_path) == ["step-0000000015", "step-0000000020"]
 
@@ -80,8 +96,8 @@ def test_only_the_last_are_kept(tmp_path: Path, checkpoints: Checkpoints, parts:
 def test_a_damaged_one_is_passed_over_with_a_warning(
     tmp_path: Path, checkpoints: Checkpoints, parts: Any, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoints.save(5, *parts, {})
-    checkpoints.save(10, *parts, {})
+    save(checkpoints, 5, parts, {})
+    save(checkpoints, 10, parts, {})
     checkpoints.wait(must_succeed=True)
     newest = tmp_path / "step-0000000010"
     data, manifest = next(newest.glob("*.distcp")), newest / "manifest.json"
@@ -102,8 +118,8 @@ def test_a_damaged_one_is_passed_over_with_a_warning(
     assert found.step == 5
     assert "step-0000000010 is damaged" in capsys.readouterr().out
     assert names(tmp_path) == ["damaged-step-0000000010", "step-0000000005"]
-    again.load(found, *parts)
-    again.save(10, *parts, {})  # the run comes by the same step again
+    load(again, found, parts)
+    save(again, 10, parts, {})  # the run comes by the same step again
     again.wait(must_succeed=True)
     assert names(tmp_path) == ["step-0000000005", "step-0000000010"]
     resumed = again.latest()
@@ -115,14 +131,14 @@ def test_a_damaged_one_is_passed_over_with_a_warning(
 def test_what_changes_after_save_is_not_saved(checkpoints: Checkpoints, parts: Any) -> None:
     history = [1]
     saved = parts[0].state_dict()["0.weight"].clone()
-    checkpoints.save(5, *parts, {"history": history})
+    save(checkpoints, 5, parts, {"history": history})
     history.append(2)
     advance(*parts)
     checkpoints.wait(must_succeed=True)
     found = checkpoints.latest()
     assert found is not None
     assert found.state == {"history": [1]}
-    checkpoints.load(found, *parts)
+    load(checkpoints, found, parts)
     assert torch.equal(parts[0].state_dict()["0.weight"], saved)
 
 
@@ -153,7 +169,7 @@ def test_nothing_to_resume_from(checkpoints: Checkpoints) -> None:
 
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path, checkpoints: Checkpoints, parts: Any) -> None:
-    checkpoints.save(5, *parts, {})
+    save(checkpoints, 5, parts, {})
     checkpoints.wait(must_succeed=True)
     other = Checkpoints(tmp_path, 2, World(Place()), {**MADE_FOR, "seed": 2})
     with pytest.raises(BadInput, match="made with seed 1, this job has 2: use an empty folder"):
@@ -174,10 +190,10 @@ def test_a_save_that_fails_is_told_and_training_goes_on(
     checkpoints = Checkpoints(tmp_path / "gone", 2, World(Place()), MADE_FOR)
     (tmp_path / "gone").rmdir()
     (tmp_path / "gone").write_text("a file where the folder was")
-    checkpoints.save(5, *parts, {})
+    save(checkpoints, 5, parts, {})
     checkpoints.wait()
     assert "could not be saved, training goes on" in capsys.readouterr().out
-    checkpoints.save(6, *parts, {})
+    save(checkpoints, 6, parts, {})
     with pytest.raises(RuntimeError, match=r"step 6 not saved: process 0: .*Not a directory"):
         checkpoints.wait(must_succeed=True)
     checkpoints.close()

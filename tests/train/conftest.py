@@ -1,0 +1,16 @@
+"""Multi-process tests of the trainer share the server that processes are forked from with the unit tests."""
+
+import importlib.util
+import os
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from tests.unit.workloads import processes
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _processes() -> None:
+    processes.prepare(*(name for name in ("deepspeed", "transformers.models.gpt2") if importlib.util.find_spec(name)))

@@ -1,0 +1,67 @@
+"""What makes a step faster or smaller? The recipe's options on a model, applied before it is spread over processes."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from slipway.api.recipe import Recipe
+
+
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """The repeated layers: what stands in a ModuleList or Sequential and is itself made of layers; the outermost."""
+    found: list[nn.Module] = []
+
+    def search(module: nn.Module) -> None:
+        for child in module.children():
+            if isinstance(module, nn.ModuleList | nn.Sequential) and len(list(child.children())) > 0:
+                found.append(child)
+            else:
+                search(child)
+
+    search(model)
+    return [block for block in found if any(True for _ in block.parameters())]
+
+
+def _recompute(block: nn.Module) -> None:
+    """Keep the block's input only; its inside is computed anew in the backward pass, with the same random numbers."""
+    forward = block.forward
+
+    def contexts() -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
+        return contextlib.nullcontext(), _statistics_kept(block)
+
+    def checkpointed(*arguments: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return forward(*arguments)
+        return checkpoint(forward, *arguments, use_reentrant=False, context_fn=contexts)
+
+    block.forward = checkpointed
+
+
+@contextlib.contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    """The second pass over the same batch must not count in the running statistics again."""
+    norms = [module for module in block.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+def prepare(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """The same module, changed in place: the names of its parameters stay."""
+    if recipe.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if recipe.activation_checkpointing:
+        for block in blocks(model):
+            _recompute(block)
+    if recipe.compile:
+        model.compile()
+    return model

@@ -1,0 +1,156 @@
+"""What is a strategy? How one model is trained by many processes, behind one Protocol, and the one for one process.
+
+The loop calls forward, backward and step; checkpoints call save and load. A saved state has the same form whatever the
+strategy: whole parameters, buffers and moments by name (torch's own state dicts), so a run goes on under another one.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+
+from slipway.api.recipe import Recipe
+from workloads.train.environment import Place
+from workloads.train.optimisation import NumberFormat, build_optimizer
+from workloads.train.speed import prepare
+from workloads.train.world import World
+
+State = dict[str, Any]
+Read = Callable[[State], None]  # fills a nest of tensors in place, together with all processes
+
+
+class Strategy(Protocol):
+    """What the trainer asks of a way to spread the work. All methods are called by all processes together."""
+
+    name: str
+    model: nn.Module
+    """Holds the parameters; their names are those of the model as it was built."""
+
+    def setup(self, place: Place) -> World:
+        """Meet the other processes."""
+
+    def wrap(self, model: nn.Module) -> None:
+        """Take the model, built alike by all, spread it and make its optimizer."""
+
+    def forward(self, inputs: torch.Tensor, *, last: bool = True) -> Any:
+        """The model's outputs. `last` as in the backward that follows; in evaluation mode it means nothing."""
+
+    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
+        """Add to the gradients; they are exchanged with the `last` part of a step only."""
+
+    def step(self, rate: float) -> None:
+        """Clip, change the weights at this learning rate, forget the gradients."""
+
+    def save(self) -> State:
+        """The state as {"model": {name: tensor}, "optimizer": {"state": {name: {moment: tensor}}}}.
+
+        A process may hold some of it only. The tensors are those in use: copy them before the next step.
+        """
+
+    def load(self, read: Read, rehearse: Callable[[], torch.Tensor]) -> None:
+        """Put a saved state in place. `rehearse` gives a loss, for those whose moments are born in a step."""
+
+    def scaling(self) -> dict[str, Any]:
+        """How the loss is scaled for float16, as plain numbers; empty otherwise."""
+
+    def scale(self, scaling: dict[str, Any]) -> None:
+        """Go on with this scaling."""
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The whole model in float32 for the first process; the others may get less."""
+
+    def synchronise(self) -> None:
+        """Give every process the same buffers (running statistics) before the model is evaluated or saved."""
+
+    def teardown(self) -> None:
+        """Leave in good order."""
+
+
+class Single:
+    """One process: nothing to exchange. The others build on it."""
+
+    name = "single"
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+
+    def setup(self, place: Place) -> World:
+        """Alone, or with the others over gloo and nccl."""
+        self.world = World(place)
+        return self.world
+
+    def wrap(self, model: nn.Module) -> None:
+        """To the device, with the recipe's options for speed and memory."""
+        self.numbers = NumberFormat(self.recipe.precision, self.world.device)
+        self.model = prepare(model.to(self.world.device), self.recipe)
+        self.wrapped = self._spread(self.model)
+        self.optimizer = self._optimizer()
+
+    def _spread(self, model: nn.Module) -> nn.Module:
+        return model
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        return build_optimizer(self.recipe.optimizer, self.model)
+
+    def forward(self, inputs: torch.Tensor, *, last: bool = True) -> Any:
+        """Under the recipe's precision."""
+        module = self.wrapped if self.model.training else self.model
+        with self.numbers.autocast():
+            return module(inputs)
+
+    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
+        """Nothing to exchange."""
+        self.numbers.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+
+    def step(self, rate: float) -> None:
+        """By the recipe's optimizer."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        if self.recipe.gradient_clipping is not None:
+            self.numbers.scaler.unscale_(self.optimizer)
+            self._clip(self.recipe.gradient_clipping)
+        self.numbers.scaler.step(self.optimizer)
+        self.numbers.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _clip(self, largest: float) -> None:
+        nn.utils.clip_grad_norm_(self.model.parameters(), largest)
+
+    def save(self) -> State:
+        """torch's state dicts; the optimizer's settings follow from the recipe and are left out."""
+        weights, moments = get_state_dict(self.model, self.optimizer)
+        return {"model": weights, "optimizer": {"state": moments["state"]}}
+
+    def load(self, read: Read, rehearse: Callable[[], torch.Tensor]) -> None:
+        """Into model and optimizer."""
+        weights, moments = get_state_dict(self.model, self.optimizer)
+        state: State = {"model": weights, "optimizer": {"state": moments["state"]}}
+        read(state)
+        found = {**moments, "state": state["optimizer"]["state"]}
+        set_state_dict(self.model, self.optimizer, model_state_dict=state["model"], optim_state_dict=found)
+
+    def scaling(self) -> dict[str, Any]:
+        """GradScaler's."""
+        return dict(self.numbers.scaler.state_dict())
+
+    def scale(self, scaling: dict[str, Any]) -> None:
+        """GradScaler's."""
+        if scaling:
+            self.numbers.scaler.load_state_dict(scaling)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Every process has them all."""
+        return dict(self.model.state_dict())
+
+    def synchronise(self) -> None:
+        """The first process's running statistics win, as at each forward of DDP."""
+        if self.world.size > 1:
+            for buffer in self.model.buffers():
+                dist.broadcast(buffer, src=0)
+
+    def teardown(self) -> None:
+        """Wait for the others."""
+        self.world.close()

@@ -1,0 +1,88 @@
+"""With which configuration does DeepSpeed run? The launcher's file, or one rendered from the job, held to the recipe.
+
+Field names are those of DeepSpeed's configuration JSON (deepspeed.ai/docs/config-json).
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slipway.api.launchers import DeepSpeed, Offload
+from slipway.api.memory import STAGES, StrategyName
+from slipway.api.recipe import Precision
+from workloads.errors import BadInput
+from workloads.train.job import Job
+
+# Set by the operator: the file that it has rendered.
+FILE = "SLIPWAY_DEEPSPEED_CONFIG"
+Config = dict[str, Any]
+
+
+def find(job: Job, name: StrategyName, processes: int, environment: Mapping[str, str]) -> Config:
+    """The configuration, complete. BadInput for a file that is none or that contradicts the recipe."""
+    config = _read(Path(environment[FILE])) if FILE in environment else render(job, name)
+    _hold_to_recipe(config, job, processes)
+    return {
+        **config,
+        **_batch(job, processes),
+        # Ours is torch's own optimizer: DeepSpeed's needs a compiler on every node.
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 2**31 - 1,
+    }
+
+
+def _read(path: Path) -> Config:
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadInput(f"{FILE}={path}: not a DeepSpeed configuration ({error})") from error
+    if not isinstance(config, dict):
+        raise BadInput(f"{FILE}={path}: not a DeepSpeed configuration")
+    return config
+
+
+def render(job: Job, name: StrategyName) -> Config:
+    """From spec.deepspeed, and spec.strategy for what it leaves open; what the operator would have rendered."""
+    settings = job.spec.deepspeed or DeepSpeed()
+    stage = settings.zero_stage if settings.zero_stage is not None else STAGES[name]
+    by_strategy = name is StrategyName.ZERO3_OFFLOAD and settings.zero_stage is None
+    zero: Config = {"stage": stage}
+    if settings.offload_optimizer is not None or by_strategy:
+        zero["offload_optimizer"] = _offload(settings.offload_optimizer)
+    if settings.offload_param is not None or by_strategy:
+        zero["offload_param"] = _offload(settings.offload_param)
+    config: Config = {"zero_optimization": zero}
+    precision = settings.precision or job.recipe.precision
+    if precision is not Precision.FP32:
+        config[precision.value] = {"enabled": True}
+    clipping = settings.gradient_clipping or job.recipe.gradient_clipping
+    if clipping is not None:
+        config["gradient_clipping"] = clipping
+    return config
+
+
+def _offload(offload: Offload | None) -> Config:
+    if offload is None:
+        return {"device": "cpu", "pin_memory": False}
+    path = {"nvme_path": offload.nvme_path} if offload.nvme_path is not None else {}
+    return {"device": offload.device.value, "pin_memory": offload.pin_memory, **path}
+
+
+def _batch(job: Job, processes: int) -> Config:
+    steps = job.recipe.gradient_accumulation_steps
+    return {
+        "train_batch_size": job.recipe.global_batch_size,
+        "train_micro_batch_size_per_gpu": job.recipe.global_batch_size // (processes * steps),
+        "gradient_accumulation_steps": steps,
+    }
+
+
+def _hold_to_recipe(config: Config, job: Job, processes: int) -> None:
+    for field, follows in _batch(job, processes).items():
+        if config.get(field) not in {None, "auto", follows}:
+            raise BadInput(f"DeepSpeed's {field} is {config[field]}, the recipe makes it {follows}: remove it")
+    for field in ("optimizer", "scheduler"):
+        if field in config:
+            raise BadInput(f"DeepSpeed's configuration has {field}, and so has the recipe: remove it")

@@ -1,0 +1,44 @@
+"""torch's FSDP2: parameters, gradients and moments are cut into one part per process, and gathered layer by layer."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+
+from workloads.train.environment import Place
+from workloads.train.speed import blocks
+from workloads.train.strategies.base import Single
+from workloads.train.world import World
+
+
+class FullyShard(Single):
+    """`fully_shard` on each block and on the whole."""
+
+    name = "fsdp2"
+
+    def setup(self, place: Place) -> World:
+        """A group even of one process: meshes are made of groups."""
+        self.world = World(place, grouped=True)
+        return self.world
+
+    def _spread(self, model: nn.Module) -> nn.Module:
+        mesh = init_device_mesh(self.world.device.type, (self.world.size,))
+        for block in blocks(model):
+            fully_shard(block, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        return model
+
+    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
+        """Gradients stay whole on each process until the last part of a step."""
+        if isinstance(self.wrapped, FSDPModule):
+            self.wrapped.set_requires_gradient_sync(last)
+        super().backward(loss, last=last)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Gathered for the first process, on the CPU."""
+        whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        found: dict[str, Any] = dict(get_model_state_dict(self.model, options=whole))
+        return found

@@ -1,0 +1,106 @@
+"""Horovod: gradients are averaged by its own rings as they become ready. For jobs that horovodrun starts.
+
+Everything else (checkpoints, evaluation, agreement on stopping) goes over a torch group of the same processes, whose
+meeting point Horovod passes around.
+"""
+
+import contextlib
+import importlib
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch._C._distributed_c10d import Store, TCPStore
+
+from slipway.api.recipe import Compression
+from workloads.errors import BadInput
+from workloads.train.environment import Place
+from workloads.train.optimisation import build_optimizer
+from workloads.train.strategies.base import Read, Single, State
+from workloads.train.world import TIMEOUT, World
+
+
+class Horovod(Single):
+    """`DistributedOptimizer` around torch's optimizer."""
+
+    name = "horovod"
+
+    def setup(self, place: Place) -> World:
+        """By Horovod's own variables; HOROVOD_SIZE is not set for one process alone."""
+        self._hvd = _library()
+        self._hvd.init()
+        found = Place(self._hvd.rank(), self._hvd.size(), self._hvd.local_rank(), self._hvd.local_size())
+        self.world = World(found, store=self._meet(found) if found.size > 1 else None)
+        return self.world
+
+    def _meet(self, place: Place) -> Store:
+        """A store in the first process, at a port that was free."""
+        store: Store | None = None
+        where = ("", 0)
+        if place.rank == 0:
+            host = os.environ.get("HOROVOD_HOSTNAME") or socket.gethostname()
+            if place.local_size == place.size:
+                host = "127.0.0.1"
+            first = TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=TIMEOUT)
+            store, where = first, (host, first.port)
+        where = self._hvd.broadcast_object(where, root_rank=0)
+        return store or TCPStore(where[0], where[1], is_master=False, timeout=TIMEOUT)
+
+    def _spread(self, model: nn.Module) -> nn.Module:
+        self._hvd.broadcast_parameters(model.state_dict(), root_rank=0)
+        return model
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        compression = self._hvd.Compression
+        wanted = self.recipe.gradient_compression
+        found: torch.optim.Optimizer = self._hvd.DistributedOptimizer(
+            build_optimizer(self.recipe.optimizer, self.model),
+            named_parameters=self.model.named_parameters(),
+            compression=compression.fp16 if wanted is Compression.FP16 else compression.none,
+            op=self._hvd.Average,
+            backward_passes_per_step=self.recipe.gradient_accumulation_steps,
+        )
+        return found
+
+    def step(self, rate: float) -> None:
+        """Wait for the averages first: they are what is clipped."""
+        optimizer: Any = self.optimizer
+        optimizer.synchronize()
+        with self._alone():
+            super().step(rate)
+
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
+        """A step inside it exchanges nothing."""
+        optimizer: Any = self.optimizer
+        if self.world.size == 1:
+            return contextlib.nullcontext()
+        alone: contextlib.AbstractContextManager[None] = optimizer.skip_synchronize()
+        return alone
+
+    def save(self) -> State:
+        """torch's state dicts may take a step to learn the moments' names."""
+        with self._alone():
+            return super().save()
+
+    def load(self, read: Read, rehearse: Callable[[], torch.Tensor]) -> None:
+        """As any other."""
+        with self._alone():
+            super().load(read, rehearse)
+
+    def teardown(self) -> None:
+        """Wait for the others, then leave Horovod's ring."""
+        super().teardown()
+        self._hvd.shutdown()
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("horovod.torch")
+    except ImportError as error:
+        raise BadInput(
+            "this job asks for Horovod, which is not installed here: use an image that has it, or another launcher; "
+            f"how to build it stands in docs ({error})"
+        ) from error

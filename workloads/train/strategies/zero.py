@@ -1,0 +1,158 @@
+"""DeepSpeed's ZeRO, stages 0 to 3: optimizer state, gradients, parameters are cut up, kept in host memory or on disk.
+
+The optimizer is torch's own, so that nothing is compiled on the nodes; DeepSpeed's CPU Adam where its kernel was built
+into the installation. Under bf16 and fp16 DeepSpeed keeps 16-bit weights with 32-bit masters, and no autocast is used.
+"""
+
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from slipway.api.recipe import OptimizerName, Recipe
+from workloads.errors import BadInput
+from workloads.train.environment import Place
+from workloads.train.optimisation import build_optimizer, parameter_groups
+from workloads.train.speed import prepare
+from workloads.train.strategies import zero_state
+from workloads.train.strategies.base import Read, Single, State
+from workloads.train.world import World
+
+
+class Zero(Single):
+    """One DeepSpeed engine."""
+
+    def __init__(self, recipe: Recipe, config: dict[str, Any]) -> None:
+        super().__init__(recipe)
+        self._config = config
+        zero = config.get("zero_optimization", {})
+        offloaded = [zero[part]["device"] for part in ("offload_optimizer", "offload_param") if part in zero]
+        self.name = f"zero-{zero.get('stage', 0)}" + (f" offload {'/'.join(offloaded)}" if offloaded else "")
+
+    def setup(self, place: Place) -> World:
+        """A group even of one process: DeepSpeed talks to it in any case."""
+        if not torch.cuda.is_available():
+            os.environ.setdefault("DS_ACCELERATOR", "cpu")
+        self._deepspeed = _library()
+        self.world = World(place, grouped=True)
+        return self.world
+
+    def wrap(self, model: nn.Module) -> None:
+        """Into an engine; the model stays the same module."""
+        compiled = self.recipe.compile
+        model = prepare(model, self.recipe.model_copy(update={"compile": False}))
+        self._engine, *_ = self._deepspeed.initialize(
+            model=model.to(self.world.device), optimizer=self._optimizer_of(model), config=self._config
+        )
+        if compiled:
+            self._engine.compile()
+        self.model = self._engine.module
+        self.optimizer = self._engine.basic_optimizer
+
+    def _optimizer_of(self, model: nn.Module) -> torch.optim.Optimizer:
+        offload = self._config.get("zero_optimization", {}).get("offload_optimizer")
+        if offload and self.recipe.optimizer.name is OptimizerName.ADAMW and _built("cpu_adam"):
+            adam = importlib.import_module("deepspeed.ops.adam").DeepSpeedCPUAdam
+            choice = self.recipe.optimizer
+            found: torch.optim.Optimizer = adam(
+                parameter_groups(choice, model), lr=choice.learning_rate, betas=(choice.momentum, 0.999)
+            )
+            return found
+        return build_optimizer(self.recipe.optimizer, model)
+
+    def forward(self, inputs: torch.Tensor, *, last: bool = True) -> Any:
+        """In the engine's dtype; integers stay as they are."""
+        if inputs.is_floating_point():
+            inputs = inputs.to(self._dtype)
+        return self._engine(inputs) if self.model.training else self.model(inputs)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        for name, dtype in (("bf16", torch.bfloat16), ("fp16", torch.float16)):
+            if self._config.get(name, {}).get("enabled"):
+                return dtype
+        return torch.float32
+
+    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
+        """The loop has divided the loss by the parts of a step already."""
+        self._engine.set_gradient_accumulation_boundary(last)
+        self._engine.backward(loss, scale_wrt_gas=False)
+        if not last:
+            self._engine.step()
+
+    def step(self, rate: float) -> None:
+        """The engine clips by its own configuration."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self._engine.step()
+
+    def save(self) -> State:
+        """Gathered one parameter at a time; each is kept by one process only."""
+        if not zero_state.partitioned(self.model):
+            return super().save()
+        self._link()
+        return zero_state.gather(self.model, self.optimizer, self.world)
+
+    def load(self, read: Read, rehearse: Callable[[], torch.Tensor]) -> None:
+        """A step of gradients that are zero makes the moments; then they are filled."""
+        if not zero_state.partitioned(self.model):
+            super().load(read, rehearse)
+            return
+        self.backward(rehearse() * 0.0, last=True)
+        self.step(0.0)
+        self._link()
+        zero_state.scatter(self.model, self.optimizer, self.world, read)
+
+    def _link(self) -> None:
+        """Let DeepSpeed find the moments of all parameter groups.
+
+        Stages 1 and 2 of 0.19 do so once, after the first group's first step, when the other groups have none yet.
+        """
+        optimizer = self._engine.optimizer
+        if hasattr(optimizer, "_hp_optimizer_states_linked"):
+            optimizer._hp_optimizer_states_linked = False
+            optimizer._lazy_init_hp_params_optimizer_state()
+
+    def scaling(self) -> dict[str, Any]:
+        """DeepSpeed's own loss scale."""
+        scaler = getattr(self._engine.optimizer, "loss_scaler", None)
+        if self._dtype is not torch.float16 or scaler is None:
+            return {}
+        return {name: value for name, value in vars(scaler).items() if isinstance(value, int | float)}
+
+    def scale(self, scaling: dict[str, Any]) -> None:
+        """DeepSpeed's own loss scale."""
+        scaler = getattr(self._engine.optimizer, "loss_scaler", None)
+        if self._dtype is torch.float16 and scaler is not None:
+            vars(scaler).update(scaling)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The 32-bit masters, gathered for the first process."""
+        if not zero_state.partitioned(self.model):
+            return super().weights()
+        return zero_state.whole(self.model, first=self.world.first)
+
+
+def _library() -> Any:
+    try:
+        deepspeed = importlib.import_module("deepspeed")
+        operations = importlib.import_module("deepspeed.ops")
+    except ImportError as error:
+        raise BadInput(
+            "this job asks for DeepSpeed, which is not installed here: pip install 'slipway[deepspeed]', or use "
+            f"an image that has it ({error})"
+        ) from error
+    # Found "compatible", it would be compiled when the engine starts: minutes, and no compiler in the image.
+    if not _built("deepspeed_shm_comm"):
+        operations.__compatible_ops__["deepspeed_shm_comm"] = False
+    importlib.import_module("deepspeed.utils").logger.setLevel("WARNING")
+    return deepspeed
+
+
+def _built(operation: str) -> bool:
+    """Whether the kernel came with the installation, compiled."""
+    installed: dict[str, bool] = importlib.import_module("deepspeed.git_version_info").installed_ops
+    return bool(installed.get(operation))

@@ -1,0 +1,141 @@
+"""How is a state that ZeRO has cut up saved and loaded in the form that every strategy reads?
+
+Parameter by parameter, through DeepSpeed's public functions for gathering and setting them: so no process ever holds
+the whole model, and a checkpoint has no world size. All functions are called by all processes together.
+"""
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from workloads.train.strategies.base import Read, State
+from workloads.train.world import World
+
+# Bytes of whole tensors that a process holds at a time while it loads.
+AT_ONCE = 256 << 20
+MOMENTS = ("momentum_buffer", "exp_avg", "exp_avg_sq")
+
+
+def _api() -> Any:
+    return importlib.import_module("deepspeed.utils")
+
+
+def partitioned(model: nn.Module) -> bool:
+    """False for stage 0 in 32 bits, where parameters and optimizer are torch's own."""
+    return any(hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping") for parameter in model.parameters())
+
+
+def _shape(parameter: Any) -> torch.Size:
+    return torch.Size(parameter.ds_shape) if hasattr(parameter, "ds_id") else torch.Size(parameter.shape)
+
+
+def _moments(optimizer: torch.optim.Optimizer) -> tuple[list[str], torch.Tensor | None]:
+    """Which moments the optimizer keeps, and how many steps it has counted."""
+    state: dict[str, Any] = next(iter(optimizer.state.values()), {})
+    names = [name for name in MOMENTS if state.get(name) is not None]
+    return names, torch.as_tensor(state["step"], dtype=torch.float32).reshape(()) if "step" in state else None
+
+
+def gather(model: nn.Module, optimizer: torch.optim.Optimizer, world: World) -> State:
+    """This process's share of the state: every n-th parameter with its moments, and all buffers."""
+    api = _api()
+    names, step = _moments(optimizer)
+    weights: dict[str, torch.Tensor] = dict(model.named_buffers())
+    state: dict[str, dict[str, torch.Tensor]] = {}
+    for number, (name, parameter) in enumerate(model.named_parameters()):
+        whole = api.safe_get_full_fp32_param(parameter)
+        moments = {moment: api.safe_get_full_optimizer_state(parameter, moment) for moment in names}
+        if number % world.size != world.rank:
+            continue
+        weights[name] = whole.detach().cpu()
+        state[name] = {moment: value.detach().cpu() for moment, value in moments.items()}
+        if step is not None:
+            state[name]["step"] = step.clone()
+    return {"model": _persistent(model, weights), "optimizer": {"state": state}}
+
+
+def whole(model: nn.Module, *, first: bool) -> dict[str, torch.Tensor]:
+    """All parameters in float32 and all buffers; only buffers on others than the first."""
+    api = _api()
+    found: dict[str, torch.Tensor] = dict(model.named_buffers())
+    for name, parameter in model.named_parameters():
+        value = api.safe_get_full_fp32_param(parameter)
+        if first:
+            found[name] = value.detach().cpu()
+    return _persistent(model, found)
+
+
+def _persistent(model: nn.Module, found: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Without the buffers that a state dict leaves out."""
+    buffers = {name for name, _ in model.named_buffers()}
+    return {name: value for name, value in found.items() if name not in buffers or name in model.state_dict()}
+
+
+def scatter(model: nn.Module, optimizer: torch.optim.Optimizer, world: World, read: Read) -> None:
+    """Read some parameters at a time and put each where ZeRO keeps it: masters, moments, and the 16-bit copies."""
+    names, step = _moments(optimizer)
+    for group in _portions(model):
+        state: State = {"model": {}, "optimizer": {"state": {}}}
+        for name, parameter in group:
+            state["model"][name] = torch.empty(_shape(parameter))
+            state["optimizer"]["state"][name] = {moment: torch.empty(_shape(parameter)) for moment in names}
+            if step is not None:
+                state["optimizer"]["state"][name]["step"] = torch.zeros(())
+        read(state)
+        for name, parameter in group:
+            _put(parameter, state["model"][name], state["optimizer"]["state"][name], names, world)
+    if step is not None:
+        _count(optimizer, state["optimizer"]["state"][name]["step"])
+    buffers = _persistent(model, dict(model.named_buffers()))
+    if buffers:
+        read({"model": buffers})
+
+
+def _portions(model: nn.Module) -> Iterator[list[tuple[str, nn.Parameter]]]:
+    portion: list[tuple[str, nn.Parameter]] = []
+    size = 0
+    for name, parameter in model.named_parameters():
+        bytes_here = 3 * 4 * _shape(parameter).numel()
+        if portion and size + bytes_here > AT_ONCE:
+            yield portion
+            portion, size = [], 0
+        portion.append((name, parameter))
+        size += bytes_here
+    yield portion
+
+
+def _put(parameter: Any, value: torch.Tensor, moments: dict[str, torch.Tensor], names: list[str], world: World) -> None:
+    api = _api()
+    if hasattr(parameter, "ds_id"):
+        api.safe_set_local_fp32_param(parameter, _part(parameter, value, world))
+        for moment in names:
+            api.safe_set_local_optimizer_state(parameter, _part(parameter, moments[moment], world), moment)
+        gathered = importlib.import_module("deepspeed").zero.GatheredParameters
+        with gathered([parameter], modifier_rank=0), torch.no_grad():
+            parameter.data.copy_(value)
+        return
+    device = parameter.device
+    api.safe_set_full_fp32_param(parameter, value.to(device))
+    for moment in names:
+        api.safe_set_full_optimizer_state(parameter, moments[moment].to(device), moment)
+    with torch.no_grad():
+        parameter.data.copy_(value)
+
+
+def _part(parameter: Any, value: torch.Tensor, world: World) -> torch.Tensor:
+    """This process's part of a whole tensor, padded as stage 3 pads it."""
+    length: int = parameter.ds_tensor.ds_numel
+    flat = torch.zeros(length * world.size)
+    flat[: value.numel()] = value.flatten()
+    return flat[world.rank * length : (world.rank + 1) * length]
+
+
+def _count(optimizer: torch.optim.Optimizer, step: torch.Tensor) -> None:
+    for state in optimizer.state.values():
+        if isinstance(state.get("step"), torch.Tensor):
+            state["step"].copy_(step.to(state["step"]))
+        elif "step" in state:
+            state["step"] = int(step)

@@ -1,0 +1,62 @@
+"""What is learned, and how well? A task makes the model's input of batches, a loss of outputs, figures of sums.
+
+One file per task; run.py asks `for_data` which one fits the data set.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from slipway.api import artifact
+from slipway.api.artifact import Preprocessing, Signature
+from slipway.api.recipe import Recipe
+from workloads.data import DataSet
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How good a model is on held-out data. `words` say it in a line; a higher `score` is better."""
+
+    metrics: dict[str, float]
+    words: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Description:
+    """What artifact.json says of a model of this task."""
+
+    task: artifact.Task
+    signature: Signature
+    preprocessing: Preprocessing | None = None
+    labels: list[str] = field(default_factory=list)
+
+
+class Task(Protocol):
+    """What loop and evaluation ask."""
+
+    tokens: int
+    """Tokens of a sample; 0 where samples have none."""
+
+    def inputs(self, batch: torch.Tensor) -> torch.Tensor:
+        """A loader's batch, on the device, as the model's input."""
+
+    def loss(self, outputs: Any, targets: torch.Tensor) -> torch.Tensor:
+        """A scalar, the mean over the batch, in float32."""
+
+    def sums(self, outputs: Any, targets: torch.Tensor) -> list[float]:
+        """What `figures` needs, added up over samples; the same number of values for any batch."""
+
+    def figures(self, sums: list[float]) -> Figures:
+        """From the sums over all held-out samples."""
+
+    def describe(self) -> Description:
+        """For artifact.json."""
+
+
+def for_data(data: DataSet, recipe: Recipe, device: torch.device) -> Task:
+    """The task of a data set."""
+    from workloads.train.tasks.classify import Pictures
+
+    return Pictures(data, recipe.label_smoothing, device)

@@ -1,0 +1,83 @@
+"""Which class does a sample belong to? Cross-entropy, and accuracy with its uncertainty."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from slipway.api import artifact
+from slipway.api.artifact import DType, Signature, TensorSpec
+from workloads.data import DataSet
+from workloads.train.normalise import Normalise
+from workloads.train.tasks import Description, Figures
+
+NORMAL_95 = 1.959963984540054
+
+
+def wilson(correct: float, count: float) -> tuple[float, float]:
+    """The 95 % interval of a share of `count` tries (Wilson 1927); unlike the normal one it stays inside 0 to 1 and is
+    honest near the ends.
+    """
+    share, square = correct / count, NORMAL_95**2
+    centre = (share + square / (2 * count)) / (1 + square / count)
+    reach = NORMAL_95 / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count**2))
+    return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+class Classification:
+    """Outputs are logits [n, classes], targets are int64 [n]."""
+
+    tokens = 0
+
+    def __init__(self, label_smoothing: float) -> None:
+        self._label_smoothing = label_smoothing
+
+    def loss(self, outputs: Any, targets: torch.Tensor) -> torch.Tensor:
+        """With the recipe's label smoothing."""
+        return nn.functional.cross_entropy(outputs.float(), targets, label_smoothing=self._label_smoothing)
+
+    def sums(self, outputs: Any, targets: torch.Tensor) -> list[float]:
+        """Samples, right answers, cross-entropy in nats without label smoothing."""
+        loss = nn.functional.cross_entropy(outputs.double(), targets, reduction="sum")
+        return [float(len(targets)), float((outputs.argmax(1) == targets).sum()), float(loss)]
+
+    def figures(self, sums: list[float]) -> Figures:
+        """Accuracy with bounds at 95 % confidence."""
+        count, correct, loss = sums
+        low, high = wilson(correct, count)
+        accuracy = correct / count
+        metrics = {
+            "accuracy": accuracy,
+            "loss": loss / count,
+            "samples": int(count),
+            "accuracyLow95": low,
+            "accuracyHigh95": high,
+        }
+        return Figures(metrics, f"held-out accuracy {accuracy:.4f} ({low:.4f} to {high:.4f})", accuracy)
+
+
+class Pictures(Classification):
+    """Batches are uint8 [n, c, h, w]."""
+
+    def __init__(self, data: DataSet, label_smoothing: float, device: torch.device) -> None:
+        super().__init__(label_smoothing)
+        self._data, self._normalise = data, Normalise(data.preprocessing, device)
+
+    def inputs(self, batch: torch.Tensor) -> torch.Tensor:
+        """Normalised on the device."""
+        return self._normalise(batch)
+
+    def describe(self) -> Description:
+        """Pictures in, logits out."""
+        shape = self._data.preprocessing
+        image = TensorSpec(
+            name="images", dtype=DType.FLOAT32, shape=["batch", shape.channels, shape.height, shape.width]
+        )
+        logits = TensorSpec(name="logits", dtype=DType.FLOAT32, shape=["batch", len(self._data.labels)])
+        return Description(
+            artifact.Task.IMAGE_CLASSIFICATION,
+            Signature(inputs=[image], outputs=[logits]),
+            shape,
+            list(self._data.labels),
+        )
