@@ -66,7 +66,7 @@ def _rows(spec: TrainingJobSpec, model: ModelSize, options: argparse.Namespace) 
         micro = max(1, spec.recipe.global_batch_size // (world * spec.recipe.gradient_accumulation_steps))
     elif spec.deepspeed is not None:
         micro = spec.deepspeed.train_micro_batch_size_per_gpu
-    memory = options.gpu_memory or (spec.strategy.gpu_memory if spec.strategy else 0)
+    memory = options.gpu_memory or (spec.strategy.gpu_memory if spec.strategy else None) or 0
     return table(workload(model, world, micro), int(parse_quantity(memory)))
 
 

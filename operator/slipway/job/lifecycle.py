@@ -217,6 +217,8 @@ def _incomplete(scene: Scene) -> Plan | None:
     writes = scene.gang.writes(missing, run.attempt, first=not there)
     notices = (Notice("Normal", Reason.RESUMED, "the job was resumed"),) if run.suspended else ()
     words.created(scene)
+    if scene.nodes is not None:
+        scene.draft.wire["elastic"] = replace(scene.nodes, creating=()).wire()
     old = _earlier_attempts(scene)
     return Plan(
         status=scene.draft.done(),

@@ -11,7 +11,7 @@ from typing import Any
 from slipway.api.common import Reason
 from slipway.api.trainingjob import spec_problems
 from slipway.job import lifecycle
-from slipway.job.observed import observe_pod
+from slipway.job.observed import PodState, observe_pod
 from slipway.job.plan import Plan
 from slipway.job.policy.elastic import Nodes
 from slipway.job.scene import Scene
@@ -56,8 +56,7 @@ def plan(
         return lifecycle.invalid(draft, problems)
     pods = tuple(observe_pod(pod, now) for pod in children)
     earlier = tuple(observe_pod(pod, now) for pod in predecessors)
-    elastic = spec.elastic_policy is not None and not draft.run.finished
-    if elastic and (draft.run.attempt_time is None or "elastic" not in draft.wire):
+    if spec.elastic_policy is not None and _begins(draft, pods):
         draft.wire["elastic"] = Nodes.first(spec.num_nodes).wire()
     scene = Scene(
         TrainingGang(job, platform), pods, earlier, draft, now, rules_of(spec, platform.listening), cluster.hold
@@ -67,3 +66,13 @@ def plan(
     if not ended:
         status.scale(scene, creating=bool(decision.writes))
     return decision
+
+
+def _begins(draft: Draft, pods: Sequence[PodState]) -> bool:
+    """Whether the size is still the spec's to say: once there are pods, status.elastic is, also of those that failed
+    before all had been created.
+    """
+    run = draft.run
+    if run.finished or "elastic" not in draft.wire:
+        return not run.finished
+    return run.attempt_time is None and not any(pod.attempt == run.attempt for pod in pods)

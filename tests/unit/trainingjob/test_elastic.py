@@ -9,6 +9,8 @@ import pytest
 
 from slipway.runtime import conditions
 from slipway.runtime.resource import PODS, Object
+from slipway.trainingjob.job import TRAINING_JOBS
+from tests.unit.trainingjob.sim_server import CrashError
 from tests.unit.trainingjob.sim_world import World
 from tests.unit.trainingjob.test_life import condition, fail, free_killed, names, run, status, to_next_due
 
@@ -130,6 +132,24 @@ def test_a_crash_at_any_write_of_a_replacement_changes_nothing(world: World, wri
     assert status(world)["restartCount"] == 1
     born = [p["metadata"]["name"] for p in world.server.born if p.get("kind") == "Pod"]
     assert len(born) == len(set(born)) == 4
+
+
+def test_a_node_that_fails_before_the_status_knows_of_it_is_counted_once(world: World) -> None:
+    """Found by tests/chaos: the operator died before it wrote that all pods had been created."""
+    world.create_job({"numNodes": 3, "elasticPolicy": {"maxNodes": 4}, "trainer": {"command": ["train"]}})
+    world.process.deliver(TRAINING_JOBS)
+    world.process.kube.crash_at, world.process.kube.crash_first = 6, True
+    with pytest.raises(CrashError):
+        world.loop.run_until_complete(world.process.work())
+    assert "attemptTime" not in status(world)
+    for pod in world.pods:
+        world.start_pod(pod, "node-a")
+    world.end_pod(world.server.get(PODS, "job-node-2-a0"), 3)
+    world.restart()
+    world.settle()
+    assert live(world) == ["job-node-0-a0", "job-node-1-a0", "job-node-3-a0"]
+    assert status(world)["restartCount"] == 1
+    assert elastic(world) == {"indices": [0, 1, 3], "next": 4}
 
 
 def test_success_when_a_replacement_never_found_a_place(world: World) -> None:
