@@ -14,8 +14,8 @@ from slipway.api.quantizationjob import QuantizationJobSpec
 from slipway.api.quantizationstatus import Stage
 
 # What a piece of work takes beside the others, as seen with a small CNN; only the pace is measured, not these.
-_EXPORT, _BASELINE, _CALIBRATE, _SENSITIVITY, _BENCHMARK, _PUBLISH = 4.0, 2.0, 8.0, 12.0, 6.0, 2.0
-_CANDIDATE, _EPOCH = 2.0, 20.0
+_EXPORT, _BASELINE, _CALIBRATE, _SENSITIVITY, _BENCHMARK, _PUBLISH = 20.0, 2.0, 6.0, 10.0, 5.0, 1.0
+_CANDIDATE, _EPOCH = 1.0, 4.0
 
 
 @dataclass(frozen=True)

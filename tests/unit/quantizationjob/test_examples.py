@@ -1,0 +1,58 @@
+"""The examples: one for each method there is, each a job that the quantizer takes once its source is known."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from slipway.api.quantization import LADDER, Rung
+from slipway.api.quantizationjob import QuantizationJobSpec, spec_problems
+from slipway.job.source import Pinned
+from slipway.quantizationjob import pods
+from slipway.quantizationjob.job import Platform, identify
+from workloads.quantize.job import Overrides, read_job
+
+EXAMPLES = Path(__file__).parents[3] / "manifests" / "examples"
+PATHS = sorted(EXAMPLES.glob("quantizationjob*.yaml"))
+TRAINED = yaml.safe_load((EXAMPLES / "trainingjob.yaml").read_text())
+CLAIM = yaml.safe_load((EXAMPLES / "storage.yaml").read_text())["metadata"]["name"]
+
+
+def read(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(path.read_text())
+    return document
+
+
+def spec_of(path: Path) -> QuantizationJobSpec:
+    spec, problems = spec_problems(read(path)["metadata"]["name"], read(path)["spec"])
+    assert spec is not None, problems
+    return spec
+
+
+def test_every_method_has_its_example() -> None:
+    alone = [tuple(spec_of(path).ladder) for path in PATHS]
+    assert tuple(LADDER) in alone
+    for method in ((Rung.DYNAMIC,), (Rung.STATIC_PER_CHANNEL,), (Rung.QAT,)):
+        assert method in alone
+    assert (Rung.WEIGHT_ONLY_INT4, Rung.WEIGHT_ONLY_INT8) in alone
+
+
+def test_they_can_be_applied_together() -> None:
+    names = [read(path)["metadata"]["name"] for path in PATHS]
+    outputs = [spec_of(path).output.uri for path in PATHS]
+    assert len(set(names)) == len(set(outputs)) == len(PATHS) >= 6
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_it_quantizes_what_the_training_example_makes(path: Path, tmp_path: Path) -> None:
+    spec = spec_of(path)
+    assert spec.model.from_ is not None
+    assert spec.model.from_.training_job == TRAINED["metadata"]["name"]
+    pinned = Pinned(TRAINED["spec"]["output"]["uri"], f"sha256:{'a' * 64}", "TrainingJob/digits")
+    metadata = {**read(path)["metadata"], "namespace": "team", "uid": "12345678-aaaa"}
+    job = identify({"metadata": metadata}, spec, pinned)
+    assert pods.claims(job) == [CLAIM]
+    # What the pods mount is what the quantizer reads.
+    (tmp_path / "job.json").write_text(pods.config_map(job, Platform("q"))["data"]["job.json"])
+    assert read_job(tmp_path / "job.json", Overrides()).spec.ladder == spec.ladder
