@@ -1,0 +1,150 @@
+"""Many jobs in bad weather, with an operator that is killed again and again: each ends as if nothing had been.
+
+`make chaos` runs thousands of schedules; SLIPWAY_CHAOS_SEED repeats a run.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.operators import Operator
+from tests.api.stage import JOBS, PATIENCE, Stage, condition
+from tests.api.watching import watch
+from tests.chaos.schedules import Schedule, disturb, draw
+from tests.chaos.weather import Weather
+from tests.chaos.witness import Witness
+
+pytestmark = pytest.mark.api
+
+SEED = int(os.environ.get("SLIPWAY_CHAOS_SEED", "20261122"))
+SCHEDULES = int(os.environ.get("SLIPWAY_CHAOS_SCHEDULES", "5000"))
+AT_ONCE, SHORT = 40, 30
+
+
+class Killer(threading.Thread):
+    """kill -9 every few seconds, at no particular moment."""
+
+    def __init__(self, operator: Operator, dice: random.Random) -> None:
+        super().__init__(daemon=True)
+        self.operator, self._dice, self._ended, self.kills = operator, dice, threading.Event(), 0
+
+    def run(self) -> None:
+        strike = self._next()
+        while not self._ended.wait(0.1):
+            if not self.operator.running():
+                # As the kubelet does: an operator that cannot even list ends by itself.
+                self.operator.start()
+            elif time.monotonic() > strike:
+                self.operator.kill()
+                self.kills += 1
+                strike = self._next()
+
+    def _next(self) -> float:
+        return time.monotonic() + self._dice.uniform(2, 10) * min(2.0, PATIENCE)
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+        if not self.operator.running():
+            self.operator.start()
+
+
+def run(stage: Stage, namespace: str, operator: Operator, weather: Weather, schedules: list[Schedule]) -> int:
+    """All schedules at once in a storm; returns how often the operator was killed. Asserts every invariant."""
+    dice = random.Random(SEED)
+    killer = Killer(operator, dice)
+    with Witness(stage.plane.client, namespace) as witness:
+        weather.storm = True
+        killer.start()
+        with ThreadPoolExecutor(8) as people:
+            for plan in schedules:
+                stage.scripts[plan.name] = plan.script
+            list(people.map(lambda plan: stage.create(namespace, plan.name, **plan.spec), schedules))
+            busy = [plan for plan in schedules if plan.disturbed]
+            list(people.map(lambda plan: disturb(stage, namespace, plan, random.Random(plan.name)), busy))
+        killer.end()
+        weather.storm = False
+        ended = watch(
+            stage.plane.client, JOBS.format(namespace), lambda jobs: _ended(jobs, schedules), seconds=60 * PATIENCE
+        )
+        for plan in schedules:
+            status = ended[plan.name]["status"]
+            seen = {"kind": "Succeeded" if condition(status, "Succeeded") else "Failed"}
+            seen |= {field: status.get(field, 0) for field in ("restartCount", "attempt")}
+            assert seen == plan.end, f"seed {SEED}, {plan}: {status}"
+            assert status["startTime"] <= status["completionTime"]
+    assert witness.faults(most=3) == [], f"seed {SEED}"
+    _no_orphans(stage, namespace)
+    return killer.kills
+
+
+def _ended(jobs: dict[str, Any], schedules: list[Schedule]) -> bool:
+    def over(job: dict[str, Any]) -> bool:
+        status = job.get("status") or {}
+        return condition(status, "Succeeded") is not None or condition(status, "Failed") is not None
+
+    return all(plan.name in jobs and over(jobs[plan.name]) for plan in schedules)
+
+
+def _no_orphans(stage: Stage, namespace: str) -> None:
+    """Children of deleted jobs go, and those that stay belong to a job that is there."""
+    uids = {job["metadata"]["uid"] for job in stage.plane.client.get(JOBS.format(namespace))["items"]}
+
+    def owned(objects: dict[str, Any]) -> bool:
+        owners = [o["metadata"].get("ownerReferences") or [{"uid": None}] for o in objects.values()]
+        mine = [refs[0]["uid"] for o, refs in zip(objects.values(), owners, strict=True) if _managed(o)]
+        return all(uid in uids for uid in mine)
+
+    for plural in ("pods", "services", "configmaps"):
+        watch(stage.plane.client, f"/api/v1/namespaces/{namespace}/{plural}", owned, seconds=60 * PATIENCE)
+
+
+def _managed(obj: dict[str, Any]) -> bool:
+    return (obj["metadata"].get("labels") or {}).get("slipway.dev/managed") == "true"
+
+
+def storm(stage: Stage, namespace: str, operators: Callable[..., Operator], folder: Path, count: int) -> None:
+    dice = random.Random(SEED)
+    began, kills = time.monotonic(), 0
+    with Weather(stage.plane.kubeconfig, SEED) as weather:
+        operator = operators(namespace, weather.kubeconfig(folder / "kubeconfig"))
+        operator.ready()
+        stories: Counter[str] = Counter()
+        for first in range(0, count, AT_ONCE):
+            schedules = [draw(number, dice) for number in range(first, min(count, first + AT_ONCE))]
+            stories.update(plan.story for plan in schedules)
+            kills += run(stage, namespace, operator, weather, schedules)
+            jobs = f"{JOBS.format(namespace)}"
+            for plan in schedules:
+                stage.delete(jobs, plan.name)
+                del stage.scripts[plan.name]
+        operator.kill()
+    print(
+        f"{count} schedules in {time.monotonic() - began:.0f} s, {kills} kills, {dict(weather.seen)}, {dict(stories)}"
+    )
+    assert weather.seen["error"], "it was fair weather: nothing was tested"
+    assert kills
+
+
+def test_each_job_ends_as_if_nothing_had_been(
+    stage: Stage, namespace: str, operators: Callable[..., Operator], tmp_path: Path
+) -> None:
+    storm(stage, namespace, operators, tmp_path, SHORT)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_thousands_of_schedules(
+    stage: Stage, namespace: str, operators: Callable[..., Operator], tmp_path: Path
+) -> None:
+    storm(stage, namespace, operators, tmp_path, SCHEDULES)
