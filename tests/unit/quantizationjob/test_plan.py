@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from slipway.job.endpoint import Endpoint
 from slipway.job.patch import merge_patch
 from slipway.quantizationjob.job import Platform
 from slipway.quantizationjob.plan import plan
@@ -248,3 +249,40 @@ def test_pods_read_the_pinned_source_and_mount_every_claim_once():
     claims = [v["persistentVolumeClaim"]["claimName"] for v in pod["spec"]["volumes"] if "persistentVolumeClaim" in v]
     assert claims == ["data", "models"]
     assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+
+
+def test_pods_can_post_their_progress_and_have_no_other_token():
+    listening = Platform("slipway/quantizer:1", Endpoint("https://slipway:8443", "PEM"))
+    world = World()
+    world.settle()
+    for platform in (PLATFORM, listening):
+        world.job["status"].pop("attemptTime", None)
+        decision = plan(world.job, [], TRAINED, platform, world.now)
+        config, pod = (write.manifest for write in decision.writes)
+        (container,) = pod["spec"]["containers"]
+        env = {entry["name"]: entry["value"] for entry in container["env"]}
+        tokens = [volume for volume in pod["spec"]["volumes"] if "projected" in volume]
+        assert pod["spec"]["automountServiceAccountToken"] is False
+        if platform is PLATFORM:
+            assert (list(env), tokens, list(config["data"])) == (["PYTHONUNBUFFERED"], [], ["job.json"])
+            continue
+        path = "/apis/slipway.dev/v1alpha1/namespaces/team/quantizationjobs/q/status"
+        assert env["KUBEFLOW_TRAINER_SERVER_URL"] == f"https://slipway:8443{path}"
+        assert config["data"]["status-ca.crt"] == "PEM"
+        mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+        assert env["KUBEFLOW_TRAINER_SERVER_TOKEN"].rpartition("/")[0] in mounts
+        assert env["KUBEFLOW_TRAINER_SERVER_CA_CERT"].rpartition("/")[0] in mounts
+        assert len(tokens) == 1
+
+
+def test_progress_of_the_pods_is_shown_until_the_end_which_is_whole():
+    world = World()
+    world.settle()
+    posted = {"percent": 40, "estimatedRemainingSeconds": 60, "metrics": [{"name": "accuracy", "value": "0.9"}]}
+    shown = plan(world.job, list(world.pods.values()), TRAINED, PLATFORM, world.now, progress=posted).status
+    assert shown is not None
+    assert shown["progress"] == posted
+    world.job["status"] = shown
+    world.end(3, stage="publish", message="nothing passes", outcome="rejected")
+    world.settle()
+    assert world.job["status"]["progress"] == {**posted, "percent": 100, "estimatedRemainingSeconds": 0}
