@@ -86,8 +86,9 @@ def write(
     description: Artifact,
     weights: "Mapping[str, torch.Tensor]",
     history: Iterable[Mapping[str, Any]],
+    more: Mapping[str, str] | None = None,
 ) -> tuple[Artifact, str]:
-    """Publish an artifact at `uri`, whole or not at all.
+    """Publish an artifact at `uri`, whole or not at all. `more`: further text files by name.
 
     Returns its description with the files' digests, and its own digest.
     """
@@ -96,6 +97,8 @@ def write(
     with storage.publishing(uri, writer) as folder:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS_FILE)
         (folder / HISTORY_FILE).write_text("".join(json.dumps(row) + "\n" for row in history))
+        for name, text in (more or {}).items():
+            (folder / name).write_text(text)
         description = description.model_copy(update={"files": storage.digests_of(folder)})
         path = folder / DESCRIPTION_FILE
         path.write_text(json.dumps(description.wire(), indent=2, sort_keys=True) + "\n")

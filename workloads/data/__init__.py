@@ -9,16 +9,19 @@ depends on the data alone and never on the job's seed, so what one job held out 
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from slipway.api.artifact import DatasetReference, Preprocessing
 from slipway.api.recipe import DatasetChoice
+from workloads import own_code
 from workloads.errors import BadInput
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from workloads.data.text import TextSet
 
     Pixels = npt.NDArray[np.uint8]
     Labels = npt.NDArray[np.int64]
@@ -27,11 +30,18 @@ if TYPE_CHECKING:
 SPLIT_SEED = 20170828
 
 
-class Images(Protocol):
-    """Samples by index."""
+class Samples(Protocol):
+    """Samples by index: what the model gets, and what it should answer."""
 
     def __len__(self) -> int:
         """How many."""
+
+    def batch(self, indices: Sequence[int]) -> "tuple[npt.NDArray[Any], npt.NDArray[Any]]":
+        """Two arrays whose first axis is the sample."""
+
+
+class Images(Samples, Protocol):
+    """Pictures with a class each."""
 
     def batch(self, indices: Sequence[int]) -> "tuple[Pixels, Labels]":
         """uint8 [n, channels, height, width] and int64 [n]."""
@@ -54,8 +64,23 @@ class InMemory:
 
 
 @dataclass(frozen=True)
-class Subset:
+class Part:
     """Some samples of another set."""
+
+    whole: Samples
+    indices: "npt.NDArray[np.int64]"
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batch(self, indices: Sequence[int]) -> "tuple[npt.NDArray[Any], npt.NDArray[Any]]":
+        """As the whole set gives them."""
+        return self.whole.batch(self.indices[np.asarray(indices, dtype=np.int64)].tolist())
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some pictures of another set."""
 
     whole: Images
     indices: "npt.NDArray[np.int64]"
@@ -91,9 +116,15 @@ class DataSet:
 
 
 class DataModule(Protocol):
-    """What a file of this folder offers."""
+    """What a file of this folder offers that holds pictures."""
 
     load: Callable[[str | None], DataSet]
+
+
+class ChosenModule(Protocol):
+    """What the other files of this folder offer."""
+
+    load: "Callable[[DatasetChoice], DataSet | TextSet]"
 
 
 DATASETS = {
@@ -102,20 +133,53 @@ DATASETS = {
     "cifar10": "workloads.data.cifar10",
     "image-folder": "workloads.data.image_folder",
 }
+CHOSEN = {
+    "text-files": "workloads.data.text_files",
+    "text-table": "workloads.data.text_table",
+    "hugging-face": "workloads.data.hugging_face",
+    "synthetic": "workloads.data.synthetic",
+}
 
 
 def load(choice: DatasetChoice) -> DataSet:
+    """Pictures that the recipe names, `limit` applied. BadInput when they are not there or not what they should be."""
+    found = open_set(choice)
+    if not isinstance(found, DataSet):
+        raise BadInput(f"the data set {choice.name} holds no pictures: choose another")
+    return found
+
+
+def open_set(choice: DatasetChoice) -> "DataSet | TextSet":
     """The data set that the recipe names, `limit` applied. BadInput when it is not there or not what it should be."""
-    if choice.name not in DATASETS:
-        raise BadInput(f"no data set {choice.name!r}: choose one of {', '.join(DATASETS)}")
-    module: DataModule = importlib.import_module(DATASETS[choice.name])
-    data = module.load(choice.uri)
+    data = _open(choice)
     if choice.limit is None or choice.limit >= len(data.training):
         return data
     # Shuffled, because folders come sorted by class.
     kept = np.sort(np.random.RandomState(SPLIT_SEED).permutation(len(data.training))[: choice.limit]).astype(np.int64)
     reference = data.reference.model_copy(update={"training_samples": len(kept)})
-    return replace(data, training=Subset(data.training, kept), reference=reference)
+    if isinstance(data, DataSet):
+        return replace(data, training=Subset(data.training, kept), reference=reference)
+    return replace(data, training=Part(data.training, kept), reference=reference)
+
+
+def _open(choice: DatasetChoice) -> "DataSet | TextSet":
+    name = choice.name.value
+    if name in DATASETS:
+        pictures: DataModule = importlib.import_module(DATASETS[name])
+        return pictures.load(choice.uri)
+    if name in CHOSEN:
+        module: ChosenModule = importlib.import_module(CHOSEN[name])
+        return module.load(choice)
+    if choice.callable is None:
+        raise BadInput(f"no data set {name!r}: choose one of {', '.join((*DATASETS, *CHOSEN))}")
+    from workloads.data.text import TextSet
+
+    found = own_code.call(choice.callable, own_code.decoded(choice.arguments))
+    if not isinstance(found, DataSet | TextSet):
+        raise BadInput(
+            f"{choice.callable} returned {type(found).__name__}, expected workloads.data's DataSet or TextSet"
+        )
+    return found
 
 
 def stratified_split(labels: "Labels", fraction: float) -> "tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]":

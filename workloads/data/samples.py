@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from workloads.data import Augmentation, Images
+from workloads.data import Augmentation, Samples
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,9 +38,9 @@ class ResumableSampler(DistributedSampler[int]):
 
 
 class TrainingSamples(Dataset[Batch]):
-    """Batches of augmented uint8 images for a DataLoader, which calls `__getitems__` with a whole batch of indices."""
+    """Batches of samples, pictures augmented. A DataLoader calls `__getitems__` with a whole batch of indices."""
 
-    def __init__(self, images: Images, augmentation: Augmentation, seed: int) -> None:
+    def __init__(self, images: Samples, augmentation: Augmentation, seed: int) -> None:
         self.images = images
         self.augmentation = augmentation
         self.seed = seed
@@ -51,7 +51,9 @@ class TrainingSamples(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         pixels, labels = self.images.batch(indices)
-        pixels = augment(pixels, self.augmentation, per_sample_random(self.seed, self.epoch, indices))
+        if self.augmentation != Augmentation():
+            bits = per_sample_random(self.seed, self.epoch, indices)
+            pixels = augment(pixels, self.augmentation, bits)
         return torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(labels)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from workloads.data import Images
+from workloads.data import Samples
 from workloads.train.strategies.base import Strategy
 from workloads.train.tasks import Figures, Task
 from workloads.train.world import World
@@ -14,7 +14,7 @@ def evaluate(
     world: World,
     strategy: Strategy,
     task: Task,
-    held_out: Images,
+    held_out: Samples,
     batch_size: int,
     between: Callable[[], None] = lambda: None,
 ) -> Figures:
@@ -36,7 +36,7 @@ def evaluate(
     return task.figures(world.sum(sums))
 
 
-def _turn(world: World, strategy: Strategy, task: Task, held_out: Images, chosen: range) -> list[float]:
+def _turn(world: World, strategy: Strategy, task: Task, held_out: Samples, chosen: range) -> list[float]:
     """The sums of one batch; all zero for a process that has nothing left and only keeps step with the others."""
     samples, answers = held_out.batch(chosen or [0])
     targets = torch.from_numpy(answers).to(world.device)

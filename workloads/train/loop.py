@@ -14,6 +14,7 @@ import torch
 from slipway.api.recipe import Recipe
 from workloads.data import DataSet
 from workloads.data.samples import Batch, ResumableSampler, TrainingSamples, training_loader
+from workloads.data.text import TextSet
 from workloads.errors import Terminated
 from workloads.train.evaluation import evaluate
 from workloads.train.optimisation import LearningRate
@@ -41,7 +42,7 @@ class Training:
     world: World
     strategy: Strategy
     task: Task
-    data: DataSet
+    data: DataSet | TextSet
     parameters: int
     rate: LearningRate
     checkpoints: "Checkpoints | None"

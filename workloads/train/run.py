@@ -13,7 +13,9 @@ import torch
 from slipway.api.artifact import Architecture, Artifact, Lineage
 from workloads import artifact, data, models, storage
 from workloads.data import DataSet
+from workloads.data.text import TextSet
 from workloads.errors import BadInput
+from workloads.models import weights
 from workloads.train import strategies, tasks
 from workloads.train.environment import Place, cpu_limit, read_place, threads
 from workloads.train.job import Job
@@ -36,7 +38,7 @@ def run(job: Job, stop: Stop) -> None:
     torch.set_num_threads(threads(place, os.environ, cpu_limit()))
     torch.backends.cudnn.deterministic = True
     _require_even_batches(job, place)
-    dataset = data.load(job.recipe.dataset)
+    dataset = data.open_set(job.recipe.dataset)
     strategy = strategies.choose(job, place, os.environ)
     world = strategy.setup(place)
     stop.begin()  # from here on the processes depend on each other: they stop together, at a step's end
@@ -47,11 +49,11 @@ def run(job: Job, stop: Stop) -> None:
         training.report.say(_headline(training, architecture, place))
     started = time.monotonic()
     figures = training.run()
-    weights = strategy.weights()
+    trained = strategy.weights()
     if world.first:
         lineage = _lineage(job, training, resumed)
         description = _describe(lineage, architecture, training, figures)
-        _publish(job, training, description, weights, figures, resumed)
+        _publish(job, training, description, trained, figures, resumed)
         seconds = time.monotonic() - started
         training.report.say(f"done in {seconds:.1f} s: {figures.words}, {figures.metrics['samples']} samples")
     if training.checkpoints is not None:
@@ -70,15 +72,20 @@ def _require_even_batches(job: Job, place: Place) -> None:
         )
 
 
-def _architecture(job: Job, dataset: DataSet) -> Architecture:
-    shape = dataset.preprocessing
-    images = models.Images(shape.channels, shape.height, shape.width, len(dataset.labels))
-    name = job.recipe.model.name.value
-    return Architecture(name=name, arguments=models.arguments_for(name, images, job.recipe.model.width))
+def _architecture(job: Job, dataset: DataSet | TextSet) -> Architecture:
+    known: models.Images | models.Text
+    if isinstance(dataset, TextSet):
+        tokenizer = dataset.tokenizer
+        known = models.Text(dataset.length, tokenizer.vocabulary, tokenizer.end, len(dataset.labels))
+    else:
+        shape = dataset.preprocessing
+        known = models.Images(shape.channels, shape.height, shape.width, len(dataset.labels))
+    name, arguments = models.fit(job.recipe.model, known)
+    return Architecture(name=name, arguments=arguments)
 
 
 def _training(
-    job: Job, strategy: Strategy, world: World, dataset: DataSet, architecture: Architecture, stop: Stop
+    job: Job, strategy: Strategy, world: World, dataset: DataSet | TextSet, architecture: Architecture, stop: Stop
 ) -> Training:
     recipe = job.recipe
     steps_per_epoch = len(dataset.training) // recipe.global_batch_size
@@ -91,7 +98,9 @@ def _training(
     highest = peak_rate(recipe.optimizer, recipe.global_batch_size)
     rate = LearningRate(highest, recipe.schedule, steps_per_epoch, total)
     torch.manual_seed(recipe.seed)
-    model = models.build(architecture.name, architecture.arguments)
+    model = models.build(architecture.name, architecture.arguments, own=True)
+    if recipe.model.uri is not None:
+        weights.load(model, recipe.model.uri)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     strategy.wrap(model)
     return Training(
@@ -115,7 +124,9 @@ def _training(
     )
 
 
-def _checkpoints(job: Job, world: World, dataset: DataSet, architecture: Architecture) -> "Checkpoints | None":
+def _checkpoints(
+    job: Job, world: World, dataset: DataSet | TextSet, architecture: Architecture
+) -> "Checkpoints | None":
     if job.spec.checkpoint is None:
         return None
     from workloads.train.checkpoint import Checkpoints  # takes a second to import
@@ -199,7 +210,7 @@ def _publish(
     job: Job,
     training: Training,
     description: Artifact,
-    weights: dict[str, torch.Tensor],
+    trained: dict[str, torch.Tensor],
     figures: Figures,
     resumed: int | None,
 ) -> None:
@@ -208,6 +219,7 @@ def _publish(
         training.report.say("the job has no output.uri: the model is not kept")
     else:
         uri = job.spec.output.uri
-        _, digest = artifact.write(uri, job.writer, description, weights, training.history)
+        more = training.task.describe().files
+        _, digest = artifact.write(uri, job.writer, description, trained, training.history, more)
         training.report.say(f"artifact {uri} {digest}")
     write_message(uri, digest, figures.metrics, training.step, resumed)

@@ -26,6 +26,7 @@ class Task(StrEnum):
 
     IMAGE_CLASSIFICATION = "image-classification"
     TEXT_CLASSIFICATION = "text-classification"
+    TEXT_GENERATION = "text-generation"
     OBJECT_DETECTION = "object-detection"
 
 

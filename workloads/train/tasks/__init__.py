@@ -12,6 +12,7 @@ from slipway.api import artifact
 from slipway.api.artifact import Preprocessing, Signature
 from slipway.api.recipe import Recipe
 from workloads.data import DataSet
+from workloads.data.text import TextSet
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Description:
     signature: Signature
     preprocessing: Preprocessing | None = None
     labels: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    """What else belongs into the artifact, by name."""
 
 
 class Task(Protocol):
@@ -55,8 +58,11 @@ class Task(Protocol):
         """For artifact.json."""
 
 
-def for_data(data: DataSet, recipe: Recipe, device: torch.device) -> Task:
+def for_data(data: DataSet | TextSet, recipe: Recipe, device: torch.device) -> Task:
     """The task of a data set."""
-    from workloads.train.tasks.classify import Pictures
+    from workloads.train.tasks.classify import Pictures, Texts
+    from workloads.train.tasks.language import Language
 
+    if isinstance(data, TextSet):
+        return Texts(data, recipe.label_smoothing) if data.labels else Language(data)
     return Pictures(data, recipe.label_smoothing, device)

@@ -9,6 +9,7 @@ from torch import nn
 from slipway.api import artifact
 from slipway.api.artifact import DType, Signature, TensorSpec
 from workloads.data import DataSet
+from workloads.data.text import TextSet
 from workloads.train.normalise import Normalise
 from workloads.train.tasks import Description, Figures
 
@@ -81,3 +82,32 @@ class Pictures(Classification):
             shape,
             list(self._data.labels),
         )
+
+
+class Texts(Classification):
+    """Batches are int64 [n, tokens]."""
+
+    def __init__(self, data: TextSet, label_smoothing: float) -> None:
+        super().__init__(label_smoothing)
+        self._data, self.tokens = data, data.length
+
+    def inputs(self, batch: torch.Tensor) -> torch.Tensor:
+        """As they are."""
+        return batch
+
+    def describe(self) -> Description:
+        """Tokens in, logits out."""
+        tokens = TensorSpec(name="tokens", dtype=DType.INT64, shape=["batch", self._data.length])
+        logits = TensorSpec(name="logits", dtype=DType.FLOAT32, shape=["batch", len(self._data.labels)])
+        return Description(
+            artifact.Task.TEXT_CLASSIFICATION,
+            Signature(inputs=[tokens], outputs=[logits]),
+            None,
+            list(self._data.labels),
+            tokenizer(self._data),
+        )
+
+
+def tokenizer(data: TextSet) -> dict[str, str]:
+    """The tokenizer's file, to be kept beside the weights; bytes need none."""
+    return {} if data.tokenizer.file is None else {"tokenizer.json": data.tokenizer.file}

@@ -1,0 +1,128 @@
+"""Text as samples: what a data set of text is, how it is cut into tokens, and how tokens become batches.
+
+Read by the text data sets of this folder and by the trainer's text tasks.
+"""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slipway.api.artifact import DatasetReference
+from slipway.api.recipe import DatasetChoice
+from workloads import storage
+from workloads.data import Augmentation, Samples
+from workloads.errors import BadInput, Corrupt
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Tokens = npt.NDArray[np.int32]
+    Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+
+BYTES = 256
+
+
+class Tokenizer:
+    """Bytes as tokens 0 to 255 and one more that ends a text and fills up; or the tokens of a tokenizer.json."""
+
+    def __init__(self, uri: str | None) -> None:
+        self.file: str | None = None
+        self.vocabulary, self.end = BYTES + 1, BYTES
+        self._library: Any = None
+        if uri is not None:
+            self._read(uri)
+
+    def _read(self, uri: str) -> None:
+        path = storage.fetch(uri)
+        path = path / "tokenizer.json" if path.is_dir() else path
+        try:
+            self.file = path.read_text()
+            self._library = importlib.import_module("tokenizers").Tokenizer.from_str(self.file)
+        except ImportError as error:
+            raise BadInput(
+                f"dataset.tokenizer needs the tokenizers library: pip install 'slipway[text]' ({error})"
+            ) from error
+        except Exception as error:  # the library raises Exception itself
+            raise Corrupt(f"{uri}: not a tokenizer.json ({error})") from error
+        names = ("<|endoftext|>", "[PAD]", "<pad>", "</s>")
+        known = (self._library.token_to_id(name) for name in names)
+        self.vocabulary = int(self._library.get_vocab_size())
+        self.end = next((int(number) for number in known if number is not None), 0)
+
+    def encode(self, text: str) -> "Tokens":
+        """Without special tokens."""
+        if self._library is None:
+            return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+        return np.asarray(self._library.encode(text, add_special_tokens=False).ids, np.int32)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One long text as samples of `length` tokens; the targets are the same, one token later."""
+
+    tokens: "Tokens"
+    length: int
+
+    def __len__(self) -> int:
+        return max(0, (len(self.tokens) - 1) // self.length)
+
+    def batch(self, indices: Sequence[int]) -> "Pairs":
+        """int64 [n, length] twice."""
+        starts = np.asarray(indices, dtype=np.int64)[:, None] * self.length
+        window = self.tokens[starts + np.arange(self.length + 1)].astype(np.int64)
+        return np.ascontiguousarray(window[:, :-1]), np.ascontiguousarray(window[:, 1:])
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Texts with classes, cut or filled up to one length."""
+
+    tokens: "Tokens"
+    labels: "npt.NDArray[np.int64]"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: Sequence[int]) -> "Pairs":
+        """int64 [n, length] and int64 [n]."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return self.tokens[chosen].astype(np.int64), self.labels[chosen]
+
+
+@dataclass(frozen=True)
+class TextSet:
+    """Training and held-out text. Without labels the next token is what is learned."""
+
+    training: Samples
+    held_out: Samples
+    labels: tuple[str, ...]
+    tokenizer: Tokenizer
+    length: int
+    reference: DatasetReference
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+def labelled(texts: Sequence[str], labels: "npt.NDArray[np.int64]", tokenizer: Tokenizer, length: int) -> Labelled:
+    """Encode all texts once."""
+    tokens = np.full((len(texts), length), tokenizer.end, np.int32)
+    for row, text in zip(tokens, texts, strict=True):
+        found = tokenizer.encode(text)[:length]
+        row[: len(found)] = found
+    return Labelled(tokens, labels)
+
+
+def stream(texts: Sequence[str], tokenizer: Tokenizer, length: int) -> Stream:
+    """The texts one after the other, each closed by the ending token."""
+    parts = [part for text in texts for part in (tokenizer.encode(text), np.asarray([tokenizer.end], np.int32))]
+    return Stream(np.concatenate(parts) if parts else np.empty(0, np.int32), length)
+
+
+def checked(found: TextSet, choice: DatasetChoice) -> TextSet:
+    """BadInput when there is too little text for a single sample."""
+    for part, word in ((found.training, "training"), (found.held_out, "held-out")):
+        if len(part) == 0:
+            raise BadInput(f"{choice.uri}: too little {word} text for one sample of {choice.sequence_length} tokens")
+    return found

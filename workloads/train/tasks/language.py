@@ -1,0 +1,57 @@
+"""Which token comes next? Cross-entropy per token, and perplexity."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from slipway.api import artifact
+from slipway.api.artifact import DType, Signature, TensorSpec
+from workloads.data.text import TextSet
+from workloads.train.tasks import Description, Figures
+from workloads.train.tasks.classify import tokenizer
+
+
+class Language:
+    """Outputs are logits [n, tokens, vocabulary], targets are int64 [n, tokens]."""
+
+    def __init__(self, data: TextSet) -> None:
+        self._data, self.tokens = data, data.length
+
+    def inputs(self, batch: torch.Tensor) -> torch.Tensor:
+        """As they are."""
+        return batch
+
+    def loss(self, outputs: Any, targets: torch.Tensor) -> torch.Tensor:
+        """Mean over all tokens, in nats."""
+        return nn.functional.cross_entropy(outputs.float().flatten(0, 1), targets.flatten())
+
+    def sums(self, outputs: Any, targets: torch.Tensor) -> list[float]:
+        """Samples, tokens, right guesses, cross-entropy."""
+        logits, flat = outputs.float().flatten(0, 1), targets.flatten()
+        loss = nn.functional.cross_entropy(logits, flat, reduction="sum")
+        right = (logits.argmax(1) == flat).sum()
+        return [float(len(targets)), float(len(flat)), float(right), float(loss)]
+
+    def figures(self, sums: list[float]) -> Figures:
+        """Perplexity: e to the mean loss; of a model that knows nothing it is the vocabulary's size."""
+        samples, tokens, right, loss = sums
+        mean = loss / tokens
+        perplexity = math.exp(min(mean, 700.0))
+        metrics = {
+            "loss": mean,
+            "perplexity": perplexity,
+            "accuracy": right / tokens,
+            "samples": int(samples),
+            "tokens": int(tokens),
+        }
+        return Figures(metrics, f"held-out perplexity {perplexity:.2f}", -mean)
+
+    def describe(self) -> Description:
+        """Tokens in, logits of the next one out."""
+        tokens = TensorSpec(name="tokens", dtype=DType.INT64, shape=["batch", self._data.length])
+        shape: list[int | str] = ["batch", self._data.length, self._data.tokenizer.vocabulary]
+        logits = TensorSpec(name="logits", dtype=DType.FLOAT32, shape=shape)
+        task = artifact.Task.TEXT_GENERATION
+        return Description(task, Signature(inputs=[tokens], outputs=[logits]), files=tokenizer(self._data))
