@@ -43,7 +43,7 @@ def test_admission_refuses_it_as_early_as_can_be(wrong: Wrong) -> None:
         assert wrong.words in "; ".join(cel)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=12)
 @given(
     st.lists(st.sampled_from(Rung), min_size=1, max_size=4, unique=True),
     st.sampled_from([{}, {"runtime": "openvino"}, NVIDIA]),
