@@ -117,8 +117,8 @@ def _port(value: "onnx.ValueInfoProto") -> Port:
     )
 
 
-def save(model: "onnx.ModelProto", path: Path) -> None:
+def save(model: "onnx.ModelProto | bytes", path: Path) -> None:
     """Write it in one file, whole or not at all, the same bytes for the same model."""
     staged = path.with_name(f".{path.name}.partial")
-    staged.write_bytes(model.SerializeToString(deterministic=True))
+    staged.write_bytes(model if isinstance(model, bytes) else model.SerializeToString(deterministic=True))
     staged.rename(path)

@@ -27,7 +27,7 @@ CONFIDENCE = 0.95
 
 
 def in_turns(
-    models: "Sequence[onnx.ModelProto]", feeds: "Feeds", *, iterations: int, warmup: int, threads: int
+    models: "Sequence[onnx.ModelProto | bytes]", feeds: "Feeds", *, iterations: int, warmup: int, threads: int
 ) -> "npt.NDArray[np.float64]":
     """Seconds [model, iteration] of calls that alternate between the models."""
     sessions = [runtime.session(model, threads=threads) for model in models]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.quantization import EvaluationMetric, Rung
+from slipway.api.quantization import EvaluationMetric, Rung, Runtime
 from slipway.api.quantizationstatus import Candidate
 from workloads import storage
 from workloads.errors import BadInput
@@ -23,6 +23,8 @@ from workloads.quantize.gates import Speedup, Verdict, judge
 
 if TYPE_CHECKING:
     import onnx
+
+    Model = onnx.ModelProto | bytes
 
 FLOAT = "float"
 GATE_ITERATIONS = 100  # pairs of calls for the latency gate
@@ -47,7 +49,8 @@ class Attempt:
 
 def model_path(context: Context, name: str) -> Path:
     """Where a candidate's model lies."""
-    return context.work.path(FLOAT_MODEL if name == FLOAT else f"candidates/{name}.onnx")
+    suffix = "tflite" if context.job.spec.target.runtime is Runtime.LITERT else "onnx"
+    return context.work.path(FLOAT_MODEL if name == FLOAT else f"candidates/{name}.{suffix}")
 
 
 def answers_of(context: Context, name: str) -> Answers:
@@ -65,7 +68,7 @@ def candidate_of(context: Context, name: str) -> Candidate:
     return Candidate.model_validate(details_of(context, name)["candidate"])
 
 
-def consider(context: Context, attempt: Attempt, build: "Callable[[], onnx.ModelProto | None]") -> Candidate | None:
+def consider(context: Context, attempt: Attempt, build: "Callable[[], Model | None]") -> Candidate | None:
     """Build, evaluate and judge, unless that was done before a restart. None when there is nothing to build.
 
     A graph that the library cannot rewrite, or the runtime cannot load, is a candidate that failed: the ladder goes on.
@@ -90,7 +93,7 @@ def consider(context: Context, attempt: Attempt, build: "Callable[[], onnx.Model
     return candidate
 
 
-def _measured(context: Context, attempt: Attempt, model: "onnx.ModelProto") -> tuple[Candidate, dict[str, Any]]:
+def _measured(context: Context, attempt: Attempt, model: "Model") -> tuple[Candidate, dict[str, Any]]:
     path = model_path(context, attempt.name)
     onnx_file.save(model, path)
     found = evaluate.answers(model, context.evaluation, context.evaluation_batches())
@@ -138,7 +141,7 @@ def pairs_of(context: Context, reference: Answers, found: Answers) -> Pairs:
     return Pairs.of(reference.right(), found.right())
 
 
-def _speedup(context: Context, model: "onnx.ModelProto") -> Speedup:
+def _speedup(context: Context, model: "Model") -> Speedup:
     feeds = context.evaluation.read(context.evaluation_batches(1)[0]).feeds
     threads = context.job.spec.benchmark.threads
     models = [context.float_model, model]

@@ -54,7 +54,7 @@ class Answers:
             return cls(arrays["classes"], arrays["labels"] if "labels" in arrays.files else None, arrays["outputs"])
 
 
-def answers(model: "onnx.ModelProto", samples: Samples, batches: Iterable[list[int]]) -> Answers:
+def answers(model: "onnx.ModelProto | bytes", samples: Samples, batches: Iterable[list[int]]) -> Answers:
     """Run the model over the batches. The first output holds a score per class in its last axis; others are ignored."""
     session = runtime.session(model)
     classes, labels, outputs, kept = [], [], [], 0

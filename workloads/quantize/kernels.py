@@ -33,6 +33,7 @@ PLUMBING = frozenset(
 )
 
 
+LITERT = "all of it, by LiteRT's own kernels: it does not tell which"
 SIMULATED = "FP8 is computed in float here: only TensorRT has kernels for it"
 
 
@@ -47,6 +48,8 @@ def of(path: Path, why: "Callable[[str, str], str]") -> dict[str, Any]:
     from workloads.quantize.runtime import has_float8
 
     result: dict[str, Any] = {"integer": {}, "float": {}, "conversions": 0, "floatNodes": [], "note": ""}
+    if path.suffix == ".tflite":
+        return {**result, "note": LITERT}
     model = onnx.load(path)
     if has_float8(model):
         return {**result, "note": SIMULATED}

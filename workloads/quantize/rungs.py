@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from slipway.api.quantization import CalibrationMethod, Rung
+from slipway.api.quantization import CalibrationMethod, Rung, Runtime
 from slipway.api.quantizationstatus import Candidate
-from workloads.quantize import floats, rewrite, sensitivity, smooth
+from workloads.quantize import floats, litert, rewrite, sensitivity, smooth
 from workloads.quantize.candidates import Attempt, candidate_of, consider, details_of, most_accurate
 from workloads.quantize.context import Context
 from workloads.quantize.target import impossible
@@ -33,7 +33,8 @@ def climbed(work: Work, rung: Rung) -> Climbed | None:
 def climb(context: Context, rung: Rung) -> None:
     """Try a rung and keep its record. Rungs that were interrupted go on where they were."""
     reason = impossible(rung, context.job.spec.target, context.job.spec.weights.bits)
-    result = Climbed(skipped=reason) if reason else HOW[rung](context)
+    how = partial(_litert, rung=rung) if context.job.spec.target.runtime is Runtime.LITERT else HOW[rung]
+    result = Climbed(skipped=reason) if reason else how(context)
     if result.skipped:
         context.voice.say(f"{rung}: skipped, {result.skipped}")
     context.work.write(f"rungs/{rung}", {"candidates": list(result.candidates), "skipped": result.skipped})
@@ -184,6 +185,13 @@ def _qat(context: Context, rung: Rung) -> Climbed:
 
     attempt = Attempt(rung.value, rung, per_channel=True)
     consider(context, attempt, lambda: qat.train(context))
+    return Climbed((attempt.name,))
+
+
+def _litert(context: Context, rung: Rung) -> Climbed:
+    """The library calibrates by itself: the least and the greatest value of each tensor, averaged over the samples."""
+    attempt = Attempt(rung.value, rung, per_channel=True)
+    consider(context, attempt, lambda: litert.candidate(context, rung))
     return Climbed((attempt.name,))
 
 

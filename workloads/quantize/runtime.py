@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from workloads.errors import BadInput
+from workloads.quantize import litert
 from workloads.train import environment
 
 if TYPE_CHECKING:
@@ -17,13 +18,15 @@ FATAL = 4  # only what raises anyway: the library's remarks on Q/DQ pairs that i
 
 
 def session(model: "onnx.ModelProto | bytes", *, threads: int | None = None, optimise: bool = True) -> Any:
-    """An inference session on the CPU.
+    """An inference session on the CPU: ONNX Runtime's, or LiteRT's for the bytes of its models.
 
     `optimise` fuses and folds as in serving; without it every tensor of the graph exists. Never for FP8, whose Q/DQ
     the library fuses into kernels that it does not have, and whose Relu it drops; unfused it computes what they say.
     """
     import onnxruntime
 
+    if isinstance(model, bytes) and litert.is_litert(model):
+        return litert.Session(model, threads or own_threads())
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads or own_threads(), 1
     options.log_severity_level = FATAL

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.api.quantization import Hardware, Rung, Runtime, Target
+from slipway.api.quantization import OWN_WIDTH, Hardware, Rung, Runtime, Target
+from workloads.quantize.litert import RECIPES
 from workloads.quantize.scale import Levels
 
 # Operators whose integer kernels TensorRT has; anything else between Q/DQ costs a conversion and gains nothing.
@@ -38,14 +39,18 @@ def profile_of(target: Target) -> Profile:
 
 def impossible(rung: Rung, target: Target, bits: int) -> str | None:
     """Why a rung makes no sense for a target and a width of the weights, or None."""
-    if rung is Rung.FP8 and target.runtime is not Runtime.TENSORRT:
-        return f"{target.runtime} has no FP8 kernels: only TensorRT has them"
-    if bits < 8 and rung in {Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4, Rung.FP8, Rung.FP16}:
-        return f"weights.bits asks for {bits}-bit weights, and this rung has its own"
-    if bits < 8 and rung is Rung.SMOOTH_QUANT:
-        return f"it moves the difficulty from the activations to the weights, which have {bits} bits only"
-    if target.runtime is Runtime.TENSORRT and rung is Rung.DYNAMIC:
-        return "TensorRT reads explicit Q/DQ only, and dynamic quantization has none"
-    if target.runtime is not Runtime.ONNXRUNTIME and rung is Rung.WEIGHT_ONLY_INT4:
-        return "4-bit weights are packed with an operator of ONNX Runtime (MatMulNBits)"
-    return None
+    here = target.runtime
+    reasons = {
+        f"LiteRT's quantizer has no {rung}; it has {', '.join(RECIPES)}": here is Runtime.LITERT
+        and rung not in RECIPES,
+        f"{here} has no FP8 kernels: only TensorRT has them": rung is Rung.FP8 and here is not Runtime.TENSORRT,
+        f"weights.bits asks for {bits}-bit weights, and this rung has its own": bits < 8
+        and (rung in OWN_WIDTH or here is Runtime.LITERT),
+        f"it moves the difficulty from the activations to the weights, which have {bits} bits only": bits < 8
+        and rung is Rung.SMOOTH_QUANT,
+        "TensorRT reads explicit Q/DQ only, and dynamic quantization has none": here is Runtime.TENSORRT
+        and rung is Rung.DYNAMIC,
+        "4-bit weights are packed with an operator of ONNX Runtime (MatMulNBits)": rung is Rung.WEIGHT_ONLY_INT4
+        and here not in {Runtime.ONNXRUNTIME, Runtime.LITERT},
+    }
+    return next((words for words, holds in reasons.items() if holds), None)

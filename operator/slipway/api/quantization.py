@@ -135,6 +135,7 @@ class Runtime(StrEnum):
     ONNXRUNTIME = "onnxruntime"
     OPENVINO = "openvino"
     TENSORRT = "tensorrt"
+    LITERT = "litert"
 
 
 class Hardware(StrEnum):
@@ -205,6 +206,9 @@ UNSUPPORTED: Mapping[Runtime, frozenset[Rung]] = {
     Runtime.ONNXRUNTIME: frozenset({Rung.FP8}),
     Runtime.OPENVINO: frozenset({Rung.FP8, Rung.WEIGHT_ONLY_INT4}),
     Runtime.TENSORRT: frozenset({Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT4}),
+    # Its own quantizer does the whole work, by its own recipes.
+    Runtime.LITERT: frozenset(Rung)
+    - {Rung.STATIC_PER_CHANNEL, Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4},
 }
 # Their width is their own: they say nothing about weights of fewer bits.
 OWN_WIDTH = frozenset({Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4, Rung.FP8, Rung.FP16})

@@ -1,5 +1,6 @@
 """What is refused, by the command that a user types: exit code 2, and one line that says what to change."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -139,6 +140,13 @@ TABLE: dict[str, tuple[int, str, Callable[[Files], dict[str, Any]]]] = {
         lambda _: {"model": {"from": {"trainingJob": "digits"}}},
     ),
 }
+
+if importlib.util.find_spec("litert_torch") is None:
+    TABLE["LiteRT without its packages"] = (
+        2,
+        "target.runtime litert needs litert_torch, .* which this image does not hold: install slipway",
+        lambda _: {"target": {"runtime": "litert"}},
+    )
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,9 @@ def warnings_of(context: Context) -> list[str]:
             f"{len(bad)} tensors took values that are not finite, left out of their ranges: {', '.join(bad[:5])}"
         )
     runtime_name = context.job.spec.target.runtime
-    if runtime_name != "onnxruntime":
+    if runtime_name == "litert":
+        found.append("candidates are judged and measured in LiteRT, one sample a call, the float model in ONNX Runtime")
+    elif runtime_name != "onnxruntime":
         found.append(
             f"judged and measured in ONNX Runtime; {runtime_name} computes the same Q/DQ graph with other kernels"
         )

@@ -81,7 +81,8 @@ def _why(context: Context, name: str) -> "Callable[[str, str], str]":
 def _load(context: Context, name: str) -> Any:
     import onnx
 
-    return onnx.load(model_path(context, name))
+    path = model_path(context, name)
+    return path.read_bytes() if path.suffix == ".tflite" else onnx.load(path)
 
 
 def _feeds(context: Context, size: int) -> "dict[str, npt.NDArray[Any]]":

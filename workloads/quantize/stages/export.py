@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.api.artifact import WEIGHTS_FILE
+from slipway.api.quantization import Runtime
 from workloads import artifact, storage
 from workloads.artifact import Stored
 from workloads.errors import BadInput
 from workloads.export import from_torch, onnx_file
-from workloads.quantize import rewrite, runtime
+from workloads.quantize import litert, rewrite, runtime
 from workloads.quantize.context import FLOAT_MODEL, PREPARED_MODEL, SOURCE, Context
 from workloads.quantize.source import ONNX_FILE, Source, open_artifact
 
@@ -29,6 +30,8 @@ def run(context: Context) -> str:
         model, how = onnx_file.load(path), "ONNX taken as it is"
     else:
         model, source, how = _from_artifact(context, uri, stored)
+    if context.job.spec.target.runtime is Runtime.LITERT:
+        litert.require(trainable=source.trainable)
     onnx_file.save(model, context.work.path(FLOAT_MODEL))
     onnx_file.save(rewrite.prepare(model), context.work.path(PREPARED_MODEL))
     nodes = len(context.prepared.graph.node)

@@ -7,6 +7,7 @@ import json
 import platform
 import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def run(context: Context) -> str:
 
 def _tidy(context: Context, published: str | None) -> None:
     """Their figures are kept, and the models that lost are not: there may be dozens."""
-    for path in context.work.folder.glob("candidates/*.onnx"):
+    for path in (*context.work.folder.glob("candidates/*.onnx"), *context.work.folder.glob("candidates/*.tflite")):
         if path.stem != published:
             path.unlink()
     shutil.rmtree(context.work.folder / "qat", ignore_errors=True)
@@ -72,9 +73,10 @@ def _report(context: Context, uri: str) -> dict[str, str]:
 def _publish(context: Context, name: str) -> str:
     """Returns the artifact's digest."""
     with storage.publishing(context.job.spec.output.uri, context.job.writer) as folder:
-        shutil.copyfile(model_path(context, name), folder / ONNX_FILE)
+        file = folder / _file_name(context, name)
+        shutil.copyfile(model_path(context, name), file)
         # What was judged is what is published, byte for byte.
-        if storage.sha256_of(folder / ONNX_FILE) != details_of(context, name)["digest"]:
+        if storage.sha256_of(file) != details_of(context, name)["digest"]:
             raise Corrupt(f"{model_path(context, name)}: not the file that was judged")
         for report in (REPORT_JSON, REPORT_HTML):
             shutil.copyfile(context.work.path(report), folder / report)
@@ -84,6 +86,10 @@ def _publish(context: Context, name: str) -> str:
         return storage.sha256_of(path)
 
 
+def _file_name(context: Context, name: str) -> str:
+    return f"{Path(ONNX_FILE).stem}{model_path(context, name).suffix}"
+
+
 def _already(context: Context, name: str) -> str | None:
     """The digest when an attempt that was killed afterwards has published this very model."""
     try:
@@ -91,13 +97,16 @@ def _already(context: Context, name: str) -> str | None:
     except (BadInput, Corrupt):
         return None
     wanted = details_of(context, name)["digest"]
-    model = next((file.digest for file in stored.description.files if file.path == ONNX_FILE), None)
+    file_name = _file_name(context, name)
+    model = next((file.digest for file in stored.description.files if file.path == file_name), None)
     same_job = stored.description.lineage.job == context.job.reference
     return stored.digest if same_job and model == wanted else None
 
 
 def _describe(context: Context, name: str) -> Artifact:
-    model = onnx_file.load(model_path(context, name))
+    path = model_path(context, name)
+    # A LiteRT model takes and gives what the float one does, but for the batch.
+    model = context.float_model if path.suffix == ".tflite" else onnx_file.load(path)
     candidate = candidate_of(context, name)
     metrics = {"accuracy": candidate.accuracy, "drop": candidate.drop, "agreement": candidate.agreement}
     signature = Signature(

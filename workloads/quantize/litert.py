@@ -1,0 +1,148 @@
+"""How does a torch module become an int8 LiteRT (TFLite) model? By LiteRT's own converter, quantizer and interpreter.
+
+Their packages are an extra of their own (`slipway[litert]`), larger than all the others together. The converter takes
+torch modules only, and fixes the batch at one sample, which is how LiteRT is used on a device.
+"""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slipway.api.quantization import Rung
+from workloads import artifact
+from workloads.errors import BadInput
+from workloads.export import from_torch
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from workloads.quantize.context import Context
+
+    Feeds = Mapping[str, npt.NDArray[Any]]
+
+MAGIC = b"TFL3"  # at byte 4 of every LiteRT file
+SIGNATURE = "serving_default"
+PACKAGES = ("litert_torch", "ai_edge_quantizer", "ai_edge_litert")
+# Names of the quantizer's own recipes.
+RECIPES = {
+    Rung.STATIC_PER_CHANNEL: "static_wi8_ai8",
+    Rung.DYNAMIC: "dynamic_wi8_afp32",
+    Rung.WEIGHT_ONLY_INT8: "weight_only_wi8_afp32",
+    Rung.WEIGHT_ONLY_INT4: "weight_only_wi4_afp32",
+}
+
+
+def is_litert(model: Any) -> bool:
+    """Whether these are the bytes of a LiteRT model."""
+    return isinstance(model, bytes) and model[4:8] == MAGIC
+
+
+def require(*, trainable: bool) -> None:
+    """BadInput when a job for LiteRT cannot be done here: before anything is computed for it."""
+    absent = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if absent:
+        raise BadInput(
+            f"target.runtime litert needs {', '.join(absent)}, which this image does not hold: install slipway[litert]"
+        )
+    if not trainable:
+        raise BadInput("target.runtime litert converts torch modules: give an artifact with weights instead of ONNX")
+
+
+def candidate(context: "Context", rung: Rung) -> bytes:
+    """The quantized model of a rung of RECIPES."""
+    from ai_edge_quantizer import quantizer, recipe
+
+    float_model = converted(context)
+    own = quantizer.Quantizer(bytearray(float_model))
+    own.load_quantization_recipe(getattr(recipe, RECIPES[rung])())
+    samples = list(_samples(context, float_model)) if own.need_calibration else []
+    with from_torch.quiet():
+        seen = own.calibrate({SIGNATURE: samples}) if own.need_calibration else None
+        return bytes(own.quantize(seen).quantized_model)
+
+
+def converted(context: "Context") -> bytes:
+    """The float module as LiteRT, kept in the work folder."""
+    path = context.work.path("litert/float.tflite")
+    if not path.exists():
+        import torch
+
+        module, description = artifact.load_model(context.source.uri, context.source.digest)
+        example = tuple(
+            torch.zeros([1 if isinstance(axis, str) else axis for axis in spec.shape])
+            for spec in description.signature.inputs
+        )
+        staged = path.with_name(".float.partial.tflite")
+        with from_torch.quiet():
+            import litert_torch
+
+            litert_torch.convert(module.eval(), example).export(str(staged))
+        staged.rename(path)
+    return path.read_bytes()
+
+
+def _samples(context: "Context", model: bytes) -> Any:
+    """The calibration samples one by one, under the names of the model's inputs."""
+    names = Session(model).names
+    for chosen in context.voice.track(context.calibration_batches, "calibration by LiteRT"):
+        feeds = context.calibration.read(chosen).feeds
+        for row in range(len(chosen)):
+            yield {name: value[row : row + 1] for name, value in zip(names, feeds.values(), strict=True)}
+
+
+@dataclass(frozen=True)
+class Input:
+    """As ONNX Runtime describes an input; None is an axis of any length."""
+
+    name: str
+    shape: Sequence[int | None]
+
+
+class Session:
+    """LiteRT's interpreter with the face of an ONNX Runtime session: batches of any length, floats in and out."""
+
+    def __init__(self, content: bytes, threads: int = 1) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        with from_torch.quiet():
+            self._runner = Interpreter(model_content=content, num_threads=threads).get_signature_runner()
+        # In the order of the module's arguments: the converter numbers them.
+        details = self._runner.get_input_details()
+        self.names = sorted(details, key=lambda name: int(name.rpartition("_")[2]))
+        self._inputs = [details[name] for name in self.names]
+        self._outputs = self._runner.get_output_details()
+
+    def get_inputs(self) -> list[Input]:
+        """Any batch is taken sample by sample."""
+        return [Input(name, (None, *one["shape"][1:])) for name, one in zip(self.names, self._inputs, strict=True)]
+
+    def run(self, _names: None, feeds: "Feeds") -> "list[npt.NDArray[np.float32]]":
+        """The outputs for all samples."""
+        values = list(feeds.values())
+        rows = [self._sample([value[row : row + 1] for value in values]) for row in range(len(values[0]))]
+        return [np.concatenate(column) for column in zip(*rows, strict=True)]
+
+    def _sample(self, values: "Sequence[npt.NDArray[Any]]") -> "list[npt.NDArray[np.float32]]":
+        given = {
+            name: _integers(value, about) for name, value, about in zip(self.names, values, self._inputs, strict=True)
+        }
+        found = self._runner(**given)
+        return [_floats(found[name], self._outputs[name]) for name in sorted(found)]
+
+
+def _integers(value: "npt.NDArray[Any]", about: Mapping[str, Any]) -> "npt.NDArray[Any]":
+    """A float input as the integers that a fully quantized model takes."""
+    scale, zero = about["quantization"]
+    if not scale:
+        return value
+    limits = np.iinfo(about["dtype"])
+    integers: npt.NDArray[Any] = np.clip(np.rint(value / scale) + zero, limits.min, limits.max).astype(about["dtype"])
+    return integers
+
+
+def _floats(value: "npt.NDArray[Any]", about: Mapping[str, Any]) -> "npt.NDArray[np.float32]":
+    scale, zero = about["quantization"]
+    return ((value.astype(np.float32) - zero) * scale if scale else value).astype(np.float32)
