@@ -58,10 +58,15 @@ def slim_node(node: Object) -> Object:
         "metadata": {key: thin["metadata"][key] for key in kept if key in thin["metadata"]},
         "spec": {key: value for key, value in (node.get("spec") or {}).items() if key in ("taints", "unschedulable")},
         "status": {
-            "allocatable": status.get("allocatable") or {},
+            "allocatable": _whole(status.get("allocatable") or {}),
             "conditions": [{"type": "Ready", "status": c.get("status")} for c in ready],
         },
     }
+
+
+def _whole(quantities: Mapping[str, Any]) -> dict[str, int]:
+    """As the server gives it, all are texts; as kept, whole numbers."""
+    return dict(quantities) if all(isinstance(q, int) for q in quantities.values()) else amounts(quantities)
 
 
 def usable(node: Object) -> bool:

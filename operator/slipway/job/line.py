@@ -5,11 +5,11 @@ kept on nodes where it will fit once others have ended. Whoever comes after it g
 so the kept room can only grow: no gang waits for ever, as long as gangs end.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.job.packing import Demand, Node, less, pack, room, rooms, takes
+from slipway.job.packing import Demand, Floor
 
 
 @dataclass(frozen=True)
@@ -38,54 +38,36 @@ class Decision:
     waiting: dict[Hashable, Place]
 
 
-def decide(nodes: Sequence[Node], gangs: Iterable[Waiting]) -> Decision:
-    """Go through the line once. `nodes`: without what is promised to gangs that were let in before."""
-    left = list(nodes)
+def decide(floor: Floor, gangs: Iterable[Waiting]) -> Decision:
+    """Go through the line once. `floor`: with what is promised to gangs that were let in before; it is used up."""
     admitted: list[Hashable] = []
     waiting: dict[Hashable, str] = {}
     kept_for = ""
     for gang in sorted(gangs, key=lambda gang: gang.rank):
-        placed = pack(left, gang.demand)
+        placed = floor.pack(gang.demand)
         if placed is not None:
-            left = less(left, placed, gang.demand.each)
+            floor.take(placed, gang.demand.each)
             admitted.append(gang.key)
             continue
-        waiting[gang.key] = _missing(nodes, left, gang.demand, kept_for)
-        kept = _kept(left, gang.demand) if not kept_for else None
+        waiting[gang.key] = _missing(floor, gang.demand, kept_for)
+        kept = floor.keep(gang.demand) if not kept_for else None
         if kept is not None:
-            left = less(left, kept, gang.demand.each)
+            floor.take(kept, gang.demand.each)
             kept_for = "/".join(gang.key) if isinstance(gang.key, tuple) else str(gang.key)
     places = {key: Place(number, len(waiting), words) for number, (key, words) in enumerate(waiting.items(), start=1)}
     return Decision(tuple(admitted), places)
 
 
-def _kept(nodes: Sequence[Node], demand: Demand) -> dict[str, int] | None:
-    """Nodes to keep for the gang: first those with the most room now. None if it can never fit."""
-    most = {node.name: room(node.capacity, demand.each) for node in nodes if takes(node, demand)}
-    if sum(most.values()) < demand.count:
-        return None
-    now = rooms(nodes, demand)
-    kept: dict[str, int] = {}
-    left = demand.count
-    for name in sorted(most, key=lambda name: (-now.get(name, 0), -most[name], name)):
-        if left > 0 and most[name] > 0:
-            kept[name] = min(left, most[name])
-            left -= kept[name]
-    return kept
-
-
-def _missing(nodes: Sequence[Node], left: Sequence[Node], demand: Demand, kept_for: str) -> str:
+def _missing(floor: Floor, demand: Demand, kept_for: str) -> str:
     asked = ", ".join(f"{shown(name, amount)} {name}" for name, amount in sorted(demand.each.items()) if amount)
     each = f" that each ask for {asked}" if asked else ""
-    fit = sum(rooms(left, demand).values())
-    words = f"room for {fit} of {demand.count} pods{each}"
-    if not any(takes(node, demand) for node in nodes):
+    fit = floor.fit(demand)
+    words = f"room for {fit.total} of {demand.count} pods{each}"
+    if not fit.most:
         return f"{words}: no ready node passes nodeSelector, affinity and tolerations"
-    if sum(room(node.capacity, demand.each) for node in nodes if takes(node, demand)) < demand.count:
+    if fit.most_total < demand.count:
         return f"{words}: too many even for the nodes' whole capacity"
-    if sum(rooms(nodes, demand).values()) >= demand.count and kept_for:
-        return f"{words}: the rest is kept for {kept_for}, which is before it"
-    return words
+    return f"{words}, beside what is kept for {kept_for}, which is before it" if kept_for else words
 
 
 def shown(name: str, amount: int) -> str:

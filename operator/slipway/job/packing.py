@@ -1,4 +1,4 @@
-"""Do so many equal pods fit into what the nodes have free? Pure; asked by line.py.
+"""Do so many equal pods fit into what the nodes have free? No I/O; asked by line.py.
 
 Amounts are whole numbers by resource: thousandths of CPUs, bytes, devices, and `pods`. Pods of a gang are equal, so the
 gang fits exactly when the numbers of pods that each node can take add up to it: no search is needed.
@@ -49,43 +49,83 @@ def room(free: Amounts, each: Amounts) -> int:
     return max(0, min(free.get(name, 0) // amount for name, amount in asked.items()))
 
 
-def rooms(nodes: Iterable[Node], demand: Demand) -> dict[str, int]:
-    """By node, how many of the pods fit now; nodes without room are left out."""
-    found = {node.name: room(node.free, demand.each) for node in nodes if takes(node, demand)}
-    return {name: count for name, count in found.items() if count > 0}
+@dataclass
+class _Fit:
+    """How pods of one kind fit: by node now (`rooms`, where not 0) and at most; and both added up."""
+
+    each: Amounts
+    rooms: dict[str, int]
+    total: int
+    most: dict[str, int]
+    most_total: int
 
 
-def pack(nodes: Sequence[Node], demand: Demand, *, partly: bool = False) -> dict[str, int] | None:
-    """Which nodes take how many of the pods; None if not all fit. `partly`: as many as fit instead.
+class Floor:
+    """The nodes while gangs are put on them. Gangs of equal pods share one look at all nodes."""
 
-    Nodes with the least room go first: large holes are kept for those who need them.
-    """
-    found = rooms(nodes, demand)
-    if sum(found.values()) < demand.count and not partly:
-        return None
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        self._nodes = {node.name: node for node in nodes}
+        self._free = {name: dict(node.free) for name, node in self._nodes.items()}
+        self._fits: dict[str, _Fit] = {}
+
+    def fit(self, demand: Demand) -> _Fit:
+        """How such pods fit now; not to be changed."""
+        kind = _kind(demand)
+        if kind not in self._fits:
+            able = [node for node in self._nodes.values() if takes(node, demand)]
+            now = {node.name: room(self._free[node.name], demand.each) for node in able}
+            most = {node.name: room(node.capacity, demand.each) for node in able}
+            rooms = {name: count for name, count in now.items() if count > 0}
+            self._fits[kind] = _Fit(demand.each, rooms, sum(rooms.values()), most, sum(most.values()))
+        return self._fits[kind]
+
+    def pack(self, demand: Demand, *, partly: bool = False) -> dict[str, int] | None:
+        """Which nodes take how many of the pods; None if not all fit. `partly`: as many as fit instead.
+
+        Nodes with the least room go first: large holes are kept for those who need them.
+        """
+        fit = self.fit(demand)
+        if fit.total < demand.count and not partly:
+            return None
+        return _first(sorted(fit.rooms, key=lambda name: (fit.rooms[name], name)), fit.rooms, demand.count)
+
+    def keep(self, demand: Demand) -> dict[str, int] | None:
+        """Nodes that will take all the pods once others have ended: those with the most room now. None if none can."""
+        fit = self.fit(demand)
+        if fit.most_total < demand.count:
+            return None
+        order = sorted(fit.most, key=lambda name: (-fit.rooms.get(name, 0), -fit.most[name], name))
+        return _first(order, fit.most, demand.count)
+
+    def take(self, placed: Mapping[str, int], each: Amounts) -> None:
+        """Put so many pods on these nodes; what is free never falls below zero."""
+        taken = {**each, "pods": 1}
+        for name, count in placed.items():
+            free = self._free[name]
+            for resource, amount in taken.items():
+                if resource in free:
+                    free[resource] = max(0, free[resource] - count * amount)
+        for fit in self._fits.values():
+            for name in placed.keys() & fit.most.keys():
+                now = room(self._free[name], fit.each)
+                fit.total += now - fit.rooms.pop(name, 0)
+                if now > 0:
+                    fit.rooms[name] = now
+
+
+def _first(order: Iterable[str], most: Mapping[str, int], count: int) -> dict[str, int]:
     placed: dict[str, int] = {}
-    left = demand.count
-    for name in sorted(found, key=lambda name: (found[name], name)):
-        if left <= 0:
+    for name in order:
+        if count <= 0:
             break
-        placed[name] = min(left, found[name])
-        left -= placed[name]
+        if most[name] > 0:
+            placed[name] = min(count, most[name])
+            count -= placed[name]
     return placed
 
 
-def less(nodes: Iterable[Node], placed: Mapping[str, int], each: Amounts) -> list[Node]:
-    """The nodes with these pods on them; what is free never falls below zero."""
-    return [
-        Node(node.name, node.capacity, _minus(node.free, each, placed[node.name]), node.labels, node.taints)
-        if node.name in placed
-        else node
-        for node in nodes
-    ]
-
-
-def _minus(free: Amounts, each: Amounts, count: int) -> dict[str, int]:
-    taken = {**each, "pods": 1}
-    return {name: max(0, amount - count * taken.get(name, 0)) for name, amount in free.items()}
+def _kind(demand: Demand) -> str:
+    return repr((sorted(demand.each.items()), sorted(demand.selector.items()), demand.tolerations, demand.terms))
 
 
 def _tolerated(taint: Mapping[str, Any], tolerations: Iterable[Mapping[str, Any]]) -> bool:

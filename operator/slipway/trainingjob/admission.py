@@ -11,10 +11,10 @@ from typing import Any
 from slipway.api.scheduling import GangScheduler
 from slipway.api.trainingjob import TrainingJobSpec, spec_problems
 from slipway.job import lifecycle
-from slipway.job.footprint import REQUESTS, amounts, requests_of, usable
+from slipway.job.footprint import REQUESTS, requests_of, usable
 from slipway.job.labels import ATTEMPT, MANAGED
 from slipway.job.line import Decision, Waiting, decide
-from slipway.job.packing import Demand, Node, less, pack, takes
+from slipway.job.packing import Demand, Floor, Node, takes
 from slipway.job.run import Run, read_run
 from slipway.job.scene import Hold
 from slipway.runtime.cache import Cache, Change
@@ -28,6 +28,10 @@ NOTHING = Decision((), {})
 GPU_MEMORY = "nvidia.com/gpu.memory"
 
 
+# Pods of a gang end one by one: a decision about hundreds of gangs takes tens of milliseconds, and one is enough.
+PAUSE_SECONDS = 0.2
+
+
 @dataclass(frozen=True)
 class _Gang:
     """What is known of a job's spec: parsed once per generation."""
@@ -37,11 +41,11 @@ class _Gang:
 
 
 class Admission:
-    """`mark` has a job looked at again."""
+    """`mark_after` has a job looked at again after some seconds; several wishes for one job cost one look."""
 
-    def __init__(self, cache: Cache, mark: Callable[[Key], None]) -> None:
+    def __init__(self, cache: Cache, mark_after: Callable[[Key, float], None]) -> None:
         self._jobs, self._pods, self._nodes = cache[TRAINING_JOBS], cache[PODS], cache[NODES]
-        self._mark = mark
+        self._mark_after = mark_after
         self._gangs: dict[tuple[str, int], _Gang | None] = {}
         self._decision = NOTHING
         self._let_in: set[str] = set()
@@ -69,20 +73,20 @@ class Admission:
         return min((int(mebibytes) * 2**20 for mebibytes in told if mebibytes.isdecimal()), default=None)
 
     def changed(self, resource: Resource, change: Change) -> None:
-        """Something may have made room: have the first in the line looked at, and so everybody."""
-        if resource not in (NODES, PODS, TRAINING_JOBS):
+        """Note what may change a decision; what may have made room has the first in the line, and so all, looked at."""
+        if resource not in _SHOWN or _shown(resource, change.old) == (shown := _shown(resource, change.new)):
             return
         self._stale = True
         first = next(iter(self._decision.waiting), None)
-        if isinstance(first, Key) and (resource is not TRAINING_JOBS or change.new is None):
-            self._mark(first)
+        if isinstance(first, Key) and (shown is None or resource is NODES):
+            self._mark_after(first, PAUSE_SECONDS)
 
     def _decide(self) -> None:
         jobs = [(job, read_run(job.get("status") or {})) for job in self._jobs]
         waiting = [(job, run) for job, run in jobs if uid_of(job) not in self._let_in and self._waits(job, run)]
-        nodes = self._free_nodes(jobs)
+        floor = self._floor(jobs)
         before = set(self._decision.waiting)
-        self._decision = decide(nodes, self._line(waiting))
+        self._decision = decide(floor, self._line(waiting))
         self._stale = False
         known = {uid_of(job) for job, _ in jobs}
         keys = {Key(namespace_of(job), name_of(job)): uid_of(job) for job, _ in waiting}
@@ -90,7 +94,7 @@ class Admission:
         self._gangs = {known_as: gang for known_as, gang in self._gangs.items() if known_as[0] in known}
         for key in self._decision.admitted:
             if key in before and isinstance(key, Key):
-                self._mark(key)
+                self._mark_after(key, 0)
 
     def _line(self, waiting: list[tuple[Object, Run]]) -> Iterator[Waiting]:
         for job, run in waiting:
@@ -117,7 +121,7 @@ class Admission:
             self._gangs[known_as] = _Gang(spec, demand_of(spec)) if spec is not None else None
         return self._gangs[known_as]
 
-    def _free_nodes(self, jobs: list[tuple[Object, Run]]) -> list[Node]:
+    def _floor(self, jobs: list[tuple[Object, Run]]) -> Floor:
         """What is free once all pods that have been promised a place have one."""
         used: dict[str, dict[str, int]] = {}
         foreign: dict[str, dict[str, int]] = {}
@@ -128,12 +132,12 @@ class Admission:
             _add(used.setdefault(node, {}), pod["spec"].get(REQUESTS) or {})
             if MANAGED not in (pod["metadata"].get("labels") or {}):
                 _add(foreign.setdefault(node, {}), pod["spec"].get(REQUESTS) or {})
-        nodes = [_node(node, used, foreign) for node in self._nodes if usable(node)]
+        floor = Floor(_node(node, used, foreign) for node in self._nodes if usable(node))
         for job, run in jobs:
             promised = self._promised(job, run)
             if promised is not None and promised.count > 0:
-                nodes = less(nodes, pack(nodes, promised, partly=True) or {}, promised.each)
-        return nodes
+                floor.take(floor.pack(promised, partly=True) or {}, promised.each)
+        return floor
 
     def _promised(self, job: Object, run: Run) -> Demand | None:
         """Pods of a gang that was let in and that have no node yet; a gang that a quota refuses promises nothing."""
@@ -162,6 +166,29 @@ def demand_of(spec: TrainingJobSpec) -> Demand:
     )
 
 
+def _shown(resource: Resource, obj: Object | None) -> object:
+    """What of an object a decision leans on; None once it takes no room and wants none."""
+    return None if obj is None else _SHOWN[resource](obj)
+
+
+def _of_pod(pod: Object) -> object:
+    ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return None if ended else (pod["metadata"]["uid"], pod["spec"].get("nodeName") or "")
+
+
+def _of_job(job: Object) -> object:
+    status = job.get("status") or {}
+    asked = job["metadata"]["uid"], job["metadata"].get("generation")
+    return None if status.get("completionTime") else (*asked, status.get("attemptTime"))
+
+
+def _of_node(node: Object) -> object:
+    return node["spec"], node["status"], node["metadata"].get("labels")
+
+
+_SHOWN: Mapping[Resource, Callable[[Object], object]] = {PODS: _of_pod, TRAINING_JOBS: _of_job, NODES: _of_node}
+
+
 def _key(job: Object) -> Key:
     return Key(namespace_of(job), name_of(job))
 
@@ -172,7 +199,7 @@ def _add(total: dict[str, int], requests: Mapping[str, int]) -> None:
 
 
 def _node(node: Object, used: Mapping[str, Mapping[str, int]], foreign: Mapping[str, Mapping[str, int]]) -> Node:
-    whole = amounts(node["status"]["allocatable"])
+    whole: Mapping[str, int] = node["status"]["allocatable"]
     name = name_of(node)
 
     def without(taken: Mapping[str, int]) -> dict[str, int]:

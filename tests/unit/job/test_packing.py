@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from slipway.job.footprint import amounts, pod_requests, slim_footprint, slim_node, usable
 from slipway.job.line import Waiting, decide
-from slipway.job.packing import Demand, Node, less, pack, room, takes
+from slipway.job.packing import Demand, Floor, Node, room, takes
 
 GPU = "nvidia.com/gpu"
 
@@ -42,14 +42,20 @@ EACH = st.fixed_dictionaries({"cpu": st.integers(0, 4), "gpu": st.integers(0, 3)
 def test_a_gang_fits_exactly_when_some_placement_of_its_pods_does(frees, each, count) -> None:
     nodes = [Node(f"n{i}", free, free) for i, free in enumerate(frees)]
     demand = Demand(count, each)
-    placed = pack(nodes, demand)
+    floor = Floor(nodes)
+    other = Demand(1, {"cpu": 1})
+    floor.fit(other)
+    placed = floor.pack(demand)
     assert (placed is not None) == (bool(frees) and brute_force(frees, demand))
     if placed is not None:
         assert sum(placed.values()) == count
-        for left in less(nodes, placed, each):
-            before = next(n for n in nodes if n.name == left.name)
-            taken = placed.get(left.name, 0)
-            assert left.free == {r: a - taken * {**each, "pods": 1}.get(r, 0) for r, a in before.free.items()}
+        floor.take(placed, each)
+        for before in nodes:
+            taken = placed.get(before.name, 0)
+            left = {r: a - taken * {**each, "pods": 1}.get(r, 0) for r, a in before.free.items()}
+            for asked in (demand, other):
+                assert floor.fit(asked).rooms.get(before.name, 0) == room(left, asked.each)
+        assert floor.fit(other).total == sum(floor.fit(other).rooms.values())
 
 
 _above_40 = {"matchExpressions": [{"key": "mem", "operator": "Gt", "values": ["40"]}]}
@@ -92,7 +98,7 @@ def waiting(key: str, count: int, gpus: int, priority: int = 0) -> Waiting:
 def test_priority_then_age() -> None:
     nodes = [node("a", **{GPU: 4})]
     gangs = [waiting("1", 1, 4), waiting("2", 1, 4), waiting("3", 1, 4, priority=5)]
-    found = decide(nodes, gangs)
+    found = decide(Floor(nodes), gangs)
     assert found.admitted == ("3",)
     assert {key: place.position for key, place in found.waiting.items()} == {"1": 1, "2": 2}
 
@@ -101,24 +107,25 @@ def test_a_small_gang_fills_a_gap_but_not_at_the_large_ones_expense() -> None:
     busy = Node("a", {GPU: 8, "pods": 10}, {GPU: 4, "pods": 10})
     nodes = [busy, node("b", **{GPU: 8})]
     large, small = waiting("1", 2, 8), waiting("2", 1, 4)
-    assert decide(nodes, [large, small]).admitted == (), "node b is kept whole, a's rest is the large one's, too"
+    assert decide(Floor(nodes), [large, small]).admitted == (), "node b is kept whole, a's rest is the large one's, too"
     spare = [*nodes, node("c", **{GPU: 4})]
-    found = decide(spare, [large, small])
+    found = decide(Floor(spare), [large, small])
     assert found.admitted == ("2",)
     assert found.waiting["1"].missing == "room for 1 of 2 pods that each ask for 8 nvidia.com/gpu"
 
 
 def test_a_gang_that_can_never_fit_holds_up_nobody_and_is_told_so() -> None:
-    found = decide([node("a", **{GPU: 4})], [waiting("1", 1, 8), waiting("2", 1, 4)])
+    found = decide(Floor([node("a", **{GPU: 4})]), [waiting("1", 1, 8), waiting("2", 1, 4)])
     assert found.admitted == ("2",)
     assert "too many even for the nodes' whole capacity" in found.waiting["1"].missing
-    found = decide([], [waiting("1", 1, 8)])
+    found = decide(Floor([]), [waiting("1", 1, 8)])
     assert "no ready node passes" in found.waiting["1"].missing
 
 
 def test_who_waits_behind_is_told_for_whom_the_room_is_kept() -> None:
     busy = Node("a", {GPU: 8, "pods": 10}, {GPU: 4, "pods": 10})
-    found = decide([busy], [waiting("1", 1, 8), waiting("2", 1, 4)])
+    found = decide(Floor([busy]), [waiting("1", 1, 8), waiting("2", 1, 4)])
+    assert found.waiting["2"].missing.startswith("room for 0 of 1 pods")
     assert "kept for 1, which is before it" in found.waiting["2"].missing
 
 
@@ -146,11 +153,12 @@ def test_nobody_starves_and_nothing_is_promised_twice(jobs, count, large) -> Non
         arrived = [Waiting(k, order[k], d) for k, d in left.items() if k == "large" or int(k) <= now * count]
         if now == 1:
             arrived = [gang for gang in arrived if gang.key != "large"]
-        for key in decide(nodes, arrived).admitted:
+        floor = Floor(nodes)
+        for key in decide(Floor(nodes), arrived).admitted:
             demand = left.pop(str(key))
-            placed = pack(nodes, demand)
+            placed = floor.pack(demand)
             assert placed is not None, "let in without room"
-            nodes = less(nodes, placed, demand.each)
+            floor.take(placed, demand.each)
             running[str(key)] = (placed, now + lasts[str(key)])
         if "large" in left and now > 1:
             assert now <= 1 + max(lasts.values()), "whoever ran when its room was kept has ended, and it still waits"

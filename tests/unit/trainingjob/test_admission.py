@@ -1,0 +1,169 @@
+"""Who is let in, who is woken, and how few decisions that takes: the admission over a cache, without a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slipway.job.footprint import slim_footprint, slim_node
+from slipway.runtime.cache import Cache, Change
+from slipway.runtime.resource import NODES, PODS, Resource
+from slipway.runtime.store import Key
+from slipway.trainingjob.admission import Admission
+from slipway.trainingjob.job import TRAINING_JOBS
+
+GPU = "nvidia.com/gpu"
+
+
+class Cluster:
+    """Nodes, pods and jobs as events would tell of them."""
+
+    def __init__(self) -> None:
+        self.woken: list[str] = []
+        self.version = 0
+        self.cache = Cache(self._changed)
+        self.cache.add(TRAINING_JOBS)
+        self.cache.add(PODS, slim=slim_footprint)
+        self.cache.add(NODES, slim=slim_node)
+        self.admission = Admission(self.cache, lambda key, seconds: self.woken.append(key.name))
+
+    def _changed(self, resource: Resource, change: Change) -> None:
+        self.admission.changed(resource, change)
+
+    def tell(self, resource: Resource, name: str, event: str = "MODIFIED", **obj: Any) -> None:
+        self.version += 1
+        marks = obj.pop("metadata", {})
+        identity = {"name": name, "namespace": "n", "uid": f"u-{name}", "resourceVersion": str(self.version)}
+        if resource is NODES:
+            del identity["namespace"]
+        self.cache.observe(resource, event, {"metadata": {**identity, **marks}, **obj})
+
+    def node(self, name: str, gpus: int = 4, ready: str = "True", **labels: str) -> None:
+        status = {"allocatable": {GPU: str(gpus), "pods": "9"}, "conditions": [{"type": "Ready", "status": ready}]}
+        self.tell(NODES, name, metadata={"labels": labels}, spec={}, status=status)
+
+    def job(self, name: str, nodes: int, gpus: int = 4, status: Any = None, **spec: Any) -> None:
+        trainer = {"command": ["x"], "resourcesPerNode": {"limits": {GPU: gpus}}}
+        marks = {"generation": 1, "creationTimestamp": f"2026-01-01T00:00:{len(self.cache[TRAINING_JOBS]):02}Z"}
+        known = self.cache[TRAINING_JOBS].get("n", name)
+        if known is not None:
+            marks["creationTimestamp"] = known["metadata"]["creationTimestamp"]
+        self.tell(
+            TRAINING_JOBS,
+            name,
+            metadata=marks,
+            spec={"numNodes": nodes, "trainer": trainer, **spec},
+            status=status or {},
+        )
+
+    def pod(self, name: str, node: str, gpus: int = 4, phase: str = "Running", job: str = "") -> None:
+        owner = [{"uid": f"u-{job}", "controller": True, "kind": "TrainingJob", "name": job}]
+        labels = {"slipway.dev/managed": "true", "slipway.dev/attempt": "0"}
+        spec = {"nodeName": node, "containers": [{"name": "c", "resources": {"limits": {GPU: str(gpus)}}}]}
+        marks = {"labels": labels, "ownerReferences": owner} if job else {}
+        self.tell(PODS, name, metadata=marks, spec=spec, status={"phase": phase})
+
+    def held(self, name: str) -> str:
+        job = self.cache[TRAINING_JOBS].get("n", name)
+        assert job is not None
+        hold = self.admission.view(job).hold
+        return f"{hold.position}/{hold.length} {hold.missing}" if hold else ""
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    cluster = Cluster()
+    for name in ("a", "b"):
+        cluster.node(name)
+    return cluster
+
+
+def test_what_was_promised_is_not_promised_again_before_its_pods_exist(cluster: Cluster) -> None:
+    cluster.job("one", 1)
+    cluster.job("two", 2)
+    assert cluster.held("one") == ""
+    assert cluster.held("two").startswith("1/1 room for 1 of 2 pods")
+    cluster.job("three", 1)
+    assert "kept for n/two" in cluster.held("three")
+
+
+def test_the_end_of_a_pod_wakes_the_first_who_wakes_all_that_fit(cluster: Cluster) -> None:
+    cluster.pod("p", "a", job="gone")
+    cluster.pod("q", "b")
+    for name in ("one", "two"):
+        cluster.job(name, 1)
+        assert cluster.held(name)
+    cluster.woken.clear()
+    cluster.pod("p", "a", job="gone", phase="Succeeded")
+    assert cluster.woken == ["one"]
+    assert cluster.held("one") == ""
+    cluster.tell(PODS, "q", "DELETED", spec={"nodeName": "b"}, status={})
+    assert cluster.held("two") == ""
+
+
+def test_news_that_change_no_decision_cost_none(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster.pod("p", "a")
+    cluster.pod("q", "b")
+    cluster.job("one", 1)
+    assert cluster.held("one")
+    decided: list[int] = []
+    whole = cluster.admission._decide
+    monkeypatch.setattr(cluster.admission, "_decide", lambda: (decided.append(1), whole()))
+    cluster.job("one", 1, status={"conditions": []})
+    cluster.tell(PODS, "p", metadata={"annotations": {"x": "y"}}, spec={"nodeName": "a"}, status={"phase": "Running"})
+    cluster.node("a")
+    for _ in range(5):
+        cluster.held("one")
+    assert decided == []
+    cluster.node("a", ready="Unknown")
+    cluster.held("one")
+    assert decided == [1]
+
+
+def test_a_strangers_pod_takes_room_and_one_that_a_quota_refuses_keeps_none(cluster: Cluster) -> None:
+    cluster.pod("theirs", "a")
+    refused = [
+        {"type": "Created", "status": "False", "reason": "CreateRefused", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    ]
+    cluster.job("one", 1)
+    assert cluster.held("one") == ""
+    cluster.job("two", 1)
+    assert cluster.held("two")
+    cluster.job("one", 1, status={"conditions": refused})
+    cluster.node("a", gpus=4, changed="yes")
+    assert cluster.held("two") == ""
+
+
+def test_nobody_waits_who_is_suspended_finished_or_anothers(cluster: Cluster) -> None:
+    cluster.job("big", 9)
+    assert "too many even" in cluster.held("big")
+    cluster.job("suspended", 9, runPolicy={"suspend": True})
+    cluster.job("managed", 9, runPolicy={"managedBy": "example.com/other"})
+    cluster.job("kueue", 9, scheduling={"gang": "Kueue", "queue": "q"})
+    cluster.job("rash", 9, scheduling={"gang": "None"})
+    for name in ("suspended", "managed", "kueue", "rash"):
+        assert cluster.held(name) == ""
+    assert cluster.held("big").startswith("1/1")
+
+
+def test_a_gang_that_ran_before_goes_first(cluster: Cluster) -> None:
+    cluster.pod("p", "a")
+    cluster.job("urgent", 1, scheduling={"priority": 9})
+    cluster.job("again", 1, status={"attempt": 1, "startTime": "2026-01-01T00:00:00Z"})
+    assert cluster.held("again") == ""
+    assert cluster.held("urgent").startswith("1/1")
+
+
+def test_gpu_memory_is_the_smallest_of_the_nodes_that_may_be_had(cluster: Cluster) -> None:
+    mebibytes = {"nvidia.com/gpu.memory": "81559"}
+    for name, labels in (("a", {**mebibytes, "kind": "h"}), ("b", {"nvidia.com/gpu.memory": "40960", "kind": "a"})):
+        cluster.node(name, **labels)
+    strategy = {"model": {"parameters": 10}}
+    cluster.job("any", 1, strategy=strategy)
+    cluster.job("large", 1, strategy=strategy, pod={"nodeSelector": {"kind": "h"}})
+    found = {
+        name: cluster.admission.view(cluster.cache[TRAINING_JOBS].get(*Key("n", name))).gpu_bytes
+        for name in ("any", "large")
+    }
+    assert found == {"any": 40960 * 2**20, "large": 81559 * 2**20}
