@@ -24,15 +24,19 @@ ELSEWHERE = {"secrets", "podgroups", "poddisruptionbudgets", "horizontalpodautos
 
 
 def test_enough_and_no_more(guarded: Guarded) -> None:
-    operator = guarded.restart()
-    operator.ready()
+    guarded.restart().ready()
     life = guarded.life()
     life.begin()
-    done = follow(life, life.finished, 30 * PATIENCE)
+
+    def finished() -> bool:
+        guarded.keep()
+        return life.finished()
+
+    done = follow(life, finished, 30 * PATIENCE)
     events = [event for event in guarded.stage.plane.audit_events() if event["user"]["username"] == USER]
     refused = {str(_right(e)) for e in events if e["responseStatus"]["code"] == 403}
     assert not refused, f"manifests/base/rbac.yaml lacks: {refused}"
-    assert done, f"{life._done}; {life.told}; {life.statuses()}; {operator.tail()}"
+    assert done, f"{life._done}; {life.told}; {life.statuses()}; {guarded.said()[-3000:]}"
     used = {_right(event) for event in events if "objectRef" in event} | _live_watches(guarded)
     idle = [r for r in rights() if r not in used and r not in RARE and r.resource not in ELSEWHERE]
     # Nobody asks the server to update finalizers: the right itself is what its admission looks at.
