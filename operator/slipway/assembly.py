@@ -79,7 +79,8 @@ class Assembly:
         self.inboxes = {kind: Inbox(self.cache, OURS[kind], self.queues[kind].mark_after) for kind in REPORTING}
         said_of = {kind: inbox.progress_of for kind, inbox in self.inboxes.items()}
         jobs = TrainingJobs(kube, self.cache, platforms.training, record, said_of[training.KIND])
-        self._admission = Admission(self.cache, self.queues[training.KIND].mark_after) if platforms.gang_admission else None
+        wake = self.queues[training.KIND].mark_after
+        self._admission = Admission(self.cache, wake) if platforms.gang_admission else None
         if self._admission is not None:
             jobs.view = self._admission.view
         self._quantizations = QuantizationJobs(
