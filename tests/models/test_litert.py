@@ -19,7 +19,7 @@ from workloads.quantize.litert import RECIPES
 
 pytestmark = pytest.mark.slow
 __all__ = ["made", "trained"]
-VENV = Path.home() / ".cache" / "slipway" / "venv-litert"
+VENV = Path.home() / ".cache" / "slipway" / "litert"
 
 
 @pytest.fixture(scope="module")
