@@ -166,8 +166,9 @@ class ControlPlane:
 
     def audit_events(self, user_agent: str = "") -> list[Object]:
         """Return the audited requests whose user agent contains `user_agent`, oldest first; watches when they end."""
-        lines = self.audit_log.read_text().splitlines() if self.audit_log.exists() else []
-        events = [json.loads(line) for line in lines]
+        lines = self.audit_log.read_text().splitlines(keepends=True) if self.audit_log.exists() else []
+        # The server may be in the middle of writing the last one.
+        events = [json.loads(line) for line in lines if line.endswith("\n")]
         return [e for e in events if user_agent in e.get("userAgent", "")]
 
     def _await(self, name: str, ready: Callable[[], bool], seconds: float = 90) -> None:
