@@ -1,7 +1,10 @@
 """What the tests of this folder share: a small job for any strategy, run for real, and what it left."""
 
+import contextlib
 import importlib.util
 import json
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,7 @@ def installed(strategy: str) -> bool:
     return module is None or importlib.util.find_spec(module) is not None
 
 
-def document(folder: Path, strategy: str, **recipe: Any) -> dict[str, Any]:
+def document(folder: Path, strategy: str, every: int = 5, **recipe: Any) -> dict[str, Any]:
     """A job that trains a small CNN on digits; artifact and checkpoints go below `folder`."""
     return {
         "apiVersion": "slipway.dev/v1alpha1",
@@ -49,7 +52,7 @@ def document(folder: Path, strategy: str, **recipe: Any) -> dict[str, Any]:
                 **recipe,
             },
             "output": {"uri": (folder / "model").as_uri()},
-            "checkpoint": {"uri": (folder / "checkpoints").as_uri(), "everySteps": 5},
+            "checkpoint": {"uri": (folder / "checkpoints").as_uri(), "everySteps": every},
             **STRATEGIES[strategy],
         },
     }
@@ -66,11 +69,33 @@ def write(folder: Path, strategy: str, **recipe: Any) -> Path:
 def run(folder: Path, strategy: str, count: int, *options: str, **recipe: Any) -> str:
     """Train to the end. Returns what the first process printed."""
     config = write(folder, strategy, **recipe)
-    with train(config, count, folder / "logs", *options) as running:
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(rendezvous(count)) if strategy == "horovod" else None
+        running = stack.enter_context(train(config, count, folder / "logs", *options, place=place))
         for one in running:
             assert one.wait() == 0, "\n".join(each.output for each in running)
         output: str = running[0].output
         return output
+
+
+@contextlib.contextmanager
+def rendezvous(count: int) -> Iterator[Callable[[int, int], dict[str, str]]]:
+    """What Horovod's launcher does: serves who is where, and tells each process its place."""
+    from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
+    from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
+
+    server = RendezvousHTTPServer(("127.0.0.1", 0), RendezvousHandler, 0)
+    server.init(get_host_assignments(parse_hosts(f"localhost:{count}"), count))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def place(rank: int, size: int) -> dict[str, str]:
+        numbers = {"RANK": rank, "SIZE": size, "LOCAL_RANK": rank, "LOCAL_SIZE": size, "CROSS_RANK": 0, "CROSS_SIZE": 1}
+        meeting = {"GLOO_RENDEZVOUS_ADDR": "127.0.0.1", "GLOO_RENDEZVOUS_PORT": server.server_address[1]}
+        words = {"HOSTNAME": "localhost", "CONTROLLER": "gloo", "CPU_OPERATIONS": "gloo", "GLOO_IFACE": "lo"}
+        return {f"HOROVOD_{name}": str(value) for name, value in {**numbers, **meeting, **words}.items()}
+
+    yield place
+    server.shutdown()
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from slipway.api.artifact import FileDigest
 from workloads import storage
 from workloads.errors import BadInput, Corrupt
+from workloads.train.checkpoint_files import TensorsOnly
 from workloads.train.world import World
 
 MANIFEST = "manifest.json"
@@ -45,11 +46,14 @@ class Found:
 class Checkpoints:
     """The checkpoints of one job. All processes create it and call its methods together."""
 
-    def __init__(self, folder: Path, keep_last: int, world: World, made_for: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, keep_last: int, world: World, made_for: Mapping[str, Any], keep_best: int = 0
+    ) -> None:
         """`made_for` describes what must be equal for a checkpoint to fit (model, data, batch size, seed); plain
         JSON.
         """
         self._folder, self._keep_last, self._world, self._made_for = folder, keep_last, world, dict(made_for)
+        self._keep_best = keep_best
         self._token = world.decide(self._open)
         self._require_shared()
         self._group = world.new_group()
@@ -120,18 +124,30 @@ class Checkpoints:
 
     def read(self, found: Found, state: dict[str, Any]) -> None:
         """Fill a nest of tensors in place; how many processes saved them, and how they were cut, does not matter."""
-        load(state, checkpoint_id=found.folder, process_group=self._group, no_dist=self._group is None)
+        files = TensorsOnly(found.folder)
+        try:
+            load(state, storage_reader=files, process_group=self._group, no_dist=self._group is None)
+        except CheckpointException as error:
+            refused = next((cause for cause, _ in error.failures.values() if isinstance(cause, Corrupt)), None)
+            raise refused or error from error
 
-    def save(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    def save(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any], score: float | None = None) -> None:
         """Copy the tensors now, write them in the background. A save that fails is reported, and training goes on.
 
-        `tensors` may be this process's share only; `state` is plain JSON, the same on all.
+        `tensors` may be this process's share only; `state` is plain JSON, the same on all. `score`: how good the model
+        is on held-out data, higher is better.
         """
         self.wait()
         if self._saved == step:
             return
         copied = _copied(dict(tensors))
-        manifest = {"formatVersion": FORMAT_VERSION, "step": step, "madeFor": self._made_for, "state": dict(state)}
+        manifest = {
+            "formatVersion": FORMAT_VERSION,
+            "step": step,
+            "score": score,
+            "madeFor": self._made_for,
+            "state": dict(state),
+        }
         content = json.dumps(manifest)  # now, because the loop goes on changing what `state` refers to
         self._step = step
         self._under_way = self._thread.submit(self._write, copied, step, content)
@@ -164,14 +180,29 @@ class Checkpoints:
         )
         storage.sync_tree(staged)
         staged.rename(self._folder / name)
+        self._prune()
+
+    def _prune(self) -> None:
+        """Keep the last ones, and the best of those before them."""
         whole = sorted(self._folder.glob(f"{PREFIX}*"), reverse=True)
-        for old in (*whole[self._keep_last :], *self._folder.glob(f"{DAMAGED}*")):
+        scores = {folder: _score(folder) for folder in whole}
+        judged = [folder for folder in whole if scores[folder] is not None]
+        best = sorted(judged, key=lambda folder: scores[folder] or 0.0, reverse=True)[: self._keep_best]
+        for old in (*(one for one in whole[self._keep_last :] if one not in best), *self._folder.glob(f"{DAMAGED}*")):
             shutil.rmtree(old, ignore_errors=True)
 
     def close(self) -> None:
         """Wait for the last save and end the thread."""
         self.wait()
         self._thread.shutdown()
+
+
+def _score(folder: Path) -> float | None:
+    try:
+        found = json.loads((folder / MANIFEST).read_text()).get("score")
+    except (OSError, ValueError):
+        return None
+    return float(found) if isinstance(found, int | float) else None
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

@@ -17,11 +17,13 @@ from workloads.data.samples import Batch, ResumableSampler, TrainingSamples, tra
 from workloads.data.text import TextSet
 from workloads.errors import Terminated
 from workloads.train.evaluation import evaluate
+from workloads.train.meter import Meter
 from workloads.train.optimisation import LearningRate
 from workloads.train.report import Report
 from workloads.train.stop import Stop
 from workloads.train.strategies.base import Strategy
 from workloads.train.tasks import Figures, Task
+from workloads.train.tracing import Tracing
 from workloads.train.world import World
 
 if TYPE_CHECKING:
@@ -47,10 +49,15 @@ class Training:
     rate: LearningRate
     checkpoints: "Checkpoints | None"
     save_every: int
+    keep_best: int
+    meter: Meter
+    tracing: Tracing
     report: Report
     stop: Stop
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    carried: tuple[float, float] = (0.0, 0.0)
+    """Sum of the losses of the samples of the epoch that `step` is in, and how many; all processes, at the last save."""
 
     @property
     def micro_batch(self) -> int:
@@ -63,26 +70,47 @@ class Training:
         Terminated after SIGTERM, Diverged for a loss that is none.
         """
         figures = None
+        if self._at_end_of_epoch and self.step < self.rate.total_steps and not self._recorded:
+            self._record(None)  # it was stopped between the last step of an epoch and its evaluation
         while self.step < self.rate.total_steps:
             self._epoch()
             figures = self._record(self._finite_loss())
+            if self.checkpoints is not None and (self._due or self.keep_best):
+                self._save(self.checkpoints, figures.score)
         if self.checkpoints is not None:
             self.checkpoints.wait()
         return figures or self._record(None)
 
+    @property
+    def _at_end_of_epoch(self) -> bool:
+        return self.step > 0 and self.step % self.rate.steps_per_epoch == 0
+
+    @property
+    def _recorded(self) -> bool:
+        return any(row["step"] == self.step for row in self.history)
+
+    @property
+    def _due(self) -> bool:
+        return self.step % self.save_every == 0 or self.step == self.rate.total_steps
+
     def _epoch(self) -> None:
         """The rest of the epoch that `step` is in."""
-        self._loss, self._batches = torch.zeros((), dtype=torch.float64, device=self.world.device), 0
+        total, count = self.carried if self.world.first and not self._at_end_of_epoch else (0.0, 0.0)
+        self._loss = torch.tensor(total, dtype=torch.float64, device=self.world.device)
+        self._seen = count
+        self.meter.begin()
         for batches in self._batches_of(self.step // self.rate.steps_per_epoch):
             agreement = self.world.any(self.stop.requested)
-            self._optimise(batches)
+            self.tracing.before(self.step)
+            last = self._optimise(batches)
+            self.tracing.after(self.step)
             self.step += 1
+            self.meter.step(self.step, last)
             self.report.step(self.step, self._mean_loss)
             if agreement.result():
                 self._terminate()
-            if self.checkpoints is not None and (
-                self.step % self.save_every == 0 or self.step == self.rate.total_steps
-            ):
+            # At the end of an epoch it is saved after the evaluation, whose figures belong to it.
+            if self.checkpoints is not None and self._due and not self._at_end_of_epoch:
                 self._save(self.checkpoints)
 
     def _batches_of(self, epoch: int) -> Iterator[list[Batch]]:
@@ -104,23 +132,26 @@ class Training:
                 yield batches
                 batches = []
 
-    def _optimise(self, batches: list[Batch]) -> None:
-        """One optimizer step; gradients are exchanged with the last micro-batch only."""
+    def _optimise(self, batches: list[Batch]) -> torch.Tensor:
+        """One optimizer step; gradients are exchanged with the last micro-batch only. Returns its loss."""
         torch.manual_seed(self._step_seed())
         for batch in batches[:-1]:
             self._backward(batch, len(batches), last=False)
-        self._backward(batches[-1], len(batches), last=True)
+        last = self._backward(batches[-1], len(batches), last=True)
         self.strategy.step(self.rate.at(self.step))
+        return last
 
     def _step_seed(self) -> int:
         """Randomness inside the model depends on (seed, step, rank) alone: no generator's state needs saving."""
         return (self.recipe.seed * 1_000_003 + self.step) * 65_537 + self.world.rank
 
-    def _backward(self, batch: Batch, parts: int, *, last: bool) -> None:
+    def _backward(self, batch: Batch, parts: int, *, last: bool) -> torch.Tensor:
         loss = self._forward(batch, last=last)
         self.strategy.backward(loss / parts, last=last)
-        self._loss += loss.detach()
-        self._batches += 1
+        found = loss.detach()
+        self._loss += found * self.micro_batch
+        self._seen += self.micro_batch
+        return found
 
     def _forward(self, batch: Batch, *, last: bool) -> torch.Tensor:
         samples, targets = (tensor.to(self.world.device, non_blocking=True) for tensor in batch)
@@ -133,25 +164,30 @@ class Training:
 
     def _mean_loss(self) -> float:
         """This process's mean loss of the epoch so far. Waits for the device: asked for only when it is shown."""
-        return float(self._loss) / max(1, self._batches)
+        return float(self._loss) / max(1, self._seen)
 
     def _finite_loss(self) -> float:
-        """The mean loss over all processes; Diverged on all of them when it is not finite."""
-        total, count = self.world.sum([float(self._loss), float(self._batches)])
+        """The epoch's mean loss so far over all processes; Diverged on all of them when it is not finite."""
+        total, count = self.world.sum([float(self._loss), float(self._seen)])
         if not math.isfinite(total):
             raise Diverged(
                 f"the loss is {total} at step {self.step}: lower the learning rate, warm up, or clip the gradients"
             )
+        self.carried = (total, count)
         return total / max(1.0, count)
 
     def _record(self, loss: float | None) -> Figures:
         """Evaluate at the end of an epoch. `loss` is None when a resumed run had nothing left to train."""
+        speed = self.meter.figures(self.world, self.recipe.global_batch_size, self.task.tokens) if loss else {}
         self.strategy.synchronise()
         held_out = self.data.held_out
         figures = evaluate(self.world, self.strategy, self.task, held_out, EVALUATION_BATCH, self._answer_stop)
         epoch = self.step // self.rate.steps_per_epoch
         row = {"epoch": epoch, "step": self.step, "trainingLoss": loss, "learningRate": self.rate.at(self.step - 1)}
-        self.history.append({**row, **figures.metrics})
+        before = next((row for row in self.history if row["step"] == self.step), {})
+        known = {name: value for name, value in row.items() if value is not None}
+        self.history = [row for row in self.history if row["step"] != self.step]
+        self.history.append({**row, **before, **known, **speed, **figures.metrics})
         self.report.epoch(self.step, loss, figures)
         return figures
 
@@ -159,12 +195,17 @@ class Training:
         if self.world.any(self.stop.requested).result():
             self._terminate()
 
-    def _save(self, checkpoints: "Checkpoints") -> None:
+    def _save(self, checkpoints: "Checkpoints", score: float | None = None) -> None:
         """A state that has diverged is not worth keeping, and would push out one that is."""
         self._finite_loss()
         self.strategy.synchronise()
-        state = {"history": self.history, "scaler": self.strategy.scaling()}
-        checkpoints.save(self.step, self.strategy.save(), state)
+        state = {
+            "history": self.history,
+            "curve": self.meter.curve,
+            "epochLoss": self.carried,
+            "scaler": self.strategy.scaling(),
+        }
+        checkpoints.save(self.step, self.strategy.save(), state, score)
 
     def _terminate(self) -> None:
         if self.checkpoints is None:

@@ -1,5 +1,6 @@
 """From a job to a published model: puts the parts together, resumes, trains, publishes. Called by the train command."""
 
+import json
 import os
 import platform
 import time
@@ -20,16 +21,21 @@ from workloads.train import strategies, tasks
 from workloads.train.environment import Place, cpu_limit, read_place, threads
 from workloads.train.job import Job
 from workloads.train.loop import Training
+from workloads.train.meter import Meter
 from workloads.train.optimisation import LearningRate, peak_rate
+from workloads.train.pages import page
 from workloads.train.report import Report
 from workloads.train.stop import Stop
 from workloads.train.strategies.base import Strategy
 from workloads.train.tasks import Figures
 from workloads.train.termination import write_message
+from workloads.train.tracing import Tracing
 from workloads.train.world import World
 
 if TYPE_CHECKING:
     from workloads.train.checkpoint import Checkpoints
+
+REPORT, CURVE, TRACE = "report.html", "curve.jsonl", "trace.json"
 
 
 def run(job: Job, stop: Stop) -> None:
@@ -113,6 +119,9 @@ def _training(
         rate=rate,
         checkpoints=_checkpoints(job, world, dataset, architecture),
         save_every=job.spec.checkpoint.every_steps if job.spec.checkpoint else 0,
+        keep_best=job.spec.checkpoint.keep_best if job.spec.checkpoint else 0,
+        meter=Meter(total),
+        tracing=Tracing(recipe.profile, first=world.first),
         report=Report(
             first=world.first,
             step=0,
@@ -144,7 +153,8 @@ def _checkpoints(
         "seed": job.recipe.seed,
         "optimizer": job.recipe.optimizer.name.value,
     }
-    return Checkpoints(root / job.folder, job.spec.checkpoint.keep_last, world, made_for)
+    choice = job.spec.checkpoint
+    return Checkpoints(root / job.folder, choice.keep_last, world, made_for, choice.keep_best)
 
 
 def _resume(training: Training) -> int | None:
@@ -157,6 +167,9 @@ def _resume(training: Training) -> int | None:
     training.strategy.scale(found.state["scaler"])
     training.step = found.step
     training.history = list(found.state["history"])
+    total, count = found.state.get("epochLoss", (0.0, 0.0))
+    training.carried = (total, count)
+    training.meter.curve = [(step, loss) for step, loss in found.state.get("curve", [])]
     training.report.resumed(found.step)
     return found.step
 
@@ -206,6 +219,22 @@ def _describe(lineage: Lineage, architecture: Architecture, training: Training, 
     )
 
 
+def _pages(job: Job, training: Training, description: Artifact) -> dict[str, str]:
+    """Files of the artifact for people: the report, the curve, and the profiler's trace."""
+    facts = {
+        "model": description.architecture.name,
+        "parameters": description.parameters,
+        "data": f"{training.data.reference.name}, {len(training.data.training)} samples",
+        "strategy": f"{training.strategy.name}, processes: {training.world.size}",
+        "precision": str(job.recipe.precision),
+        "steps": training.step,
+        **description.metrics,
+    }
+    curve = "".join(json.dumps({"step": step, "trainingLoss": loss}) + "\n" for step, loss in training.meter.curve)
+    found = {REPORT: page(job.reference.name, facts, training.history, training.meter.curve), CURVE: curve}
+    return found if training.tracing.trace is None else {**found, TRACE: training.tracing.trace}
+
+
 def _publish(
     job: Job,
     training: Training,
@@ -219,7 +248,7 @@ def _publish(
         training.report.say("the job has no output.uri: the model is not kept")
     else:
         uri = job.spec.output.uri
-        more = training.task.describe().files
+        more = {**training.task.describe().files, **_pages(job, training, description)}
         _, digest = artifact.write(uri, job.writer, description, trained, training.history, more)
         training.report.say(f"artifact {uri} {digest}")
     write_message(uri, digest, figures.metrics, training.step, resumed)

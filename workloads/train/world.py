@@ -79,6 +79,13 @@ class World:
             dist.all_reduce(total)
         return [float(value) for value in total]
 
+    def largest(self, value: float) -> float:
+        """The largest over all processes."""
+        votes = torch.tensor([value], dtype=torch.float64)
+        if self.size > 1:
+            dist.all_reduce(votes, op=dist.ReduceOp.MAX)
+        return float(votes)
+
     def decide(self, question: Callable[[], T]) -> T:
         """Let the first process answer for all. BadInput and Corrupt that it meets are raised by every process."""
         answer: list[Any] = [None, None]

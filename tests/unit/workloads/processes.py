@@ -74,9 +74,17 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
 
 @contextmanager
 def ranks(
-    function: Callable[..., None], arguments: tuple[Any, ...], count: int, logs: Path, **env: str
+    function: Callable[..., None],
+    arguments: tuple[Any, ...],
+    count: int,
+    logs: Path,
+    place: "Callable[[int, int], dict[str, str]] | None" = None,
+    **env: str,
 ) -> Iterator[list[Running]]:
-    """`function(*arguments)` in `count` processes that find each other as torchrun's do; killed when the block ends."""
+    """`function(*arguments)` in `count` processes; killed when the block ends.
+
+    They find each other as torchrun's do, or by what `place(rank, count)` says.
+    """
     logs.mkdir(parents=True, exist_ok=True)
     size = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     shared = {**env, **size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
@@ -85,6 +93,7 @@ def ranks(
         log = logs / f"rank-{rank}.log"
         log.unlink(missing_ok=True)  # nobody shall read the words of an earlier run
         own = {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else env
+        own = own if place is None else {**env, **place(rank, count)}
         process = context.Process(target=_child, args=(function, arguments, own, log))
         process.start()
         running.append(Running(process, log))
@@ -120,9 +129,9 @@ def _command(arguments: list[str]) -> None:
     main(arguments)
 
 
-def train(config: Path, count: int, logs: Path, *options: str, **env: str) -> Any:
+def train(config: Path, count: int, logs: Path, *options: str, place: Any = None, **env: str) -> Any:
     """`python -m workloads train --config FILE ...` on `count` ranks."""
-    return ranks(_command, (["train", "--config", str(config), *options],), count, logs, **env)
+    return ranks(_command, (["train", "--config", str(config), *options],), count, logs, place, **env)
 
 
 def results(function: Callable[..., Any], arguments: tuple[Any, ...], count: int, folder: Path) -> list[Any]:

@@ -1,16 +1,21 @@
 """Checkpoints of one process: whole or passed over, and only for the job they were made for."""
 
+import json
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 
 from slipway.api.recipe import Optimizer
 from tests.unit.workloads.processes import results
-from workloads.errors import BadInput
+from workloads import storage
+from workloads.errors import BadInput, Corrupt
 from workloads.train.checkpoint import Checkpoints, Found
 from workloads.train.environment import Place
 from workloads.train.optimisation import build_optimizer
@@ -140,6 +145,53 @@ def test_what_changes_after_save_is_not_saved(checkpoints: Checkpoints, parts: A
     assert found.state == {"history": [1]}
     load(checkpoints, found, parts)
     assert torch.equal(parts[0].state_dict()["0.weight"], saved)
+
+
+def test_the_best_are_kept_beside_the_last(tmp_path: Path, parts: Any) -> None:
+    checkpoints = Checkpoints(tmp_path, 1, World(Place()), MADE_FOR, keep_best=1)
+    for step, score in ((5, 0.7), (10, 0.9), (12, None), (15, 0.8)):
+        checkpoints.save(step, spread(*parts).save(), {}, score)
+    checkpoints.wait(must_succeed=True)
+    assert names(tmp_path) == ["step-0000000010", "step-0000000015"]
+    found = checkpoints.latest()
+    assert found is not None
+    assert found.step == 15
+    checkpoints.close()
+
+
+class Evil:
+    """Unpickled, it would make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self._path,)
+
+
+@pytest.mark.parametrize("place", ["table", "entry"])
+def test_a_pickle_that_runs_a_program_is_refused(
+    tmp_path: Path, checkpoints: Checkpoints, parts: Any, place: str
+) -> None:
+    """Its digests are right: whoever writes the folder writes the manifest, too."""
+    save(checkpoints, 5, parts, {})
+    checkpoints.wait(must_succeed=True)
+    folder = tmp_path / "step-0000000005"
+    if place == "table":
+        (folder / ".metadata").write_bytes(pickle.dumps(Evil(tmp_path / "ran")))
+    else:
+        state = spread(*parts).save()
+        state["model"]["0.weight"] = Evil(tmp_path / "ran")
+        dcp.save(state, checkpoint_id=folder, no_dist=True)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    files = storage.digests_of(folder, leave_out=["manifest.json"])
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "files": [file.wire() for file in files]}))
+    (tmp_path / "ran").unlink(missing_ok=True)
+    found = checkpoints.latest()
+    assert found is not None
+    with pytest.raises((Corrupt, CheckpointException), match=r"refused, not the table|Missing key .*0\.weight"):
+        load(checkpoints, found, parts)
+    assert not (tmp_path / "ran").exists()
 
 
 def own_folder(root: str) -> str:

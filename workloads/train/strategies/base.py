@@ -114,7 +114,7 @@ class Single:
             self._clip(self.recipe.gradient_clipping)
         self.numbers.scaler.step(self.optimizer)
         self.numbers.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
 
     def _clip(self, largest: float) -> None:
         nn.utils.clip_grad_norm_(self.model.parameters(), largest)

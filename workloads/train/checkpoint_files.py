@@ -1,0 +1,61 @@
+"""How are a checkpoint's files read without running what they say?
+
+torch.distributed.checkpoint keeps its table of contents as a pickle. Whoever can write into the folder could have it
+run any program in the trainer's pod, so the table is read by an unpickler that knows its few harmless classes only, and
+entries that are no tensors, which torch would unpickle without a question, are left out.
+"""
+
+import pickle
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint.filesystem import FileSystemReader, _StorageInfo
+from torch.distributed.checkpoint.metadata import (
+    BytesStorageMetadata,
+    ChunkStorageMetadata,
+    Metadata,
+    MetadataIndex,
+    StorageMeta,
+    TensorProperties,
+    TensorStorageMetadata,
+)
+
+from workloads.errors import Corrupt
+
+CLASSES = (
+    BytesStorageMetadata, ChunkStorageMetadata, Metadata, MetadataIndex, StorageMeta, TensorProperties,
+    TensorStorageMetadata, _StorageInfo, torch.Size,
+)  # fmt: skip
+KNOWN = {(one.__module__, one.__qualname__) for one in CLASSES} | {
+    ("pathlib", "PosixPath"),
+    ("torch.serialization", "_get_layout"),
+    ("torch.distributed.checkpoint.metadata", "_MEM_FORMAT_ENCODING"),
+}
+
+
+class _Table(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        known = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
+        if known or (module, name) in KNOWN:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which a table of tensors has no use for")
+
+
+class TensorsOnly(FileSystemReader):
+    """Reads tensors. Corrupt for a table of contents that asks for anything else."""
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        """The table, without entries that are no tensors."""
+        path = self._get_metadata_path(kwargs.get("rank"))
+        try:
+            with self.fs.create_stream(path, "rb") as stream:
+                found = _Table(stream).load()
+            if not isinstance(found, Metadata):
+                raise TypeError(f"a {type(found).__name__}")
+        except (pickle.UnpicklingError, EOFError, TypeError, AttributeError, IndexError, ValueError) as error:
+            raise Corrupt(f"{path}: refused, not the table of contents of a checkpoint ({error})") from error
+        entries = found.state_dict_metadata.items()
+        found.state_dict_metadata = {name: one for name, one in entries if isinstance(one, TensorStorageMetadata)}
+        found.storage_meta = found.storage_meta or StorageMeta()
+        found.storage_meta.load_id = self.load_id
+        return found
