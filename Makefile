@@ -34,9 +34,10 @@ lint: setup ## ruff, mypy --strict, import rules, generated files
 	@$(PYTHON) -m mypy
 	@$$(dirname $(PYTHON))/lint-imports
 	@$(PYTHON) -m slipway.api.crd --check crds/
+	@$(PYTHON) -m slipway.api.docs --check docs/
 
-crds: setup ## write crds/ from the models in operator/slipway/api
-	@$(PYTHON) -m slipway.api.crd --write crds/
+crds: setup ## write crds/ and docs/ from the models in operator/slipway/api
+	@$(PYTHON) -m slipway.api.crd --write crds/ && $(PYTHON) -m slipway.api.docs --write docs/
 
 bench: setup ## measure the operator beside the API server's limit and batch/v1 Jobs
 	@$(PYTHON) -m tests.perf.bench

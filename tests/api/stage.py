@@ -157,7 +157,8 @@ class Stage:
     def until_object(self, collection: str, name: str, holds: Callable[[Object], Any], seconds: float = 20) -> Object:
         """Wait until an object of any kind is there and satisfies `holds`; returns it."""
         client, limit = self.plane.client, seconds * PATIENCE
-        return watch(client, collection, lambda all_: name in all_ and holds(all_[name]), name=name, seconds=limit)[name]
+        seen = watch(client, collection, lambda all_: name in all_ and holds(all_[name]), name=name, seconds=limit)
+        return seen[name]
 
     def until_gone(self, collection: str, name: str, seconds: float = 20) -> None:
         until_gone(self.plane.client, collection, name, seconds * PATIENCE)

@@ -38,8 +38,8 @@ class Script:
 
     `unschedulable`: the scheduler's words; the pod stays Pending. `waiting`: the reason (such as ErrImagePull) why its
     containers never start, `waiting_message` says more. `runs_for` None: until `ScriptedKubelet.finish`.
-    `stops_after`: how long it takes to end after its deletion was asked for. `crashes`: how its container ends each time
-    it is started again (restartPolicy Always). `address`: the pod's IP, where a test really listens.
+    `stops_after`: how long it takes to end after its deletion was asked for. `crashes`: how its container ends each
+    time it is started again (restartPolicy Always). `address`: the pod's IP, where a test really listens.
     """
 
     node: str = ""

@@ -49,7 +49,7 @@ def build(path: Path) -> None:
     pip = [str(path / "bin" / "python"), "-m", "pip", "install", "--progress-bar", "off"]
     subprocess.run([*pip, "-q", "-r", str(LOCK)], check=True, stdout=sys.stderr)
     (path / STAMP).touch()
-    for old in sorted(path.parent.glob("venv-*"), key=lambda p: p.stat().st_mtime)[:-KEPT]:
+    for old in sorted(path.parent.glob("venv-" + "[0-9a-f]" * 12), key=lambda p: p.stat().st_mtime)[:-KEPT]:
         if old != path:
             shutil.rmtree(old, ignore_errors=True)
 

@@ -72,6 +72,7 @@ def consider(context: Context, attempt: Attempt, build: "Callable[[], Model | No
     """Build, evaluate and judge, unless that was done before a restart. None when there is nothing to build.
 
     A graph that the library cannot rewrite, or the runtime cannot load, is a candidate that failed: the ladder goes on.
+    A full disk, say, is not: that ends the stage.
     """
     record = context.work.read(f"candidates/{attempt.name}")
     if record is not None:
@@ -81,6 +82,8 @@ def consider(context: Context, attempt: Attempt, build: "Callable[[], Model | No
         if model is None:
             return None
         candidate, details = _measured(context, attempt, model)
+    except (ImportError, MemoryError, OSError):
+        raise  # the machine's fault: another attempt of the stage may do it
     except Exception as error:  # whatever the library raises inside its rewriting
         candidate, details = _impossible(attempt, error), {}
     made: dict[str, Any] = {"perChannel": attempt.per_channel, "corrected": attempt.corrected}

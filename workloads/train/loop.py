@@ -57,7 +57,7 @@ class Training:
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     carried: tuple[float, float] = (0.0, 0.0)
-    """Sum of the losses of the samples of the epoch that `step` is in, and how many; all processes, at the last save."""
+    """Sum of the losses of the samples of the epoch `step` is in, and how many; all processes, at the last save."""
 
     @property
     def micro_batch(self) -> int:

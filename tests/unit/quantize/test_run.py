@@ -15,7 +15,7 @@ from slipway.api.quantizationstatus import SHARDED, Outcome, Stage, StageResult
 from tests.unit.quantize import jobs
 from workloads import artifact, data, storage
 from workloads.errors import BadInput
-from workloads.quantize import command
+from workloads.quantize import command, rewrite
 from workloads.quantize.run import fitting, run_stage
 
 # A ladder that is climbed to its third rung: 2-bit weights need the worst layers in float.
@@ -242,3 +242,24 @@ def test_a_batch_length_burnt_into_the_graph(exported: Any, tmp_path: Path) -> N
     described = artifact.read(job.spec.output.uri).description
     assert described.signature.inputs[0].shape == [7, 1, 8, 8]
     assert len(list((jobs.work_of(job).folder / "candidates").glob("*.onnx"))) <= 1
+
+
+@pytest.mark.parametrize(("error", "kept"), [(RuntimeError("no kernel"), True), (OSError(28, "No space left"), False)])
+def test_a_candidate_pays_for_its_own_faults_only(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kept: bool
+) -> None:
+    """What the library cannot do is a verdict; what the machine cannot do now is tried again by the next attempt."""
+    fields = {"ladder": ["dynamic"], "calibration": None}
+    job = jobs.job(tmp_path, digits, **fields)
+    with monkeypatch.context() as broken:
+
+        def fails(*_: object) -> None:
+            raise error
+
+        broken.setattr(rewrite, "dynamic", fails)
+        if kept:
+            assert jobs.run(job).outcome is Outcome.KEPT_FLOAT
+            return
+        with pytest.raises(OSError, match="No space left"):
+            jobs.run(job)
+    assert jobs.run(job).outcome is Outcome.QUANTIZED
