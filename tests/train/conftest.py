@@ -13,4 +13,5 @@ from tests.unit.workloads import processes
 
 @pytest.fixture(scope="session", autouse=True)
 def _processes() -> None:
-    processes.prepare(*(name for name in ("deepspeed", "transformers.models.gpt2") if importlib.util.find_spec(name)))
+    wanted = ("deepspeed", "transformers.models.gpt2")
+    processes.prepare(*(name for name in wanted if importlib.util.find_spec(name.partition(".")[0])))
