@@ -116,9 +116,11 @@ class ScriptedKubelet:
 
     async def return_node(self, name: str) -> None:
         """Bring a lost node back: as after a reboot its pods have failed, and asked-for deletions are completed."""
+        # Taken before the node is ready: pods that are bound to it from then on have not been through the reboot.
+        before = [p for p in self._pods.values() if p.node == name]
         self._lost.discard(name)
         await self._put_node(name, ready=True)
-        for pod in [p for p in self._pods.values() if p.node == name]:
+        for pod in before:
             rebooted = partial(self._end, how=Exit(code=255, reason="Unknown"))
             self._run(pod, self._terminate if pod.stopping else rebooted)
 
