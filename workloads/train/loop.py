@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from slipway.api.artifact import Architecture
 from slipway.api.recipe import Recipe
 from workloads.data import DataSet
 from workloads.data.samples import Batch, ResumableSampler, TrainingSamples, training_loader
@@ -45,6 +46,7 @@ class Training:
     strategy: Strategy
     task: Task
     data: DataSet | TextSet
+    architecture: Architecture
     parameters: int
     rate: LearningRate
     checkpoints: "Checkpoints | None"

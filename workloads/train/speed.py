@@ -46,13 +46,17 @@ def _recompute(block: nn.Module) -> None:
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
     """The second pass over the same batch must not count in the running statistics again."""
     norms = [module for module in block.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    counts = [None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum, count in zip(norms, momenta, counts, strict=True):
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None and count is not None:
+                norm.num_batches_tracked.copy_(count)
 
 
 def prepare(model: nn.Module, recipe: Recipe) -> nn.Module:

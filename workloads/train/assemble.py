@@ -1,0 +1,138 @@
+"""From a job to a run that can begin: reads the data, meets the other processes, builds and spreads the model.
+
+Called by run.py, and by the benchmark beside a bare loop.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+import torch
+
+from slipway.api.artifact import Architecture
+from workloads import data, models, storage
+from workloads.data import DataSet
+from workloads.data.text import TextSet
+from workloads.errors import BadInput
+from workloads.models import weights
+from workloads.train import strategies, tasks
+from workloads.train.environment import Place, cpu_limit, threads
+from workloads.train.job import Job
+from workloads.train.loop import Training
+from workloads.train.meter import Meter
+from workloads.train.optimisation import LearningRate, peak_rate
+from workloads.train.report import Report
+from workloads.train.stop import Stop
+from workloads.train.strategies.base import Strategy
+from workloads.train.tracing import Tracing
+from workloads.train.world import World
+
+if TYPE_CHECKING:
+    from workloads.train.checkpoint import Checkpoints
+
+
+def assemble(job: Job, place: Place, stop: Stop) -> Training:
+    """The run at its first step. BadInput for what cannot be trained as it is asked for."""
+    torch.set_num_threads(threads(place, os.environ, cpu_limit()))
+    torch.backends.cudnn.deterministic = True
+    _require_even_batches(job, place)
+    dataset = data.open_set(job.recipe.dataset)
+    strategy = strategies.choose(job, place, os.environ)
+    world = strategy.setup(place)
+    stop.begin()  # from here on the processes depend on each other: they stop together, at a step's end
+    return _training(job, strategy, world, dataset, stop)
+
+
+def _rate(job: Job, dataset: DataSet | TextSet) -> LearningRate:
+    recipe, samples = job.recipe, len(dataset.training)
+    steps_per_epoch = samples // recipe.global_batch_size
+    if steps_per_epoch == 0:
+        raise BadInput(f"recipe.globalBatchSize {recipe.global_batch_size} is more than the {samples} training samples")
+    highest = peak_rate(recipe.optimizer, recipe.global_batch_size)
+    return LearningRate(highest, recipe.schedule, steps_per_epoch, steps_per_epoch * recipe.epochs)
+
+
+def _spread(job: Job, strategy: Strategy, architecture: Architecture) -> int:
+    """Build the model, the same in every process, and spread it. Returns the number of its parameters."""
+    torch.manual_seed(job.recipe.seed)
+    model = models.build(architecture.name, architecture.arguments, own=True)
+    if job.recipe.model.uri is not None:
+        weights.load(model, job.recipe.model.uri)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    strategy.wrap(model)
+    return parameters
+
+
+def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | TextSet, stop: Stop) -> Training:
+    recipe, kept = job.recipe, job.spec.checkpoint
+    rate = _rate(job, dataset)
+    architecture = _architecture(job, dataset)
+    parameters = _spread(job, strategy, architecture)
+    return Training(
+        recipe=recipe,
+        world=world,
+        strategy=strategy,
+        task=tasks.for_data(dataset, recipe, world.device),
+        data=dataset,
+        architecture=architecture,
+        parameters=parameters,
+        rate=rate,
+        checkpoints=_checkpoints(job, world, dataset, architecture),
+        save_every=kept.every_steps if kept else 0,
+        keep_best=kept.keep_best if kept else 0,
+        meter=Meter(rate.total_steps),
+        tracing=Tracing(recipe.profile, first=world.first),
+        report=Report(
+            first=world.first,
+            step=0,
+            total_steps=rate.total_steps,
+            steps_per_epoch=rate.steps_per_epoch,
+            batch=recipe.global_batch_size,
+        ),
+        stop=stop,
+    )
+
+
+def _require_even_batches(job: Job, place: Place) -> None:
+    recipe = job.recipe
+    parts = place.size * recipe.gradient_accumulation_steps
+    if recipe.global_batch_size % parts:
+        raise BadInput(
+            f"recipe.globalBatchSize {recipe.global_batch_size} does not divide by {parts} "
+            f"({place.size} processes x {recipe.gradient_accumulation_steps} accumulation steps)"
+        )
+
+
+def _architecture(job: Job, dataset: DataSet | TextSet) -> Architecture:
+    known: models.Images | models.Text
+    if isinstance(dataset, TextSet):
+        tokenizer = dataset.tokenizer
+        known = models.Text(dataset.length, tokenizer.vocabulary, tokenizer.end, len(dataset.labels))
+    else:
+        shape = dataset.preprocessing
+        known = models.Images(shape.channels, shape.height, shape.width, len(dataset.labels))
+    name, arguments = models.fit(job.recipe.model, known)
+    return Architecture(name=name, arguments=arguments)
+
+
+def _checkpoints(
+    job: Job, world: World, dataset: DataSet | TextSet, architecture: Architecture
+) -> "Checkpoints | None":
+    if job.spec.checkpoint is None:
+        return None
+    from workloads.train.checkpoint import Checkpoints  # takes a second to import
+
+    root = storage.local_path(job.spec.checkpoint.uri)
+    if root is None:
+        raise BadInput(
+            f"{job.spec.checkpoint.uri}: checkpoints need a file system, pvc:// or file://; object stores cannot rename"
+        )
+    made_for = {
+        "model": architecture.wire(),
+        "dataset": dataset.reference.digest,
+        "trainingSamples": len(dataset.training),
+        "globalBatchSize": job.recipe.global_batch_size,
+        "seed": job.recipe.seed,
+        "optimizer": job.recipe.optimizer.name.value,
+    }
+    choice = job.spec.checkpoint
+    return Checkpoints(root / job.folder, choice.keep_last, world, made_for, choice.keep_best)

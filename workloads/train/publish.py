@@ -1,0 +1,85 @@
+"""What does a run leave? The artifact with its lineage and pages, and the pod's last words. Called by run.py."""
+
+import json
+import platform
+from datetime import UTC, datetime
+
+import numpy as np
+import safetensors
+import torch
+
+from slipway.api.artifact import Artifact, Lineage
+from workloads import artifact
+from workloads.train.job import Job
+from workloads.train.loop import Training
+from workloads.train.pages import page
+from workloads.train.tasks import Figures
+from workloads.train.termination import write_message
+
+REPORT, CURVE, TRACE = "report.html", "curve.jsonl", "trace.json"
+
+
+def publish(
+    job: Job, training: Training, trained: dict[str, torch.Tensor], figures: Figures, resumed: int | None
+) -> None:
+    """Write the artifact where the job wants it, and the termination message. By the first process alone."""
+    description = _describe(_lineage(job, training, resumed), training, figures)
+    uri, digest = None, None
+    if job.spec.output is None:
+        training.report.say("the job has no output.uri: the model is not kept")
+    else:
+        uri = job.spec.output.uri
+        more = {**training.task.describe().files, **_pages(job, training, description)}
+        _, digest = artifact.write(uri, job.writer, description, trained, training.history, more)
+        training.report.say(f"artifact {uri} {digest}")
+    write_message(uri, digest, figures.metrics, training.step, resumed)
+
+
+def _describe(lineage: Lineage, training: Training, figures: Figures) -> Artifact:
+    said = training.task.describe()
+    return Artifact(
+        task=said.task,
+        architecture=training.architecture,
+        signature=said.signature,
+        preprocessing=said.preprocessing,
+        labels=said.labels,
+        metrics=figures.metrics,
+        parameters=training.parameters,
+        lineage=lineage,
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        files=[],
+    )
+
+
+def _lineage(job: Job, training: Training, resumed: int | None) -> Lineage:
+    return Lineage(
+        job=job.reference,
+        dataset=training.data.reference,
+        recipe=job.recipe.wire(),
+        seed=job.recipe.seed,
+        steps=training.step,
+        resumed_from_step=resumed,
+        processes=training.world.size,
+        framework={
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "safetensors": safetensors.__version__,
+        },
+    )
+
+
+def _pages(job: Job, training: Training, description: Artifact) -> dict[str, str]:
+    """Files of the artifact for people: the report, the curve, and the profiler's trace."""
+    facts = {
+        "model": description.architecture.name,
+        "parameters": description.parameters,
+        "data": f"{training.data.reference.name}, {len(training.data.training)} samples",
+        "strategy": f"{training.strategy.name}, processes: {training.world.size}",
+        "precision": str(job.recipe.precision),
+        "steps": training.step,
+        **description.metrics,
+    }
+    curve = "".join(json.dumps({"step": step, "trainingLoss": loss}) + "\n" for step, loss in training.meter.curve)
+    found = {REPORT: page(job.reference.name, facts, training.history, training.meter.curve), CURVE: curve}
+    return found if training.tracing.trace is None else {**found, TRACE: training.tracing.trace}
