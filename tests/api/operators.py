@@ -49,12 +49,12 @@ class Operator:
         """As by the OOM killer: nothing is finished, nothing is said."""
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(30)
+        self.process.wait(90)
 
     def stop(self) -> int:
         """As by a rolling update; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(90)
 
     def running(self) -> bool:
         """Whether the process lives."""

@@ -11,6 +11,7 @@ from slipway.runtime.conditions import parse_time
 from slipway.runtime.errors import NotLeading
 from slipway.runtime.kube import CONFIGMAPS, LEASES, Kube, KubeConfig
 from slipway.runtime.lease import Lease, Times, make_identity
+from tests.api.stage import PATIENCE
 from tests.cluster.local.control_plane import ControlPlane
 
 pytestmark = pytest.mark.api
@@ -36,8 +37,8 @@ async def test_hand_over_by_release(kube: Kube, namespace: str) -> None:
     holding.cancel()
     await first.release()
     started = time.monotonic()
-    await asyncio.wait_for(waiting, 5)
-    assert time.monotonic() - started < 2 * TIMES.retry + 1
+    await asyncio.wait_for(waiting, 5 * PATIENCE)
+    assert time.monotonic() - started < (2 * TIMES.retry + 1) * PATIENCE
     assert (first.leading(), second.leading()) == (False, True)
     assert (await kube.get(LEASES, namespace, "operator"))["spec"]["leaseTransitions"] == 1
 
