@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.quantization import EvaluationMetric, Rung, Runtime
+from slipway.api.quantization import EvaluationMetric
+from slipway.api.quantizationladder import Rung, Runtime
 from slipway.api.quantizationstatus import Candidate
 from workloads import storage
 from workloads.errors import BadInput

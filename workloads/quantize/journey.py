@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.api.quantization import CALIBRATED, Rung
 from slipway.api.quantizationjob import QuantizationJobSpec
+from slipway.api.quantizationladder import CALIBRATED, Rung
 from slipway.api.quantizationstatus import Stage
 
 # What a piece of work takes beside the others, as seen with a small CNN; only the pace is measured, not these.

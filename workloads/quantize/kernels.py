@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from slipway.api.quantization import Rung
+from slipway.api.quantizationladder import Rung
 
 INTEGER = ("QLinear", "QGemm", "QAttention", "MatMulInteger", "ConvInteger", "DynamicQuantize", "MatMulNBits", "QMoE")
 # Rungs that leave floats to all nodes of a kind.

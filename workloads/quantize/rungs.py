@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from slipway.api.quantization import CalibrationMethod, Rung, Runtime
+from slipway.api.quantization import CalibrationMethod
+from slipway.api.quantizationladder import Rung, Runtime
 from slipway.api.quantizationstatus import Candidate
 from workloads.quantize import floats, litert, rewrite, sensitivity, smooth
 from workloads.quantize.candidates import Attempt, candidate_of, consider, details_of, most_accurate

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.api.quantization import OWN_WIDTH, Hardware, Rung, Runtime, Target
+from slipway.api.quantizationladder import OWN_WIDTH, Hardware, Rung, Runtime, Target
 from workloads.quantize.litert import RECIPES
 from workloads.quantize.scale import Levels
 

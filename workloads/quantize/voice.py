@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
-from slipway.api.quantization import Rung
+from slipway.api.quantizationladder import Rung
 from slipway.api.quantizationstatus import Stage
 from workloads.quantize.journey import Journey, Pace
 from workloads.train.progress import Poster, body

@@ -12,10 +12,6 @@ from slipway.api.common import FailurePolicy, ImageName, RunPolicy, Uri, same
 from slipway.api.kind import OBJECT_NAME, Column, Kind, condition_column, unseen_status
 from slipway.api.pod import EnvVar, PodSettings
 from slipway.api.quantization import (
-    CALIBRATED,
-    LADDER,
-    OWN_WIDTH,
-    UNSUPPORTED,
     WHOLE_BITS,
     Benchmark,
     Calibration,
@@ -23,14 +19,12 @@ from slipway.api.quantization import (
     Exclusions,
     OnFailure,
     Qat,
-    Rung,
-    Runtime,
     Sensitivity,
     SourceModel,
-    Target,
     Weights,
 )
 from slipway.api.quantizationgates import Gates
+from slipway.api.quantizationladder import CALIBRATED, LADDER, OWN_WIDTH, UNSUPPORTED, Rung, Runtime, Target
 from slipway.api.quantizationstatus import QuantizationJobStatus
 from slipway.api.recipe import Output
 from slipway.api.resources import Resources

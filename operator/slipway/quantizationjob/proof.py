@@ -7,7 +7,7 @@ rung. The gates and Published are told at the end, for whatever outcome: none of
 from collections.abc import Sequence
 
 from slipway.api.common import Reason
-from slipway.api.quantization import Rung
+from slipway.api.quantizationladder import Rung
 from slipway.api.quantizationstatus import Gate, GateResult, Outcome, Stage, StageResult
 from slipway.job.status import Draft
 from slipway.runtime.conditions import is_true

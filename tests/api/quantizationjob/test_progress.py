@@ -12,8 +12,8 @@ from urllib.error import HTTPError
 
 import pytest
 
-from slipway.api.quantization import Rung
 from slipway.api.quantizationjob import QuantizationJobSpec
+from slipway.api.quantizationladder import Rung
 from slipway.api.quantizationstatus import Stage
 from tests.api.operators import Operator
 from tests.api.quantizationjob.acts import SHORT, Place, ending, play

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from slipway.api.quantization import LADDER, Rung
 from slipway.api.quantizationjob import QuantizationJobSpec, spec_problems
+from slipway.api.quantizationladder import LADDER, Rung
 from slipway.job.source import Pinned
 from slipway.quantizationjob import pods
 from slipway.quantizationjob.job import Platform, identify

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from slipway.api.quantization import LADDER, Rung
+from slipway.api.quantizationladder import LADDER, Rung
 from slipway.api.quantizationstatus import Candidate, Gate, GateResult, Outcome, Stage, StageResult
 from slipway.job.status import Draft
 from slipway.quantizationjob import proof

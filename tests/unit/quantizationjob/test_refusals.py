@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.api import quantizationjob
-from slipway.api.quantization import UNSUPPORTED, Hardware, Rung, Runtime, Target
 from slipway.api.quantizationjob import spec_problems
+from slipway.api.quantizationladder import UNSUPPORTED, Hardware, Rung, Runtime, Target
 from tests.unit.api.admission import Admission
 from tests.unit.quantizationjob.refusals import NVIDIA, RIGHT, WRONG, Wrong
 from workloads.quantize.target import impossible

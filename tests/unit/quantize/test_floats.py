@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from slipway.api.quantization import CalibrationMethod, Exclusions, Hardware, Rung, Runtime, Target
+from slipway.api.quantization import CalibrationMethod, Exclusions
+from slipway.api.quantizationladder import Hardware, Rung, Runtime, Target
 from workloads.quantize import evaluate, floats, ranges, rewrite, runtime
 from workloads.quantize.collect import Observer
 from workloads.quantize.statistics import Statistics

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from slipway.api.artifact import DType, Signature, TensorSpec
-from slipway.api.quantization import CalibrationMethod, Hardware, Runtime, Target
+from slipway.api.quantization import CalibrationMethod
+from slipway.api.quantizationladder import Hardware, Runtime, Target
 from workloads.quantize import evaluate, kernels, ranges, rewrite, runtime
 from workloads.quantize.collect import Observer
 from workloads.quantize.statistics import Statistics

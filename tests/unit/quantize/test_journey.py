@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.quantization import Rung
 from slipway.api.quantizationjob import QuantizationJobSpec
+from slipway.api.quantizationladder import Rung
 from slipway.api.quantizationstatus import Stage
 from workloads.quantize.journey import Journey, Pace, legs_of
 from workloads.quantize.voice import Voice

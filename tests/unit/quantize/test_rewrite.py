@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from slipway.api.quantization import CalibrationMethod, Exclusions, Hardware, Rung, Runtime, Target
+from slipway.api.quantization import CalibrationMethod, Exclusions
+from slipway.api.quantizationladder import Hardware, Rung, Runtime, Target
 from workloads.errors import BadInput
 from workloads.quantize import ranges, rewrite, runtime
 from workloads.quantize.scale import Levels, Range, fake_quantize, scale_and_zero_point

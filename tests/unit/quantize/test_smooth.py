@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from slipway.api.quantization import CalibrationMethod, Target
+from slipway.api.quantization import CalibrationMethod
+from slipway.api.quantizationladder import Target
 from workloads.quantize import evaluate, ranges, rewrite, runtime, smooth
 from workloads.quantize.collect import Observer
 from workloads.quantize.statistics import Statistics

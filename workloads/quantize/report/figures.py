@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.quantization import CALIBRATED, CalibrationMethod
+from slipway.api.quantization import CalibrationMethod
+from slipway.api.quantizationladder import CALIBRATED
 from workloads.quantize import result, rungs, runtime, sensitivity
 from workloads.quantize.candidates import FLOAT, candidate_of, details_of
 from workloads.quantize.confidence import Pairs, mcnemar

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.api.artifact import WEIGHTS_FILE
-from slipway.api.quantization import Runtime
+from slipway.api.quantizationladder import Runtime
 from workloads import artifact, storage
 from workloads.artifact import Stored
 from workloads.errors import BadInput

@@ -1,7 +1,7 @@
 """What is to be done next? Read off the records in the work folder, so that whoever asks gets the same answer."""
 
-from slipway.api.quantization import CALIBRATED, Rung
 from slipway.api.quantizationjob import QuantizationJobSpec
+from slipway.api.quantizationladder import CALIBRATED, Rung
 from slipway.api.quantizationstatus import SHARDED, Candidate, Stage
 from workloads.quantize.candidates import FLOAT
 from workloads.quantize.rungs import climbed
