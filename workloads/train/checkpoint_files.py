@@ -5,6 +5,7 @@ run any program in the trainer's pod, so the table is read by an unpickler that 
 entries that are no tensors, which torch would unpickle without a question, are left out.
 """
 
+import enum
 import pickle
 from typing import Any
 
@@ -33,8 +34,18 @@ KNOWN = {(one.__module__, one.__qualname__) for one in CLASSES} | {
 }
 
 
+def _member(enumeration: Any, name: str) -> enum.Enum:
+    """The enumeration's member. UnpicklingError for any other attribute of anything."""
+    if isinstance(enumeration, enum.EnumMeta) and name in enumeration.__members__:
+        return enumeration.__members__[name]
+    raise pickle.UnpicklingError(f"it asks for {name!r} of {enumeration!r}, which a table of tensors has no use for")
+
+
 class _Table(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        # Python 3.11.0 to 3.11.3, Debian 12's among them, write an enumeration's member as getattr(class, name).
+        if (module, name) == ("builtins", "getattr"):
+            return _member
         known = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
         if known or (module, name) in KNOWN:
             return super().find_class(module, name)

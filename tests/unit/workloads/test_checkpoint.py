@@ -1,5 +1,6 @@
 """Checkpoints of one process: whole or passed over, and only for the job they were made for."""
 
+import enum
 import json
 import pickle
 from collections.abc import Iterator
@@ -11,12 +12,14 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING
 
 from slipway.api.recipe import Optimizer
 from tests.unit.workloads.processes import results
 from workloads import storage
 from workloads.errors import BadInput, Corrupt
 from workloads.train.checkpoint import Checkpoints, Found
+from workloads.train.checkpoint_files import TensorsOnly
 from workloads.train.environment import Place
 from workloads.train.optimisation import build_optimizer
 from workloads.train.strategies.base import Single
@@ -192,6 +195,33 @@ def test_a_pickle_that_runs_a_program_is_refused(
     with pytest.raises((Corrupt, CheckpointException), match=r"refused, not the table|Missing key .*0\.weight"):
         load(checkpoints, found, parts)
     assert not (tmp_path / "ran").exists()
+
+
+def test_written_by_debian_12s_python_it_is_read(
+    checkpoints: Checkpoints, parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.11.2 pickles a member as getattr(class, name), which the table's reader once refused."""
+    monkeypatch.setattr(enum.Enum, "__reduce_ex__", lambda self, _: (getattr, (type(self), self.name)))
+    save(checkpoints, 5, parts, {})
+    checkpoints.wait(must_succeed=True)
+    monkeypatch.undo()
+    found = checkpoints.latest()
+    assert found is not None
+    assert b"getattr" in (found.folder / ".metadata").read_bytes()
+    load(checkpoints, found, parts)
+
+
+def test_no_other_attribute_is_got(tmp_path: Path) -> None:
+    (tmp_path / ".metadata").write_bytes(pickle.dumps(Getting()))
+    with pytest.raises(Corrupt, match="'__subclasses__' of <enum"):
+        TensorsOnly(tmp_path).read_metadata()
+
+
+class Getting:
+    """Unpickled, it would be a way to every class there is."""
+
+    def __reduce__(self) -> Any:
+        return getattr, (_MEM_FORMAT_ENCODING, "__subclasses__")
 
 
 def own_folder(root: str) -> str:
