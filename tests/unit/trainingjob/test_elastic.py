@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,14 +11,7 @@ from slipway.runtime.resource import PODS, Object
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.sim_server import CrashError
 from tests.unit.trainingjob.sim_world import World
-from tests.unit.trainingjob.test_life import condition, fail, free_killed, names, run, status, to_next_due
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.loop.close()
+from tests.unit.trainingjob.steps import condition, fail, free_killed, names, run, status, to_next_due
 
 
 def begin(world: World, nodes: int = 3, **spec: Any) -> None:

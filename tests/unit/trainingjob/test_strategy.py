@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,13 +91,6 @@ def test_the_nodes_say_how_much_memory_their_gpus_have() -> None:
     status, _ = choose(spec_of(None), 80 * GIB)
     assert status is not None
     assert status.gpu_memory_bytes == 80 * GIB
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.loop.close()
 
 
 def test_the_choice_is_in_the_status_before_the_first_pod(world: World) -> None:
