@@ -14,21 +14,24 @@ from typing import Any
 
 import aiohttp
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 START_SECONDS = 60
+
+
+def chromium() -> str | None:
+    """The program, by any of its names."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 class Browser:
     """One page. `problems`: exceptions and console errors; `urls`: everything that it asked for."""
 
     def __init__(self, profile: Path) -> None:
-        assert CHROMIUM is not None
+        program = chromium()
+        assert program is not None
         self.profile = profile
         self.process = subprocess.Popen(
             [
-                CHROMIUM,
+                program,
                 "--headless=new",
                 "--no-sandbox",
                 "--disable-gpu",

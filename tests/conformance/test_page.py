@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conformance.browser import CHROMIUM, Browser
+from tests.conformance.browser import Browser, chromium
 from tests.conformance.server import Server
+from tests.needs import need
 from tests.unit.serve.artifacts import LABELS, detector, small_cnn
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+
+@pytest.fixture(scope="module", autouse=True)
+def browser_is_there() -> None:
+    need("chromium", chromium())
 
 
 @pytest.fixture(scope="module")

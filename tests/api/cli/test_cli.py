@@ -14,12 +14,14 @@ from slipway.cli.app import app
 from tests.api.conftest import SHARED as NS
 from tests.api.stage import Stage
 from tests.cluster.script import Exit
+from tests.needs import need
 
-pytestmark = [
-    pytest.mark.api,
-    pytest.mark.usefixtures("shared_operator"),
-    pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl here"),
-]
+pytestmark = [pytest.mark.api, pytest.mark.usefixtures("shared_operator")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kubectl_is_there() -> None:
+    need("kubernetes-client", shutil.which("kubectl"))
 
 
 def slipway(stage: Stage, *words: str) -> tuple[int, str]:

@@ -6,9 +6,9 @@ import pytest
 
 from tests.api.stage import Stage
 from tests.cluster.kubectl import Kubectl, KubectlError
-from tests.unit.gitops.build import OVERLAYS, build, built_by_kubectl
+from tests.unit.gitops.build import OVERLAYS, build
 
-pytestmark = [pytest.mark.api, built_by_kubectl]
+pytestmark = pytest.mark.api
 
 
 def test_the_server_takes_every_overlay(stage: Stage) -> None:

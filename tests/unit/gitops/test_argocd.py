@@ -7,14 +7,13 @@ from pathlib import Path
 import yaml
 
 from tests.cluster.paths import REPOSITORY
-from tests.unit.gitops.build import build, built_by_kubectl, of_kind
+from tests.unit.gitops.build import build, of_kind
 from tests.unit.gitops.health import ARGOCD, SCRIPT
 
 WAVE = "argocd.argoproj.io/sync-wave"
 APPLICATIONS = {app["metadata"]["name"]: app for app in yaml.safe_load_all((ARGOCD / "applications.yaml").read_text())}
 
 
-@built_by_kubectl
 def test_the_component_adds_the_script_to_argocd_cm(tmp_path: Path) -> None:
     base = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm", "namespace": "argocd"}}
     (tmp_path / "argocd-cm.yaml").write_text(yaml.safe_dump({**base, "data": {"url": "https://argocd.example.com"}}))
@@ -31,7 +30,6 @@ def test_the_component_adds_the_script_to_argocd_cm(tmp_path: Path) -> None:
     assert merged["metadata"]["name"] == "argocd-cm"
 
 
-@built_by_kubectl
 def test_the_crds_go_a_wave_before_the_operator() -> None:
     objects = build(ARGOCD / "install")
     waves = {crd["metadata"]["annotations"][WAVE] for crd in of_kind(objects, "CustomResourceDefinition")}

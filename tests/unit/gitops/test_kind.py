@@ -6,6 +6,7 @@ kind reads and checks its configuration first, and says by `docker run` what eve
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import yaml
 from tests.cluster import gpus
 from tests.cluster.kind import SHARED
 from tests.cluster.paths import REPOSITORY
-from tests.unit.gitops import kind_program
+from tests.unit.gitops.build import fetched
 
 CONFIG = REPOSITORY / "kind-config.yaml"
 DOCKER = """#!/bin/sh
@@ -30,10 +31,8 @@ fi
 
 @pytest.fixture
 def kind() -> Path:
-    program = kind_program.present()
-    if program is None:
-        pytest.skip("no kind here; the slow tests fetch it")
-    return program
+    found = shutil.which("kind")
+    return Path(found) if found else fetched("kind")
 
 
 def create(kind: Path, config: Path, scratch: Path) -> tuple[str, list[str]]:
@@ -69,15 +68,6 @@ def test_kind_would_refuse_a_mistake(kind: Path, tmp_path: Path, wrong: tuple[st
     said, asked = create(kind, tmp_path / "wrong.yaml", tmp_path)
     assert words in said
     assert not [line for line in asked if line.startswith("run ")]
-
-
-@pytest.mark.slow
-def test_debian_has_a_kind() -> None:
-    program = kind_program.fetched()
-    if program is None:
-        pytest.skip("Debian trixie is out of reach")
-    said = subprocess.run([str(program), "version"], capture_output=True, text=True, check=True).stdout
-    assert said.startswith("kind v")
 
 
 def test_the_workers_are_labelled_as_the_set_up_expects() -> None:

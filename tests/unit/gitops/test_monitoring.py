@@ -13,7 +13,7 @@ import yaml
 from slipway.inferenceservice import manifests as service_manifests
 from slipway.job import labels
 from tests.cluster.paths import REPOSITORY
-from tests.unit.gitops.build import build, built_by_kubectl, of_kind
+from tests.unit.gitops.build import build, of_kind
 from tests.unit.gitops.exposed import TARGET_LABELS, exposed
 
 FOLDER = REPOSITORY / "manifests" / "monitoring"
@@ -94,7 +94,6 @@ def test_the_dashboards_are_what_the_script_writes() -> None:
     assert written == module.files(), "run: python manifests/monitoring/dashboards.py"
 
 
-@built_by_kubectl
 def test_prometheus_finds_what_it_scrapes() -> None:
     objects = build(FOLDER)
     (monitor,) = of_kind(objects, "ServiceMonitor")

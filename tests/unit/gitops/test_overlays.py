@@ -8,9 +8,8 @@ import pytest
 import yaml
 
 from slipway.config import read_config
-from tests.unit.gitops.build import OVERLAYS, Object, build, built_by_kubectl, of_kind
+from tests.unit.gitops.build import OVERLAYS, Object, build, of_kind
 
-pytestmark = built_by_kubectl
 NAMES = sorted(path.name for path in OVERLAYS.iterdir())
 # What has no namespace: a RoleBinding gives no right to it.
 CLUSTER_SCOPED = {"tokenreviews", "subjectaccessreviews", "nodes", "namespaces", "priorityclasses", "persistentvolumes"}

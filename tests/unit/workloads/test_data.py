@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from slipway.api.recipe import DatasetChoice
+from tests.needs import need
 from workloads import data, storage
 from workloads.data import cifar10, fashion_mnist, image_folder
 from workloads.errors import BadInput, Corrupt
@@ -71,8 +72,8 @@ def test_digits_have_no_uri(tmp_path: Path) -> None:
         choose("digits", tmp_path)
 
 
-@pytest.mark.skipif(not fashion_mnist.DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
 def test_fashion_mnist_as_debian_installs_it() -> None:
+    need("dataset-fashion-mnist", fashion_mnist.DEBIAN)
     clothes = choose("fashion-mnist")
     assert (len(clothes.training), len(clothes.held_out)) == (60000, 10000)
     assert np.bincount(all_of(clothes.held_out)[1]).tolist() == [1000] * 10
