@@ -86,6 +86,10 @@ class Operator:
     def _leading(self) -> bool:
         return self.lease.leading() if self.lease else True
 
+    def _knows_the_jobs(self) -> bool:
+        # Before the cache is full, a job that exists would be answered with 404.
+        return self._leading() and self.health.state == "leading"
+
     async def run(self) -> None:
         """Work until SIGTERM; an exception means that the process has to end."""
         async with AsyncExitStack() as stack:
@@ -96,14 +100,15 @@ class Operator:
             await stack.enter_async_context(listening(app, self.config.health_port))
             await stack.enter_async_context(_beside(self.health.tick()))
             await self._require_kinds()
+            if self.certificate:
+                # A standby is ready, so the Service leads posts to it, too: it answers 503 with when to try again.
+                endpoint = self._endpoint().app()
+                tls = self.certificate.context()
+                await stack.enter_async_context(listening(endpoint, self.config.status_port, tls=tls))
             if self.lease:
                 self.health.state = "standby"
                 await self.lease.acquire()
                 await stack.enter_async_context(_beside(self._end_without(self.lease)))
-            if self.certificate:
-                endpoint = self._endpoint().app()
-                tls = self.certificate.context()
-                await stack.enter_async_context(listening(endpoint, self.config.status_port, tls=tls))
             await self._work()
             if self.lease:
                 await self.lease.release()
@@ -123,7 +128,7 @@ class Operator:
         return ProgressServer(
             [Listener(inbox.resource, inbox.find_owner, inbox.accept) for inbox in inboxes],
             TokenReviewer(self.kube, STATUS_AUDIENCE),
-            leading=self._leading,
+            leading=self._knows_the_jobs,
             observe=self.metrics.count_progress,
         )
 

@@ -74,21 +74,33 @@ class Namespace:
         found: list[Job] = self.get("pods", "-l", f"slipway.dev/job-name={job}")["items"]
         return found
 
-    def until(self, kind: str, name: str, good: Callable[[Job], bool], what: str, timeout: float = 240) -> Job:
-        """The object once it is as wanted; else what it said last."""
+    def until(
+        self,
+        kind: str,
+        name: str,
+        good: Callable[[Job], bool],
+        what: str,
+        timeout: float = 240,
+        hopeless: Callable[[Job], bool] = lambda _: False,
+    ) -> Job:
+        """The object once it is as wanted; else, or once that is hopeless, what it said last."""
         end = time.monotonic() + timeout
         while True:
             found = self.get(kind, name)
             if good(found):
                 return found
-            if time.monotonic() > end:
+            if time.monotonic() > end or hopeless(found):
                 pytest.fail(
                     f"{kind} {name} did not become {what} in {timeout:g} s:\n{yaml.safe_dump(found.get('status'))}"
                 )
             time.sleep(0.3)
 
     def until_condition(self, kind: str, name: str, condition: str, timeout: float = 240) -> Job:
-        return self.until(kind, name, lambda o: is_true(o, condition), condition, timeout)
+        return self.until(kind, name, lambda o: is_true(o, condition), condition, timeout, hopeless=ended)
+
+
+def ended(obj: Job) -> bool:
+    return bool((obj.get("status") or {}).get("completionTime"))
 
 
 def is_true(obj: Job, kind: str) -> bool:

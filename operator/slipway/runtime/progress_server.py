@@ -136,6 +136,7 @@ class ProgressServer:
         except Refused as refused:
             return self._refuse(refused)
         except Exception:
+            # One post must not end the operator, and what went wrong is no affair of the pod's: it is in the log.
             log.exception("progress post failed")
             return self._refuse(Refused(500, "internal error"))
         self._observe(200)

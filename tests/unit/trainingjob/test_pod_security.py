@@ -17,7 +17,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "recipe": {
         "recipe": RECIPE,
         "output": {"uri": "pvc://artifacts/out"},
-        "checkpoint": {"uri": "pvc://work/checkpoints"},
+        "checkpoint": {"uri": "pvc://scratch/checkpoints"},
     },
     "volumes": {
         "pod": {

@@ -117,6 +117,7 @@ def _child(function: Callable[..., None], arguments: tuple[Any, ...], env: dict[
     try:
         function(*arguments)
     except BaseException:
+        # SystemExit, too: nothing may run on into the parent's copy of pytest. The parent raises on the code.
         traceback.print_exc()
         code = 70
     sys.stdout.flush()

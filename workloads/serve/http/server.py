@@ -110,6 +110,7 @@ class HttpServer:
         except RequestError as error:
             return error_reply(error)
         except Exception:
+            # Whatever one request breaks, the others are served on; its client gets a 500 and the log the traceback.
             LOG.exception("%s %s failed", request.method, request.path)
             return error_reply(EngineFailed("an error of the server's own, which is in its log"))
 
@@ -122,6 +123,7 @@ class HttpServer:
         except asyncio.CancelledError:
             return error_reply(EngineFailed("the request was cancelled"))
         except Exception:
+            # As above: one request's failure is one request's reply.
             LOG.exception("a request failed")
             return error_reply(EngineFailed("an error of the server's own, which is in its log"))
 

@@ -76,6 +76,7 @@ class GrpcServer:
                     context.set_trailing_metadata((("retry-after", str(error.retry_after)),))
                 await context.abort(grpc.StatusCode[error.grpc], str(error))
             except Exception:
+                # grpc would send the exception's text to the client; it belongs in the log.
                 LOG.exception("a request failed")
                 self._app.metrics.grpc_replied("INTERNAL")
                 await context.abort(grpc.StatusCode.INTERNAL, "an error of the server's own, which is in its log")
