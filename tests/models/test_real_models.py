@@ -1,5 +1,6 @@
 """What the issue of quantization promises of real models, end to end by the command line. Minutes for each of them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,9 @@ def test_lite0_wants_a_scale_per_channel(tmp_path: Path) -> None:
     assert chosen(report)["agreement"] >= 0.95
 
 
-def test_minilm_passes_with_texts_of_any_length(tmp_path: Path) -> None:
-    report = quantized("minilm", tmp_path, minilm.prepare(tmp_path))
+@pytest.mark.parametrize("prepare", [minilm.prepare, minilm.prepare_dynamic])
+def test_minilm_passes_with_texts_of_any_length(tmp_path: Path, prepare: Callable[[Path], dict[str, Any]]) -> None:
+    report = quantized("minilm", tmp_path, prepare(tmp_path))
     assert report["candidates"][0]["accuracy"] > 0.7
     assert chosen(report)["accuracy"] >= 0.99 * report["candidates"][0]["accuracy"]
 

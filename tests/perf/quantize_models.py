@@ -6,8 +6,8 @@ Each model's row goes to tests/perf/results/quantize_models.json as soon as it i
 
 import argparse
 import json
+import re
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from tests.perf import machine
 RESULT = Path(__file__).parent / "results" / "quantize_models.json"
 MODELS = {
     "Magika v3.3": magika.prepare,
-    "MiniLM-L6 and a linear layer": minilm.prepare,
+    "MiniLM-L6 and a linear layer, static": minilm.prepare,
+    "MiniLM-L6 and a linear layer, dynamic": minilm.prepare_dynamic,
     "EfficientNet-Lite0": lite0.prepare,
     "CNN, 3-bit weights": fashion.prepare,
 }
@@ -49,12 +50,12 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="slipway-models-") as temporary:
         for name in options.names:
-            folder = (options.folder or Path(temporary)) / name.split()[0].strip(",").lower()
+            folder = (options.folder or Path(temporary)) / re.sub(r"\W+", "-", name).lower()
             folder.mkdir(parents=True, exist_ok=True)
-            begin, load = time.monotonic(), machine.load()
+            load = machine.load()
             report = quantized(folder.name, folder, MODELS[name](folder))
             about = {**machine.describe(), "loadBefore": load, "loadAfter": machine.load()}
-            row = {**row_of(report), "seconds": round(time.monotonic() - begin), "about": about}
+            row = {**row_of(report), "about": about}
             rows = json.loads(options.result.read_text()) if options.result.exists() else {}
             options.result.write_text(json.dumps({**rows, name: row}, indent=1) + "\n")
             print(json.dumps({"model": name, **row}), flush=True)
