@@ -1,7 +1,7 @@
 """`python -m tests.perf.quantize_models [NAME ...]`: real models end to end, as a user would run them; their figures.
 
 Each model's row goes to tests/perf/results/quantize_models.json as soon as it is known, with commit, machine and load;
-`python -m tests.perf.quantize_table` puts the rows into docs/quantization.md.
+`python -m tests.perf.figures --write` puts the rows into README and docs/quantization.md.
 """
 
 import argparse
@@ -23,7 +23,19 @@ MODELS = {
     "EfficientNet-Lite0": lite0.prepare,
     "CNN, 3-bit weights": fashion.prepare,
 }
-KEPT = ("name", "accuracy", "drop", "dropLow", "dropHigh", "agreement", "sqnrDb", "sizeBytes", "floatNodes", "passed")
+KEPT = (
+    "name",
+    "rung",
+    "accuracy",
+    "drop",
+    "dropLow",
+    "dropHigh",
+    "agreement",
+    "sqnrDb",
+    "sizeBytes",
+    "floatNodes",
+    "passed",
+)
 
 
 def row_of(report: dict[str, Any]) -> dict[str, Any]:
