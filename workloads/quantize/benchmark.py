@@ -4,6 +4,7 @@ Measured in turns, so that a busy machine is busy for both.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -64,7 +65,9 @@ def peak_memory(model: Path, feeds: "Feeds", folder: Path) -> int | None:
     inputs = folder / "benchmark-inputs.npz"
     np.savez(inputs, **feeds)  # type: ignore[arg-type]
     command = [sys.executable, "-m", "workloads.quantize.benchmark", str(model), str(inputs)]
-    done = subprocess.run(command, capture_output=True, check=False)
+    # It finds its modules wherever this process does, however that was started.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(command, capture_output=True, check=False, env=environment)
     inputs.unlink()
     return int(json.loads(done.stdout)["bytes"]) if done.returncode == 0 else None
 

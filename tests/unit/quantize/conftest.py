@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from slipway.api.quantization import Calibration, Evaluation
+from slipway.api.quantizationstatus import StageResult
 from slipway.api.recipe import DatasetChoice, DatasetName
+from tests.unit.quantize import jobs
 
 JOB = """
 apiVersion: slipway.dev/v1alpha1
@@ -101,3 +103,10 @@ def activations(digits: Path, exported: Any) -> Any:
     for batch in samples.batches(choose(len(samples), 100, 0), 16):
         observer.observe(samples.read(batch).feeds, statistics)
     return statistics
+
+
+@pytest.fixture(scope="session")
+def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[jobs.Job, StageResult]:
+    """A job that climbs to mixed precision, in one process."""
+    job = jobs.job(tmp_path_factory.mktemp("finished"), digits, **jobs.NARROW)
+    return job, jobs.run(job)

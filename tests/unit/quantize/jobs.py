@@ -13,6 +13,8 @@ from workloads.quantize.workdir import Work
 from workloads.train.progress import Poster
 
 DIGITS = {"dataset": {"name": "digits"}}
+# A ladder that is climbed to its third rung: 2-bit weights need the worst layers in float.
+NARROW: dict[str, Any] = {"weights": {"bits": 2}, "sensitivity": {"maxExclusions": 3}}
 
 
 def document(folder: Path, source: Path, /, **spec: Any) -> Path:

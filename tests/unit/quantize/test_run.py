@@ -18,9 +18,6 @@ from workloads.errors import BadInput
 from workloads.quantize import command, rewrite
 from workloads.quantize.run import fitting, run_stage
 
-# A ladder that is climbed to its third rung: 2-bit weights need the worst layers in float.
-NARROW = {"weights": {"bits": 2}, "sensitivity": {"maxExclusions": 3}}
-
 
 def accuracy_of(model: Path) -> float:
     """Straight from the file, without any of our code but the data set's."""
@@ -38,13 +35,6 @@ def jobs_digits() -> Any:
     from tests.unit.quantize.conftest import DIGITS
 
     return DIGITS
-
-
-@pytest.fixture(scope="module")
-def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[jobs.Job, StageResult]:
-    """A job that climbs to mixed precision, in one process."""
-    job = jobs.job(tmp_path_factory.mktemp("finished"), digits, **NARROW)
-    return job, jobs.run(job)
 
 
 def test_what_is_published_is_what_was_judged(finished: tuple[jobs.Job, StageResult]) -> None:
@@ -113,7 +103,7 @@ def test_the_page_needs_nothing_from_outside(finished: tuple[jobs.Job, StageResu
 def test_stages_in_pods_and_shards_give_the_same_model(
     digits: Path, tmp_path: Path, finished: tuple[jobs.Job, StageResult]
 ) -> None:
-    job = jobs.job(tmp_path, digits, **NARROW, parallelism=3)
+    job = jobs.job(tmp_path, digits, **jobs.NARROW, parallelism=3)
     ran, stage = [], Stage.EXPORT
     while stage is not None:
         for shard in reversed(range(3 if stage in SHARDED else 1)):

@@ -1,0 +1,47 @@
+"""What is measured part by part: harm in the task's metric, of operators as a whole, and true when done again."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from slipway.api.quantization import CalibrationMethod
+from tests.unit.quantize import jobs
+from workloads import storage
+from workloads.quantize import evaluate, rewrite
+from workloads.quantize.context import Context
+
+FIELDS = {
+    **jobs.NARROW,
+    "calibration": {**jobs.DIGITS, "samples": 60, "methods": ["min-max"]},
+    "sensitivity": {"granularity": "op-type", "metric": "task", "samples": 60},
+    "gates": {"size": {"maxRatio": 0.01}},
+    "ladder": ["static-per-tensor", "mixed-precision"],
+}
+
+
+def test_operators_as_a_whole_by_the_tasks_metric(digits: Path, tmp_path: Path) -> None:
+    job = jobs.job(tmp_path, digits, **FIELDS)
+    jobs.run(job)
+    report = json.loads((storage.fetch(job.spec.output.uri) / "report.json").read_text())
+    parts, context = report["sensitivity"], Context(job, jobs.work_of(job), jobs.quiet())
+    types = {node.name: node.op_type for node in context.prepared.graph.node}
+    assert {part["part"]: part["nodes"] for part in parts} == {
+        op: sum(types[name] == op for name in context.nodes) for op in {types[name] for name in context.nodes}
+    }
+    assert [part["lost"] for part in parts] == sorted((part["lost"] for part in parts), reverse=True)
+    assert parts[0]["lost"] > 0
+    assert lost_by(context, parts[0]["part"], types) == pytest.approx(parts[0]["lost"])
+    mixed = [row for row in report["candidates"] if row["rung"] == "mixed-precision"]
+    assert {types[name] for name in mixed[0]["floatNodeNames"]} == {parts[0]["part"]}
+
+
+def lost_by(context: Context, op_type: str, types: dict[str, str]) -> float:
+    """Share of the calibration samples that the model gets wrong once this operator alone has 2-bit weights."""
+    nodes = [name for name in context.nodes if types[name] == op_type]
+    ranges = context.ranges(CalibrationMethod.MIN_MAX)
+    model = rewrite.static(context.prepared, ranges, context.profile, nodes, per_channel=False, bits=2)
+    reference, found = (
+        evaluate.answers(one, context.calibration, context.calibration_batches) for one in (context.prepared, model)
+    )
+    return float(reference.right().mean() - found.right().mean())
