@@ -21,11 +21,11 @@ from tests.cluster.say import expect, say, step
 class Image:
     """One image, of images/<name>/Dockerfile.
 
-    `extra`: whose dependencies in pyproject.toml it holds, "" the core's. `seconds`: how long its first build takes.
+    `extras`: whose dependencies in pyproject.toml it holds; without any, the core's. `seconds`: its first build takes.
     """
 
     name: str
-    extra: str
+    extras: tuple[str, ...] = ()
     seconds: float = 30
 
     @property
@@ -50,10 +50,10 @@ class Image:
 
 
 IMAGES = (
-    Image("operator", "", 15),
-    Image("trainer", "train", 90),
-    Image("quantizer", "quantize", 110),
-    Image("server", "serve", 100),
+    Image("operator", seconds=15),
+    Image("trainer", ("train", "text", "deepspeed"), 120),
+    Image("quantizer", ("quantize",), 110),
+    Image("server", ("serve",), 100),
 )
 _LOAD = "load the images into the cluster"
 
@@ -61,7 +61,7 @@ _LOAD = "load the images into the cluster"
 def announce(cluster: Cluster) -> None:
     """Tell how long the steps will take that a machine without caches has before it."""
     wheels = paths.cache() / "wheels"
-    expect({f"collect the wheels of the {i.name}": 25 for i in IMAGES if not [*wheels.glob(f"{i.extra or 'core'}-*")]})
+    expect({f"collect the wheels of the {i.name}": 25 for i in IMAGES if not [*wheels.glob(f"{i.name}-*")]})
     if not (paths.cache() / "images.json").exists():
         expect({} if cluster.name == "kind" else {buildah.MAKE_BASE: 100})
         expect({f"build the {image.name}": image.seconds for image in IMAGES} | {_LOAD: 45})
@@ -80,7 +80,7 @@ def _build_and_load(cluster: Cluster) -> dict[str, str]:
     builder = docker if cluster.name == "kind" else buildah
     built = {}
     for image in IMAGES:
-        wheels = wheelhouse(image.name, image.extra)
+        wheels = wheelhouse(image.name, image.extras)
         reference = image.reference(builder.base(), wheels)
         if builder.has(reference):
             say(f"{reference} is built already")

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster import paths
@@ -16,15 +17,15 @@ _LOCK = paths.REPOSITORY / "requirements.lock"
 _LIST = paths.REPOSITORY / "images" / "requirements.py"
 
 
-def wheelhouse(image: str, extra: str) -> Path:
-    """Return a folder with the locked wheels of the project's dependencies, or of an extra, and a `requirements.txt`.
+def wheelhouse(image: str, extras: Sequence[str]) -> Path:
+    """Return a folder with the locked wheels of the project's dependencies, or of extras, and a `requirements.txt`.
 
     One that is there serves as long as the lock file still names its versions. Raises RuntimeError with pip's words.
     """
-    command = [sys.executable, str(_LIST), *([extra] if extra else [])]
+    command = [sys.executable, str(_LIST), *extras]
     wanted = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")
     key = hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:12]
-    folder = paths.cache() / "wheels" / f"{extra or 'core'}-{key}"
+    folder = paths.cache() / "wheels" / f"{image}-{key}"
     pins = folder / "requirements.txt"
     if not (pins.exists() and agrees(pins.read_text(), _LOCK.read_text())):
         with step(f"collect the wheels of the {image}"):
@@ -35,7 +36,7 @@ def wheelhouse(image: str, extra: str) -> Path:
             if done.returncode:
                 raise RuntimeError(f"pip can't collect the wheels: {done.stderr.strip()}")
             (partial / "requirements.txt").write_text(pinned(partial))
-            for old in folder.parent.glob(f"{extra or 'core'}-*"):
+            for old in folder.parent.glob(f"{image}-*"):
                 if old != partial:
                     shutil.rmtree(old)
             partial.rename(folder)

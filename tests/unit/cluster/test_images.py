@@ -143,7 +143,7 @@ def test_a_tag_changes_with_code_and_wheels_and_with_nothing_else(
     (code / "__pycache__").mkdir(parents=True)
     (code / "a.py").write_text("1")
     (tmp_path / "requirements.txt").write_text("a==1")
-    image = Image("x", "")
+    image = Image("x")
     assert image.sources() == ["code"]
     first = image.reference("base", tmp_path)
     (code / "__pycache__" / "a.pyc").write_text("compiled")
