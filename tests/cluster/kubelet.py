@@ -49,6 +49,11 @@ class _Pod:
         self.stopping = False
 
     @property
+    def frozen(self) -> bool:
+        """Whether its node fell silent before its life was over."""
+        return self.task is not None and self.task.cancelled()
+
+    @property
     def path(self) -> str:
         meta = self.body["metadata"]
         return f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
@@ -117,7 +122,7 @@ class ScriptedKubelet:
     async def return_node(self, name: str) -> None:
         """Bring a lost node back: as after a reboot its pods have failed, and asked-for deletions are completed."""
         # Taken before the node is ready: pods that are bound to it from then on have not been through the reboot.
-        before = [p for p in self._pods.values() if p.node == name]
+        before = [p for p in self._pods.values() if p.node == name and (p.stopping or p.frozen)]
         self._lost.discard(name)
         await self._put_node(name, ready=True)
         for pod in before:
@@ -166,7 +171,7 @@ class ScriptedKubelet:
             gone = self._pods.pop(uid, None)
             if gone and gone.task:
                 gone.task.cancel()
-            self._freed.set()
+            self._free()
             return
         pod = self._pods.get(uid)
         if pod is None:
@@ -220,13 +225,14 @@ class ScriptedKubelet:
     async def _bind(self, pod: _Pod) -> None:
         told = False
         while not (node := self._room_for(pod)):
-            self._freed.clear()
+            # Taken at the look: what is freed while we tell that there is no room must not be missed.
+            freed = self._freed
             if not told:
                 wants = " and ".join(scripts.extended_requests(pod.body)) or "a ready node"
                 message = f"0/{len(self._nodes)} nodes are available: {len(self._nodes)} Insufficient {wants}."
                 await self._report(pod, scripts.unschedulable(message, _now()))
                 told = True
-            await self._freed.wait()
+            await freed.wait()
         pod.node = node
         meta = pod.body["metadata"]
         target = {"apiVersion": "v1", "kind": "Node", "name": node}
@@ -237,7 +243,7 @@ class ScriptedKubelet:
         wants = scripts.extended_requests(pod.body)
         fitting = []
         for name, resources in self._nodes.items():
-            here = [p for p in self._pods.values() if p.node == name and not (p.finish.done() and p.running.is_set())]
+            here = [p for p in self._pods.values() if p.node == name and not p.finish.done()]
             used = [scripts.extended_requests(p.body) for p in here] if wants else []
             free = {key: int(resources.get(key, 0)) - sum(u.get(key, 0) for u in used) for key in wants}
             right = pod.script.node in {"", name} and name not in self._lost
@@ -249,7 +255,12 @@ class ScriptedKubelet:
         if not pod.finish.done():
             pod.finish.set_result(how)
         await self._report(pod, scripts.ended(pod.body, how, pod.started or _now(), _now()))
+        self._free()
+
+    def _free(self) -> None:
+        """Wake all who wait for room, whether or not they have begun to wait."""
         self._freed.set()
+        self._freed = asyncio.Event()
 
     async def _terminate(self, pod: _Pod) -> None:
         await asyncio.sleep(pod.script.stops_after)
@@ -267,7 +278,7 @@ class ScriptedKubelet:
         # Admission taints every new node as not ready; nobody else takes that away here.
         await self._send("PATCH", f"/api/v1/nodes/{name}", json={"spec": body["spec"]}, headers=_MERGE)
         await self._send("PATCH", f"/api/v1/nodes/{name}/status", json={"status": status}, headers=_MERGE)
-        self._freed.set()
+        self._free()
 
     async def _send(self, method: str, path: str, **request: Any) -> Object:
         async with self._writes, self._session.request(method, path, **request) as answer:
