@@ -10,6 +10,7 @@ import copy
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -114,27 +115,14 @@ class Stage:
 
     def until_job(self, namespace: str, name: str, holds: Callable[[Object], Any], seconds: float = 20) -> Object:
         """Wait until the job's status satisfies `holds`; returns the job."""
-        path = JOBS.format(namespace)
-        seen = watch(
-            self.plane.client,
-            path,
-            lambda all_: name in all_ and holds(all_[name].get("status") or {}),
-            name=name,
-            seconds=seconds * PATIENCE,
-        )
-        return seen[name]
+        return self.until_object(JOBS.format(namespace), name, lambda o: holds(o.get("status") or {}), seconds)
 
     def until_condition(
         self, namespace: str, name: str, kind: str, status: str = "True", reason: str = "", seconds: float = 20
     ) -> Object:
         """Wait for one condition; returns the job's status."""
-
-        def holds(found: Object) -> bool:
-            mark = condition(found, kind)
-            return mark is not None and mark["status"] == status and reason in ("", mark["reason"])
-
-        found: Object = self.until_job(namespace, name, holds, seconds)["status"]
-        return found
+        holds = partial(marked, kind=kind, value=status, reason=reason)
+        return self.until_status(JOBS.format(namespace), name, holds, seconds)
 
     def until_pods(
         self, namespace: str, name: str, holds: Callable[[dict[str, Object]], Any], seconds: float = 20
@@ -151,7 +139,7 @@ class Stage:
     def until_running(self, namespace: str, name: str, attempt: int = 0) -> Object:
         """Wait until all pods of an attempt run, and the status says so."""
         return self.until_job(
-            namespace, name, lambda s: s.get("runningTime") and s.get("attempt", 0) == attempt and _running(s)
+            namespace, name, lambda s: s.get("runningTime") and s.get("attempt", 0) == attempt and marked(s, "Running")
         )
 
     def until_object(self, collection: str, name: str, holds: Callable[[Object], Any], seconds: float = 20) -> Object:
@@ -159,6 +147,11 @@ class Stage:
         client, limit = self.plane.client, seconds * PATIENCE
         seen = watch(client, collection, lambda all_: name in all_ and holds(all_[name]), name=name, seconds=limit)
         return seen[name]
+
+    def until_status(self, collection: str, name: str, holds: Callable[[Object], Any], seconds: float = 20) -> Object:
+        """The same for what its status, {} if it has none, must satisfy; returns the status."""
+        found = self.until_object(collection, name, lambda o: holds(o.get("status") or {}), seconds)
+        return found.get("status") or {}
 
     def until_gone(self, collection: str, name: str, seconds: float = 20) -> None:
         until_gone(self.plane.client, collection, name, seconds * PATIENCE)
@@ -175,11 +168,12 @@ class Stage:
         return [copy.deepcopy(e) for e in found if e["verb"] not in {"get", "list", "watch"}]
 
 
-def _running(status: Object) -> bool:
-    mark = condition(status, "Running")
-    return mark is not None and mark["status"] == "True"
-
-
 def condition(status: Object, kind: str) -> Object | None:
     """One condition of a status."""
     return next((c for c in status.get("conditions") or [] if c["type"] == kind), None)
+
+
+def marked(status: Object, kind: str, value: str = "True", reason: str = "") -> bool:
+    """Whether a condition is so, for this reason if one is given."""
+    mark = condition(status, kind)
+    return mark is not None and mark["status"] == value and reason in ("", mark.get("reason"))

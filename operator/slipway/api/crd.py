@@ -3,16 +3,15 @@
 A new kind is one more entry of KINDS.
 """
 
-import argparse
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from slipway.api import inferenceservice, quantizationjob, trainingjob
 from slipway.api.common import GROUP, VERSION
+from slipway.api.generated import command
 from slipway.api.kind import Column, Kind
 from slipway.api.schema import structural, validations
 
@@ -122,36 +121,9 @@ def files() -> dict[str, str]:
     return {**definitions, "kustomization.yaml": HEADER + yaml.dump(listed, Dumper=_Dumper, sort_keys=False)}
 
 
-def stale(folder: Path) -> list[str]:
-    """Every file under `folder` that differs from what the models say, in words."""
-    expected = files()
-    present = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
-    problems = [f"{folder / name}: no kind generates it" for name in present.keys() - expected.keys()]
-    problems += [f"{folder / name}: missing" for name in expected.keys() - present.keys()]
-    problems += [
-        f"{folder / name}: differs from the models"
-        for name in expected.keys() & present.keys()
-        if expected[name] != present[name]
-    ]
-    return sorted(problems)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m slipway.api.crd", description=__doc__)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--write", type=Path, metavar="FOLDER", help="write one file per kind")
-    what.add_argument("--check", type=Path, metavar="FOLDER", help="fail if the files are not what the models say")
-    options = parser.parse_args(arguments)
-    if options.write is not None:
-        options.write.mkdir(parents=True, exist_ok=True)
-        for name, text in files().items():
-            (options.write / name).write_text(text, encoding="utf-8")
-        return 0
-    problems = stale(options.check)
-    for problem in problems:
-        sys.stderr.write(f"{problem}; run `python -m slipway.api.crd --write {options.check}`\n")
-    return 1 if problems else 0
+    return command("slipway.api.crd", __doc__, files(), HEADER, arguments)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,13 @@
 One page per kind with every field, its type, bounds and default, and every rule; and one page of reasons.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from slipway.api.common import API_VERSION, Reason
 from slipway.api.crd import KINDS, root_schema
+from slipway.api.generated import command
 from slipway.api.kind import Kind
 from slipway.api.reasons import MEANINGS
 
@@ -137,23 +136,7 @@ def files() -> dict[str, str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m slipway.api.docs", description=__doc__)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--write", type=Path, metavar="FOLDER", help="write the pages")
-    what.add_argument("--check", type=Path, metavar="FOLDER", help="fail if the pages are not what the models say")
-    options = parser.parse_args(arguments)
-    if options.write is not None:
-        for name, text in files().items():
-            (options.write / name).write_text(text, encoding="utf-8")
-        return 0
-    stale = [
-        name
-        for name, text in files().items()
-        if not (options.check / name).exists() or (options.check / name).read_text(encoding="utf-8") != text
-    ]
-    for name in stale:
-        sys.stderr.write(f"{options.check / name}: run `python -m slipway.api.docs --write {options.check}`\n")
-    return 1 if stale else 0
+    return command("slipway.api.docs", __doc__, files(), HEADER, arguments)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,9 @@ from pydantic import Field
 from slipway.api.base import MapBy, StatusModel
 from slipway.api.common import MAX_INT32, Condition, Count, ShortText, Text, Time
 
+# Of a classifier's classes; a server with more has its output drift counted anew by an operator that takes over.
+MOST_BINS = 1024
+
 
 class PinnedModel(StatusModel):
     """The artifact that is served."""
@@ -109,6 +112,32 @@ class GateFigures(StatusModel):
     output_drift: ShortText = Field("", description="Total variation distance of the outputs' distributions.")
 
 
+Tally = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class RevisionCounts(StatusModel):
+    """What the servers of a revision have counted since the step began."""
+
+    revision: ShortText = Field(description="The revision.")
+    answered: Tally = Field(0, description="Requests with a result.")
+    errors: Tally = Field(0, description="Requests without one.")
+    slow: Annotated[dict[str, Tally], Field(max_length=64)] = Field(
+        default_factory=dict, description="Answered requests by the upper bound of their seconds."
+    )
+    outputs: Annotated[dict[str, Tally], Field(max_length=MOST_BINS)] = Field(
+        default_factory=dict, description="Rows by output and bin; where the gate asks for output drift."
+    )
+
+
+class CanaryEvidence(StatusModel):
+    """What an operator that takes over in the middle of a step goes on from."""
+
+    watched_seconds: Count = Field(description="For how long the revisions had been compared.")
+    revisions: Annotated[list[RevisionCounts], Field(max_length=2), MapBy("revision")] = Field(
+        default_factory=list, description="The two that are compared."
+    )
+
+
 class CanaryStatus(StatusModel):
     """The newest revision beside the one that serves."""
 
@@ -123,6 +152,7 @@ class CanaryStatus(StatusModel):
     reason: ShortText = Field("", description="One word for programs.")
     message: Text = Field("", description="The verdict in words.")
     gate: GateFigures | None = Field(None, description="The figures behind it.")
+    evidence: CanaryEvidence | None = Field(None, description="What the figures are made of.")
 
 
 class AutoScalingStatus(StatusModel):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.api.stage import PATIENCE, Stage, condition
+from tests.api.stage import PATIENCE, Object, Stage, marked
 from tests.api.watching import watch
 
-Object = dict[str, Any]
 SERVICES = "/apis/slipway.dev/v1alpha1/namespaces/{}/inferenceservices"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/{}/deployments"
 CONFIGMAPS = "/api/v1/namespaces/{}/configmaps"
@@ -63,15 +62,7 @@ class Town:
 
     def until(self, name: str, holds: Callable[[Object], Any], seconds: float = 20) -> Object:
         """Wait until the service's status satisfies `holds`; returns the status."""
-        seen = watch(
-            self.client,
-            self.path(SERVICES),
-            lambda all_: name in all_ and holds(all_[name].get("status") or {}),
-            name=name,
-            seconds=seconds * PATIENCE,
-        )
-        found: Object = seen[name]["status"]
-        return found
+        return self.stage.until_status(self.path(SERVICES), name, holds, seconds)
 
     def until_ready(self, name: str, seconds: float = 20, **replicas: int) -> Object:
         """Wait until the newest generation serves, with so many replicas if told."""
@@ -121,12 +112,6 @@ class Town:
     def writes(self) -> list[Object]:
         """What the operator changed in this namespace, events aside."""
         return [e for e in self.stage.writes(self.namespace) if "/events" not in e["requestURI"]]
-
-
-def marked(status: Object, kind: str, value: str, reason: str = "") -> bool:
-    """Whether a condition is so."""
-    mark = condition(status, kind)
-    return mark is not None and mark["status"] == value and reason in ("", mark.get("reason"))
 
 
 def revision(status: Object) -> str:

@@ -14,12 +14,11 @@ from tests.api.inferenceservice.services import (
     SERVICES,
     Town,
     manifest,
-    marked,
     predictor,
     revision,
 )
 from tests.api.operators import Operator
-from tests.api.stage import PODS, Stage, condition
+from tests.api.stage import PODS, Stage, condition, marked
 from tests.cluster.script import Exit, Script
 
 pytestmark = pytest.mark.api

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.api.inferenceservice.figures import Figures, Traffic
-from tests.api.inferenceservice.services import Town, marked, predictor, revision
+from tests.api.inferenceservice.services import Town, predictor, revision
 from tests.api.operators import Operator
-from tests.api.stage import Stage
+from tests.api.stage import Stage, marked
 from tests.cluster.script import Exit, Script
 
 pytestmark = pytest.mark.api

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tests.api.quantizationjob.acts import SOURCE_DIGEST
 from tests.api.stage import JOBS as TRAINING_JOBS
-from tests.api.stage import PATIENCE, PODS, Object, Stage, condition
-from tests.api.watching import watch
+from tests.api.stage import PODS, Object, Stage, condition, marked
 from tests.cluster.script import Exit, Script
 
 JOBS = "/apis/slipway.dev/v1alpha1/namespaces/{}/quantizationjobs"
@@ -50,31 +50,21 @@ class Jobs:
 
     def until(self, namespace: str, name: str, holds: Callable[[Object], Any], seconds: float = 30) -> Object:
         """Wait until the status satisfies `holds`; returns the status."""
-        seen = watch(
-            self.client,
-            JOBS.format(namespace),
-            lambda all_: name in all_ and holds(all_[name].get("status") or {}),
-            name=name,
-            seconds=seconds * PATIENCE,
-        )
-        status: Object = seen[name]["status"]
-        return status
+        return self.stage.until_status(JOBS.format(namespace), name, holds, seconds)
 
     def until_condition(
         self, namespace: str, name: str, kind: str, status: str = "True", reason: str = "", seconds: float = 30
     ) -> Object:
         """Wait for one condition; returns the status."""
-
-        def holds(found: Object) -> bool:
-            mark = condition(found, kind)
-            return mark is not None and mark["status"] == status and reason in ("", mark["reason"])
-
-        return self.until(namespace, name, holds, seconds)
+        return self.until(namespace, name, partial(marked, kind=kind, value=status, reason=reason), seconds)
 
     def until_stage(self, namespace: str, name: str, stage: str, seconds: float = 30) -> Object:
         """Wait until all pods of a stage run, and the status says so."""
         return self.until(
-            namespace, name, lambda s: s.get("stage") == stage and s.get("runningTime") and _is(s, "Running"), seconds
+            namespace,
+            name,
+            lambda s: s.get("stage") == stage and s.get("runningTime") and marked(s, "Running"),
+            seconds,
         )
 
     def pods(self, namespace: str, name: str) -> list[str]:
@@ -110,7 +100,3 @@ def mark(status: Object, kind: str) -> tuple[str, str]:
 def message(status: Object, kind: str) -> str:
     """A condition's message."""
     return str((condition(status, kind) or {}).get("message", ""))
-
-
-def _is(status: Object, kind: str) -> bool:
-    return mark(status, kind)[0] == "True"

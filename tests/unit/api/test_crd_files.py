@@ -9,13 +9,14 @@ import yaml
 
 from slipway.api import crd
 from slipway.api.crd import KINDS, definition, render
+from slipway.api.generated import stale
 
 REPOSITORY = Path(__file__).parents[3]
 CRDS = REPOSITORY / "crds"
 
 
 def test_the_committed_files_are_what_the_models_say():
-    assert crd.stale(CRDS) == []
+    assert stale(CRDS, crd.files(), crd.HEADER) == []
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
@@ -35,15 +36,16 @@ def test_words_that_go_reads_as_booleans_or_numbers_are_quoted():
     assert lines[3] == "plain: '.5'"
 
 
-def test_check_notices_a_changed_a_missing_and_a_foreign_file(tmp_path):
+def test_check_notices_a_changed_a_missing_and_a_former_file(tmp_path):
     assert crd.main(["--write", str(tmp_path)]) == 0
     assert crd.main(["--check", str(tmp_path)]) == 0
     changed = tmp_path / f"{KINDS[0].plural}.yaml"
     changed.write_text(changed.read_text().replace("int32", "int64", 1))
-    (tmp_path / "foreign.yaml").write_text("{}")
+    (tmp_path / "former.yaml").write_text(crd.HEADER + "{}")
+    (tmp_path / "somebody's own.yaml").write_text("{}")
     (tmp_path / "kustomization.yaml").unlink()
     assert crd.main(["--check", str(tmp_path)]) == 1
-    assert [line.rpartition(": ")[2] for line in crd.stale(tmp_path)] == [
+    assert [line.rpartition(": ")[2] for line in stale(tmp_path, crd.files(), crd.HEADER)] == [
         "no kind generates it",
         "missing",
         "differs from the models",
