@@ -1,0 +1,185 @@
+"""The second net takes everything that the operator makes, and holds what RBAC alone would let through."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from slipway.api.inferenceservice import InferenceServiceSpec
+from slipway.cli.preview import preview
+from slipway.config import read_config
+from slipway.inferenceservice import manifests
+from slipway.inferenceservice.service import AUTOSCALERS, BUDGETS, InferenceService
+from slipway.trainingjob import groups
+from tests.cluster.paths import REPOSITORY
+from tests.unit.gitops.admission_policy import FOLDER, OPERATOR, Object, Request, documents, refusals
+from tests.unit.gitops.build import build
+from tests.unit.trainingjob.rendered import WITH_STATUS, job_of, pod_of
+from tests.unit.trainingjob.test_pod_security import BREACHES
+
+EXAMPLES = sorted((REPOSITORY / "manifests" / "examples").glob("*.yaml"))
+# As the server stores what the operator leaves to it.
+STORED = {"Secret": {"type": "Opaque"}}
+
+
+def _examples() -> list[Object]:
+    """What the operator creates for all examples, by its own plans."""
+    given = [document for path in EXAMPLES for document in yaml.safe_load_all(path.read_text())]
+    made = [child for one in preview(given, read_config({})) for child in one.creates]
+    assert {child["kind"] for child in made} == {"ConfigMap", "Service", "Secret", "Pod", "Deployment"}
+    return made
+
+
+def _service() -> InferenceService:
+    spec = {
+        "predictor": {"model": {"uri": "pvc://models/digits"}},
+        "autoScaling": {"minReplicas": 1, "maxReplicas": 3, "scaleMetric": "CPU", "scaleTarget": 70},
+    }
+    return InferenceService("s", "team", "uid-1", 1, InferenceServiceSpec.model_validate(spec))
+
+
+def _rare() -> list[Object]:
+    """What no example has: autoscaler, budget, and the PodGroups of two schedulers."""
+    service = _service()
+    assert service.spec.auto_scaling is not None
+    gangs = [groups.pod_group(job_of(scheduling={"gang": gang}), 0) for gang in ("Volcano", "Coscheduling")]
+    scaler = manifests.autoscaler(service, service.spec.auto_scaling, AUTOSCALERS[0])
+    return [manifests.budget(service, BUDGETS[0]), scaler, *(group[1] for group in gangs if group)]
+
+
+MADE = [copy.deepcopy({**STORED.get(child["kind"], {}), **child}) for child in (*_examples(), *_rare())]
+JOB: Object = {
+    "apiVersion": "slipway.dev/v1alpha1",
+    "kind": "TrainingJob",
+    "metadata": {"name": "digits", "namespace": "team"},
+    "spec": {"runPolicy": {"ttlSecondsAfterFinished": 60}},
+    "status": {"completionTime": "2026-01-01T00:00:00Z"},
+}
+
+
+def one_of(kind: str) -> Object:
+    return copy.deepcopy(next(made for made in MADE if made["kind"] == kind))
+
+
+@pytest.mark.parametrize("made", MADE, ids=lambda made: f"{made['kind']}-{made['metadata']['name']}")
+def test_what_the_operator_makes_changes_and_deletes_is_taken(made: Object) -> None:
+    assert refusals(Request(new=made)) == []
+    if made["kind"] not in {"Pod", "Secret"}:
+        assert refusals(Request(new=made, old=made)) == []
+    assert refusals(Request(old=made)) == []
+
+
+def test_pods_of_a_service_are_made_by_another_account_and_taken() -> None:
+    template = one_of("Deployment")["spec"]["template"]
+    pod = {"apiVersion": "v1", "kind": "Pod", **template}
+    assert refusals(Request(new=pod, user="system:serviceaccount:kube-system:replicaset-controller")) == []
+
+
+@pytest.mark.parametrize("breach", BREACHES.values(), ids=BREACHES)
+@pytest.mark.parametrize("user", [OPERATOR, "system:serviceaccount:kube-system:replicaset-controller"])
+def test_a_pod_with_more_rights_is_refused(breach: Callable[[Object], None], user: str) -> None:
+    pod = copy.deepcopy(pod_of(job_of(), platform=WITH_STATUS))
+    assert refusals(Request(new=pod, user=user)) == []
+    breach(pod)
+    assert refusals(Request(new=pod, user=user))
+
+
+def test_a_token_for_the_api_server_is_refused() -> None:
+    pod = copy.deepcopy(pod_of(job_of(), platform=WITH_STATUS))
+    pod["spec"]["automountServiceAccountToken"] = True
+    assert "automountServiceAccountToken" in refusals(Request(new=pod))[0]
+    pod = copy.deepcopy(pod_of(job_of(), platform=WITH_STATUS))
+    projected = next(volume["projected"] for volume in pod["spec"]["volumes"] if "projected" in volume)
+    projected["sources"][0]["serviceAccountToken"]["audience"] = "https://kubernetes.default.svc"
+    assert refusals(Request(new=pod)) == ["a token may be for slipway.dev/status only"]
+
+
+def _disowned(made: Object) -> Object:
+    stranger = copy.deepcopy(made)
+    stranger["metadata"]["ownerReferences"] = [
+        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "u", "controller": True}
+    ]
+    return stranger
+
+
+@pytest.mark.parametrize("kind", sorted({made["kind"] for made in MADE}))
+def test_strangers_objects_are_out_of_reach(kind: str) -> None:
+    ours, stranger = one_of(kind), _disowned(one_of(kind))
+    assert refusals(Request(new=stranger))
+    assert refusals(Request(old=stranger))
+    if kind != "Pod":
+        assert refusals(Request(new=ours, old=stranger))
+        assert refusals(Request(new=stranger, old=ours))
+    nobody = copy.deepcopy(ours)
+    del nobody["metadata"]["ownerReferences"]
+    assert refusals(Request(old=nobody))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"type": "kubernetes.io/service-account-token"}, {"immutable": False}, {"immutable": None}]
+)
+def test_a_secret_is_a_key_and_nothing_that_the_server_would_fill_in(wrong: Object) -> None:
+    secret = {key: value for key, value in (one_of("Secret") | wrong).items() if value is not None}
+    assert refusals(Request(new=secret)) == ["the operator may make Secrets of type Opaque only, and immutable ones"]
+
+
+def test_a_deployment_whose_pods_nobody_would_look_at() -> None:
+    deployment = one_of("Deployment")
+    deployment["spec"]["template"]["metadata"]["labels"].pop("slipway.dev/managed")
+    assert len(refusals(Request(new=deployment))) == 1
+
+
+def test_a_job_is_deleted_for_its_time_to_live_only() -> None:
+    assert refusals(Request(old=JOB)) == []
+    for wrong in ({"spec": {"runPolicy": {}}}, {"spec": {}}, {"status": {}}):
+        assert refusals(Request(old=JOB | wrong))
+    unseen = {key: value for key, value in JOB.items() if key != "status"}
+    assert refusals(Request(old=unseen))
+
+
+def test_others_are_left_alone() -> None:
+    stranger = _disowned(one_of("ConfigMap"))
+    assert refusals(Request(old=stranger, user="ann")) == []
+    assert refusals(Request(old=JOB | {"spec": {}}, user="ann")) == []
+    privileged: dict[str, Any] = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}}
+    privileged["spec"] = {"containers": [{"name": "x", "securityContext": {"privileged": True}}]}
+    assert refusals(Request(new=privileged, user="ann")) == []
+
+
+def test_every_policy_is_bound_and_fails_closed() -> None:
+    policies = documents("ValidatingAdmissionPolicy")
+    bindings = documents("ValidatingAdmissionPolicyBinding")
+    assert sorted(binding["spec"]["policyName"] for binding in bindings.values()) == sorted(policies)
+    assert all(binding["spec"]["validationActions"] == ["Deny"] for binding in bindings.values())
+    assert all(policy["spec"]["failurePolicy"] == "Fail" for policy in policies.values())
+
+
+def test_every_verb_that_rbac_gives_on_objects_of_others_is_narrowed() -> None:
+    """A right that is added to the role, and that no policy knows, is seen here."""
+    (role,) = [
+        document
+        for document in yaml.safe_load_all((REPOSITORY / "manifests" / "base" / "rbac.yaml").read_text())
+        if document["metadata"]["name"] == "slipway-operator" and document["kind"] == "ClusterRole"
+    ]
+    narrowed = {
+        (group, resource)
+        for policy in documents("ValidatingAdmissionPolicy").values()
+        for rule in policy["spec"]["matchConstraints"]["resourceRules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    # Reviews and events change nothing of anybody's; a status is the operator's own; finalizers are never written.
+    harmless = {("authentication.k8s.io", "tokenreviews"), ("events.k8s.io", "events")}
+    for rule in role["rules"]:
+        for group, resource in ((g, r) for g in rule["apiGroups"] for r in rule["resources"] if "/" not in r):
+            if set(rule["verbs"]) - {"get", "list", "watch"}:
+                assert (group, resource) in narrowed | harmless, f"{resource}.{group}"
+
+
+def test_it_builds_and_needs_nothing_else() -> None:
+    assert {obj["apiVersion"] for obj in build(FOLDER)} == {"admissionregistration.k8s.io/v1"}
+    assert len(build(FOLDER)) == 2 * len(documents("ValidatingAdmissionPolicy"))
