@@ -152,7 +152,7 @@ class CanaryStatus(StatusModel):
     reason: ShortText = Field("", description="One word for programs.")
     message: Text = Field("", description="The verdict in words.")
     gate: GateFigures | None = Field(None, description="The figures behind it.")
-    evidence: CanaryEvidence | None = Field(None, description="What the figures are made of.")
+    evidence: CanaryEvidence | None = Field(None, description="What the next operator goes on from.")
 
 
 class AutoScalingStatus(StatusModel):

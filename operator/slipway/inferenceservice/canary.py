@@ -6,18 +6,19 @@ spec.rollout: one that was rolled back is not made again until one of them chang
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from slipway.api.common import Reason
 from slipway.api.rollout import Canary
 from slipway.api.servicestatus import CanaryPhase
 from slipway.inferenceservice import status as words
-from slipway.inferenceservice.evidence import CANARY_SECONDS, window_name
+from slipway.inferenceservice.evidence import CANARY_SECONDS, canary_evidence, window_name
 from slipway.inferenceservice.observed import Revision, Trouble, trouble_of
 from slipway.inferenceservice.policy.canary import Sight, Stand, follow
 from slipway.inferenceservice.policy.gate import Verdict, judge
 from slipway.inferenceservice.policy.share import percent_of, split
-from slipway.inferenceservice.policy.traffic import Traffic
+from slipway.inferenceservice.policy.traffic import Traffic, Window
 from slipway.inferenceservice.scene import Course, Scene
 from slipway.runtime.conditions import format_time, shorten
 
@@ -59,19 +60,25 @@ def _known(scene: Scene) -> dict[str, Any] | None:
 
 
 def _verdict(scene: Scene, plan: Canary, stable: Revision) -> Verdict | None:
-    window = scene.around.window
-    if window is None or window.name != window_name(scene.draft.old):
+    window = _window(scene)
+    if window is None:
         return None
     figures = window.revisions
     return judge(plan.gate, figures.get(stable.revision, Traffic()), figures.get(scene.newest, Traffic()))
+
+
+def _window(scene: Scene) -> Window | None:
+    """What was counted in this step; None before the first figures."""
+    window = scene.around.window
+    return window if window is not None and window.name == window_name(scene.draft.old) else None
 
 
 def _sight(scene: Scene, plan: Canary, stable: Revision, stand: Stand, verdict: Verdict | None) -> Sight:
     keep, share = _sizes(scene, plan, stand)
     current = scene.current
     in_place = current is not None and current.serves(share) and stable.serves(keep)
-    window = scene.around.window
-    watched = scene.draft.now.timestamp() - window.began if verdict is not None and window is not None else 0.0
+    window = _window(scene)
+    watched = scene.draft.now.timestamp() - window.began if window is not None else 0.0
     return Sight(in_place, watched, verdict, _broken(scene, stand), scene.around.unread)
 
 
@@ -108,11 +115,23 @@ def _record(
     }
     if known is not None and (known["phase"], known.get("step", 0)) == (entry["phase"], entry["step"]):
         entry["since"] = known["since"]
+        evidence = _evidence(scene, plan, stable, known)
+        if stand.phase is CanaryPhase.ANALYSING and evidence is not None:
+            entry["evidence"] = evidence
     if verdict is not None:
         entry["gate"] = dict(verdict.figures)
     elif known is not None and "gate" in known:
         entry["gate"] = known["gate"]
     scene.draft.wire["canaryStatuses"] = [entry]
+
+
+def _evidence(scene: Scene, plan: Canary, stable: Revision, known: dict[str, Any]) -> Mapping[str, Any] | None:
+    """Of this step alone: another one begins with nothing."""
+    written, window = known.get("evidence"), _window(scene)
+    if window is None:
+        return written
+    compared, outputs = (stable.revision, scene.newest), plan.gate.max_output_drift is not None
+    return canary_evidence(window, compared, written, scene.draft.now, outputs=outputs)
 
 
 def _going_on(scene: Scene, plan: Canary, stable: Revision, stand: Stand, *, moved: bool) -> Course:

@@ -1,5 +1,8 @@
-"""What is remembered of the services between looks: what their pods said. Lost with the process, and then gathered
-anew: a canary's step begins its time again, and nothing scales down for a while. Used by reconcile.py.
+"""What is remembered of the services between looks: what their pods said. Used by reconcile.py.
+
+A canary's figures are in its status as well, and the next operator goes on from them; otherwise a canary could not end
+under an operator that is replaced more often than a step lasts. The rest is lost with the process: nothing scales down
+for a while.
 """
 
 import json
@@ -8,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from slipway.api.servicestatus import MOST_BINS, CanaryEvidence, RevisionCounts
 from slipway.inferenceservice.observed import ready_pods, revision_of
 from slipway.inferenceservice.policy.scale import Recommendation
-from slipway.inferenceservice.policy.traffic import Seen, Window, advance, forget, read_metrics
+from slipway.inferenceservice.policy.traffic import Seen, Traffic, Window, advance, forget, read_metrics
 from slipway.inferenceservice.service import HTTP_PORT
 from slipway.runtime.conditions import shorten
 from slipway.runtime.scrape import Page
@@ -49,6 +53,48 @@ def window_name(status: Mapping[str, Any]) -> str:
     """What the figures are gathered for: each try and each step of a canary begins with none."""
     canaries = status.get("canaryStatuses") or [{}]
     return "/".join(str(canaries[0].get(key, "")) for key in ("attempt", "step", "phase"))
+
+
+def canary_evidence(
+    window: Window, compared: Sequence[str], known: Object | None, now: datetime, *, outputs: bool
+) -> Object:
+    """What a window has of the revisions that are compared; with `outputs` for a gate that asks for their drift.
+
+    `known`, what is there, stays until somebody has sent requests: an idle canary writes nothing.
+    """
+    found = {revision: window.revisions[revision] for revision in sorted(compared) if revision in window.revisions}
+    counts = [_counts(revision, traffic, outputs) for revision, traffic in found.items()]
+    wire = CanaryEvidence(watched_seconds=int(now.timestamp() - window.began), revisions=counts).wire()
+    return known if known is not None and known.get("revisions") == wire["revisions"] else wire
+
+
+def _counts(revision: str, traffic: Traffic, outputs: bool) -> RevisionCounts:
+    slow = {str(bound): int(count) for bound, count in traffic.slow.items() if count}
+    bins = {kind: int(count) for kind, count in traffic.outputs.items()}
+    if not outputs or len(bins) > MOST_BINS:
+        bins = {}
+    return RevisionCounts(
+        revision=revision, answered=int(traffic.answered), errors=int(traffic.errors), slow=slow, outputs=bins
+    )
+
+
+def recall(status: Object, now: datetime) -> Window | None:
+    """The window that the last operator has written. Time without an operator was not watched, and does not count."""
+    canaries = status.get("canaryStatuses") or [{}]
+    written = canaries[0].get("evidence")
+    if written is None:
+        return None
+    evidence = CanaryEvidence.model_validate(written)
+    revisions = {
+        counts.revision: Traffic(
+            counts.answered,
+            counts.errors,
+            slow={float(bound): count for bound, count in counts.slow.items()},
+            outputs=dict(counts.outputs),
+        )
+        for counts in evidence.revisions
+    }
+    return Window(window_name(status), now.timestamp() - evidence.watched_seconds, revisions=revisions)
 
 
 def model_revision(status: Mapping[str, Any]) -> str:

@@ -29,9 +29,12 @@ class Interviews:
         self._clock = clock
         self._memories: dict[str, Memory] = {}
 
-    def of(self, uid: str) -> Memory:
-        """What is known of a service."""
-        return self._memories.setdefault(uid, Memory())
+    def of(self, service: Object) -> Memory:
+        """What is known of a service; at first what its status says of an operator before this one."""
+        uid = str(service["metadata"]["uid"])
+        if uid not in self._memories:
+            self._memories[uid] = Memory(window=evidence.recall(service.get("status") or {}, self._clock()))
+        return self._memories[uid]
 
     def keep_only(self, uids: Iterable[str]) -> None:
         """Forget services that are gone."""
@@ -40,7 +43,7 @@ class Interviews:
 
     def ask(self, key: Key, service: Object, pods: Sequence[Object]) -> float | None:
         """Ask what is due; returns the seconds until something is due again, or None."""
-        memory = self.of(str(service["metadata"]["uid"]))
+        memory = self.of(service)
         return soonest(self._metrics(key, service, pods, memory), self._model(key, service, pods, memory))
 
     def _metrics(self, key: Key, service: Object, pods: Sequence[Object], memory: Memory) -> float | None:

@@ -53,7 +53,7 @@ class InferenceServices:
         if service is None:
             self._interviews.keep_only(uid_of(there) for there in self._cache[INFERENCE_SERVICES])
             return DONE
-        memory, now = self._interviews.of(uid_of(service)), self._clock()
+        memory, now = self._interviews.of(service), self._clock()
         around = self._around(service, memory)
         size = self._size(service, around, memory, now)
         wait = await self._executor.execute(service, plan(service, around, size, self.platform, now))

@@ -1,5 +1,6 @@
 """A canary's way: only forward, one transition at a time, nothing before it is written, no second try by itself."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from slipway.api.rollout import Canary, CanaryStep
 from slipway.api.servicestatus import CanaryPhase
-from slipway.inferenceservice.evidence import window_name
+from slipway.inferenceservice.evidence import recall, window_name
 from slipway.inferenceservice.policy.canary import Sight, Stand, follow
 from slipway.inferenceservice.policy.gate import Outcome, Verdict
 from slipway.inferenceservice.policy.traffic import Seen, Traffic, Window, advance
@@ -102,16 +103,25 @@ class World:
         found: dict[str, Any] = self.status["canaryStatuses"][0]
         return found
 
-    def traffic(self, seconds: int, errors: int = 0) -> None:
-        """A thousand requests to each revision, over so many seconds."""
+    def traffic(self, seconds: int, errors: int = 0, requests: int = 1000) -> None:
+        """So many requests to each revision, over so many seconds."""
         name = window_name(self.status)
-        for after, count in ((0, 0), (seconds, 1000)):
+        for after, count in ((0, 0), (seconds, requests)):
             self.now += timedelta(seconds=after)
             pods = {
-                revision: Seen(revision, self.now.timestamp(), Traffic(count, errors if fails and count else 0))
+                revision: Seen(
+                    revision,
+                    self.now.timestamp(),
+                    Traffic(count, errors if fails and count else 0, slow={0.01: count}, outputs={"y/0": count}),
+                )
                 for revision, fails in ((r, r == self.canary["name"]) for r in self.revisions())
             }
             self.window = advance(self.window, name, self.now.timestamp(), pods)
+
+    def new_operator(self, away: int) -> None:
+        """The one that was is gone, and after so many seconds another one has only what is written."""
+        self.now += timedelta(seconds=away)
+        self.window = recall(self.status, self.now)
 
 
 def begun() -> tuple[World, str]:
@@ -190,3 +200,68 @@ def test_editing_back_ends_it_and_another_edit_replaces_it():
     world.edit()
     world.settle()
     assert world.revisions() == {first: 4}
+
+
+def test_operators_that_never_live_as_long_as_a_step_bring_it_to_its_end():
+    """Each of them once began the step anew."""
+    world, _ = begun()
+    for _ in range(8):
+        if world.canary["phase"] == "Promoted":
+            break
+        world.traffic(40, requests=6)
+        world.settle()
+        world.new_operator(away=5)
+        world.settle()
+    assert world.canary["phase"] == "Promoted"
+    assert "evidence" not in world.canary
+
+
+def test_what_was_bad_under_one_operator_is_remembered_by_the_next():
+    """What each of them sees by itself is too little to decide by."""
+    world, _ = begun()
+    phases = []
+    for _ in range(4):
+        world.traffic(5, errors=9, requests=9)
+        world.settle()
+        phases.append(world.canary["phase"])
+        world.new_operator(away=5)
+    assert phases[0] == "Analysing"
+    assert phases[-1] == "RolledBack"
+    assert world.canary["gate"]["requests"] == phases.index("RolledBack") * 18 + 18
+
+
+def test_time_without_an_operator_was_not_watched():
+    world, _ = begun()
+    world.traffic(50)
+    world.settle()
+    world.new_operator(away=3600)
+    world.settle()
+    assert (world.canary["phase"], world.canary["step"]) == ("Analysing", 0)
+    world.traffic(11)
+    world.settle()
+    assert world.canary["step"] == 1
+
+
+def test_an_idle_canary_writes_nothing_and_outputs_only_where_the_gate_asks_for_them():
+    world, first = begun()
+    world.traffic(5)
+    assert world.window is not None
+    left = {**world.window.revisions, "of-a-canary-before": Traffic(7)}
+    world.window = replace(world.window, revisions=left)
+    world.settle()
+    counts = {c["revision"]: c for c in world.canary["evidence"]["revisions"]}
+    assert set(counts) == {first, world.canary["name"]}
+    assert counts[world.canary["name"]]["answered"] == 1000
+    assert counts[world.canary["name"]]["slow"] == {"0.01": 1000}
+    assert counts[world.canary["name"]]["outputs"] == {}
+    before = world.status
+    world.now += timedelta(seconds=5)
+    world.settle()
+    assert world.status == before
+    gate = {"minRequests": 10, "maxOutputDrift": 0.1}
+    world.spec = {**world.spec, "rollout": {**ROLLOUT, "canary": {**ROLLOUT["canary"], "gate": gate}}}
+    world.settle()
+    world.traffic(5)
+    world.settle()
+    counts = {c["revision"]: c for c in world.canary["evidence"]["revisions"]}
+    assert counts[world.canary["name"]]["outputs"] == {"y/0": 1000}

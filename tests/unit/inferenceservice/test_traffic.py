@@ -1,5 +1,6 @@
 """Counters of pods become growth of revisions, whatever pods come, go, start again or say nothing."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,13 @@ def test_the_servers_own_text_is_read():
     assert found.queued == 0.005
     assert sum(found.slow.values()) == 3
     assert found.slow[float("inf")] == 1
+
+
+@pytest.mark.parametrize("said", ["NaN", "-1", "+Inf"])
+def test_what_is_no_count_is_refused(said):
+    """It would end up in the status, and no status could be written any more."""
+    with pytest.raises(ValueError, match="not a finite number"):
+        read_metrics(f'# TYPE slipway_replies counter\nslipway_replies_total{{protocol="http",code="500"}} {said}\n')
 
 
 @settings(max_examples=50)

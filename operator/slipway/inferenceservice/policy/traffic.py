@@ -14,6 +14,7 @@ QUEUE = "slipway_queue_seconds"
 REPLIES = "slipway_replies"
 OUTPUTS = "slipway_outputs"
 GOOD_GRPC = "OK"
+LARGEST = 2**40
 # 503 is what the kubelet's probes hear while a pod loads or drains: readiness, and not the model's doing.
 UNCOUNTED = frozenset({"503"})
 
@@ -71,14 +72,14 @@ def _added(one: Mapping[K, float], other: Mapping[K, float], sign: int) -> dict[
 
 
 def read_metrics(text: str) -> Traffic:
-    """Read a server's /metrics. Raises ValueError for what is not Prometheus' text format."""
+    """Read a server's /metrics. Raises ValueError for what is not Prometheus' text format, or no count."""
     answered = errors = busy = queued = 0.0
     cumulative: dict[float, float] = {}
     outputs: dict[str, float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name == f"{LATENCY}_bucket":
-                cumulative[float(sample.labels["le"])] = sample.value
+                cumulative[float(sample.labels.get("le", ""))] = sample.value
             elif sample.name == f"{LATENCY}_count":
                 answered = sample.value
             elif sample.name == f"{LATENCY}_sum":
@@ -88,7 +89,12 @@ def read_metrics(text: str) -> Traffic:
             elif sample.name == f"{REPLIES}_total" and _failed(sample.labels):
                 errors += sample.value
             elif sample.name == f"{OUTPUTS}_total":
-                outputs[f"{sample.labels['output']}/{sample.labels['bin']}"] = sample.value
+                outputs[f"{sample.labels.get('output')}/{sample.labels.get('bin')}"] = sample.value
+    # An image of somebody's own may say anything, and its NaN would end up in the status.
+    if not all(
+        0 <= count <= LARGEST for count in (answered, errors, busy, queued, *cumulative.values(), *outputs.values())
+    ):
+        raise ValueError("a counter is not a finite number from 0 on")
     return Traffic(answered, errors, busy, queued, _by_bucket(cumulative), outputs)
 
 
