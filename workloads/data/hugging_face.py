@@ -4,7 +4,6 @@ Columns `text` and `label` are a data set of classes, `text` alone is learned to
 is ever run: such data sets are refused by the library itself. The `text` extra has the library.
 """
 
-import importlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,23 +14,15 @@ from workloads import storage
 from workloads.data.text import TextSet, Tokenizer, checked, stream
 from workloads.data.text_table import classes
 from workloads.errors import BadInput, Corrupt
+from workloads.libraries import TEXT, optional
 
 SPLITS = ("validation", "valid", "test")
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json"}
 
 
-def _library() -> Any:
-    try:
-        return importlib.import_module("datasets")
-    except ImportError as error:
-        raise BadInput(
-            f"the data set hugging-face needs the datasets library: pip install 'slipway[text]' ({error})"
-        ) from error
-
-
 def _open(root: Path) -> dict[str, Any]:
     """Splits by name."""
-    library = _library()
+    library = optional("datasets", "the data set hugging-face is read by datasets", TEXT)
     if (root / "dataset_dict.json").is_file() or (root / "state.json").is_file():
         found = library.load_from_disk(str(root))
     else:

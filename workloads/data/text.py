@@ -3,7 +3,6 @@
 Read by the text data sets of this folder and by the trainer's text tasks.
 """
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from slipway.api.recipe import DatasetChoice
 from workloads import storage
 from workloads.data import Augmentation, Samples
 from workloads.errors import BadInput, Corrupt
+from workloads.libraries import TEXT, optional
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,15 +36,12 @@ class Tokenizer:
             self._read(uri)
 
     def _read(self, uri: str) -> None:
+        library = optional("tokenizers", "dataset.tokenizer is read by tokenizers", TEXT)
         path = storage.fetch(uri)
         path = path / "tokenizer.json" if path.is_dir() else path
         try:
             self.file = path.read_text()
-            self._library = importlib.import_module("tokenizers").Tokenizer.from_str(self.file)
-        except ImportError as error:
-            raise BadInput(
-                f"dataset.tokenizer needs the tokenizers library: pip install 'slipway[text]' ({error})"
-            ) from error
+            self._library = library.Tokenizer.from_str(self.file)
         except Exception as error:  # the library raises Exception itself
             raise Corrupt(f"{uri}: not a tokenizer.json ({error})") from error
         names = ("<|endoftext|>", "[PAD]", "<pad>", "</s>")

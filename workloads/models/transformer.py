@@ -4,12 +4,12 @@ Parameter names are those of Hugging Face's checkpoints. Dropout is the publishe
 library; it is imported when such a model is built.
 """
 
-import importlib
 from typing import Any
 
 from torch import Tensor, nn
 
 from workloads.errors import BadInput
+from workloads.libraries import TEXT, optional
 from workloads.models import Text
 
 # Layers, width, heads: Radford et al. 2019, table 2 (the paper's 345 M model is what became known as medium).
@@ -19,13 +19,7 @@ ENCODER = (4, 512, 8)
 
 
 def _library() -> Any:
-    try:
-        return importlib.import_module("transformers")
-    except ImportError as error:
-        raise BadInput(
-            "this model is built by transformers, which is not installed here: pip install 'slipway[text]', or use "
-            f"an image that has it ({error})"
-        ) from error
+    return optional("transformers", "this model is built by transformers", TEXT)
 
 
 class LanguageModel(nn.Module):

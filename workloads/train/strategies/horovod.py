@@ -5,7 +5,6 @@ meeting point Horovod passes around.
 """
 
 import contextlib
-import importlib
 import os
 import socket
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from torch import nn
 from torch._C._distributed_c10d import Store, TCPStore
 
 from slipway.api.recipe import Compression
-from workloads.errors import BadInput
+from workloads.libraries import optional
 from workloads.train.environment import Place
 from workloads.train.optimisation import build_optimizer
 from workloads.train.strategies.base import Read, Single, State
@@ -97,10 +96,5 @@ class Horovod(Single):
 
 
 def _library() -> Any:
-    try:
-        return importlib.import_module("horovod.torch")
-    except ImportError as error:
-        raise BadInput(
-            "this job asks for Horovod, which is not installed here: use an image that has it, or another launcher; "
-            f"how to build it stands in docs ({error})"
-        ) from error
+    remedy = "use an image that has it, or another launcher; how to build it stands in docs"
+    return optional("horovod.torch", "this job asks for Horovod", remedy)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from slipway.api.recipe import OptimizerName, Recipe
-from workloads.errors import BadInput
+from workloads.libraries import optional
 from workloads.train.environment import Place
 from workloads.train.optimisation import build_optimizer, parameter_groups
 from workloads.train.speed import prepare
@@ -137,14 +137,9 @@ class Zero(Single):
 
 
 def _library() -> Any:
-    try:
-        deepspeed = importlib.import_module("deepspeed")
-        operations = importlib.import_module("deepspeed.ops")
-    except ImportError as error:
-        raise BadInput(
-            "this job asks for DeepSpeed, which is not installed here: pip install 'slipway[deepspeed]', or use "
-            f"an image that has it ({error})"
-        ) from error
+    remedy = "pip install 'slipway[deepspeed]', or use an image that has it"
+    deepspeed = optional("deepspeed", "this job asks for DeepSpeed", remedy)
+    operations = importlib.import_module("deepspeed.ops")
     # Found "compatible", it would be compiled when the engine starts: minutes, and no compiler in the image.
     if not _built("deepspeed_shm_comm"):
         operations.__compatible_ops__["deepspeed_shm_comm"] = False
