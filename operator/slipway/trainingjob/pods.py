@@ -146,6 +146,7 @@ def _wants_shared_memory(job: TrainingJob) -> bool:
         processes_per_node(job.spec) > 1
         or accelerators(job.spec) > 0
         or bool(job.spec.recipe and job.spec.recipe.data_workers)
+        or job.spec.shared_memory.size_limit is not None
     )
 
 

@@ -15,12 +15,10 @@ SHARED_MEMORY_DIR = "/dev/shm"  # noqa: S108
 
 def claims(job: TrainingJob) -> list[str]:
     """PersistentVolumeClaims named by `pvc://claim/path` anywhere in the spec, in a stable order."""
-    spec = job.spec
-    uris = [
-        spec.output.uri if spec.output else None,
-        spec.checkpoint.uri if spec.checkpoint else None,
-        spec.recipe.dataset.uri if spec.recipe else None,
-    ]
+    spec, recipe = job.spec, job.spec.recipe
+    written = [target.uri for target in (spec.output, spec.checkpoint) if target]
+    read = [recipe.dataset.uri, recipe.dataset.tokenizer, recipe.model.uri] if recipe else []
+    uris = [*written, *read]
     return sorted({uri.removeprefix("pvc://").split("/", 1)[0] for uri in uris if uri and uri.startswith("pvc://")})
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -131,24 +129,6 @@ def test_the_same_job_renders_to_the_same_bytes(index: int, attempt: int) -> Non
     assert rendered() == rendered()
 
 
-def _shm(job: Any) -> dict[str, Any] | None:
-    pod = pod_of(job)
-    mounted = [m["name"] for m in pod["spec"]["containers"][0]["volumeMounts"] if m["mountPath"] == "/dev/shm"]
-    assert len(mounted) <= 1
-    found = [v for v in pod["spec"]["volumes"] if v["name"] in mounted]
-    return found[0] if found else None
-
-
-def test_shared_memory_comes_with_processes_or_accelerators() -> None:
-    assert _shm(job_of()) is None
-    assert _shm(job_of(numProcPerNode=2)) == {"name": "slipway-shm", "emptyDir": {"medium": "Memory"}}
-    assert _shm(job_of(trainer=resources(**{"nvidia.com/gpu": 1}))) is not None
-    assert _shm(job_of(recipe={**RECIPE, "dataWorkers": 2})) is not None
-    limited = _shm(job_of(numProcPerNode=2, sharedMemory={"sizeLimit": "8Gi"}))
-    assert limited is not None
-    assert limited["emptyDir"] == {"medium": "Memory", "sizeLimit": "8Gi"}
-
-
 def test_every_child_names_its_owner_and_its_place() -> None:
     job = job_of(numNodes=2, pod={"labels": {"team": "vision"}, "annotations": {"note": "x"}})
     children = [pods.service(job, 1), pods.config_map(job, PLATFORM), pod_of(job, 1, 1)]
@@ -219,36 +199,6 @@ def test_a_lost_node_is_not_waited_for_longer_than_asked() -> None:
     mine = {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}
     listed = pod_of(job_of(pod={"tolerations": [mine]}))["spec"]["tolerations"]
     assert [t for t in listed if t["key"] == mine["key"]] == [mine]
-
-
-def test_claims_are_mounted_where_the_trainer_looks() -> None:
-    long = "a" * 100 + ".b"
-    uris = {
-        "output": {"uri": "pvc://artifacts/out"},
-        "checkpoint": {"uri": "pvc://artifacts/checkpoints"},
-        "recipe": {**RECIPE, "dataset": {"name": "image-folder", "uri": f"pvc://{long}/images"}},
-    }
-    spec = pod_of(job_of(**uris))["spec"]
-    claims = {
-        v["name"]: v["persistentVolumeClaim"]["claimName"] for v in spec["volumes"] if "persistentVolumeClaim" in v
-    }
-    assert sorted(claims.values()) == [long, "artifacts"]
-    assert all(re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name) for name in claims)
-    mounts = {m["name"]: m["mountPath"] for m in spec["containers"][0]["volumeMounts"]}
-    assert {mounts[name]: claim for name, claim in claims.items()} == {
-        "/mnt/pvc/artifacts": "artifacts",
-        f"/mnt/pvc/{long}": long,
-    }
-
-
-def test_claims_with_a_long_common_beginning_get_volumes_of_their_own() -> None:
-    uris = {
-        "output": {"uri": f"pvc://{'a' * 90}-1/o"},
-        "checkpoint": {"uri": f"pvc://{'a' * 90}-2/c"},
-        "recipe": RECIPE,
-    }
-    volumes = [v["name"] for v in pod_of(job_of(**uris))["spec"]["volumes"]]
-    assert len(set(volumes)) == len(volumes)
 
 
 def test_the_built_in_trainer_reads_the_job_from_its_config_map() -> None:
