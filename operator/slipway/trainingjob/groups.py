@@ -23,7 +23,8 @@ def mark(job: TrainingJob, attempt: int, metadata: dict[str, Any], spec: dict[st
         case GangScheduler.KUEUE:
             metadata["labels"]["kueue.x-k8s.io/queue-name"] = job.spec.scheduling.queue
             metadata["labels"]["kueue.x-k8s.io/pod-group-name"] = group
-            annotations["kueue.x-k8s.io/pod-group-total-count"] = str(_members(job))
+            # Not the least: Kueue deletes the pods of a group that exceed its count.
+            annotations["kueue.x-k8s.io/pod-group-total-count"] = str(job.spec.num_nodes)
         case GangScheduler.VOLCANO:
             annotations["scheduling.k8s.io/group-name"] = group
         case GangScheduler.COSCHEDULING:
@@ -36,7 +37,8 @@ def mark(job: TrainingJob, attempt: int, metadata: dict[str, Any], spec: dict[st
 
 def pod_group(job: TrainingJob, attempt: int) -> tuple[Resource, dict[str, Any]] | None:
     """The object that says how many pods belong together, for those projects that want one."""
-    wanted: dict[str, Any] = {"minMember": _members(job)}
+    elastic = job.spec.elastic_policy
+    wanted: dict[str, Any] = {"minMember": elastic.min_nodes if elastic else job.spec.num_nodes}
     match job.spec.scheduling.gang:
         case GangScheduler.VOLCANO:
             resource = VOLCANO_GROUPS
@@ -56,7 +58,3 @@ def pod_group(job: TrainingJob, attempt: int) -> tuple[Resource, dict[str, Any]]
 def name(job: TrainingJob, attempt: int) -> str:
     """One group per attempt: pods of the one before are not waited for."""
     return f"{job.name}-gang-a{attempt}"
-
-
-def _members(job: TrainingJob) -> int:
-    return job.spec.elastic_policy.min_nodes if job.spec.elastic_policy else job.spec.num_nodes

@@ -29,6 +29,13 @@ def test_kueue_counts_plain_pods_by_labels() -> None:
     assert "schedulerName" not in pod_of(job)["spec"]
 
 
+def test_kueue_counts_all_pods_of_an_elastic_gang() -> None:
+    """It was given the least number, and deletes pods that exceed a group's count."""
+    kueue = {"gang": "Kueue", "queue": "q"}
+    job = job_of(numNodes=3, elasticPolicy={"minNodes": 1, "maxNodes": 4}, scheduling=kueue)
+    assert pod_of(job, 2)["metadata"]["annotations"]["kueue.x-k8s.io/pod-group-total-count"] == "3"
+
+
 def test_a_pod_that_kueue_has_not_let_in_says_so() -> None:
     scheduled = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "gated"}
     pod = {"metadata": {"name": "p", "uid": "u"}, "status": {"phase": "Pending", "conditions": [scheduled]}}
