@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.api.memory import STAGES, StrategyName, Workload, activations, cheapest, states, table
+from slipway.api.strategy import Choice
+from slipway.trainingjob import launchers
 from slipway.trainingjob.admission import demand_of
-from slipway.trainingjob.job import Cluster
+from slipway.trainingjob.job import Cluster, TrainingJob
 from slipway.trainingjob.plan import plan
 from slipway.trainingjob.strategy import choose
 from tests.unit.trainingjob.rendered import env_of, job_of
@@ -115,17 +120,28 @@ def test_a_job_that_does_not_fit_is_told_and_asked_again(world: World) -> None:
     assert again.status["strategy"]["name"] == "ZeRO1"
 
 
+def chosen(name: StrategyName, **spec: Any) -> TrainingJob:
+    return replace(job_of(**spec), strategy=Choice(name))
+
+
 def test_the_choice_reaches_deepspeed() -> None:
-    from dataclasses import replace
+    for stage in ({}, {"deepspeed": {"zeroStage": 3}}):
+        job = chosen(StrategyName.ZERO3_OFFLOAD, launcher="deepspeed", **stage)
+        zero = config_of(job)["zero_optimization"]
+        assert (zero["stage"], zero["offload_param"]["device"], launchers.problems(job)) == (3, "cpu", [])
+        assert env_of(job)["SLIPWAY_STRATEGY"] == "ZeRO3Offload"
 
-    from slipway.api.strategy import Choice
 
-    job = replace(job_of(launcher="deepspeed"), strategy=Choice(StrategyName.ZERO3_OFFLOAD))
-    zero = config_of(job)["zero_optimization"]
-    assert (zero["stage"], zero["offload_param"]["device"]) == (3, "cpu")
-    assert env_of(job)["SLIPWAY_STRATEGY"] == "ZeRO3Offload"
-    own = replace(job_of(launcher="deepspeed", deepspeed={"zeroStage": 1}), strategy=Choice(StrategyName.ZERO3_OFFLOAD))
-    assert config_of(own)["zero_optimization"] == {"stage": 1}
+def test_no_other_strategy_trains_than_the_status_says() -> None:
+    """They were accepted: the status named the strategy, and the stage, or Horovod, did as it does."""
+    for job, words in (
+        (chosen(StrategyName.ZERO3, launcher="deepspeed", deepspeed={"zeroStage": 1}), "zeroStage: 1, but strategy"),
+        (chosen(StrategyName.FSDP2, launcher="deepspeed"), "set launcher to torchrun"),
+        (chosen(StrategyName.ZERO1, launcher="horovodrun", numProcPerNode=1), "whole model in each process"),
+    ):
+        (problem,) = launchers.problems(job)
+        assert words in problem
+    assert launchers.problems(chosen(StrategyName.DDP, launcher="horovodrun")) == []
 
 
 def test_what_pods_ask_for() -> None:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from slipway.api.launchers import DeepSpeed, Offload, ZeroLauncher
+from slipway.api.memory import StrategyName
 from slipway.api.recipe import Precision
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers import hosts
@@ -22,8 +23,8 @@ class Deepspeed:
     """`torchrun --no-python PROGRAM`, or `deepspeed --no_python PROGRAM` with a host file."""
 
     def problems(self, job: TrainingJob) -> list[str]:
-        """Batch sizes that contradict each other, and settings that the recipe sets already."""
-        return batch_problems(job.spec, world_size(job.spec)) or _contradictions(job)
+        """Batch sizes and strategies that contradict each other, and settings that the recipe sets already."""
+        return batch_problems(job.spec, world_size(job.spec)) or [*_two_strategies(job), *_contradictions(job)]
 
     def command(self, job: TrainingJob, program: list[str], place: Place) -> list[str]:
         """By torchrun on each node; by deepspeed on node 0 when pdsh is asked for."""
@@ -82,7 +83,7 @@ def stage(job: TrainingJob) -> int:
 def _zero(job: TrainingJob) -> dict[str, Any]:
     settings = _settings(job)
     zero: dict[str, Any] = {"stage": stage(job)}
-    chosen = job.strategy is not None and job.strategy.offload and settings.zero_stage is None
+    chosen = job.strategy is not None and job.strategy.offload
     optimizer, parameters = settings.offload_optimizer, settings.offload_param
     if optimizer is not None or chosen:
         zero["offload_optimizer"] = _offload(optimizer)
@@ -113,6 +114,20 @@ def _batch(job: TrainingJob) -> tuple[int, int]:
     whole = settings.train_batch_size
     follows = whole // (world * steps) if whole is not None else 1
     return settings.train_micro_batch_size_per_gpu or max(1, follows), steps
+
+
+def _two_strategies(job: TrainingJob) -> list[str]:
+    """The status says which strategy trains the job, so no other one may."""
+    strategy, named = job.strategy, _settings(job).zero_stage
+    if strategy is None:
+        return []
+    if strategy.name is StrategyName.FSDP2:
+        return ["spec.strategy: FSDP2 is torch's own way, not DeepSpeed's: set launcher to torchrun"]
+    if named not in (None, strategy.stage):
+        return [
+            f"spec.deepspeed.zeroStage: {named}, but strategy {strategy.name} is stage {strategy.stage}: remove one"
+        ]
+    return []
 
 
 def _contradictions(job: TrainingJob) -> list[str]:

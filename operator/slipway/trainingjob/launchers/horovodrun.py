@@ -5,6 +5,7 @@ stands in for ssh.
 """
 
 from slipway.api.elastic import ElasticPolicy
+from slipway.api.memory import StrategyName
 from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers import hosts
@@ -21,7 +22,9 @@ class Horovodrun:
     """`PROGRAM` in each process, with Horovod's variables."""
 
     def problems(self, job: TrainingJob) -> list[str]:
-        """The batch must divide by the processes, at every size that the job may have."""
+        """The batch must divide by the processes, at every size that the job may have; and Horovod divides no state."""
+        if job.strategy is not None and job.strategy.name is not StrategyName.DDP:
+            return [f"spec.strategy: horovodrun keeps the whole model in each process, {job.strategy.name} does not"]
         elastic = job.spec.elastic_policy
         if elastic is None:
             return batch_problems(job.spec, world_size(job.spec))
