@@ -96,5 +96,5 @@ class Horovod(Single):
 
 
 def _library() -> Any:
-    remedy = "use an image that has it, or another launcher; how to build it stands in docs"
+    remedy = "use an image that has it (release 0.28.1 builds with CMAKE_CXX_STANDARD 17), or another launcher"
     return optional("horovod.torch", "this job asks for Horovod", remedy)
