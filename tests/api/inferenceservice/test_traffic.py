@@ -146,18 +146,22 @@ def test_editing_back_ends_a_canary(town: Town, name: str, two: tuple[Figures, F
     town.until(name, lambda s: marked(s, "Ready", "True") and revision(s) == first)
 
 
-def test_an_operator_that_dies_in_the_middle_of_a_canary_goes_on_with_it(
+def test_another_operator_goes_on_with_a_canary_from_what_the_last_one_saw(
     town: Town, operator: Operator, name: str, two: tuple[Figures, Figures]
 ) -> None:
-    first = served(town, name, two, replicas=2)
+    """No request comes any more when it takes over: what the last one counted has to be enough."""
+    steps = [{"trafficPercent": 25, "analysisSeconds": 1}, {"trafficPercent": 50, "analysisSeconds": 9}]
+    rollout = {"strategy": "Canary", "canary": {"steps": steps, "gate": {"minRequests": 50}}}
+    first = served(town, name, two, replicas=2, rollout=rollout)
     with Traffic((two[0], {"requests": 30}), (two[1], {"requests": 30})):
         town.edit(name, predictor=predictor(batching={"maxBatchSize": 8}))
-        town.until(name, lambda s: canary_of(s).get("step") == 1, 60)
-        operator.kill()
-        operator.start()
-        operator.ready()
-        done = town.until(name, lambda s: marked(s, "Ready", "True") and revision(s) != first, 60)
+        town.until(name, lambda s: canary_of(s).get("step") == 1 and "evidence" in canary_of(s), 60)
+    operator.kill()
+    operator.start()
+    operator.ready()
+    done = town.until(name, lambda s: marked(s, "Ready", "True") and revision(s) != first, 60)
     assert canary_of(done)["phase"] == "Promoted"
+    assert canary_of(done)["gate"]["requests"] >= 50
 
 
 def test_the_load_scales_it_up_and_the_scale_subresource_is_heard(

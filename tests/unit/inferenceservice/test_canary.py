@@ -2,21 +2,17 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.api.rollout import Canary, CanaryStep
 from slipway.api.servicestatus import CanaryPhase
-from slipway.inferenceservice.evidence import recall, window_name
 from slipway.inferenceservice.policy.canary import Sight, Stand, follow
 from slipway.inferenceservice.policy.gate import Outcome, Verdict
-from slipway.inferenceservice.policy.traffic import Seen, Traffic, Window, advance
-from tests.unit.inferenceservice.looks import NOW, deployed, look
+from slipway.inferenceservice.policy.traffic import Traffic
+from tests.unit.inferenceservice.world import ROLLOUT, World, begun
 
-STEPS = [{"trafficPercent": 20, "analysisSeconds": 60}, {"trafficPercent": 75, "analysisSeconds": 60}]
-ROLLOUT = {"strategy": "Canary", "canary": {"steps": STEPS, "gate": {"minRequests": 10}}}
 PLAN = Canary(steps=[CanaryStep(traffic_percent=10), CanaryStep(traffic_percent=50)])
 ORDER = [CanaryPhase.STARTING, CanaryPhase.ANALYSING]
 
@@ -48,88 +44,10 @@ def test_without_figures_it_waits_and_says_why():
     assert (after.phase, after.message) == (CanaryPhase.ANALYSING, "metrics of pod x cannot be read")
 
 
-class World:
-    """A service with 4 replicas whose canary is begun; Deployments do at once what they are told."""
-
-    def __init__(self) -> None:
-        self.spec: dict[str, Any] = {"predictor": {"model": {"uri": "pvc://m/a"}}, "replicas": 4, "rollout": ROLLOUT}
-        self.status: dict[str, Any] = {}
-        self.deployments: dict[str, dict[str, Any]] = {}
-        self.now = NOW
-        self.window: Window | None = None
-        self.sizes: list[dict[str, int]] = []
-        self.settle()
-
-    def look(self):
-        obj = {
-            "metadata": {"name": "digits", "namespace": "team", "uid": "u", "generation": 1},
-            "spec": self.spec,
-            "status": self.status,
-        }
-        return look(obj, self.deployments.values(), now=self.now, window=self.window)
-
-    def once(self) -> bool:
-        """One look, carried out; whether it did anything."""
-        decision = self.look()
-        changed = decision.status != self.status
-        self.status = decision.status
-        for delete in decision.deletes:
-            self.deployments.pop(delete.name, None)
-        for patch in decision.patches:
-            self.deployments[patch.name]["spec"].update(patch.body["spec"])
-        if any(write.manifest["kind"] == "Deployment" for write in decision.writes):
-            made = deployed(decision, uid=f"d-{len(self.sizes)}-{len(self.deployments)}")
-            self.deployments[made["metadata"]["name"]] = made
-        for deployment in self.deployments.values():
-            replicas = deployment["spec"]["replicas"]
-            deployment["status"] = {"observedGeneration": 1, "readyReplicas": replicas, "updatedReplicas": replicas}
-        self.sizes.append({name: d["spec"]["replicas"] for name, d in self.deployments.items()})
-        return changed or bool(decision.writes or decision.patches or decision.deletes)
-
-    def settle(self) -> None:
-        for _ in range(20):
-            if not self.once():
-                return
-        raise AssertionError("it does not come to rest")
-
-    def edit(self, **batching: int) -> None:
-        self.spec = {**self.spec, "predictor": {"model": {"uri": "pvc://m/a"}, "batching": batching}}
-
-    def revisions(self) -> dict[str, int]:
-        return {name.removeprefix("digits-"): d["spec"]["replicas"] for name, d in self.deployments.items()}
-
-    @property
-    def canary(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.status["canaryStatuses"][0]
-        return found
-
-    def traffic(self, seconds: int, errors: int = 0, requests: int = 1000) -> None:
-        """So many requests to each revision, over so many seconds."""
-        name = window_name(self.status)
-        for after, count in ((0, 0), (seconds, requests)):
-            self.now += timedelta(seconds=after)
-            pods = {
-                revision: Seen(
-                    revision,
-                    self.now.timestamp(),
-                    Traffic(count, errors if fails and count else 0, slow={0.01: count}, outputs={"y/0": count}),
-                )
-                for revision, fails in ((r, r == self.canary["name"]) for r in self.revisions())
-            }
-            self.window = advance(self.window, name, self.now.timestamp(), pods)
-
-    def new_operator(self, away: int) -> None:
-        """The one that was is gone, and after so many seconds another one has only what is written."""
-        self.now += timedelta(seconds=away)
-        self.window = recall(self.status, self.now)
-
-
-def begun() -> tuple[World, str]:
-    world = World()
-    (first,) = world.revisions()
-    world.edit(maxBatchSize=8)
-    world.settle()
-    return world, first
+def test_whoever_asks_for_fewer_steps_is_content_with_those_that_are_passed():
+    short = Canary(steps=[CanaryStep(traffic_percent=10)])
+    after = follow(short, Stand(CanaryPhase.ANALYSING, 1), Sight(True, 0, None))
+    assert after.phase is CanaryPhase.PROMOTED
 
 
 def test_its_beginning_is_written_before_a_pod_is_made_and_takes_nothing_from_what_serves():

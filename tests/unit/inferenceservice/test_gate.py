@@ -64,6 +64,22 @@ def test_a_worse_revision_fails_within_some_hundred_requests(worse, words):
     assert words in verdict.message
 
 
+@pytest.mark.parametrize(
+    ("worse", "narrow", "wide"),
+    [
+        ({"error_rate": 0.1}, {"max_error_rate": 0.02}, {"max_error_rate": 0.5}),
+        ({"seconds": 0.025}, {"max_p99_increase_percent": 20}, {"max_p99_increase_percent": 900}),
+        ({"classes": (0.2, 0.5, 0.3)}, {"max_output_drift": 0.05}, {"max_output_drift": 0.9}),
+    ],
+    ids=["errors", "slow", "drift"],
+)
+def test_the_limits_are_those_of_the_spec(worse, narrow, wide):
+    rng = random.Random(8)
+    stable, canary = traffic(rng, 1000), traffic(rng, 1000, **worse)
+    assert judge(CanaryGate(**narrow), stable, canary).outcome is Outcome.BAD
+    assert judge(CanaryGate(**wide), stable, canary).outcome is Outcome.GOOD
+
+
 def test_much_worse_fails_before_the_least_number_of_requests():
     rng = random.Random(6)
     assert judge(GATE, traffic(rng, 60), traffic(rng, 40, error_rate=0.9)).outcome is Outcome.BAD

@@ -1,11 +1,16 @@
 """Autoscaling: within bounds, up at once, down only after a while, calm when nothing changes."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.autoscaling import AutoScaling
+from slipway.api.autoscaling import AutoScaling, ScaleMetric
+from slipway.inferenceservice.autoscale import load_of
 from slipway.inferenceservice.policy.scale import Load, Recommendation, settle, wanted
 from slipway.inferenceservice.policy.share import percent_of, split
+from slipway.inferenceservice.policy.traffic import Traffic, Window
+from tests.unit.inferenceservice.looks import deployed, look
 
 SCALING = AutoScaling(min_replicas=1, max_replicas=10, scale_target=4, scale_down_stabilization_seconds=60)
 loads = st.builds(
@@ -71,3 +76,38 @@ def test_a_share_takes_nothing_from_what_serves_up_to_half_and_never_needs_more_
 def test_history_forgets_what_is_too_old():
     _, history = settle(SCALING, 2, 2, [Recommendation(at, 9) for at in range(1000)], 2000)
     assert history == (Recommendation(2000, 2),)
+
+
+def ready(uid: str) -> dict[str, Any]:
+    status = {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
+    return {"metadata": {"name": uid, "uid": uid, "labels": {"slipway.dev/revision": "r"}}, "status": status}
+
+
+def growth(busy: float, queued: float) -> Window:
+    """What one pod told of the last ten seconds."""
+    return Window("w", 0, pace={"p": (Traffic(answered=9, busy=busy, queued=queued), 10.0)})
+
+
+def test_concurrency_counts_all_requests_and_queue_depth_those_that_wait():
+    pods = [ready("p"), ready("silent")]
+    assert load_of(SCALING, pods, growth(80, 20)) == Load([8.0], unknown=1)
+    waiting = SCALING.model_copy(update={"scale_metric": ScaleMetric.QUEUE_DEPTH})
+    assert load_of(waiting, pods, growth(80, 20)) == Load([2.0], unknown=1)
+
+
+def test_a_new_size_is_written_before_a_pod_is_made():
+    """An operator that dies in between must not decide again, from the load that its own pods have changed."""
+    scaling = {"maxReplicas": 10, "scaleTarget": 4}
+    metadata = {"name": "digits", "namespace": "team", "uid": "u", "generation": 1}
+    spec = {"predictor": {"model": {"uri": "pvc://m/a"}}, "autoScaling": scaling}
+    first = look({"metadata": metadata, "spec": spec})
+    decision = look(
+        {"metadata": metadata, "spec": spec, "status": first.status},
+        [deployed(first, ready=1)],
+        [ready("p")],
+        window=growth(80, 0),
+    )
+    assert decision.status is not None
+    assert decision.status["autoScaling"]["desired"] == 2
+    assert [patch.body for patch in decision.patches] == [{"spec": {"replicas": 2}}]
+    assert decision.persist_first

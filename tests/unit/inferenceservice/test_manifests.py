@@ -1,0 +1,147 @@
+"""What the spec says of the pods is in them: every field, and what is derived from several."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from slipway.api.inferenceservice import Predictor
+from slipway.api.pod import PodPlace
+from tests.unit.inferenceservice.looks import AUTOSCALERS, BUDGETS, PLATFORM, deployed, look
+
+DIGEST = f"sha256:{'a' * 64}"
+POD = {
+    "labels": {"team": "vision"},
+    "annotations": {"example.com/cost": "42"},
+    "nodeSelector": {"gpu": "l4"},
+    "tolerations": [{"key": "gpu", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "volumes": [{"name": "scratch", "emptyDir": {}}],
+    "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+    "imagePullSecrets": [{"name": "registry"}],
+    "serviceAccountName": "server",
+    "priorityClassName": "urgent",
+    "schedulerName": "own",
+    "runAsUser": 1234,
+    "fsGroup": 4321,
+}
+PREDICTOR = {
+    "model": {"uri": "pvc://models/digits", "digest": DIGEST},
+    "image": "example.com/server:2",
+    "engine": {"name": "torch"},
+    "batching": {"maxBatchSize": 8},
+    "protocol": {"maxBodyMiB": 8},
+    "resources": {"requests": {"cpu": "2"}, "limits": {"nvidia.com/gpu": "1"}},
+    "env": [{"name": "LEVEL", "value": "debug"}],
+    "startupSeconds": 62,
+    "drain": {"readinessLeadSeconds": 3, "timeoutSeconds": 50},
+    "pod": POD,
+}
+
+
+def service(status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    metadata = {"name": "digits", "namespace": "team", "uid": "u", "generation": 1}
+    return {"metadata": metadata, "spec": {"predictor": PREDICTOR, **spec}, "status": status or {}}
+
+
+def made(kind: str, **predictor: Any) -> dict[str, Any]:
+    decision = look(service(predictor={**PREDICTOR, **predictor}))
+    return next(write.manifest for write in decision.writes if write.manifest["kind"] == kind)
+
+
+def pod(**predictor: Any) -> dict[str, Any]:
+    spec: dict[str, Any] = made("Deployment", **predictor)["spec"]["template"]["spec"]
+    return spec
+
+
+def test_the_specs_below_name_every_field_there_is() -> None:
+    assert set(PREDICTOR) == {field.alias or name for name, field in Predictor.model_fields.items()} - {None}
+    assert set(POD) == {field.alias or name for name, field in PodPlace.model_fields.items()}
+
+
+def test_where_pods_run_and_as_whom() -> None:
+    spec = pod()
+    for field in ("nodeSelector", "imagePullSecrets", "serviceAccountName", "priorityClassName", "schedulerName"):
+        assert spec[field] == POD[field]
+    assert spec["tolerations"][0]["key"] == "gpu"
+    assert "affinity" in spec
+    assert (spec["securityContext"]["runAsUser"], spec["securityContext"]["fsGroup"]) == (1234, 4321)
+    (spread,) = spec["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+
+
+def test_labels_annotations_and_volumes_beside_our_own() -> None:
+    template = made("Deployment")["spec"]["template"]
+    assert template["metadata"]["labels"]["team"] == "vision"
+    assert template["metadata"]["labels"]["slipway.dev/job-name"] == "digits"
+    assert template["metadata"]["annotations"] == POD["annotations"]
+    assert "emptyDir" in next(volume for volume in template["spec"]["volumes"] if volume["name"] == "scratch")
+    (container,) = template["spec"]["containers"]
+    assert ("scratch", "/scratch") in {(mount["name"], mount["mountPath"]) for mount in container["volumeMounts"]}
+
+
+def test_the_container() -> None:
+    (container,) = pod()["containers"]
+    assert container["image"] == "example.com/server:2"
+    assert container["resources"] == PREDICTOR["resources"]
+    assert {"name": "LEVEL", "value": "debug"} in container["env"]
+    (plain,) = pod(image=None)["containers"]
+    assert plain["image"] == PLATFORM.server_image
+
+
+def test_time_to_start_and_time_to_leave() -> None:
+    deployment = made("Deployment")["spec"]
+    spec = deployment["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] == 3 + 50 + 5
+    probe = spec["containers"][0]["startupProbe"]
+    assert probe["failureThreshold"] * probe["periodSeconds"] == 65, "62 in whole periods"
+    assert deployment["progressDeadlineSeconds"] > 65, "the server's own reason comes before the Deployment's"
+
+
+def test_the_server_is_told_the_predictor_and_the_digest_it_must_find() -> None:
+    document = json.loads(made("ConfigMap")["data"]["service.json"])
+    told = Predictor.model_validate(document["spec"]["predictor"])
+    assert told == Predictor.model_validate(PREDICTOR)
+    assert document["status"]["model"] == {"uri": "pvc://models/digits", "digest": DIGEST}
+
+
+def test_the_model_is_mounted_where_the_server_looks_and_cannot_be_changed() -> None:
+    spec = pod()
+    claim = {"name": "slipway-model", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}}
+    assert claim in spec["volumes"]
+    mount = {"name": "slipway-model", "mountPath": "/mnt/pvc/models", "readOnly": True}
+    assert mount in spec["containers"][0]["volumeMounts"]
+
+
+def test_the_clusters_autoscaler_follows_the_spec_and_goes_with_it() -> None:
+    scaling = {"maxReplicas": 5, "scaleMetric": "CPU", "scaleTarget": 70, "scaleDownStabilizationSeconds": 33}
+    first = look(service(autoScaling=scaling))
+    scaler = next(write for write in first.writes if write.resource is AUTOSCALERS[0])
+    spec = scaler.manifest["spec"]
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (1, 5)
+    assert spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 33
+    assert spec["metrics"][0]["resource"]["target"]["averageUtilization"] == 70
+    there = {"digits": {**scaler.manifest, "metadata": {**scaler.manifest["metadata"], "uid": "h"}}}
+    serving = [deployed(first, ready=1)]
+    again = look(service(first.status, autoScaling=scaling), serving, scalers=there)
+    assert not again.writes
+    changed = look(service(first.status, autoScaling={**scaling, "maxReplicas": 6}), serving, scalers=there)
+    assert [(w.resource, w.replace) for w in changed.writes] == [(AUTOSCALERS[0], True)]
+    gone = look(service(first.status), serving, scalers=there)
+    assert [(d.resource, d.uid) for d in gone.deletes] == [(AUTOSCALERS[0], "h")]
+
+
+def test_drains_take_one_pod_at_a_time() -> None:
+    budget = made("PodDisruptionBudget")
+    assert budget["apiVersion"] == BUDGETS[0].api_version
+    assert budget["spec"] == {"maxUnavailable": 1, "selector": {"matchLabels": {"slipway.dev/job-uid": "u"}}}
+
+
+@pytest.mark.parametrize("field", ["image", "engine", "batching", "protocol", "resources", "env", "drain", "pod"])
+def test_whatever_pods_are_made_from_makes_another_revision(field: str) -> None:
+    name = made("Deployment")["metadata"]["name"]
+    spec = {key: value for key, value in PREDICTOR.items() if key != field}
+    other = look(service(predictor=spec))
+    assert name not in {write.manifest["metadata"]["name"] for write in other.writes}
