@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import json
 
 from tests.e2e.conftest import condition, is_true
+from tests.e2e.jobs import long_job, metrics, percent
 from tests.e2e.power import kill_container
 from tests.e2e.reader import digests
-
-# Long enough to be hit in the middle on a slow machine, with a checkpoint every second or two.
-LONG = {"epochs": 60, "everySteps": 20}
-
-
-def metrics(job):
-    return {metric["name"]: float(metric["value"]) for metric in job["status"]["artifact"]["metrics"]}
-
-
-def percent(job):
-    return ((job.get("status") or {}).get("progress") or {}).get("percent") or 0
-
-
-def long_job(example, name):
-    job = copy.deepcopy(example("trainingjob.yaml"))
-    job["metadata"]["name"] = name
-    job["spec"]["recipe"]["epochs"] = LONG["epochs"]
-    job["spec"]["checkpoint"] = {"uri": f"pvc://slipway-artifacts/{name}-checkpoints", "everySteps": LONG["everySteps"]}
-    job["spec"]["output"] = {"uri": f"pvc://slipway-artifacts/{name}"}
-    return job
 
 
 def trainer_image(namespace):
