@@ -235,7 +235,7 @@ def _going_on(scene: Scene) -> Plan:
     if scene.all_started:
         notices = words.running(scene)
     elif scene.draft.run.running_time is None or scene.nodes is not None:
-        notices = words.waiting(scene.draft, scene.obstacle)
+        notices = words.waiting(scene.draft.bank_active_time(), scene.obstacle)
     if scene.changed:
         words.spec_changed(scene.draft)
         notices.append(words.SPEC_CHANGED_NOTICE)

@@ -28,7 +28,8 @@ class Run:
     """The persisted decisions.
 
     An absent `attempt_time` means that the attempt's pods have not all been created yet; `refused_time` is when the
-    server first refused one of them.
+    server first refused one of them. `running_time` is when the attempt first ran, `running_since` when what runs now
+    began to: an elastic job that had too few nodes in between did not run meanwhile.
     """
 
     attempt: int
@@ -38,6 +39,7 @@ class Run:
     attempt_time: datetime | None
     refused_time: datetime | None
     running_time: datetime | None
+    running_since: datetime | None
     active_seconds: int
     completion_time: datetime | None
     failed_pod: str
@@ -52,7 +54,7 @@ class Run:
 
     def active(self, now: datetime) -> int:
         """Seconds during which all pods were running, over all attempts."""
-        current = int((now - self.running_time).total_seconds()) if self.running_time else 0
+        current = int((now - self.running_since).total_seconds()) if self.running_since else 0
         return self.active_seconds + max(0, current)
 
 
@@ -67,6 +69,7 @@ def read_run(status: Mapping[str, Any]) -> Run:
         attempt_time=_time(status, "attemptTime"),
         refused_time=_refused_time(marks),
         running_time=_time(status, "runningTime"),
+        running_since=_running_since(status, marks),
         active_seconds=status.get("activeSeconds") or 0,
         completion_time=_time(status, "completionTime"),
         failed_pod=(status.get("lastFailure") or {}).get("pod") or "",
@@ -79,6 +82,12 @@ def read_run(status: Mapping[str, Any]) -> Run:
 def _time(status: Mapping[str, Any], field: str) -> datetime | None:
     text = status.get(field)
     return parse_time(text) if text else None
+
+
+def _running_since(status: Mapping[str, Any], marks: Sequence[Mapping[str, Any]]) -> datetime | None:
+    if not status.get("runningTime") or not conditions.is_true(marks, "Running"):
+        return None
+    return parse_time((conditions.get(marks, "Running") or {})["lastTransitionTime"])
 
 
 def _refused_time(marks: Sequence[Mapping[str, Any]]) -> datetime | None:

@@ -111,7 +111,7 @@ class Scene:
     @property
     def all_started(self) -> bool:
         """Whether each pod runs, or has already run well; of an elastic job's, as many as it needs."""
-        return self.started >= (self.size if self.rules.least is None else min(self.size, self.rules.least))
+        return self.started >= (self.size if self.rules.least is None else self.rules.least)
 
     @property
     def obstacle(self) -> Obstacle | None:

@@ -79,18 +79,20 @@ class Draft:
         return self.condition("Ready", "True", reason, message).without("Reconciling", "Stalled")
 
     def bank_active_time(self) -> Self:
-        """Add the running time of the attempt that ends now to what earlier attempts used."""
+        """Add the running time that ends now to what was used before; Running is to become False."""
         self.wire["activeSeconds"] = self.run.active(self.now)
-        return self.unset("runningTime")
+        return self
 
     def next_attempt(self) -> Self:
         """Number the gang anew, so that names of pods that are still terminating are never needed again."""
         self.wire["attempt"] = self.run.attempt + 1
-        return self.bank_active_time().unset("attemptTime", "replicaStatuses", "nodes", "elastic", "queue")
+        return self.bank_active_time().unset(
+            "attemptTime", "runningTime", "replicaStatuses", "nodes", "elastic", "queue"
+        )
 
     def finish(self) -> Self:
         """Every terminal path passes here: no completionTime is ever forgotten."""
-        self.bank_active_time()
+        self.bank_active_time().unset("runningTime")
         self.wire.setdefault("startTime", format_time(self.now))
         self.wire["completionTime"] = format_time(self.now)
         return self.unset("queue").without("Reconciling", "Restarting")

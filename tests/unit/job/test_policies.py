@@ -101,12 +101,19 @@ def run_of(**status: Any) -> Run:
     return read_run(status)
 
 
+def since(seconds: float, status: str = "True") -> dict[str, Any]:
+    """That all pods have been running since then, or have not been."""
+    mark = {"type": "Running", "status": status, "lastTransitionTime": at(seconds)}
+    return {"runningTime": at(seconds), "conditions": [mark]}
+
+
 def test_active_time_adds_up_over_attempts() -> None:
     policy = RunPolicy.model_validate({"activeDeadlineSeconds": 100})
     assert deadlines.active_seconds_left(policy, run_of(), NOW) is None
-    assert deadlines.active_seconds_left(policy, run_of(runningTime=at(-30)), NOW) == 70
-    assert deadlines.active_seconds_left(policy, run_of(runningTime=at(-30), activeSeconds=60), NOW) == 10
-    assert deadlines.active_seconds_left(RunPolicy(), run_of(runningTime=at(-30)), NOW) is None
+    assert deadlines.active_seconds_left(policy, run_of(**since(-30)), NOW) == 70
+    assert deadlines.active_seconds_left(policy, run_of(**since(-30), activeSeconds=60), NOW) == 10
+    assert deadlines.active_seconds_left(policy, run_of(**since(-30, "False"), activeSeconds=60), NOW) is None
+    assert deadlines.active_seconds_left(RunPolicy(), run_of(**since(-30)), NOW) is None
 
 
 def test_start_up_counts_from_the_first_request_even_if_it_was_refused() -> None:

@@ -86,7 +86,9 @@ def test_what_a_run_is_read_from_is_all_listed() -> None:
 
 
 def test_the_run_follows_the_draft() -> None:
-    draft = Draft({"attempt": 1, "runningTime": "2026-11-01T11:59:00Z"}, 1, NOW)
+    began = "2026-11-01T11:59:00Z"
+    running = {"type": "Running", "status": "True", "lastTransitionTime": began}
+    draft = Draft({"attempt": 1, "runningTime": began, "conditions": [running]}, 1, NOW)
     before = draft.run
     draft.next_attempt()
     assert (before.attempt, before.running_time is None) == (1, False)

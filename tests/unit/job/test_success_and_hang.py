@@ -71,7 +71,9 @@ def ago(seconds: int) -> datetime:
     ids=["not running", "never reported", "reports", "only of an earlier attempt", "operator was away"],
 )
 def test_silence_counts_from_the_last_thing_that_could_be_heard(running, reported, listening, left) -> None:
-    run = read_run({"runningTime": format_time(ago(running))} if running else {})
+    began = format_time(ago(running or 0))
+    mark = {"type": "Running", "status": "True", "lastTransitionTime": began}
+    run = read_run({"runningTime": began, "conditions": [mark]} if running else {})
     moments = [ago(seconds) if seconds else None for seconds in (reported, listening)]
     assert hang.seconds_left(60, run, moments[0], moments[1], NOW) == left
     assert hang.seconds_left(None, run, moments[0], moments[1], NOW) is None

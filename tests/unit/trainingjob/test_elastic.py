@@ -10,7 +10,7 @@ from slipway.runtime import conditions
 from slipway.runtime.resource import PODS, Object
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.sim_server import CrashError
-from tests.unit.trainingjob.sim_world import World
+from tests.unit.trainingjob.sim_world import KEY, World
 from tests.unit.trainingjob.steps import condition, fail, free_killed, names, run, status, to_next_due
 
 
@@ -90,6 +90,31 @@ def test_the_budget_counts_replaced_nodes(world: World) -> None:
     run(world)
     fail(world, "job-node-2-a0")
     assert condition(world, "Failed")["reason"] == "MaxRestartsExceeded"
+
+
+def test_a_rule_decides_about_a_lost_node_too(world: World) -> None:
+    rules = [
+        {"action": "RestartIgnoreMaxRestarts", "onExitCodes": {"values": [143]}},
+        {"action": "FailJob", "onExitCodes": {"values": [3]}},
+    ]
+    begin(world, failurePolicy={"maxRestarts": 0, "rules": rules})
+    fail(world, "job-node-1-a0", 143)
+    assert (status(world)["restartCount"], status(world)["restartCountTowardsMax"]) == (1, 0)
+    assert live(world) == ["job-node-0-a0", "job-node-2-a0", "job-node-3-a0"]
+    fail(world, "job-node-2-a0", 3)
+    assert condition(world, "Failed")["reason"] == "FailureRule"
+
+
+def test_a_status_that_was_lost_makes_no_number_come_twice(world: World) -> None:
+    begin(world)
+    fail(world, "job-node-1-a0")
+    run(world)
+    assert world.job is not None
+    world.server.store(TRAINING_JOBS, {**world.job, "status": {}})
+    world.settle()
+    fail(world, "job-node-2-a0")
+    born = [p["metadata"]["name"] for p in world.server.born if p.get("kind") == "Pod"]
+    assert len(born) == len(set(born)), born
 
 
 def test_scaling_up_and_down_by_an_edit(world: World) -> None:
@@ -178,6 +203,25 @@ def test_a_hang_restarts_the_gang_at_the_deadline(world: World) -> None:
     assert world.clock.seconds == 100
     assert status(world)["lastFailure"]["reason"] == "Hang"
     assert (status(world)["attempt"], status(world)["restartCount"]) == (1, 1)
+
+
+def test_nodes_that_wait_for_a_peer_neither_hang_nor_use_their_time_up(world: World) -> None:
+    """The operator span on a deadline that had passed, and took the wait for a hang once the peer was there."""
+    deadlines = {"failurePolicy": {"progressDeadlineSeconds": 100}, "runPolicy": {"activeDeadlineSeconds": 400}}
+    begin(world, elasticPolicy={"minNodes": 3, "maxNodes": 4}, **deadlines)
+    world.clock.seconds = 50
+    fail(world, "job-node-2-a0")
+    assert status(world)["activeSeconds"] == 50
+    for seconds in (1000, 2000):
+        world.clock.seconds = seconds
+        world.process.queue.mark(KEY)
+        world.settle()
+        assert condition(world, "Running")["status"] == "False"
+    run(world)
+    assert (condition(world, "Running")["status"], status(world)["restartCount"]) == ("True", 1)
+    to_next_due(world)
+    assert (world.clock.seconds, status(world)["lastFailure"]["reason"]) == (2100, "Hang")
+    assert status(world)["activeSeconds"] == 50 + 100
 
 
 def test_while_the_operator_was_away_nobody_could_report(world: World) -> None:

@@ -11,10 +11,12 @@ LAST_RETRY_SECONDS = 30.0
 
 
 def active_seconds_left(policy: RunPolicy, run: Run, now: datetime) -> float | None:
-    """Running time left over all attempts; time spent pending, restarting or suspended is not counted."""
-    if policy.active_deadline_seconds is None or run.running_time is None:
+    """Running time left over all attempts; time spent pending, restarting, suspended or with too few nodes is not
+    counted.
+    """
+    if policy.active_deadline_seconds is None or run.running_since is None:
         return None
-    return policy.active_deadline_seconds - run.active_seconds - (now - run.running_time).total_seconds()
+    return policy.active_deadline_seconds - run.active_seconds - (now - run.running_since).total_seconds()
 
 
 def startup_seconds_left(policy: RunPolicy, run: Run, now: datetime) -> float | None:
