@@ -49,12 +49,13 @@ class Process:
         self.cache.add(TRAINING_JOBS)
         self.cache.add(PODS)
         self.heard = {TRAINING_JOBS.plural: 0, PODS.plural: 0}
+        self.posted: dict[str, dict[str, Any]] = {}
         jobs = TrainingJobs(
             self.kube,  # type: ignore[arg-type]
             self.cache,
             PLATFORM,
             lambda job, notice: notices.append((job["metadata"]["uid"], notice.reason)),
-            lambda key, uid: None,
+            lambda key, uid: self.posted.get(uid),
             clock.now,
         )
         self.controller = Controller("trainingjob", self.queue, jobs.reconcile, on_error=jobs.on_error)
