@@ -97,7 +97,7 @@ def test_time_to_start_and_time_to_leave() -> None:
     assert spec["terminationGracePeriodSeconds"] == 3 + 50 + 5
     probe = spec["containers"][0]["startupProbe"]
     assert probe["failureThreshold"] * probe["periodSeconds"] == 65, "62 in whole periods"
-    assert deployment["progressDeadlineSeconds"] > 65, "the server's own reason comes before the Deployment's"
+    assert deployment["progressDeadlineSeconds"] == 62 + 60, "the server's own reason comes before the Deployment's"
 
 
 def test_the_server_is_told_the_predictor_and_the_digest_it_must_find() -> None:

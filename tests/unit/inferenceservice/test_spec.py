@@ -104,3 +104,11 @@ def test_defaults_written_out_by_the_server_make_no_other_revision():
     assert configuration(look({"metadata": metadata, "spec": bare})) == configuration(
         look({"metadata": metadata, "spec": full})
     )
+
+
+def test_a_field_that_a_newer_slipway_adds_makes_no_other_revision_of_what_runs():
+    """The name is that which 0.1.0 gives: another one would replace the pods of every service at an update."""
+    metadata = {"name": "digits", "namespace": "team", "uid": "u", "generation": 1}
+    predictor = {**MODEL, "batching": {"maxBatchSize": 8}}
+    made = configuration(look({"metadata": metadata, "spec": service(predictor=predictor)["spec"]}))
+    assert made["metadata"]["name"] == "digits-9bc53f69"
