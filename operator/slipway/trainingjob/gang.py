@@ -19,7 +19,6 @@ from slipway.trainingjob import pods as render
 from slipway.trainingjob.job import Platform, TrainingJob
 from slipway.trainingjob.launchers import launcher_of
 
-LATER = frozenset({"elasticPolicy", "deepspeed", "mpi", "strategy", "scheduling"})
 # The built-in trainer ends so when the job or its data is wrong.
 BAD_INPUT_CODE = 2
 
@@ -112,12 +111,11 @@ def rules_of(spec: TrainingJobSpec, listening: datetime | None = None) -> Rules:
 def spec_digest(spec: TrainingJobSpec) -> str:
     """Of all that the pods are made from; editing the run and failure policies leaves it as it is.
 
-    Defaults are left out: a field that a later release adds must not make every running job look changed.
+    What is unset or a default is left out: a field that a later release adds must not make every running job look
+    changed.
     """
     wire = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-    made_from = {field: wire.get(field) for field in (*FIXED_FIELDS, *FIXED_WHILE_RUNNING)}
+    made_from = {field: wire[field] for field in (*FIXED_FIELDS, *FIXED_WHILE_RUNNING) if field in wire}
     if spec.elastic_policy is not None:
-        del made_from["numNodes"]
-    # What later releases added is in the digest only where it is used, so that theirs is the digest of before.
-    made_from = {field: value for field, value in made_from.items() if value is not None or field not in LATER}
+        made_from.pop("numNodes", None)
     return "sha256:" + hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()

@@ -39,6 +39,12 @@ def test_an_evicted_pod_has_no_exit_code_but_a_reason() -> None:
     assert "low on resource" in failure.message
 
 
+@pytest.mark.parametrize(("reason", "told"), [("Evicted", "Evicted"), ("Preempting", "Preempted")])
+def test_who_ended_the_pod_is_the_reason_and_not_how_its_container_died(reason: str, told: str) -> None:
+    failure = failure_of(pod(**ended(137) | {"reason": reason, "message": "the node was low on memory"}))
+    assert (failure.reason, failure.exit_code, failure.signal) == (told, 137, "SIGKILL")
+
+
 def test_the_container_that_failed_is_the_one_named() -> None:
     good = {"name": "sidecar", "state": {"terminated": {"exitCode": 0}}}
     bad = {"name": "trainer", "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}

@@ -88,6 +88,33 @@ def test_what_was_promised_is_not_promised_again_before_its_pods_exist(cluster: 
     assert "kept for n/two" in cluster.held("three")
 
 
+def test_a_pod_that_has_its_node_is_promised_no_second_place(cluster: Cluster) -> None:
+    cluster.node("c")
+    cluster.job("one", 2)
+    assert cluster.held("one") == ""
+    cluster.pod("one-0", "a", job="one")
+    cluster.job("two", 1)
+    assert cluster.held("two") == "", "a is taken, b is promised, c is free"
+
+
+def test_a_gang_that_strangers_keep_out_for_good_holds_up_nobody(cluster: Cluster) -> None:
+    """Their pods are not counted as ones that will end: no room is kept where it may never come."""
+    cluster.pod("database", "a")
+    cluster.job("wide", 2)
+    assert "too many even for the nodes' whole capacity" in cluster.held("wide")
+    cluster.job("small", 1)
+    assert cluster.held("small") == ""
+
+
+def test_priority_goes_before_age(cluster: Cluster) -> None:
+    cluster.pod("p", "a", job="gone")
+    cluster.pod("q", "b", job="gone")
+    for name, priority in (("old", 0), ("urgent", 5)):
+        cluster.job(name, 1, scheduling={"priority": priority})
+    assert cluster.held("urgent").startswith("1/2")
+    assert cluster.held("old").startswith("2/2")
+
+
 def test_the_end_of_a_pod_wakes_the_first_who_wakes_all_that_fit(cluster: Cluster) -> None:
     cluster.pod("p", "a", job="gone")
     cluster.pod("q", "b")

@@ -75,8 +75,10 @@ def test_one_elastic_node_stands_alone() -> None:
 
 def test_an_elastic_batch_divides_at_every_size() -> None:
     recipe = {**RECIPE, "globalBatchSize": 64}
-    assert launchers.problems(job_of(numNodes=2, numProcPerNode=1, recipe=recipe, elasticPolicy=ELASTIC)) != []
-    assert launchers.problems(job_of(numNodes=2, numProcPerNode=1, recipe=recipe, elasticPolicy={"maxNodes": 2})) == []
+    for launcher in ("torchrun", "horovodrun"):
+        spec = {"launcher": launcher, "numNodes": 2, "numProcPerNode": 1, "recipe": recipe}
+        assert launchers.problems(job_of(**spec, elasticPolicy=ELASTIC)) != []
+        assert launchers.problems(job_of(**spec, elasticPolicy={"maxNodes": 2})) == []
 
 
 def deepspeed(**fields: Any) -> Any:
@@ -198,10 +200,27 @@ def test_elastic_horovod_finds_who_answers() -> None:
     assert env_of(job)["SLIPWAY_GANG_LEAST"] == "1"
 
 
+FILE, SSH = "/etc/slipway/hostfile", "/etc/slipway/ssh"
 DIALECTS = {
-    "OpenMPI": (f"{N0} slots=4\n{N1} slots=4\n", {"OMPI_MCA_orte_default_hostfile", "OMPI_MCA_plm_rsh_agent"}),
-    "Intel": (f"{N0}:4\n{N1}:4\n", {"I_MPI_HYDRA_HOST_FILE", "I_MPI_PERHOST", "I_MPI_HYDRA_BOOTSTRAP_EXEC"}),
-    "MPICH": (f"{N0}:4\n{N1}:4\n", {"HYDRA_HOST_FILE", "HYDRA_LAUNCHER_EXEC"}),
+    "OpenMPI": (
+        f"{N0} slots=4\n{N1} slots=4\n",
+        {
+            "OMPI_MCA_orte_default_hostfile": FILE,
+            "OMPI_MCA_plm_rsh_agent": SSH,
+            "OMPI_MCA_orte_keep_fqdn_hostnames": "true",
+            "OMPI_MCA_plm_rsh_no_tree_spawn": "1",
+        },
+    ),
+    "Intel": (
+        f"{N0}:4\n{N1}:4\n",
+        {
+            "I_MPI_HYDRA_HOST_FILE": FILE,
+            "I_MPI_PERHOST": "4",
+            "I_MPI_HYDRA_BOOTSTRAP": "ssh",
+            "I_MPI_HYDRA_BOOTSTRAP_EXEC": SSH,
+        },
+    ),
+    "MPICH": (f"{N0}:4\n{N1}:4\n", {"HYDRA_HOST_FILE": FILE, "HYDRA_LAUNCHER": "ssh", "HYDRA_LAUNCHER_EXEC": SSH}),
 }
 
 
@@ -211,10 +230,10 @@ def test_mpi_dialects(implementation: str) -> None:
     hostfile, variables = DIALECTS[implementation]
     assert files_of(job)["hostfile"] == hostfile
     env = env_of(job)
-    assert variables <= env.keys()
-    others = set().union(*(names for _, names in DIALECTS.values())) - variables
+    assert variables.items() <= env.items()
+    others = set().union(*(names for _, names in DIALECTS.values())) - variables.keys()
     assert not others & env.keys()
-    assert "/etc/slipway/ssh" in env.values()
+    assert (env["MASTER_ADDR"], env["MASTER_PORT"]) == (N0, "29500")
     assert container_of(job, 0)["command"][-5:] == ["mpirun", "-n", "8", "python", "train.py"]
     assert container_of(job, 1)["command"] == ["python3", "/etc/slipway/gang.py", "serve"]
 
@@ -222,6 +241,11 @@ def test_mpi_dialects(implementation: str) -> None:
 def test_an_image_that_calls_mpirun_itself_is_left_to_do_so() -> None:
     job = job_of(launcher="mpirun", numNodes=2, trainer={"command": ["mpirun", "--bind-to", "none", "x"]})
     assert container_of(job)["command"][3:] == ["mpirun", "--bind-to", "none", "x"]
+
+
+@pytest.mark.parametrize(("port", "agents"), [(29500, "29501"), (65535, "65534")])
+def test_the_agents_have_a_port_of_their_own(port: int, agents: str) -> None:
+    assert env_of(job_of(launcher="mpirun", numNodes=2, torch={"masterPort": port}))["SLIPWAY_GANG_PORT"] == agents
 
 
 def test_the_key_is_drawn_once_and_never_again() -> None:
@@ -232,7 +256,10 @@ def test_the_key_is_drawn_once_and_never_again() -> None:
         assert (key.drawn, key.replace) == (("key",), False)
         assert "data" not in key.manifest
         assert "stringData" not in key.manifest
-    assert volume_of(pod_of(job), "/var/run/secrets/slipway.dev/gang")["secret"]["secretName"] == "j-gang-uid-1"  # type: ignore[index]
+    mounted = volume_of(pod_of(job), "/var/run/secrets/slipway.dev/gang")
+    assert mounted is not None
+    # Whatever user the image has reads it: a Secret's files belong to root.
+    assert mounted["secret"] == {"secretName": "j-gang-uid-1", "defaultMode": 0o444}
     assert not [w for w in TrainingGang(job_of(), PLATFORM).writes([0], 0, first=True) if w.resource is SECRETS]
 
 

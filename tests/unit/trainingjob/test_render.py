@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -129,9 +132,37 @@ def test_the_same_job_renders_to_the_same_bytes(index: int, attempt: int) -> Non
     assert rendered() == rendered()
 
 
+RENDER_ALL = """
+import json
+from slipway.trainingjob import pods
+from tests.unit.trainingjob.rendered import OWN, WITH_STATUS, job_of
+labels = {f"{n}.dev/x": n for n in "cabd"}
+for launcher in ("torchrun", "deepspeed", "horovodrun", "mpirun", "plain"):
+    pod = {"labels": labels, "nodeSelector": labels, "tolerations": [{"key": k, "operator": "Exists"} for k in labels]}
+    job = job_of(launcher=launcher, numNodes=3, pod=pod, trainer=OWN | {"env": [{"name": n} for n in "cabd"]})
+    print(json.dumps([pods.pod(job, 1, 0, WITH_STATUS), pods.service(job, 0), pods.config_map(job, WITH_STATUS)]))
+"""
+
+
+def test_the_order_is_the_same_in_every_process() -> None:
+    """Python's hash seed differs from start to start: an order taken from a set would, too."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    rendered = {
+        subprocess.run(
+            [sys.executable, "-c", RENDER_ALL],
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": paths},
+            capture_output=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert [len(text.splitlines()) for text in rendered] == [5]
+
+
 def test_every_child_names_its_owner_and_its_place() -> None:
     job = job_of(numNodes=2, pod={"labels": {"team": "vision"}, "annotations": {"note": "x"}})
-    children = [pods.service(job, 1), pods.config_map(job, PLATFORM), pod_of(job, 1, 1)]
+    children = [pods.service(job, 1), pods.config_map(job, PLATFORM), pod_of(job, 1, 1), pods.secret(job)]
     for child in children:
         assert child["metadata"]["ownerReferences"] == [
             {
@@ -214,6 +245,11 @@ def test_the_built_in_trainer_reads_the_job_from_its_config_map() -> None:
     document = json.loads(made["data"][config.rsplit("/", 1)[1]])
     assert TrainingJobSpec.model_validate(document["spec"]) == job.spec
     assert document["metadata"] == {"name": "j", "namespace": "team", "uid": "uid-1"}
+
+
+def test_the_environment_holds_nothing_of_other_services() -> None:
+    """A Service named `master` in the namespace would set MASTER_PORT=tcp://..."""
+    assert pod_of(job_of())["spec"]["enableServiceLinks"] is False
 
 
 def test_only_the_progress_token_is_mounted() -> None:

@@ -16,7 +16,7 @@ from slipway.trainingjob.admission import demand_of
 from slipway.trainingjob.job import Cluster, TrainingJob
 from slipway.trainingjob.plan import plan
 from slipway.trainingjob.strategy import choose
-from tests.unit.trainingjob.rendered import env_of, job_of
+from tests.unit.trainingjob.rendered import RECIPE, env_of, job_of
 from tests.unit.trainingjob.sim_world import PLATFORM, World
 from tests.unit.trainingjob.test_launchers import config_of
 
@@ -82,6 +82,18 @@ def test_auto_takes_the_cheapest_that_fits(parameters: int, gpu: str, expected: 
     assert status.name == expected
     assert len(status.estimates) == 5
     assert f"{expected} needs" in status.reason
+
+
+def test_the_micro_batch_counts() -> None:
+    """Activations of a batch as the recipe or DeepSpeed's settings make it; the model's own figure wins."""
+    strategy = {"model": MODEL | {"parameters": 125_000_000}, "gpuMemory": "24Gi"}
+    spec = {"launcher": "deepspeed", "numProcPerNode": 8, "strategy": strategy}
+    small, large = ({**RECIPE, "globalBatchSize": n} for n in (8, 512))
+    assert choose(job_of(**spec, recipe=small).spec, None)[0] is not None
+    assert choose(job_of(**spec, recipe=large).spec, None)[0] is None
+    assert choose(job_of(**spec, deepspeed={"trainMicroBatchSizePerGpu": 64}).spec, None)[0] is None
+    own = {**strategy, "model": {**strategy["model"], "microBatchSize": 1}}
+    assert choose(job_of(**{**spec, "strategy": own}, recipe=large).spec, None)[0] is not None
 
 
 def test_nothing_fits() -> None:

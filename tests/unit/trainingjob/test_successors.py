@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slipway.runtime.resource import CONFIGMAPS, PODS
 from slipway.trainingjob.job import TRAINING_JOBS
-from tests.unit.trainingjob.sim_world import NAME, World
+from tests.unit.trainingjob.sim_world import KEY, NAME, World
 from tests.unit.trainingjob.steps import (
     begin,
     condition,
@@ -49,6 +49,19 @@ def test_a_successor_finds_its_predecessors_pods_after_a_restart_of_the_operator
     world.settle()
     assert {name[-2:] for name in names(world) if name != "job-node-0-a0"} == {"a1"}
     assert condition(world, "Created")["status"] == "False"
+
+
+def test_pods_that_were_orphaned_on_purpose_are_waited_for_and_not_deleted(world: World) -> None:
+    begin(world)
+    run(world)
+    replace_job(world)
+    for _ in range(3):
+        world.clock.seconds += 1000
+        world.process.queue.mark(KEY)
+        world.settle()
+    assert len(world.alive()) == 2
+    assert not [pod for pod in world.pods if pod["metadata"].get("deletionTimestamp")]
+    assert "deleted job of the same name" in condition(world, "Ready")["message"]
 
 
 def test_a_predecessors_config_map_is_waited_for_and_not_adopted(world: World) -> None:
