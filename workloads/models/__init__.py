@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Arguments = Mapping[str, bool | int | float | str]
 
+# Of a cnn whose recipe does not say.
+WIDTH = 32
 # Comma-separated modules whose functions an artifact may name.
 ALLOWED = "SLIPWAY_OWN_CODE"
 
@@ -84,7 +86,7 @@ def fit(choice: "ModelChoice", data: Images | Text) -> tuple[str, dict[str, bool
     if isinstance(data, Images):
         if name not in PICTURES:
             raise BadInput(f"model {name} takes text, the data set holds pictures: choose another of the two")
-        return name, arguments_for(name, data, choice.width)
+        return name, arguments_for(name, data, choice.width or WIDTH)
     if name not in TEXTS or (name in LANGUAGE) != (data.classes == 0):
         what = f"text of {data.classes} classes" if data.classes else "text to be continued"
         raise BadInput(f"model {name} does not fit the data set, which holds {what}: choose another of the two")

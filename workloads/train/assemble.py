@@ -65,6 +65,8 @@ def _spread(job: Job, strategy: Strategy, architecture: Architecture) -> int:
 def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | TextSet, stop: Stop) -> Training:
     recipe, kept = job.recipe, job.spec.checkpoint
     rate = _rate(job, dataset)
+    if recipe.profile is not None and recipe.profile.first_step + recipe.profile.steps > rate.total_steps:
+        raise BadInput(f"recipe.profile ends after the run, which has {rate.total_steps} steps: trace earlier ones")
     architecture = _architecture(job, dataset)
     parameters = _spread(job, strategy, architecture)
     return Training(

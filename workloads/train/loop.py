@@ -136,7 +136,11 @@ class Training:
 
     def _optimise(self, batches: list[Batch]) -> torch.Tensor:
         """One optimizer step; gradients are exchanged with the last micro-batch only. Returns its loss."""
-        torch.manual_seed(self._step_seed())
+        # Of this device alone: torch.manual_seed asks every kind of device, which takes longer than a small step may.
+        seed = self._step_seed()
+        torch.default_generator.manual_seed(seed)
+        if self.world.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
         for batch in batches[:-1]:
             self._backward(batch, len(batches), last=False)
         last = self._backward(batches[-1], len(batches), last=True)

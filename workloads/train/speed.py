@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from slipway.api.recipe import Recipe
+from workloads.errors import BadInput
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:
@@ -34,10 +35,10 @@ def _recompute(block: nn.Module) -> None:
     def contexts() -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
         return contextlib.nullcontext(), _statistics_kept(block)
 
-    def checkpointed(*arguments: Any) -> Any:
+    def checkpointed(*arguments: Any, **named: Any) -> Any:
         if not torch.is_grad_enabled():
-            return forward(*arguments)
-        return checkpoint(forward, *arguments, use_reentrant=False, context_fn=contexts)
+            return forward(*arguments, **named)
+        return checkpoint(forward, *arguments, use_reentrant=False, context_fn=contexts, **named)
 
     block.forward = checkpointed
 
@@ -60,11 +61,19 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
 
 
 def prepare(model: nn.Module, recipe: Recipe) -> nn.Module:
-    """The same module, changed in place: the names of its parameters stay."""
+    """The same module, changed in place: the names of its parameters stay.
+
+    BadInput for an option that this model has no use for.
+    """
     if recipe.channels_last:
+        if not any(parameter.ndim == 4 for parameter in model.parameters()):
+            raise BadInput("recipe.channelsLast is for models with convolutions, and this one has none: remove it")
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.activation_checkpointing:
-        for block in blocks(model):
+        layers = blocks(model)
+        if not layers:
+            raise BadInput("recipe.activationCheckpointing needs a model of repeated blocks, this is none: remove it")
+        for block in layers:
             _recompute(block)
     if recipe.compile:
         model.compile()

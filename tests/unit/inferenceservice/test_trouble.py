@@ -114,6 +114,13 @@ def test_scaled_to_zero_says_so_and_an_edit_is_no_canary_then() -> None:
     assert list(world.revisions().values()) == [0]
 
 
+def test_scaled_to_zero_in_the_middle_of_a_canary_no_pod_is_left() -> None:
+    world, _ = begun()
+    world.spec = {**world.spec, "replicas": 0}
+    world.settle()
+    assert set(world.revisions().values()) == {0}
+
+
 def test_where_nothing_serves_the_next_revision_is_no_canary() -> None:
     world = World()
     (first,) = world.revisions()

@@ -226,6 +226,7 @@ def test_a_finished_job_run_again_trains_nothing(undisturbed: Path) -> None:
         ({"precision": "fp16"}, 1, "precision fp16 needs a CUDA device"),
         ({"schedule": {"warmupSteps": 500}}, 1, "schedule.warmupSteps is 500"),
         ({"dataset": {"name": "image-folder", "uri": "pvc://absent/data"}}, 1, "the claim is not mounted"),
+        ({"profile": {"firstStep": 219}}, 1, "recipe.profile ends after the run, which has 220 steps"),
         ({"epochs": 0}, 1, "spec.recipe.epochs"),
     ],
 )

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from slipway.api.launchers import LauncherName
 from slipway.api.memory import StrategyName
+from slipway.api.recipe import Compression
+from workloads.errors import BadInput
 from workloads.train.environment import Place
 from workloads.train.job import Job
 from workloads.train.strategies.base import Strategy
@@ -29,6 +31,13 @@ def choose(job: Job, place: Place, environment: Mapping[str, str]) -> Strategy:
 
     BadInput when the library that it needs is not installed, or the configuration contradicts the recipe.
     """
+    found = _chosen(job, place, environment)
+    if job.recipe.gradient_compression is not Compression.NONE and not found.compresses:
+        raise BadInput(f"recipe.gradientCompression is for DDP and Horovod, this is {found.name}: remove it")
+    return found
+
+
+def _chosen(job: Job, place: Place, environment: Mapping[str, str]) -> Strategy:
     from workloads.train.strategies import base, ddp
 
     name = named(job, environment)

@@ -26,6 +26,8 @@ class Strategy(Protocol):
     """What the trainer asks of a way to spread the work. All methods are called by all processes together."""
 
     name: str
+    compresses: bool
+    """Whether it can halve what travels, as recipe.gradientCompression asks; nothing travels in one process."""
     model: nn.Module
     """Holds the parameters; their names are those of the model as it was built."""
 
@@ -73,6 +75,7 @@ class Single:
     """One process: nothing to exchange. The others build on it."""
 
     name = "single"
+    compresses = True
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe

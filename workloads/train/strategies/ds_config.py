@@ -86,3 +86,10 @@ def _hold_to_recipe(config: Config, job: Job, processes: int) -> None:
     for field in ("optimizer", "scheduler"):
         if field in config:
             raise BadInput(f"DeepSpeed's configuration has {field}, and so has the recipe: remove it")
+    asked = render(job, StrategyName.DDP)
+    clipping = asked.get("gradient_clipping")
+    if clipping is not None and config.get("gradient_clipping") != clipping:
+        raise BadInput(f"the job clips gradients at {clipping}, DeepSpeed's configuration does not: make them agree")
+    for field in ("bf16", "fp16"):
+        if field in asked and not config.get(field, {}).get("enabled"):
+            raise BadInput(f"the job's precision is {field}, DeepSpeed's configuration does not enable it")

@@ -18,6 +18,7 @@ class FullyShard(Single):
     """`fully_shard` on each block and on the whole."""
 
     name = "fsdp2"
+    compresses = False
 
     def setup(self, place: Place) -> World:
         """A group even of one process: meshes are made of groups."""

@@ -25,6 +25,8 @@ from workloads.train.world import World
 class Zero(Single):
     """One DeepSpeed engine."""
 
+    compresses = False
+
     def __init__(self, recipe: Recipe, config: dict[str, Any]) -> None:
         super().__init__(recipe)
         self._config = config

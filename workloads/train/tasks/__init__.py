@@ -64,5 +64,6 @@ def for_data(data: DataSet | TextSet, recipe: Recipe, device: torch.device) -> T
     from workloads.train.tasks.language import Language
 
     if isinstance(data, TextSet):
-        return Texts(data, recipe.label_smoothing) if data.labels else Language(data)
+        kind = Texts if data.labels else Language
+        return kind(data, recipe.label_smoothing)
     return Pictures(data, recipe.label_smoothing, device)

@@ -16,19 +16,21 @@ from workloads.train.tasks.classify import tokenizer
 class Language:
     """Outputs are logits [n, tokens, vocabulary], targets are int64 [n, tokens]."""
 
-    def __init__(self, data: TextSet) -> None:
+    def __init__(self, data: TextSet, label_smoothing: float) -> None:
         self._data, self.tokens = data, data.length
+        self._label_smoothing = label_smoothing
 
     def inputs(self, batch: torch.Tensor) -> torch.Tensor:
         """As they are."""
         return batch
 
     def loss(self, outputs: Any, targets: torch.Tensor) -> torch.Tensor:
-        """Mean over all tokens, in nats."""
-        return nn.functional.cross_entropy(outputs.float().flatten(0, 1), targets.flatten())
+        """Mean over all tokens, in nats, with the recipe's label smoothing."""
+        logits = outputs.float().flatten(0, 1)
+        return nn.functional.cross_entropy(logits, targets.flatten(), label_smoothing=self._label_smoothing)
 
     def sums(self, outputs: Any, targets: torch.Tensor) -> list[float]:
-        """Samples, tokens, right guesses, cross-entropy."""
+        """Samples, tokens, right guesses, cross-entropy without label smoothing."""
         logits, flat = outputs.float().flatten(0, 1), targets.flatten()
         loss = nn.functional.cross_entropy(logits, flat, reduction="sum")
         right = (logits.argmax(1) == flat).sum()
