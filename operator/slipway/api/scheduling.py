@@ -130,6 +130,18 @@ class GangScheduler(StrEnum):
     NONE = "None"
 
 
+class TopologySpread(Model):
+    """How evenly the pods are spread over zones, racks or nodes."""
+
+    topology_key: LabelKey = Field(description="The nodes' label whose values are the domains.")
+    max_skew: Annotated[int, Field(ge=1, le=1024)] = Field(
+        1, description="How many pods more one domain may have than another."
+    )
+    when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"] = Field(
+        "ScheduleAnyway", description="Whether a pod waits when it would be more."
+    )
+
+
 class Scheduling(Model):
     """When the gang starts, and before whom."""
 
@@ -155,3 +167,6 @@ class Scheduling(Model):
         0, description="Jobs that wait are started from the highest to the lowest, the oldest first."
     )
     queue: ObjectName | None = Field(None, description="Kueue's LocalQueue or Volcano's queue.")
+    topology_spread: Annotated[list[TopologySpread], Field(max_length=4)] = Field(
+        default_factory=list, description="How evenly the pods are spread over zones, racks or nodes."
+    )

@@ -16,6 +16,7 @@ from slipway.api.common import (
 from slipway.api.elastic import ELASTIC_RULES, MAX_NODES, ElasticPolicy, SuccessPolicy, TrainingFailurePolicy
 from slipway.api.kind import OBJECT_NAME, Column, Kind, Scale, condition_column, unseen_status
 from slipway.api.launchers import DeepSpeed, Launcher, LauncherName, Mpi
+from slipway.api.network import Network
 from slipway.api.pod import EnvVar, PodSettings, Words
 from slipway.api.quantity import Quantity
 from slipway.api.recipe import Checkpoint, Output, Recipe
@@ -32,7 +33,7 @@ ELASTIC_DIGITS = 4
 # What the running pods were made from: fixed for good, or until the job is suspended.
 FIXED_FIELDS = (
     "launcher", "trainer", "recipe", "output", "checkpoint", "torch", "elasticPolicy", "deepspeed", "mpi",
-    "strategy",
+    "strategy", "network",
 )  # fmt: skip
 FIXED_WHILE_RUNNING = ("numNodes", "numProcPerNode", "pod", "sharedMemory", "scheduling")
 
@@ -199,6 +200,7 @@ class TrainingJobSpec(Model):
     mpi: Mpi | None = Field(None, description="mpirun's settings, for launcher mpirun.")
     scheduling: Scheduling = Field(default_factory=Scheduling, description="When the gang starts, and before whom.")
     torch: Torch = Field(default_factory=Torch, description="torch.distributed's own settings.")
+    network: Network = Field(default_factory=Network, description="How the pods reach each other.")
     pod: PodSettings = Field(default_factory=PodSettings, description="What the pods share beside their container.")
     shared_memory: SharedMemory = Field(
         default_factory=SharedMemory, description="The pods' /dev/shm: for several processes, loaders or any GPU."

@@ -60,7 +60,7 @@ def decide(floor: Floor, gangs: Iterable[Waiting]) -> Decision:
 
 def _missing(floor: Floor, demand: Demand, kept_for: str) -> str:
     asked = ", ".join(f"{shown(name, amount)} {name}" for name, amount in sorted(demand.each.items()) if amount)
-    each = f" that each ask for {asked}" if asked else ""
+    each = (f" that each ask for {asked}" if asked else "") + (", one on each node" if demand.apart else "")
     fit = floor.fit(demand)
     words = f"room for {fit.total} of {demand.count} pods{each}"
     if not fit.most:

@@ -25,10 +25,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Demand:
-    """`count` pods that each ask for `each`; the rest is Kubernetes' own fields of a pod's spec."""
+    """`count` pods that each ask for `each`; the rest is Kubernetes' own fields of a pod's spec.
+
+    `apart`: no two on one node, since each takes the same port of it.
+    """
 
     count: int
     each: Amounts
+    apart: bool = False
     selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, Any], ...] = ()
     terms: tuple[Mapping[str, Any], ...] = ()
@@ -43,10 +47,11 @@ def takes(node: Node, demand: Demand) -> bool:
     )
 
 
-def room(free: Amounts, each: Amounts) -> int:
+def room(free: Amounts, each: Amounts, *, apart: bool = False) -> int:
     """How many pods fit; every pod takes one of `pods`."""
     asked = {"pods": 1, **{name: amount for name, amount in each.items() if amount > 0}}
-    return max(0, min(free.get(name, 0) // amount for name, amount in asked.items()))
+    fitting = max(0, min(free.get(name, 0) // amount for name, amount in asked.items()))
+    return min(1, fitting) if apart else fitting
 
 
 @dataclass
@@ -54,6 +59,7 @@ class _Fit:
     """How pods of one kind fit: by node now (`rooms`, where not 0) and at most; and both added up."""
 
     each: Amounts
+    apart: bool
     rooms: dict[str, int]
     total: int
     most: dict[str, int]
@@ -73,10 +79,10 @@ class Floor:
         kind = _kind(demand)
         if kind not in self._fits:
             able = [node for node in self._nodes.values() if takes(node, demand)]
-            now = {node.name: room(self._free[node.name], demand.each) for node in able}
-            most = {node.name: room(node.capacity, demand.each) for node in able}
+            now = {node.name: room(self._free[node.name], demand.each, apart=demand.apart) for node in able}
+            most = {node.name: room(node.capacity, demand.each, apart=demand.apart) for node in able}
             rooms = {name: count for name, count in now.items() if count > 0}
-            self._fits[kind] = _Fit(demand.each, rooms, sum(rooms.values()), most, sum(most.values()))
+            self._fits[kind] = _Fit(demand.each, demand.apart, rooms, sum(rooms.values()), most, sum(most.values()))
         return self._fits[kind]
 
     def pack(self, demand: Demand, *, partly: bool = False) -> dict[str, int] | None:
@@ -107,7 +113,7 @@ class Floor:
                     free[resource] = max(0, free[resource] - count * amount)
         for fit in self._fits.values():
             for name in placed.keys() & fit.most.keys():
-                now = room(self._free[name], fit.each)
+                now = room(self._free[name], fit.each, apart=fit.apart)
                 fit.total += now - fit.rooms.pop(name, 0)
                 if now > 0:
                     fit.rooms[name] = now
@@ -125,7 +131,9 @@ def _first(order: Iterable[str], most: Mapping[str, int], count: int) -> dict[st
 
 
 def _kind(demand: Demand) -> str:
-    return repr((sorted(demand.each.items()), sorted(demand.selector.items()), demand.tolerations, demand.terms))
+    return repr(
+        (demand.apart, sorted(demand.each.items()), sorted(demand.selector.items()), demand.tolerations, demand.terms)
+    )
 
 
 def _tolerated(taint: Mapping[str, Any], tolerations: Iterable[Mapping[str, Any]]) -> bool:

@@ -160,6 +160,7 @@ def demand_of(spec: TrainingJobSpec) -> Demand:
     return Demand(
         count=elastic.min_nodes if elastic else spec.num_nodes,
         each=requests_of(spec.trainer.resources_per_node.wire()),
+        apart=spec.network.host_network,
         selector=settings.node_selector,
         tolerations=tuple(tolerations(spec)),
         terms=tuple(required.get("nodeSelectorTerms") or ()),

@@ -11,6 +11,7 @@ from slipway.job import labels
 from slipway.job.endpoint import Endpoint
 from slipway.job.scene import Hold
 from slipway.runtime.resource import Resource
+from slipway.trainingjob import network
 
 KIND = "TrainingJob"
 TRAINING_JOBS = Resource("slipway.dev", "v1alpha1", "trainingjobs", KIND)
@@ -77,6 +78,11 @@ class TrainingJob:
     def master_address(self) -> str:
         """Node 0's stable DNS name."""
         return f"{self.hostname(0)}.{self.service}.{self.namespace}.svc"
+
+    @property
+    def master_port(self) -> int:
+        """Where node 0 listens."""
+        return network.master_port(self.spec.torch.master_port, self.spec.network, self.uid)
 
     @property
     def labels(self) -> dict[str, str]:

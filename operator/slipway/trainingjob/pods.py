@@ -6,9 +6,9 @@ from typing import Any
 from slipway.api.common import API_VERSION
 from slipway.api.trainingjob import TrainingJobSpec
 from slipway.job import labels
-from slipway.trainingjob import groups
+from slipway.trainingjob import groups, network
 from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform, TrainingJob
-from slipway.trainingjob.launchers import Place, launcher_of
+from slipway.trainingjob.launchers import Place, hosts, launcher_of
 from slipway.trainingjob.processes import accelerators, processes_per_node
 from slipway.trainingjob.volumes import CONFIG_DIR, mounts_and_volumes
 
@@ -16,11 +16,6 @@ CONTAINER = "trainer"
 BUILT_IN = ["python", "-m", "workloads", "train", "--config", f"{CONFIG_DIR}/job.json"]
 # Before the variables that refer to it. Elastic nodes are found by address: a name resolves some seconds later.
 POD_IP: dict[str, Any] = {"name": "SLIPWAY_POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
-# Checked by the API server (and by Pod Security's "restricted"): nothing of ours runs as root.
-CONTAINER_SECURITY: dict[str, Any] = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-}
 
 
 def service(job: TrainingJob, attempt: int) -> dict[str, Any]:
@@ -33,7 +28,7 @@ def service(job: TrainingJob, attempt: int) -> dict[str, Any]:
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
             "selector": {labels.JOB_UID: job.uid, labels.ATTEMPT: str(attempt)},
-            "ports": [{"name": "master", "port": job.spec.torch.master_port, "protocol": "TCP"}],
+            "ports": [{"name": "master", "port": job.master_port, "protocol": "TCP"}],
         },
     }
 
@@ -74,6 +69,7 @@ def pod(job: TrainingJob, index: int, attempt: int, platform: Platform) -> dict[
         "containers": [_container(job, Place(index, attempt), platform, mounts)],
         "volumes": volumes,
         "tolerations": tolerations(job.spec),
+        **network.pod_fields(job.spec.network),
     }
     optional = settings.wire()
     for field in (
@@ -90,6 +86,11 @@ def pod(job: TrainingJob, index: int, attempt: int, platform: Platform) -> dict[
     metadata["labels"] = {**settings.labels, **metadata["labels"], **marks}
     if settings.annotations:
         metadata["annotations"] = dict(settings.annotations)
+    if job.spec.scheduling.topology_spread:
+        # Over this attempt's pods: those of the one before may still be going.
+        mine = {"matchLabels": {labels.JOB_UID: job.uid, labels.ATTEMPT: str(attempt)}}
+        spreads = job.spec.scheduling.topology_spread
+        spec["topologySpreadConstraints"] = [{**spread.wire(), "labelSelector": mine} for spread in spreads]
     groups.mark(job, attempt, metadata, spec)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
@@ -106,10 +107,14 @@ def _container(job: TrainingJob, place: Place, platform: Platform, mounts: list[
         "image": trainer.image or platform.trainer_image,
         "command": command,
         "env": _env(job, place, platform),
-        "ports": [{"name": "master", "containerPort": job.spec.torch.master_port, "protocol": "TCP"}],
+        "ports": _ports(job),
         "resources": trainer.resources_per_node.wire(),
         "volumeMounts": mounts,
-        "securityContext": CONTAINER_SECURITY,
+        # Checked by the API server (and by Pod Security's "restricted"): nothing of ours runs as root.
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": network.capabilities(job.spec.network),
+        },
         # The log's tail becomes lastFailure.message when the container wrote no message of its own.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
@@ -121,7 +126,7 @@ def _container(job: TrainingJob, place: Place, platform: Platform, mounts: list[
 
 
 def _env(job: TrainingJob, place: Place, platform: Platform) -> list[dict[str, Any]]:
-    ours = launcher_of(job).env(job, place)
+    ours = network.env(job.spec.network) | launcher_of(job).env(job, place)
     if job.strategy is not None:
         ours["SLIPWAY_STRATEGY"] = job.strategy.name.value
     ours["PYTHONUNBUFFERED"] = "1"
@@ -130,6 +135,14 @@ def _env(job: TrainingJob, place: Place, platform: Platform) -> list[dict[str, A
     named = {env["name"] for env in users}
     address = [POD_IP] if job.spec.elastic_policy else []
     return address + [{"name": name, "value": value} for name, value in ours.items() if name not in named] + users
+
+
+def _ports(job: TrainingJob) -> list[dict[str, Any]]:
+    """On the node's network each is taken on the node, too, and the scheduler must know of all."""
+    named = {"master": job.master_port}
+    if job.spec.network.host_network and launcher_of(job).keyed(job):
+        named["agent"] = hosts.agent_port(job)
+    return [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in named.items()]
 
 
 def _pod_security(job: TrainingJob) -> dict[str, Any]:

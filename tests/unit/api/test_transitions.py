@@ -27,6 +27,7 @@ EDITS = {
     "deepspeed": {"launcher": "deepspeed", "deepspeed": {"zeroStage": 2}},
     "mpi": {"launcher": "mpirun", "mpi": {"implementation": "MPICH"}},
     "strategy": {"strategy": {"name": "DDP"}},
+    "network": {"network": {"hostNetwork": True}},
     "scheduling": {"scheduling": {"priority": 5}},
 }
 ALWAYS = {

@@ -95,6 +95,16 @@ def waiting(key: str, count: int, gpus: int, priority: int = 0) -> Waiting:
     return Waiting(key, (-priority, key), Demand(count, {GPU: gpus}))
 
 
+def test_pods_that_take_a_port_of_the_node_go_one_to_each() -> None:
+    floor = Floor(Node(name, {"cpu": 8, "pods": 9}, {"cpu": 8, "pods": 9}) for name in "ab")
+    assert floor.pack(Demand(2, {"cpu": 1}, apart=True)) == {"a": 1, "b": 1}
+    assert floor.pack(Demand(3, {"cpu": 1}, apart=True)) is None
+    assert floor.keep(Demand(3, {"cpu": 1}, apart=True)) is None, "nor ever"
+    assert floor.pack(Demand(3, {"cpu": 1})) is not None
+    floor.take({"a": 1}, {"cpu": 8})
+    assert floor.fit(Demand(2, {"cpu": 1}, apart=True)).total == 1
+
+
 def test_priority_then_age() -> None:
     nodes = [node("a", **{GPU: 4})]
     gangs = [waiting("1", 1, 4), waiting("2", 1, 4), waiting("3", 1, 4, priority=5)]

@@ -32,7 +32,7 @@ class Deepspeed:
             return program if is_torchrun(program) else [*starter(job), "--no-python", *program]
         found = ["--hostfile", f"{CONFIG_DIR}/{hosts.HOSTFILE}", "--launcher", "pdsh", "--force_multi"]
         sizes = ["--num_nodes", str(job.spec.num_nodes), "--num_gpus", str(processes_per_node(job.spec))]
-        master = ["--master_addr", hosts.names(job)[0], "--master_port", str(job.spec.torch.master_port)]
+        master = ["--master_addr", hosts.names(job)[0], "--master_port", str(job.master_port)]
         return hosts.led(place, ["deepspeed", *found, *sizes, *master, "--no_python", "--no_local_rank", *program])
 
     def env(self, job: TrainingJob, place: Place) -> dict[str, str]:

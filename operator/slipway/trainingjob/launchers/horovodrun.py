@@ -52,7 +52,7 @@ class Horovodrun:
         shared = hosts.env(job)
         return {name: shared[name] for name in ("SLIPWAY_GANG_HOSTS", "SLIPWAY_GANG_SLOTS")} | {
             "SLIPWAY_NODE_INDEX": str(place.index),
-            "SLIPWAY_RENDEZVOUS_PORT": str(job.spec.torch.master_port),
+            "SLIPWAY_RENDEZVOUS_PORT": str(job.master_port),
         }
 
     def files(self, job: TrainingJob) -> dict[str, str]:

@@ -18,7 +18,7 @@ def names(job: TrainingJob) -> list[str]:
 
 def agent_port(job: TrainingJob) -> int:
     """Beside the port that the processes meet at."""
-    port = job.spec.torch.master_port
+    port = job.master_port
     return port + 1 if port < 65535 else port - 1
 
 

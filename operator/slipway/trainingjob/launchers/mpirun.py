@@ -31,7 +31,7 @@ class Mpirun:
 
     def env(self, job: TrainingJob, place: Place) -> dict[str, str]:
         """Where the hosts are and what reaches them; MASTER_ADDR and MASTER_PORT for torch's rendezvous."""
-        meeting = {"MASTER_ADDR": hosts.names(job)[0], "MASTER_PORT": str(job.spec.torch.master_port)}
+        meeting = {"MASTER_ADDR": hosts.names(job)[0], "MASTER_PORT": str(job.master_port)}
         return meeting | _dialect(job) | hosts.env(job)
 
     def files(self, job: TrainingJob) -> dict[str, str]:

@@ -20,7 +20,7 @@ class Plain(Simple):
         """What torch.distributed's env:// needs, with one process per node; no PET_*."""
         return {
             "MASTER_ADDR": meeting_point(job),
-            "MASTER_PORT": str(job.spec.torch.master_port),
+            "MASTER_PORT": str(job.master_port),
             "WORLD_SIZE": str(job.spec.num_nodes),
             "RANK": str(place.index),
             "LOCAL_RANK": "0",

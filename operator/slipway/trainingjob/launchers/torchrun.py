@@ -31,7 +31,7 @@ class Torchrun:
         started = [*starter(job), "--no-python", *program] if not is_torchrun(program) else program
         if not _several(job) or place.index != 0:
             return started
-        return ["python3", f"{CONFIG_DIR}/{payload.STORE}", str(job.spec.torch.master_port), *started]
+        return ["python3", f"{CONFIG_DIR}/{payload.STORE}", str(job.master_port), *started]
 
     def env(self, job: TrainingJob, place: Place) -> dict[str, str]:
         """PET_* for torchrun; MASTER_ADDR, WORLD_SIZE and RANK (of the node) for scripts that read only those."""
@@ -61,7 +61,7 @@ def starter(job: TrainingJob) -> list[str]:
 
 def static_env(job: TrainingJob, place: Place) -> dict[str, str]:
     """Ranks by the place; restarts are the gang's and counted in the status: an agent's own would hide them."""
-    port, address = str(job.spec.torch.master_port), meeting_point(job)
+    port, address = str(job.master_port), meeting_point(job)
     return {
         "PET_NNODES": str(job.spec.num_nodes),
         "PET_NPROC_PER_NODE": str(processes_per_node(job.spec)),
@@ -86,7 +86,7 @@ def _rendezvous(job: TrainingJob, place: Place, elastic: ElasticPolicy) -> dict[
     return {
         "PET_NNODES": f"{elastic.min_nodes}:{elastic.max_nodes}",
         "PET_RDZV_BACKEND": "c10d",
-        "PET_RDZV_ENDPOINT": f"{address}:{job.spec.torch.master_port}",
+        "PET_RDZV_ENDPOINT": f"{address}:{job.master_port}",
         # A zombie of an earlier attempt, or of a deleted job of this name, must not join.
         "PET_RDZV_ID": f"{job.uid}-{place.attempt}",
         "PET_RDZV_CONF": RENDEZVOUS,
