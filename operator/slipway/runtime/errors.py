@@ -26,29 +26,15 @@ class ApiError(Exception):
     """One request to the API server failed.
 
     `status` is the HTTP code (0: no answer), `reason` the machine-readable word of the server's Status object
-    ("AlreadyExists", "Conflict", ...), `retry_after` seconds the server asked for, `details` the Status' details.
+    ("AlreadyExists", "Conflict", ...), `retry_after` seconds the server asked for.
     """
 
-    def __init__(
-        self,
-        status: int,
-        reason: str,
-        message: str,
-        *,
-        retry_after: float | None = None,
-        details: Mapping[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, status: int, reason: str, message: str, *, retry_after: float | None = None) -> None:
         self.status = status
         self.reason = reason
         self.message = message[:MESSAGE_LIMIT]
         self.retry_after = retry_after
-        self.details: Mapping[str, Any] = details or {}
         super().__init__(f"{status} {reason}: {self.message}")
-
-    def has_cause(self, reason: str) -> bool:
-        """Whether the Status names this cause, e.g. "NamespaceTerminating" or "FieldValueInvalid"."""
-        causes = self.details.get("causes") or []
-        return any(isinstance(cause, Mapping) and cause.get("reason") == reason for cause in causes)
 
 
 class NotFound(ApiError):
@@ -140,7 +126,7 @@ def from_answer(status: int, body: bytes, retry_after: str | None = None) -> Api
     seconds = _seconds(retry_after)
     if seconds is None:
         seconds = _seconds(details.get("retryAfterSeconds"))
-    return kind(status, reason or kind.__name__, str(message), retry_after=seconds, details=details)
+    return kind(status, reason or kind.__name__, str(message), retry_after=seconds)
 
 
 def from_network(error: BaseException) -> Unavailable:

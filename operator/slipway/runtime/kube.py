@@ -206,22 +206,6 @@ class Kube:
         answer = await self._transport.send(Call("create", "POST", TOKEN_REVIEWS.path(), None, body))
         return dict(answer.get("status") or {})
 
-    async def version(self) -> tuple[int, int]:
-        """The server's (major, minor); vendors' suffixes such as "27+" are dropped."""
-        answer = await self._transport.send(Call("get", "GET", "/version"))
-        major, minor = (str(answer.get(key) or "0").rstrip("+") for key in ("major", "minor"))
-        return int(major), int(minor)
-
-    async def api_groups(self) -> dict[str, tuple[str, ...]]:
-        """Each served API group but the core one, with its versions, the preferred one first."""
-        answer = await self._transport.send(Call("get", "GET", "/apis"))
-        groups: dict[str, tuple[str, ...]] = {}
-        for group in answer.get("groups") or ():
-            preferred = (group.get("preferredVersion") or {}).get("version")
-            versions = [entry["version"] for entry in group.get("versions") or ()]
-            groups[group["name"]] = tuple(sorted(versions, key=lambda version: version != preferred))
-        return groups
-
     async def serves(self, resource: Resource) -> bool:
         """Whether the server knows this resource in this version, e.g. whether our CRDs are installed."""
         try:
