@@ -6,12 +6,14 @@ cel-python evaluates them. Called by test_admission_policy.py.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import celpy
 import yaml
 from celpy.adapter import json_to_cel
+from celpy.celtypes import MapType, StringType
 
 from tests.cluster.paths import REPOSITORY
 
@@ -29,11 +31,12 @@ _ENVIRONMENT = celpy.Environment()
 
 @dataclass(frozen=True)
 class Request:
-    """What admission sees: `new` is None at DELETE, `old` at CREATE."""
+    """What admission sees: `new` is None at DELETE, `old` at CREATE. `namespace`: the labels of its namespace."""
 
     new: Object | None = None
     old: Object | None = None
     user: str = OPERATOR
+    namespace: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def operation(self) -> str:
@@ -52,13 +55,20 @@ def refusals(request: Request) -> list[str]:
     """What the bound policies say against it. Raises celpy.CELEvalError, which a server takes for a refusal."""
     names = [binding["spec"]["policyName"] for binding in documents("ValidatingAdmissionPolicyBinding").values()]
     policies = [documents("ValidatingAdmissionPolicy")[name]["spec"] for name in names]
-    return [words for policy in policies if _matches(policy, request) for words in _judge(policy, request)]
+    given = {
+        "object": json_to_cel(request.new),
+        "oldObject": json_to_cel(request.old),
+        "request": json_to_cel({"operation": request.operation, "userInfo": {"username": request.user}}),
+        "namespaceObject": json_to_cel({"metadata": {"labels": dict(request.namespace)}}),
+    }
+    concerned = [policy for policy in policies if _matches(policy, request, given)]
+    return [words for policy in concerned for words in _judge(policy, given)]
 
 
-def _matches(policy: Object, request: Request) -> bool:
+def _matches(policy: Object, request: Request, given: Object) -> bool:
     if not any(_applies(rule, request) for rule in policy["matchConstraints"]["resourceRules"]):
         return False
-    return all(_evaluate(one["expression"], request, {}) for one in policy.get("matchConditions", []))
+    return all(_evaluate(one["expression"], given) for one in policy.get("matchConditions", []))
 
 
 def _applies(rule: Object, request: Request) -> bool:
@@ -73,20 +83,15 @@ def _applies(rule: Object, request: Request) -> bool:
     )
 
 
-def _judge(policy: Object, request: Request) -> list[str]:
-    values: Object = {}
+def _judge(policy: Object, given: Object) -> list[str]:
+    variables = MapType({})
+    known = {**given, "variables": variables}
     for variable in policy.get("variables", []):
-        values[variable["name"]] = _evaluate(variable["expression"], request, values)
-    return [one["message"] for one in policy["validations"] if not _evaluate(one["expression"], request, values)]
+        variables[StringType(variable["name"])] = _evaluate(variable["expression"], known)
+    return [one["message"] for one in policy["validations"] if not _evaluate(one["expression"], known)]
 
 
-def _evaluate(expression: str, request: Request, variables: Object) -> Any:
-    activation = {
-        "object": json_to_cel(request.new),
-        "oldObject": json_to_cel(request.old),
-        "request": json_to_cel({"operation": request.operation, "userInfo": {"username": request.user}}),
-        "variables": celpy.celtypes.MapType({celpy.celtypes.StringType(k): v for k, v in variables.items()}),
-    }
+def _evaluate(expression: str, activation: Object) -> Any:
     return _program(expression).evaluate(activation)
 
 

@@ -16,7 +16,7 @@ from slipway.inferenceservice import manifests
 from slipway.inferenceservice.service import AUTOSCALERS, BUDGETS, InferenceService
 from slipway.trainingjob import groups
 from tests.cluster.paths import REPOSITORY
-from tests.unit.gitops.admission_policy import FOLDER, OPERATOR, Object, Request, documents, refusals
+from tests.unit.gitops.admission_policy import FOLDER, Object, Request, documents, refusals
 from tests.unit.gitops.build import build
 from tests.unit.trainingjob.rendered import WITH_STATUS, job_of, pod_of
 from tests.unit.trainingjob.test_pod_security import BREACHES
@@ -80,12 +80,28 @@ def test_pods_of_a_service_are_made_by_another_account_and_taken() -> None:
 
 
 @pytest.mark.parametrize("breach", BREACHES.values(), ids=BREACHES)
-@pytest.mark.parametrize("user", [OPERATOR, "system:serviceaccount:kube-system:replicaset-controller"])
-def test_a_pod_with_more_rights_is_refused(breach: Callable[[Object], None], user: str) -> None:
+def test_a_pod_with_more_rights_is_refused_whoever_makes_it(breach: Callable[[Object], None]) -> None:
     pod = copy.deepcopy(pod_of(job_of(), platform=WITH_STATUS))
-    assert refusals(Request(new=pod, user=user)) == []
     breach(pod)
-    assert refusals(Request(new=pod, user=user))
+    assert refusals(Request(new=pod, user="system:serviceaccount:kube-system:replicaset-controller"))
+
+
+@pytest.mark.parametrize("network", [{"hostNetwork": True}, {"rdma": True}], ids=lambda network: next(iter(network)))
+def test_the_nodes_network_and_memory_are_for_privileged_namespaces(network: Object) -> None:
+    pod = copy.deepcopy(pod_of(job_of(network=network), platform=WITH_STATUS))
+    for port in pod["spec"]["containers"][0]["ports"] if pod["spec"].get("hostNetwork") else []:
+        port["hostPort"] = port["containerPort"]  # as the server fills it in
+    for level in ("privileged", "baseline", "restricted"):
+        said = refusals(Request(new=pod, namespace={"pod-security.kubernetes.io/enforce": level}))
+        assert (level == "privileged") == (said == []), said
+    assert refusals(Request(new=pod))
+
+
+@pytest.mark.parametrize("name", sorted(BREACHES.keys() - {"host network", "host port"}))
+def test_a_privileged_namespace_allows_nothing_else(name: str) -> None:
+    pod = copy.deepcopy(pod_of(job_of(), platform=WITH_STATUS))
+    BREACHES[name](pod)
+    assert refusals(Request(new=pod, namespace={"pod-security.kubernetes.io/enforce": "privileged"}))
 
 
 def test_a_token_for_the_api_server_is_refused() -> None:
