@@ -83,7 +83,7 @@ ArgumentName = Annotated[str, Field(pattern=f"^{_NAME}$", max_length=64)]
 Arguments = Annotated[dict[ArgumentName, Annotated[str, Field(max_length=1024)]], Field(max_length=16)]
 _ARGUMENT_NAMES = Rule(
     f"!has(self.arguments) || self.arguments.all(k, size(k) <= 64 && k.matches('^{_NAME}$'))",
-    "names of arguments are Python's: letters, digits and _, no digit first",
+    "names of arguments are Python's identifiers",
 )
 
 # What is read: data and weights.
@@ -114,13 +114,40 @@ def _own_code(field: str) -> Rule:
     )
 
 
+def _taken_by(field: str, *names: str) -> Rule:
+    """A map that other choices would not look at."""
+    return Rule(
+        f"self.name in {list(names)} || !has(self.{field}) || self.{field} == {{}}",
+        f"{field} are for {' and '.join(names)}: remove them",
+        lambda choice: not getattr(choice, field) or choice.name.value in names,
+    )
+
+
 class ModelChoice(Model):
     """Which model; its channels, classes and vocabulary follow from the data."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (_own_code("model"), _ARGUMENT_NAMES, *_READ)
+    cel: ClassVar[tuple[Rule, ...]] = (
+        _own_code("model"),
+        _ARGUMENT_NAMES,
+        Rule(
+            "self.name == 'cnn' || !has(self.width)",
+            "width is for cnn: remove it",
+            lambda model: model.width is None or model.name is ModelName.CNN,
+        ),
+        Rule(
+            "self.name.matches('^(gpt2|text)') || !(has(self.layers) || has(self.hiddenSize) || has(self.heads))",
+            "layers, hiddenSize and heads are for transformers: remove them",
+            lambda model: (
+                model.name.value.startswith(("gpt2", "text"))
+                or (model.layers, model.hidden_size, model.heads) == (None, None, None)
+            ),
+        ),
+        _taken_by("arguments", "custom"),
+        *_READ,
+    )
     name: ModelName = Field(description="A model of the built-in trainer, or custom.")
-    width: Annotated[int, Field(ge=4, le=1024)] = Field(
-        32, description="Channels of the CNN's or the detector's first layer; the others have their own."
+    width: Annotated[int, Field(ge=4, le=1024)] | None = Field(
+        None, description="cnn: channels of its first layer; 32 when unset."
     )
     layers: Annotated[int, Field(ge=1, le=512)] | None = Field(
         None, description="Transformers: how many; as in the published model when unset."
@@ -131,9 +158,7 @@ class ModelChoice(Model):
     heads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         None, description="Transformers: attention heads; divides hiddenSize."
     )
-    uri: Uri | None = Field(
-        None, description="Weights to begin with: an artifact, .safetensors, or a state dict of torchvision or torch."
-    )
+    uri: Uri | None = Field(None, description="Weights to begin with: an artifact, .safetensors, or a state dict.")
     callable: Callable | None = Field(
         None, description="custom: module:function of your own code, called with what is known of the data."
     )
@@ -149,21 +174,30 @@ class DatasetChoice(Model):
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
             f"self.name in {list(_NO_PATH)} || has(self.uri)",
-            "this data set is read from a path: set uri, for example pvc://claim/path",
+            "this data set is read from a path: set uri",
             lambda data: data.name.value in _NO_PATH or data.uri is not None,
+        ),
+        Rule(
+            "self.name != 'digits' && self.name != 'synthetic' || !has(self.uri)",
+            "this data set has no uri: remove it",
+            lambda data: data.uri is None or data.name not in {DatasetName.DIGITS, DatasetName.SYNTHETIC},
+        ),
+        Rule(
+            "self.name.matches('^(text|hugging)') || !has(self.tokenizer)",
+            "tokenizer is for text: remove it",
+            lambda data: data.tokenizer is None or data.name.value.startswith(("text", "hugging")),
         ),
         _own_code("dataset"),
         _ARGUMENT_NAMES,
+        _taken_by("arguments", "custom", "synthetic"),
         *_READ,
     )
-    name: DatasetName = Field(description="A data set that the built-in trainer has a loader for, or custom.")
-    uri: Uri | None = Field(
-        None, description="Where the data lies; `digits` needs none, `fashion-mnist` has Debian's path."
-    )
+    name: DatasetName = Field(description="A data set of the built-in trainer, or custom.")
+    uri: Uri | None = Field(None, description="Where the data lies; `fashion-mnist` has Debian's path.")
     limit: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(None, description="Use only so many samples.")
     sequence_length: Annotated[int, Field(ge=2, le=131072)] = Field(128, description="Text: tokens of a sample.")
     tokenizer: Uri | None = Field(
-        None, description="Text: a tokenizer.json, or a folder with one; bytes are the tokens when unset."
+        None, description="Text: tokenizer.json or its folder; bytes are the tokens when unset."
     )
     callable: Callable | None = Field(None, description="custom: module:function of your own code.")
     arguments: Arguments = Field(
@@ -177,9 +211,9 @@ class Optimizer(Model):
     name: OptimizerName = Field(OptimizerName.SGD, description="torch.optim's class.")
     learning_rate: Annotated[float, Field(gt=0, le=100)] = Field(0.1, description="At its peak, after the warm-up.")
     base_batch_size: Annotated[int, Field(ge=1, le=1048576)] | None = Field(
-        None, description="learningRate is for batches of this size, and scaled to globalBatchSize in proportion."
+        None, description="learningRate is for batches of this size; scaled to globalBatchSize."
     )
-    momentum: Annotated[float, Field(ge=0, le=1)] = Field(0.9, description="Of sgd.")
+    momentum: Annotated[float, Field(ge=0, le=1)] = Field(0.9, description="Of sgd; beta1 of adamw.")
     weight_decay: Annotated[float, Field(ge=0, le=10)] = Field(0.0, description="L2 for sgd, decoupled for adamw.")
 
 
@@ -193,7 +227,7 @@ class Schedule(Model):
 
 
 class Profile(Model):
-    """A trace of torch.profiler in the artifact, to be looked at in a browser (chrome://tracing, Perfetto)."""
+    """A trace of torch.profiler in the artifact, for chrome://tracing or Perfetto."""
 
     first_step: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(10, description="Steps of the run before it begins.")
     steps: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="How many steps are traced.")
@@ -206,7 +240,7 @@ class Recipe(Model):
     dataset: DatasetChoice = Field(description="What it is trained on.")
     epochs: Annotated[int, Field(ge=1, le=10000)] = Field(10, description="Passes over the data.")
     global_batch_size: Annotated[int, Field(ge=1, le=1048576)] = Field(
-        128, description="Samples per optimizer step over all processes; divides by processes x accumulation steps."
+        128, description="Samples per optimizer step; divides by processes x accumulation steps."
     )
     gradient_accumulation_steps: Annotated[int, Field(ge=1, le=4096)] = Field(
         1, description="Forward and backward passes per optimizer step."
@@ -220,10 +254,10 @@ class Recipe(Model):
     compile: bool = Field(False, description="torch.compile; needs a C++ compiler in the image, and time at the start.")
     channels_last: bool = Field(False, description="Pictures with their channels innermost: faster convolutions.")
     activation_checkpointing: bool = Field(
-        False, description="Keep only each layer's input and compute the rest anew in the backward pass: less memory."
+        False, description="Keep each block's input only and compute the rest anew: less memory."
     )
     gradient_compression: Compression = Field(
-        Compression.NONE, description="fp16: half the bytes between processes, for DDP and Horovod."
+        Compression.NONE, description="fp16: half the bytes between processes; by DDP and Horovod."
     )
     profile: Profile | None = Field(None, description="Trace some steps with torch.profiler.")
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Of the cross entropy.")

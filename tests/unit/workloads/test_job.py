@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from slipway.api.trainingjob import KIND
+from tests.unit.api.admission import Admission
 from tests.unit.workloads.conftest import digits_job
 from workloads.errors import BadInput
 from workloads.train.job import Overrides, read_job
@@ -73,6 +75,28 @@ def test_overrides_are_checked_as_well(job_file: Callable[..., Path]) -> None:
 def test_wrong_documents(tmp_path: Path, change: Callable[[dict[str, Any]], None], words: str) -> None:
     with pytest.raises(BadInput, match="(?s)" + words.replace(".", r"\.")):
         read_job(write(tmp_path, change), NONE)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        ({"model": {"name": "resnet18", "width": 8}}, "width is for cnn"),
+        ({"model": {"name": "cnn", "layers": 2}}, "layers, hiddenSize and heads are for transformers"),
+        ({"model": {"name": "mobilenetv2", "heads": 2}}, "layers, hiddenSize and heads are for transformers"),
+        ({"model": {"name": "cnn", "arguments": {"depth": "2"}}}, "arguments are for custom"),
+        ({"dataset": {"name": "digits", "arguments": {"n": "2"}}}, "arguments are for custom and synthetic"),
+        ({"dataset": {"name": "digits", "uri": "pvc://claim/x"}}, "has no uri: remove it"),
+        ({"dataset": {"name": "synthetic", "uri": "pvc://claim/x"}}, "has no uri: remove it"),
+        ({"dataset": {"name": "digits", "tokenizer": "pvc://claim/t.json"}}, "tokenizer is for text"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused_by_the_server_and_by_us(
+    tmp_path: Path, recipe: dict[str, Any], words: str
+) -> None:
+    path = write(tmp_path, lambda document: document["spec"]["recipe"].update(recipe))
+    with pytest.raises(BadInput, match=words):
+        read_job(path, NONE)
+    assert any(words in refusal for refusal in Admission(KIND).refusals(yaml.safe_load(path.read_text())))
 
 
 def test_a_job_with_its_own_command_is_not_for_this_trainer(tmp_path: Path) -> None:
