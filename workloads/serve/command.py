@@ -33,6 +33,13 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--model", metavar="DIR", help="artifact folder, .onnx file or URI")
     parser.add_argument("--name", help="the model's name in the paths; the folder's when unset")
     parser.add_argument("--engine", type=EngineName, choices=list(EngineName), help="auto takes the fastest that loads")
+    parser.add_argument(
+        "--provider",
+        dest="providers",
+        action="append",
+        metavar="NAME",
+        help="of onnxruntime, such as TensorrtExecutionProvider; again for the next one",
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="the CPU limit when unset")
     parser.add_argument("--instances", type=int, metavar="N", help="engine instances; they share the threads")
     parser.add_argument("--max-batch-size", type=int, metavar="ROWS")
@@ -52,6 +59,8 @@ def settings_from(arguments: list[str]) -> Settings:
     options = {key: value for key, value in vars(_parser().parse_args(arguments)).items() if value is not None}
     build_only = options.pop("build_only")
     config = options.pop("config", None)
+    if "providers" in options:
+        options["providers"] = tuple(options["providers"])
     cache = os.environ.get(ENGINE_CACHE)
     if cache:
         options.setdefault("engine_cache", Path(cache))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,7 +32,7 @@ POISON = -1.0
 
 
 class Doubler:
-    """y = 2 x, after `seconds`; a batch with POISON in it fails; `dead` fails always."""
+    """y = 2 x, after `seconds` and when the gate is open; a batch with POISON in it fails; `dead` fails always."""
 
     name = "doubler"
     details: dict[str, str] = {}  # noqa: RUF012
@@ -40,11 +41,16 @@ class Doubler:
         self.seconds = seconds
         self.dead = False
         self.batches: list[tuple[int, ...]] = []
+        self.firsts: list[float] = []
+        self.gate = threading.Event()
+        self.gate.set()
 
     def run(self, inputs):
         (x,) = inputs
         self.batches.append(x.shape)
+        self.firsts.append(float(x[0, 0]))
         time.sleep(self.seconds)
+        self.gate.wait(10)
         if self.dead or (x == POISON).any():
             raise ValueError("cannot compute this")
         with np.errstate(over="ignore"):
@@ -158,20 +164,17 @@ async def test_a_gone_client_frees_its_place_and_is_never_computed() -> None:
 
 async def test_the_urgent_are_served_first() -> None:
     limits = Limits(max_batch_size=1, priority_levels=2, priority_step=10)
-    async with serving(seconds=0.03, limits=limits) as server:
-        order: list[int] = []
-
-        async def one(priority: int) -> None:
-            status, _, _ = await server.infer([1.0], parameters={"priority": priority})
-            assert status == 200
-            order.append(priority)
-
-        first = asyncio.create_task(one(2))
+    async with serving(limits=limits) as server:
+        asked: list[asyncio.Task] = []
+        server.engine.gate.clear()
+        asked.append(asyncio.create_task(server.infer([0.0], parameters={"priority": 2})))
         await until(lambda: server.engine.batches)
-        patient = [asyncio.create_task(one(2)) for _ in range(3)]
-        await until(lambda: server.app.service.batcher.waiting == 3)
-        await asyncio.gather(one(1), first, *patient)
-        assert order == [2, 1, 2, 2, 2]
+        for number, (value, priority) in enumerate(((1.0, 2), (2.0, 2), (9.0, 1)), start=1):
+            asked.append(asyncio.create_task(server.infer([value], parameters={"priority": priority})))
+            await until(lambda number=number: server.app.service.batcher.waiting == number)
+        server.engine.gate.set()
+        assert {status for status, _, _ in await asyncio.gather(*asked)} == {200}
+        assert server.engine.firsts == [0.0, 9.0, 1.0, 2.0]
 
 
 async def test_not_loaded_is_not_ready_and_says_when_to_come_back() -> None:
@@ -206,6 +209,17 @@ async def test_an_engine_that_does_not_come_back_is_noticed(monkeypatch) -> None
         assert (status, "not come back" in body["reason"]) == (503, True)
         assert (await server.get("/v2/health/ready"))[0] == 503
         await until(lambda: not server.app.broken)
+
+
+async def test_a_slow_engine_is_not_taken_for_stuck_before_requests_of_now_can_have_timed_out(monkeypatch) -> None:
+    monkeypatch.setattr("workloads.serve.service.LEAST_PATIENCE", 0.05)
+    async with serving(limits=Limits(default_timeout=5)) as server:
+        server.engine.gate.clear()
+        asked = asyncio.create_task(server.infer([1.0]))
+        await until(lambda: server.app.service.lanes[0].running > 0.2)
+        assert not server.app.broken
+        server.engine.gate.set()
+        assert (await asked)[0] == 200
 
 
 async def test_rows_that_would_change_each_other_are_computed_alone() -> None:

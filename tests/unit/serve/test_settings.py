@@ -83,6 +83,9 @@ def test_the_command_line_wins(tmp_path: Path, monkeypatch) -> None:
     assert (settings.batching.max_batch_size, settings.batching.max_queue_size) == (128, 128)
     assert settings.batching.priority_levels == 3
     assert settings.engine_cache == tmp_path
+    providers = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+    named = [word for name in providers for word in ("--provider", name)]
+    assert settings_from(["--config", config, *named]).providers == providers
 
 
 def test_on_a_laptop_nothing_is_waited_for(tmp_path: Path) -> None:

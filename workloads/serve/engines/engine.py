@@ -1,7 +1,7 @@
 """What is an engine to the rest of the server? The Protocol, its options, and how opening one fails."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -31,14 +31,15 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """How engines are opened. `sizes`: rows of the batches that will be common, the largest last."""
+    """How engines are opened. `sizes`: rows of the batches that will be common, the largest last.
+
+    `providers`: ONNX Runtime's, in this order; its CUDA provider where there is one, when empty.
+    """
 
     threads: int = 1
     sizes: tuple[int, ...] = (1,)
     cache: Path | None = None
     providers: tuple[str, ...] = ()
-    device: str = "auto"
-    extra: Mapping[str, str] = field(default_factory=dict)
 
 
 class Open(Protocol):

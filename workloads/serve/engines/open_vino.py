@@ -9,17 +9,19 @@ from workloads.serve.datatypes import Array, Datatype
 from workloads.serve.engines.engine import Options, Unavailable
 from workloads.serve.model import Model
 
+DEVICE = "CPU"
+
 
 class OpenVino:
     """A compiled model and one request object, whose buffers are reused."""
 
     name = "openvino"
 
-    def __init__(self, compiled: Any, order: list[int], version: str, device: str) -> None:
+    def __init__(self, compiled: Any, order: list[int], version: str) -> None:
         self._compiled = compiled
         self._request = compiled.create_infer_request()
         self._order = order
-        self._details = {"version": version, "device": device}
+        self._details = {"version": version, "device": DEVICE}
 
     @property
     def details(self) -> Mapping[str, str]:
@@ -46,14 +48,11 @@ def open_engine(model: Model, options: Options) -> OpenVino:
         import openvino
     except ImportError as error:
         raise Unavailable(f"openvino is not installed ({error})") from error
-    device = "CPU" if options.device == "auto" else options.device.upper()
-    settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": options.threads, "NUM_STREAMS": 1}
-    if device == "CPU":
-        settings["INFERENCE_PRECISION_HINT"] = "f32"
+    settings = {"INFERENCE_NUM_THREADS": options.threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     try:
         core = openvino.Core()
         network = core.read_model(str(model.onnx))
-        compiled = core.compile_model(network, device, settings if device == "CPU" else {})
+        compiled = core.compile_model(network, DEVICE, settings)
         inputs, outputs = _names(network.inputs), _names(network.outputs)
     except Exception as error:  # every failure of its C++ side is a RuntimeError with a page of text
         raise Unavailable(f"openvino cannot load the model: {str(error).strip().splitlines()[-1]}") from error
@@ -61,7 +60,7 @@ def open_engine(model: Model, options: Options) -> OpenVino:
     if inputs != wanted:
         raise Unavailable(f"openvino reads inputs {inputs} from the file, the artifact says {wanted}")
     order = [outputs.index(tensor.name) for tensor in model.signature.outputs if tensor.name in outputs]
-    return OpenVino(compiled, order, openvino.__version__, device)
+    return OpenVino(compiled, order, openvino.__version__)
 
 
 def _names(ports: Any) -> list[str]:

@@ -60,5 +60,5 @@ def open_engine(model: Model, options: Options) -> Torch:
         raise Unavailable(f"torch is not installed ({error})") from error
     module, _ = artifact.load_model(model.folder, model.digest)
     torch.set_num_threads(options.threads)
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     return Torch(module, device, [tensor.name for tensor in model.signature.outputs])
