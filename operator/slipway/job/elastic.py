@@ -9,7 +9,6 @@ from dataclasses import replace
 from slipway.api.common import Reason, RuleAction
 from slipway.job.observed import Failure
 from slipway.job.plan import Notice, Plan
-from slipway.job.policy.elastic import Nodes
 from slipway.job.policy.failure import matching_action
 from slipway.job.scene import Scene
 from slipway.job.status import describe
@@ -30,7 +29,7 @@ def replaced(scene: Scene, failure: Failure) -> Plan | None:
     draft = scene.draft.record_failure(failure)
     draft.wire["restartCount"] = draft.run.restarts + 1
     draft.wire["restartCountTowardsMax"] = used + int(counts)
-    draft.wire["elastic"] = _past_all(scene, nodes).replaced(index).wire()
+    draft.wire["elastic"] = nodes.replaced(index).wire()
     message = f"{describe(failure)}; the other nodes go on, and a new one joins them"
     notice = Notice("Warning", Reason.NODE_REPLACED, message)
     return Plan(status=draft.done(), persist_first=True, notices=(notice,))
@@ -42,7 +41,7 @@ def resized(scene: Scene) -> Plan | None:
     if nodes is None or scene.draft.run.attempt_time is None or len(nodes.indices) == scene.gang.size or scene.changed:
         return None
     started = [pod.index for pod in scene.current if pod.phase != "Pending"]
-    after = _past_all(scene, nodes).resized(scene.gang.size, started)
+    after = nodes.resized(scene.gang.size, started)
     scene.draft.wire["elastic"] = after.wire()
     notice = Notice("Normal", Reason.SCALED, f"from {len(nodes.indices)} to {len(after.indices)} nodes")
     return Plan(status=scene.draft.done(), persist_first=True, notices=(notice,))
@@ -58,9 +57,3 @@ def joining(scene: Scene) -> Plan | None:
     writes = scene.gang.writes(missing, scene.draft.run.attempt, first=False)
     scene.draft.wire["elastic"] = replace(nodes, creating=()).wire()
     return Plan(status=scene.draft.done(), writes=writes, requeue_after=0.0)
-
-
-def _past_all(scene: Scene, nodes: Nodes) -> Nodes:
-    """Also after a status that was lost, no number of a pod that is there is used again."""
-    mine = [pod.index for pod in scene.pods if pod.attempt == scene.draft.run.attempt]
-    return replace(nodes, next=max(nodes.next, *(index + 1 for index in (*mine, *nodes.indices))))

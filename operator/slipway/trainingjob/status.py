@@ -1,9 +1,8 @@
 """What is a TrainingJob's own in its status: the artifact, and what the scale subresource reads. Pure."""
 
-import json
 from collections.abc import Sequence
 
-from pydantic import ValidationError
+import orjson
 
 from slipway.api.jobstatus import ArtifactStatus
 from slipway.job import gangstatus, labels
@@ -28,8 +27,7 @@ def artifact(pods: Sequence[PodState], draft: Draft) -> None:
     """Node 0's last words name the artifact; anything else in them is no business of the status."""
     text = next((pod.termination_message for pod in pods if pod.index == 0), "")
     try:
-        words = json.loads(text or "{}")
-        found = ArtifactStatus.model_validate(words["artifact"])
-    except (ValueError, KeyError, TypeError, ValidationError):
+        found = ArtifactStatus.model_validate(orjson.loads(text or "{}")["artifact"])
+    except (ValueError, KeyError, TypeError):
         return
     draft.wire["artifact"] = found.wire()

