@@ -30,6 +30,7 @@ def test_suspend_and_resume_tell_one_event_each(world: World) -> None:
     free_killed(world)
     assert names(world) == []
     assert condition(world, "Suspended")["status"] == "True"
+    assert {c["type"] for c in status(world)["conditions"]} == {"Created", "Ready", "Running", "Suspended"}
     world.edit(("numNodes",), 3)
     world.settle()
     world.edit(("runPolicy", "suspend"), False)
@@ -38,6 +39,22 @@ def test_suspend_and_resume_tell_one_event_each(world: World) -> None:
     assert condition(world, "Suspended")["status"] == "False"
     reasons = [reason for _, reason in world.notices]
     assert (reasons.count("Suspended"), reasons.count("Resumed")) == (1, 1)
+
+
+def test_time_spent_suspended_is_no_time_to_start(world: World) -> None:
+    """The server refused the pods before the suspension: the start-up deadline counts from the next refusal."""
+    world.server.pod_quota = 0
+    begin(world, runPolicy={"startupDeadlineSeconds": 60})
+    assert condition(world, "Created")["reason"] == "CreateRefused"
+    world.edit(("runPolicy", "suspend"), True)
+    world.settle()
+    world.clock.seconds = 1000
+    world.edit(("runPolicy", "suspend"), False)
+    world.settle()
+    assert conditions.get(status(world)["conditions"], "Failed") is None
+    world.server.pod_quota = None
+    to_next_due(world)
+    assert len(names(world)) == 2
 
 
 def test_what_was_made_of_an_older_spec_is_brought_up_to_date(world: World) -> None:

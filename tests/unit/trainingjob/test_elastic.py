@@ -10,7 +10,7 @@ from slipway.runtime import conditions
 from slipway.runtime.resource import PODS, Object
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.sim_server import CrashError
-from tests.unit.trainingjob.sim_world import KEY, World
+from tests.unit.trainingjob.sim_world import KEY, Process, World
 from tests.unit.trainingjob.steps import condition, fail, free_killed, names, run, status, to_next_due
 
 
@@ -90,6 +90,19 @@ def test_the_budget_counts_replaced_nodes(world: World) -> None:
     run(world)
     fail(world, "job-node-2-a0")
     assert condition(world, "Failed")["reason"] == "MaxRestartsExceeded"
+
+
+def test_a_watch_that_lags_replaces_no_healthy_node(world: World) -> None:
+    """Two operators, and the second one has heard of one pod only."""
+    second = Process(world.server, world.clock, world.notices)
+    begin(world)
+    second.deliver(TRAINING_JOBS)
+    second.deliver(PODS, 1)
+    while world.loop.run_until_complete(second.work()):
+        pass
+    assert elastic(world) == {"indices": [0, 1, 2], "next": 3}
+    assert "lastFailure" not in status(world)
+    assert len(live(world)) == 3
 
 
 def test_a_rule_decides_about_a_lost_node_too(world: World) -> None:

@@ -64,6 +64,23 @@ def test_pods_that_were_orphaned_on_purpose_are_waited_for_and_not_deleted(world
     assert "deleted job of the same name" in condition(world, "Ready")["message"]
 
 
+def test_no_part_of_a_gang_is_made_while_a_name_of_it_is_taken(world: World) -> None:
+    """The old job has succeeded, and its pods are kept for their logs."""
+    begin(world)
+    run(world)
+    for name in names(world):
+        world.end_pod(world.server.get(PODS, name), 0)
+    world.settle()
+    replace_job(world)
+    world.server.remove(PODS, "job-node-0-a0")
+    world.settle()
+    assert names(world) == ["job-node-1-a0"]
+    assert "job-node-1-a0" in condition(world, "Ready")["message"]
+    world.server.collect_garbage()
+    world.settle()
+    assert [pod["metadata"]["ownerReferences"][0]["uid"] for pod in world.pods] == [world.job["metadata"]["uid"]] * 2  # type: ignore[index]
+
+
 def test_a_predecessors_config_map_is_waited_for_and_not_adopted(world: World) -> None:
     begin(world)
     old = world.job["metadata"]["uid"]  # type: ignore[index]
