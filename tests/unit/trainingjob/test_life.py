@@ -53,6 +53,9 @@ def test_the_whole_gang_restarts_and_the_failed_pod_stays_for_its_logs(world: Wo
     assert names(world) == ["job-node-0-a1", "job-node-1-a0", "job-node-1-a1"]
     selector = world.server.get(SERVICES, "job-nodes")["spec"]["selector"]
     assert selector["slipway.dev/attempt"] == "1"
+    assert condition(world, "Restarting")["status"] == "True"
+    run(world)
+    assert (condition(world, "Restarting")["status"], condition(world, "Running")["status"]) == ("False", "True")
 
 
 def test_success_is_persisted_before_the_pods_are_cleaned_up(world: World) -> None:

@@ -40,6 +40,16 @@ def test_a_refusal_meets_the_startup_deadline(world: World) -> None:
     assert not world.alive()
 
 
+def test_pods_that_started_in_time_while_the_operator_was_away_meet_the_deadline(world: World) -> None:
+    begin(world, runPolicy={"startupDeadlineSeconds": 60})
+    for pod in world.pods:
+        world.start_pod(pod, "node-a")
+    world.clock.seconds = 1000
+    world.restart()
+    world.settle()
+    assert condition(world, "Running")["status"] == "True"
+
+
 def test_a_quota_is_not_asked_for_every_pod_of_a_large_gang(world: World) -> None:
     world.server.pod_quota = 0
     begin(world, nodes=500)
