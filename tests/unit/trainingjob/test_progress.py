@@ -22,11 +22,16 @@ def post(world: World, percent: int) -> None:
 
 
 @pytest.fixture
-def running(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+def begun(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(execute, "time", SimpleNamespace(monotonic=lambda: world.clock.seconds))
     begin(world, failurePolicy={"progressDeadlineSeconds": 100})
-    run(world)
     return world
+
+
+@pytest.fixture
+def running(begun: World) -> World:
+    run(begun)
+    return begun
 
 
 def test_reports_cost_a_write_every_few_seconds_and_the_last_one_is_shown(running: World) -> None:
@@ -57,3 +62,32 @@ def test_a_report_puts_the_hang_off_and_a_success_completes_it(running: World) -
         running.end_pod(pod, 0)
     running.settle()
     assert status(running)["progress"].items() >= {"percent": 100, "estimatedRemainingSeconds": 0}.items()
+
+
+def later(world: World) -> None:
+    """Soft fields are written again."""
+    world.clock.seconds += 10
+    world.process.queue.mark(KEY)
+    world.settle()
+
+
+def test_a_pod_that_flaps_is_counted_and_tells_nothing_new(running: World) -> None:
+    for ready in ("False", "True", "False"):
+        pod = running.server.get(PODS, "job-node-0-a0")
+        running.server.store(
+            PODS, pod | {"status": pod["status"] | {"conditions": [{"type": "Ready", "status": ready}]}}
+        )
+        later(running)
+        assert status(running)["replicaStatuses"]["ready"] == 1 + (ready == "True")
+    assert [reason for _, reason in running.notices] == ["AllPodsRunning"]
+
+
+def test_an_obstacle_is_told_once_however_many_pods_start_meanwhile(begun: World) -> None:
+    waiting = {"name": "trainer", "state": {"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}}}
+    pod = begun.server.get(PODS, "job-node-0-a0")
+    begun.server.store(PODS, pod | {"status": {"phase": "Pending", "containerStatuses": [waiting]}})
+    later(begun)
+    begun.start_pod(begun.server.get(PODS, "job-node-1-a0"), "node-a")
+    later(begun)
+    assert status(begun)["replicaStatuses"]["ready"] == 1
+    assert [reason for _, reason in begun.notices] == ["ImagePullError"]
