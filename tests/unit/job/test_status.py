@@ -72,6 +72,15 @@ def test_an_end_has_a_beginning() -> None:
         assert "Reconciling" not in summary(status)
 
 
+def test_no_empty_text_is_sent_at_any_depth() -> None:
+    """Debian's build of Kubernetes 1.20 takes them for null, and refuses the whole status."""
+    old = {"progress": {"metrics": [{"name": "loss", "value": ""}]}, "selector": ""}
+    status = Draft(old, 1, NOW).progressing("Pending", "").done()
+    assert status["progress"] == {"metrics": [{"name": "loss"}]}
+    assert "selector" not in status
+    assert all("message" not in condition for condition in status["conditions"])
+
+
 def test_what_a_run_is_read_from_is_all_listed() -> None:
     """The draft parses its run anew only when one of these fields has changed."""
     asked: set[str] = set()

@@ -6,7 +6,8 @@ import pytest
 
 from slipway.runtime import conditions
 from slipway.runtime.resource import CONFIGMAPS, PODS
-from tests.unit.trainingjob.sim_world import NAME, World
+from slipway.trainingjob.job import TRAINING_JOBS
+from tests.unit.trainingjob.sim_world import KEY, NAME, World
 from tests.unit.trainingjob.steps import begin, condition, fail, free_killed, names, run, status, to_next_due
 
 
@@ -39,6 +40,19 @@ def test_suspend_and_resume_tell_one_event_each(world: World) -> None:
     assert condition(world, "Suspended")["status"] == "False"
     reasons = [reason for _, reason in world.notices]
     assert (reasons.count("Suspended"), reasons.count("Resumed")) == (1, 1)
+
+
+def test_a_pod_is_asked_once_to_go_however_late_the_watch_tells(world: World) -> None:
+    begin(world)
+    run(world)
+    world.edit(("runPolicy", "suspend"), True)
+    writes = world.process.kube.writes
+    for _ in range(3):
+        world.process.deliver(TRAINING_JOBS)
+        world.process.queue.mark(KEY)
+        while world.work():
+            pass
+    assert world.process.kube.writes - writes == 1 + 2, "the status, and each pod"
 
 
 def test_time_spent_suspended_is_no_time_to_start(world: World) -> None:
