@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from slipway.runtime import conditions
+from slipway.runtime.errors import Forbidden
 from slipway.runtime.resource import PODS, SERVICES
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.sim_world import Process, World
-from tests.unit.trainingjob.steps import begin, condition, fail, free_killed, names, run, status
+from tests.unit.trainingjob.steps import begin, condition, fail, free_killed, names, run, status, to_next_due
 
 
 def test_happy_path(world: World) -> None:
@@ -68,6 +71,25 @@ def test_success_is_persisted_before_the_pods_are_cleaned_up(world: World) -> No
     world.settle()
     assert condition(world, "Succeeded")["status"] == "True"
     assert status(world).get("restartCount", 0) == 0
+    assert names(world) == []
+
+
+def test_a_delete_that_is_refused_after_the_end_leaves_the_end_as_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*args: object, **kwargs: object) -> None:
+        raise Forbidden(403, "Forbidden", "admission webhook denied the request")
+
+    begin(world, runPolicy={"cleanPodPolicy": "All"})
+    run(world)
+    for pod in world.pods:
+        world.end_pod(pod, 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(world.process.kube, "delete", refuse)
+        world.settle()
+        assert (condition(world, "Succeeded")["status"], condition(world, "Ready")["status"]) == ("True", "True")
+        assert len(world.pods) == 2
+    to_next_due(world)
     assert names(world) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slipway.runtime import conditions
+from slipway.runtime.errors import Invalid
 from slipway.runtime.resource import CONFIGMAPS, PODS
 from tests.unit.trainingjob.sim_world import World
 from tests.unit.trainingjob.steps import begin, condition, fail, free_killed, names, run, status, to_next_due
@@ -38,6 +39,18 @@ def test_a_refusal_meets_the_startup_deadline(world: World) -> None:
     assert "exceeded quota" in condition(world, "Failed")["message"]
     assert 60 <= world.clock.seconds <= 61.1
     assert not world.alive()
+
+
+def test_what_the_server_calls_invalid_waits_for_an_edit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*args: object) -> None:
+        raise Invalid(422, "Invalid", "spec.containers[0].image: Invalid value")
+
+    monkeypatch.setattr(world.process.kube, "create", refuse)
+    begin(world)
+    assert condition(world, "Stalled")["reason"] == "InvalidSpec"
+    assert "Invalid value" in condition(world, "Stalled")["message"]
+    assert condition(world, "Ready")["status"] == "False"
+    assert world.process.queue.next_due() is None, "the same words would be refused again"
 
 
 def test_pods_that_started_in_time_while_the_operator_was_away_meet_the_deadline(world: World) -> None:
