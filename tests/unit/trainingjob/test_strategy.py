@@ -14,7 +14,7 @@ from slipway.api.strategy import Choice
 from slipway.trainingjob import launchers
 from slipway.trainingjob.admission import demand_of
 from slipway.trainingjob.job import Cluster, TrainingJob
-from slipway.trainingjob.plan import plan
+from slipway.trainingjob.plan import AGAIN_SECONDS, plan
 from slipway.trainingjob.strategy import choose
 from tests.unit.trainingjob.rendered import RECIPE, env_of, job_of
 from tests.unit.trainingjob.sim_world import PLATFORM, World
@@ -127,6 +127,7 @@ def test_a_job_that_does_not_fit_is_told_and_asked_again(world: World) -> None:
     assert world.job is not None
     stalled = next(c for c in world.job["status"]["conditions"] if c["type"] == "Stalled")
     assert "set gpuMemory" in stalled["message"]
+    assert world.process.queue.next_due() == AGAIN_SECONDS, "a node may yet come that says it"
     again = plan(world.job, [], PLATFORM, world.clock.now(), cluster=Cluster(gpu_bytes=80 * GIB))
     assert again.status is not None
     assert again.status["strategy"]["name"] == "ZeRO1"
