@@ -19,12 +19,13 @@ import torch
 from torch import nn
 
 from workloads import artifact, data
+from workloads.cpus import cpu_limit
 from workloads.data.samples import TrainingSamples
 from workloads.errors import BadInput
 from workloads.export import from_torch
 from workloads.quantize.context import Context
 from workloads.quantize.scale import Levels
-from workloads.train.environment import Place, cpu_limit, threads
+from workloads.train.environment import Place, threads
 from workloads.train.normalise import Normalise
 
 if TYPE_CHECKING:

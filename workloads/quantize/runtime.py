@@ -6,6 +6,7 @@ One place for ONNX Runtime's session options, so that every figure is measured a
 import os
 from typing import TYPE_CHECKING, Any
 
+from workloads.cpus import cpu_limit
 from workloads.errors import BadInput
 from workloads.quantize import litert
 from workloads.train import environment
@@ -53,7 +54,7 @@ def has_float8(model: "onnx.ModelProto | bytes") -> bool:
 
 def own_threads() -> int:
     """As many as this container has cores, unless OMP_NUM_THREADS says otherwise."""
-    return environment.threads(environment.Place(), os.environ, environment.cpu_limit())
+    return environment.threads(environment.Place(), os.environ, cpu_limit())
 
 
 def version() -> str:

@@ -123,7 +123,7 @@ class App:
     @property
     def broken(self) -> str:
         """Why only a restart can help, or nothing."""
-        return self.life.broken or (self.service.broken if self.service is not None else "")
+        return self.service.broken if self.service is not None else ""
 
     def server_metadata(self) -> dict[str, Any]:
         """The protocol's server metadata."""

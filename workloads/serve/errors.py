@@ -7,6 +7,12 @@ A client's fault is a 4xx. 503 means "not ready" (a load balancer then takes the
 from typing import ClassVar
 
 
+def first_line(error: Exception) -> str:
+    """What an engine's library said, without the page of text behind it."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 class RequestError(Exception):
     """Ends one request. `str()` is what the client reads; `retry_after` is in whole seconds, 0: a retry cannot help."""
 

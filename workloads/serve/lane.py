@@ -15,7 +15,7 @@ import numpy as np
 
 from workloads.serve.datatypes import Array
 from workloads.serve.engines.engine import Engine
-from workloads.serve.errors import EngineFailed, Refused
+from workloads.serve.errors import EngineFailed, Refused, first_line
 from workloads.serve.signature import Signature
 from workloads.serve.sketch import Sketch
 
@@ -119,21 +119,16 @@ class EngineLane:
         except EngineFailed as failure:
             LOG.error("the engine does not run its own warm-up input any more: %s", failure)
             return failure
-        return Refused(f"the model cannot compute this input: {_first_line(error)}")
+        return Refused(f"the model cannot compute this input: {first_line(error)}")
 
     def _probe_again(self) -> None:
         """Run the known good input. EngineFailed when that fails too; it may have been a passing lack of memory."""
         try:
             self._signature.check_outputs(list(self._engine.run(self._probe)), 1)
         except Exception as error:
-            self.broken = _first_line(error)
+            self.broken = first_line(error)
             raise EngineFailed(f"the engine has failed: {self.broken}") from error
         self.broken = ""
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _aligned(array: Array) -> Array:

@@ -19,23 +19,17 @@ class Phase(StrEnum):
 
 
 class Life:
-    """One per process. `broken` says why the server should be restarted, or is empty."""
+    """One per process."""
 
     def __init__(self) -> None:
         self.phase = Phase.LOADING
-        self.broken = ""
         self._term = asyncio.Event()
         self._hurry = asyncio.Event()
 
     @property
     def ready(self) -> bool:
         """Send requests here."""
-        return self.phase is Phase.READY and not self.broken
-
-    @property
-    def serving(self) -> bool:
-        """Requests that come anyway are served."""
-        return self.phase in {Phase.READY, Phase.DRAINING}
+        return self.phase is Phase.READY
 
     def install(self) -> None:
         """Take SIGTERM and SIGINT."""

@@ -1,11 +1,12 @@
 """From settings to a warm engine. Runs on a thread, while the event loop already answers the probes."""
 
 import logging
+import math
 from dataclasses import dataclass
 
 from slipway.api.inferenceservice import EngineName
+from workloads.cpus import cpu_limit
 from workloads.errors import BadInput
-from workloads.serve.cpus import cpu_limit
 from workloads.serve.engines import choose
 from workloads.serve.engines.engine import Engine, Options, Unavailable
 from workloads.serve.engines.tensorrt import cache
@@ -31,7 +32,7 @@ class _Accept:
 
 def options_for(settings: Settings) -> Options:
     """Threads are shared out among the instances."""
-    threads = settings.threads or cpu_limit()
+    threads = settings.threads or math.ceil(cpu_limit())
     return Options(
         threads=max(1, threads // settings.instances),
         sizes=sizes_up_to(settings.batching.max_batch_size),

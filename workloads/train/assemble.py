@@ -10,12 +10,13 @@ import torch
 
 from slipway.api.artifact import Architecture
 from workloads import data, models, storage
+from workloads.cpus import cpu_limit
 from workloads.data import DataSet
 from workloads.data.text import TextSet
 from workloads.errors import BadInput
 from workloads.models import weights
 from workloads.train import strategies, tasks
-from workloads.train.environment import Place, cpu_limit, threads
+from workloads.train.environment import Place, threads
 from workloads.train.job import Job
 from workloads.train.loop import Training
 from workloads.train.meter import Meter
@@ -85,7 +86,6 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
         tracing=Tracing(recipe.profile, first=world.first),
         report=Report(
             first=world.first,
-            step=0,
             total_steps=rate.total_steps,
             steps_per_epoch=rate.steps_per_epoch,
             batch=recipe.global_batch_size,

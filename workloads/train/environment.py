@@ -1,13 +1,9 @@
-"""Which process of the job is this, and how many CPU cores may it use? Read once at the start of a run."""
+"""Which process of the job is this, and how many threads may it use? Read once at the start of a run."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from workloads.errors import BadInput
-
-CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -43,31 +39,6 @@ def read_place(environment: Mapping[str, str]) -> Place:
     if not (0 <= place.rank < place.size and 0 <= place.local_rank < place.local_size):
         raise BadInput(f"the launcher's variables contradict each other: {place}")
     return place
-
-
-def cpu_limit(cgroup: Path = CGROUP) -> float:
-    """CPU cores of this container: its cgroup's quota (version 2 or 1), and never more than the process may run on."""
-    cores = float(len(os.sched_getaffinity(0)))
-    for quota, period in (_quota_v2(cgroup), _quota_v1(cgroup)):
-        if quota > 0 and period > 0:
-            return min(cores, quota / period)
-    return cores
-
-
-def _quota_v2(cgroup: Path) -> tuple[int, int]:
-    try:
-        quota, period = (cgroup / "cpu.max").read_text().split()
-        return (-1 if quota == "max" else int(quota)), int(period)
-    except (OSError, ValueError):
-        return -1, 0
-
-
-def _quota_v1(cgroup: Path) -> tuple[int, int]:
-    try:
-        folder = cgroup / "cpu"
-        return int((folder / "cpu.cfs_quota_us").read_text()), int((folder / "cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return -1, 0
 
 
 def threads(place: Place, environment: Mapping[str, str], cores: float) -> int:

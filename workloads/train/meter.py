@@ -13,9 +13,9 @@ POINTS = 400  # of the curve of the whole run
 class Meter:
     """Counts the steps of an epoch's training, without its evaluation; keeps some points of the loss's curve."""
 
-    def __init__(self, total_steps: int, curve: list[tuple[int, float]] | None = None) -> None:
+    def __init__(self, total_steps: int) -> None:
         self._every = max(1, total_steps // POINTS)
-        self.curve: list[tuple[int, float]] = curve or []
+        self.curve: list[tuple[int, float]] = []
         self.begin()
 
     def begin(self) -> None:

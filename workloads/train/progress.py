@@ -181,6 +181,9 @@ class Lines:
                 flush=True,
             )
 
+    def resumed(self, step: int) -> None:
+        """The next line says it."""
+
     def say(self, text: str) -> None:
         """A line of its own."""
         print(text, flush=True)
@@ -192,10 +195,14 @@ class Lines:
 class Bar:
     """Progress for people on a terminal."""
 
-    def __init__(self, total: int, done: int) -> None:
+    def __init__(self, total: int) -> None:
         from tqdm import tqdm
 
-        self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True)
+        self._bar = tqdm(total=total, unit="step", dynamic_ncols=True)
+
+    def resumed(self, step: int) -> None:
+        """What another run has done is no speed of this one."""
+        self._bar.initial = self._bar.n = step
 
     def step(self, snapshot: Snapshot, epochs: int) -> None:
         """Move the bar."""

@@ -17,14 +17,14 @@ LOOK = 0.5  # seconds between two looks at the loss, for which the device must b
 class Report:
     """Silent on all processes but the first."""
 
-    def __init__(self, *, first: bool, step: int, total_steps: int, steps_per_epoch: int, batch: int) -> None:
+    def __init__(self, *, first: bool, total_steps: int, steps_per_epoch: int, batch: int) -> None:
         self._first, self._total, self._per_epoch, self._batch = first, total_steps, steps_per_epoch, batch
-        self._clock = Clock(step, time.monotonic())
+        self._clock = Clock(0, time.monotonic())
         self._looked = 0.0
         self._figures: dict[str, float] = {}
         self._loss: float | None = None
         self._poster = Poster() if first else None
-        self._people: Bar | Lines = Bar(total_steps, step) if first and sys.stderr.isatty() else Lines()
+        self._people: Bar | Lines = Bar(total_steps) if first and sys.stderr.isatty() else Lines()
 
     def _snapshot(self, step: int) -> Snapshot:
         speed, left = self._clock.estimate(step, self._total, self._batch, time.monotonic())
@@ -60,6 +60,7 @@ class Report:
     def resumed(self, step: int) -> None:
         """Before the first step of a run that goes on where another ended."""
         self._clock = Clock(step, time.monotonic())
+        self._people.resumed(step)
         epoch = min(step, self._total - 1) // self._per_epoch + 1
         self.say(f"resumed from step {step} (epoch {epoch})")
 

@@ -5,8 +5,9 @@ import time
 
 import torch
 
+from workloads.cpus import cpu_limit
 from workloads.train.assemble import assemble
-from workloads.train.environment import Place, cpu_limit, read_place
+from workloads.train.environment import Place, read_place
 from workloads.train.job import Job
 from workloads.train.loop import Training
 from workloads.train.publish import publish

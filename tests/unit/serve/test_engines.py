@@ -13,7 +13,6 @@ from slipway.api.inferenceservice import EngineName
 from tests.unit.serve import onnx_models
 from tests.unit.serve.artifacts import small_cnn
 from workloads.errors import BadInput, Corrupt
-from workloads.serve.cpus import cpu_limit
 from workloads.serve.datatypes import Datatype
 from workloads.serve.engines import choose
 from workloads.serve.engines.engine import Options, Unavailable
@@ -184,22 +183,3 @@ async def test_a_lane_tells_a_bad_request_from_a_dead_engine(tmp_path: Path) -> 
     assert (await lane.run([good]))[0][0].tolist() == [[3.0]]
     assert not lane.broken
     await asyncio.to_thread(lane.close)
-
-
-@pytest.mark.parametrize(
-    ("files", "cpus"),
-    [
-        ({"cpu.max": "50000 100000"}, 1),
-        ({"cpu.max": "150000 100000"}, 2),
-        ({"cpu.max": "max 100000"}, None),
-        ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
-        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
-        ({}, None),
-    ],
-)
-def test_threads_follow_the_cgroup(files, cpus, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)))
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text + "\n")
-    assert cpu_limit(tmp_path) == (cpus or 64)

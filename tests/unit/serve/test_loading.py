@@ -21,7 +21,7 @@ def mlp(tmp_path: Path) -> str:
 
 
 def test_threads_are_those_asked_for_or_the_containers_shared_out(monkeypatch) -> None:
-    monkeypatch.setattr(loading, "cpu_limit", lambda: 12)
+    monkeypatch.setattr(loading, "cpu_limit", lambda: 11.5)
     assert options_for(Settings("m")).threads == 12
     assert options_for(Settings("m", threads=8)).threads == 8
     assert options_for(Settings("m", threads=8, instances=3)).threads == 2

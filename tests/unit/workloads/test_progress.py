@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.unit.workloads.processes import train, wait_for
-from workloads.train.progress import CA_CERT, TOKEN, URL, Clock, Poster, Snapshot, payload
+from workloads.train.progress import CA_CERT, TOKEN, URL, Bar, Clock, Poster, Snapshot, payload
 
 
 @dataclass
@@ -238,3 +238,12 @@ def test_termination_message_fits(message: Callable[[dict[str, float]], dict[str
     found = message({f"metric-{number}": number / 7 for number in range(500)})
     assert found["artifact"]["metrics"][0]["name"] == "metric-0"
     assert len(found["artifact"]["metrics"]) > 50
+
+
+def test_the_bar_of_a_resumed_run_counts_its_own_steps_as_speed(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = Bar(100)
+    bar.resumed(40)
+    bar.step(Snapshot(41, 100, None, {"epoch": 1.0, "loss": 0.5}), 2)
+    bar.close()
+    assert "41/100" in capsys.readouterr().err
+    assert (bar._bar.n, bar._bar.format_dict["initial"]) == (41, 40)

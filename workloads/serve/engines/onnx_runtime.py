@@ -8,6 +8,7 @@ import numpy as np
 
 from workloads.serve.datatypes import Array, Datatype
 from workloads.serve.engines.engine import Options, Unavailable
+from workloads.serve.errors import first_line
 from workloads.serve.model import Model
 
 CPU = "CPUExecutionProvider"
@@ -72,7 +73,7 @@ def open_engine(model: Model, options: Options) -> OnnxRuntime:
     try:
         session = onnxruntime.InferenceSession(str(model.onnx), settings, providers=providers)
     except Exception as error:  # its own classes are not exported, and a bad file is one of them
-        raise Unavailable(f"onnxruntime cannot load the model: {_first_line(error)}") from error
+        raise Unavailable(f"onnxruntime cannot load the model: {first_line(error)}") from error
     return OnnxRuntime(model, session, onnxruntime.__version__)
 
 
@@ -99,8 +100,3 @@ def _tensorrt_cache(cache: Path, digest: str) -> dict[str, str]:
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": folder,
     }
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -4,6 +4,7 @@ Rows are what the model's only input holds per row, already preprocessed: {"rows
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import numpy as np
 import orjson
 
 from slipway.api.artifact import Task
-from workloads.serve.cpus import cpu_limit
+from workloads.cpus import cpu_limit
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import Invalid, QueueFull, Refused, UnsupportedEncoding
 from workloads.serve.http import Reply, Request
@@ -52,7 +53,7 @@ class Predict:
         self._model = service.model
         self._artifact = service.model.artifact
         self._decoding = 0
-        self._threads = ThreadPoolExecutor(cpu_limit(), thread_name_prefix="pictures")
+        self._threads = ThreadPoolExecutor(math.ceil(cpu_limit()), thread_name_prefix="pictures")
 
     def describe(self, _request: Request) -> Reply:
         """For the page, and for people with curl."""
