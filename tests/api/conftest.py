@@ -15,7 +15,7 @@ _numbers = itertools.count()
 SHARED = "shared"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The real API server, and nodes that do what a test says."""
     with Stage(tmp_path_factory.mktemp("stage")) as running:
@@ -23,7 +23,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def operators(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Operator]]:
     """Start an operator for one namespace; all are ended with the session."""
     started: list[Operator] = []
@@ -38,7 +38,7 @@ def operators(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         operator.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_operator(operators: Callable[..., Operator]) -> Operator:
     """Works in the namespace `shared` for the whole session."""
     return operators(SHARED)

@@ -23,7 +23,7 @@ MODELS = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def serve(tmp_path_factory):
     """`serve("simple")`: the running server of that model."""
     folder = tmp_path_factory.mktemp("conformance")

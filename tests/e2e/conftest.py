@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.e2e)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[Cluster]:
     """Brought up when it is not; ended again unless a person had it running before, or it is the person's own."""
     cluster = choose()
@@ -40,13 +40,13 @@ def cluster() -> Iterator[Cluster]:
         cluster.down()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def images(cluster: Cluster) -> dict[str, str]:
     """Built and loaded; unchanged layers are reused."""
     return build.build_and_load(cluster)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installed(cluster: Cluster, images: dict[str, str]) -> Kubectl:
     """Slipway installed by `kubectl apply`."""
     kubectl = Kubectl(cluster.kubeconfig, cluster.context)

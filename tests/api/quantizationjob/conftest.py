@@ -8,7 +8,7 @@ from tests.api.quantizationjob.jobs import Jobs
 from tests.api.stage import Stage
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def jobs(stage: Stage) -> Jobs:
     """Words for what these tests do to the cluster."""
     return Jobs(stage)

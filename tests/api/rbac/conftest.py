@@ -77,7 +77,7 @@ def follow(life: Life, holds: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     """Started once for all tests here."""
     folder = tmp_path_factory.mktemp("guarded")

@@ -9,25 +9,24 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.choose import choose
+from tests.cluster.base import Cluster
 from tests.cluster.images.archive import Single
 from tests.cluster.images.transfer import load
 from tests.cluster.local import debian
 from tests.cluster.local.cluster import LocalCluster
 from tests.cluster.rest import ApiError
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 SPACE = "cluster-smoke"
 BUSYBOX = "localhost/slipway/busybox:1"
 CORE = f"/api/v1/namespaces/{SPACE}"
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    found = choose()
-    if not isinstance(found, LocalCluster):
+def cluster(cluster: Cluster) -> Iterator[LocalCluster]:
+    if not isinstance(cluster, LocalCluster):
         pytest.skip("tries the local cluster, and another one is in use")
-    found.up()
+    found = cluster
     debian.install(["busybox-static"])
     image = Single(BUSYBOX, {"bin/busybox": "/bin/busybox"}, {})
     load([found.node(f"slipway-node-{i}").store for i in range(2)], image, [BUSYBOX])
