@@ -52,12 +52,14 @@ def _rate(job: Job, dataset: DataSet | TextSet) -> LearningRate:
     return LearningRate(highest, recipe.schedule, steps_per_epoch, steps_per_epoch * recipe.epochs)
 
 
-def _spread(job: Job, strategy: Strategy, architecture: Architecture) -> int:
+def _spread(job: Job, strategy: Strategy, architecture: Architecture, *, first: bool) -> int:
     """Build the model, the same in every process, and spread it. Returns the number of its parameters."""
     torch.manual_seed(job.recipe.seed)
     model = models.build(architecture.name, architecture.arguments, own=True)
     if job.recipe.model.uri is not None:
-        weights.load(model, job.recipe.model.uri)
+        anew = weights.load(model, job.recipe.model.uri)
+        if anew and first:
+            print(f"weights of {job.recipe.model.uri}; of another shape, and so new: {', '.join(anew)}", flush=True)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     strategy.wrap(model)
     return parameters
@@ -69,7 +71,7 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
     if recipe.profile is not None and recipe.profile.first_step + recipe.profile.steps > rate.total_steps:
         raise BadInput(f"recipe.profile ends after the run, which has {rate.total_steps} steps: trace earlier ones")
     architecture = _architecture(job, dataset)
-    parameters = _spread(job, strategy, architecture)
+    parameters = _spread(job, strategy, architecture, first=world.first)
     return Training(
         recipe=recipe,
         world=world,

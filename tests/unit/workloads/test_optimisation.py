@@ -58,6 +58,12 @@ def test_decay_is_for_kernels_only(name: str, kind: type[torch.optim.Optimizer])
     assert sum(len(group["params"]) for group in optimizer.param_groups) == 6
 
 
+@pytest.mark.parametrize(("name", "field", "value"), [("sgd", "momentum", 0.5), ("adamw", "betas", (0.5, 0.999))])
+def test_momentum_is_the_recipes(name: str, field: str, value: object) -> None:
+    optimizer = build_optimizer(Optimizer(name=name, momentum=0.5), nn.Linear(2, 2))  # type: ignore[arg-type]
+    assert all(group[field] == value for group in optimizer.param_groups)
+
+
 def test_fp16_needs_cuda() -> None:
     with pytest.raises(BadInput, match="use bf16 or fp32"):
         NumberFormat(Precision.FP16, torch.device("cpu"))
