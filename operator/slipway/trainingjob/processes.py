@@ -36,16 +36,20 @@ def world_size(spec: TrainingJobSpec) -> int:
     return spec.num_nodes * processes_per_node(spec)
 
 
-def batch_problems(spec: TrainingJobSpec, world: int) -> list[str]:
-    """Whether each process gets a whole number of samples in each accumulation step."""
+def batch_problems(spec: TrainingJobSpec, each: int) -> list[str]:
+    """Whether each process gets a whole number of samples in each accumulation step, with `each` processes per node
+    and at every number of nodes that the job may have.
+    """
     if spec.recipe is None:
         return []
-    share = world * spec.recipe.gradient_accumulation_steps
-    if spec.recipe.global_batch_size % share == 0:
+    elastic, steps = spec.elastic_policy, spec.recipe.gradient_accumulation_steps
+    sizes = range(elastic.min_nodes, elastic.max_nodes + 1) if elastic else (spec.num_nodes,)
+    wrong = next((nodes * each for nodes in sizes if spec.recipe.global_batch_size % (nodes * each * steps)), None)
+    if wrong is None:
         return []
     return [
-        f"spec.recipe.globalBatchSize: {spec.recipe.global_batch_size} does not divide by {world} processes x "
-        f"{spec.recipe.gradient_accumulation_steps} accumulation steps; use a multiple of {share}"
+        f"spec.recipe.globalBatchSize: {spec.recipe.global_batch_size} does not divide by {wrong} processes x "
+        f"{steps} accumulation steps; use a multiple of {wrong * steps}"
     ]
 
 

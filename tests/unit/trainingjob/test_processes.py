@@ -57,7 +57,7 @@ def test_a_number_wins() -> None:
 
 def test_a_batch_that_does_not_divide_is_refused_with_the_number_to_use() -> None:
     recipe = {**RECIPE, "globalBatchSize": 100, "gradientAccumulationSteps": 2}
-    (problem,) = batch_problems(job_of(recipe=recipe).spec, 8)
+    (problem,) = batch_problems(job_of(recipe=recipe, numNodes=2).spec, 4)
     assert "100 does not divide by 8 processes x 2 accumulation steps; use a multiple of 16" in problem
     assert batch_problems(job_of(recipe={**recipe, "globalBatchSize": 112}).spec, 7) == []
     assert batch_problems(job_of().spec, 7) == []

@@ -24,7 +24,8 @@ class Deepspeed:
 
     def problems(self, job: TrainingJob) -> list[str]:
         """Batch sizes and strategies that contradict each other, and settings that the recipe sets already."""
-        return batch_problems(job.spec, world_size(job.spec)) or [*_two_strategies(job), *_contradictions(job)]
+        indivisible = batch_problems(job.spec, processes_per_node(job.spec))
+        return indivisible or [*_two_strategies(job), *_contradictions(job)]
 
     def command(self, job: TrainingJob, program: list[str], place: Place) -> list[str]:
         """By torchrun on each node; by deepspeed on node 0 when pdsh is asked for."""
@@ -46,9 +47,7 @@ class Deepspeed:
         config = {CONFIG: json.dumps(ds_config(job), indent=1, sort_keys=True)}
         if _settings(job).launcher is ZeroLauncher.TORCHRUN:
             return config
-        slots = processes_per_node(job.spec)
-        listed = "".join(f"{name} slots={slots}\n" for name in hosts.names(job))
-        return {**config, hosts.HOSTFILE: listed, **hosts.files(job)}
+        return {**config, hosts.HOSTFILE: hosts.hostfile(job, " slots="), **hosts.files(job)}
 
     def keyed(self, job: TrainingJob) -> bool:
         """Only with pdsh."""

@@ -10,7 +10,7 @@ from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers import hosts
 from slipway.trainingjob.launchers.base import Place
-from slipway.trainingjob.processes import batch_problems, processes_per_node, world_size
+from slipway.trainingjob.processes import batch_problems, processes_per_node
 from slipway.trainingjob.volumes import CONFIG_DIR
 
 DISCOVER = "discover_hosts.sh"
@@ -25,12 +25,7 @@ class Horovodrun:
         """The batch must divide by the processes, at every size that the job may have; and Horovod divides no state."""
         if job.strategy is not None and job.strategy.name is not StrategyName.DDP:
             return [f"spec.strategy: horovodrun keeps the whole model in each process, {job.strategy.name} does not"]
-        elastic = job.spec.elastic_policy
-        if elastic is None:
-            return batch_problems(job.spec, world_size(job.spec))
-        each = processes_per_node(job.spec)
-        sizes = range(elastic.min_nodes, elastic.max_nodes + 1)
-        return next((found for n in sizes if (found := batch_problems(job.spec, n * each))), [])
+        return batch_problems(job.spec, processes_per_node(job.spec))
 
     def command(self, job: TrainingJob, program: list[str], place: Place) -> list[str]:
         """Static: the node's own processes; elastic: horovodrun on node 0."""
@@ -58,8 +53,7 @@ class Horovodrun:
     def files(self, job: TrainingJob) -> dict[str, str]:
         """Static: the starter and the host list in a stable order. Elastic: the agent and the discovery script."""
         if job.spec.elastic_policy is None:
-            listed = "".join(f"{name}\n" for name in hosts.names(job))
-            return {hosts.HOSTS: listed, payload.HOROVOD: payload.read(payload.HOROVOD)}
+            return {hosts.HOSTS: hosts.lines(job), payload.HOROVOD: payload.read(payload.HOROVOD)}
         return {**hosts.files(job), DISCOVER: f"#!/bin/sh\nexec python3 {hosts.AGENT} hosts\n"}
 
     def keyed(self, job: TrainingJob) -> bool:

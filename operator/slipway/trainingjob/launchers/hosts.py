@@ -16,16 +16,25 @@ def names(job: TrainingJob) -> list[str]:
     return [f"{job.hostname(index)}.{job.service}.{job.namespace}.svc" for index in range(job.spec.num_nodes)]
 
 
+def hostfile(job: TrainingJob, separator: str) -> str:
+    """A host file: each node with the number of its processes, as `mpirun` or `deepspeed` writes it."""
+    return "".join(f"{name}{separator}{processes_per_node(job.spec)}\n" for name in names(job))
+
+
 def agent_port(job: TrainingJob) -> int:
     """Beside the port that the processes meet at."""
     port = job.master_port
     return port + 1 if port < 65535 else port - 1
 
 
+def lines(job: TrainingJob) -> str:
+    """One name a line."""
+    return "".join(f"{name}\n" for name in names(job))
+
+
 def files(job: TrainingJob) -> dict[str, str]:
     """The agent, what stands in for ssh, and all hosts one per line."""
-    listed = "".join(f"{name}\n" for name in names(job))
-    return {HOSTS: listed, payload.GANG: payload.read(payload.GANG), payload.SSH: payload.read(payload.SSH)}
+    return {HOSTS: lines(job), payload.GANG: payload.read(payload.GANG), payload.SSH: payload.read(payload.SSH)}
 
 
 def env(job: TrainingJob) -> dict[str, str]:

@@ -21,7 +21,7 @@ class Mpirun:
 
     def problems(self, job: TrainingJob) -> list[str]:
         """The batch must divide by the processes."""
-        return batch_problems(job.spec, world_size(job.spec))
+        return batch_problems(job.spec, processes_per_node(job.spec))
 
     def command(self, job: TrainingJob, program: list[str], place: Place) -> list[str]:
         """Node 0 starts them all."""
@@ -37,9 +37,7 @@ class Mpirun:
     def files(self, job: TrainingJob) -> dict[str, str]:
         """The host file in the dialect."""
         separator = " slots=" if _implementation(job) is MpiImplementation.OPEN_MPI else ":"
-        slots = processes_per_node(job.spec)
-        listed = "".join(f"{name}{separator}{slots}\n" for name in hosts.names(job))
-        return {hosts.HOSTFILE: listed, **hosts.files(job)}
+        return {hosts.HOSTFILE: hosts.hostfile(job, separator), **hosts.files(job)}
 
     def keyed(self, job: TrainingJob) -> bool:
         """Yes."""

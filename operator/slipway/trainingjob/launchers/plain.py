@@ -10,7 +10,7 @@ class Plain(Simple):
 
     def problems(self, job: TrainingJob) -> list[str]:
         """The batch must divide by the nodes: there is one process on each."""
-        return batch_problems(job.spec, job.spec.num_nodes)
+        return batch_problems(job.spec, 1)
 
     def command(self, job: TrainingJob, program: list[str], place: Place) -> list[str]:
         """Start `program` once."""

@@ -21,10 +21,7 @@ class Torchrun:
 
     def problems(self, job: TrainingJob) -> list[str]:
         """The batch must divide by the processes, at every size that the job may have."""
-        elastic = job.spec.elastic_policy
-        sizes = range(elastic.min_nodes, elastic.max_nodes + 1) if elastic else (job.spec.num_nodes,)
-        each = processes_per_node(job.spec)
-        return next((found for n in sizes if (found := batch_problems(job.spec, n * each))), [])
+        return batch_problems(job.spec, processes_per_node(job.spec))
 
     def command(self, job: TrainingJob, program: list[str], place: Place) -> list[str]:
         """Start `program` in every process of the node; node 0 of an elastic job also keeps the store."""
