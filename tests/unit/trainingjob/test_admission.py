@@ -124,8 +124,10 @@ def test_the_end_of_a_pod_wakes_the_first_who_wakes_all_that_fit(cluster: Cluste
     cluster.woken.clear()
     cluster.pod("p", "a", job="gone", phase="Succeeded")
     assert cluster.woken == ["one"]
-    assert cluster.held("one") == ""
     cluster.tell(PODS, "q", "DELETED", spec={"nodeName": "b"}, status={})
+    cluster.woken.clear()
+    assert cluster.held("one") == ""
+    assert cluster.woken == ["one", "two"]
     assert cluster.held("two") == ""
 
 
