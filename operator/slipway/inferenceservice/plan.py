@@ -72,9 +72,17 @@ def _sized(scene: Scene) -> None:
     if scene.size.wire is None:
         scene.draft.unset("autoScaling")
     else:
-        scene.draft.wire["autoScaling"] = scene.size.wire
+        scene.draft.wire["autoScaling"] = {**scene.size.wire, **_unscaled(scene)}
     if scene.service.spec.rollout.canary_plan is None:
         scene.draft.unset("canaryStatuses")
+
+
+def _unscaled(scene: Scene) -> dict[str, str]:
+    """What to say where the CPU was to decide, and nobody is there who watches it."""
+    scaling = scene.service.spec.auto_scaling
+    if scaling is None or scaling.scale_metric is not ScaleMetric.CPU or scene.platform.autoscalers is not None:
+        return {}
+    return {"message": "this cluster serves no HorizontalPodAutoscaler: the replicas stay as they are"}
 
 
 def _described(scene: Scene) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from slipway.api.inferenceservice import Predictor
 from slipway.api.pod import PodPlace
+from slipway.inferenceservice.service import Platform
 from tests.unit.inferenceservice.looks import AUTOSCALERS, BUDGETS, PLATFORM, deployed, look
 
 DIGEST = f"sha256:{'a' * 64}"
@@ -131,6 +132,17 @@ def test_the_clusters_autoscaler_follows_the_spec_and_goes_with_it() -> None:
     assert [(w.resource, w.replace) for w in changed.writes] == [(AUTOSCALERS[0], True)]
     gone = look(service(first.status), serving, scalers=there)
     assert [(d.resource, d.uid) for d in gone.deletes] == [(AUTOSCALERS[0], "h")]
+
+
+def test_a_cluster_without_autoscalers_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    scaling = {"maxReplicas": 5, "scaleMetric": "CPU", "scaleTarget": 70}
+    said = look(service(autoScaling=scaling)).status
+    assert said is not None
+    assert "HorizontalPodAutoscaler holds" in said["autoScaling"]["message"]
+    monkeypatch.setattr("tests.unit.inferenceservice.looks.PLATFORM", Platform("slipway/server:1", BUDGETS[0], None))
+    said = look(service(autoScaling=scaling)).status
+    assert said is not None
+    assert "serves no HorizontalPodAutoscaler" in said["autoScaling"]["message"]
 
 
 def test_drains_take_one_pod_at_a_time() -> None:
