@@ -36,6 +36,16 @@ def test_the_echo_of_our_own_write_is_no_news() -> None:
     assert store.observe("MODIFIED", pod("a", "u1", 7, status=1)) is not None
 
 
+@pytest.mark.parametrize("event", ["ADDED", "MODIFIED", None])
+def test_an_event_from_before_our_own_write_does_not_undo_it(event: str | None) -> None:
+    store = Store()
+    newest = pod("a", "u1", 9, status="decided")
+    store.put(newest)
+    for version, uid in ((5, "u1"), (8, "u1"), (7, "u0")):
+        assert store.observe(event, pod("a", uid, version, status="before")) is None
+    assert list(store) == [newest]
+
+
 def test_an_answer_that_arrives_after_the_object_is_gone_again() -> None:
     store = Store()
     store.observe("ADDED", pod("a", "u1", 5))
