@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 
+from slipway.api.launchers import LauncherName
 from slipway.api.quantity import parse_quantity
 from slipway.api.trainingjob import TrainingJobSpec
 
@@ -32,8 +33,8 @@ def processes_per_node(spec: TrainingJobSpec) -> int:
 
 
 def world_size(spec: TrainingJobSpec) -> int:
-    """All processes of the job."""
-    return spec.num_nodes * processes_per_node(spec)
+    """All processes of the job; the plain launcher starts one on each node, whatever the node has."""
+    return spec.num_nodes * (1 if spec.launcher == LauncherName.PLAIN else processes_per_node(spec))
 
 
 def batch_problems(spec: TrainingJobSpec, each: int) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.trainingjob.processes import accelerators, batch_problems, processes_per_node
+from slipway.trainingjob.processes import accelerators, batch_problems, processes_per_node, world_size
 from tests.unit.trainingjob.rendered import RECIPE, env_of, job_of, resources
 
 GPU = "nvidia.com/gpu"
@@ -53,6 +53,12 @@ def test_a_request_counts_where_there_is_no_limit() -> None:
 def test_a_number_wins() -> None:
     job = job_of(numProcPerNode=3, trainer=resources(**{GPU: 8}))
     assert (processes_per_node(job.spec), accelerators(job.spec)) == (3, 8)
+
+
+def test_the_world_of_plain_pods_is_their_number() -> None:
+    """Strategy Auto divided the model's state by the CPUs, of which plain pods use one process."""
+    for launcher, processes in (("plain", 3), ("torchrun", 12)):
+        assert world_size(job_of(launcher=launcher, numNodes=3, trainer=resources(cpu=4)).spec) == processes
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_the_number_to_use() -> None:
