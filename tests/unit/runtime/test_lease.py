@@ -162,6 +162,20 @@ def test_a_stuck_process_stops_leading_by_its_clock_alone() -> None:
     run_calm(story)
 
 
+def test_a_late_answer_makes_the_lease_no_longer() -> None:
+    """The ten seconds count from before the renewal was sent: the others' fifteen may have begun with its arrival."""
+
+    async def story(server: LeaseServer, make: Callable[..., Process]) -> None:
+        process = make("a")
+        fates = iter([OK])
+        process.wire.fates = lambda: next(fates, (0.01, 4.0, False))
+        process.start()
+        await asyncio.sleep(4.1)
+        assert process.lease.seconds_left() == pytest.approx(6, abs=0.2)
+
+    run_calm(story)
+
+
 def test_hold_returns_in_time_when_the_server_hangs() -> None:
     async def story(server: LeaseServer, make: Callable[..., Process]) -> None:
         process = make("a")
