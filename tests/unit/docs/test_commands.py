@@ -66,7 +66,7 @@ def _slipway(words: list[str]) -> None:
 def _kubectl(words: list[str]) -> None:
     if words[1] == "slipway":
         return _slipway(words[1:]) if len(words) > 2 else None
-    if words[1] in {"get", "wait", "scale", "delete", "describe"} and len(words) > 2:
+    if words[1] in {"get", "wait", "scale", "delete", "describe"} and len(words) > 2 and not words[2].startswith("-"):
         for word in words[2].split("/")[0].split(","):
             assert word in kinds() | BUILT_IN, word
     return None
