@@ -80,7 +80,8 @@ class Draft:
 
     def bank_active_time(self) -> Self:
         """Add the running time that ends now to what was used before; Running is to become False."""
-        self.wire["activeSeconds"] = self.run.active(self.now)
+        if self.run.running_since is not None:
+            self.wire["activeSeconds"] = self.run.active(self.now)
         return self
 
     def next_attempt(self) -> Self:

@@ -71,6 +71,15 @@ def later(world: World) -> None:
     world.settle()
 
 
+def test_pods_that_start_one_by_one_cost_no_write_each(begun: World) -> None:
+    writes = begun.process.kube.writes
+    begun.start_pod(begun.server.get(PODS, "job-node-0-a0"), "node-a")
+    begun.settle()
+    assert begun.process.kube.writes == writes
+    run(begun)
+    assert begun.process.kube.writes == writes + 1
+
+
 def test_a_pod_that_flaps_is_counted_and_tells_nothing_new(running: World) -> None:
     for ready in ("False", "True", "False"):
         pod = running.server.get(PODS, "job-node-0-a0")
