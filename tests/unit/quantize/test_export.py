@@ -31,13 +31,29 @@ def test_the_stage_says_how_near_it_is_to_torch(trained: Path, tmp_path: Path) -
     assert re.fullmatch(r"exported to ONNX, equal to torch within \d\.\de-0[4-9] on 32 samples", said), said
 
 
-def test_another_function_is_refused(digits: Path, exported: Any) -> None:
+def slightly_wrong(model: Any) -> Any:
     """One weight of the graph is a hundredth larger: no rounding does that."""
-    module, _ = artifact.load_model(digits, None)
     other = onnx.ModelProto()
-    other.CopyFrom(exported)
+    other.CopyFrom(model)
     weight = next(tensor for tensor in other.graph.initializer if tensor.name.endswith("0.weight"))
     weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * 1.01, weight.name))
+    return other
+
+
+def test_the_stage_refuses_what_a_faulty_exporter_makes(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = from_torch.export
+    monkeypatch.setattr(from_torch, "export", lambda *given: slightly_wrong(right(*given)))
+    job = jobs.job(tmp_path, trained)
+    with pytest.raises(BadInput, match="not the same function"):
+        run_stage(job, jobs.quiet(), Stage.EXPORT, 0)
+    assert jobs.work_of(job).read("source") is None
+
+
+def test_another_function_is_refused(digits: Path, exported: Any) -> None:
+    module, _ = artifact.load_model(digits, None)
+    other = slightly_wrong(exported)
     samples = samples_of(digits, exported)
     assert from_torch.compare_on(module, runtime.session(exported), samples).answers_equal == 1.0
     with pytest.raises(BadInput, match="not the same function: outputs differ by"):
