@@ -61,7 +61,6 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     IMAGE_PULL_ERROR = "ImagePullError"
     CONTAINER_CONFIG_ERROR = "ContainerConfigError"
-    STARTING = "Starting"
     ALL_PODS_RUNNING = "AllPodsRunning"
     RESTARTING = "Restarting"
     RESTARTED = "Restarted"

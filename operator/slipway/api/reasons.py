@@ -15,7 +15,6 @@ MEANINGS: Mapping[str, str] = {
     "Unschedulable": "No node takes a pod; the scheduler's words say why. Add capacity, or ask for less.",
     "ImagePullError": "An image cannot be pulled: its name, the registry, or imagePullSecrets.",
     "ContainerConfigError": "A container cannot be made, often because a Secret or ConfigMap is missing.",
-    "Starting": "Containers are starting.",
     "AllPodsRunning": "All pods of the gang run.",
     "Restarting": "A pod failed, and the gang starts again; `lastFailure` says which and why.",
     "Restarted": "The gang runs again after a failure.",

@@ -158,6 +158,11 @@ class Scheduling(Model):
             "Kueue admits by queues: set queue to a LocalQueue of the namespace",
             lambda scheduling: scheduling.gang is not GangScheduler.KUEUE or scheduling.queue is not None,
         ),
+        Rule(
+            "self.priority == 0 || self.gang == 'Slipway'",
+            "priority orders this operator's own line: set pod.priorityClassName instead, or gang to Slipway",
+            lambda scheduling: scheduling.priority == 0 or scheduling.gang is GangScheduler.SLIPWAY,
+        ),
     )
     gang: GangScheduler = Field(
         GangScheduler.SLIPWAY,

@@ -136,6 +136,9 @@ _SIZES = [
     Wrong(
         "disk without path", _zero(zeroStage=3, offloadParam={"device": "nvme"}), "nvmePath belongs to device", "cel"
     ),
+    Wrong(
+        "priority of nobody", {"scheduling": {"gang": "None", "priority": 3}}, "orders this operator's own line", "cel"
+    ),
     Wrong("queue of nobody", {"scheduling": {"queue": "q"}}, "queue is Kueue's or Volcano's", "cel"),
     Wrong("Kueue without queue", {"scheduling": {"gang": "Kueue"}}, "set queue to a LocalQueue", "cel"),
     Wrong("auto without a model", {"strategy": {}}, "set strategy.model", "cel"),
