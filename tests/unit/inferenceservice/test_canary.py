@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from slipway.api.rollout import Canary, CanaryStep
 from slipway.api.servicestatus import CanaryPhase
+from slipway.inferenceservice.evidence import window_name
+from slipway.inferenceservice.interviews import Interviews
 from slipway.inferenceservice.policy.canary import Sight, Stand, follow
 from slipway.inferenceservice.policy.gate import Outcome, Verdict
 from slipway.inferenceservice.policy.traffic import Traffic
+from slipway.runtime.scrape import Scraper
 from tests.unit.inferenceservice.world import ROLLOUT, World, begun
 
 PLAN = Canary(steps=[CanaryStep(traffic_percent=10), CanaryStep(traffic_percent=50)])
@@ -183,3 +186,15 @@ def test_an_idle_canary_writes_nothing_and_outputs_only_where_the_gate_asks_for_
     world.settle()
     counts = {c["revision"]: c for c in world.canary["evidence"]["revisions"]}
     assert counts[world.canary["name"]]["outputs"] == {"y/0": 1000}
+
+
+def test_a_new_operators_memory_begins_with_what_the_status_says():
+    world, _ = begun()
+    world.traffic(5)
+    world.settle()
+    interviews = Interviews(Scraper(), lambda _: None, lambda _: None, lambda: world.now)
+    memory = interviews.of({"metadata": {"uid": "u"}, "status": world.status})
+    assert memory.window is not None
+    assert memory.window.name == window_name(world.status)
+    assert memory.window.revisions[world.canary["name"]].answered == 1000
+    assert interviews.of({"metadata": {"uid": "u"}}) is memory, "what it has seen itself counts from then on"
