@@ -14,6 +14,7 @@ from tests.cluster.base import Cluster
 from tests.e2e.conftest import Namespace, is_true
 from tests.e2e.test_install import waiting_job
 
+pytestmark = pytest.mark.slow
 Done = subprocess.CompletedProcess[str]
 
 

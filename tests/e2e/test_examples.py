@@ -107,12 +107,14 @@ def test_slipway_fetches_a_jobs_report_and_knows_its_lineage(town: Namespace, cl
     assert all(kind in lineage for kind in ("TrainingJob", "QuantizationJob", "InferenceService"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRIED)
 def test_the_server_takes_it(town: Namespace, name: str) -> None:
     said = town.kubectl("apply", "--dry-run=server", "-f", str(install.example(name)))
     assert "(server dry run)" in said
 
 
+@pytest.mark.slow
 def test_the_dry_run_can_say_no(town: Namespace, tmp_path: Path) -> None:
     wrong: dict[str, Any] = _document("trainingjob-mpirun.yaml")
     wrong["spec"]["numNodes"] = "four"

@@ -20,6 +20,7 @@ from tests.cluster.paths import REPOSITORY
 from tests.e2e.conftest import Job, Namespace, is_true
 from tests.unit.trainingjob.pod_security import violations
 
+pytestmark = pytest.mark.slow
 ACCOUNT = f"system:serviceaccount:{install.NAMESPACE}:slipway-operator"
 SHIPPED = ["operator/slipway", "manifests", "crds", "images"]
 # Ends when the test says so, and never by itself.
@@ -145,7 +146,6 @@ def _python(folder: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
-@pytest.mark.slow
 def test_an_upgrade_disturbs_no_job(
     changing: Kubectl, images: dict[str, str], namespace: Namespace, before: Path
 ) -> None:
@@ -172,7 +172,6 @@ def left_behind(kubectl: Kubectl) -> list[str]:
     return [name for name in names if "slipway" in name]
 
 
-@pytest.mark.slow
 def test_uninstalling_leaves_running_jobs_and_nothing_else(
     changing: Kubectl, images: dict[str, str], namespace: Namespace
 ) -> None:
