@@ -78,11 +78,6 @@ class Choice:
         """ZeRO's."""
         return memory.STAGES[self.name]
 
-    @property
-    def offload(self) -> bool:
-        """Whether optimizer and parameters live in the node's memory."""
-        return self.name is StrategyName.ZERO3_OFFLOAD
-
 
 def workload(model: ModelSize, processes: int, micro_batch: int | None = None) -> memory.Workload:
     """The model's fields as the memory model takes them; the model's own micro batch wins."""

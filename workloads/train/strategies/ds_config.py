@@ -1,16 +1,13 @@
-"""With which configuration does DeepSpeed run? The launcher's file, or one rendered from the job, held to the recipe.
-
-Field names are those of DeepSpeed's configuration JSON (deepspeed.ai/docs/config-json).
-"""
+"""With which configuration does DeepSpeed run? The launcher's file, or one from the job, held to the recipe."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slipway.api.launchers import DeepSpeed, Offload
-from slipway.api.memory import STAGES, StrategyName
-from slipway.api.recipe import Precision
+from slipway.api.deepspeed import render
+from slipway.api.launchers import DeepSpeed
+from slipway.api.memory import StrategyName
 from workloads.errors import BadInput
 from workloads.train.job import Job
 
@@ -21,7 +18,7 @@ Config = dict[str, Any]
 
 def find(job: Job, name: StrategyName, processes: int, environment: Mapping[str, str]) -> Config:
     """The configuration, complete. BadInput for a file that is none or that contradicts the recipe."""
-    config = _read(Path(environment[FILE])) if FILE in environment else render(job, name)
+    config = _read(Path(environment[FILE])) if FILE in environment else rendered(job, name)
     _hold_to_recipe(config, job, processes)
     return {
         **config,
@@ -43,31 +40,9 @@ def _read(path: Path) -> Config:
     return config
 
 
-def render(job: Job, name: StrategyName) -> Config:
+def rendered(job: Job, name: StrategyName) -> Config:
     """From spec.deepspeed, and spec.strategy for what it leaves open; what the operator would have rendered."""
-    settings = job.spec.deepspeed or DeepSpeed()
-    stage = settings.zero_stage if settings.zero_stage is not None else STAGES[name]
-    by_strategy = name is StrategyName.ZERO3_OFFLOAD and settings.zero_stage is None
-    zero: Config = {"stage": stage}
-    if settings.offload_optimizer is not None or by_strategy:
-        zero["offload_optimizer"] = _offload(settings.offload_optimizer)
-    if settings.offload_param is not None or by_strategy:
-        zero["offload_param"] = _offload(settings.offload_param)
-    config: Config = {"zero_optimization": zero}
-    precision = settings.precision or job.recipe.precision
-    if precision is not Precision.FP32:
-        config[precision.value] = {"enabled": True}
-    clipping = settings.gradient_clipping or job.recipe.gradient_clipping
-    if clipping is not None:
-        config["gradient_clipping"] = clipping
-    return config
-
-
-def _offload(offload: Offload | None) -> Config:
-    if offload is None:
-        return {"device": "cpu", "pin_memory": False}
-    path = {"nvme_path": offload.nvme_path} if offload.nvme_path is not None else {}
-    return {"device": offload.device.value, "pin_memory": offload.pin_memory, **path}
+    return render(job.spec.deepspeed or DeepSpeed(), job.recipe, name)
 
 
 def _batch(job: Job, processes: int) -> Config:
@@ -86,7 +61,7 @@ def _hold_to_recipe(config: Config, job: Job, processes: int) -> None:
     for field in ("optimizer", "scheduler"):
         if field in config:
             raise BadInput(f"DeepSpeed's configuration has {field}, and so has the recipe: remove it")
-    asked = render(job, StrategyName.DDP)
+    asked = rendered(job, StrategyName.DDP)
     clipping = asked.get("gradient_clipping")
     if clipping is not None and config.get("gradient_clipping") != clipping:
         raise BadInput(f"the job clips gradients at {clipping}, DeepSpeed's configuration does not: make them agree")

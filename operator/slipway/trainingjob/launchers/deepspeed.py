@@ -1,14 +1,11 @@
-"""DeepSpeed: its configuration rendered from typed fields; started by torchrun, or by `deepspeed` and pdsh on request.
-
-Field names are those of DeepSpeed's configuration JSON (deepspeed.ai/docs/config-json).
-"""
+"""DeepSpeed: configured from typed fields; started by torchrun, or by `deepspeed` and pdsh on request."""
 
 import json
 from typing import Any
 
-from slipway.api.launchers import DeepSpeed, Offload, ZeroLauncher
+from slipway.api.deepspeed import render
+from slipway.api.launchers import DeepSpeed, ZeroLauncher
 from slipway.api.memory import StrategyName
-from slipway.api.recipe import Precision
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers import hosts
 from slipway.trainingjob.launchers.base import Place, is_torchrun
@@ -56,48 +53,14 @@ class Deepspeed:
 
 def ds_config(job: TrainingJob) -> dict[str, Any]:
     """The configuration as DeepSpeed reads it."""
-    settings, recipe = _settings(job), job.spec.recipe
     micro, accumulation = _batch(job)
-    precision = settings.precision or (recipe.precision if recipe else Precision.BF16)
-    clipping = settings.gradient_clipping or (recipe.gradient_clipping if recipe else None)
-    config: dict[str, Any] = {
+    strategy = job.strategy.name if job.strategy else None
+    return {
         "train_batch_size": micro * accumulation * world_size(job.spec),
         "train_micro_batch_size_per_gpu": micro,
         "gradient_accumulation_steps": accumulation,
-        "zero_optimization": _zero(job),
+        **render(_settings(job), job.spec.recipe, strategy),
     }
-    if precision is not Precision.FP32:
-        config[precision.value] = {"enabled": True}
-    if clipping is not None:
-        config["gradient_clipping"] = clipping
-    return config
-
-
-def stage(job: TrainingJob) -> int:
-    """What is partitioned: the spec's number, else the strategy's choice, else nothing."""
-    named = _settings(job).zero_stage
-    return named if named is not None else job.strategy.stage if job.strategy else 0
-
-
-def _zero(job: TrainingJob) -> dict[str, Any]:
-    settings = _settings(job)
-    zero: dict[str, Any] = {"stage": stage(job)}
-    chosen = job.strategy is not None and job.strategy.offload
-    optimizer, parameters = settings.offload_optimizer, settings.offload_param
-    if optimizer is not None or chosen:
-        zero["offload_optimizer"] = _offload(optimizer)
-    if parameters is not None or chosen:
-        zero["offload_param"] = _offload(parameters)
-    if zero["stage"] == 3:
-        zero["stage3_gather_16bit_weights_on_model_save"] = True
-    return zero
-
-
-def _offload(offload: Offload | None) -> dict[str, Any]:
-    if offload is None:
-        return {"device": "cpu", "pin_memory": False}
-    path = {"nvme_path": offload.nvme_path} if offload.nvme_path is not None else {}
-    return {"device": offload.device.value, "pin_memory": offload.pin_memory, **path}
 
 
 def _settings(job: TrainingJob) -> DeepSpeed:

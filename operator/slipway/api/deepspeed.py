@@ -1,0 +1,48 @@
+"""DeepSpeed's configuration from typed fields: rendered by the operator for a gang, by the trainer where nobody did.
+
+Field names are those of DeepSpeed's configuration JSON (deepspeed.ai/docs/config-json).
+"""
+
+from typing import Any
+
+from slipway.api.launchers import DeepSpeed, Offload
+from slipway.api.memory import STAGES, StrategyName
+from slipway.api.recipe import Precision, Recipe
+
+
+def stage(settings: DeepSpeed, strategy: StrategyName | None) -> int:
+    """What is partitioned: the spec's number, else the strategy's, else nothing."""
+    if settings.zero_stage is not None:
+        return settings.zero_stage
+    return STAGES[strategy] if strategy is not None else 0
+
+
+def render(settings: DeepSpeed, recipe: Recipe | None, strategy: StrategyName | None) -> dict[str, Any]:
+    """All but the batch, which depends on how many processes there are. Without a recipe precision is bf16."""
+    config: dict[str, Any] = {"zero_optimization": _zero(settings, strategy)}
+    precision = settings.precision or (recipe.precision if recipe else Precision.BF16)
+    clipping = settings.gradient_clipping or (recipe.gradient_clipping if recipe else None)
+    if precision is not Precision.FP32:
+        config[precision.value] = {"enabled": True}
+    if clipping is not None:
+        config["gradient_clipping"] = clipping
+    return config
+
+
+def _zero(settings: DeepSpeed, strategy: StrategyName | None) -> dict[str, Any]:
+    zero: dict[str, Any] = {"stage": stage(settings, strategy)}
+    offloads = strategy is StrategyName.ZERO3_OFFLOAD
+    if settings.offload_optimizer is not None or offloads:
+        zero["offload_optimizer"] = _offload(settings.offload_optimizer)
+    if settings.offload_param is not None or offloads:
+        zero["offload_param"] = _offload(settings.offload_param)
+    if zero["stage"] == STAGES[StrategyName.ZERO3]:
+        zero["stage3_gather_16bit_weights_on_model_save"] = True
+    return zero
+
+
+def _offload(offload: Offload | None) -> dict[str, Any]:
+    if offload is None:
+        return {"device": "cpu", "pin_memory": False}
+    path = {"nvme_path": offload.nvme_path} if offload.nvme_path is not None else {}
+    return {"device": offload.device.value, "pin_memory": offload.pin_memory, **path}
