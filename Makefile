@@ -1,7 +1,7 @@
 # `make` lists what a person can do here. Everything else is in tests/cluster and pyproject.toml.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint crds images bench chaos bench-serve
+.PHONY: help setup demo up down test lint crds images bench bench-serve e2e chaos
 
 PYTHON3 ?= python3
 export PYTHONPATH := operator:.
@@ -44,6 +44,9 @@ bench: setup ## measure the operator beside the API server's limit and batch/v1 
 
 bench-serve: setup ## measure the server beside its engine, and beside other servers where they are installed
 	@$(PYTHON) -m tests.perf.serve_bench --out tests/perf/results/serve.json
+
+e2e: setup ## every launcher, example, installation and hard case on the cluster (slow: hours on two cores)
+	@$(PYTHON) -m pytest -m "slow or not slow" tests/e2e
 
 chaos: setup ## thousands of jobs in bad weather (SLIPWAY_CHAOS_SCHEDULES, SLIPWAY_CHAOS_SEED)
 	@$(PYTHON) -m pytest -m slow -s tests/chaos/test_storm.py

@@ -76,9 +76,8 @@ def _last_words(kubectl: Kubectl) -> str:
 
 def uninstall(kubectl: Kubectl) -> None:
     """Remove the operator; jobs and CRDs stay."""
-    kubectl(
-        "delete", "-k", str(REPOSITORY / "manifests" / "overlays" / "cluster"), "--ignore-not-found", "--wait=false"
-    )
+    manifests = yaml.safe_dump_all(rendered(kubectl, {}, "cluster"))
+    kubectl("delete", "-f", "-", "--ignore-not-found", "--wait=false", stdin=manifests)
 
 
 def use_storage(kubectl: Kubectl, namespace: str = "default") -> None:
