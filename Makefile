@@ -9,7 +9,7 @@ export PYTHONPATH := operator:.
 PYTHON = $(shell $(PYTHON3) tests/cluster/venv.py)/bin/python
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install the Python dependencies under ~/.cache/slipway
 	@$(PYTHON3) tests/cluster/venv.py
