@@ -36,6 +36,9 @@ def wheelhouse(image: str, extras: Sequence[str]) -> Path:
             if done.returncode:
                 raise RuntimeError(f"pip can't collect the wheels: {done.stderr.strip()}")
             (partial / "requirements.txt").write_text(pinned(partial))
+            if missing := unlocked(pinned(partial), _LOCK.read_text()):
+                # Otherwise they would be collected anew every time.
+                raise RuntimeError(f"requirements.lock does not name {', '.join(missing)}: add them")
             for old in folder.parent.glob(f"{image}-*"):
                 if old != partial:
                     shutil.rmtree(old)
@@ -45,7 +48,12 @@ def wheelhouse(image: str, extras: Sequence[str]) -> Path:
 
 def agrees(pins: str, lock: str) -> bool:
     """Tell whether every pinned version is the one that the lock file names."""
-    return _versions(pins).items() <= _versions(lock).items()
+    return not unlocked(pins, lock)
+
+
+def unlocked(pins: str, lock: str) -> list[str]:
+    """Return what the lock file does not name, or in another version, as name==version."""
+    return [f"{name}=={version}" for name, version in sorted(_versions(pins).items() - _versions(lock).items())]
 
 
 def _versions(text: str) -> dict[str, str]:
