@@ -1,4 +1,4 @@
-"""Every figure in README and docs/performance.md comes from here: `python -m tests.perf.figures --write|--check`.
+"""Every figure in README and docs comes from here: `python -m tests.perf.figures --write|--check`.
 
 Reads the newest committed results in tests/perf/results and renders Markdown between `<!-- figures:NAME -->` and
 `<!-- /figures -->`. A test runs --check, so that no figure stands in a text that no result shows.
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.paths import REPOSITORY
+from tests.perf import quantize_table
 
 RESULTS = Path(__file__).parent / "results"
-TEXTS = ("README.md", "docs/performance.md")
+TEXTS = ("README.md", "docs/performance.md", "docs/quantization.md")
 BLOCK = re.compile(r"(<!-- figures:(\w+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
 CONNECTIONS = (1, 8, 32, 128)
 
@@ -101,7 +102,13 @@ def _steady(median: dict[str, Any]) -> str:
     return "\n".join(["", words, "", "| open loop | p50 ms | p99 ms |", "|---|---|---|", *rows, ""])
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"operator": operator, "serving": serving}
+BLOCKS: dict[str, Callable[[], str]] = {
+    "operator": operator,
+    "serving": serving,
+    "quantized": quantize_table.models,
+    "rungs": quantize_table.rungs,
+    "calibrated": quantize_table.calibration,
+}
 
 
 def rendered(text: str) -> str:

@@ -1,51 +1,76 @@
-"""`python -m tests.perf.quantize_table`: the tables of docs/quantization.md, made from the benches' JSON.
+"""What does quantizing cost, and what does it save? Markdown from the committed JSON, for tests.perf.figures."""
 
-With --check nothing is written, and the exit code is 1 when the document says something else.
-"""
-
-import argparse
 import json
-import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-DOCUMENT = Path(__file__).parents[2] / "docs" / "quantization.md"
+MODELS, CALIBRATION = "quantize_models.json", "quantize.json"
+
+Row = dict[str, Any]
 
 
-def percent(share: float) -> str:
-    return f"{share * 100:.2f} %"
-
-
-def points(row: dict[str, Any]) -> str:
-    """Drop with its interval, in points."""
-    return f"{row['drop'] * 100:.2f} ({row['dropLow'] * 100:.2f} to {row['dropHigh'] * 100:.2f})"
-
-
-def models(rows: dict[str, Any]) -> str:
-    """One row for each real model."""
+def models() -> str:
+    """One row for each real model, from the float model to the one that is published."""
+    rows: dict[str, Row] = json.loads((RESULTS / MODELS).read_text())
     lines = [
-        "| model, samples | float | worst attempt | published | accuracy | drop, points (95 %) | size | p50 latency |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model, samples | float | all static, per tensor | all static, per channel | published by itself | accuracy "
+        "| drop, points (95 %) | size, MB | p50, ms |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(_model(name, row) for name, row in rows.items()),
     ]
+    machines = dict.fromkeys(
+        f"{row['about']['cpu']}, {row['about']['cores']} cores, commit {row['about']['commit']}"
+        for row in rows.values()
+    )
+    loads = [row["about"][when] for row in rows.values() for when in ("loadBefore", "loadAfter")]
+    words = (
+        "All static: the best of four ways to choose the ranges, with nothing kept in float. *: no labels; the share of"
+        " samples on which it answers as the float model does. One thread; float and quantized are called in turns."
+        f" `python -m tests.perf.quantize_models` measures it; this one is [{MODELS}](/tests/perf/results/{MODELS}):"
+        f" {'; '.join(machines)}; load {min(loads):.1f} to {max(loads):.1f}, other work beside it."
+    )
+    return "\n".join([*lines, "", _wrapped(words), ""])
+
+
+def _model(name: str, row: Row) -> str:
+    found = {candidate["name"]: candidate for candidate in row["candidates"]}
+    reference, chosen = found["float"], found[row["published"]]
+    mark = "*" if row["metric"] == "agreement" else ""
+    cells = [
+        f"{name}, {row['samples']}",
+        _percent(reference["accuracy"]) if not mark else "",
+        *(_best(row, rung, mark) for rung in ("static-per-tensor", "static-per-channel")),
+        row["published"],
+        f"{_percent(chosen['accuracy'])}{mark}",
+        f"{chosen['drop'] * 100:.2f} ({chosen['dropLow'] * 100:.2f} to {chosen['dropHigh'] * 100:.2f})",
+        f"{reference['sizeBytes'] / 1e6:.2f} to {chosen['sizeBytes'] / 1e6:.2f}",
+        f"{row['p50Ms']['float']:.2f} to {row['p50Ms'][row['published']]:.2f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _best(row: Row, rung: str, mark: str = "") -> str:
+    """Accuracy of the best candidate of a rung; nothing when the rung was not climbed."""
+    tried = [c["accuracy"] for c in row["candidates"] if c.get("rung") == rung and c.get("accuracy") is not None]
+    return f"{_percent(max(tried))}{mark}" if tried else ""
+
+
+def rungs() -> str:
+    """What the best candidate of every rung was worth, model by model."""
+    rows: dict[str, Row] = json.loads((RESULTS / MODELS).read_text())
+    told = []
     for name, row in rows.items():
-        candidates = {found["name"]: found for found in row["candidates"]}
-        reference, chosen = candidates["float"], candidates[row["published"]]
-        tried = [found for found in row["candidates"][1:] if found.get("accuracy") is not None]
-        worst = min(tried, key=lambda found: found["accuracy"])
-        what = " agreement" if row["metric"] == "agreement" else ""
-        shown = percent(reference["accuracy"]) if not what else "(no labels)"
-        size = f"{reference['sizeBytes'] / 1e6:.2f} to {chosen['sizeBytes'] / 1e6:.2f} MB"
-        speed = f"{row['p50Ms']['float']:.2f} to {row['p50Ms'][row['published']]:.2f} ms"
-        lines.append(
-            f"| {name}, {row['samples']} | {shown} | {percent(worst['accuracy'])}{what} ({worst['name']}) "
-            f"| {row['published']} | {percent(chosen['accuracy'])}{what} | {points(chosen)} | {size} | {speed} |"
-        )
-    return "\n".join(lines)
+        climbed = dict.fromkeys(c["rung"] for c in row["candidates"][1:] if c.get("accuracy") is not None)
+        worth = ", ".join(f"{rung} {_best(row, rung)}" for rung in climbed)
+        told.append(_wrapped(f"- {name}, at most {row['limit'] * 100:.2f} points allowed: {worth}", after="  "))
+    return "\n".join([*told, ""])
 
 
-def calibration(report: dict[str, Any]) -> str:
+def calibration() -> str:
     """Peak memory over the number of samples, and the search's time."""
+    report = json.loads((RESULTS / CALIBRATION).read_text())
     rows = [row for row in report["results"] if row["what"] == "memory"]
     sizes = sorted({row["samples"] for row in rows})
     lines = [
@@ -54,48 +79,27 @@ def calibration(report: dict[str, Any]) -> str:
     ]
     for who in dict.fromkeys(row["who"] for row in rows):
         peaks = {row["samples"]: row.get("peakMiB", "died") for row in rows if row["who"] == who}
-        label = "Slipway, all methods in one pass" if who == "ours" else f"ONNX Runtime, {who}"
+        label = "**Slipway, all methods in one pass**" if who == "ours" else f"ONNX Runtime, {who}"
         lines.append(f"| {label} | {' | '.join(str(peaks.get(size, '')) for size in sizes)} |")
-    summary = report["summary"]
+    summary, about = report["summary"], report["about"]
     words = (
-        f"The entropy search takes 1/{summary['entropyTimesFasterThanNvidiaAtLeast']:g} of the CPU time of NVIDIA's "
-        f"published function and 1/{summary['entropyTimesFasterThanOnnxRuntimeAtLeast']:g} of ONNX Runtime's, on the "
-        f"slowest of the histograms; thresholds identical to NVIDIA's: "
-        f"{'yes, all' if summary['entropyIdenticalToNvidia'] else 'NO'}."
+        f"The entropy search takes 1/{summary['entropyTimesFasterThanNvidiaAtLeast']:.0f} of the CPU time of NVIDIA's"
+        f" published function and 1/{summary['entropyTimesFasterThanOnnxRuntimeAtLeast']:.0f} of ONNX Runtime's, on the"
+        f" slowest of the histograms; thresholds identical to NVIDIA's:"
+        f" {'all' if summary['entropyIdenticalToNvidia'] else 'not all'}."
+        f" `python -m tests.perf.quantize_bench` measures it; this one is"
+        f" [{CALIBRATION}](/tests/perf/results/{CALIBRATION}): {about['cpu']}, {about['cores']} cores,"
+        f" commit {about['commit']}, load {about['loadBefore']} at the start."
     )
-    return "\n".join([*lines, "", words])
+    return "\n".join([*lines, "", _wrapped(words), ""])
 
 
-def about(found: dict[str, Any]) -> str:
-    return f"{found['cpu']}, {found['cores']} cores, commit {found['commit']}, load {found['loadBefore']}"
+def _percent(share: float) -> str:
+    return f"{share * 100:.2f} %"
 
 
-def filled(text: str) -> str:
-    """The document with its tables made anew, between their markers."""
-    rows = json.loads((RESULTS / "quantize_models.json").read_text())
-    bench = json.loads((RESULTS / "quantize.json").read_text())
-    loads = [row["about"] for row in rows.values()]
-    measured = "; ".join(dict.fromkeys(f"{one['cpu']}, {one['cores']} cores, commit {one['commit']}" for one in loads))
-    tables = {
-        "models": f"{models(rows)}\n\nMeasured on {measured}, beside other work.",
-        "calibration": f"{calibration(bench)}\n\nMeasured on {about(bench['about'])}.",
-    }
-    for name, table in tables.items():
-        begin, end = f"<!-- {name}: made by tests.perf.quantize_table -->", f"<!-- end of {name} -->"
-        before, _, rest = text.partition(begin)
-        text = f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
-    return text
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    check = parser.parse_args().check
-    text = DOCUMENT.read_text()
-    if not check:
-        DOCUMENT.write_text(filled(text))
-    return int(check and filled(text) != text)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _wrapped(words: str, after: str = "") -> str:
+    """Lines of 120 characters; a number and its unit stay together."""
+    whole = words.replace(" %", "\0%")
+    lines = textwrap.fill(whole, 120, break_long_words=False, break_on_hyphens=False, subsequent_indent=after)
+    return lines.replace("\0", " ")

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from slipway.api.quantization import CalibrationMethod
+from slipway.api.quantizationstatus import Stage
 from tests.unit.quantize import jobs
 from workloads import storage
-from workloads.quantize import evaluate, rewrite
+from workloads.quantize import evaluate, rewrite, sensitivity
 from workloads.quantize.context import Context
+from workloads.quantize.run import run_stage
 
 FIELDS = {
     **jobs.NARROW,
@@ -34,6 +36,21 @@ def test_operators_as_a_whole_by_the_tasks_metric(digits: Path, tmp_path: Path) 
     assert lost_by(context, parts[0]["part"], types) == pytest.approx(parts[0]["lost"])
     mixed = [row for row in report["candidates"] if row["rung"] == "mixed-precision"]
     assert {types[name] for name in mixed[0]["floatNodeNames"]} == {parts[0]["part"]}
+
+
+@pytest.mark.parametrize("metric", ["sqnr", "task"])
+def test_the_ranking_follows_the_metric(digits: Path, tmp_path: Path, metric: str) -> None:
+    """The less noise a part makes here, the more answers it costs: the two orders are each other's reverse."""
+    job = jobs.job(tmp_path, digits, sensitivity={"granularity": "node", "metric": metric})
+    run_stage(job, jobs.quiet(), Stage.EXPORT, 0)
+    context = Context(job, jobs.work_of(job), jobs.quiet())
+    names = [part.name for part in sensitivity.parts_of(context)]
+    for number, name in enumerate(names):
+        line = {"part": name, "sqnrDb": float(number), "lost": number / 100}
+        context.work.append(context.shard_name(sensitivity.KIND, 0), line)
+    assert len(names) >= 5
+    ranked = [part.name for part in sensitivity.ranking(context)]
+    assert ranked == (names if metric == "sqnr" else names[::-1])
 
 
 def lost_by(context: Context, op_type: str, types: dict[str, str]) -> float:
