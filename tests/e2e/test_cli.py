@@ -11,6 +11,7 @@ import pytest
 
 from tests.cluster import install
 from tests.cluster.base import Cluster
+from tests.cluster.paths import REPOSITORY
 from tests.e2e.conftest import Namespace, is_true
 from tests.e2e.test_install import waiting_job
 
@@ -26,7 +27,7 @@ def slipway(cluster: Cluster, namespace: Namespace):
 
     def run(*arguments: str) -> Done:
         argv = [sys.executable, "-m", "slipway.cli.app", *arguments, *(where if arguments[0] != "plan" else [])]
-        environment = os.environ | {"COLUMNS": "120"}
+        environment = os.environ | {"COLUMNS": "120", "PYTHONPATH": str(REPOSITORY / "operator")}
         return subprocess.run(argv, capture_output=True, text=True, check=False, env=environment, timeout=60)
 
     return run
