@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from slipway.api.artifact import DatasetReference, Preprocessing
-from slipway.api.recipe import DatasetChoice
+from slipway.api.sources import DatasetChoice
 from workloads import own_code
 from workloads.errors import BadInput
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.api.artifact import DatasetReference
-from slipway.api.recipe import DatasetChoice
+from slipway.api.sources import DatasetChoice
 from workloads import storage
 from workloads.data.text import TextSet, Tokenizer, checked, stream
 from workloads.data.text_table import classes

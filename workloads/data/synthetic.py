@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slipway.api.artifact import DatasetReference, Preprocessing
-from slipway.api.recipe import DatasetChoice
+from slipway.api.sources import DatasetChoice
 from workloads import own_code
 from workloads.data import Augmentation, DataSet
 from workloads.data.text import TextSet, Tokenizer

@@ -7,7 +7,7 @@ nothing is named so, the last tenth is held out.
 from pathlib import Path
 
 from slipway.api.artifact import DatasetReference, FileDigest
-from slipway.api.recipe import DatasetChoice
+from slipway.api.sources import DatasetChoice
 from workloads import storage
 from workloads.data.text import TextSet, Tokenizer, checked, stream
 from workloads.errors import BadInput, Corrupt

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from slipway.api.artifact import DatasetReference
-from slipway.api.recipe import DatasetChoice
+from slipway.api.sources import DatasetChoice
 from workloads import storage
 from workloads.data import stratified_split
 from workloads.data.text import TextSet, Tokenizer, checked, labelled

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from slipway.api.artifact import DESCRIPTION_FILE, Artifact
 from slipway.api.artifact import Source as LineageSource
 from slipway.api.quantization import Evaluation
-from slipway.api.recipe import DatasetChoice
+from slipway.api.sources import DatasetChoice
 from workloads import artifact, errors, storage
 from workloads.export import onnx_file
 from workloads.export.from_torch import Comparison, compare_on, export

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from slipway.api.base import Model, Rule
 from slipway.api.common import MAX_INT32, Digest, ObjectName, Uri
-from slipway.api.recipe import DatasetChoice
+from slipway.api.sources import DatasetChoice
 
 # File names under which PyTorch, Lightning and scikit-learn leave pickles.
 PICKLE = "[.](pt|pth|bin|pkl|pickle|ckpt|joblib)$"

@@ -13,7 +13,7 @@ import pytest
 
 from slipway.api.quantization import Calibration, Evaluation
 from slipway.api.quantizationstatus import StageResult
-from slipway.api.recipe import DatasetChoice, DatasetName
+from slipway.api.sources import DatasetChoice, DatasetName
 from tests.unit.quantize import jobs
 
 JOB = """

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
-from slipway.api.recipe import DatasetChoice
+from slipway.api.sources import DatasetChoice
 from tests.needs import need
 from workloads import data, storage
 from workloads.data import cifar10, fashion_mnist, image_folder
@@ -68,7 +69,7 @@ def test_limit_keeps_a_mixture_of_classes() -> None:
 
 
 def test_digits_have_no_uri(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="no uri"):
+    with pytest.raises(ValidationError, match="no uri"):
         choose("digits", tmp_path)
 
 

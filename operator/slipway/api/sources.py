@@ -1,0 +1,173 @@
+"""Which model and which data: a built-in one by name, files by URI, or the user's own code."""
+
+import re
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from slipway.api.base import Model, Rule
+from slipway.api.common import MAX_INT32, Uri
+
+# Data may come from anywhere; what is written needs a folder of its own.
+_CLAIM = "pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+DATA_URI = f"^({_CLAIM}(/[^ ]*)?|file:///[^ ]*|(s3|gs|hf|https)://[^ ]+)$"
+FOLDER_URI = f"^({_CLAIM}/|file:///|(s3|gs)://[^ /]+/)[^ /][^ ]*$"
+
+
+class ModelName(StrEnum):
+    """Models registered in workloads/models; `custom` is a function of the image's own code."""
+
+    CNN = "cnn"
+    RESNET18 = "resnet18"
+    RESNET50 = "resnet50"
+    MOBILENETV2 = "mobilenetv2"
+    TEXT_CLASSIFIER = "text-classifier"
+    GPT2 = "gpt2"
+    GPT2_MEDIUM = "gpt2-medium"
+    GPT2_LARGE = "gpt2-large"
+    CUSTOM = "custom"
+
+
+class DatasetName(StrEnum):
+    """Data sets with real loaders, registered in workloads/data."""
+
+    DIGITS = "digits"
+    FASHION_MNIST = "fashion-mnist"
+    CIFAR10 = "cifar10"
+    IMAGE_FOLDER = "image-folder"
+    TEXT_FILES = "text-files"
+    TEXT_TABLE = "text-table"
+    HUGGING_FACE = "hugging-face"
+    SYNTHETIC = "synthetic"
+    CUSTOM = "custom"
+
+
+# A function of the user's own code, as entry points write it: `package.module:function`.
+_NAME = "[A-Za-z_][A-Za-z0-9_]*"
+Callable = Annotated[str, Field(min_length=3, max_length=256, pattern=f"^{_NAME}([.]{_NAME})*:{_NAME}$")]
+ArgumentName = Annotated[str, Field(pattern=f"^{_NAME}$", max_length=64)]
+Arguments = Annotated[dict[ArgumentName, Annotated[str, Field(max_length=1024)]], Field(max_length=16)]
+
+_ARGUMENT_NAMES = Rule(
+    f"!has(self.arguments) || self.arguments.all(k, size(k) <= 64 && k.matches('^{_NAME}$'))",
+    "names of arguments are Python's identifiers",
+)
+
+# What is read: data and weights.
+_READ: tuple[Rule, ...] = (
+    Rule(
+        f"!has(self.uri) || self.uri.matches('{DATA_URI}')",
+        "uri is pvc://claim/path, s3://, gs://, https://, hf://owner/name@revision or file:///path",
+        lambda source: source.uri is None or re.fullmatch(DATA_URI, source.uri) is not None,
+    ),
+    Rule(
+        "!has(self.uri) || !self.uri.startsWith('hf://') || self.uri.contains('@')",
+        "pin the revision, hf://owner/name@revision, so that the same job reads the same data",
+        lambda source: source.uri is None or not source.uri.startswith("hf://") or "@" in source.uri,
+    ),
+    Rule(
+        "!has(self.uri) || !self.uri.contains('..')",
+        "uri must not contain '..': write the path out",
+        lambda source: ".." not in (source.uri or ""),
+    ),
+)
+
+
+def _own_code(field: str) -> Rule:
+    return Rule(
+        "(self.name == 'custom') == has(self.callable)",
+        f"callable belongs to {field} custom: set both or neither",
+        lambda choice: (choice.name.value == "custom") == (choice.callable is not None),
+    )
+
+
+def _taken_by(field: str, *names: str) -> Rule:
+    """A map that other choices would not look at."""
+    return Rule(
+        f"self.name in {list(names)} || !has(self.{field}) || self.{field} == {{}}",
+        f"{field} are for {' and '.join(names)}: remove them",
+        lambda choice: not getattr(choice, field) or choice.name.value in names,
+    )
+
+
+class ModelChoice(Model):
+    """Which model; its channels, classes and vocabulary follow from the data."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        _own_code("model"),
+        _ARGUMENT_NAMES,
+        Rule(
+            "self.name == 'cnn' || !has(self.width)",
+            "width is for cnn: remove it",
+            lambda model: model.width is None or model.name is ModelName.CNN,
+        ),
+        Rule(
+            "self.name.matches('^(gpt2|text)') || !(has(self.layers) || has(self.hiddenSize) || has(self.heads))",
+            "layers, hiddenSize and heads are for transformers: remove them",
+            lambda model: (
+                model.name.value.startswith(("gpt2", "text"))
+                or (model.layers, model.hidden_size, model.heads) == (None, None, None)
+            ),
+        ),
+        _taken_by("arguments", "custom"),
+        *_READ,
+    )
+    name: ModelName = Field(description="A model of the built-in trainer, or custom.")
+    width: Annotated[int, Field(ge=4, le=1024)] | None = Field(
+        None, description="cnn: channels of its first layer; 32 when unset."
+    )
+    layers: Annotated[int, Field(ge=1, le=512)] | None = Field(
+        None, description="Transformers: how many; as in the published model when unset."
+    )
+    hidden_size: Annotated[int, Field(ge=8, le=65536)] | None = Field(
+        None, description="Transformers: the width of a layer; as in the published model when unset."
+    )
+    heads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None, description="Transformers: attention heads; divides hiddenSize."
+    )
+    uri: Uri | None = Field(None, description="Weights to begin with: an artifact, .safetensors, or a state dict.")
+    callable: Callable | None = Field(
+        None, description="custom: module:function of your own code, called with what is known of the data."
+    )
+    arguments: Arguments = Field(default_factory=dict, description="custom: more arguments, as JSON or plain words.")
+
+
+_NO_PATH = ("digits", "fashion-mnist", "synthetic", "custom")
+
+
+class DatasetChoice(Model):
+    """Which data. `digits` comes with scikit-learn; the others are read from `uri`."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"self.name in {list(_NO_PATH)} || has(self.uri)",
+            "this data set is read from a path: set uri",
+            lambda data: data.name.value in _NO_PATH or data.uri is not None,
+        ),
+        Rule(
+            "self.name != 'digits' && self.name != 'synthetic' || !has(self.uri)",
+            "this data set has no uri: remove it",
+            lambda data: data.uri is None or data.name not in {DatasetName.DIGITS, DatasetName.SYNTHETIC},
+        ),
+        Rule(
+            "self.name.matches('^(text|hugging)') || !has(self.tokenizer)",
+            "tokenizer is for text: remove it",
+            lambda data: data.tokenizer is None or data.name.value.startswith(("text", "hugging")),
+        ),
+        _own_code("dataset"),
+        _ARGUMENT_NAMES,
+        _taken_by("arguments", "custom", "synthetic"),
+        *_READ,
+    )
+    name: DatasetName = Field(description="A data set of the built-in trainer, or custom.")
+    uri: Uri | None = Field(None, description="Where the data lies; `fashion-mnist` has Debian's path.")
+    limit: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(None, description="Use only so many samples.")
+    sequence_length: Annotated[int, Field(ge=2, le=131072)] = Field(128, description="Text: tokens of a sample.")
+    tokenizer: Uri | None = Field(
+        None, description="Text: tokenizer.json or its folder; bytes are the tokens when unset."
+    )
+    callable: Callable | None = Field(None, description="custom: module:function of your own code.")
+    arguments: Arguments = Field(
+        default_factory=dict, description="custom and synthetic: more arguments, as JSON or plain words."
+    )
