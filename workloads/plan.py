@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 
 from slipway.api.memory import Estimate, cheapest, table
+from slipway.api.processes import world_size
 from slipway.api.quantity import parse_quantity
 from slipway.api.strategy import ModelSize, workload
-from slipway.api.trainingjob import AUTO, TrainingJobSpec, spec_problems
+from slipway.api.trainingjob import TrainingJobSpec, spec_problems
 
 GIB = 2**30
 
@@ -54,13 +55,11 @@ def _missing(spec: TrainingJobSpec | None, options: Any) -> list[str]:
     found = []
     if options.gpu_memory is None and strategy.gpu_memory is None:
         found.append("say how much memory a GPU has: --gpu-memory 80Gi")
-    if options.processes is None and spec.num_proc_per_node == AUTO:
-        found.append("numProcPerNode is auto, which only a cluster can tell: --processes 8")
     return found
 
 
 def _rows(spec: TrainingJobSpec, model: ModelSize, options: argparse.Namespace) -> list[Estimate]:
-    world = options.processes or spec.num_nodes * int(spec.num_proc_per_node)
+    world = options.processes or world_size(spec)
     micro = None
     if spec.recipe is not None:
         micro = max(1, spec.recipe.global_batch_size // (world * spec.recipe.gradient_accumulation_steps))

@@ -138,7 +138,8 @@ class TopologySpread(Model):
         1, description="How many pods more one domain may have than another."
     )
     when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"] = Field(
-        "ScheduleAnyway", description="Whether a pod waits when it would be more."
+        "ScheduleAnyway",
+        description="Whether a pod waits when it would be more: the scheduler's affair, gangs are let in without it.",
     )
 
 

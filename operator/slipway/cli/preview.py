@@ -8,6 +8,7 @@ from typing import Any
 from slipway.api import inferenceservice, quantizationjob, trainingjob
 from slipway.api.common import API_VERSION
 from slipway.api.memory import Estimate, table
+from slipway.api.processes import processes_per_node
 from slipway.api.quantity import parse_quantity
 from slipway.api.strategy import workload
 from slipway.cli.lineage import source_of
@@ -21,7 +22,6 @@ from slipway.quantizationjob import job as quantizing
 from slipway.quantizationjob import plan as quantization
 from slipway.trainingjob import job as training
 from slipway.trainingjob import plan as training_plan
-from slipway.trainingjob.processes import processes_per_node
 
 Object = dict[str, Any]
 # Of an artifact that does not exist yet.

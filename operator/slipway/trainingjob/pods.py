@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 from slipway.api.common import API_VERSION
+from slipway.api.processes import accelerators, processes_per_node
 from slipway.api.trainingjob import TrainingJobSpec
 from slipway.job import labels
 from slipway.trainingjob import groups, network
 from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform, TrainingJob
 from slipway.trainingjob.launchers import Place, hosts, launcher_of
-from slipway.trainingjob.processes import accelerators, processes_per_node
 from slipway.trainingjob.volumes import CONFIG_DIR, mounts_and_volumes
 
 CONTAINER = "trainer"

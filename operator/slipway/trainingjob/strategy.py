@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway.api.memory import StrategyName, cheapest, table
+from slipway.api.processes import world_size
 from slipway.api.quantity import parse_quantity
 from slipway.api.strategy import Choice, EstimateStatus, StrategyStatus, workload
 from slipway.api.trainingjob import TrainingJobSpec
-from slipway.trainingjob.processes import world_size
 
 GIB = 2**30
 

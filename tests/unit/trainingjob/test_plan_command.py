@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slipway.trainingjob.strategy import choose
-from tests.unit.trainingjob.rendered import job_of
+from tests.unit.trainingjob.rendered import job_of, resources
 from tests.unit.trainingjob.test_strategy import GIB, MODEL
 from workloads.plan import main
 
@@ -28,6 +28,18 @@ def test_it_takes_what_the_operator_would_take(tmp_path: Path, capsys: pytest.Ca
     assert [line.split()[0] for line in printed if "<- Auto" in line] == [status.name]
     shown = [(line.split()[0], line.split()[1]) for line in printed[1:]]
     assert shown == [(row.name, f"{row.device_bytes / GIB:.1f}") for row in status.estimates]
+
+
+def test_auto_processes_are_the_gpus_asked_for_as_the_operator_counts_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It once said that only a cluster could tell."""
+    spec = {"strategy": {"model": MODEL, "gpuMemory": "80Gi"}, "launcher": "deepspeed", "numNodes": 2}
+    tables = []
+    for asked in ({"numProcPerNode": 8}, {"trainer": {"command": ["train"], **resources(**{"nvidia.com/gpu": 8})}}):
+        assert main(["--config", written(tmp_path, **spec, **asked)]) == 0
+        tables.append(capsys.readouterr().out)
+    assert tables[0] == tables[1]
 
 
 def test_nothing_fits_and_nothing_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

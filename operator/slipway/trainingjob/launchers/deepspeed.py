@@ -6,11 +6,11 @@ from typing import Any
 from slipway.api.deepspeed import render
 from slipway.api.launchers import DeepSpeed, ZeroLauncher
 from slipway.api.memory import StrategyName
+from slipway.api.processes import batch_problems, processes_per_node, world_size
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers import hosts
 from slipway.trainingjob.launchers.base import Place, is_torchrun
 from slipway.trainingjob.launchers.torchrun import starter, static_env
-from slipway.trainingjob.processes import batch_problems, processes_per_node, world_size
 from slipway.trainingjob.volumes import CONFIG_DIR
 
 CONFIG = "ds_config.json"

@@ -6,11 +6,11 @@ stands in for ssh.
 
 from slipway.api.elastic import ElasticPolicy
 from slipway.api.memory import StrategyName
+from slipway.api.processes import batch_problems, processes_per_node
 from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers import hosts
 from slipway.trainingjob.launchers.base import Place
-from slipway.trainingjob.processes import batch_problems, processes_per_node
 from slipway.trainingjob.volumes import CONFIG_DIR
 
 DISCOVER = "discover_hosts.sh"

@@ -1,9 +1,9 @@
 """What launchers share that start processes from node 0: the list of hosts, the agents' variables, the commands."""
 
+from slipway.api.processes import processes_per_node
 from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers.base import Place
-from slipway.trainingjob.processes import processes_per_node
 from slipway.trainingjob.volumes import CONFIG_DIR, KEY_DIR
 
 HOSTS = "hosts"

@@ -6,10 +6,10 @@ that an agent may go without taking it along; and agents must not hand their sto
 """
 
 from slipway.api.elastic import ElasticPolicy
+from slipway.api.processes import batch_problems, processes_per_node, world_size
 from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers.base import Place, is_torchrun, meeting_point
-from slipway.trainingjob.processes import batch_problems, processes_per_node, world_size
 from slipway.trainingjob.volumes import CONFIG_DIR
 
 # How soon a node that is gone is missed (3 keep-alives, one every 5 s), and how long a late one is waited for.
