@@ -11,7 +11,8 @@ from typing import Any
 from slipway.api.common import Reason
 from slipway.job import elastic
 from slipway.job import gangstatus as words
-from slipway.job.observed import Failure, first_failure
+from slipway.job.loss import loss
+from slipway.job.observed import Failure
 from slipway.job.plan import Notice, Plan, soonest
 from slipway.job.policy import cleanup, deadlines, hang, success, ttl
 from slipway.job.policy.restart import restart_or_fail
@@ -123,7 +124,7 @@ def _predecessor(scene: Scene) -> Plan | None:
 
 
 def _failed(scene: Scene) -> Plan | None:
-    failure = _loss(scene)
+    failure = loss(scene)
     if failure is None:
         return None
     # Before the draft moves on to the next attempt, whose pods are all missing.
@@ -166,17 +167,6 @@ def _after(scene: Scene, failure: Failure, absent: tuple[str, ...]) -> Plan:
         deletes=old.deletes,
         notices=(Notice("Warning", Reason.RESTARTING, describe(failure)),),
     )
-
-
-def _loss(scene: Scene) -> Failure | None:
-    """A pod of the current attempt that failed, or one that is gone although it was created."""
-    failure = first_failure(scene.current)
-    if failure is not None or scene.draft.run.attempt_time is None:
-        return failure
-    missing = scene.missing_names
-    if not missing:
-        return None
-    return Failure(missing[0], "", "", None, "", Reason.POD_DELETED, "the pod is gone", scene.now)
 
 
 def _overdue(scene: Scene) -> Plan | None:

@@ -1,8 +1,8 @@
 """What a pod tells: its place in the gang, what keeps it from running, what ended it. Read by plans and policies."""
 
 import signal
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,9 +23,6 @@ _WAITING = {
     "RunContainerError": Reason.CONTAINER_CONFIG_ERROR,
 }
 _POD_REASONS = {"Evicted": Reason.EVICTED, "NodeLost": Reason.NODE_LOST, "Preempting": Reason.PREEMPTED}
-# Signals that come from outside or from the program's own fault. SIGABRT is left out: it is how processes end whose
-# peer has gone away.
-_CAUSES = frozenset({"SIGKILL", "SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTERM"})
 
 
 @dataclass(frozen=True)
@@ -103,18 +100,6 @@ def observe_pod(pod: Mapping[str, Any], now: datetime) -> PodState:
     )
 
 
-def first_failure(pods: Iterable[PodState]) -> Failure | None:
-    """The failure that came first. Its peers often die of it within the same second, by exit code 1 or SIGABRT: what
-    cannot be such a consequence (OOM, an eviction, a kill) is the likelier cause and goes before them.
-    """
-    failures = [pod.failure for pod in pods if pod.failure is not None]
-    if not failures:
-        return None
-    first = min(failure.time for failure in failures)
-    together = [failure for failure in failures if failure.time - first <= timedelta(seconds=1)]
-    return min(together, key=lambda f: (f.reason == Reason.ERROR and f.signal not in _CAUSES, f.time, f.pod))
-
-
 def _number(text: str | None) -> int:
     return int(text) if text is not None and text.isdigit() else 0
 
@@ -139,10 +124,11 @@ def _failure(pod: Mapping[str, Any], conditions: Mapping[str, Any], now: datetim
     status, metadata = pod.get("status") or {}, pod["metadata"]
     true_conditions = tuple(sorted(kind for kind, c in conditions.items() if c.get("status") == "True"))
     node = (pod.get("spec") or {}).get("nodeName") or ""
+    deleted = metadata.get("deletionTimestamp")
     if status.get("phase") == "Failed":
-        disrupted = _disruption(conditions)
-        return _ended_badly(metadata["name"], node, status, true_conditions, disrupted, now)
-    if metadata.get("deletionTimestamp") and status.get("phase") != "Succeeded":
+        failure = _ended_badly(metadata["name"], node, status, true_conditions, _disruption(conditions), now)
+        return _told_to_go(failure, status, conditions, _deleted_at(metadata, now)) if deleted else failure
+    if deleted and status.get("phase") != "Succeeded":
         reason, message = _why_deleted(status, conditions)
         return Failure(
             metadata["name"], node, "", None, "", reason, message, _deleted_at(metadata, now), true_conditions
@@ -181,6 +167,14 @@ def _ended_badly(
     reason = why or status.get("reason") or Reason.ERROR
     words = words or "the pod failed without a container's exit code"
     return Failure(name, node, "", None, "", reason, words, now, conditions)
+
+
+def _told_to_go(failure: Failure, status: Mapping[str, Any], conditions: Mapping[str, Any], asked: datetime) -> Failure:
+    """Containers that end after somebody asked for their pod's deletion end because of it, by whatever exit code."""
+    if failure.reason != Reason.ERROR or failure.time < asked:
+        return failure
+    reason, message = _why_deleted(status, conditions)
+    return replace(failure, reason=reason, message=message, time=asked)
 
 
 def _why_deleted(status: Mapping[str, Any], conditions: Mapping[str, Any]) -> tuple[str, str]:

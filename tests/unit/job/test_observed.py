@@ -1,13 +1,14 @@
-"""What a pod tells: what keeps it from running, what ended it, and whose failure came first."""
+"""What a pod tells: what keeps it from running and what ended it."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from slipway.job.observed import Failure, first_failure, observe_pod
+from slipway.job.observed import Failure, observe_pod
+from tests.unit.job.pods import NOW as NOON
 from tests.unit.job.pods import condition, deleted, ended, pod, running, waiting
 
 NOW = datetime(2026, 11, 1, 12, 0, 10, tzinfo=UTC)
@@ -87,6 +88,19 @@ def test_a_deleted_pod_failed_when_its_deletion_was_asked_for() -> None:
     assert failure.time == datetime(2026, 11, 1, 12, 0, 5, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(("finished", "reason"), [("2026-11-01T12:00:06Z", "PodDeleted"), (NOON, "Error")])
+def test_containers_that_ended_after_somebody_deleted_their_pod_ended_because_of_it(finished: str, reason: str) -> None:
+    """A pod in its grace period said only `Error, SIGTERM, exit code 143`: nobody learned that it had been deleted."""
+    body = deleted(pod(**ended(143, finished=finished)), at="2026-11-01T12:00:35Z", grace=30)
+    failure = failure_of(body)
+    assert (failure.reason, failure.exit_code, failure.signal) == (reason, 143, "SIGTERM")
+    assert failure.time.second == (5 if reason == "PodDeleted" else 0)
+
+
+def test_out_of_memory_while_it_was_to_go_is_still_out_of_memory() -> None:
+    assert failure_of(deleted(pod(**ended(137, "OOMKilled")))).reason == "OOMKilled"
+
+
 def test_a_pod_that_succeeded_is_no_failure_even_if_deleted() -> None:
     state = observe_pod(deleted(pod(**ended(0, "Completed"))), NOW)
     assert state.failure is None
@@ -119,29 +133,3 @@ def test_obstacles_keep_the_servers_words(status: dict[str, Any], reason: str, w
 def test_a_container_that_is_being_created_is_no_obstacle() -> None:
     assert observe_pod(pod(**waiting("ContainerCreating")), NOW).obstacle is None
     assert observe_pod(pod(phase="Pending"), NOW).obstacle is None
-
-
-def _seconds(late: float) -> str:
-    return (datetime(2026, 11, 1, 12, 0, tzinfo=UTC) + timedelta(seconds=late)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "culprit"),
-    [
-        (ended(1, finished=_seconds(0)), ended(137, finished=_seconds(1)), "b"),
-        (ended(1, finished=_seconds(0)), ended(137, "OOMKilled", finished=_seconds(1)), "b"),
-        (ended(1, finished=_seconds(0)), ended(137, finished=_seconds(9)), "a"),
-        (ended(1, finished=_seconds(0)), ended(134, finished=_seconds(1)), "a"),
-        (ended(1, finished=_seconds(3)), ended(1, finished=_seconds(2)), "b"),
-        (ended(1, finished=_seconds(2)), ended(1, finished=_seconds(2)), "a"),
-    ],
-    ids=["a kill explains an error", "so does OOM", "but not much later", "SIGABRT is a consequence", "time", "name"],
-)
-def test_who_failed_first(first: dict[str, Any], second: dict[str, Any], culprit: str) -> None:
-    found = first_failure([observe_pod(pod("a", **first), NOW), observe_pod(pod("b", **second), NOW)])
-    assert found is not None
-    assert found.pod == culprit
-
-
-def test_nobody_failed() -> None:
-    assert first_failure([observe_pod(pod(**running()), NOW)]) is None

@@ -1,0 +1,53 @@
+"""Which failure ended the attempt: of several pods that failed, or of one that is not there any more? Pure.
+
+Asked by lifecycle.py. What is named here is what lastFailure says and what the failure rules judge, so a pod that
+only followed another into its end must not be blamed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+
+from slipway.api.common import Reason
+from slipway.job.observed import Failure, PodState
+from slipway.job.policy.failure import matching_action
+from slipway.job.scene import Scene
+from slipway.job.status import describe
+
+# Signals that come from outside or from the program's own fault. SIGABRT is left out: it is how processes end whose
+# peer has gone away.
+_CAUSES = frozenset({"SIGKILL", "SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTERM"})
+# Without a pod that was deleted, SIGTERM is somebody's doing; beside one, it is how launchers end the others.
+_FOLLOWING = frozenset({"", "SIGABRT", "SIGTERM"})
+
+
+def loss(scene: Scene) -> Failure | None:
+    """A pod of the current attempt that failed, or one that is gone although it was created."""
+    failed = first_failure(scene.current)
+    missing = scene.missing_names if scene.draft.run.attempt_time is not None else []
+    if not missing or (failed is not None and not _follows(scene, failed)):
+        return failed
+    gone = Failure(missing[0], "", "", None, "", Reason.POD_DELETED, "the pod is gone: somebody deleted it", scene.now)
+    if failed is None:
+        return gone
+    message = f"{gone.message}; {describe(failed)}, which came of it"
+    return replace(gone, message=message, time=failed.time)
+
+
+def _follows(scene: Scene, failure: Failure) -> bool:
+    """Whether a pod may have failed only because another was gone. What a rule names is the program's own statement."""
+    gang = scene.gang
+    stated = failure.exit_code in gang.final_exit_codes or matching_action(gang.failure_policy.rules, failure)
+    return not stated and failure.reason == Reason.ERROR and failure.signal in _FOLLOWING
+
+
+def first_failure(pods: Iterable[PodState]) -> Failure | None:
+    """The failure that came first. Its peers often die of it within the same second, by exit code 1 or SIGABRT: what
+    cannot be such a consequence (OOM, an eviction, a kill) is the likelier cause and goes before them.
+    """
+    failures = [pod.failure for pod in pods if pod.failure is not None]
+    if not failures:
+        return None
+    first = min(failure.time for failure in failures)
+    together = [failure for failure in failures if failure.time - first <= timedelta(seconds=1)]
+    return min(together, key=lambda f: (f.reason == Reason.ERROR and f.signal not in _CAUSES, f.time, f.pod))

@@ -1,0 +1,81 @@
+"""Whom lastFailure names when pods went while nobody looked: the one that was deleted, not those that died of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slipway.runtime.resource import PODS
+from slipway.trainingjob.job import TRAINING_JOBS
+from tests.unit.trainingjob.sim_world import Process, World
+from tests.unit.trainingjob.steps import begin, condition, free_killed, names, run, status
+
+
+def while_away(world: World, code: int, reason: str = "", **spec: Any) -> dict[str, Any]:
+    """Node 0 is deleted, node 1 ends a little later, and only then the operator comes back; returns lastFailure."""
+    begin(world, **spec)
+    run(world)
+    world.server.delete(PODS, "job-node-0-a0", grace=0)
+    world.clock.seconds += 5
+    world.end_pod(world.server.get(PODS, "job-node-1-a0"), code, reason)
+    ended = world.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    world.clock.seconds += 30
+    world.restart()
+    world.settle()
+    assert status(world)["restartCount"] == 1
+    assert status(world)["lastFailure"]["time"] == ended
+    failure: dict[str, Any] = status(world)["lastFailure"]
+    return failure
+
+
+@pytest.mark.parametrize("code", [1, 134, 143])
+def test_a_pod_deleted_unseen_is_named_and_not_the_peer_that_died_of_it(world: World, code: int) -> None:
+    """The status blamed node 1 for its SIGTERM, and nothing said that somebody had deleted node 0."""
+    failure = while_away(world, code)
+    assert (failure["pod"], failure["reason"]) == ("job-node-0-a0", "PodDeleted")
+    assert "exitCode" not in failure
+    assert f"pod job-node-1-a0 on node node-a: Error{', ' if code > 1 else ''}" in failure["message"]
+    assert "job-node-0-a0: PodDeleted" in condition(world, "Restarting")["message"]
+    free_killed(world)
+    assert names(world) == ["job-node-0-a1", "job-node-1-a1"]
+
+
+@pytest.mark.parametrize(("code", "reason"), [(137, ""), (137, "OOMKilled"), (139, "")])
+def test_what_no_missing_peer_can_cause_is_the_cause_itself(world: World, code: int, reason: str) -> None:
+    failure = while_away(world, code, reason)
+    assert (failure["pod"], failure["exitCode"]) == ("job-node-1-a0", code)
+
+
+def test_an_exit_code_that_a_rule_names_is_judged_by_the_rule(world: World) -> None:
+    """The user said what 3 means: that a pod is missing, too, must not turn the end into a restart."""
+    rules = [{"action": "RestartIgnoreMaxRestarts", "onExitCodes": {"values": [3]}}]
+    failure = while_away(world, 3, failurePolicy={"rules": rules})
+    assert (failure["pod"], failure["exitCode"]) == ("job-node-1-a0", 3)
+    assert "restartCountTowardsMax" not in status(world) or status(world)["restartCountTowardsMax"] == 0
+
+
+def test_a_cache_that_misses_a_pod_does_not_make_it_a_deleted_one(world: World) -> None:
+    """The server is asked before anybody is said to have deleted node 0."""
+    second = Process(world.server, world.clock, world.notices)
+    begin(world)
+    run(world)
+    world.end_pod(world.server.get(PODS, "job-node-1-a0"), 1)
+    second.deliver(TRAINING_JOBS)
+    for event, pod in world.server.events[PODS.plural]:
+        if pod["metadata"]["name"] == "job-node-1-a0":
+            second.cache.observe(PODS, event, pod)
+    while world.loop.run_until_complete(second.work()):
+        pass
+    assert status(world)["lastFailure"].items() >= {"pod": "job-node-1-a0", "exitCode": 1}.items()
+
+
+def test_several_pods_gone_and_none_failed(world: World) -> None:
+    begin(world, nodes=3)
+    run(world)
+    for index in (1, 2):
+        world.server.delete(PODS, f"job-node-{index}-a0", grace=0)
+    world.restart()
+    world.settle()
+    assert status(world)["lastFailure"].items() >= {"pod": "job-node-1-a0", "reason": "PodDeleted"}.items()
+    assert status(world)["restartCount"] == 1
