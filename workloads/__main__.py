@@ -14,6 +14,7 @@ COMMANDS = {
     "export": ("workloads.export.command", "add model.onnx to an artifact, proved equal to torch"),
     "quantize": ("workloads.quantize.command", "quantize the model of a QuantizationJob document, and prove it"),
     "serve": ("workloads.serve.command", "serve an artifact over the Open Inference Protocol, batched"),
+    "activate": ("workloads.activator.command", "hold the requests of a service at zero until a replica serves"),
 }
 
 

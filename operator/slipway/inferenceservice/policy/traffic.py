@@ -11,8 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 LATENCY = "slipway_request_seconds"
 QUEUE = "slipway_queue_seconds"
+INSIDE = "slipway_rows_in_server"
 REPLIES = "slipway_replies"
 OUTPUTS = "slipway_outputs"
+_FIGURES = {f"{LATENCY}_count": "answered", f"{LATENCY}_sum": "busy", f"{QUEUE}_sum": "queued", INSIDE: "inside"}
 GOOD_GRPC = "OK"
 LARGEST = 2**40
 # 503 is what the kubelet's probes hear while a pod loads or drains: readiness, and not the model's doing.
@@ -24,7 +26,8 @@ class Traffic:
     """Counters of a server, or their growth over a time. `slow`: requests by upper bound of their seconds.
 
     `answered`: with a result; `errors`: without one. `busy`, `queued`: seconds that requests were in the server, and
-    in its queue, added up. `outputs`: rows by output and bin.
+    in its queue, added up. `outputs`: rows by output and bin. `inside`: rows that wait or are computed just now; of a
+    growth, at its end.
     """
 
     answered: float = 0.0
@@ -33,6 +36,7 @@ class Traffic:
     queued: float = 0.0
     slow: Mapping[float, float] = field(default_factory=dict)
     outputs: Mapping[str, float] = field(default_factory=dict)
+    inside: float = 0.0
 
     @property
     def requests(self) -> float:
@@ -48,6 +52,7 @@ class Traffic:
             self.queued + other.queued,
             _added(self.slow, other.slow, 1),
             _added(self.outputs, other.outputs, 1),
+            self.inside + other.inside,
         )
 
     def since(self, before: "Traffic") -> "Traffic":
@@ -61,6 +66,7 @@ class Traffic:
             max(0.0, self.queued - before.queued),
             _added(self.slow, before.slow, -1),
             _added(self.outputs, before.outputs, -1),
+            self.inside,
         )
 
 
@@ -73,29 +79,23 @@ def _added(one: Mapping[K, float], other: Mapping[K, float], sign: int) -> dict[
 
 def read_metrics(text: str) -> Traffic:
     """Read a server's /metrics. Raises ValueError for what is not Prometheus' text format, or no count."""
-    answered = errors = busy = queued = 0.0
+    figures = dict.fromkeys(("answered", "errors", "busy", "queued", "inside"), 0.0)
     cumulative: dict[float, float] = {}
     outputs: dict[str, float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            if sample.name == f"{LATENCY}_bucket":
+            if sample.name in _FIGURES:
+                figures[_FIGURES[sample.name]] = sample.value
+            elif sample.name == f"{LATENCY}_bucket":
                 cumulative[float(sample.labels.get("le", ""))] = sample.value
-            elif sample.name == f"{LATENCY}_count":
-                answered = sample.value
-            elif sample.name == f"{LATENCY}_sum":
-                busy = sample.value
-            elif sample.name == f"{QUEUE}_sum":
-                queued = sample.value
             elif sample.name == f"{REPLIES}_total" and _failed(sample.labels):
-                errors += sample.value
+                figures["errors"] += sample.value
             elif sample.name == f"{OUTPUTS}_total":
                 outputs[f"{sample.labels.get('output')}/{sample.labels.get('bin')}"] = sample.value
     # An image of somebody's own may say anything, and its NaN would end up in the status.
-    if not all(
-        0 <= count <= LARGEST for count in (answered, errors, busy, queued, *cumulative.values(), *outputs.values())
-    ):
+    if not all(0 <= count <= LARGEST for count in (*figures.values(), *cumulative.values(), *outputs.values())):
         raise ValueError("a counter is not a finite number from 0 on")
-    return Traffic(answered, errors, busy, queued, _by_bucket(cumulative), outputs)
+    return Traffic(**figures, slow=_by_bucket(cumulative), outputs=outputs)
 
 
 def _failed(labels: Mapping[str, str]) -> bool:
