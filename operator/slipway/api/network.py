@@ -16,8 +16,9 @@ class Network(Model):
     host_network: bool = Field(
         False,
         description="The node's own network; the namespace must allow it (Pod Security privileged). torch.masterPort"
-        " 29500 then stands for a port of the job's own, from 20000 to 29999, so that jobs can share a node. With gloo"
-        " set socketInterface, too: a node's own name often leads to its loopback.",
+        " 29500 then stands for a port of the job's own, from 20000 to 29999, so that jobs can share a node. gloo and"
+        " NCCL are told the interface that has the node's address (launcher plain starts your program as it is: set"
+        " socketInterface).",
     )
     rdma: bool = Field(
         False,

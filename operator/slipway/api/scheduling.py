@@ -139,8 +139,14 @@ class TopologySpread(Model):
     )
     when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"] = Field(
         "ScheduleAnyway",
-        description="Whether a pod waits when it would be more: the scheduler's affair, gangs are let in without it.",
+        description="DoNotSchedule: the gang waits until all its pods fit so. Several labels must lie within each other"
+        " (nodes in zones) for that; of others the scheduler may leave a pod waiting.",
     )
+
+    @property
+    def strict(self) -> bool:
+        """Whether pods wait rather than be spread worse."""
+        return self.when_unsatisfiable == "DoNotSchedule"
 
 
 class Scheduling(Model):

@@ -64,8 +64,11 @@ def _missing(floor: Floor, demand: Demand, kept_for: str) -> str:
     fit = floor.fit(demand)
     words = f"room for {fit.total} of {demand.count} pods{each}"
     if not fit.most:
-        return f"{words}: no ready node passes nodeSelector, affinity and tolerations"
-    if fit.most_total < demand.count:
+        labels = "".join(f" and has label {spread.key}" for spread in demand.spreads)
+        return f"{words}: no ready node passes nodeSelector, affinity and tolerations{labels}"
+    if lopsided := floor.lopsided(demand) if fit.total >= demand.count else "":
+        words += f", but {lopsided}"
+    if fit.most_total < demand.count or (demand.spreads and floor.keep(demand) is None):
         return f"{words}: too many even for the nodes' whole capacity"
     return f"{words}, beside what is kept for {kept_for}, which is before it" if kept_for else words
 

@@ -1,12 +1,15 @@
 """Do so many equal pods fit into what the nodes have free? No I/O; asked by line.py.
 
 Amounts are whole numbers by resource: thousandths of CPUs, bytes, devices, and `pods`. Pods of a gang are equal, so the
-gang fits exactly when the numbers of pods that each node can take add up to it: no search is needed.
+gang fits exactly when the numbers of pods that each node can take add up to it: no search is needed, unless they must
+be spread over zones or racks (spread.py).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from slipway.job.spread import Site, Spread, spread_out
 
 Amounts = Mapping[str, int]
 _REPELS = frozenset({"NoSchedule", "NoExecute"})
@@ -27,7 +30,8 @@ class Node:
 class Demand:
     """`count` pods that each ask for `each`; the rest is Kubernetes' own fields of a pod's spec.
 
-    `apart`: no two on one node, since each takes the same port of it.
+    `apart`: no two on one node, since each takes the same port of it. `spreads`: topologySpread that a scheduler holds
+    to; `there`: how many pods of the gang, beside these, nodes have already.
     """
 
     count: int
@@ -36,6 +40,8 @@ class Demand:
     selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, Any], ...] = ()
     terms: tuple[Mapping[str, Any], ...] = ()
+    spreads: tuple[Spread, ...] = ()
+    there: Mapping[str, int] = field(default_factory=dict)
 
 
 def takes(node: Node, demand: Demand) -> bool:
@@ -44,6 +50,7 @@ def takes(node: Node, demand: Demand) -> bool:
         all(node.labels.get(key) == value for key, value in demand.selector.items())
         and all(_tolerated(taint, demand.tolerations) for taint in node.taints if taint.get("effect") in _REPELS)
         and (not demand.terms or any(_term_holds(term, node.labels) for term in demand.terms))
+        and all(spread.key in node.labels for spread in demand.spreads)
     )
 
 
@@ -93,7 +100,12 @@ class Floor:
         fit = self.fit(demand)
         if fit.total < demand.count and not partly:
             return None
-        return _first(sorted(fit.rooms, key=lambda name: (fit.rooms[name], name)), fit.rooms, demand.count)
+        order = sorted(fit.rooms, key=lambda name: (fit.rooms[name], name))
+        if demand.spreads:
+            spread = self._spread(demand, demand.spreads, order, fit.rooms)
+            if spread is not None or not partly:
+                return spread
+        return _first(order, fit.rooms, demand.count)
 
     def keep(self, demand: Demand) -> dict[str, int] | None:
         """Nodes that will take all the pods once others have ended: those with the most room now. None if none can."""
@@ -101,7 +113,39 @@ class Floor:
         if fit.most_total < demand.count:
             return None
         order = sorted(fit.most, key=lambda name: (-fit.rooms.get(name, 0), -fit.most[name], name))
+        if demand.spreads:
+            return self._spread(demand, demand.spreads, order, fit.most)
         return _first(order, fit.most, demand.count)
+
+    def lopsided(self, demand: Demand) -> str:
+        """Which spread the free room is too lopsided for, and where there is the least: for a status; "" if none."""
+        rooms = self.fit(demand).rooms
+        for spread in demand.spreads:
+            if self._spread(demand, (spread,), sorted(rooms), rooms) is None:
+                domain, least = min(self._by_domain(demand, spread.key).items(), key=lambda item: (item[1], item[0]))
+                return f"not with maxSkew {spread.skew} over {spread.key}: {domain} has room for {least}"
+        if demand.spreads and self.pack(demand) is None:
+            return f"not with maxSkew over {' and '.join(spread.key for spread in demand.spreads)} at once"
+        return ""
+
+    def _by_domain(self, demand: Demand, key: str) -> dict[str, int]:
+        fit = self.fit(demand)
+        found: dict[str, int] = {}
+        for name in fit.most:
+            domain = self._nodes[name].labels[key]
+            found[domain] = found.get(domain, 0) + fit.rooms.get(name, 0)
+        return found
+
+    def _spread(
+        self, demand: Demand, spreads: tuple[Spread, ...], order: Sequence[str], rooms: Mapping[str, int]
+    ) -> dict[str, int] | None:
+        """Domains without any room count, too: nobody may have many more pods than they."""
+        full = [name for name in self.fit(demand).most if name not in rooms]
+        sites = []
+        for name in (*order, *full):
+            path = tuple(self._nodes[name].labels[spread.key] for spread in spreads)
+            sites.append(Site(name, path, rooms.get(name, 0), demand.there.get(name, 0)))
+        return spread_out(sites, spreads, demand.count)
 
     def take(self, placed: Mapping[str, int], each: Amounts) -> None:
         """Put so many pods on these nodes; what is free never falls below zero."""
@@ -131,9 +175,9 @@ def _first(order: Iterable[str], most: Mapping[str, int], count: int) -> dict[st
 
 
 def _kind(demand: Demand) -> str:
-    return repr(
-        (demand.apart, sorted(demand.each.items()), sorted(demand.selector.items()), demand.tolerations, demand.terms)
-    )
+    keys = sorted(spread.key for spread in demand.spreads)
+    nodes = (sorted(demand.selector.items()), demand.tolerations, demand.terms, keys)
+    return repr((demand.apart, sorted(demand.each.items()), nodes))
 
 
 def _tolerated(taint: Mapping[str, Any], tolerations: Iterable[Mapping[str, Any]]) -> bool:

@@ -4,6 +4,7 @@ Nothing of this is persisted: who was let in has pods, and who has none is asked
 gangs at once and holds until something changes, so a burst of jobs costs a handful of decisions.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,7 @@ from slipway.job.line import Decision, Waiting, decide
 from slipway.job.packing import Demand, Floor, Node, takes
 from slipway.job.run import Run, read_run
 from slipway.job.scene import Hold
+from slipway.job.spread import Spread
 from slipway.runtime.cache import Cache, Change
 from slipway.runtime.resource import NODES, PODS, Object, Resource, name_of, namespace_of, uid_of
 from slipway.runtime.store import Key
@@ -148,8 +150,8 @@ class Admission:
         if gang is None:
             return None
         mine = [p for p in self._pods.children(uid_of(job)) if p["metadata"]["labels"].get(ATTEMPT) == str(run.attempt)]
-        bound = sum(1 for pod in mine if pod["spec"].get("nodeName"))
-        return replace(gang.demand, count=max(len(mine), gang.demand.count) - bound)
+        bound = Counter(pod["spec"]["nodeName"] for pod in mine if pod["spec"].get("nodeName"))
+        return replace(gang.demand, count=max(len(mine), gang.demand.count) - bound.total(), there=bound)
 
 
 def demand_of(spec: TrainingJobSpec) -> Demand:
@@ -164,6 +166,7 @@ def demand_of(spec: TrainingJobSpec) -> Demand:
         selector=settings.node_selector,
         tolerations=tuple(tolerations(spec)),
         terms=tuple(required.get("nodeSelectorTerms") or ()),
+        spreads=tuple(Spread(s.topology_key, s.max_skew) for s in spec.scheduling.topology_spread if s.strict),
     )
 
 

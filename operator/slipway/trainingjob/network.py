@@ -35,10 +35,12 @@ def capabilities(network: Network) -> dict[str, list[str]]:
 def env(network: Network) -> dict[str, str]:
     """The libraries' variables."""
     interface = network.socket_interface
+    # gloo takes one name as it is; NCCL's `=` and `^` mean nothing to it.
+    name = interface.lstrip("=") if interface and not interface.startswith("^") else None
     found = {
         "NCCL_SOCKET_IFNAME": interface,
-        # gloo takes one name as it is; NCCL's `=` and `^` mean nothing to it.
-        "GLOO_SOCKET_IFNAME": interface.lstrip("=") if interface and not interface.startswith("^") else None,
+        "GLOO_SOCKET_IFNAME": name,
+        "HOROVOD_GLOO_IFACE": name,
         "NCCL_IB_HCA": network.infiniband_devices,
         "NCCL_DEBUG": network.nccl_debug,
     }

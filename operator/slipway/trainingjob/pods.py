@@ -4,10 +4,11 @@ import json
 from typing import Any
 
 from slipway.api.common import API_VERSION
+from slipway.api.launchers import LauncherName
 from slipway.api.processes import accelerators, processes_per_node
 from slipway.api.trainingjob import TrainingJobSpec
 from slipway.job import labels
-from slipway.trainingjob import groups, network
+from slipway.trainingjob import groups, network, payload
 from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform, TrainingJob
 from slipway.trainingjob.launchers import Place, hosts, launcher_of
 from slipway.trainingjob.volumes import CONFIG_DIR, mounts_and_volumes
@@ -42,7 +43,8 @@ def config_map(job: TrainingJob, platform: Platform) -> dict[str, Any]:
         "spec": job.spec.wire(),
     }
     own = {"job.json": json.dumps(document, indent=1, sort_keys=True), **platform.endpoint.files()}
-    data = {**launcher_of(job).files(job), **own}
+    found = {payload.INTERFACE: payload.read(payload.INTERFACE)} if _finds_interface(job) else {}
+    data = {**launcher_of(job).files(job), **found, **own}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job, job.config_map), "data": data}
 
 
@@ -90,7 +92,9 @@ def pod(job: TrainingJob, index: int, attempt: int, platform: Platform) -> dict[
         # Over this attempt's pods: those of the one before may still be going.
         mine = {"matchLabels": {labels.JOB_UID: job.uid, labels.ATTEMPT: str(attempt)}}
         spreads = job.spec.scheduling.topology_spread
-        spec["topologySpreadConstraints"] = [{**spread.wire(), "labelSelector": mine} for spread in spreads]
+        # A domain of nodes that no pod tolerates (a lost one) must not hold up the others; before 1.26 it does.
+        shared = {"labelSelector": mine, "nodeTaintsPolicy": "Honor"}
+        spec["topologySpreadConstraints"] = [{**spread.wire(), **shared} for spread in spreads]
     groups.mark(job, attempt, metadata, spec)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
@@ -102,6 +106,8 @@ def _metadata(job: TrainingJob, name: str) -> dict[str, Any]:
 def _container(job: TrainingJob, place: Place, platform: Platform, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     trainer, launcher = job.spec.trainer, launcher_of(job)
     command = launcher.command(job, trainer.command or BUILT_IN, place)
+    if _finds_interface(job):
+        command = ["python3", f"{CONFIG_DIR}/{payload.INTERFACE}", *command]
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": trainer.image or platform.trainer_image,
@@ -133,8 +139,14 @@ def _env(job: TrainingJob, place: Place, platform: Platform) -> list[dict[str, A
     ours |= platform.endpoint.env(TRAINING_JOBS.path(job.namespace, job.name, "status"), CONFIG_DIR)
     users = [env.wire() for env in job.spec.trainer.env]
     named = {env["name"] for env in users}
-    address = [POD_IP] if job.spec.elastic_policy else []
+    address = [POD_IP] if job.spec.elastic_policy or _finds_interface(job) else []
     return address + [{"name": name, "value": value} for name, value in ours.items() if name not in named] + users
+
+
+def _finds_interface(job: TrainingJob) -> bool:
+    """Launcher plain starts the user's program as it is, which may be in an image without Python."""
+    network_, foreign = job.spec.network, job.spec.launcher == LauncherName.PLAIN and job.spec.recipe is None
+    return network_.host_network and network_.socket_interface is None and not foreign
 
 
 def _ports(job: TrainingJob) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from slipway.api.network import Network
+from slipway.job.spread import Spread
 from slipway.trainingjob.admission import demand_of
 from slipway.trainingjob.network import master_port
 from tests.unit.trainingjob.pod_security import violations
@@ -98,4 +99,11 @@ def test_topology_spread_counts_this_attempts_pods() -> None:
     (found,) = pod_of(job, attempt=3)["spec"]["topologySpreadConstraints"]
     labels = pod_of(job, attempt=3)["metadata"]["labels"]
     assert found.pop("labelSelector")["matchLabels"].items() <= labels.items()
-    assert found == spread
+    assert found == spread | {"nodeTaintsPolicy": "Honor"}
+
+
+def test_only_a_spread_that_the_scheduler_holds_to_makes_the_gang_wait() -> None:
+    hard = {"topologyKey": "zone", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}
+    soft = {"topologyKey": "rack", "whenUnsatisfiable": "ScheduleAnyway"}
+    demand = demand_of(job_of(scheduling={"topologySpread": [hard, soft]}).spec)
+    assert demand.spreads == (Spread("zone", 2),)

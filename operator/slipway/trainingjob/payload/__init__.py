@@ -5,6 +5,7 @@ from importlib.resources import files
 STORE = "store.py"
 GANG = "gang.py"
 HOROVOD = "hvd.py"
+INTERFACE = "interface.py"
 SSH = "ssh"
 
 

@@ -9,6 +9,8 @@ Only who has the job's key is obeyed: the agent sends a number used once, the ca
 command. Output comes back in frames: one byte of kind, four of length. Only Python's own library is used.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import hmac
@@ -110,7 +112,7 @@ class Request(socketserver.StreamRequestHandler):
                 with self._lock:
                     self._send(kind, data)
 
-    def _until_hung_up(self, child: "subprocess.Popen[bytes]") -> None:
+    def _until_hung_up(self, child: subprocess.Popen[bytes]) -> None:
         """As sshd does: who hangs up ends what he started."""
         with contextlib.suppress(OSError):
             while self.connection.recv(4096):
@@ -192,7 +194,7 @@ def lead(command: list[str]) -> int:
     while sum(map(answers, names := members())) < (LEAST or len(names)) or not names:
         time.sleep(0.5)
     path = f"{Path(__file__).parent}:{os.environ.get('PATH', os.defpath)}"
-    child = subprocess.Popen(command, env=os.environ | {"PATH": path})
+    child = subprocess.Popen(command, env={**os.environ, "PATH": path})
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, _: child.send_signal(got))
     code = child.wait()

@@ -4,6 +4,8 @@ Ranks follow from the node's number; node 0 also keeps the rendezvous at a fixed
 its siblings, and its exit code is the node's.
 """
 
+from __future__ import annotations
+
 import importlib
 import os
 import signal
@@ -57,7 +59,7 @@ def environment(hosts: list[str], index: int, slots: int, local: int, port: int)
     return {f"HOROVOD_{name}": str(value) for name, value in {**numbers, **words}.items()}
 
 
-def first_end(children: "list[subprocess.Popen[bytes]]") -> int:
+def first_end(children: list[subprocess.Popen[bytes]]) -> int:
     """Wait for all; the first that fails ends the others. Returns its code, or 0."""
     code = 0
     while any(child.poll() is None for child in children):
@@ -81,7 +83,7 @@ def main(command: list[str]) -> int:
     else:
         wait_for(hosts[0], port)
     children = [
-        subprocess.Popen(command, env=os.environ | environment(hosts, index, slots, local, port))
+        subprocess.Popen(command, env={**os.environ, **environment(hosts, index, slots, local, port)})
         for local in range(slots)
     ]
 

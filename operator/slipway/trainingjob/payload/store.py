@@ -3,6 +3,8 @@
 A process of its own: torchrun's agents come and go, and the store has to outlive each of them.
 """
 
+from __future__ import annotations
+
 import datetime
 import importlib
 import signal

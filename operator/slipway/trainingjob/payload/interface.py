@@ -1,0 +1,98 @@
+"""Tell gloo and NCCL which interface the node's peers are reached by, then become COMMAND: `interface.py COMMAND...`.
+
+On the node's own network a host's name often leads to its loopback, where gloo would wait for peers that never come.
+The interface is the one that has the pod's address (SLIPWAY_POD_IP), else the one that routes to node 0. What the user
+or the image has set stays. Only Python's own library is used, 3.8 and later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import ipaddress
+import os
+import socket
+import struct
+import sys
+from pathlib import Path
+
+# linux/sockios.h
+SIOCGIFADDR = 0x8915
+ROUTES, ADDRESSES = Path("/proc/net/route"), Path("/proc/net/if_inet6")
+UP = 1
+# Variables, and what goes before the name in them: without `=` NCCL would take it for the beginning of one.
+VARIABLES = {"GLOO_SOCKET_IFNAME": "", "HOROVOD_GLOO_IFACE": "", "NCCL_SOCKET_IFNAME": "="}
+
+
+def owner(address: str) -> str:
+    """The interface that has this address; "" if none has."""
+    wanted = ipaddress.ip_address(address)
+    return _owner_of_v6(wanted) if wanted.version == 6 else _owner_of_v4(address)
+
+
+def _owner_of_v4(address: str) -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        for _, name in socket.if_nameindex():
+            # An interface without an IPv4 address answers with an error.
+            with contextlib.suppress(OSError):
+                answer = fcntl.ioctl(asking, SIOCGIFADDR, struct.pack("256s", name.encode()))
+                if socket.inet_ntoa(answer[20:24]) == address:
+                    return name
+    return ""
+
+
+def _owner_of_v6(wanted: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    lines = ADDRESSES.read_text().splitlines() if ADDRESSES.exists() else []
+    for fields in map(str.split, lines):
+        if ipaddress.IPv6Address(int(fields[0], 16)) == wanted:
+            return fields[-1]
+    return ""
+
+
+def route(address: str) -> str:
+    """The interface of the narrowest IPv4 route to an address: also to a second one of an interface's own."""
+    wanted, found = int(ipaddress.IPv4Address(address)), (-1, "")
+    for line in ROUTES.read_text().splitlines()[1:]:
+        name, destination, _, flags, _, _, _, mask = line.split()[:8]
+        net, bits = (socket.ntohl(int(text, 16)) for text in (destination, mask))
+        if int(flags, 16) & UP and wanted & bits == net:
+            found = max(found, (bits, name), key=lambda pair: pair[0])
+    return found[1]
+
+
+def towards(host: str) -> str:
+    """The interface with whose address this node would talk to a host; nothing is sent."""
+    family, kind, protocol, _, place = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind, protocol) as asking:
+        asking.connect(place)
+        return owner(asking.getsockname()[0])
+
+
+def choose(own: str, master: str) -> str:
+    """The interface, or "" if nothing tells."""
+    tries = []
+    if own:
+        tries.append(lambda: owner(own))
+        tries += [lambda: route(own)] if ":" not in own else []
+    if master:
+        tries.append(lambda: towards(master))
+    for attempt in tries:
+        with contextlib.suppress(OSError, ValueError):
+            found = attempt()
+            if found:
+                return found
+    return ""
+
+
+def main(command: list[str]) -> None:
+    """Set what is not set, and become the command."""
+    found = choose(os.environ.get("SLIPWAY_POD_IP", ""), os.environ.get("MASTER_ADDR", ""))
+    if not found:
+        print("no interface has this pod's address: set network.socketInterface", file=sys.stderr)  # noqa: T201
+    for variable, prefix in VARIABLES.items() if found else ():
+        os.environ.setdefault(variable, prefix + found)
+    os.execvp(command[0], command)  # noqa: S606
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
