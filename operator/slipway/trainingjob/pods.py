@@ -93,8 +93,8 @@ def pod(job: TrainingJob, index: int, attempt: int, platform: Platform) -> dict[
         mine = {"matchLabels": {labels.JOB_UID: job.uid, labels.ATTEMPT: str(attempt)}}
         spreads = job.spec.scheduling.topology_spread
         # A domain of nodes that no pod tolerates (a lost one) must not hold up the others; before 1.26 it does.
-        shared = {"labelSelector": mine, "nodeTaintsPolicy": "Honor"}
-        spec["topologySpreadConstraints"] = [{**spread.wire(), **shared} for spread in spreads]
+        counted = {"labelSelector": mine, "nodeTaintsPolicy": "Honor"}
+        spec["topologySpreadConstraints"] = [{**spread.wire(), **counted} for spread in spreads]
     groups.mark(job, attempt, metadata, spec)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 

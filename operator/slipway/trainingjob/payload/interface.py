@@ -70,15 +70,12 @@ def towards(host: str) -> str:
 
 def choose(own: str, master: str) -> str:
     """The interface, or "" if nothing tells."""
-    tries = []
-    if own:
-        tries.append(lambda: owner(own))
-        tries += [lambda: route(own)] if ":" not in own else []
-    if master:
-        tries.append(lambda: towards(master))
-    for attempt in tries:
+    tries = [(owner, own), (towards, master)]
+    if own and ":" not in own:
+        tries.insert(1, (route, own))
+    for ask, address in tries:
         with contextlib.suppress(OSError, ValueError):
-            found = attempt()
+            found = ask(address) if address else ""
             if found:
                 return found
     return ""
