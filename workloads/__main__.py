@@ -13,6 +13,7 @@ COMMANDS = {
     "plan": ("workloads.plan", "print which training strategies fit a GPU's memory, and which Auto takes"),
     "export": ("workloads.export.command", "add model.onnx to an artifact, proved equal to torch"),
     "quantize": ("workloads.quantize.command", "quantize the model of a QuantizationJob document, and prove it"),
+    "bench": ("workloads.bench.command", "measure models on every engine that is here, side by side"),
     "serve": ("workloads.serve.command", "serve an artifact over the Open Inference Protocol, batched"),
     "activate": ("workloads.activator.command", "hold the requests of a service at zero until a replica serves"),
 }

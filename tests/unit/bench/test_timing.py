@@ -1,0 +1,35 @@
+"""Turns are really taken, figures are those of the calls, and torch's own benchmark finds the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.utils.benchmark import Timer
+
+from workloads.bench.timing import figures, in_turns, restless
+
+
+def test_contenders_take_turns_and_every_other_round_backwards() -> None:
+    order: list[str] = []
+    calls = [lambda name=name: order.append(name) for name in "abc"]
+    seconds = in_turns(calls, rounds=4, warmup=2)
+    assert "".join(order) == "abcabc" + "abc" + "cba" + "abc" + "cba"
+    assert seconds.shape == (3, 4)
+    assert (seconds > 0).all()
+
+
+def test_figures_are_percentiles_of_the_calls() -> None:
+    calls = np.arange(1, 101) / 1e3
+    assert figures(calls, 4) == {"p50Ms": 50.5, "p99Ms": 99.01, "iqrMs": 49.5, "samplesPerSecond": round(4 / 0.0505, 1)}
+    assert restless(figures(calls, 4))
+    assert not restless(figures(np.full(100, 0.01), 1))
+
+
+def test_torchs_own_benchmark_finds_the_same() -> None:
+    """Within a factor of two, on machines that are busy with other things."""
+    matrix = torch.randn(384, 384)
+    torch.set_num_threads(1)
+    ours = figures(in_turns([lambda: matrix @ matrix], rounds=100, warmup=10)[0], 1)["p50Ms"]
+    timer = Timer("matrix @ matrix", globals={"matrix": matrix}, num_threads=1)
+    theirs = timer.blocked_autorange(min_run_time=0.3).median * 1e3
+    assert 0.5 < ours / theirs < 2

@@ -1,0 +1,77 @@
+"""How much energy was used? Only as the machine itself counts it: RAPL for processors, NVML for GPUs; never estimated.
+
+The counters are of whole processors and GPUs: what else runs beside, and what they take while idle, is in them.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+POWERCAP = Path("/sys/class/powercap")
+PACKAGES = "intel-rapl:[0-9]*"  # the kernel's name, for AMD's processors too
+
+
+@dataclass(frozen=True)
+class Counter:
+    """Joules since some moment; `wraps`: it begins anew at so many, None for one that does not."""
+
+    name: str
+    read: Callable[[], float]
+    wraps: float | None = None
+
+    def used(self, before: float, after: float) -> float:
+        """Joules between two readings; the counter may have begun anew once."""
+        return after - before if after >= before or self.wraps is None else after - before + self.wraps
+
+
+def counters(powercap: Path = POWERCAP) -> list[Counter]:
+    """All that this process may read here; none on most virtual machines, and in containers without the right."""
+    return [*_rapl(powercap), *_nvml()]
+
+
+def measure(found: list[Counter], work: Callable[[], object]) -> dict[str, float]:
+    """Joules by counter while `work` ran."""
+    before = [counter.read() for counter in found]
+    work()
+    return {counter.name: counter.used(first, counter.read()) for counter, first in zip(found, before, strict=True)}
+
+
+def _rapl(powercap: Path) -> list[Counter]:
+    """Whole packages; cores and memory are parts of them (Documentation/power/powercap in the Linux kernel)."""
+    found = []
+    for folder in sorted(path for path in powercap.glob(PACKAGES) if path.name.count(":") == 1):
+        energy = folder / "energy_uj"
+        try:
+            _microjoules(energy)
+            name, limit = (folder / "name").read_text().strip(), _microjoules(folder / "max_energy_range_uj")
+        except (OSError, ValueError):  # for root alone since 2020, or gone
+            continue
+        found.append(Counter(f"rapl {name}", lambda path=energy: _microjoules(path), limit))  # type: ignore[misc]
+    return found
+
+
+def _microjoules(path: Path) -> float:
+    return int(path.read_text()) / 1e6
+
+
+def _nvml() -> list[Counter]:
+    """NVIDIA's counter of millijoules, of Volta and later; none without a GPU or its library, nvidia-ml-py."""
+    try:
+        nvml = importlib.import_module("pynvml")
+        nvml.nvmlInit()
+    except Exception:  # ImportError, or NVMLError, whose class is in what is missing
+        return []
+    found = []
+    for index in range(nvml.nvmlDeviceGetCount()):
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+
+        def read(handle: object = handle) -> float:
+            return float(nvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
+
+        try:
+            read()
+        except nvml.NVMLError:
+            continue
+        found.append(Counter(f"nvml GPU {index}", read))
+    return found

@@ -1,0 +1,33 @@
+"""How much memory does a model take on an engine? Run by `bench` in a fresh process, which says the bytes and ends.
+
+Resident memory of the host, from opening the model to its first answer; the engine's library alone is not counted.
+"""
+
+import importlib
+import sys
+
+from workloads.bench import growth
+from workloads.bench.subjects import LITERT, find, open_one
+from workloads.serve.engines.engine import Options
+from workloads.serve.engines.warmup import sample
+
+LIBRARIES = {
+    "onnxruntime": "onnxruntime", "openvino": "openvino", "torch": "torch", "tensorrt": "tensorrt",
+    LITERT: "ai_edge_litert.interpreter",
+}  # fmt: skip
+
+
+def measure(where: str, engine: str, threads: int, rows: int) -> int:
+    """Bytes; as many rows as the batch has."""
+    source = find(where)
+    importlib.import_module(LIBRARIES[engine])
+
+    def work() -> object:
+        opened = open_one(source, engine, Options(threads=threads, sizes=(rows,)))
+        return opened, opened.run(sample(source.model.signature, rows))
+
+    return growth.peak_growth(work)
+
+
+if __name__ == "__main__":
+    growth.say(measure(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
