@@ -26,12 +26,16 @@ down: setup ## end everything that up, demo and test started
 images: setup ## build the images and load them into the cluster
 	@$(PYTHON) -m tests.cluster images
 
+# More processes than cores: those that talk to servers mostly wait.
+WORKERS ?= $(shell echo $$(($(shell nproc) + 2)))
+
 test: setup lint ## all tests: unit, API server, end to end
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m tests.cluster prepare
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 lint: setup ## ruff, mypy --strict, import rules, generated files
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
-	@$(PYTHON) -m mypy
+	@MYPY_CACHE_DIR=$$($(PYTHON) -c 'from tests.cluster.paths import cache; print(cache())')/mypy $(PYTHON) -m mypy
 	@$$(dirname $(PYTHON))/lint-imports
 	@$(PYTHON) -m slipway.api.crd --check crds/
 	@$(PYTHON) -m slipway.api.docs --check docs/

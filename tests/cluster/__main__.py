@@ -1,4 +1,4 @@
-"""`python -m tests.cluster up | down | status | images | demo`: the clusters, for a person and for the Makefile."""
+"""`python -m tests.cluster prepare | up | down | status | images | demo`: clusters, for a person and the Makefile."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import sys
 
 from tests.cluster.base import Cluster, ClusterError
 from tests.cluster.choose import choose
+from tests.cluster.local import debian
 from tests.cluster.local.control_plane import NotReadyError
 
 _ACTIONS = {
+    "prepare": "install Debian's packages and build Kubernetes, which the tests need even where there is a cluster",
     "up": "bring the cluster up, or repair it",
     "down": "end it; caches stay",
     "status": "say what runs",
@@ -33,6 +35,9 @@ def main() -> int:
 
 
 def _run(action: str) -> int:
+    if action == "prepare":
+        debian.prepare()
+        return 0
     cluster = choose()
     if action == "demo":
         _demo(cluster)

@@ -1,4 +1,4 @@
-"""Every launcher and strategy that the trainer's image holds: real pods, a killed worker, and the same accuracy."""
+"""Every launcher and strategy: real pods, a killed worker, and the same accuracy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.base import Cluster
+from tests.cluster.images import horovod
 from tests.e2e.conftest import Job, Namespace
 from tests.e2e.jobs import long_job, metrics, percent
 from tests.e2e.power import kill_container
@@ -20,14 +21,42 @@ KINDS: dict[str, Job] = {
     "zero1": {"launcher": "deepspeed", "strategy": {"name": "ZeRO1"}},
     "zero2": {"launcher": "deepspeed", "strategy": {"name": "ZeRO2"}},
     "zero3": {"launcher": "deepspeed", "strategy": {"name": "ZeRO3"}},
+    "zero3-offload": {"launcher": "deepspeed", "strategy": {"name": "ZeRO3Offload"}},
 }
+# These need the image with Horovod and Open MPI.
+HOROVOD: dict[str, Job] = {
+    "horovod": {"launcher": "horovodrun"},
+    "horovod-two-processes": {"launcher": "horovodrun", "numProcPerNode": 2},
+    "mpi": {"launcher": "mpirun"},
+    "mpi-two-processes": {"launcher": "mpirun", "numProcPerNode": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def horovod_image(cluster: Cluster, images: dict[str, str]) -> str:
+    return horovod.build_and_load(cluster, images["trainer"])
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_it_survives_a_killed_worker_and_learns_as_much(
     namespace: Namespace, cluster: Cluster, example: Callable[[str], Job], name: str
 ) -> None:
-    namespace.apply(long_job(example, name, **KINDS[name]))
+    survives_and_learns(namespace, cluster, long_job(example, name, **KINDS[name]))
+
+
+@pytest.mark.parametrize("name", HOROVOD)
+def test_horovod_and_mpi_survive_a_killed_worker_and_learn_as_much(
+    namespace: Namespace, cluster: Cluster, horovod_image: str, example: Callable[[str], Job], name: str
+) -> None:
+    job = long_job(example, name, **HOROVOD[name])
+    job["spec"]["trainer"] = {**job["spec"].get("trainer", {}), "image": horovod_image}
+    survives_and_learns(namespace, cluster, job)
+
+
+def survives_and_learns(namespace: Namespace, cluster: Cluster, document: Job) -> None:
+    """A container of the last node is killed in the middle: one restart, from a checkpoint, and the usual accuracy."""
+    name = document["metadata"]["name"]
+    namespace.apply(document)
     namespace.until("trainingjob", name, lambda j: 3 <= percent(j) < 80, "under way")
     kill_container(cluster, max(namespace.pods(name), key=_name))
     job = namespace.until_condition("trainingjob", name, "Succeeded", 600)

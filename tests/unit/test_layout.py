@@ -46,7 +46,7 @@ def test_folders_of_the_operator(path):
 
 
 FOLDERS = ["crds", "manifests/base", "manifests/overlays", "manifests/examples"]
-IMAGES = ["images/operator", "images/trainer", "images/quantizer", "images/server"]
+IMAGES = ["images/operator", "images/trainer", "images/quantizer", "images/server", "images/horovod"]
 
 
 @pytest.mark.parametrize("name", [*FOLDERS, *IMAGES, "workloads", "docs/adr"])

@@ -78,15 +78,15 @@ def build_and_load(cluster: Cluster) -> dict[str, str]:
 
 def _build_and_load(cluster: Cluster) -> dict[str, str]:
     builder = docker if cluster.name == "kind" else buildah
-    built = {}
+    built, base = {}, builder.base()
     for image in IMAGES:
         wheels = wheelhouse(image.name, image.extras)
-        reference = image.reference(builder.base(), wheels)
+        reference = image.reference(base, wheels)
         if builder.has(reference):
             say(f"{reference} is built already")
         else:
             with step(f"build the {image.name}"):
-                builder.build(image.dockerfile, reference, wheels)
+                builder.build(image.dockerfile, reference, wheels, base)
         built[image.name] = reference
     with step(_LOAD):
         cluster.load(list(built.values()))

@@ -47,14 +47,14 @@ def has(reference: str) -> bool:
     )
 
 
-def build(dockerfile: Path, reference: str, wheels: Path) -> None:
-    """Build a Dockerfile of the repository; only layers whose inputs changed are made anew. Raises RuntimeError."""
+def build(dockerfile: Path, reference: str, wheels: Path, base: str) -> None:
+    """Build a Dockerfile of the repository on `base`; layers whose inputs did not change stay. Raises RuntimeError."""
     with tempfile.TemporaryDirectory() as empty:
         ignored = Path(empty) / "ignore"
         ignored.write_text("**/__pycache__\n")
         _buildah(
             *("bud", "-q", "--layers", "--isolation=chroot", "--network=host", f"--ignorefile={ignored}"),
-            *(f"--build-context=wheels={wheels}", f"--build-arg=BASE={_BASE}"),
+            *(f"--build-context=wheels={wheels}", f"--build-arg=BASE={base}"),
             *(f"--file={dockerfile}", f"--tag={reference}", str(paths.REPOSITORY)),
         )
 

@@ -25,10 +25,10 @@ def remove(references: Sequence[str]) -> None:
     subprocess.run(["docker", "image", "rm", *references], capture_output=True, check=False)
 
 
-def build(dockerfile: Path, reference: str, wheels: Path) -> None:
-    """Build a Dockerfile of the repository by buildx. Raises RuntimeError."""
-    argv = ["docker", "buildx", "build", "--load", f"--build-context=wheels={wheels}", f"--build-arg=BASE={base()}"]
-    argv += [f"--file={dockerfile}", f"--tag={reference}", str(paths.REPOSITORY)]
+def build(dockerfile: Path, reference: str, wheels: Path, base: str) -> None:
+    """Build a Dockerfile of the repository on `base` by buildx. Raises RuntimeError."""
+    argv = ["docker", "buildx", "build", "--load", f"--build-context=wheels={wheels}"]
+    argv += [f"--build-arg=BASE={base}", f"--file={dockerfile}", f"--tag={reference}", str(paths.REPOSITORY)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"docker buildx build failed:\n{done.stderr.strip()}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -98,9 +97,7 @@ class ControlPlane:
 
     def start(self) -> None:
         """Start what does not run yet; return when the server takes objects (5 to 8 s). Raises NotReadyError."""
-        debian.kubernetes()
-        if not shutil.which("etcd"):
-            debian.install(["etcd-server"])
+        debian.prepare()
         for _ in range(2):
             # The second round brings back a controller manager that gave up waiting for a slow apiserver (after 10 s).
             for process in self.processes():

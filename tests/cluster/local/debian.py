@@ -43,9 +43,13 @@ BUILD_SECONDS = {
 
 def install(packages: Sequence[str]) -> None:
     """Install the Debian packages that are missing. Needs root. Raises CalledProcessError."""
-    missing = sorted(set(packages) - _installed())
-    if not missing:
-        return
+    with lock("apt"):
+        missing = sorted(set(packages) - _installed())
+        if missing:
+            _install(missing)
+
+
+def _install(missing: Sequence[str]) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with step(f"apt-get install {' '.join(missing)}"):
         command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing]
@@ -59,6 +63,13 @@ def install(packages: Sequence[str]) -> None:
 def programs() -> Path:
     """Return the folder where the Kubernetes programs are, or will be once `kubernetes` has built them."""
     return cache() / "kubernetes" / _RECIPE
+
+
+def prepare() -> None:
+    """What a control plane needs, each step said. Needs root where something is missing."""
+    kubernetes()
+    if not shutil.which("etcd"):
+        install(["etcd-server"])
 
 
 def kubernetes() -> None:

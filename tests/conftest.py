@@ -1,0 +1,36 @@
+"""How the suite is shared out when pytest-xdist runs it (`make test`): what shares a server stays in one process.
+
+The slowest parts begin first, so that the small ones fill the gaps that these leave while they wait.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+# Folders whose tests share one cluster, one control plane or one trained model, the longest first.
+SHARED = ("e2e", "train", "api/trainingjob", "api/inferenceservice", "api", "chaos", "conformance", "unit/quantize")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group by folder where there is something to share, else by file; the long groups in front."""
+    places = {item: item.path.relative_to(HERE) for item in items if HERE in item.path.parents}
+    for item, place in places.items():
+        item.add_marker(pytest.mark.xdist_group(_group(place)))
+    items.sort(key=lambda item: _rank(places[item]) if item in places else len(SHARED))
+
+
+def _shared(place: Path) -> str | None:
+    folders = [parent.as_posix() for parent in place.parents]
+    return next((folder for folder in folders if folder in SHARED), None)
+
+
+def _group(place: Path) -> str:
+    return _shared(place) or place.as_posix()
+
+
+def _rank(place: Path) -> int:
+    folder = _shared(place)
+    return SHARED.index(folder) if folder else len(SHARED)
