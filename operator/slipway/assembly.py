@@ -36,6 +36,7 @@ CHILDREN: Mapping[Resource, str] = {
     serving.DEPLOYMENTS: MANAGED_SELECTOR,
     SERVICES: _SERVED,
     CONFIGMAPS: _SERVED,
+    serving.JOBS: _SERVED,
 }
 # What gangs that wait for room lean on: all nodes, and everybody's pods.
 _CAPACITY: Mapping[Resource, str] = {PODS: "", NODES: ""}

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
+import json
 import logging
 import os
 import sys
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 from slipway.api.inferenceservice import EngineName
 from workloads import errors
 from workloads.serve.settings import GRPC_PORT, HTTP_PORT, Settings, from_document
+from workloads.train import termination
 
 ENGINE_CACHE = "SLIPWAY_ENGINE_CACHE"
 
@@ -93,12 +95,20 @@ def _run(settings: Settings) -> None:
     if settings.build_only:
         from workloads.serve.loading import build_engine
 
-        print(build_engine(settings), flush=True)
+        _tell(json.dumps({"engine": build_engine(settings)}))
         return
     from workloads.serve.run import serve
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings))
+
+
+def _tell(words: str) -> None:
+    """To people, and to the operator by the kubelet."""
+    print(words, flush=True)
+    place = termination.place()
+    if place is not None:
+        place.write_text(words)
 
 
 def _loop_factory() -> Callable[[], Any] | None:

@@ -3,6 +3,7 @@
 import logging
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from slipway.api.inferenceservice import EngineName
 from workloads.cpus import cpu_limit
@@ -38,28 +39,34 @@ def options_for(settings: Settings) -> Options:
         sizes=sizes_up_to(settings.batching.max_batch_size),
         cache=settings.engine_cache,
         providers=settings.providers,
+        build=settings.builds_engines or settings.build_only,
     )
 
 
-def build_engine(settings: Settings) -> str:
-    """Build the TensorRT engine for the GPU of this machine into the cache; returns its key. For the build Job.
+def build_engine(settings: Settings) -> dict[str, Any]:
+    """Build the TensorRT engine for the GPU of this machine into the cache, if it is not there. For the build Job.
 
-    A portable engine where there is no GPU. BadInput without a cache; Unavailable becomes BadInput as well.
+    A portable engine where there is no GPU. Returns its key, what it is bound to, its size in bytes, and the seconds
+    that building took, whenever that was. BadInput without a cache; Unavailable becomes BadInput as well.
     """
     from workloads.serve.engines.tensorrt import engine, gpu
     from workloads.serve.engines.tensorrt.build import PORTABLE
 
     if settings.engine_cache is None:
-        raise BadInput("there is no engine cache to build into: set --engine-cache or SLIPWAY_ENGINE_CACHE")
+        raise BadInput(
+            "there is no engine cache to build into: set engine.cache, --engine-cache or SLIPWAY_ENGINE_CACHE"
+        )
     model = load(settings.model, settings.name, settings.version, settings.digest)
     device = gpu.present()
     try:
         _, key = engine.plan_for(model, options_for(settings), device.architecture if device is not None else PORTABLE)
     except Unavailable as error:
         raise BadInput(str(error)) from error
-    if cache.find(settings.engine_cache, key) is None:
+    record = cache.record_of(settings.engine_cache, key)
+    if record is None:
         raise BadInput(f"the engine cache {settings.engine_cache} cannot be written")
-    return key.digest
+    facts = {"key": key.digest, "architecture": key.architecture, "library": key.library}
+    return {**facts, "bytes": record["bytes"], "buildSeconds": record.get("seconds", 0)}
 
 
 def load_and_warm_up(settings: Settings) -> Loaded:

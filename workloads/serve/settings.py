@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from slipway.api.inferenceservice import EngineName, InferenceServiceSpec, NonFinite, PinnedModel, spec_problems
+from workloads import storage
 from workloads.errors import BadInput
 from workloads.serve.batcher import Limits
 from workloads.serve.http import HttpLimits
@@ -31,6 +32,8 @@ class Settings:
     threads: int | None = None
     instances: int = 1
     engine_cache: Path | None = None
+    # Where a Job builds engines into the cache, the server only looks there.
+    builds_engines: bool = True
     providers: tuple[str, ...] = ()
     batching: Limits = field(default_factory=Limits)
     http: HttpLimits = field(default_factory=HttpLimits)
@@ -87,7 +90,7 @@ def _pinned(path: Path, spec: InferenceServiceSpec, model: Any) -> PinnedModel:
 
 def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Settings:
     predictor = spec.predictor
-    batching = predictor.batching
+    batching, cache = predictor.batching, predictor.engine.cache
     return Settings(
         model=model.uri,
         name=name,
@@ -96,6 +99,8 @@ def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Sett
         fallback=tuple(predictor.engine.fallback),
         threads=predictor.engine.threads,
         instances=predictor.engine.instances,
+        engine_cache=storage.local_path(cache.uri) if cache is not None else None,
+        builds_engines=cache is None,
         batching=Limits(
             max_batch_size=batching.max_batch_size,
             max_queue_size=batching.max_queue_size,

@@ -18,8 +18,8 @@ def write_message(
 
     After a failure nothing is written: the kubelet then takes the end of the log (FallbackToLogsOnError).
     """
-    path = Path(os.environ[VARIABLE]) if VARIABLE in os.environ else DEFAULT
-    if VARIABLE not in os.environ and not (path.is_file() and os.access(path, os.W_OK)):
+    path = place()
+    if path is None:
         return
     message: dict[str, Any] = {"steps": steps, "resumedFromStep": resumed_from}
     figures = [{"name": name, "value": f"{value:.6g}"} for name, value in metrics.items()]
@@ -30,3 +30,11 @@ def write_message(
         figures.pop()
         text = json.dumps(message)
     path.write_text(text)
+
+
+def place() -> Path | None:
+    """Where the kubelet looks; None outside a pod."""
+    path = Path(os.environ[VARIABLE]) if VARIABLE in os.environ else DEFAULT
+    if VARIABLE not in os.environ and not (path.is_file() and os.access(path, os.W_OK)):
+        return None
+    return path

@@ -1,6 +1,7 @@
 """InferenceService v1alpha1: which model is served, by which engine, how it is batched, how a new one takes over."""
 
 import json
+import re
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
@@ -19,6 +20,7 @@ __all__ = ["KIND", "InferenceServiceSpec", "InferenceServiceStatus", "PinnedMode
 
 # `<service>-<8 characters of the revision>` names Deployments, and their pods add 17 more.
 NAME_BUDGET = 63 - 9 - 17
+CACHE_URI = "^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[^ /][^ ]*$"
 DURATION = r"^[0-9]{1,9}(us|ms|s|m)$"
 
 Duration = Annotated[str, Field(min_length=2, max_length=12, pattern=DURATION)]
@@ -68,9 +70,37 @@ class EngineName(StrEnum):
     TORCH = "torch"
 
 
+class EngineCache(Model):
+    """Where TensorRT engines are kept: built once by a Job on the GPU that serves, and shared by all replicas."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"self.uri.matches('{CACHE_URI}') && !self.uri.contains('..')",
+            "cache.uri is pvc://claim/path without '..': replicas and the build Job mount the claim",
+            lambda cache: re.fullmatch(CACHE_URI, cache.uri) is not None and ".." not in cache.uri,
+        ),
+    )
+    uri: Uri = Field(description="A folder on a claim that all replicas can mount, for example pvc://engines/cache.")
+    build_seconds: Annotated[int, Field(ge=60, le=86400)] = Field(
+        3600, description="How long the build may take, waiting for its node included."
+    )
+
+
+def _builds_engines(engine: "Engine") -> bool:
+    return not {EngineName.TENSORRT, EngineName.AUTO}.isdisjoint({engine.name, *engine.fallback})
+
+
 class Engine(Model):
     """The engine and those tried after it."""
 
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.cache) || self.name in ['auto', 'tensorrt']"
+            " || (has(self.fallback) && self.fallback.exists(name, name in ['auto', 'tensorrt']))",
+            "cache has no effect without the engine tensorrt or auto: set engine.name, or remove cache",
+            lambda engine: engine.cache is None or _builds_engines(engine),
+        ),
+    )
     name: EngineName = Field(EngineName.AUTO, description="auto takes the fastest that can load the model here.")
     fallback: Annotated[list[EngineName], Field(max_length=4, json_schema_extra={"x-kubernetes-list-type": "set"})] = (
         Field(default_factory=list, description="Tried in this order when the engine cannot load the model.")
@@ -79,6 +109,14 @@ class Engine(Model):
     instances: Annotated[int, Field(ge=1, le=64)] = Field(
         1, description="Engines in each replica that compute at the same time; they share the threads."
     )
+    cache: EngineCache | None = Field(
+        None, description="Have TensorRT's engines built by a Job; each replica builds its own when unset."
+    )
+
+    @property
+    def only_tensorrt(self) -> bool:
+        """Whether nothing else can serve in its place."""
+        return {self.name, *self.fallback} == {EngineName.TENSORRT}
 
 
 class Batching(Model):

@@ -57,6 +57,17 @@ class ServedModel(StatusModel):
     )
 
 
+class BuiltEngine(StatusModel):
+    """The TensorRT engine of the newest revision, as its build Job said."""
+
+    job: Annotated[str, Field(max_length=253)] = Field(description="The Job that built it, or found it in the cache.")
+    key: ShortText = Field("", description="Its folder in the cache.")
+    architecture: ShortText = Field("", description="The GPU that it runs on, such as sm89; portable: any.")
+    library: ShortText = Field("", description="The TensorRT that it runs with.")
+    bytes: Annotated[int, Field(ge=0, le=2**53)] = Field(0, description="Its size.")
+    build_seconds: Annotated[float, Field(ge=0, le=1e9)] = Field(0, description="What building it took.")
+
+
 class LoadFailure(StatusModel):
     """Why the newest revision does not serve."""
 
@@ -201,7 +212,7 @@ class InferenceServiceStatus(StatusModel):
     """What the operator knows of the service. It is the only writer."""
 
     conditions: Annotated[list[Condition], Field(max_length=16), MapBy("type")] = Field(
-        default_factory=list, description="Ready, Reconciling, Stalled, SourceReady, PredictorReady."
+        default_factory=list, description="Ready, Reconciling, Stalled, SourceReady, EngineReady, PredictorReady."
     )
     observed_generation: Annotated[int, Field(ge=-1, le=2**53)] | None = Field(
         None, description="metadata.generation of the spec that this status is about."
@@ -211,6 +222,7 @@ class InferenceServiceStatus(StatusModel):
     model: PinnedModel | None = Field(None, description="The artifact of the newest revision.")
     model_status: ModelStatus | None = Field(None, description="How the newest revision is doing.")
     served_model: ServedModel | None = Field(None, description="Signature, engine, figures and lineage, from a pod.")
+    engine: BuiltEngine | None = Field(None, description="With spec.predictor.engine.cache, once it is built.")
     auto_scaling: AutoScalingStatus | None = Field(None, description="With spec.autoScaling.")
     canary_statuses: Annotated[list[CanaryStatus], Field(max_length=1)] = Field(
         default_factory=list, description="With spec.rollout.strategy Canary: the newest try."

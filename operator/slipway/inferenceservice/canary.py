@@ -14,7 +14,7 @@ from slipway.api.rollout import Canary
 from slipway.api.servicestatus import CanaryPhase
 from slipway.inferenceservice import status as words
 from slipway.inferenceservice.evidence import CANARY_SECONDS, canary_evidence, window_name
-from slipway.inferenceservice.observed import Revision, Trouble, trouble_of
+from slipway.inferenceservice.observed import Revision, Trouble
 from slipway.inferenceservice.policy.canary import Sight, Stand, follow
 from slipway.inferenceservice.policy.gate import Verdict, judge
 from slipway.inferenceservice.policy.share import percent_of, split
@@ -84,8 +84,8 @@ def _sight(scene: Scene, plan: Canary, stable: Revision, stand: Stand, verdict: 
 
 def _broken(scene: Scene, stand: Stand) -> str:
     """Its pods end once they serve, or never come to serve. A first crash at start may be the node's fault."""
-    trouble = trouble_of(scene.around.pods, scene.newest, scene.draft.now)
-    late = scene.current.overdue if scene.current is not None else ""
+    trouble = scene.trouble
+    late = scene.hopeless
     if trouble is not None and (late or (stand.phase is CanaryPhase.ANALYSING and trouble.exit_code is not None)):
         return f"pod {trouble.pod}: {trouble.message}"
     return late
@@ -140,7 +140,7 @@ def _going_on(scene: Scene, plan: Canary, stable: Revision, stand: Stand, *, mov
     if current is None or not current.serves(share):
         # Never take away what serves before the canary does.
         keep = max(keep, wanted)
-    trouble = trouble_of(scene.around.pods, scene.newest, scene.draft.now)
+    trouble = scene.trouble
     notices = words.canary_on(scene, stable, stand, trouble)
     useless = [revision for revision in scene.older if revision is not stable]
     again = CANARY_SECONDS if stand.phase is CanaryPhase.ANALYSING else None

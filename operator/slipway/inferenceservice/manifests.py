@@ -6,7 +6,7 @@ from typing import Any
 
 from slipway.api.autoscaling import AutoScaling
 from slipway.api.common import API_VERSION, GROUP
-from slipway.inferenceservice.service import GRPC_PORT, HTTP_PORT, KIND, REVISION, InferenceService, Platform
+from slipway.inferenceservice.service import ENGINE, GRPC_PORT, HTTP_PORT, KIND, REVISION, InferenceService, Platform
 from slipway.job import labels
 from slipway.job.source import Pinned
 from slipway.runtime.resource import Resource
@@ -14,6 +14,8 @@ from slipway.runtime.resource import Resource
 CONTAINER = "server"
 # What an object was made from, where the server fills in defaults and a comparison would not end.
 SPEC_HASH = f"{GROUP}/spec-hash"
+# On pods that were started when their engine was in the cache; to set it on others makes them start again.
+ENGINE_THERE = {ENGINE: "built"}
 CONFIG_DIR = "/etc/slipway"
 CLAIMS_DIR = "/mnt/pvc"
 # What the server takes beside readiness lead and timeout to close its sockets.
@@ -40,7 +42,7 @@ def address(service: InferenceService) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(service, service.name),
+        "metadata": metadata(service, service.name),
         "spec": {"selector": selector(service), "ports": ports},
     }
 
@@ -56,8 +58,8 @@ def config_map(service: InferenceService, revision: str, model: Pinned) -> dict[
         "status": {"model": model.wire()},
     }
     data = {"service.json": json.dumps(document, indent=1, sort_keys=True)}
-    metadata = _metadata(service, service.child(revision))
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+    about = metadata(service, service.child(revision))
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": data}
 
 
 def budget(service: InferenceService, budgets: Resource) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def budget(service: InferenceService, budgets: Resource) -> dict[str, Any]:
     return {
         "apiVersion": budgets.api_version,
         "kind": budgets.kind,
-        "metadata": _metadata(service, service.name),
+        "metadata": metadata(service, service.name),
         "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(service)}},
     }
 
@@ -80,29 +82,30 @@ def autoscaler(service: InferenceService, scaling: AutoScaling, autoscalers: Res
         "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
         "behavior": {"scaleDown": {"stabilizationWindowSeconds": scaling.scale_down_stabilization_seconds}},
     }
-    metadata = _metadata(service, service.name)
-    metadata["annotations"] = {SPEC_HASH: hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]}
-    return {"apiVersion": autoscalers.api_version, "kind": autoscalers.kind, "metadata": metadata, "spec": spec}
+    about = metadata(service, service.name)
+    about["annotations"] = {SPEC_HASH: hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]}
+    return {"apiVersion": autoscalers.api_version, "kind": autoscalers.kind, "metadata": about, "spec": spec}
 
 
 def deployment(
-    service: InferenceService, revision: str, model: Pinned, replicas: int, platform: Platform
+    service: InferenceService, revision: str, model: Pinned, replicas: int, platform: Platform, *, engine: bool = False
 ) -> dict[str, Any]:
-    """The pods of one revision."""
+    """The pods of one revision. `engine`: what its Job has built is there."""
     predictor = service.spec.predictor
     marks = {**service.labels, REVISION: revision}
-    metadata = _metadata(service, service.child(revision))
-    metadata["labels"] = marks
+    about = metadata(service, service.child(revision))
+    about["labels"] = marks
     template: dict[str, Any] = {
         "metadata": {"labels": {**predictor.pod.labels, **marks}},
-        "spec": _pod(service, revision, model, platform),
+        "spec": _serving(service, revision, model, platform),
     }
-    if predictor.pod.annotations:
-        template["metadata"]["annotations"] = dict(predictor.pod.annotations)
+    annotations = {**predictor.pod.annotations, **(ENGINE_THERE if engine else {})}
+    if annotations:
+        template["metadata"]["annotations"] = annotations
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata,
+        "metadata": about,
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": 0,
@@ -114,7 +117,8 @@ def deployment(
     }
 
 
-def _metadata(service: InferenceService, name: str) -> dict[str, Any]:
+def metadata(service: InferenceService, name: str) -> dict[str, Any]:
+    """Every child's."""
     return {
         "name": name,
         "namespace": service.namespace,
@@ -123,18 +127,10 @@ def _metadata(service: InferenceService, name: str) -> dict[str, Any]:
     }
 
 
-def _pod(service: InferenceService, revision: str, model: Pinned, platform: Platform) -> dict[str, Any]:
-    predictor = service.spec.predictor
-    settings, drain = predictor.pod, predictor.drain
-    mounts = [{"name": "slipway-config", "mountPath": CONFIG_DIR, "readOnly": True}]
-    volumes: list[dict[str, Any]] = [{"name": "slipway-config", "configMap": {"name": service.child(revision)}}]
-    if model.uri.startswith("pvc://"):
-        claim = model.uri.removeprefix("pvc://").split("/", 1)[0]
-        mounts.append({"name": "slipway-model", "mountPath": f"{CLAIMS_DIR}/{claim}", "readOnly": True})
-        volumes.append({"name": "slipway-model", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}})
-    spec: dict[str, Any] = {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
+def _serving(service: InferenceService, revision: str, model: Pinned, platform: Platform) -> dict[str, Any]:
+    drain = service.spec.predictor.drain
+    return {
+        **pod(service, revision, model, _server(service, platform)),
         "terminationGracePeriodSeconds": drain.readiness_lead_seconds + drain.timeout_seconds + CLOSING_SECONDS,
         # A node that fails or is drained should not take all replicas; but better together than not at all.
         "topologySpreadConstraints": [
@@ -145,8 +141,25 @@ def _pod(service: InferenceService, revision: str, model: Pinned, platform: Plat
                 "labelSelector": {"matchLabels": pods_of(service, revision)},
             }
         ],
+    }
+
+
+def pod(
+    service: InferenceService, revision: str, model: Pinned, container: dict[str, Any], *, builds: bool = False
+) -> dict[str, Any]:
+    """Where the revision's pods run, as whom, with which files. `builds`: the engine cache is written as well."""
+    settings = service.spec.predictor.pod
+    mounts = [{"name": "slipway-config", "mountPath": CONFIG_DIR, "readOnly": True}]
+    volumes: list[dict[str, Any]] = [{"name": "slipway-config", "configMap": {"name": service.child(revision)}}]
+    for claim, (name, read_only) in _claims(service, model, builds).items():
+        mounts.append({"name": name, "mountPath": f"{CLAIMS_DIR}/{claim}", "readOnly": read_only})
+        volumes.append({"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": read_only}})
+    mounts += [mount.wire() for mount in settings.volume_mounts]
+    spec: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
         "securityContext": _security(service),
-        "containers": [_container(service, platform, mounts + [mount.wire() for mount in settings.volume_mounts])],
+        "containers": [{**container, "volumeMounts": mounts}],
         "volumes": volumes + [volume.wire() for volume in settings.volumes],
     }
     optional = settings.wire()
@@ -164,23 +177,46 @@ def _pod(service: InferenceService, revision: str, model: Pinned, platform: Plat
     return spec
 
 
-def _container(service: InferenceService, platform: Platform, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+def _claims(service: InferenceService, model: Pinned, builds: bool) -> dict[str, tuple[str, bool]]:
+    """Volume and whether it is read only, by claim. An engine is executable code: only its Job writes it."""
+    cache, claims = service.spec.predictor.engine.cache, {}
+    if cache is not None:
+        claims[_claim(cache.uri)] = ("slipway-engines", not builds)
+    if model.uri.startswith("pvc://"):
+        claims.setdefault(_claim(model.uri), ("slipway-model", True))
+    return claims
+
+
+def _claim(uri: str) -> str:
+    return uri.removeprefix("pvc://").split("/", 1)[0]
+
+
+def container(service: InferenceService, platform: Platform) -> dict[str, Any]:
+    """The server's image and command, for whatever it shall do."""
     predictor = service.spec.predictor
     return {
         "name": CONTAINER,
         "image": predictor.image or platform.server_image,
         "command": ["python", "-m", "workloads", "serve", "--config", f"{CONFIG_DIR}/service.json"],
         "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *(env.wire() for env in predictor.env)],
+        "resources": predictor.resources.wire(),
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        # Why a model could not be loaded is in the server's last words.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _server(service: InferenceService, platform: Platform) -> dict[str, Any]:
+    return {
+        **container(service, platform),
         "ports": [
             {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
             {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"},
         ],
-        "resources": predictor.resources.wire(),
-        "volumeMounts": mounts,
         "startupProbe": {
             **_probe("/v2/health/live"),
             "periodSeconds": PROBE_SECONDS,
-            "failureThreshold": -(-predictor.startup_seconds // PROBE_SECONDS),
+            "failureThreshold": -(-service.spec.predictor.startup_seconds // PROBE_SECONDS),
         },
         "readinessProbe": {
             **_probe("/v2/health/ready"),
@@ -194,9 +230,6 @@ def _container(service: InferenceService, platform: Platform, mounts: list[dict[
             "failureThreshold": 6,
             "timeoutSeconds": 10,
         },
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        # Why a model could not be loaded is in the server's last words.
-        "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 
 

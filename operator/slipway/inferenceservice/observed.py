@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from slipway.api.common import Reason
-from slipway.inferenceservice.service import REVISION
+from slipway.inferenceservice.service import ENGINE, REVISION
 from slipway.job.observed import observe_pod
 
 
@@ -23,6 +23,8 @@ class Revision:
     available: bool
     overdue: str
     deleting: bool
+    # Whether its pods were started with the engine of its build Job.
+    engine: bool = False
 
     def serves(self, replicas: int) -> bool:
         """Whether it was asked for so many and all of them serve."""
@@ -60,6 +62,7 @@ def observe_revision(deployment: Mapping[str, Any]) -> Revision:
         available=current and ready >= wanted and updated >= wanted,
         overdue=(progress.get("message") or "the Deployment made no progress") if late else "",
         deleting=bool(metadata.get("deletionTimestamp")),
+        engine=ENGINE in (spec["template"]["metadata"].get("annotations") or {}),
     )
 
 

@@ -15,11 +15,13 @@ from slipway.inferenceservice import manifests
 from slipway.inferenceservice import status as words
 from slipway.inferenceservice.autoscale import Size
 from slipway.inferenceservice.canary import canary
-from slipway.inferenceservice.observed import Revision, observe_revision
+from slipway.inferenceservice.enginebuild import BuildPhase
+from slipway.inferenceservice.enginejob import engine_job, tell
+from slipway.inferenceservice.observed import Revision, observe_revision, revision_of
 from slipway.inferenceservice.replace import replace
 from slipway.inferenceservice.scene import Around, Course, Scene
 from slipway.inferenceservice.served import served_model
-from slipway.inferenceservice.service import DEPLOYMENTS, Platform, identify
+from slipway.inferenceservice.service import DEPLOYMENTS, JOBS, Platform, identify
 from slipway.inferenceservice.source import resolve
 from slipway.job.plan import Delete, Notice, Patch, Plan, Write
 from slipway.job.source import Resolution
@@ -94,6 +96,7 @@ def _described(scene: Scene) -> None:
 
 
 def _carried_out(scene: Scene, course: Course) -> Plan:
+    told = tell(scene) if scene.newest in course.replicas else ()
     status = scene.draft.done()
     # What names the artifact, the size or the canary's stand is decided before anything is made from it.
     decided = any(scene.draft.old.get(key) != status.get(key) for key in ("model", "autoScaling"))
@@ -101,18 +104,35 @@ def _carried_out(scene: Scene, course: Course) -> Plan:
     return Plan(
         status=status,
         persist_first=course.persist or decided,
-        deletes=(*(delete for old in course.retire for delete in _retire(old)), *_unwanted(scene)),
+        deletes=(
+            *(delete for old in course.retire for delete in _retire(old)),
+            *_unwanted(scene),
+            *_needless_builds(scene, course),
+        ),
         patches=tuple(
-            Patch(DEPLOYMENTS, known.name, known.uid, {"spec": {"replicas": course.replicas[known.revision]}})
+            Patch(DEPLOYMENTS, known.name, known.uid, {"spec": changes})
             for known in scene.revisions
-            if known.wanted != course.replicas.get(known.revision, known.wanted)
-            and not known.deleting
-            and known.revision not in retired
+            if not known.deleting and known.revision not in retired and (changes := _changes(scene, course, known))
         ),
         writes=_missing(scene, course),
-        notices=course.notices,
+        notices=(*course.notices, *told),
         requeue_after=course.requeue_after,
     )
+
+
+def _changes(scene: Scene, course: Course, known: Revision) -> dict[str, Any]:
+    """Of a Deployment that is there: its size, and once its engine is built, pods that load it."""
+    changes: dict[str, Any] = {}
+    replicas = course.replicas.get(known.revision, known.wanted)
+    if known.wanted != replicas:
+        changes["replicas"] = replicas
+    if known.revision == scene.newest and not known.engine and _built(scene):
+        changes["template"] = {"metadata": {"annotations": dict(manifests.ENGINE_THERE)}}
+    return changes
+
+
+def _built(scene: Scene) -> bool:
+    return scene.build is not None and scene.build.phase is BuildPhase.BUILT
 
 
 def _missing(scene: Scene, course: Course) -> tuple[Write, ...]:
@@ -128,9 +148,11 @@ def _missing(scene: Scene, course: Course) -> tuple[Write, ...]:
         return tuple(writes)
     if service.child(scene.newest) not in there.get(CONFIGMAPS, {}):
         writes.append(Write(CONFIGMAPS, manifests.config_map(service, scene.newest, scene.model)))
-    if scene.current is None:
+    if scene.build is not None and scene.build.job not in there.get(JOBS, {}) and not _built(scene):
+        writes.append(Write(JOBS, engine_job(scene)))
+    if scene.current is None and not scene.held_back:
         replicas = course.replicas[scene.newest]
-        body = manifests.deployment(service, scene.newest, scene.model, replicas, platform)
+        body = manifests.deployment(service, scene.newest, scene.model, replicas, platform, engine=_built(scene))
         writes.append(Write(DEPLOYMENTS, body))
     return tuple(writes)
 
@@ -163,3 +185,17 @@ def _unwanted(scene: Scene) -> list[Delete]:
 def _retire(old: Revision) -> tuple[Delete, Delete]:
     """Its pods drain: not ready first, then finishing what they have."""
     return Delete(DEPLOYMENTS, old.name, old.uid), Delete(CONFIGMAPS, old.name, "")
+
+
+def _needless_builds(scene: Scene, course: Course) -> list[Delete]:
+    """Those for revisions that shall have no pods. One that waited for its engine has a ConfigMap and no Deployment."""
+    deletes = []
+    deployed = {revision.revision for revision in scene.revisions}
+    for name, job in scene.around.children.get(JOBS, {}).items():
+        revision = revision_of(job)
+        if revision in course.replicas or job["metadata"].get("deletionTimestamp"):
+            continue
+        deletes.append(Delete(JOBS, name, uid_of(job)))
+        if revision not in deployed:
+            deletes.append(Delete(CONFIGMAPS, scene.service.child(revision), ""))
+    return deletes

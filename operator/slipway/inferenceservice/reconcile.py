@@ -9,7 +9,7 @@ from slipway.inferenceservice.evidence import Memory
 from slipway.inferenceservice.interviews import Interviews
 from slipway.inferenceservice.plan import plan
 from slipway.inferenceservice.scene import Around
-from slipway.inferenceservice.service import DEPLOYMENTS, INFERENCE_SERVICES, Platform
+from slipway.inferenceservice.service import DEPLOYMENTS, INFERENCE_SERVICES, JOBS, Platform
 from slipway.inferenceservice.source import job_named
 from slipway.inferenceservice.status import SOFT_FIELDS
 from slipway.job import labels
@@ -71,10 +71,13 @@ class InferenceServices:
 
     def _around(self, service: Object, memory: Memory) -> Around:
         uid = uid_of(service)
-        kinds = [kind for kind in (SERVICES, CONFIGMAPS, self.platform.budgets, self.platform.autoscalers) if kind]
+        optional = (self.platform.budgets, self.platform.autoscalers)
+        kinds = [kind for kind in (SERVICES, CONFIGMAPS, JOBS, *optional) if kind]
         children = {kind: {name_of(o): o for o in self._cache[kind].children(uid)} for kind in kinds}
         deployments, source = self._cache[DEPLOYMENTS].children(uid), self._source(service)
-        return Around(deployments, self._pods(uid), children, source, memory.window, memory.unread, memory.model)
+        builds = [pod for job in children[JOBS].values() for pod in self._cache[PODS].children(uid_of(job))]
+        said = memory.window, memory.unread, memory.model
+        return Around(deployments, self._pods(uid), children, source, *said, builds)
 
     def _pods(self, uid: str) -> list[Object]:
         return [pod for pod in self._cache[PODS] if (pod["metadata"].get("labels") or {}).get(labels.JOB_UID) == uid]

@@ -1,7 +1,7 @@
 """A rollout at once: the newest revision comes up beside the others, which go when all its replicas serve. Pure."""
 
 from slipway.inferenceservice import status as words
-from slipway.inferenceservice.observed import Revision, trouble_of
+from slipway.inferenceservice.observed import Revision
 from slipway.inferenceservice.scene import Course, Scene
 
 
@@ -10,7 +10,7 @@ def replace(scene: Scene) -> Course:
     wanted, current, older = scene.size.replicas, scene.current, scene.older
     if current is not None and current.serves(wanted):
         return Course({scene.newest: wanted}, older, words.serving(scene, current))
-    trouble = trouble_of(scene.around.pods, scene.newest, scene.draft.now)
+    trouble = scene.trouble
     keep = scene.stable or _serving(older)
     replicas = {scene.newest: wanted}
     if keep is not None:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.inferenceservice.autoscale import Size
-from slipway.inferenceservice.observed import Revision
+from slipway.inferenceservice.enginebuild import Build, BuildPhase, job_name, observe_build, waits
+from slipway.inferenceservice.observed import Revision, Trouble, trouble_of
 from slipway.inferenceservice.policy.traffic import Window
-from slipway.inferenceservice.service import InferenceService, Platform
+from slipway.inferenceservice.service import JOBS, InferenceService, Platform
 from slipway.job.plan import Notice
 from slipway.job.source import Pinned
 from slipway.job.status import Draft
@@ -30,6 +31,8 @@ class Around:
     unread: str = ""
     # A pod's description of its model, and its revision.
     model: tuple[str, Mapping[str, Any]] | None = None
+    # The pods of its engine builds.
+    builds: Sequence[Object] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,37 @@ class Scene:
         predictor = (self.draft.old.get("components") or {}).get("predictor") or {}
         name = predictor.get("latestRolledoutRevision") or predictor.get("latestReadyRevision")
         return next((revision for revision in self.older if revision.revision == name), None)
+
+    @property
+    def build(self) -> Build | None:
+        """Of the newest revision's engine; None where no Job shall build one."""
+        if self.service.spec.predictor.engine.cache is None:
+            return None
+        name = job_name(self.service.child(self.newest))
+        job = self.around.children.get(JOBS, {}).get(name)
+        if job is None and self.current is not None and self.current.engine:
+            return Build(name, BuildPhase.BUILT)
+        return observe_build(name, job, self.around.builds, self.newest, self.draft.now)
+
+    @property
+    def held_back(self) -> bool:
+        """Whether the newest revision's pods are not made before its engine."""
+        only = self.service.spec.predictor.engine.only_tensorrt
+        served = any(revision.ready for revision in self.older)
+        return self.build is not None and waits(self.build, only_tensorrt=only, served=served)
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """What keeps the newest revision from serving."""
+        found = trouble_of(self.around.pods, self.newest, self.draft.now)
+        return self.build.trouble if found is None and self.build is not None and self.held_back else found
+
+    @property
+    def hopeless(self) -> str:
+        """Why the newest revision will never serve, if that is sure: its engine, or its Deployment's deadline."""
+        if self.build is not None and self.build.phase is BuildPhase.FAILED and self.held_back:
+            return self.build.trouble.message if self.build.trouble is not None else "its engine could not be built"
+        return self.current.overdue if self.current is not None else ""
 
 
 @dataclass(frozen=True)

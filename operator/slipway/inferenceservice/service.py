@@ -15,6 +15,7 @@ from slipway.runtime.resource import Resource
 KIND = "InferenceService"
 INFERENCE_SERVICES = Resource("slipway.dev", "v1alpha1", "inferenceservices", KIND)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
+JOBS = Resource("batch", "v1", "jobs", "Job")
 # The first that the server knows is used.
 BUDGETS = tuple(
     Resource("policy", version, "poddisruptionbudgets", "PodDisruptionBudget") for version in ("v1", "v1beta1")
@@ -25,6 +26,7 @@ AUTOSCALERS = tuple(
 )
 
 REVISION = f"{GROUP}/revision"
+ENGINE = f"{GROUP}/engine"
 HTTP_PORT = 8080
 GRPC_PORT = 9000
 

@@ -105,7 +105,7 @@ def rolling_out(
     """The newest revision does not serve yet, or cannot. Those before it are not touched."""
     draft, newest = scene.draft, scene.newest
     _revisions(draft, latestCreatedRevision=newest)
-    late = current.overdue if current is not None else ""
+    late = scene.hopeless
     if trouble is None and late:
         trouble = Trouble(Reason.PROGRESS_DEADLINE_EXCEEDED, late, "")
     if trouble is None:

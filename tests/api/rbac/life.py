@@ -23,6 +23,10 @@ AUDIENCE = "slipway.dev/status"
 _RECIPE = {"model": {"name": "cnn"}, "dataset": {"name": "digits"}, "epochs": 1, "globalBatchSize": 8}
 
 
+def _labels(pod: Object) -> dict[str, str]:
+    return dict(pod["metadata"]["labels"])
+
+
 class Life:
     """One namespace full of it. `endpoint` is where the operator takes progress, `told` all that it answered there."""
 
@@ -41,6 +45,7 @@ class Life:
             self.name("lives"): lambda pod: Script(exit=Exit(code=int(pod["metadata"]["name"].endswith("a0")))),
             self.name("source"): lambda _: Script(exit=Exit(message=json.dumps({"artifact": ARTIFACT}))),
             self.name("shrinks"): stage_of,
+            self.name("serves"): lambda pod: Script(runs_for=None if "slipway.dev/job-uid" in _labels(pod) else 0.0),
         }
         # Their names are taken: the operator has to look at whose they are.
         self._foreign("configmaps", f"{self.name('taken')}-job")
@@ -61,7 +66,9 @@ class Life:
         output = {"output": {"uri": "pvc://models/int8"}}
         self._make("QuantizationJob", "shrinks", {**source, **data, **output, **ending})
         self._make("QuantizationJob", "works", {**source, **data, **output})
-        self._make("InferenceService", "serves", {"predictor": source})
+        # Each revision has an engine built, and goes with what was built for it.
+        engine = {"name": "auto", "cache": {"uri": "pvc://engines/cache"}}
+        self._make("InferenceService", "serves", {"predictor": {**source, "engine": engine}})
 
     def poke(self) -> None:
         """Do what has become possible meanwhile; each thing once."""

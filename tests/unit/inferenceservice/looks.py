@@ -10,7 +10,7 @@ from slipway.inferenceservice.plan import plan
 from slipway.inferenceservice.policy.scale import Recommendation
 from slipway.inferenceservice.policy.traffic import Window
 from slipway.inferenceservice.scene import Around
-from slipway.inferenceservice.service import AUTOSCALERS, BUDGETS, DEPLOYMENTS, Platform
+from slipway.inferenceservice.service import AUTOSCALERS, BUDGETS, DEPLOYMENTS, JOBS, Platform
 from slipway.job.plan import Plan
 from slipway.runtime.resource import CONFIGMAPS, SERVICES
 
@@ -29,6 +29,7 @@ def look(
     window: Window | None = None,
     history: Sequence[Recommendation] = (),
     scalers: Mapping[str, Object] | None = None,
+    jobs: Mapping[str, Object] | None = None,
     **around: Any,
 ) -> Plan:
     """What is decided, with what belongs to the Deployments in place."""
@@ -36,7 +37,7 @@ def look(
     name = obj["metadata"]["name"]
     found = {name: {"metadata": {"name": name, "uid": "x"}}} if there else {}
     maps = {d["metadata"]["name"]: {"metadata": {"name": d["metadata"]["name"]}} for d in there}
-    children = {SERVICES: found, BUDGETS[0]: found, CONFIGMAPS: maps, AUTOSCALERS[0]: scalers or {}}
+    children = {SERVICES: found, BUDGETS[0]: found, CONFIGMAPS: maps, AUTOSCALERS[0]: scalers or {}, JOBS: jobs or {}}
     spec, _ = spec_problems(name, obj["spec"])
     size = size_of(spec, obj.get("status") or {}, pods, window, history, now) if spec else Size(0, None)
     return plan(obj, Around(there, pods, children, source, window, **around), size, PLATFORM, now)

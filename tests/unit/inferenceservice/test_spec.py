@@ -34,6 +34,8 @@ def refused(spec: dict[str, Any]) -> str:
         {"rollout": {"strategy": "Canary"}},
         {"rollout": CANARY},
         {"rollout": {"strategy": "Replace"}},
+        {"predictor": {**MODEL, "engine": {"cache": {"uri": "pvc://engines/a"}}}},
+        {"predictor": {**MODEL, "engine": {"name": "torch", "fallback": ["tensorrt"], "cache": {"uri": "pvc://e/a"}}}},
     ],
 )
 def test_what_makes_sense_is_taken(spec):
@@ -48,6 +50,12 @@ def test_what_makes_sense_is_taken(spec):
         ({"autoScaling": {"maxReplicas": 3}}, "scaleTarget"),
         ({"autoScaling": {"maxReplicas": 3, "scaleTarget": 4, "scaleMetric": "GPU"}}, "scaleMetric"),
         ({"autoScaling": {"minReplicas": 0, "maxReplicas": 3, "scaleTarget": 4}}, "minReplicas"),
+        (
+            {"predictor": {**MODEL, "engine": {"name": "torch", "cache": {"uri": "pvc://e/a"}}}},
+            "cache has no effect without the engine tensorrt or auto",
+        ),
+        ({"predictor": {**MODEL, "engine": {"cache": {"uri": "s3://e/a"}}}}, "cache.uri is pvc://claim/path"),
+        ({"predictor": {**MODEL, "engine": {"cache": {"uri": "pvc://e/../a"}}}}, "cache.uri is pvc://claim/path"),
         ({"rollout": {"canary": {"steps": [{"trafficPercent": 10}]}}}, "canary has no effect without strategy Canary"),
         ({"rollout": {"strategy": "Canary", "canary": {"steps": []}}}, "steps"),
         ({"rollout": {"strategy": "Canary", "canary": {"steps": [{"trafficPercent": 100}]}}}, "trafficPercent"),

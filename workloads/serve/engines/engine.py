@@ -33,13 +33,15 @@ class Engine(Protocol):
 class Options:
     """How engines are opened. `sizes`: rows of the batches that will be common, the largest last.
 
-    `providers`: ONNX Runtime's, in this order; its CUDA provider where there is one, when empty.
+    `providers`: ONNX Runtime's, in this order; its CUDA provider where there is one, when empty. `build`: whether a
+    TensorRT engine that is not in the cache is built here; where a Job builds it, a server only looks.
     """
 
     threads: int = 1
     sizes: tuple[int, ...] = (1,)
     cache: Path | None = None
     providers: tuple[str, ...] = ()
+    build: bool = True
 
 
 class Open(Protocol):

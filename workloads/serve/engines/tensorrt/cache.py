@@ -20,18 +20,50 @@ RECORD = "engine.json"
 
 def find(folder: Path, key: EngineKey) -> bytes | None:
     """The plan for this key, or None when there is none or it is not what was written."""
+    if record_of(folder, key) is None:
+        return None
+    try:
+        return (folder / key.digest / PLAN).read_bytes()
+    except OSError:
+        return None
+
+
+def record_of(folder: Path, key: EngineKey) -> dict[str, Any] | None:
+    """What engine.json says of a plan that is whole, None otherwise."""
     place = folder / key.digest
     try:
         record = json.loads((place / RECORD).read_text())
         digest = storage.sha256_of(place / PLAN)
-        plan = (place / PLAN).read_bytes()
     except (OSError, ValueError):
         return None
     made_from = json.loads(json.dumps(key.document()))
     if record.get("key") != made_from or record.get("sha256") != digest:
         LOG.warning("the cached engine %s is not what was written: it is built again", place)
         return None
-    return plan
+    return dict(record)
+
+
+def absent(folder: Path | None, key: EngineKey) -> str:
+    """Why a server that only looks has no engine, in words: which GPUs those of this model were built for instead."""
+    wanted = f"the engine cache {folder} has no engine of this model for {key.architecture} with {key.library}"
+    others = sorted(
+        f"{made.get('architecture')} with {made.get('library')}"
+        for made in _keys(folder)
+        if made.get("model") == key.model
+    )
+    if others:
+        return f"{wanted}, only for {', '.join(others)}: an engine runs only where it was built for"
+    return f"{wanted}: `python -m workloads serve --build-only` builds one, and the operator's Job does"
+
+
+def _keys(folder: Path | None) -> list[dict[str, Any]]:
+    found = []
+    for path in folder.glob(f"*/{RECORD}") if folder is not None else ():
+        try:
+            found.append(dict(json.loads(path.read_text())["key"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return found
 
 
 def keep(folder: Path, key: EngineKey, plan: bytes, facts: dict[str, Any]) -> bool:

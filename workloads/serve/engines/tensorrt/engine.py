@@ -103,6 +103,8 @@ def plan_for(model: Model, options: Options, architecture: str) -> tuple[bytes, 
     plan = cache.find(options.cache, key) if options.cache is not None else None
     if plan is not None:
         return plan, key
+    if not options.build:
+        raise Unavailable(cache.absent(options.cache, key))
     started = time.monotonic()
     plan = build(trt, model.onnx, key)
     LOG.info("built engine %s of %d bytes in %.1f s", key.digest, len(plan), time.monotonic() - started)
