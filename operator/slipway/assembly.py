@@ -99,11 +99,13 @@ class Assembly:
 
     async def discover(self) -> None:
         """Find out which of the optional kinds the cluster serves, in which version. Once, before the first LIST."""
-        found = [await self._first_served(candidates) for candidates in (serving.BUDGETS, serving.AUTOSCALERS)]
+        optional = (serving.BUDGETS, serving.AUTOSCALERS, serving.ROUTES)
+        found = [await self._first_served(candidates) for candidates in optional]
         self.children |= {resource: _SERVED for resource in found if resource is not None}
         for resource in filter(None, found):
             self.cache.add(resource, selector=_SERVED)
-        self._services.platform = replace(self._services.platform, budgets=found[0], autoscalers=found[1])
+        names = ("budgets", "autoscalers", "routes")
+        self._services.platform = replace(self._services.platform, **dict(zip(names, found, strict=True)))
 
     async def _first_served(self, candidates: tuple[Resource, ...]) -> Resource | None:
         for resource in candidates:
@@ -114,6 +116,7 @@ class Assembly:
     async def close(self) -> None:
         """Drop the questions to pods that are under way."""
         await self._services.scraper.close()
+        await self._services.listener.close()
 
     def _mark_service(self, key: Key) -> None:
         self.mark(serving.KIND, key)

@@ -7,6 +7,9 @@ from pydantic import Field
 
 from slipway.api.base import Model, Rule
 
+# Knative's and KEDA's defaults are a minute and five; loading a model costs more than keeping it for a while.
+RETENTION_SECONDS = 300
+
 
 class ScaleMetric(StrEnum):
     """What is held near the target."""
@@ -25,8 +28,22 @@ class AutoScaling(Model):
             "minReplicas must not be above maxReplicas",
             lambda scaling: scaling.min_replicas <= scaling.max_replicas,
         ),
+        Rule(
+            "self.minReplicas > 0 || self.scaleMetric != 'CPU'",
+            "minReplicas 0 needs scaleMetric Concurrency or QueueDepth: a HorizontalPodAutoscaler on the CPU keeps one",
+            lambda scaling: scaling.min_replicas > 0 or scaling.scale_metric is not ScaleMetric.CPU,
+        ),
+        Rule(
+            "self.minReplicas == 0 || !has(self.scaleToZeroPodRetentionSeconds)",
+            "scaleToZeroPodRetentionSeconds has no effect without minReplicas 0: set that, or remove it",
+            lambda scaling: scaling.min_replicas == 0 or scaling.scale_to_zero_pod_retention_seconds is None,
+        ),
     )
-    min_replicas: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="Never fewer while replicas is not 0.")
+    min_replicas: Annotated[int, Field(ge=0, le=1000)] = Field(
+        1,
+        description="Never fewer while replicas is not 0. With 0 the last pod goes when nobody asks for the service; an"
+        " activator in its place holds the next requests until a pod serves again.",
+    )
     max_replicas: Annotated[int, Field(ge=1, le=1000)] = Field(description="Never more.")
     scale_metric: ScaleMetric = Field(
         ScaleMetric.CONCURRENCY,
@@ -37,3 +54,16 @@ class AutoScaling(Model):
     scale_down_stabilization_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
         300, description="Fewer replicas only when that would have been enough for so long."
     )
+    scale_to_zero_pod_retention_seconds: Annotated[int, Field(ge=5, le=86400)] | None = Field(
+        None, description="With minReplicas 0: how long the last pod stays after the last request; 300 when unset."
+    )
+
+    @property
+    def to_zero(self) -> bool:
+        """Whether the last replica may go, too."""
+        return self.min_replicas == 0
+
+    @property
+    def retention_seconds(self) -> int:
+        """How long nobody must have asked before the last replica goes."""
+        return self.scale_to_zero_pod_retention_seconds or RETENTION_SECONDS

@@ -97,6 +97,8 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     SERVING = "Serving"
     SCALED_TO_ZERO = "ScaledToZero"
+    NO_TRAFFIC = "NoTraffic"
+    ACTIVATING = "Activating"
     MODEL_LOAD_FAILED = "ModelLoadFailed"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     ENGINE_BUILDING = "EngineBuilding"
@@ -105,6 +107,10 @@ class Reason(StrEnum):
     CANARY_ANALYSIS = "CanaryAnalysis"
     CANARY_PROMOTED = "CanaryPromoted"
     CANARY_ROLLED_BACK = "CanaryRolledBack"
+    GATEWAY_ACCEPTED = "GatewayAccepted"
+    GATEWAY_PENDING = "GatewayPending"
+    GATEWAY_REFUSED = "GatewayRefused"
+    GATEWAY_MISSING = "GatewayMissing"
 
 
 class ConditionStatus(StrEnum):

@@ -46,6 +46,8 @@ MEANINGS: Mapping[str, str] = {
     "RollingOut": "A new revision is starting; the one before goes on serving.",
     "Serving": "The newest revision serves with all its replicas.",
     "ScaledToZero": "`replicas` is 0: set it to serve again.",
+    "NoTraffic": "Nobody asks, so no pod runs; the activator holds the next request until one serves again.",
+    "Activating": "A pod is starting, and the activator holds the requests that came before it.",
     "ModelLoadFailed": "The server could not load the model; the one before goes on serving.",
     "ProgressDeadlineExceeded": "The new revision did not serve in time; the one before goes on serving.",
     "EngineBuilding": "A Job builds the TensorRT engine on a GPU of the type that serves.",
@@ -54,4 +56,8 @@ MEANINGS: Mapping[str, str] = {
     "CanaryAnalysis": "The canary gets its share of the traffic and is measured.",
     "CanaryPromoted": "The canary was as good as its gates ask, and took over.",
     "CanaryRolledBack": "The canary broke a gate; the revision before serves everything again.",
+    "GatewayAccepted": "The gateways have taken in the HTTPRoute.",
+    "GatewayPending": "No gateway has taken in the HTTPRoute yet: `parentRefs` must name one, and its controller run.",
+    "GatewayRefused": "A gateway does not take the HTTPRoute; its words are in the message.",
+    "GatewayMissing": "The cluster does not serve the Gateway API: install it, and restart the operator.",
 }

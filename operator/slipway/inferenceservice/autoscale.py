@@ -14,16 +14,23 @@ from slipway.api.inferenceservice import InferenceServiceSpec
 from slipway.inferenceservice.observed import ready_pods
 from slipway.inferenceservice.policy.scale import Load, Recommendation, clamp, settle, wanted
 from slipway.inferenceservice.policy.traffic import Window
-from slipway.runtime.conditions import format_time
+from slipway.inferenceservice.policy.zero import Standby, asked_for, left
+from slipway.runtime.conditions import format_time, parse_time
 
 
 @dataclass(frozen=True)
 class Size:
-    """Replicas of the serving revision; `wire` is status.autoScaling, None without autoScaling."""
+    """Replicas of the serving revision; `wire` is status.autoScaling, None without autoScaling.
+
+    `may_sleep`: an activator holds what comes while there are none. `sleeping`: it was decided that there be none; the
+    last one stays until the activator has taken over.
+    """
 
     replicas: int
     wire: dict[str, Any] | None
     history: tuple[Recommendation, ...] = ()
+    may_sleep: bool = False
+    sleeping: bool = False
 
 
 def size_of(
@@ -33,8 +40,9 @@ def size_of(
     window: Window | None,
     history: Sequence[Recommendation],
     now: datetime,
+    standby: Standby = Standby(),  # noqa: B008 (frozen)
 ) -> Size:
-    """`window`: what the pods said last; `history`: what this gave before."""
+    """`window`: what the pods said last; `history`: what this gave before; `standby`: who holds requests at zero."""
     scaling = spec.auto_scaling
     if scaling is None:
         return Size(spec.replicas, None)
@@ -49,13 +57,16 @@ def size_of(
         start = clamp(scaling, spec.replicas)
         message = f"replicas was set to {spec.replicas}, within {scaling.min_replicas} to {scaling.max_replicas}"
         wire = _wire(start, spec.replicas, message, status, now)
-        return Size(start, wire, (Recommendation(now.timestamp(), start),))
-    return _by_load(scaling, spec.replicas, before, load_of(scaling, pods, window), history, now)
+        return Size(start, wire, (Recommendation(now.timestamp(), start),), scaling.to_zero)
+    load = load_of(scaling, pods, window)
+    if not scaling.to_zero:
+        return _by_load(scaling, spec.replicas, before, load, history, now)
+    return _to_zero(scaling, spec.replicas, before, load, history, now, standby)
 
 
 def load_of(scaling: AutoScaling, pods: Sequence[Mapping[str, Any]], window: Window | None) -> Load:
     """Requests in each ready pod, or in its queue, averaged over the last interval (Little's law)."""
-    known, unknown = [], 0
+    known, unknown, inside = [], 0, 0.0
     for uid in ready_pods(pods):
         growth, seconds = (window.pace if window is not None else {}).get(uid, (None, 0.0))
         if growth is None:
@@ -63,7 +74,9 @@ def load_of(scaling: AutoScaling, pods: Sequence[Mapping[str, Any]], window: Win
             continue
         spent = growth.queued if scaling.scale_metric is ScaleMetric.QUEUE_DEPTH else growth.busy
         known.append(spent / seconds)
-    return Load(known, unknown)
+        # Every request counts here, whatever the metric is, and one that is not answered yet as well.
+        inside += growth.inside + growth.requests
+    return Load(known, unknown, inside)
 
 
 def _by_load(
@@ -85,6 +98,42 @@ def _by_load(
         f" {current} -> {replicas}"
     )
     return Size(replicas, _wire(replicas, seen, message, {"autoScaling": before}, now), kept)
+
+
+def _to_zero(
+    scaling: AutoScaling,
+    seen: int,
+    before: Mapping[str, Any],
+    load: Load,
+    history: Sequence[Recommendation],
+    now: datetime,
+    standby: Standby,
+) -> Size:
+    current = clamp(scaling, int(before["desired"]))
+    asked = asked_for(scaling, current, load, standby)
+    replicas, kept = settle(scaling, current, asked, history, now.timestamp())
+    wire = dict(before)
+    if replicas != before["desired"]:
+        message = _why(scaling, current, replicas, load, standby)
+        wire = _wire(replicas, seen, message, {"autoScaling": before}, now)
+    if replicas > 0:
+        return Size(replicas, wire, kept, may_sleep=True)
+    since = (now - parse_time(wire["lastScaleTime"])).total_seconds()
+    return Size(left(standby, since), wire, kept, may_sleep=True, sleeping=True)
+
+
+def _why(scaling: AutoScaling, current: int, replicas: int, load: Load, standby: Standby) -> str:
+    if replicas == 0:
+        return f"no request for {scaling.retention_seconds} s: {current} -> 0, the activator holds the next ones"
+    if current > 0:
+        mean = sum(load.pods) / len(load.pods) if load.pods else 0.0
+        return (
+            f"{scaling.scale_metric} {mean:.1f} in each of {len(load.pods)} replicas, target {scaling.scale_target}:"
+            f" {current} -> {replicas}"
+        )
+    if standby.wanted or any(load.pods) or load.inside:
+        return f"woken by a request, {standby.held} wait: 0 -> {replicas}"
+    return f"{standby.trouble}: 0 -> {replicas}"
 
 
 def _wire(desired: int, seen: int, message: str, status: Mapping[str, Any], now: datetime) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from slipway.api.autoscaling import ScaleMetric
 from slipway.api.common import Reason
 from slipway.api.inferenceservice import TransitionStatus, spec_problems
-from slipway.inferenceservice import manifests
+from slipway.inferenceservice import httproute, manifests, standby
 from slipway.inferenceservice import status as words
 from slipway.inferenceservice.autoscale import Size
 from slipway.inferenceservice.canary import canary
@@ -97,22 +97,29 @@ def _described(scene: Scene) -> None:
 
 def _carried_out(scene: Scene, course: Course) -> Plan:
     told = tell(scene) if scene.newest in course.replicas else ()
+    httproute.tell(scene)
     status = scene.draft.done()
     # What names the artifact, the size or the canary's stand is decided before anything is made from it.
     decided = any(scene.draft.old.get(key) != status.get(key) for key in ("model", "autoScaling"))
-    retired = {revision.revision for revision in course.retire}
+    leaving = [revision for revision in course.retire if httproute.may_retire(scene, revision.revision)]
+    retired = {revision.revision for revision in leaving}
     return Plan(
         status=status,
         persist_first=course.persist or decided,
         deletes=(
-            *(delete for old in course.retire for delete in _retire(old)),
+            *(delete for old in leaving for delete in _retire(old)),
             *_unwanted(scene),
+            *standby.deletes(scene),
             *_needless_builds(scene, course),
+            *httproute.deletes(scene),
         ),
-        patches=tuple(
-            Patch(DEPLOYMENTS, known.name, known.uid, {"spec": changes})
-            for known in scene.revisions
-            if not known.deleting and known.revision not in retired and (changes := _changes(scene, course, known))
+        patches=(
+            *standby.patches(scene),
+            *(
+                Patch(DEPLOYMENTS, known.name, known.uid, {"spec": changes})
+                for known in scene.revisions
+                if not known.deleting and known.revision not in retired and (changes := _changes(scene, course, known))
+            ),
         ),
         writes=_missing(scene, course),
         notices=(*course.notices, *told),
@@ -143,7 +150,8 @@ def _missing(scene: Scene, course: Course) -> tuple[Write, ...]:
         writes.append(Write(SERVICES, manifests.address(service)))
     if platform.budgets is not None and service.name not in there.get(platform.budgets, {}):
         writes.append(Write(platform.budgets, manifests.budget(service, platform.budgets)))
-    writes += _autoscaler(scene)
+    writes += [*_autoscaler(scene), *standby.writes(scene)]
+    writes += httproute.writes(scene)
     if scene.newest not in course.replicas:
         return tuple(writes)
     if service.child(scene.newest) not in there.get(CONFIGMAPS, {}):

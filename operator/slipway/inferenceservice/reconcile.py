@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 
 from slipway.api.inferenceservice import spec_problems
 from slipway.inferenceservice.autoscale import Size, size_of
+from slipway.inferenceservice.demands import LONGEST, MOST, Demands
 from slipway.inferenceservice.evidence import Memory
 from slipway.inferenceservice.interviews import Interviews
 from slipway.inferenceservice.plan import plan
 from slipway.inferenceservice.scene import Around
 from slipway.inferenceservice.service import DEPLOYMENTS, INFERENCE_SERVICES, JOBS, Platform
 from slipway.inferenceservice.source import job_named
+from slipway.inferenceservice.standby import ACTIVATOR, activator_name
 from slipway.inferenceservice.status import SOFT_FIELDS
 from slipway.job import labels
 from slipway.job.execute import Executor, Record, tellable
@@ -46,41 +48,48 @@ class InferenceServices:
         self._executor = Executor(kube, cache, INFERENCE_SERVICES, SOFT_FIELDS, record)
         self.scraper = Scraper()
         self._interviews = Interviews(self.scraper, mark, self._look, clock)
+        self.listener = Scraper(timeout=LONGEST, concurrency=MOST)
+        self._demands = Demands(self.listener, mark, clock)
 
     async def reconcile(self, key: Key) -> Result:
         """Bring the service one step further; raises Transient, Terminal or ApiError."""
         service = self._cache[INFERENCE_SERVICES].get(*key)
         if service is None:
-            self._interviews.keep_only(uid_of(there) for there in self._cache[INFERENCE_SERVICES])
+            for remembered in (self._interviews, self._demands):
+                remembered.keep_only(uid_of(there) for there in self._cache[INFERENCE_SERVICES])
             return DONE
         memory, now = self._interviews.of(service), self._clock()
-        around = self._around(service, memory)
+        activators = self._pods(uid_of(service), ACTIVATOR)
+        around = self._demands.beside(service, self._around(service, memory), activators)
         size = self._size(service, around, memory, now)
         wait = await self._executor.execute(service, plan(service, around, size, self.platform, now))
         # What was just written may be what makes a question due, and its echo wakes nobody.
         written = self._cache[INFERENCE_SERVICES].get(*key) or service
-        return Result(requeue_after=soonest(wait, self._interviews.ask(key, written, around.pods)))
+        due = self._interviews.ask(key, written, around.pods), self._demands.ask(key, written, activators)
+        return Result(requeue_after=soonest(wait, *due))
 
     def _size(self, service: Object, around: Around, memory: Memory, now: datetime) -> Size:
         spec, _ = spec_problems(name_of(service), service.get("spec") or {})
         if spec is None:
             return Size(0, None)
-        size = size_of(spec, service.get("status") or {}, around.pods, memory.window, memory.history, now)
+        said = around.pods, memory.window, memory.history
+        size = size_of(spec, service.get("status") or {}, *said, now, around.standby)
         memory.history = size.history
         return size
 
     def _around(self, service: Object, memory: Memory) -> Around:
         uid = uid_of(service)
-        optional = (self.platform.budgets, self.platform.autoscalers)
+        optional = (self.platform.budgets, self.platform.autoscalers, self.platform.routes)
         kinds = [kind for kind in (SERVICES, CONFIGMAPS, JOBS, *optional) if kind]
         children = {kind: {name_of(o): o for o in self._cache[kind].children(uid)} for kind in kinds}
-        deployments, source = self._cache[DEPLOYMENTS].children(uid), self._source(service)
+        deployments = {name_of(deployment): deployment for deployment in self._cache[DEPLOYMENTS].children(uid)}
+        activator, source = deployments.pop(activator_name(name_of(service)), None), self._source(service)
         builds = [pod for job in children[JOBS].values() for pod in self._cache[PODS].children(uid_of(job))]
         said = memory.window, memory.unread, memory.model
-        return Around(deployments, self._pods(uid), children, source, *said, builds)
+        return Around([*deployments.values()], self._pods(uid), children, source, *said, builds, activator)
 
-    def _pods(self, uid: str) -> list[Object]:
-        return [pod for pod in self._cache[PODS] if (pod["metadata"].get("labels") or {}).get(labels.JOB_UID) == uid]
+    def _pods(self, uid: str, label: str = labels.JOB_UID) -> list[Object]:
+        return [pod for pod in self._cache[PODS] if (pod["metadata"].get("labels") or {}).get(label) == uid]
 
     def _look(self, key: Key) -> tuple[Object, list[Object]] | None:
         service = self._cache[INFERENCE_SERVICES].get(*key)

@@ -20,6 +20,9 @@ def replace(scene: Scene) -> Course:
     useless = [revision for revision in older if revision is not keep and not revision.ready]
     if current is not None and current.ready and words.is_rolled_out(scene):
         return Course(replicas, useless, words.scaling(scene, current, trouble))
+    held = scene.size.may_sleep and scene.around.standby.ready and trouble is None and not scene.hopeless
+    if current is not None and held and words.is_rolled_out(scene):
+        return Course(replicas, useless, words.waking(scene, current))
     return Course(replicas, useless, words.rolling_out(scene, current, trouble, keep if keep and keep.ready else None))
 
 

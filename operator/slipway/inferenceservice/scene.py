@@ -8,6 +8,7 @@ from slipway.inferenceservice.autoscale import Size
 from slipway.inferenceservice.enginebuild import Build, BuildPhase, job_name, observe_build, waits
 from slipway.inferenceservice.observed import Revision, Trouble, trouble_of
 from slipway.inferenceservice.policy.traffic import Window
+from slipway.inferenceservice.policy.zero import Standby
 from slipway.inferenceservice.service import JOBS, InferenceService, Platform
 from slipway.job.plan import Notice
 from slipway.job.source import Pinned
@@ -33,6 +34,9 @@ class Around:
     model: tuple[str, Mapping[str, Any]] | None = None
     # The pods of its engine builds.
     builds: Sequence[Object] = ()
+    # The Deployment of its activator, and what is known of it.
+    activator: Object | None = None
+    standby: Standby = field(default_factory=Standby)
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,11 @@ class Scene:
         predictor = (self.draft.old.get("components") or {}).get("predictor") or {}
         name = predictor.get("latestRolledoutRevision") or predictor.get("latestReadyRevision")
         return next((revision for revision in self.older if revision.revision == name), None)
+
+    @property
+    def routed(self) -> bool:
+        """Whether a gateway gives the canary its share."""
+        return self.service.spec.rollout.gateway is not None and self.platform.routes is not None
 
     @property
     def build(self) -> Build | None:

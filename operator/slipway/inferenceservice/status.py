@@ -76,6 +76,10 @@ def serving(scene: Scene, current: Revision) -> tuple[Notice, ...]:
     _revisions(draft, **dict.fromkeys(names, current.revision))
     transition(draft, TransitionStatus.UP_TO_DATE)
     if scene.size.replicas == 0:
+        if scene.size.sleeping:
+            message = "scaled to zero: waiting for a request"
+            draft.condition("PredictorReady", "True", Reason.NO_TRAFFIC, message).ready(Reason.NO_TRAFFIC, message)
+            return ()
         message = "scaled to zero: set replicas to serve again"
         draft.condition("PredictorReady", "False", Reason.SCALED_TO_ZERO, message)
         draft.ready(Reason.SCALED_TO_ZERO, message)
@@ -96,6 +100,16 @@ def scaling(scene: Scene, current: Revision, trouble: Trouble | None) -> tuple[N
         message += f"; pod {trouble.pod}: {trouble.message}"
         transition(draft, TransitionStatus.UP_TO_DATE, _failure(trouble, draft))
     draft.condition("Reconciling", "True", reason, message)
+    return ()
+
+
+def waking(scene: Scene, current: Revision) -> tuple[Notice, ...]:
+    """The revision that serves has no pod yet; whoever asks is held until it has. So it is ready all the time."""
+    draft = scene.draft
+    message = f"revision {current.revision} is starting, and requests wait for it at the activator"
+    draft.condition("PredictorReady", "True", Reason.ACTIVATING, message).ready(Reason.ACTIVATING, message)
+    transition(draft, TransitionStatus.UP_TO_DATE)
+    draft.condition("Reconciling", "True", Reason.ACTIVATING, message)
     return ()
 
 

@@ -61,7 +61,8 @@ class Scraper:
 
     async def _get(self, url: str) -> Page:
         if self._session is None:
-            self._session = aiohttp.ClientSession(trust_env=False)
+            # The slots are the limit; the session's own, a hundred, would stop those who wait long for an answer.
+            self._session = aiohttp.ClientSession(trust_env=False, connector=aiohttp.TCPConnector(limit=0))
         try:
             async with self._slots, asyncio.timeout(self._timeout), self._session.get(url, allow_redirects=False) as it:
                 body = b""

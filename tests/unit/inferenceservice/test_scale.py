@@ -90,9 +90,9 @@ def growth(busy: float, queued: float) -> Window:
 
 def test_concurrency_counts_all_requests_and_queue_depth_those_that_wait():
     pods = [ready("p"), ready("silent")]
-    assert load_of(SCALING, pods, growth(80, 20)) == Load([8.0], unknown=1)
+    assert load_of(SCALING, pods, growth(80, 20)) == Load([8.0], unknown=1, inside=9)
     waiting = SCALING.model_copy(update={"scale_metric": ScaleMetric.QUEUE_DEPTH})
-    assert load_of(waiting, pods, growth(80, 20)) == Load([2.0], unknown=1)
+    assert load_of(waiting, pods, growth(80, 20)) == Load([2.0], unknown=1, inside=9)
 
 
 def test_a_new_size_is_written_before_a_pod_is_made():

@@ -12,6 +12,7 @@ from tests.unit.inferenceservice.looks import look
 
 ADMISSION = Admission(KIND)
 MODEL = {"model": {"uri": "pvc://models/digits"}}
+TO_ZERO = {"minReplicas": 0, "maxReplicas": 3, "scaleTarget": 4}
 CANARY = {"strategy": "Canary", "canary": {"steps": [{"trafficPercent": 10}]}}
 
 
@@ -31,6 +32,8 @@ def refused(spec: dict[str, Any]) -> str:
     [
         {"autoScaling": {"maxReplicas": 3, "scaleTarget": 4}},
         {"autoScaling": {"minReplicas": 2, "maxReplicas": 2, "scaleTarget": 70, "scaleMetric": "CPU"}},
+        {"autoScaling": {"minReplicas": 0, "maxReplicas": 3, "scaleTarget": 4}},
+        {"autoScaling": {**TO_ZERO, "scaleMetric": "QueueDepth", "scaleToZeroPodRetentionSeconds": 60}},
         {"rollout": {"strategy": "Canary"}},
         {"rollout": CANARY},
         {"rollout": {"strategy": "Replace"}},
@@ -49,7 +52,13 @@ def test_what_makes_sense_is_taken(spec):
         ({"autoScaling": {"minReplicas": 5, "maxReplicas": 3, "scaleTarget": 4}}, "minReplicas must not be above"),
         ({"autoScaling": {"maxReplicas": 3}}, "scaleTarget"),
         ({"autoScaling": {"maxReplicas": 3, "scaleTarget": 4, "scaleMetric": "GPU"}}, "scaleMetric"),
-        ({"autoScaling": {"minReplicas": 0, "maxReplicas": 3, "scaleTarget": 4}}, "minReplicas"),
+        ({"autoScaling": {**TO_ZERO, "minReplicas": -1}}, "minReplicas"),
+        ({"autoScaling": {**TO_ZERO, "scaleMetric": "CPU"}}, "minReplicas 0 needs scaleMetric Concurrency or Queue"),
+        ({"autoScaling": {**TO_ZERO, "scaleToZeroPodRetentionSeconds": 4}}, "scaleToZeroPodRetentionSeconds"),
+        (
+            {"autoScaling": {**TO_ZERO, "minReplicas": 1, "scaleToZeroPodRetentionSeconds": 60}},
+            "scaleToZeroPodRetentionSeconds has no effect without minReplicas 0",
+        ),
         (
             {"predictor": {**MODEL, "engine": {"name": "torch", "cache": {"uri": "pvc://e/a"}}}},
             "cache has no effect without the engine tensorrt or auto",

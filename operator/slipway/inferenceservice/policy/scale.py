@@ -14,10 +14,14 @@ STEP = 4
 
 @dataclass(frozen=True)
 class Load:
-    """The metric of each pod that could be asked, and how many ready pods could not."""
+    """The metric of each pod that could be asked, and how many ready pods could not.
+
+    `inside`: requests that came in the last interval, and rows that are in the pods now.
+    """
 
     pods: Sequence[float]
     unknown: int = 0
+    inside: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,17 @@ def settle(
 ) -> tuple[int, tuple[Recommendation, ...]]:
     """What is done, and the history to keep: up at once, down to the most that was asked for within the window.
 
-    An empty history is a new beginning (also of the operator): what there is was asked for now.
+    An empty history is a new beginning (also of the operator): what there is was asked for now. Nothing at all is left
+    when nothing was asked for as long as the last pod is kept.
     """
     window = scaling.scale_down_stabilization_seconds
+    retention = scaling.retention_seconds if scaling.to_zero else 0
     known = [*(history or [Recommendation(now, current)]), Recommendation(now, asked)]
-    kept = tuple(entry for entry in known if now - entry.at <= window)
+    kept = tuple(entry for entry in known if now - entry.at <= max(window, retention))
     if asked >= current:
         return asked, kept
     # The window must have passed: until then the beginning is in it, and counts.
-    return clamp(scaling, min(current, max(entry.replicas for entry in kept))), kept
+    if asked == 0 and not any(entry.replicas for entry in kept if now - entry.at <= retention):
+        return 0, kept
+    most = max(entry.replicas for entry in kept if now - entry.at <= window)
+    return clamp(scaling, min(current, max(1, most))), kept

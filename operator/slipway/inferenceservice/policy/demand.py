@@ -1,0 +1,49 @@
+"""What do the activator's /metrics say: does anybody wait, and has anybody come since? Pure; asked by demands.py."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+HELD = "slipway_activator_held"
+IDLE = "slipway_activator_idle_seconds"
+LARGEST = 2**31
+
+
+@dataclass(frozen=True)
+class Told:
+    """By one pod, `at` seconds of the wall clock. `heard`: when a client sent something last; None for never."""
+
+    at: float
+    held: int
+    heard: float | None
+
+
+def read_demand(text: str, at: float) -> Told:
+    """Read an activator's /metrics. Raises ValueError for what is not Prometheus' text format, or lacks the figures."""
+    figures: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        figures |= {sample.name: sample.value for sample in family.samples}
+    held, idle = figures.get(HELD, -1.0), figures.get(IDLE, 0.0)
+    if not (0 <= held <= LARGEST and idle >= 0):
+        raise ValueError(f"no {HELD}, or figures that are none")
+    return Told(at, int(held), at - idle if IDLE in figures else None)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Of all pods of an activator, since a time. `known`: every one of them was asked since."""
+
+    known: bool = False
+    held: int = 0
+    wanted: bool = False
+
+
+def demand_since(since: float, told: Mapping[str, Told], pods: Iterable[str]) -> Demand:
+    """`since` in seconds of the wall clock; `pods`: UIDs of those that can be asked."""
+    there = list(pods)
+    known = bool(there) and all(uid in told and told[uid].at > since for uid in there)
+    newer = [entry for entry in told.values() if entry.at > since]
+    held = sum(entry.held for entry in newer)
+    came = any(entry.heard is not None and entry.heard > since for entry in newer)
+    return Demand(known, held, held > 0 or came)

@@ -1,0 +1,81 @@
+"""May the last replica go, and must one come back? The rule of scale to zero. Pure; asked by autoscale.py.
+
+A service sleeps in three looks: that nobody asks is written down; the activator takes the pods' place in the Service;
+and only when all of its pods say that nobody has come since, the last replica goes. Any of them can end it.
+"""
+
+import math
+from dataclasses import dataclass
+
+from slipway.api.autoscaling import AutoScaling
+from slipway.inferenceservice.policy.scale import STEP, Load, clamp, wanted
+
+# For the Service's new endpoints to reach every node before the pods leave.
+HANDOVER_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class Standby:
+    """What stands in for the pods while there are none.
+
+    `ready`: it would hold requests. `in_place`: the Service leads to it. `quiet`: all of its pods say that nobody has
+    come since sleep was decided; `wanted`: one says that somebody has; before they are asked it is neither. `held`:
+    clients that wait. `deaf`: one cannot be asked. `emptied`: the last replica has gone. `unsettled`: a revision is
+    rolling out, or was rolled back; why, in words.
+    """
+
+    ready: bool = False
+    in_place: bool = False
+    quiet: bool = False
+    wanted: bool = False
+    held: int = 0
+    deaf: bool = False
+    emptied: bool = False
+    unsettled: str = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why a replica has to serve, whoever asks for it; empty when none has to."""
+        if not self.ready:
+            return "the activator is not ready"
+        return self.unsettled or ("the activator cannot be asked" if self.deaf else "")
+
+
+def idle(load: Load) -> bool:
+    """All replicas serve, could be asked, and had no request, neither in the last interval nor now."""
+    return bool(load.pods) and not load.unknown and not any(load.pods) and not load.inside
+
+
+def asked_for(scaling: AutoScaling, current: int, load: Load, standby: Standby) -> int:
+    """What this look asks for, of a service that may sleep."""
+    if current == 0:
+        return _woken(scaling, load, standby)
+    if idle(load) and not standby.trouble:
+        return 0
+    return max(1, wanted(scaling, current, load))
+
+
+def _woken(scaling: AutoScaling, load: Load, standby: Standby) -> int:
+    """Enough for those who wait; one where nobody would hold a request, or a new revision has to prove itself."""
+    if standby.wanted or any(load.pods) or load.inside:
+        return max(1, clamp(scaling, min(math.ceil(standby.held / scaling.scale_target), STEP)))
+    return 1 if standby.trouble else 0
+
+
+def left(standby: Standby, seconds: float) -> int:
+    """How many pods there are so long after sleep was decided: the last one goes when the activator has taken over."""
+    over = standby.in_place and standby.quiet and seconds >= HANDOVER_SECONDS
+    return 0 if standby.emptied or over else 1
+
+
+def stands_in(standby: Standby, *, may_sleep: bool, sleeping: bool, serving: bool) -> bool:
+    """Whether the Service shall lead to the activator: there is nobody else, or there will be nobody.
+
+    `may_sleep`: the spec asks for an activator; `sleeping`: sleep is decided; `serving`: a pod is ready.
+    """
+    if not standby.ready:
+        return False
+    if may_sleep and sleeping:
+        return True
+    # Who was held when the spec took the activator away is still served by it.
+    return not serving and (may_sleep or standby.in_place)
