@@ -211,13 +211,14 @@ def patches(scene: Scene) -> list[Patch]:
     if address is None or (scene.around.activator is None and not in_place(address, service.uid)):
         return []
     size, serving = scene.size, bool(ready_pods(scene.around.pods))
-    to_it = stands_in(scene.around.standby, may_sleep=size.may_sleep, sleeping=size.sleeping, serving=serving)
-    wanted = activator_pods(service.uid) if to_it else manifests.selector(service)
+    wanted = size.replicas > 0
+    asks = {"may_sleep": size.may_sleep, "sleeping": size.sleeping, "wanted": wanted, "serving": serving}
+    selects = activator_pods(service.uid) if stands_in(scene.around.standby, **asks) else manifests.selector(service)
     known = _selector(address)
-    if known == wanted:
+    if known == selects:
         return []
     selector: dict[str, str | None] = dict.fromkeys(known)
-    return [Patch(SERVICES, service.name, uid_of(address), {"spec": {"selector": selector | wanted}})]
+    return [Patch(SERVICES, service.name, uid_of(address), {"spec": {"selector": selector | selects}})]
 
 
 def deletes(scene: Scene) -> list[Delete]:

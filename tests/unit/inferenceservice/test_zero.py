@@ -114,15 +114,15 @@ def test_the_last_pod_goes_when_the_activator_has_taken_over_and_says_that_nobod
         assert seconds >= HANDOVER_SECONDS
 
 
-@given(standbys, st.booleans(), st.booleans(), st.booleans())
+@given(standbys, st.booleans(), st.booleans(), st.booleans(), st.booleans())
 def test_the_service_leads_to_the_activator_only_while_it_can_hold_and_nobody_else_will_serve(
-    standby, may_sleep, sleeping, serving
+    standby, may_sleep, sleeping, wanted, serving
 ):
-    leads = stands_in(standby, may_sleep=may_sleep, sleeping=sleeping, serving=serving)
+    leads = stands_in(standby, may_sleep=may_sleep, sleeping=sleeping, wanted=wanted, serving=serving)
     if leads:
         assert standby.ready
-        assert not serving or sleeping
-    if standby.ready and may_sleep and (sleeping or not serving):
+        assert sleeping or (wanted and not serving)
+    if standby.ready and (sleeping or (may_sleep and wanted and not serving)):
         assert leads
 
 

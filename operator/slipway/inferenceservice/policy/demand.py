@@ -45,5 +45,5 @@ def demand_since(since: float, told: Mapping[str, Told], pods: Iterable[str]) ->
     known = bool(there) and all(uid in told and told[uid].at > since for uid in there)
     newer = [entry for entry in told.values() if entry.at > since]
     held = sum(entry.held for entry in newer)
-    came = any(entry.heard is not None and entry.heard > since for entry in newer)
+    came = any(entry.heard is not None and entry.heard >= since for entry in newer)
     return Demand(known, held, held > 0 or came)

@@ -68,14 +68,13 @@ def left(standby: Standby, seconds: float) -> int:
     return 0 if standby.emptied or over else 1
 
 
-def stands_in(standby: Standby, *, may_sleep: bool, sleeping: bool, serving: bool) -> bool:
+def stands_in(standby: Standby, *, may_sleep: bool, sleeping: bool, wanted: bool, serving: bool) -> bool:
     """Whether the Service shall lead to the activator: there is nobody else, or there will be nobody.
 
-    `may_sleep`: the spec asks for an activator; `sleeping`: sleep is decided; `serving`: a pod is ready.
+    `may_sleep`: the spec asks for an activator; `sleeping`: sleep is decided; `wanted`: there shall be pods; `serving`:
+    one is ready.
     """
     if not standby.ready:
         return False
-    if may_sleep and sleeping:
-        return True
     # Who was held when the spec took the activator away is still served by it.
-    return not serving and (may_sleep or standby.in_place)
+    return sleeping or (wanted and not serving and (may_sleep or standby.in_place))
