@@ -104,8 +104,10 @@ class Assembly:
         self.children |= {resource: _SERVED for resource in found if resource is not None}
         for resource in filter(None, found):
             self.cache.add(resource, selector=_SERVED)
-        names = ("budgets", "autoscalers", "routes")
-        self._services.platform = replace(self._services.platform, **dict(zip(names, found, strict=True)))
+        budgets, autoscalers, routes = found
+        self._services.platform = replace(
+            self._services.platform, budgets=budgets, autoscalers=autoscalers, routes=routes
+        )
 
     async def _first_served(self, candidates: tuple[Resource, ...]) -> Resource | None:
         for resource in candidates:

@@ -6,8 +6,17 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from slipway.api.base import Model, Rule
-from slipway.api.common import Count
+from slipway.api.common import Count, DnsLabel, ObjectName
 
+# As the Gateway API has them: a name, or one with a first label of any kind.
+Hostname = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=253,
+        pattern=r"^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+    ),
+]
 STEPS_ASCEND = "steps: each step's trafficPercent must be above that of the step before it"
 
 
@@ -69,10 +78,34 @@ class Canary(Model):
     gate: CanaryGate = Field(default_factory=CanaryGate, description="Asked at every step.")
 
 
+class ParentRef(Model):
+    """A Gateway that the route is attached to, in the Gateway API's words."""
+
+    name: ObjectName = Field(description="The Gateway.")
+    namespace: DnsLabel | None = Field(None, description="Its namespace; the service's own when unset.")
+    section_name: ObjectName | None = Field(None, description="One of its listeners; all that fit when unset.")
+
+
+class Gateway(Model):
+    """Through which gateways clients come: a canary's share is then exact, whatever the numbers of pods are."""
+
+    parent_refs: Annotated[list[ParentRef], Field(min_length=1, max_length=8)] = Field(
+        description="Where the HTTPRoute is attached."
+    )
+    hostnames: Annotated[list[Hostname], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"})] = (
+        Field(default_factory=list, description="Requests for these hosts; for all that the listeners take when empty.")
+    )
+
+
 class Rollout(Model):
     """How a new revision takes over."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.gateway) || self.strategy == 'Canary'",
+            "gateway has no effect without strategy Canary: set it, or remove gateway",
+            lambda rollout: rollout.gateway is None or rollout.strategy is Strategy.CANARY,
+        ),
         Rule(
             "!has(self.canary) || self.strategy == 'Canary'",
             "canary has no effect without strategy Canary: set it, or remove canary",
@@ -84,6 +117,10 @@ class Rollout(Model):
         description="Replace: when all its replicas serve. Canary: in steps, compared with the serving revision.",
     )
     canary: Canary | None = Field(None, description="Ten, then fifty percent for a minute each when unset.")
+
+    gateway: Gateway | None = Field(
+        None, description="Where clients come through a gateway: an HTTPRoute gives a canary its share of the requests."
+    )
 
     @property
     def canary_plan(self) -> Canary | None:

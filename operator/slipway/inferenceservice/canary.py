@@ -17,7 +17,7 @@ from slipway.inferenceservice.evidence import CANARY_SECONDS, canary_evidence, w
 from slipway.inferenceservice.observed import Revision, Trouble
 from slipway.inferenceservice.policy.canary import Sight, Stand, follow
 from slipway.inferenceservice.policy.gate import Verdict, judge
-from slipway.inferenceservice.policy.share import percent_of, split
+from slipway.inferenceservice.policy.share import beside, percent_of, split
 from slipway.inferenceservice.policy.traffic import Traffic, Window
 from slipway.inferenceservice.scene import Course, Scene
 from slipway.runtime.conditions import format_time, shorten
@@ -93,7 +93,7 @@ def _broken(scene: Scene, stand: Stand) -> str:
 
 def _sizes(scene: Scene, plan: Canary, stand: Stand) -> tuple[int, int]:
     step = plan.steps[min(stand.step, len(plan.steps) - 1)]
-    return split(scene.size.replicas, step.traffic_percent)
+    return (beside if scene.routed else split)(scene.size.replicas, step.traffic_percent)
 
 
 def _record(
@@ -108,7 +108,7 @@ def _record(
         "phase": str(stand.phase),
         "step": stand.step,
         "trafficPercent": step.traffic_percent,
-        "actualPercent": percent_of(share, keep),
+        "actualPercent": step.traffic_percent if scene.routed else percent_of(share, keep),
         "since": format_time(scene.draft.now),
         "reason": str(stand.reason),
         "message": shorten(stand.message),

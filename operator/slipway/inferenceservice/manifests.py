@@ -47,6 +47,15 @@ def address(service: InferenceService) -> dict[str, Any]:
     }
 
 
+def revision_address(service: InferenceService, revision: str) -> dict[str, Any]:
+    """A Service of one revision alone, for a gateway that splits the traffic."""
+    body = address(service)
+    body["metadata"]["name"] = service.child(revision)
+    body["metadata"]["labels"][REVISION] = revision
+    body["spec"] = {"selector": pods_of(service, revision), "ports": body["spec"]["ports"][:1]}
+    return body
+
+
 def config_map(service: InferenceService, revision: str, model: Pinned) -> dict[str, Any]:
     """What the server of this revision is told: the spec, and the artifact that was pinned."""
     # Only what makes the revision: there must never be two texts of one.

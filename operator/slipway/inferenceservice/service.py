@@ -24,6 +24,9 @@ AUTOSCALERS = tuple(
     Resource("autoscaling", version, "horizontalpodautoscalers", "HorizontalPodAutoscaler")
     for version in ("v2", "v2beta2")
 )
+ROUTES = tuple(
+    Resource("gateway.networking.k8s.io", version, "httproutes", "HTTPRoute") for version in ("v1", "v1beta1")
+)
 
 REVISION = f"{GROUP}/revision"
 ENGINE = f"{GROUP}/engine"
@@ -39,6 +42,7 @@ class Platform:
     # In the version that the cluster serves; None where it serves none.
     budgets: Resource | None = None
     autoscalers: Resource | None = None
+    routes: Resource | None = None
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 RARE = {
     Right("events.k8s.io", "events", "patch"): "an event that is told again within ten minutes, once a minute",
     Right("slipway.dev", "inferenceservices", "get"): "as for the jobs, should one be overtaken",
+    Right("", "services", "delete"): "those of single revisions, while a gateway splits the traffic",
     Right("batch", "jobs", "get"): "a build that was begun before a crash, and its revision's status was not written",
     Right("batch", "jobs", "patch"): "the same",
     Right("apps", "deployments", "get"): "a revision that was created before a crash, and its status was not written",
 }
 # Granted for children of kinds of jobs and services that this life does not hold; their own tests need them.
-ELSEWHERE = {"secrets", "podgroups", "poddisruptionbudgets", "horizontalpodautoscalers"}
+ELSEWHERE = {"secrets", "podgroups", "poddisruptionbudgets", "horizontalpodautoscalers", "httproutes"}
 
 
 def test_enough_and_no_more(guarded: Guarded) -> None:

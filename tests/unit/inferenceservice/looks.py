@@ -12,7 +12,7 @@ from slipway.inferenceservice.policy.traffic import Window
 from slipway.inferenceservice.scene import Around
 from slipway.inferenceservice.service import AUTOSCALERS, BUDGETS, DEPLOYMENTS, JOBS, Platform
 from slipway.job.plan import Plan
-from slipway.runtime.resource import CONFIGMAPS, SERVICES
+from slipway.runtime.resource import CONFIGMAPS, SERVICES, Resource
 
 Object = dict[str, Any]
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -30,17 +30,20 @@ def look(
     history: Sequence[Recommendation] = (),
     scalers: Mapping[str, Object] | None = None,
     jobs: Mapping[str, Object] | None = None,
+    platform: Platform = PLATFORM,
+    beside: Mapping[Resource, Mapping[str, Object]] | None = None,
     **around: Any,
 ) -> Plan:
-    """What is decided, with what belongs to the Deployments in place."""
+    """What is decided, with what belongs to the Deployments in place. `beside`: other children, by resource."""
     there = list(deployments)
     name = obj["metadata"]["name"]
     found = {name: {"metadata": {"name": name, "uid": "x"}}} if there else {}
     maps = {d["metadata"]["name"]: {"metadata": {"name": d["metadata"]["name"]}} for d in there}
     children = {SERVICES: found, BUDGETS[0]: found, CONFIGMAPS: maps, AUTOSCALERS[0]: scalers or {}, JOBS: jobs or {}}
+    children |= beside or {}
     spec, _ = spec_problems(name, obj["spec"])
     size = size_of(spec, obj.get("status") or {}, pods, window, history, now) if spec else Size(0, None)
-    return plan(obj, Around(there, pods, children, source, window, **around), size, PLATFORM, now)
+    return plan(obj, Around(there, pods, children, source, window, **around), size, platform, now)
 
 
 def deployed(decision: Plan, *, ready: int = 0, uid: str = "d-1") -> Object:

@@ -37,6 +37,12 @@ def refused(spec: dict[str, Any]) -> str:
         {"rollout": {"strategy": "Canary"}},
         {"rollout": CANARY},
         {"rollout": {"strategy": "Replace"}},
+        {
+            "rollout": {
+                "strategy": "Canary",
+                "gateway": {"parentRefs": [{"name": "public"}], "hostnames": ["*.a.example"]},
+            }
+        },
         {"predictor": {**MODEL, "engine": {"cache": {"uri": "pvc://engines/a"}}}},
         {"predictor": {**MODEL, "engine": {"name": "torch", "fallback": ["tensorrt"], "cache": {"uri": "pvc://e/a"}}}},
     ],
@@ -67,6 +73,15 @@ def test_what_makes_sense_is_taken(spec):
         ({"predictor": {**MODEL, "engine": {"cache": {"uri": "pvc://e/../a"}}}}, "cache.uri is pvc://claim/path"),
         ({"rollout": {"canary": {"steps": [{"trafficPercent": 10}]}}}, "canary has no effect without strategy Canary"),
         ({"rollout": {"strategy": "Canary", "canary": {"steps": []}}}, "steps"),
+        (
+            {"rollout": {"gateway": {"parentRefs": [{"name": "public"}]}}},
+            "gateway has no effect without strategy Canary",
+        ),
+        ({"rollout": {"strategy": "Canary", "gateway": {"parentRefs": []}}}, "parentRefs"),
+        (
+            {"rollout": {"strategy": "Canary", "gateway": {"parentRefs": [{"name": "a"}], "hostnames": ["a..b"]}}},
+            "hostnames",
+        ),
         ({"rollout": {"strategy": "Canary", "canary": {"steps": [{"trafficPercent": 100}]}}}, "trafficPercent"),
         (
             {"rollout": {"strategy": "Canary", "canary": {"steps": [{"trafficPercent": 10}, {"trafficPercent": 10}]}}},

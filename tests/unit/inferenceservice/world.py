@@ -5,6 +5,7 @@ from typing import Any
 
 from slipway.inferenceservice.evidence import recall, window_name
 from slipway.inferenceservice.policy.traffic import Seen, Traffic, Window, advance
+from slipway.inferenceservice.service import DEPLOYMENTS
 from tests.unit.inferenceservice.looks import NOW, deployed, look
 
 STEPS = [{"trafficPercent": 20, "analysisSeconds": 60}, {"trafficPercent": 75, "analysisSeconds": 60}]
@@ -39,7 +40,7 @@ class World:
         decision = self.look()
         changed = decision.status != self.status
         self.status = decision.status
-        for delete in decision.deletes:
+        for delete in (one for one in decision.deletes if one.resource is DEPLOYMENTS):
             self.deployments.pop(delete.name, None)
         for patch in decision.patches:
             self.deployments[patch.name]["spec"].update(patch.body["spec"])

@@ -1,4 +1,6 @@
-"""How many pods give a revision its share of the traffic? One Service spreads evenly over ready pods. Pure."""
+"""How many pods for a revision's share of the traffic? One Service spreads evenly over ready pods. Pure."""
+
+import math
 
 
 def split(replicas: int, percent: int) -> tuple[int, int]:
@@ -11,6 +13,11 @@ def split(replicas: int, percent: int) -> tuple[int, int]:
     if percent <= 50:
         return replicas, max(1, round(replicas * percent / (100 - percent)))
     return max(1, round(replicas * (100 - percent) / percent)), replicas
+
+
+def beside(replicas: int, percent: int) -> tuple[int, int]:
+    """The same where a gateway gives the share: pods that can take it, and all that serve stay until the end."""
+    return max(1, replicas), max(1, math.ceil(replicas * percent / 100))
 
 
 def percent_of(canary: int, stable: int) -> int:

@@ -1,0 +1,93 @@
+"""HTTPRoutes on the stage: just as much of their definition as the operator writes, and a gateway that a test plays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.api.inferenceservice.services import Town
+from tests.api.watching import watch
+from tests.cluster.rest import Client
+
+ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/{}/httproutes"
+_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_NAME = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
+_BACKEND = {
+    **_NAME,
+    "properties": {
+        "name": {"type": "string"},
+        "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+        "weight": {"type": "integer", "minimum": 0, "maximum": 1000000, "default": 1},
+    },
+}
+_PARENT = {
+    **_NAME,
+    "properties": {key: {"type": "string"} for key in ("name", "namespace", "sectionName")},
+}
+_RULE = {"type": "object", "properties": {"backendRefs": {"type": "array", "items": _BACKEND}}}
+_SPEC = {
+    "type": "object",
+    "properties": {
+        "parentRefs": {"type": "array", "items": _PARENT},
+        "hostnames": {"type": "array", "items": {"type": "string"}},
+        "rules": {"type": "array", "items": _RULE},
+    },
+}
+
+
+def install_routes(client: Client) -> None:
+    """Serve HTTPRoutes; returns once they are."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": _SPEC, "status": anything}}},
+    }
+    name = "httproutes.gateway.networking.k8s.io"
+    names = {"plural": "httproutes", "singular": "httproute", "kind": "HTTPRoute", "listKind": "HTTPRouteList"}
+    body = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        # Groups of k8s.io ask who has agreed to it.
+        "metadata": {"name": name, "annotations": {"api-approved.kubernetes.io": "unapproved, for tests"}},
+        "spec": {
+            "group": "gateway.networking.k8s.io",
+            "scope": "Namespaced",
+            "names": names,
+            "versions": [version],
+        },
+    }
+    client.apply(_CRDS, body)
+
+    def established(all_: dict[str, Any]) -> bool:
+        marks = ((all_.get(name) or {}).get("status") or {}).get("conditions") or []
+        return any(mark["type"] == "Established" and mark["status"] == "True" for mark in marks)
+
+    watch(client, _CRDS, established)
+
+
+def weights(route: dict[str, Any]) -> dict[str, int]:
+    """By backend."""
+    (rule,) = route["spec"]["rules"]
+    return {backend["name"]: backend["weight"] for backend in rule["backendRefs"]}
+
+
+def accept(town: Town, name: str) -> None:
+    """As a gateway does when it goes by the route as it is now."""
+    route = town.get(ROUTES, name)
+    mark = {
+        "type": "Accepted",
+        "status": "True",
+        "reason": "Accepted",
+        "message": "",
+        "observedGeneration": route["metadata"]["generation"],
+        "lastTransitionTime": "2026-11-22T12:00:00Z",
+    }
+    status = {"parents": [{"parentRef": {"name": "public"}, "controllerName": "example.com/g", "conditions": [mark]}]}
+    town.client.patch(f"{town.path(ROUTES, name)}/status", {"status": status})
+
+
+def until_weights(town: Town, name: str, wanted: dict[str, int], seconds: float = 60) -> dict[str, Any]:
+    """Wait until the route leads there."""
+    return town.stage.until_object(town.path(ROUTES), name, lambda route: weights(route) == wanted, seconds)
