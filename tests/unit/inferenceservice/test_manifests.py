@@ -134,13 +134,12 @@ def test_the_clusters_autoscaler_follows_the_spec_and_goes_with_it() -> None:
     assert [(d.resource, d.uid) for d in gone.deletes] == [(AUTOSCALERS[0], "h")]
 
 
-def test_a_cluster_without_autoscalers_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_without_autoscalers_is_said_to_be_one() -> None:
     scaling = {"maxReplicas": 5, "scaleMetric": "CPU", "scaleTarget": 70}
     said = look(service(autoScaling=scaling)).status
     assert said is not None
     assert "HorizontalPodAutoscaler holds" in said["autoScaling"]["message"]
-    monkeypatch.setattr("tests.unit.inferenceservice.looks.PLATFORM", Platform("slipway/server:1", BUDGETS[0], None))
-    said = look(service(autoScaling=scaling)).status
+    said = look(service(autoScaling=scaling), platform=Platform("slipway/server:1", BUDGETS[0], None)).status
     assert said is not None
     assert "serves no HorizontalPodAutoscaler" in said["autoScaling"]["message"]
 
