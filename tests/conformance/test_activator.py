@@ -23,7 +23,8 @@ from tests.unit.activator.crowd import free_port
 from tests.unit.serve import onnx_models
 from workloads.activator.demand import Demand
 from workloads.activator.gate import Gate
-from workloads.activator.proxy import Limits, Proxy, in_http
+from workloads.activator.manner import Http
+from workloads.activator.proxy import Limits, Proxy
 
 BODY = orjson.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 8], "data": [1.0] * 8}]})
 READY = re.compile(r"ready: HTTP (\d+), gRPC (\d+), control (\d+)")
@@ -102,7 +103,7 @@ def behind(it: Activator, path: Path, log: Path) -> Iterator[Server]:
 async def _lead(it: Activator, server: Server, over: Future[None]) -> None:
     """As kube-proxy does it, once the pod is in the Service's endpoints."""
     ways = [(it.http, server.port), (it.grpc, server.grpc_port)]
-    proxies = [Proxy(Gate("127.0.0.1", to), Demand(), Limits(20), in_http) for _, to in ways]
+    proxies = [Proxy(Gate("127.0.0.1", to), Demand(), Limits(20), Http()) for _, to in ways]
     for proxy, (port, _) in zip(proxies, ways, strict=True):
         await proxy.start("127.0.0.1", port)
     await asyncio.wrap_future(over)
@@ -117,6 +118,24 @@ def test_two_hundred_requests_before_the_first_replica_are_all_answered(activato
         with behind(activator, model, tmp_path / "server.log"):
             assert [status for one in asked for status in one.result(60)] == [200] * 3 * CLIENTS
     assert activator.figure("forwarded_total") == CLIENTS
+
+
+def test_a_grpc_client_waits_for_longer_than_its_connect_timeout(activator: Activator, tmp_path: Path) -> None:
+    """Without a word from the server it would report UNAVAILABLE after that time, whatever its call's deadline is."""
+    grpc = pytest.importorskip("grpc")
+    # Sets the connect timeout as well, which is twenty seconds otherwise.
+    with grpc.insecure_channel(
+        f"127.0.0.1:{activator.grpc_port}", [("grpc.min_reconnect_backoff_ms", 2000)]
+    ) as channel:
+        live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+        calls = [live.future(b"", timeout=60) for _ in range(20)]
+        activator.until_held(1)
+        time.sleep(4)  # nothing happens, which is the point
+        assert not any(call.done() for call in calls)
+        with behind(activator, onnx_models.add_sub(tmp_path / "simple.onnx"), tmp_path / "server.log"):
+            assert {call.result() for call in calls} == {b"\x08\x01"}
+            assert live(b"", timeout=10) == b"\x08\x01"
+            assert activator.figure("forwarded_total") == 1
 
 
 def test_the_unmodified_triton_client_notices_nothing(activator: Activator, tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ first byte on: an open port that is only probed wakes nobody.
 """
 
 import asyncio
-import json
+import contextlib
 import logging
-from collections.abc import Callable
+from asyncio import FIRST_COMPLETED as FIRST
 from dataclasses import dataclass
 
 from workloads.activator.demand import Demand
 from workloads.activator.gate import Gate, Streams
+from workloads.activator.manner import Manner
 from workloads.activator.splice import CHUNK, linger, splice
 
 LOG = logging.getLogger("slipway.activator")
@@ -19,6 +20,10 @@ LOG = logging.getLogger("slipway.activator")
 # Of one held client, in bytes, and twice that in its reader; who has more to say keeps it.
 KEPT = 2**14
 BACKLOG = 1024
+# Who is served sooner is not held, as far as it can tell.
+SOON = 1.0
+# For a client to answer a greeting.
+COURTESY = 5.0
 
 
 @dataclass(frozen=True)
@@ -30,33 +35,14 @@ class Limits:
     open: int = 2048
 
 
-Excuse = Callable[[int, str], bytes]
-
-
-def in_http(status: int, words: str) -> bytes:
-    """In the Open Inference Protocol's format."""
-    body = json.dumps({"error": words}).encode()
-    phrase = {429: "Too Many Requests", 503: "Service Unavailable"}[status]
-    head = (
-        f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        "Retry-After: 5\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + body
-
-
-def in_silence(status: int, words: str) -> bytes:
-    """A gRPC client whose connection closes before the first frame reports UNAVAILABLE, which is meant."""
-    return b""
-
-
 class Proxy:
     """One per port."""
 
-    def __init__(self, gate: Gate, demand: Demand, limits: Limits, excuse: Excuse) -> None:
+    def __init__(self, gate: Gate, demand: Demand, limits: Limits, manner: Manner) -> None:
         self._gate = gate
         self._demand = demand
         self._limits = limits
-        self._excuse = excuse
+        self._manner = manner
         self._server: asyncio.Server | None = None
         self.port = 0
         self._clients: set[asyncio.Task[None]] = set()
@@ -107,9 +93,9 @@ class Proxy:
             self._demand.refused += 1
             await self._give_up(client, 429, "too many requests wait for this service already: try again later")
             return
-        kept = bytearray(data)
+        held = _Held(client, bytearray(data), self._manner)
         try:
-            replica = await self._held(client, kept)
+            replica = await self._held(held)
         except TimeoutError:
             self._demand.expired += 1
             words = f"no replica of this service came up within {self._limits.hold:g} s: try again later"
@@ -122,23 +108,27 @@ class Proxy:
             self._demand.vanished += 1
             return
         self._demand.forwarded += 1
-        replica[1].write(kept)
-        del kept[:]
+        replica[1].write(held.kept)
         await splice(client, replica, self._demand.heard)
 
-    async def _held(self, client: Streams, kept: bytearray) -> Streams | None:
+    async def _held(self, held: "_Held") -> Streams | None:
         """A connection to a replica, or None when the client has gone. Raises TimeoutError."""
         self._waiting += 1
         self._demand.held += 1
         reach = asyncio.create_task(self._gate.connect())
-        gone = asyncio.create_task(_until_gone(client[0], kept))
+        gone = asyncio.create_task(held.until_gone())
         try:
-            await asyncio.wait((reach, gone), timeout=self._limits.hold, return_when=asyncio.FIRST_COMPLETED)
-            if reach.done():
+            await asyncio.wait((reach, gone), timeout=min(SOON, self._limits.hold), return_when=FIRST)
+            if not (reach.done() or gone.done()):
+                held.greet()
+                await asyncio.wait((reach, gone), timeout=self._limits.hold, return_when=FIRST)
+            if not (reach.done() or gone.done()):
+                raise TimeoutError
+            if reach.done() and await held.settled():
                 return reach.result()
-            if gone.done():
-                return None
-            raise TimeoutError
+            if reach.done():
+                reach.result()[1].close()
+            return None
         finally:
             self._waiting -= 1
             self._demand.held -= 1
@@ -148,15 +138,41 @@ class Proxy:
 
     async def _give_up(self, client: Streams, status: int, words: str) -> None:
         LOG.info("%d: %s", status, words)
-        client[1].write(self._excuse(status, words))
+        client[1].write(self._manner.excuse(status, words))
         await linger(client)
 
 
-async def _until_gone(reader: asyncio.StreamReader, kept: bytearray) -> None:
-    """Returns when the client has closed. What it sends meanwhile is kept, up to the bound."""
-    while len(kept) < KEPT:
-        data = await reader.read(min(CHUNK, KEPT - len(kept)))
-        if not data:
-            return
-        kept += data
-    await asyncio.Event().wait()
+class _Held:
+    """A client that waits, and what it has said meanwhile."""
+
+    def __init__(self, client: Streams, kept: bytearray, manner: Manner) -> None:
+        self._reader, self._writer = client
+        self.kept = kept
+        self._manner = manner
+        self._settled = asyncio.Event()
+        self._settled.set()
+
+    def greet(self) -> None:
+        """So that it does not give up."""
+        greeting = self._manner.greeting(bytes(self.kept))
+        if greeting:
+            self._settled.clear()
+            self._writer.write(greeting)
+
+    async def settled(self) -> bool:
+        """Whether it has answered the greeting, if there was one."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(COURTESY):
+                await self._settled.wait()
+        return self._settled.is_set()
+
+    async def until_gone(self) -> None:
+        """Returns when the client has closed. What it sends meanwhile is kept, up to the bound."""
+        while len(self.kept) < KEPT:
+            data = await self._reader.read(min(CHUNK, KEPT - len(self.kept)))
+            if not data:
+                return
+            self.kept += data
+            if not self._settled.is_set() and self._manner.settle(self.kept):
+                self._settled.set()
+        await asyncio.Event().wait()

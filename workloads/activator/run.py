@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from workloads.activator.control import Control
 from workloads.activator.demand import Demand
 from workloads.activator.gate import Gate
-from workloads.activator.proxy import Limits, Proxy, in_http, in_silence
+from workloads.activator.manner import Grpc, Http
+from workloads.activator.proxy import Limits, Proxy
 
 LOG = logging.getLogger("slipway.activator")
 
@@ -38,8 +39,8 @@ class Activator:
         self.demand = Demand()
         self.control = Control(self.demand)
         limits = settings.limits
-        self.http = Proxy(Gate(settings.backend, settings.backend_http), self.demand, limits, in_http)
-        self.grpc = Proxy(Gate(settings.backend, settings.backend_grpc), self.demand, limits, in_silence)
+        self.http = Proxy(Gate(settings.backend, settings.backend_http), self.demand, limits, Http())
+        self.grpc = Proxy(Gate(settings.backend, settings.backend_grpc), self.demand, limits, Grpc())
 
     async def start(self) -> None:
         """Ready when it returns."""

@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 
 from tests.unit.activator.crowd import ASKED, HOST, activator, ask, page, replica, together, until
+from workloads.activator.manner import PREFACE, SETTINGS
 from workloads.activator.proxy import KEPT, Limits
 
 
@@ -60,7 +61,7 @@ async def test_clients_that_vanish_are_not_waited_for() -> None:
             assert await staying == ASKED.upper()
 
 
-async def test_waiting_in_vain_ends_in_503_with_retry_after_and_in_silence_for_grpc() -> None:
+async def test_waiting_in_vain_ends_in_503_with_retry_after_and_in_a_closed_connection_for_grpc() -> None:
     async with activator(Limits(hold=0.2)) as it:
         answer = await ask(it.http.port, ASKED * 20)
         head, _, body = answer.partition(b"\r\n\r\n")
@@ -68,7 +69,7 @@ async def test_waiting_in_vain_ends_in_503_with_retry_after_and_in_silence_for_g
         assert b"\r\nRetry-After: 5" in head
         assert b"\r\nConnection: close" in head
         assert "no replica" in json.loads(body)["error"]
-        assert await ask(it.grpc.port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") == b""
+        assert await ask(it.grpc.port, PREFACE) == SETTINGS
         assert it.demand.expired == 2
 
 

@@ -1,0 +1,72 @@
+"""What the two protocols need beside bytes that pass: how a client is refused, and what keeps one that is held. Pure.
+
+A gRPC client gives a connection up when it has heard nothing for twenty seconds (its connect timeout), whatever the
+deadline of its call is. So one that is held gets the server's first word, an empty SETTINGS frame, which leaves all at
+RFC 9113's defaults; the replica's own SETTINGS come later, as they may at any time. The client acknowledges both, and
+the replica may hear of one only.
+"""
+
+import json
+from typing import Protocol
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+FRAME = 9
+SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+ACKNOWLEDGED = bytes((0, 0, 0, 4, 1, 0, 0, 0, 0))
+
+
+class Manner(Protocol):
+    """Of one port."""
+
+    def excuse(self, status: int, words: str) -> bytes:
+        """What to send to a client that is not served."""
+
+    def greeting(self, said: bytes) -> bytes:
+        """What to send to a client that is held, after these first words of it; nothing where it can wait."""
+
+    def settle(self, said: bytearray) -> bool:
+        """Take the answer to the greeting out of what the client has said; False when it has not come yet."""
+
+
+class Http:
+    """HTTP/1.1: refused in the Open Inference Protocol's format, and as patient as its client is."""
+
+    def excuse(self, status: int, words: str) -> bytes:
+        """With when to try again."""
+        body = json.dumps({"error": words}).encode()
+        phrase = {429: "Too Many Requests", 503: "Service Unavailable"}[status]
+        head = (
+            f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            "Retry-After: 5\r\nConnection: close\r\n\r\n"
+        )
+        return head.encode() + body
+
+    def greeting(self, said: bytes) -> bytes:
+        """None."""
+        return b""
+
+    def settle(self, said: bytearray) -> bool:
+        """Nothing to wait for."""
+        return True
+
+
+class Grpc:
+    """HTTP/2 with prior knowledge. A client whose connection closes reports UNAVAILABLE, which is meant."""
+
+    def excuse(self, status: int, words: str) -> bytes:
+        """None."""
+        return b""
+
+    def greeting(self, said: bytes) -> bytes:
+        """Nothing to one that speaks something else."""
+        return SETTINGS if said.startswith(PREFACE) else b""
+
+    def settle(self, said: bytearray) -> bool:
+        """Walk over the frames that are there."""
+        at = len(PREFACE)
+        while at + FRAME <= len(said):
+            if said[at : at + FRAME] == ACKNOWLEDGED:
+                del said[at : at + FRAME]
+                return True
+            at += FRAME + int.from_bytes(said[at : at + 3], "big")
+        return False
