@@ -166,4 +166,5 @@ def file_bytes(path: Path) -> int:
 
     outside = [tensor for tensor in onnx.load(path, load_external_data=False).graph.initializer if tensor.external_data]
     names = {entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location"}
-    return size + sum((path.parent / name).stat().st_size for name in names)
+    beside: int = sum((path.parent / name).stat().st_size for name in names)
+    return size + beside

@@ -15,11 +15,11 @@ from workloads.data import DataSet
 from workloads.data.text import TextSet
 from workloads.errors import BadInput
 from workloads.models import weights
-from workloads.train import strategies, tasks
+from workloads.train import flops, peaks, strategies, tasks
 from workloads.train.environment import Place, threads
 from workloads.train.job import Job
 from workloads.train.loop import Training
-from workloads.train.meter import Meter
+from workloads.train.meter import Meter, Work
 from workloads.train.optimisation import LearningRate, peak_rate
 from workloads.train.report import Report
 from workloads.train.stop import Stop
@@ -52,8 +52,10 @@ def _rate(job: Job, dataset: DataSet | TextSet) -> LearningRate:
     return LearningRate(highest, recipe.schedule, steps_per_epoch, steps_per_epoch * recipe.epochs)
 
 
-def _spread(job: Job, strategy: Strategy, architecture: Architecture, *, first: bool) -> int:
-    """Build the model, the same in every process, and spread it. Returns the number of its parameters."""
+def _spread(
+    job: Job, strategy: Strategy, architecture: Architecture, example: torch.Tensor, *, first: bool
+) -> tuple[int, int | None]:
+    """Build the model, the same in every process, and spread it. Returns its parameters, and FLOPs of a sample."""
     torch.manual_seed(job.recipe.seed)
     model = models.build(architecture.name, architecture.arguments, own=True)
     if job.recipe.model.uri is not None:
@@ -61,8 +63,9 @@ def _spread(job: Job, strategy: Strategy, architecture: Architecture, *, first: 
         if anew and first:
             print(f"weights of {job.recipe.model.uri}; of another shape, and so new: {', '.join(anew)}", flush=True)
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    arithmetic = flops.of_sample(model, example)
     strategy.wrap(model)
-    return parameters
+    return parameters, arithmetic
 
 
 def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | TextSet, stop: Stop) -> Training:
@@ -71,12 +74,15 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
     if recipe.profile is not None and recipe.profile.first_step + recipe.profile.steps > rate.total_steps:
         raise BadInput(f"recipe.profile ends after the run, which has {rate.total_steps} steps: trace earlier ones")
     architecture = _architecture(job, dataset)
-    parameters = _spread(job, strategy, architecture, first=world.first)
+    task = tasks.for_data(dataset, recipe, world.device)
+    example = task.inputs(torch.from_numpy(dataset.training.batch([0, 0])[0]).to(world.device))
+    parameters, arithmetic = _spread(job, strategy, architecture, example, first=world.first)
+    peak = peaks.of_device(world.device, recipe.precision)
     return Training(
         recipe=recipe,
         world=world,
         strategy=strategy,
-        task=tasks.for_data(dataset, recipe, world.device),
+        task=task,
         data=dataset,
         architecture=architecture,
         parameters=parameters,
@@ -84,8 +90,8 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
         checkpoints=_checkpoints(job, world, dataset, architecture),
         save_every=kept.every_steps if kept else 0,
         keep_best=kept.keep_best if kept else 0,
-        meter=Meter(rate.total_steps),
-        tracing=Tracing(recipe.profile, first=world.first),
+        meter=Meter(rate.total_steps, Work(task.tokens, arithmetic, peak)),
+        tracing=Tracing(recipe.profile, world),
         report=Report(
             first=world.first,
             total_steps=rate.total_steps,

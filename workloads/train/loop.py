@@ -184,7 +184,7 @@ class Training:
 
     def _record(self, loss: float | None) -> Figures:
         """Evaluate at the end of an epoch. `loss` is None when a resumed run had nothing left to train."""
-        speed = self.meter.figures(self.world, self.recipe.global_batch_size, self.task.tokens) if loss else {}
+        speed = self._speed() if loss else {}
         self.strategy.synchronise()
         held_out = self.data.held_out
         figures = evaluate(self.world, self.strategy, self.task, held_out, EVALUATION_BATCH, self._answer_stop)
@@ -194,8 +194,11 @@ class Training:
         known = {name: value for name, value in row.items() if value is not None}
         self.history = [row for row in self.history if row["step"] != self.step]
         self.history.append({**row, **before, **known, **speed, **figures.metrics})
-        self.report.epoch(self.step, loss, figures)
+        self.report.epoch(self.step, loss, figures, speed)
         return figures
+
+    def _speed(self) -> dict[str, float | int]:
+        return self.meter.figures(self.world, self.recipe.global_batch_size, self.tracing.share)
 
     def _answer_stop(self) -> None:
         if self.world.any(self.stop.requested).result():

@@ -2,6 +2,7 @@
 
 import resource
 import time
+from dataclasses import dataclass
 
 import torch
 
@@ -10,11 +11,24 @@ from workloads.train.world import World
 POINTS = 400  # of the curve of the whole run
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a sample costs: tokens of it, FLOPs of its forward and backward pass; `peak`: FLOP/s of one device.
+
+    0 tokens where samples have none, None for what is not known.
+    """
+
+    tokens: int = 0
+    flops: int | None = None
+    peak: float | None = None
+
+
 class Meter:
     """Counts the steps of an epoch's training, without its evaluation; keeps some points of the loss's curve."""
 
-    def __init__(self, total_steps: int) -> None:
+    def __init__(self, total_steps: int, work: Work) -> None:
         self._every = max(1, total_steps // POINTS)
+        self.work = work
         self.curve: list[tuple[int, float]] = []
         self.begin()
 
@@ -28,12 +42,24 @@ class Meter:
         if step % self._every == 0:
             self.curve.append((step, round(float(loss), 6)))
 
-    def figures(self, world: World, batch: int, tokens: int) -> dict[str, float | int]:
-        """samplesPerSecond, tokensPerSecond where samples have tokens, and the largest process's peakMemoryBytes."""
-        seconds = max(1e-9, time.monotonic() - self._start)
-        found: dict[str, float | int] = {"samplesPerSecond": round(self._steps * batch / seconds, 3)}
-        if tokens:
-            found["tokensPerSecond"] = round(self._steps * batch * tokens / seconds, 3)
+    def figures(self, world: World, batch: int, share: float | None) -> dict[str, float | int]:
+        """Of the epoch so far, each only where it is known; `share` is this process's of Tracing.
+
+        samplesPerSecond, tokensPerSecond, flopsPerSecond of all processes together; mfu, model FLOPs utilization: what
+        part that is of what the devices could do; communicationShare, the mean over processes; peakMemoryBytes, the
+        largest process's.
+        """
+        speed = self._steps * batch / max(1e-9, time.monotonic() - self._start)
+        found: dict[str, float | int] = {"samplesPerSecond": round(speed, 3)}
+        if self.work.tokens:
+            found["tokensPerSecond"] = round(speed * self.work.tokens, 3)
+        if self.work.flops:
+            found["flopsPerSecond"] = round(speed * self.work.flops)
+            if self.work.peak is not None:
+                found["mfu"] = round(speed * self.work.flops / (self.work.peak * world.size), 4)
+        shared, known = world.sum([share or 0.0, float(share is not None)])
+        if known:
+            found["communicationShare"] = round(shared / known, 4)
         found["peakMemoryBytes"] = int(world.largest(float(peak_bytes(world.device))))
         return found
 

@@ -13,7 +13,16 @@ td,th{padding:.15rem .8rem .15rem 0;text-align:right}td:first-child,th:first-chi
 svg{max-width:100%}text{font:12px system-ui,sans-serif;fill:#555}
 """
 Points = Sequence[tuple[float, float]]
-COLUMNS = ("epoch", "step", "trainingLoss", "loss", "accuracy", "perplexity", "learningRate", "samplesPerSecond")
+COLUMNS = ("epoch", "step", "trainingLoss", "loss", "accuracy", "perplexity", "averagePrecision50", "learningRate")
+SPEED = (
+    "epoch",
+    "samplesPerSecond",
+    "tokensPerSecond",
+    "flopsPerSecond",
+    "mfu",
+    "communicationShare",
+    "peakMemoryBytes",
+)
 
 
 def chart(title: str, lines: Mapping[str, Points]) -> str:
@@ -67,11 +76,10 @@ def page(title: str, facts: Mapping[str, Any], history: Sequence[Mapping[str, An
         chart("Loss by step", {"training": curve, "held out": column("loss")}),
         chart("Accuracy on held-out samples", {"accuracy": column("accuracy")}),
         chart("Perplexity on held-out text", {"perplexity": column("perplexity")}),
+        chart("Mean average precision at half overlap", {"mAP@0.5": column("averagePrecision50")}),
         chart("Samples per second", {"samples/s": column("samplesPerSecond")}),
+        chart("Tokens per second", {"tokens/s": column("tokensPerSecond")}),
     ]
-    names = [name for name in COLUMNS if any(row.get(name) is not None for row in history)]
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-    rows = "".join("<tr>" + "".join(f"<td>{_shown(row.get(name))}</td>" for name in names) + "</tr>" for row in history)
     about = "".join(
         f"<tr><td>{html.escape(str(name))}</td><td>{html.escape(_shown(value))}</td></tr>"
         for name, value in facts.items()
@@ -80,8 +88,15 @@ def page(title: str, facts: Mapping[str, Any], history: Sequence[Mapping[str, An
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{STYLE}</style>"
         f"<h1>{html.escape(title)}</h1><table>{about}</table>{''.join(charts)}"
-        f"<h2>Epochs</h2><table><tr>{head}</tr>{rows}</table></html>\n"
+        f"<h2>Epochs</h2>{_table(COLUMNS, history)}<h2>Speed and memory</h2>{_table(SPEED, history)}</html>\n"
     )
+
+
+def _table(columns: Sequence[str], history: Sequence[Mapping[str, Any]]) -> str:
+    names = [name for name in columns if any(row.get(name) is not None for row in history)]
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    rows = "".join("<tr>" + "".join(f"<td>{_shown(row.get(name))}</td>" for name in names) + "</tr>" for row in history)
+    return f"<table><tr>{head}</tr>{rows}</table>"
 
 
 def _shown(value: Any) -> str:

@@ -78,6 +78,7 @@ def _pages(job: Job, training: Training, description: Artifact) -> dict[str, str
         "strategy": f"{training.strategy.name}, processes: {training.world.size}",
         "precision": str(job.recipe.precision),
         "steps": training.step,
+        "FLOPs of a sample": training.meter.work.flops or "not known",
         **description.metrics,
     }
     curve = "".join(json.dumps({"step": step, "trainingLoss": loss}) + "\n" for step, loss in training.meter.curve)

@@ -5,12 +5,13 @@ The loop tells this module; it tells people (lines or a bar) and the operator (p
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from workloads.train.progress import Bar, Clock, Lines, Poster, Snapshot
 from workloads.train.tasks import Figures
 
 SHOWN = ("accuracy", "perplexity", "averagePrecision50")
+SPEED = ("tokensPerSecond", "mfu", "communicationShare", "peakMemoryBytes")  # of an epoch
 LOOK = 0.5  # seconds between two looks at the loss, for which the device must be waited for
 
 
@@ -43,17 +44,18 @@ class Report:
         self._people.step(snapshot, self._total // self._per_epoch)
         self._poster.update(snapshot)
 
-    def epoch(self, step: int, loss: float | None, figures: Figures) -> None:
+    def epoch(self, step: int, loss: float | None, figures: Figures, speed: Mapping[str, float]) -> None:
         """After each epoch's evaluation."""
         if self._poster is None:
             return
-        self._figures = {name: figures.metrics[name] for name in SHOWN if name in figures.metrics}
+        self._figures |= {name: figures.metrics[name] for name in SHOWN if name in figures.metrics}
+        self._figures |= {name: speed[name] for name in SPEED if name in speed}
         self._loss = self._loss if loss is None else loss
         snapshot = self._snapshot(step)
         trained = "nothing left to train" if loss is None else f"loss {loss:.4f}"
         self._people.say(
             f"epoch {step // self._per_epoch}/{self._total // self._per_epoch} (step {step}): {trained}, "
-            f"{figures.words}, {snapshot.metrics['samples_per_second']:.0f} samples/s"
+            f"{figures.words}, {snapshot.metrics['samples_per_second']:.0f} samples/s{_shares(speed)}"
         )
         self._poster.update(snapshot)
 
@@ -74,3 +76,9 @@ class Report:
         self._people.close()
         if self._poster is not None:
             self._poster.close(self._snapshot(step))
+
+
+def _shares(speed: Mapping[str, float]) -> str:
+    """MFU and communication in words, where they are known."""
+    words = {"mfu": "MFU", "communicationShare": "communication"}
+    return "".join(f", {word} {speed[name]:.1%}" for name, word in words.items() if name in speed)
