@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--hold", type=float, default=600.0, metavar="SECONDS", help="for a replica to come up")
     parser.add_argument("--max-held", type=int, default=Limits.held, metavar="N", help="clients that wait")
     parser.add_argument("--lead", type=float, default=5.0, metavar="SECONDS", help="not ready, but taking, at the end")
-    parser.add_argument("--drain", type=float, default=50.0, metavar="SECONDS", help="then for those who are there")
+    parser.add_argument("--drain", type=float, default=30.0, metavar="SECONDS", help="then for those who are served")
     return parser
 
 

@@ -47,6 +47,8 @@ class Proxy:
         self.port = 0
         self._clients: set[asyncio.Task[None]] = set()
         self._waiting = 0
+        self._nobody_waits = asyncio.Event()
+        self._nobody_waits.set()
 
     async def start(self, host: str | None, port: int) -> None:
         """Listen."""
@@ -54,9 +56,10 @@ class Proxy:
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     async def close(self, seconds: float) -> None:
-        """Take nobody any more; whom there is has so long to be served, then is excused or cut off."""
+        """Take nobody any more. Who is held may wait as long as ever; then all have so long, and are cut off."""
         if self._server is not None:
             self._server.close()
+        await self._nobody_waits.wait()
         if self._clients:
             await asyncio.wait(self._clients, timeout=seconds)
         for client in self._clients:
@@ -101,9 +104,6 @@ class Proxy:
             words = f"no replica of this service came up within {self._limits.hold:g} s: try again later"
             await self._give_up(client, 503, words)
             return
-        except asyncio.CancelledError:
-            await self._give_up(client, 503, "this service is moving: try again")
-            raise
         if replica is None:
             self._demand.vanished += 1
             return
@@ -114,6 +114,7 @@ class Proxy:
     async def _held(self, held: "_Held") -> Streams | None:
         """A connection to a replica, or None when the client has gone. Raises TimeoutError."""
         self._waiting += 1
+        self._nobody_waits.clear()
         self._demand.held += 1
         reach = asyncio.create_task(self._gate.connect())
         gone = asyncio.create_task(held.until_gone())
@@ -131,6 +132,8 @@ class Proxy:
             return None
         finally:
             self._waiting -= 1
+            if not self._waiting:
+                self._nobody_waits.set()
             self._demand.held -= 1
             for task in (reach, gone):
                 task.cancel()

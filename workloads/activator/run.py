@@ -26,7 +26,7 @@ class Settings:
     grpc: int
     control: int
     limits: Limits
-    # Not ready any more, but still taking clients, so that balancers can notice; then for those who are there.
+    # Not ready any more, but still taking clients, so that balancers can notice; then for those who are served.
     lead: float
     drain: float
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from slipway.api.common import GROUP
 from slipway.api.inferenceservice import spec_problems
-from slipway.inferenceservice import manifests
+from slipway.inferenceservice import manifests, mirror
 from slipway.inferenceservice.observed import ready_pods
 from slipway.inferenceservice.policy.zero import stands_in
 from slipway.inferenceservice.scene import Scene
@@ -38,9 +38,9 @@ ACTIVATOR = f"{GROUP}/activator"
 CONTROL_PORT = 8081
 # One goes with its node, the other one holds on.
 PODS = 2
-# It takes clients for so long after its readiness has ended, then serves those whom it has for so long.
+# It takes clients for so long after its readiness has ended; those whom it has led to a pod have so long to end.
 LEAD_SECONDS = 5
-DRAIN_SECONDS = 50
+DRAIN_SECONDS = 30
 RESOURCES = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}}
 
 
@@ -93,13 +93,15 @@ def activator(service: InferenceService, platform: Platform) -> dict[str, Any]:
 
 def _pod(service: InferenceService, platform: Platform) -> dict[str, Any]:
     settings = service.spec.predictor.pod
+    # Who is held is waited for; nobody is, most of the time, and then it leaves at once.
+    patience = LEAD_SECONDS + service.spec.predictor.startup_seconds + DRAIN_SECONDS
     security: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     if settings.run_as_user is not None:
         security["runAsUser"] = settings.run_as_user
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": LEAD_SECONDS + DRAIN_SECONDS + manifests.CLOSING_SECONDS,
+        "terminationGracePeriodSeconds": patience + manifests.CLOSING_SECONDS,
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
@@ -213,7 +215,7 @@ def patches(scene: Scene) -> list[Patch]:
     size, serving = scene.size, bool(ready_pods(scene.around.pods))
     wanted = size.replicas > 0
     asks = {"may_sleep": size.may_sleep, "sleeping": size.sleeping, "wanted": wanted, "serving": serving}
-    selects = activator_pods(service.uid) if stands_in(scene.around.standby, **asks) else manifests.selector(service)
+    selects = activator_pods(service.uid) if stands_in(scene.around.standby, **asks) else mirror.selector(scene)
     known = _selector(address)
     if known == selects:
         return []

@@ -127,12 +127,20 @@ async def test_leaving_it_is_not_ready_first_and_still_takes_and_serves() -> Non
             await leaving
 
 
-async def test_whom_it_cannot_wait_for_any_more_is_told_so() -> None:
-    async with activator(drain=0.1) as it:
+async def test_leaving_it_cuts_off_who_does_not_end_and_nobody_who_waits() -> None:
+    async with activator(Limits(hold=1), drain=0.1) as it:
         held = asyncio.create_task(ask(it.http.port, ASKED * 20))
         await until(lambda: it.demand.held == 1)
         await it.leave()
-        assert (await held).startswith(b"HTTP/1.1 503 ")
+        assert (await held).startswith(b"HTTP/1.1 503 "), "it has waited for as long as anybody"
+    async with activator(drain=0.1) as it, replica(it.settings.backend_http):
+        reader, writer = await asyncio.open_connection(HOST, it.http.port)
+        writer.write(b"word")
+        assert await reader.readexactly(4) == b"WORD"
+        await it.leave()
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
 
 
 @pytest.mark.parametrize("path", ["/", "/nothing"])
