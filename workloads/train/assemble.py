@@ -75,7 +75,7 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
         raise BadInput(f"recipe.profile ends after the run, which has {rate.total_steps} steps: trace earlier ones")
     architecture = _architecture(job, dataset)
     task = tasks.for_data(dataset, recipe, world.device)
-    example = task.inputs(torch.from_numpy(dataset.training.batch([0, 0])[0]).to(world.device))
+    example = task.inputs(torch.from_numpy(dataset.held_out.batch([0, 0])[0]).to(world.device))
     parameters, arithmetic = _spread(job, strategy, architecture, example, first=world.first)
     peak = peaks.of_device(world.device, recipe.precision)
     return Training(
