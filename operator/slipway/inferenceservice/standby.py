@@ -224,8 +224,14 @@ def patches(scene: Scene) -> list[Patch]:
 
 
 def deletes(scene: Scene) -> list[Delete]:
-    """The activator, where the spec does not ask for it any more and nobody is led to it."""
-    known, standby = scene.around.activator, scene.around.standby
-    if known is None or scene.size.may_sleep or standby.in_place or known["metadata"].get("deletionTimestamp"):
+    """The activator and its way to the pods, where the spec does not ask for them any more and nobody is led to it."""
+    if scene.size.may_sleep or scene.around.standby.in_place:
         return []
-    return [Delete(DEPLOYMENTS, activator_name(scene.service.name), uid_of(known))]
+    known, inner = scene.around.activator, inner_name(scene.service.name)
+    way = scene.around.children.get(SERVICES, {}).get(inner)
+    gone = [(DEPLOYMENTS, known, activator_name(scene.service.name)), (SERVICES, way, inner)]
+    return [
+        Delete(resource, name, uid_of(there))
+        for resource, there, name in gone
+        if there is not None and not there["metadata"].get("deletionTimestamp")
+    ]

@@ -12,8 +12,8 @@ import yaml
 from slipway.api.inferenceservice import InferenceServiceSpec
 from slipway.cli.preview import preview
 from slipway.config import read_config
-from slipway.inferenceservice import manifests
-from slipway.inferenceservice.service import AUTOSCALERS, BUDGETS, InferenceService
+from slipway.inferenceservice import manifests, standby
+from slipway.inferenceservice.service import AUTOSCALERS, BUDGETS, InferenceService, Platform
 from slipway.trainingjob import groups
 from tests.cluster.paths import REPOSITORY
 from tests.unit.gitops.admission_policy import FOLDER, Object, Request, documents, refusals
@@ -30,7 +30,7 @@ def _examples() -> list[Object]:
     """What the operator creates for all examples, by its own plans."""
     given = [document for path in EXAMPLES for document in yaml.safe_load_all(path.read_text())]
     made = [child for one in preview(given, read_config({})) for child in one.creates]
-    assert {child["kind"] for child in made} == {"ConfigMap", "Service", "Secret", "Pod", "Deployment"}
+    assert {child["kind"] for child in made} == {"ConfigMap", "Service", "Secret", "Pod", "Deployment", "Job"}
     return made
 
 
@@ -43,12 +43,13 @@ def _service() -> InferenceService:
 
 
 def _rare() -> list[Object]:
-    """What no example has: autoscaler, budget, and the PodGroups of two schedulers."""
+    """What no example has: autoscaler, budget, activator, and the PodGroups of two schedulers."""
     service = _service()
     assert service.spec.auto_scaling is not None
     gangs = [groups.pod_group(job_of(scheduling={"gang": gang}), 0) for gang in ("Volcano", "Coscheduling")]
     scaler = manifests.autoscaler(service, service.spec.auto_scaling, AUTOSCALERS[0])
-    return [manifests.budget(service, BUDGETS[0]), scaler, *(group[1] for group in gangs if group)]
+    asleep = [standby.inner_address(service), standby.activator(service, Platform("slipway/server:1"))]
+    return [manifests.budget(service, BUDGETS[0]), scaler, *asleep, *(group[1] for group in gangs if group)]
 
 
 MADE = [copy.deepcopy({**STORED.get(child["kind"], {}), **child}) for child in (*_examples(), *_rare())]
@@ -74,9 +75,9 @@ def test_what_the_operator_makes_changes_and_deletes_is_taken(made: Object) -> N
 
 
 def test_pods_of_a_service_are_made_by_another_account_and_taken() -> None:
-    template = one_of("Deployment")["spec"]["template"]
-    pod = {"apiVersion": "v1", "kind": "Pod", **template}
-    assert refusals(Request(new=pod, user="system:serviceaccount:kube-system:replicaset-controller")) == []
+    for deployment in (made for made in MADE if made["kind"] == "Deployment"):
+        pod = {"apiVersion": "v1", "kind": "Pod", **copy.deepcopy(deployment["spec"]["template"])}
+        assert refusals(Request(new=pod, user="system:serviceaccount:kube-system:replicaset-controller")) == []
 
 
 @pytest.mark.parametrize("breach", BREACHES.values(), ids=BREACHES)

@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from slipway.config import read_config
+from slipway.inferenceservice.service import HTTP_PORT
+from slipway.inferenceservice.standby import CONTROL_PORT
 from tests.unit.gitops.build import OVERLAYS, Object, build, of_kind
 
 NAMES = sorted(path.name for path in OVERLAYS.iterdir())
@@ -76,6 +78,9 @@ def test_high_availability() -> None:
     (policy,) = of_kind(objects, "NetworkPolicy")
     assert set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
     assert policy["spec"]["ingress"]
+    # What it asks of pods, and what a policy without it would leave undecided for ever.
+    reached = {port["port"] for rule in policy["spec"]["egress"] if rule.get("to") for port in rule["ports"]}
+    assert {HTTP_PORT, CONTROL_PORT} <= reached
 
 
 def test_namespaced_gives_no_right_outside_its_namespace() -> None:

@@ -170,7 +170,7 @@ def test_when_the_spec_takes_it_away_the_activator_serves_those_whom_it_holds_fi
     it.rest()
     assert it.leads_to == PODS
     assert activator_name("s") not in it.there[DEPLOYMENTS]
-    assert it.log[-1] == f"delete {activator_name('s')}"
+    assert it.log[-2:] == [f"delete {activator_name('s')}", "delete s-predictor"]
 
 
 def test_another_image_of_the_activator_rolls_out() -> None:
