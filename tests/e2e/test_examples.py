@@ -33,6 +33,7 @@ RUN = {
     "quantizationjob-ladder.yaml": ("Succeeded", 500),
     "inferenceservice.yaml": ("Ready", 120),
     "inferenceservice-canary.yaml": ("Ready", 120),
+    "inferenceservice-scale-to-zero.yaml": ("Ready", 120),
 }
 # What these need and a cluster for tests has not: the server's dry run takes them, and says what it thinks of them.
 TRIED = {
