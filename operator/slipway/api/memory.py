@@ -20,8 +20,10 @@ CONTEXT_BYTES = 1 * GIB
 FRAGMENTATION = 1.05
 # ZeRO-3 has so many layers' parameters gathered at a time: the one at work and the one prefetched.
 GATHERED_LAYERS = 2
-# Gradients travel in buckets; one of them exists twice meanwhile (DDP's and DeepSpeed's default sizes are alike).
+# Gradients travel in buckets; one of them exists twice meanwhile. DDP's is of 25 MiB, and two are under way;
+# DeepSpeed keeps one of so many elements, also for a model that is smaller (its configuration's reduce_bucket_size).
 BUCKET_BYTES = 50 * 10**6
+DEEPSPEED_BUCKET = 5 * 10**8
 
 
 class StrategyName(StrEnum):
@@ -45,6 +47,7 @@ STAGES = {
     # torch's own way to partition parameters, gradients and state: only by name, since Auto's ZeRO-3 needs the same.
     StrategyName.FSDP2: 3,
 }
+DEEPSPEED = frozenset(STAGES) - {StrategyName.DDP, StrategyName.FSDP2}
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,8 @@ def activations(work: Workload) -> int:
         kept = 2 * tokens * work.hidden * work.layers + _layer(work, tokens)
     else:
         kept = work.layers * _layer(work, tokens)
-    # The loss is computed in 32 bits: logits, their softmax and its gradient, beside the 16 bits of the layer.
-    logits = tokens * work.vocabulary * (14 if work.sixteen_bit else 12)
+    # The loss is computed in 32 bits: log-softmax, its gradient and the logits', beside the logits themselves.
+    logits = tokens * work.vocabulary * (14 if work.sixteen_bit else 16)
     return kept * width + logits + work.micro_batch * work.activation_bytes_per_sample
 
 
@@ -101,8 +104,8 @@ def states(work: Workload, name: StrategyName) -> tuple[int, int]:
     """Bytes of parameters, gradients and optimizer state of one process: (on the GPU, in the node's memory)."""
     count, share = work.parameters, work.parameters / work.processes
     low = 2 if work.sixteen_bit else 4
-    # 32-bit master weights beside 16-bit ones, momentum, and Adam's variance.
-    optimizer = (4 if work.sixteen_bit else 0) + 4 + (4 if work.adam else 0)
+    # 32-bit master weights beside 16-bit ones (DeepSpeed: beside any), momentum, and Adam's variance.
+    optimizer = (4 if work.sixteen_bit or name in DEEPSPEED else 0) + 4 + (4 if work.adam else 0)
     stage = STAGES[name]
     parts = (
         low * (share if stage >= 3 else count),
@@ -115,11 +118,27 @@ def states(work: Workload, name: StrategyName) -> tuple[int, int]:
     return int(sum(parts) + min(gathered, low * count)), 0
 
 
+def tensors(work: Workload, name: StrategyName) -> int:
+    """Bytes of all tensors of one process on its GPU, when they are most: in the backward pass, or while the optimizer
+    works on all parameters at once, for which torch keeps intermediates of their size.
+    """
+    device, _ = states(work, name)
+    backward = activations(work) + _bucket(work, name)
+    on_host = name is StrategyName.ZERO3_OFFLOAD
+    share = work.parameters / (work.processes if STAGES[name] >= 1 else 1)
+    return device + max(backward, 0 if on_host else int(4 * share))
+
+
+def _bucket(work: Workload, name: StrategyName) -> int:
+    if name in DEEPSPEED:
+        return DEEPSPEED_BUCKET * (2 if work.sixteen_bit else 4)
+    return min(BUCKET_BYTES, 4 * work.parameters) if work.processes > 1 else 0
+
+
 def estimate(work: Workload, name: StrategyName, gpu_bytes: int) -> Estimate:
     """One row of the table."""
-    device, host = states(work, name)
-    bucket = min(BUCKET_BYTES, 4 * work.parameters) if work.processes > 1 else 0
-    needed = int((device + activations(work) + bucket) * FRAGMENTATION) + CONTEXT_BYTES
+    _, host = states(work, name)
+    needed = int(tensors(work, name) * FRAGMENTATION) + CONTEXT_BYTES
     return Estimate(name, needed, host, needed <= gpu_bytes)
 
 

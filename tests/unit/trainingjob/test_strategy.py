@@ -53,7 +53,9 @@ def test_activations_of_gpt3_by_korthikanti() -> None:
 def test_each_stage_takes_no_more_than_the_one_before(count, processes, layers, sixteen, adam) -> None:
     work = Workload(count, processes, sixteen_bit=sixteen, adam=adam, layers=layers)
     plain, one, two, three, offloaded = (states(work, name)[0] for name in STAGES if name != "FSDP2")
-    assert plain >= one >= two
+    # DeepSpeed keeps 32-bit masters beside 32-bit weights, too: divided by one process that is more than DDP's.
+    assert plain >= one or (processes == 1 and not sixteen)
+    assert one >= two
     assert three >= offloaded
     assert states(work, StrategyName.ZERO3_OFFLOAD)[1] >= three - offloaded - 1
     rows = table(work, 80 * GIB)
