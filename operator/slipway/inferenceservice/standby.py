@@ -12,7 +12,7 @@ from typing import Any
 
 from slipway.api.common import GROUP
 from slipway.api.inferenceservice import spec_problems
-from slipway.inferenceservice import manifests, mirror
+from slipway.inferenceservice import manifests
 from slipway.inferenceservice.observed import ready_pods
 from slipway.inferenceservice.policy.zero import stands_in
 from slipway.inferenceservice.scene import Scene
@@ -215,7 +215,7 @@ def patches(scene: Scene) -> list[Patch]:
     size, serving = scene.size, bool(ready_pods(scene.around.pods))
     wanted = size.replicas > 0
     asks = {"may_sleep": size.may_sleep, "sleeping": size.sleeping, "wanted": wanted, "serving": serving}
-    selects = activator_pods(service.uid) if stands_in(scene.around.standby, **asks) else mirror.selector(scene)
+    selects = activator_pods(service.uid) if stands_in(scene.around.standby, **asks) else manifests.selector(service)
     known = _selector(address)
     if known == selects:
         return []
