@@ -173,7 +173,7 @@ def test_the_engine_can_be_built_beforehand(tmp_path: Path, mlp: Path) -> None:
     cache = tmp_path / "cache"
     server = Server(tmp_path / "log", "--model", str(mlp), "--engine-cache", str(cache), "--build-only")
     assert server.process.wait(60) == 0
-    key = server.log.read_text().strip().splitlines()[-1]
+    key = json.loads(server.log.read_text().strip().splitlines()[-1])["engine"]["key"]
     assert sorted(path.name for path in (cache / key).iterdir()) == ["engine.json", "engine.plan"]
 
 

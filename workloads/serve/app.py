@@ -14,6 +14,7 @@ from workloads.serve.http.message import error_reply, json_reply
 from workloads.serve.lane import Inputs, Outputs
 from workloads.serve.life import Life, Phase
 from workloads.serve.metrics import Metrics
+from workloads.serve.mirror import Mirror
 from workloads.serve.people.page import page
 from workloads.serve.people.predict import Predict
 from workloads.serve.protocol.asked import Asked
@@ -62,6 +63,7 @@ class App:
         self.service: Service | None = None
         self.codec: Codec | None = None
         self.predict: Predict | None = None
+        self.mirror: Mirror | None = None
         self.routes: dict[bytes, dict[bytes, Handler]] = {
             b"/v2": {b"GET": self._server},
             b"/v2/": {b"GET": self._server},
@@ -176,9 +178,16 @@ class App:
         return self._people().describe(request)
 
     def _predict(self, request: Request) -> Pending:
+        self._copied(request)
         return self._people().handle(request)
 
+    def _copied(self, request: Request) -> None:
+        """Bad requests as well: the other server is compared by the same ones."""
+        if self.mirror is not None:
+            self.mirror.offer(request)
+
     def _infer(self, request: Request) -> Pending:
+        self._copied(request)
         service, codec = self.loaded()
         asked = codec.decode(request)
         return InferencePending(service.submit(asked), asked, codec, service.batcher)

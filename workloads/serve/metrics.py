@@ -53,6 +53,7 @@ class Metrics:
         self.batch = Histogram(ROWS)
         self.replies: Counter[tuple[str, str]] = Counter()
         self.ends: Counter[str] = Counter()
+        self.copies: Counter[str] = Counter()
         self.rows = 0
         self.engine_busy = 0.0
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
@@ -104,6 +105,10 @@ class Metrics:
         for reason, count in sorted(self.ends.items()):
             rejected.add_metric([reason], count)
         yield rejected
+        copies = CounterMetricFamily("slipway_copies", "Copies of requests for another server.", labels=["outcome"])
+        for outcome, count in sorted(self.copies.items()):
+            copies.add_metric([outcome], count)
+        yield copies
         if self.sketch is not None:
             outputs = CounterMetricFamily("slipway_outputs", "Rows by output and bin.", labels=["output", "bin"])
             for kind, count in sorted(self.sketch.counts().items()):

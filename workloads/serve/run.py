@@ -12,6 +12,7 @@ from workloads.serve.http import HttpServer
 from workloads.serve.life import Life, Phase
 from workloads.serve.loading import load_and_warm_up
 from workloads.serve.metrics import Metrics
+from workloads.serve.mirror import Mirror
 from workloads.serve.protocol.rest import Codec
 from workloads.serve.service import Loaded, Service
 from workloads.serve.settings import Settings
@@ -37,11 +38,21 @@ async def serve(settings: Settings) -> None:
     }
     LOG.info("listening on %s:%d, loading %s", settings.host, http.port, settings.model)
     grpc = await _start_grpc(app, settings)
+    mirroring = _mirror(app, settings)
     try:
         await _live(app, http, grpc, settings)
     finally:
+        mirroring.cancel()
         if grpc is not None:
             await grpc.finish(0)
+
+
+def _mirror(app: App, settings: Settings) -> "asyncio.Future[None]":
+    """Follows the file that says where copies of requests go."""
+    if settings.mirror is None:
+        return asyncio.get_running_loop().create_future()
+    app.mirror = Mirror(settings.mirror, app.metrics.copies)
+    return asyncio.create_task(app.mirror.follow())
 
 
 async def _live(app: App, http: HttpServer, grpc: "GrpcServer | None", settings: Settings) -> None:

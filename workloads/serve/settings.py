@@ -17,6 +17,8 @@ from workloads.serve.http import HttpLimits
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 HTTP_PORT = 8080
 GRPC_PORT = 9000
+# Beside the document.
+MIRROR_FILE = "mirror.json"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Settings:
     readiness_lead: float = 10.0
     drain_timeout: float = 30.0
     build_only: bool = False
+    # Says where copies of requests go, if anywhere; read again and again.
+    mirror: Path | None = None
 
 
 def seconds(duration: str) -> float:
@@ -65,7 +69,8 @@ def from_document(path: Path) -> Settings:
     spec, problems = spec_problems(name, document.get("spec") or {})
     if spec is None:
         raise BadInput(f"{path}: " + "; ".join(problems))
-    return _settings(name, spec, _pinned(path, spec, (document.get("status") or {}).get("model")))
+    settings = _settings(name, spec, _pinned(path, spec, (document.get("status") or {}).get("model")))
+    return replace(settings, mirror=path.parent / MIRROR_FILE)
 
 
 def _http(max_body_size: int) -> HttpLimits:

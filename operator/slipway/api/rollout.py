@@ -17,7 +17,9 @@ Hostname = Annotated[
         pattern=r"^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
     ),
 ]
-STEPS_ASCEND = "steps: each step's trafficPercent must be above that of the step before it"
+STEPS_ASCEND = (
+    "steps: those with mirror come first, then each step's trafficPercent is above that of the step before it"
+)
 
 
 class Strategy(StrEnum):
@@ -32,6 +34,11 @@ class CanaryStep(Model):
 
     traffic_percent: Annotated[int, Field(ge=1, le=99)] = Field(
         description="The new revision's share, as nearly as whole pods behind one Service can give it."
+    )
+    mirror: bool = Field(
+        False,
+        description="Only copies: that share of the requests over HTTP is sent to the new revision as well. Its answers"
+        " are compared and thrown away; it gets no traffic of its own yet.",
     )
     analysis_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
         60, description="The least time for which the revisions are compared at this share."
@@ -56,7 +63,7 @@ class CanaryGate(Model):
 
 
 def _ascending(canary: "Canary") -> bool:
-    shares = [step.traffic_percent for step in canary.steps]
+    shares = [(not step.mirror, step.traffic_percent) for step in canary.steps]
     return shares == sorted(set(shares))
 
 
@@ -65,9 +72,10 @@ class Canary(Model):
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "!has(self.steps) || self.steps.all(a, self.steps.exists_one(b, a.trafficPercent == b.trafficPercent))",
+            "!has(self.steps) || self.steps.all(a, self.steps.exists_one(b, a.trafficPercent == b.trafficPercent"
+            " && (has(a.mirror) && a.mirror) == (has(b.mirror) && b.mirror)))",
             "steps: trafficPercent appears more than once: remove the duplicates",
-            lambda canary: len({s.traffic_percent for s in canary.steps}) == len(canary.steps),
+            lambda canary: len({(s.mirror, s.traffic_percent) for s in canary.steps}) == len(canary.steps),
         ),
         Rule(None, STEPS_ASCEND, _ascending),
     )

@@ -159,6 +159,7 @@ class CanaryStatus(StatusModel):
     step: Count = Field(0, description="Which of spec.rollout.canary.steps, from 0.")
     traffic_percent: Annotated[int, Field(ge=0, le=100)] = Field(0, description="The share asked for.")
     actual_percent: Annotated[int, Field(ge=0, le=100)] = Field(0, description="What whole pods give.")
+    mirror: bool = Field(False, description="It gets copies of requests, and no traffic of its own.")
     since: Time = Field(description="When this phase began.")
     reason: ShortText = Field("", description="One word for programs.")
     message: Text = Field("", description="The verdict in words.")

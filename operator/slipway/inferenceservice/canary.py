@@ -93,7 +93,7 @@ def _broken(scene: Scene, stand: Stand) -> str:
 
 def _sizes(scene: Scene, plan: Canary, stand: Stand) -> tuple[int, int]:
     step = plan.steps[min(stand.step, len(plan.steps) - 1)]
-    return (beside if scene.routed else split)(scene.size.replicas, step.traffic_percent)
+    return (beside if scene.routed or step.mirror else split)(scene.size.replicas, step.traffic_percent)
 
 
 def _record(
@@ -108,7 +108,8 @@ def _record(
         "phase": str(stand.phase),
         "step": stand.step,
         "trafficPercent": step.traffic_percent,
-        "actualPercent": step.traffic_percent if scene.routed else percent_of(share, keep),
+        "actualPercent": 0 if step.mirror else step.traffic_percent if scene.routed else percent_of(share, keep),
+        "mirror": step.mirror,
         "since": format_time(scene.draft.now),
         "reason": str(stand.reason),
         "message": shorten(stand.message),

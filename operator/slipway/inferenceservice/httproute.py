@@ -12,7 +12,7 @@ from typing import Any
 
 from slipway.api.common import Reason
 from slipway.api.servicestatus import CanaryPhase
-from slipway.inferenceservice import manifests
+from slipway.inferenceservice import manifests, mirror
 from slipway.inferenceservice.scene import Object, Scene
 from slipway.inferenceservice.service import REVISION
 from slipway.job.plan import Delete, Write
@@ -41,10 +41,11 @@ def split(scene: Scene) -> Mapping[str, int] | None:
             return None
         percent = entry["trafficPercent"]
     elif phase is CanaryPhase.ANALYSING:
-        percent = entry["trafficPercent"]
+        percent = 0 if entry["mirror"] else entry["trafficPercent"]
     elif phase is CanaryPhase.STARTING and 0 < entry["step"] <= len(steps):
         # The next step's pods are starting: until they serve, its share would be more than they can take.
-        percent = steps[entry["step"] - 1].traffic_percent
+        before = steps[entry["step"] - 1]
+        percent = 0 if before.mirror else before.traffic_percent
     return {stable: 100 - percent, scene.newest: percent}
 
 
@@ -107,7 +108,7 @@ def deletes(scene: Scene) -> list[Delete]:
         gone.append(Delete(routes, scene.service.name, uid_of(known)))
     if lagging(scene):
         return gone
-    named = set(led_to(scene)) | set((split(scene) if scene.routed else None) or ())
+    named = mirror.named(scene) | set(led_to(scene)) | set((split(scene) if scene.routed else None) or ())
     for name, service in scene.around.children.get(SERVICES, {}).items():
         revision = (service["metadata"].get("labels") or {}).get(REVISION)
         if revision and revision not in named and not service["metadata"].get("deletionTimestamp"):

@@ -11,7 +11,7 @@ from typing import Any
 from slipway.api.autoscaling import ScaleMetric
 from slipway.api.common import Reason
 from slipway.api.inferenceservice import TransitionStatus, spec_problems
-from slipway.inferenceservice import httproute, manifests, standby
+from slipway.inferenceservice import httproute, manifests, mirror, standby
 from slipway.inferenceservice import status as words
 from slipway.inferenceservice.autoscale import Size
 from slipway.inferenceservice.canary import canary
@@ -98,6 +98,7 @@ def _described(scene: Scene) -> None:
 def _carried_out(scene: Scene, course: Course) -> Plan:
     told = tell(scene) if scene.newest in course.replicas else ()
     httproute.tell(scene)
+    mirror.tell(scene)
     status = scene.draft.done()
     # What names the artifact, the size or the canary's stand is decided before anything is made from it.
     decided = any(scene.draft.old.get(key) != status.get(key) for key in ("model", "autoScaling"))
@@ -115,6 +116,7 @@ def _carried_out(scene: Scene, course: Course) -> Plan:
         ),
         patches=(
             *standby.patches(scene),
+            *mirror.patches(scene),
             *(
                 Patch(DEPLOYMENTS, known.name, known.uid, {"spec": changes})
                 for known in scene.revisions
@@ -151,7 +153,7 @@ def _missing(scene: Scene, course: Course) -> tuple[Write, ...]:
     if platform.budgets is not None and service.name not in there.get(platform.budgets, {}):
         writes.append(Write(platform.budgets, manifests.budget(service, platform.budgets)))
     writes += [*_autoscaler(scene), *standby.writes(scene)]
-    writes += httproute.writes(scene)
+    writes += [*httproute.writes(scene), *mirror.writes(scene)]
     if scene.newest not in course.replicas:
         return tuple(writes)
     if service.child(scene.newest) not in there.get(CONFIGMAPS, {}):

@@ -1,6 +1,6 @@
 """An InferenceService's status in KServe's words and kstatus' conditions. Pure; called by the ways of rolling out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slipway.api.common import Reason
@@ -157,7 +157,7 @@ def canary_on(scene: Scene, stable: Revision, stand: Stand, trouble: Trouble | N
     _revisions(draft, latestCreatedRevision=scene.newest)
     message = (
         f"canary {scene.newest} beside revision {stable.revision}, step {stand.step + 1},"
-        f" {entry['actualPercent']} % of the traffic: {stand.message or 'its pods are starting'}"
+        f" {_part(entry)}: {stand.message or 'its pods are starting'}"
     )
     reason: str = Reason.CANARY_ANALYSIS
     transition(draft, TransitionStatus.IN_PROGRESS)
@@ -173,6 +173,12 @@ def canary_on(scene: Scene, stable: Revision, stand: Stand, trouble: Trouble | N
     draft.condition("PredictorReady", "True" if stable.ready else "False", reason, message)
     draft.progressing(reason, message)
     return notice
+
+
+def _part(entry: Mapping[str, Any]) -> str:
+    if entry["mirror"]:
+        return f"copies of {entry['trafficPercent']} % of the requests"
+    return f"{entry['actualPercent']} % of the traffic"
 
 
 def canary_promoted(scene: Scene, stand: Stand) -> tuple[Notice, ...]:

@@ -42,7 +42,7 @@ class World:
         self.status = decision.status
         for delete in (one for one in decision.deletes if one.resource is DEPLOYMENTS):
             self.deployments.pop(delete.name, None)
-        for patch in decision.patches:
+        for patch in (one for one in decision.patches if one.resource is DEPLOYMENTS):
             self.deployments[patch.name]["spec"].update(patch.body["spec"])
         if any(write.manifest["kind"] == "Deployment" for write in decision.writes):
             made = deployed(decision, uid=f"d-{len(self.sizes)}-{len(self.deployments)}")

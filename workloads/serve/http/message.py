@@ -26,8 +26,11 @@ class Request:
         self.body = body
 
 
+# On a copy of a request that another server has answered.
+COPY = b"slipway-copy"
 KEPT = frozenset(
     {
+        COPY,
         b"accept",
         b"content-encoding",
         b"content-length",

@@ -1,0 +1,123 @@
+"""Copies of requests for another server, whose answers nobody waits for: what a canary sees before it gets any traffic.
+
+Made by run.py, asked by app.py for each inference over HTTP. Where the copies go is in a file that is read again and
+again, because the pods must not start anew for it. A request is never slower or worse for its copy: copies are made
+after nothing but a comparison, so many at a time, and dropped beyond that. A copy is never copied.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import orjson
+
+from workloads.serve.http import Request
+from workloads.serve.http.message import COPY
+
+LOG = logging.getLogger("slipway.serve.mirror")
+
+# The kubelet itself takes a minute to bring a changed ConfigMap.
+LOOK_SECONDS = 2.0
+# Under way at a time, and the memory that their bodies hold.
+MOST = 32
+MOST_BYTES = 64 << 20
+COPY_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where copies go, and of how many of a hundred requests."""
+
+    host: str
+    port: int
+    percent: int
+
+
+def read_target(place: Path) -> Target | None:
+    """`{"url": "http://host:port", "percent": 20}`; None without the file. ValueError when it makes no sense."""
+    try:
+        said = orjson.loads(place.read_bytes())
+    except OSError:
+        return None
+    if not isinstance(said, dict) or not isinstance(said.get("url"), str) or not isinstance(said.get("percent"), int):
+        raise ValueError("it needs a url and a percent")
+    parts = urlsplit(said["url"])
+    if parts.scheme != "http" or not parts.hostname or not 0 <= said["percent"] <= 100:
+        raise ValueError("its url begins with http://, its percent is from 0 to 100")
+    return Target(parts.hostname, parts.port or 80, said["percent"])
+
+
+class Mirror:
+    """`outcomes` counts copies: sent, failed, dropped."""
+
+    def __init__(self, place: Path, outcomes: Counter[str], look_seconds: float = LOOK_SECONDS) -> None:
+        self._place = place
+        self._outcomes = outcomes
+        self._pause = look_seconds
+        self._target: Target | None = None
+        self._due = 0
+        self._bytes = 0
+        self._copies: set[asyncio.Task[None]] = set()
+
+    async def follow(self) -> None:
+        """Read the file again and again, for ever."""
+        while True:
+            try:
+                target = read_target(self._place)
+            except ValueError as error:
+                LOG.warning("%s is not followed: %s", self._place, error)
+                target = None
+            if target != self._target:
+                LOG.info("copies of requests: %s", target or "none")
+                self._target = target
+            await asyncio.sleep(self._pause)
+
+    def offer(self, request: Request) -> None:
+        """A request that is about to be served."""
+        target = self._target
+        if target is None or COPY in request.headers:
+            return
+        self._due += target.percent
+        if self._due < 100:
+            return
+        self._due -= 100
+        if len(self._copies) >= MOST or self._bytes + len(request.body) > MOST_BYTES:
+            self._outcomes["dropped"] += 1
+            return
+        self._bytes += len(request.body)
+        copy = asyncio.get_running_loop().create_task(self._send(target, request))
+        self._copies.add(copy)
+        copy.add_done_callback(self._copies.discard)
+
+    async def _send(self, target: Target, request: Request) -> None:
+        outcome = "failed"
+        try:
+            async with asyncio.timeout(COPY_SECONDS):
+                await _exchange(target, request)
+            outcome = "sent"
+        except (OSError, TimeoutError) as error:
+            LOG.debug("a copy was lost: %s", error)
+        finally:
+            self._bytes -= len(request.body)
+            self._outcomes[outcome] += 1
+
+
+async def _exchange(target: Target, request: Request) -> None:
+    """A connection of its own: the Service behind the address spreads connections over pods, not requests."""
+    reader, writer = await asyncio.open_connection(target.host, target.port)
+    try:
+        kept = b"".join(b"%b: %b\r\n" % (name, value) for name, value in request.headers.items() if name in CARRIED)
+        head = b"%b %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n%b: 1\r\n%bContent-Length: %d\r\n\r\n"
+        writer.write(head % (request.method, request.path, target.host.encode(), COPY, kept, len(request.body)))
+        writer.write(request.body)
+        await writer.drain()
+        while await reader.read(1 << 16):
+            pass
+    finally:
+        writer.transport.abort()
+
+
+CARRIED = frozenset({b"accept", b"content-encoding", b"content-type", b"inference-header-content-length"})
