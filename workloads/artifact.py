@@ -72,6 +72,10 @@ def load_model(where: str | Path, expected: str | None = None) -> "tuple[nn.Modu
     architecture = stored.description.architecture
     try:
         model = models.build(architecture.name, architecture.arguments)
+        if architecture.changes:
+            from workloads.compress.changes import rebuilt  # imports torch
+
+            rebuilt(model, architecture.changes)
         model.load_state_dict(load_file(stored.folder / WEIGHTS_FILE))
     except (TypeError, RuntimeError, FileNotFoundError) as error:
         raise Corrupt(

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from slipway.api.artifact import DESCRIPTION_FILE, WEIGHTS_FILE
+from slipway.api.artifact import DESCRIPTION_FILE, WEIGHTS_FILE, LayerChange
 from workloads import artifact, storage
 from workloads.errors import BadInput
 
@@ -31,6 +31,14 @@ def load(model: nn.Module, uri: str) -> list[str]:
         raise BadInput(f"{uri}: the weights are of another model, {other[0]} has the shape {shapes}")
     model.load_state_dict({name: own[name] if name in anew else found[name] for name in own})
     return anew
+
+
+def changes_of(uri: str) -> list[LayerChange]:
+    """What compression has made of the layers of the artifact there; nothing for bare weights."""
+    path = storage.fetch(uri)
+    if not (path / DESCRIPTION_FILE).is_file():
+        return []
+    return artifact.read(path).description.architecture.changes or []
 
 
 def _last_layer(own: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> list[str]:

@@ -10,12 +10,13 @@ import torch
 
 from slipway.api.artifact import Architecture
 from workloads import data, models, storage
+from workloads.compress import masks
 from workloads.cpus import cpu_limit
 from workloads.data import DataSet
 from workloads.data.text import TextSet
 from workloads.errors import BadInput
-from workloads.models import weights
 from workloads.train import flops, peaks, strategies, tasks
+from workloads.train.beginning import Beginning, begin, teacher_of
 from workloads.train.environment import Place, threads
 from workloads.train.job import Job
 from workloads.train.loop import Training
@@ -52,45 +53,34 @@ def _rate(job: Job, dataset: DataSet | TextSet) -> LearningRate:
     return LearningRate(highest, recipe.schedule, steps_per_epoch, steps_per_epoch * recipe.epochs)
 
 
-def _spread(
-    job: Job, strategy: Strategy, architecture: Architecture, example: torch.Tensor, *, first: bool
-) -> tuple[int, int | None]:
-    """Build the model, the same in every process, and spread it. Returns its parameters, and FLOPs of a sample."""
-    torch.manual_seed(job.recipe.seed)
-    model = models.build(architecture.name, architecture.arguments, own=True)
-    if job.recipe.model.uri is not None:
-        anew = weights.load(model, job.recipe.model.uri)
-        if anew and first:
-            print(f"weights of {job.recipe.model.uri}; of another shape, and so new: {', '.join(anew)}", flush=True)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    arithmetic = flops.of_sample(model, example)
-    strategy.wrap(model)
-    return parameters, arithmetic
-
-
 def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | TextSet, stop: Stop) -> Training:
     recipe, kept = job.recipe, job.spec.checkpoint
     rate = _rate(job, dataset)
     if recipe.profile is not None and recipe.profile.first_step + recipe.profile.steps > rate.total_steps:
         raise BadInput(f"recipe.profile ends after the run, which has {rate.total_steps} steps: trace earlier ones")
-    architecture = _architecture(job, dataset)
     task = tasks.for_data(dataset, recipe, world.device)
+    start = begin(job, _architecture(job, dataset), world, strategy, task, dataset.held_out)
     example = task.inputs(torch.from_numpy(dataset.held_out.batch([0, 0])[0]).to(world.device))
-    parameters, arithmetic = _spread(job, strategy, architecture, example, first=world.first)
-    peak = peaks.of_device(world.device, recipe.precision)
+    work = Work(task.tokens, flops.of_sample(start.model, example), peaks.of_device(world.device, recipe.precision))
+    parameters = start.parameters  # a strategy may leave each process a part of them
+    teacher = teacher_of(recipe.distillation, task, world.device)
+    strategy.wrap(start.model)
+    masks.hold(strategy.model, start.kept)
     return Training(
         recipe=recipe,
         world=world,
         strategy=strategy,
         task=task,
+        teacher=teacher,
         data=dataset,
-        architecture=architecture,
+        architecture=start.architecture,
+        compression=start.rows,
         parameters=parameters,
         rate=rate,
-        checkpoints=_checkpoints(job, world, dataset, architecture),
+        checkpoints=_checkpoints(job, world, dataset, start),
         save_every=kept.every_steps if kept else 0,
         keep_best=kept.keep_best if kept else 0,
-        meter=Meter(rate.total_steps, Work(task.tokens, arithmetic, peak)),
+        meter=Meter(rate.total_steps, work),
         tracing=Tracing(recipe.profile, world),
         report=Report(
             first=world.first,
@@ -124,9 +114,7 @@ def _architecture(job: Job, dataset: DataSet | TextSet) -> Architecture:
     return Architecture(name=name, arguments=arguments)
 
 
-def _checkpoints(
-    job: Job, world: World, dataset: DataSet | TextSet, architecture: Architecture
-) -> "Checkpoints | None":
+def _checkpoints(job: Job, world: World, dataset: DataSet | TextSet, start: Beginning) -> "Checkpoints | None":
     if job.spec.checkpoint is None:
         return None
     from workloads.train.checkpoint import Checkpoints  # takes a second to import
@@ -137,12 +125,14 @@ def _checkpoints(
             f"{job.spec.checkpoint.uri}: checkpoints need a file system, pvc:// or file://; object stores cannot rename"
         )
     made_for = {
-        "model": architecture.wire(),
+        "model": start.architecture.wire(),
         "dataset": dataset.reference.digest,
         "trainingSamples": len(dataset.training),
         "globalBatchSize": job.recipe.global_batch_size,
         "seed": job.recipe.seed,
         "optimizer": job.recipe.optimizer.name.value,
     }
+    if start.kept:
+        made_for["zeros"] = masks.digest(start.kept)
     choice = job.spec.checkpoint
     return Checkpoints(root / job.folder, choice.keep_last, world, made_for, choice.keep_best)

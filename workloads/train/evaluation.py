@@ -1,18 +1,28 @@
 """How good is the model on held-out data? Run by all processes together, each sample counted once."""
 
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from workloads.data import Samples
-from workloads.train.strategies.base import Strategy
 from workloads.train.tasks import Figures, Task
 from workloads.train.world import World
 
 
+class Answering(Protocol):
+    """What is evaluated: a strategy, or a model that is not spread yet."""
+
+    model: nn.Module
+
+    def forward(self, inputs: torch.Tensor, *, last: bool = True) -> Any:
+        """The model's outputs."""
+
+
 def evaluate(
     world: World,
-    strategy: Strategy,
+    strategy: Answering,
     task: Task,
     held_out: Samples,
     batch_size: int,
@@ -36,7 +46,7 @@ def evaluate(
     return task.figures(world.sum(sums))
 
 
-def _turn(world: World, strategy: Strategy, task: Task, held_out: Samples, chosen: range) -> list[float]:
+def _turn(world: World, strategy: Answering, task: Task, held_out: Samples, chosen: range) -> list[float]:
     """The sums of one batch; all zero for a process that has nothing left and only keeps step with the others."""
     samples, answers = held_out.batch(chosen or [0])
     targets = torch.from_numpy(answers).to(world.device)

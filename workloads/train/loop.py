@@ -13,6 +13,7 @@ import torch
 
 from slipway.api.artifact import Architecture
 from slipway.api.recipe import Recipe
+from workloads.compress.distill import Teacher
 from workloads.data import DataSet
 from workloads.data.samples import Batch, ResumableSampler, TrainingSamples, training_loader
 from workloads.data.text import TextSet
@@ -45,9 +46,12 @@ class Training:
     world: World
     strategy: Strategy
     task: Task
+    teacher: Teacher | None
     data: DataSet | TextSet
     architecture: Architecture
     parameters: int
+    compression: list[dict[str, Any]]
+    """Figures before and after each step of the recipe's compression; empty without."""
     rate: LearningRate
     checkpoints: "Checkpoints | None"
     save_every: int
@@ -161,7 +165,10 @@ class Training:
 
     def _forward(self, batch: Batch, *, last: bool) -> torch.Tensor:
         samples, targets = (tensor.to(self.world.device, non_blocking=True) for tensor in batch)
-        return self.task.loss(self.strategy.forward(self.task.inputs(samples), last=last), targets)
+        inputs = self.task.inputs(samples)
+        outputs = self.strategy.forward(inputs, last=last)
+        loss = self.task.loss(outputs, targets)
+        return loss if self.teacher is None else self.teacher.loss(loss, inputs, outputs)
 
     def rehearse(self) -> torch.Tensor:
         """The loss of some batch, for a strategy that must have seen one before a state can be loaded."""

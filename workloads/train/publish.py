@@ -10,13 +10,14 @@ import torch
 
 from slipway.api.artifact import Artifact, Lineage
 from workloads import artifact
+from workloads.train.compressed import Row, ended, in_words
 from workloads.train.job import Job
 from workloads.train.loop import Training
 from workloads.train.pages import page
 from workloads.train.tasks import Figures
 from workloads.train.termination import write_message
 
-REPORT, CURVE, TRACE = "report.html", "curve.jsonl", "trace.json"
+REPORT, CURVE, TRACE, COMPRESSION = "report.html", "curve.jsonl", "trace.json", "compression.json"
 
 
 def publish(
@@ -29,7 +30,8 @@ def publish(
         training.report.say("the job has no output.uri: the model is not kept")
     else:
         uri = job.spec.output.uri
-        more = {**training.task.describe().files, **_pages(job, training, description)}
+        rows = ended(training.compression, training.strategy.model, trained, figures)
+        more = {**training.task.describe().files, **_pages(job, training, description, rows)}
         _, digest = artifact.write(uri, job.writer, description, trained, training.history, more)
         training.report.say(f"artifact {uri} {digest}")
     write_message(uri, digest, figures.metrics, training.step, resumed)
@@ -69,8 +71,8 @@ def _lineage(job: Job, training: Training, resumed: int | None) -> Lineage:
     )
 
 
-def _pages(job: Job, training: Training, description: Artifact) -> dict[str, str]:
-    """Files of the artifact for people: the report, the curve, and the profiler's trace."""
+def _pages(job: Job, training: Training, description: Artifact, rows: list[Row]) -> dict[str, str]:
+    """Files of the artifact for people: the report, the curve, what compression did, and the profiler's trace."""
     facts = {
         "model": description.architecture.name,
         "parameters": description.parameters,
@@ -80,7 +82,10 @@ def _pages(job: Job, training: Training, description: Artifact) -> dict[str, str
         "steps": training.step,
         "FLOPs of a sample": training.meter.work.flops or "not known",
         **description.metrics,
+        **in_words(rows),
     }
     curve = "".join(json.dumps({"step": step, "trainingLoss": loss}) + "\n" for step, loss in training.meter.curve)
     found = {REPORT: page(job.reference.name, facts, training.history, training.meter.curve), CURVE: curve}
+    if rows:
+        found[COMPRESSION] = json.dumps(rows, indent=1) + "\n"
     return found if training.tracing.trace is None else {**found, TRACE: training.tracing.trace}

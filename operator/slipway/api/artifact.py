@@ -61,11 +61,29 @@ class Signature(StatusModel):
     outputs: Annotated[list[TensorSpec], Field(min_length=1)]
 
 
+class LayerChange(StatusModel):
+    """One layer of a compressed model that is not as its constructor made it.
+
+    With `rank` it has become a product of two layers, `0` and `1`, with so many channels between them; otherwise it is
+    a convolution, linear layer or normalisation of other widths.
+    """
+
+    layer: Annotated[str, Field(min_length=1, max_length=256)]
+    inputs: Annotated[int, Field(ge=1)] | None = None
+    outputs: Annotated[int, Field(ge=1)] | None = None
+    groups: Annotated[int, Field(ge=1)] | None = None
+    rank: Annotated[int, Field(ge=1)] | None = None
+
+
 class Architecture(StatusModel):
-    """Name in the model registry and the constructor's arguments: enough to rebuild the module without pickle."""
+    """Name in the model registry and the constructor's arguments: enough to rebuild the module without pickle.
+
+    `changes` are made to what the constructor returns, in this order.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=128)]
     arguments: dict[str, bool | int | float | str]
+    changes: list[LayerChange] | None = None
 
 
 class Preprocessing(StatusModel):

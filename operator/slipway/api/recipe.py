@@ -11,6 +11,7 @@ from pydantic import Field
 
 from slipway.api.base import Model, Rule
 from slipway.api.common import MAX_INT32, Uri
+from slipway.api.compression import SPARSE_LAST, Distillation, Steps
 from slipway.api.sources import FOLDER_URI, DatasetChoice, ModelChoice
 
 
@@ -75,6 +76,7 @@ class Profile(Model):
 class Recipe(Model):
     """One training run of the built-in trainer."""
 
+    cel: ClassVar[tuple[Rule, ...]] = (SPARSE_LAST,)
     model: ModelChoice = Field(description="What is trained.")
     dataset: DatasetChoice = Field(description="What it is trained on.")
     epochs: Annotated[int, Field(ge=1, le=10000)] = Field(10, description="Passes over the data.")
@@ -99,6 +101,10 @@ class Recipe(Model):
         Compression.NONE, description="fp16: half the bytes between processes; by DDP and Horovod."
     )
     profile: Profile | None = Field(None, description="Trace some steps with torch.profiler.")
+    compression: Steps | None = Field(
+        None, description="What is taken away from the model, in this order, before it is trained; see model.uri."
+    )
+    distillation: Distillation | None = Field(None, description="Learn a teacher's answers beside the labels.")
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Of the cross entropy.")
     seed: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(0, description="Of weights, shuffling and augmentation.")
     data_workers: Annotated[int, Field(ge=0, le=64)] = Field(0, description="Loader processes of each rank.")

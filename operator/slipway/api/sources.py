@@ -55,7 +55,7 @@ _ARGUMENT_NAMES = Rule(
 )
 
 # What is read: data and weights.
-_READ: tuple[Rule, ...] = (
+READ: tuple[Rule, ...] = (
     Rule(
         f"!has(self.uri) || self.uri.matches('{DATA_URI}')",
         "uri is pvc://claim/path, s3://, gs://, https://, hf://owner/name@revision or file:///path",
@@ -111,7 +111,7 @@ class ModelChoice(Model):
             ),
         ),
         _taken_by("arguments", "custom"),
-        *_READ,
+        *READ,
     )
     name: ModelName = Field(description="A model of the built-in trainer, or custom.")
     width: Annotated[int, Field(ge=4, le=1024)] | None = Field(
@@ -158,7 +158,7 @@ class DatasetChoice(Model):
         _own_code("dataset"),
         _ARGUMENT_NAMES,
         _taken_by("arguments", "custom", "synthetic"),
-        *_READ,
+        *READ,
     )
     name: DatasetName = Field(description="A data set of the built-in trainer, or custom.")
     uri: Uri | None = Field(None, description="Where the data lies; `fashion-mnist` has Debian's path.")

@@ -18,7 +18,8 @@ def claims(job: TrainingJob) -> list[str]:
     spec, recipe = job.spec, job.spec.recipe
     written = [target.uri for target in (spec.output, spec.checkpoint) if target]
     read = [recipe.dataset.uri, recipe.dataset.tokenizer, recipe.model.uri] if recipe else []
-    uris = [*written, *read]
+    taught = [recipe.distillation.teacher.uri] if recipe and recipe.distillation else []
+    uris = [*written, *read, *taught]
     return sorted({uri.removeprefix("pvc://").split("/", 1)[0] for uri in uris if uri and uri.startswith("pvc://")})
 
 

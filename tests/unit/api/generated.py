@@ -38,6 +38,7 @@ WORDS = (
     *("/data", "/etc/slipway", "/etc/slipwayx", "/dev/shm/x", "/", "//", "/a/../b", "..", "a/.."),
     *("pvc://claim/path", "pvc://claim", "pvc://claim/path/below", "pvc://claim/pathological", "pvc://a/../b"),
     *("hf://owner/name", "hf://owner/name@1", "s3://bucket/key", "https://host/x", "file:///x", "ftp://x"),
+    f"sha256:{'0' * 64}",
 )
 NUMBERS = (-1, 0, 1, 2, 3, 4, 64, 255, 256)
 ODD = ("a" * 47, "a" * 48, "a" * 49, "a" * 50, "a" * 51, "1a", "a.b", "A", "a-", "a\n")

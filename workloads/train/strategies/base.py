@@ -28,6 +28,8 @@ class Strategy(Protocol):
     name: str
     compresses: bool
     """Whether it can halve what travels, as recipe.gradientCompression asks; nothing travels in one process."""
+    holds_zeros: bool
+    """Whether gradients belong to whole parameters, so that masks can be held; see workloads.compress.masks."""
     model: nn.Module
     """Holds the parameters; their names are those of the model as it was built."""
 
@@ -76,6 +78,7 @@ class Single:
 
     name = "single"
     compresses = True
+    holds_zeros = True
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe

@@ -19,6 +19,7 @@ class FullyShard(Single):
 
     name = "fsdp2"
     compresses = False
+    holds_zeros = False
 
     def setup(self, place: Place) -> World:
         """A group even of one process: meshes are made of groups."""

@@ -26,6 +26,7 @@ class Zero(Single):
     """One DeepSpeed engine."""
 
     compresses = False
+    holds_zeros = False
 
     def __init__(self, recipe: Recipe, config: dict[str, Any]) -> None:
         super().__init__(recipe)

@@ -1,0 +1,1 @@
+"""Smaller models: pruning, low rank and distillation, each a function of a model. Used by trainer and quantizer."""
