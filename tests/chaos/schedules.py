@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.api.stage import Stage
+from tests.api.stage import PODS, Stage
 from tests.cluster.script import Exit, Script
 
 Object = dict[str, Any]
-STORIES = ("stumbles", "fails for good", "is killed", "is suspended", "is born again", "is elastic", "is edited")
+STORIES = (
+    "stumbles",
+    "fails for good",
+    "is killed",
+    "is suspended",
+    "is born again",
+    "is elastic",
+    "is edited",
+    "falls silent",
+    "vanishes",
+)
+# Only pods whose story is about a lost node are on this one.
+DOOMED = "node-2"
 
 
 @dataclass(frozen=True)
@@ -29,37 +42,57 @@ class Schedule:
         """The job's, beside what stage.create sets."""
         most = self.stumbles if self.story == "fails for good" else 10
         elastic = {"elasticPolicy": {"minNodes": 1, "maxNodes": self.nodes}} if self.story == "is elastic" else {}
-        return {"numNodes": self.nodes, "failurePolicy": {"maxRestarts": most}, **elastic}
+        quick = {"pod": {"terminationGracePeriodSeconds": 1}} if self.on_doomed_node else {}
+        policy = {"maxRestarts": most, "nodeLostGraceSeconds": 1}
+        return {"numNodes": self.nodes, "failurePolicy": policy, **elastic, **quick}
+
+    @property
+    def on_doomed_node(self) -> bool:
+        """Whether its last pod's node is lost: it falls silent with the pod, or is gone together with it."""
+        return self.story in ("falls silent", "vanishes")
 
     @property
     def disturbed(self) -> bool:
         """Whether somebody acts on it while it runs: then its first attempt goes on until that has happened."""
-        return self.story in ("is killed", "is suspended", "is born again", "is edited")
+        return self.story in ("is killed", "is suspended", "is born again", "is elastic", "is edited")
 
     def script(self, pod: Object) -> Script:
-        """What its pods do."""
+        """What its pods do, and where."""
         marks = pod["metadata"]["labels"]
         attempt, index = int(marks["slipway.dev/attempt"]), int(marks["slipway.dev/replica-index"])
+        doomed = self.on_doomed_node and attempt == 0 and index == self.nodes - 1
+        return replace(self._part(attempt, index), node=DOOMED if doomed else f"node-{index % 2}")
+
+    def _part(self, attempt: int, index: int) -> Script:
+        fails = Script(runs_for=self.seconds, exit=Exit(code=self.code))
         if self.story == "is elastic":
-            fails = index == self.nodes - 1
-            return Script(runs_for=self.seconds if fails else 3, exit=Exit(code=self.code if fails else 0))
-        if self.disturbed:
+            return fails if index == self.nodes - 1 else Script(runs_for=None)
+        if self.disturbed or self.on_doomed_node:
             return Script(runs_for=None if attempt == 0 else self.seconds)
         if (attempt < self.stumbles or self.story == "fails for good") and index == attempt % self.nodes:
-            return Script(runs_for=self.seconds, exit=Exit(code=self.code))
+            return fails
         return Script(runs_for=2 if attempt < self.stumbles else self.seconds)
 
     @property
     def end(self) -> Object:
         """What must be true at the end, whatever the weather was."""
-        restarts = {"stumbles": self.stumbles, "fails for good": self.stumbles, "is killed": 1, "is elastic": 1}
-        attempts = {"is suspended": 1, "is elastic": 0}
-        count = restarts.get(self.story, 0)
+        restarts = 0 if self.story in ("is suspended", "is born again", "is edited") else 1
+        if self.story in ("stumbles", "fails for good"):
+            restarts = self.stumbles
         return {
             "kind": "Failed" if self.story == "fails for good" else "Succeeded",
-            "restartCount": count,
-            "attempt": attempts.get(self.story, count),
+            "restartCount": restarts,
+            "attempt": {"is suspended": 1, "is elastic": 0}.get(self.story, restarts),
+            "failed by": self._culprit,
         }
+
+    @property
+    def _culprit(self) -> str:
+        if self.story == "stumbles" and not self.stumbles:
+            return ""
+        causes = {"is killed": "PodDeleted", "vanishes": "PodDeleted", "falls silent": "NodeLost"}
+        causes |= dict.fromkeys(("stumbles", "fails for good", "is elastic"), "Error")
+        return causes.get(self.story, "")
 
 
 def draw(number: int, dice: random.Random) -> Schedule:
@@ -72,7 +105,8 @@ def draw(number: int, dice: random.Random) -> Schedule:
 
 def disturb(stage: Stage, namespace: str, plan: Schedule, dice: random.Random) -> None:
     """What somebody does to the job once it runs."""
-    stage.until_running(namespace, plan.name)
+    if plan.story != "is elastic":
+        _until_running(stage, namespace, plan)
     match plan.story:
         case "is killed":
             pods = f"/api/v1/namespaces/{namespace}/pods"
@@ -85,11 +119,43 @@ def disturb(stage: Stage, namespace: str, plan: Schedule, dice: random.Random) -
         case "is born again":
             jobs = f"/apis/slipway.dev/v1alpha1/namespaces/{namespace}/trainingjobs"
             old = stage.job(namespace, plan.name)["metadata"]["uid"]
-            stage.scripts[plan.name] = lambda pod: Script(runs_for=plan.seconds)
+            stage.scripts[plan.name] = replace(plan, story="stumbles", stumbles=0).script
             stage.delete(jobs, plan.name)
             stage.until_gone(jobs, plan.name, seconds=60)
             assert stage.create(namespace, plan.name, **plan.spec)["metadata"]["uid"] != old
+        case "is elastic":
+            # Who is left goes on until another has taken the place of the one that failed, and has begun: a job whose
+            # nodes have all succeeded needs no new one.
+            stage.until_job(namespace, plan.name, lambda status: status.get("restartCount"), seconds=60)
+            for index in (plan.nodes, *range(plan.nodes - 1)):
+                stage.finish(namespace, f"{plan.name}-node-{index}-a0")
         case "is edited":
             stage.edit(namespace, plan.name, runPolicy={"activeDeadlineSeconds": 3600, "cleanPodPolicy": "All"})
             for index in range(plan.nodes):
                 stage.finish(namespace, f"{plan.name}-node-{index}-a0")
+
+
+def lose_node(stage: Stage, namespace: str, plans: list[Schedule], before: Callable[[], object]) -> None:
+    """The doomed node is lost with the pods of all these jobs; `before` is called when they run, just before it is.
+
+    A silent node's pods are told to go and never do; those of a node that was deleted go without a word.
+    """
+    for plan in plans:
+        _until_running(stage, namespace, plan)
+    before()
+    stage.lose_node(DOOMED)
+    silent = [{"type": "Ready", "status": "False", "reason": "NodeStatusUnknown"}]
+    for plan in plans:
+        pods, name = PODS.format(namespace), f"{plan.name}-node-{plan.nodes - 1}-a0"
+        if plan.story == "falls silent":
+            # As the node lifecycle controller and its taint manager do.
+            stage.plane.client.patch(f"{pods}/{name}/status", {"status": {"conditions": silent}})
+            stage.delete(pods, name)
+        else:
+            # As the pod garbage collector does for pods of a node that is not there any more.
+            stage.delete(pods, name, gracePeriodSeconds=0)
+
+
+def _until_running(stage: Stage, namespace: str, plan: Schedule) -> None:
+    """In a storm, with an operator that hardly lives, this takes its time."""
+    stage.until_job(namespace, plan.name, lambda status: status.get("runningTime"), seconds=60)
