@@ -10,7 +10,7 @@ import sys
 from workloads import errors
 from workloads.libraries import optional
 
-REMEDY = "pip install 'slipway[serve]', or use the server's image"
+REMEDY = "pip install 'slipway[quantize]', or use the quantizer's image"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,7 +61,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    asked = "bench runs models as the server does"
+    asked = "bench opens models with onnx and ONNX Runtime"
+    optional("onnx", asked, REMEDY)
     subjects = optional("workloads.bench.subjects", asked, REMEDY)
     table = None
     if options.output == "text":

@@ -132,6 +132,8 @@ DATASETS = {
     "fashion-mnist": "workloads.data.fashion_mnist",
     "cifar10": "workloads.data.cifar10",
     "image-folder": "workloads.data.image_folder",
+    "shapes": "workloads.data.shapes",
+    "yolo-folder": "workloads.data.yolo_folder",
 }
 CHOSEN = {
     "text-files": "workloads.data.text_files",

@@ -86,7 +86,8 @@ def _size(path: Path) -> Preprocessing:
     return Preprocessing(channels=3, height=SIZE, width=SIZE, resize=RESIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
-def _identity(root: Path, paths: list[Path]) -> tuple[str, Literal["content", "listing"]]:
+def identity(root: Path, paths: list[Path]) -> tuple[str, Literal["content", "listing"]]:
+    """Digest of a data set's files, and what it covers."""
     if sum(path.stat().st_size for path in paths) <= HASHED:
         files = [
             FileDigest(path=path.relative_to(root).as_posix(), size=path.stat().st_size, digest=storage.sha256_of(path))
@@ -126,7 +127,7 @@ def load(uri: str | None) -> DataSet:
     if not root.is_dir():
         raise BadInput(f"{uri}: not a folder")
     labels, paths, training, held_out, size = _split(root)
-    digest, covers = _identity(root, paths)
+    digest, covers = identity(root, paths)
     return DataSet(
         training=training,
         held_out=held_out,

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 Arguments = Mapping[str, bool | int | float | str]
 
-# Of a cnn whose recipe does not say.
+# Of a cnn and of a detector whose recipe does not say.
 WIDTH = 32
+DETECTOR_WIDTH = 16
 # Comma-separated modules whose functions an artifact may name.
 ALLOWED = "SLIPWAY_OWN_CODE"
 
@@ -36,6 +37,11 @@ class Images:
     height: int
     width: int
     classes: int
+
+
+@dataclass(frozen=True)
+class Boxes(Images):
+    """The same of pictures whose objects are to be found; classes are those of the objects."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,10 @@ PICTURES = {
     "resnet50": "workloads.models.resnet",
     "mobilenetv2": "workloads.models.mobilenet",
 }
+DETECTORS = {"yolo": "workloads.models.yolo"}
 LANGUAGE = ("gpt2", "gpt2-medium", "gpt2-large")
 TEXTS = dict.fromkeys((*LANGUAGE, "text-classifier"), "workloads.models.transformer")
-MODELS = {**PICTURES, **TEXTS}
+MODELS = {**PICTURES, **DETECTORS, **TEXTS}
 
 
 def _module(name: str) -> "ModelModule":
@@ -83,10 +90,13 @@ def fit(choice: "ModelChoice", data: Images | Text) -> tuple[str, dict[str, bool
     name = choice.name.value
     if choice.callable is not None:
         return choice.callable, {**vars(data), **own_code.decoded(choice.arguments)}
+    if isinstance(data, Boxes) != (name in DETECTORS):
+        what = "pictures with boxes" if isinstance(data, Boxes) else "no boxes"
+        raise BadInput(f"model {name} does not fit the data set, which holds {what}: choose another of the two")
     if isinstance(data, Images):
-        if name not in PICTURES:
+        if name in TEXTS:
             raise BadInput(f"model {name} takes text, the data set holds pictures: choose another of the two")
-        return name, arguments_for(name, data, choice.width or WIDTH)
+        return name, arguments_for(name, data, choice.width or (DETECTOR_WIDTH if name in DETECTORS else WIDTH))
     if name not in TEXTS or (name in LANGUAGE) != (data.classes == 0):
         what = f"text of {data.classes} classes" if data.classes else "text to be continued"
         raise BadInput(f"model {name} does not fit the data set, which holds {what}: choose another of the two")

@@ -13,6 +13,7 @@ from workloads import data, models, storage
 from workloads.compress import masks
 from workloads.cpus import cpu_limit
 from workloads.data import DataSet
+from workloads.data.boxes import BoxSet
 from workloads.data.text import TextSet
 from workloads.errors import BadInput
 from workloads.train import flops, peaks, strategies, tasks
@@ -109,7 +110,8 @@ def _architecture(job: Job, dataset: DataSet | TextSet) -> Architecture:
         known = models.Text(dataset.length, tokenizer.vocabulary, tokenizer.end, len(dataset.labels))
     else:
         shape = dataset.preprocessing
-        known = models.Images(shape.channels, shape.height, shape.width, len(dataset.labels))
+        kind = models.Boxes if isinstance(dataset, BoxSet) else models.Images
+        known = kind(shape.channels, shape.height, shape.width, len(dataset.labels))
     name, arguments = models.fit(job.recipe.model, known)
     return Architecture(name=name, arguments=arguments)
 

@@ -22,6 +22,7 @@ class ModelName(StrEnum):
     RESNET18 = "resnet18"
     RESNET50 = "resnet50"
     MOBILENETV2 = "mobilenetv2"
+    YOLO = "yolo"
     TEXT_CLASSIFIER = "text-classifier"
     GPT2 = "gpt2"
     GPT2_MEDIUM = "gpt2-medium"
@@ -36,6 +37,8 @@ class DatasetName(StrEnum):
     FASHION_MNIST = "fashion-mnist"
     CIFAR10 = "cifar10"
     IMAGE_FOLDER = "image-folder"
+    SHAPES = "shapes"
+    YOLO_FOLDER = "yolo-folder"
     TEXT_FILES = "text-files"
     TEXT_TABLE = "text-table"
     HUGGING_FACE = "hugging-face"
@@ -98,9 +101,9 @@ class ModelChoice(Model):
         _own_code("model"),
         _ARGUMENT_NAMES,
         Rule(
-            "self.name == 'cnn' || !has(self.width)",
-            "width is for cnn: remove it",
-            lambda model: model.width is None or model.name is ModelName.CNN,
+            "self.name == 'cnn' || self.name == 'yolo' || !has(self.width)",
+            "width is for cnn and yolo: remove it",
+            lambda model: model.width is None or model.name in {ModelName.CNN, ModelName.YOLO},
         ),
         Rule(
             "self.name.matches('^(gpt2|text)') || !(has(self.layers) || has(self.hiddenSize) || has(self.heads))",
@@ -115,7 +118,7 @@ class ModelChoice(Model):
     )
     name: ModelName = Field(description="A model of the built-in trainer, or custom.")
     width: Annotated[int, Field(ge=4, le=1024)] | None = Field(
-        None, description="cnn: channels of its first layer; 32 when unset."
+        None, description="cnn, yolo: channels of the first layer; 32 and 16 when unset."
     )
     layers: Annotated[int, Field(ge=1, le=512)] | None = Field(
         None, description="Transformers: how many; as in the published model when unset."
@@ -133,7 +136,8 @@ class ModelChoice(Model):
     arguments: Arguments = Field(default_factory=dict, description="custom: more arguments, as JSON or plain words.")
 
 
-_NO_PATH = ("digits", "fashion-mnist", "synthetic", "custom")
+_NO_PATH = ("digits", "fashion-mnist", "shapes", "synthetic", "custom")
+_NO_URI = ("digits", "shapes", "synthetic")
 
 
 class DatasetChoice(Model):
@@ -146,9 +150,9 @@ class DatasetChoice(Model):
             lambda data: data.name.value in _NO_PATH or data.uri is not None,
         ),
         Rule(
-            "self.name != 'digits' && self.name != 'synthetic' || !has(self.uri)",
+            f"!(self.name in {list(_NO_URI)}) || !has(self.uri)",
             "this data set has no uri: remove it",
-            lambda data: data.uri is None or data.name not in {DatasetName.DIGITS, DatasetName.SYNTHETIC},
+            lambda data: data.uri is None or data.name.value not in _NO_URI,
         ),
         Rule(
             "self.name.matches('^(text|hugging)') || !has(self.tokenizer)",

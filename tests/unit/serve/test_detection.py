@@ -10,8 +10,9 @@ from PIL import Image
 
 from slipway.api.artifact import Preprocessing
 from tests.unit.runtime.effort import examples
+from workloads.detection import MOST_OVERLAP, overlaps, suppress
 from workloads.preprocess import prepare
-from workloads.serve.people.detection import MOST_OVERLAP, Geometry, detect, geometry, overlaps, suppress
+from workloads.serve.people.detection import Geometry, detect, geometry
 
 BOX = st.tuples(*(st.integers(0, 20),) * 4).map(
     lambda e: [min(e[0], e[2]), min(e[1], e[3]), max(e[0], e[2]), max(e[1], e[3])]

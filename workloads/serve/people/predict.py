@@ -20,7 +20,7 @@ from workloads.serve.errors import Invalid, QueueFull, Refused, UnsupportedEncod
 from workloads.serve.http import Reply, Request
 from workloads.serve.http.message import json_reply
 from workloads.serve.people.answers import classify
-from workloads.serve.people.detection import Geometry, detect
+from workloads.serve.people.detection import Geometry, boxes_of, detect
 from workloads.serve.people.multipart import parts
 from workloads.serve.people.pictures import to_input
 from workloads.serve.protocol.asked import Asked, in_order
@@ -141,12 +141,12 @@ class Predict:
         labels = self._artifact.labels if self._artifact is not None else []
         if task in {Task.IMAGE_CLASSIFICATION, Task.TEXT_CLASSIFICATION}:
             return classify(outputs[0], labels)
-        places = self._model.signature.output_places
-        if task is Task.OBJECT_DETECTION and ways and {"boxes", "scores"} <= set(places):
-            return detect(outputs[places["boxes"]], outputs[places["scores"]], labels, ways)
         named: Mapping[str, Any] = {
             tensor.name: output for tensor, output in zip(self._model.signature.outputs, outputs, strict=True)
         }
+        found = boxes_of(named, labels) if task is Task.OBJECT_DETECTION and ways else None
+        if found is not None:
+            return detect(*found, labels, ways)
         if len(named) == 1:
             return list(_plain(outputs[0]))
         return [{name: _plain(output[row]) for name, output in named.items()} for row in range(len(outputs[0]))]

@@ -12,7 +12,9 @@ from slipway.api import artifact
 from slipway.api.artifact import Preprocessing, Signature
 from slipway.api.recipe import Recipe
 from workloads.data import DataSet
+from workloads.data.boxes import BoxSet
 from workloads.data.text import TextSet
+from workloads.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -66,4 +68,10 @@ def for_data(data: DataSet | TextSet, recipe: Recipe, device: torch.device) -> T
     if isinstance(data, TextSet):
         kind = Texts if data.labels else Language
         return kind(data, recipe.label_smoothing)
+    if isinstance(data, BoxSet):
+        from workloads.train.tasks.detect import Detection
+
+        if recipe.label_smoothing:
+            raise BadInput("recipe.labelSmoothing is of a class per sample, and a detector has none: remove it")
+        return Detection(data, device)
     return Pictures(data, recipe.label_smoothing, device)

@@ -1,0 +1,100 @@
+"""What is in a detector's numbers? Boxes out of YOLOv5's layout, non-maximum suppression, and how good they are.
+
+In numpy alone: the server finds the objects of a picture with it, the trainer its figures.
+
+YOLOv5's layout is [batch, n, 5 + classes]: centre x and y, width and height in pixels of the model's input, then from 0
+to 1 how sure it is that there is an object, and of each class that it is this one.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+MOST_OVERLAP = 0.5  # intersection over union of two boxes of one class; above it the lower score goes
+CANDIDATES = 1000  # of the best scores: bounds the work of the suppression, which is quadratic
+# COCO's evaluation (Lin et al. 2014): objects of a picture that count, and recalls at which precision is read.
+MOST_OBJECTS = 100
+RECALLS = np.linspace(0, 1, 101)
+BINS = 1000  # scores are told apart to a thousandth
+
+
+def corners(predictions: Array) -> tuple[Array, Array]:
+    """From YOLOv5's layout: boxes [.., n, 4] as x1, y1, x2, y2, and scores [.., n, classes]."""
+    centre, half = predictions[..., :2], predictions[..., 2:4] / 2
+    return np.concatenate([centre - half, centre + half], axis=-1), predictions[..., 4:5] * predictions[..., 5:]
+
+
+def select(boxes: Array, scores: Array, least: float) -> tuple[Array, Array, Array]:
+    """Of one picture's boxes [n, 4] and scores [n, classes]: places, classes and scores of its objects, best first."""
+    classes, best = scores.argmax(axis=1), scores.max(axis=1)
+    order = np.argsort(-best, kind="stable")[:CANDIDATES]
+    order = order[best[order] >= least]
+    kept = order[suppress(boxes[order], classes[order])][:MOST_OBJECTS]
+    return kept, classes[kept], best[kept]
+
+
+def suppress(boxes: Array, classes: Array) -> Array:
+    """Places of the boxes to keep, of boxes [n, 4] with the best first; only boxes of one class suppress each other."""
+    kept: list[int] = []
+    alive = np.ones(len(boxes), dtype=bool)
+    for place in range(len(boxes)):
+        if not alive[place]:
+            continue
+        kept.append(place)
+        alive &= ~((overlaps(boxes[place], boxes) > MOST_OVERLAP) & (classes == classes[place]))
+    return np.array(kept, dtype=np.int64)
+
+
+def overlaps(box: Array, others: Array) -> Array:
+    """Intersection over union of one box with each of `others` [n, 4]; 0 for boxes without an area."""
+    corner = np.maximum(box[:2], others[:, :2])
+    opposite = np.minimum(box[2:], others[:, 2:])
+    shared = np.prod(np.clip(opposite - corner, 0, None), axis=1)
+    areas = np.prod(np.clip(others[:, 2:] - others[:, :2], 0, None), axis=1)
+    own = float(np.prod(np.clip(box[2:] - box[:2], 0, None)))
+    union = own + areas - shared
+    result: Array = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return result
+
+
+def tally(
+    found: tuple[Array, Array, Array], true_boxes: Array, true_classes: Array, classes: int, least: float
+) -> Array:
+    """One picture's part of the average precision, which is added up over pictures: float64 [classes, 2 * BINS + 1].
+
+    `found`: boxes [n, 4], classes [n] and scores [n], best first. Per class: hits by score, misses by score, and how
+    many objects there are. A box hits the object of its class that it overlaps most, at least by `least`, and that no
+    better box has hit.
+    """
+    boxes, kinds, scores = found
+    result = np.zeros((classes, 2 * BINS + 1))
+    result[:, -1] = np.bincount(true_classes, minlength=classes)
+    free = np.ones(len(true_boxes), dtype=bool)
+    for box, kind, score in zip(boxes, kinds, scores, strict=True):
+        shared = np.where(free & (true_classes == kind), overlaps(box, true_boxes), -1.0)
+        best = int(shared.argmax()) if len(shared) else 0
+        hit = len(shared) > 0 and shared[best] >= least
+        if hit:
+            free[best] = False
+        result[kind, min(BINS - 1, int(score * BINS)) + (0 if hit else BINS)] += 1
+    return result
+
+
+def average_precisions(tallies: Array) -> Array:
+    """Per class from the sum of all tallies, NaN for a class of which there is no object.
+
+    The mean, over 101 recalls, of the best precision that is reached at that recall or a higher one (COCO). Boxes whose
+    scores agree to a thousandth share their rank.
+    """
+    hits, misses = (np.cumsum(part[:, ::-1], axis=1) for part in (tallies[:, :BINS], tallies[:, BINS:-1]))
+    result = np.full(len(tallies), np.nan)
+    for kind, objects in enumerate(tallies[:, -1]):
+        if objects:
+            recall = hits[kind] / objects
+            precision = hits[kind] / np.maximum(1, hits[kind] + misses[kind])
+            envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+            result[kind] = envelope[np.searchsorted(recall, RECALLS, side="left")].mean()
+    return result
