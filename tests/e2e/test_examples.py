@@ -33,10 +33,13 @@ RUN = {
     "quantizationjob-ladder.yaml": ("Succeeded", 500),
     "inferenceservice.yaml": ("Ready", 120),
     "inferenceservice-canary.yaml": ("Ready", 120),
+    "inferenceservice-mirror.yaml": ("Ready", 120),
     "inferenceservice-scale-to-zero.yaml": ("Ready", 120),
 }
 # What these need and a cluster for tests has not: the server's dry run takes them, and says what it thinks of them.
 TRIED = {
+    "inferenceservice-gateway.yaml": "a gateway",
+    "inferenceservice-tensorrt.yaml": "GPUs of one type, a claim for engines, and an image with TensorRT",
     "trainingjob-deepspeed.yaml": "sixteen GPUs, and somebody's image",
     "trainingjob-elastic.yaml": "GPUs, and somebody's image",
     "trainingjob-fashion-mnist.yaml": "the data set's files in the claim",
