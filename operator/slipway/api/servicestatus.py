@@ -213,7 +213,8 @@ class InferenceServiceStatus(StatusModel):
     """What the operator knows of the service. It is the only writer."""
 
     conditions: Annotated[list[Condition], Field(max_length=16), MapBy("type")] = Field(
-        default_factory=list, description="Ready, Reconciling, Stalled; Source-, Engine-, Gateway- and PredictorReady."
+        default_factory=list,
+        description="Ready, Reconciling, Stalled; Source-, Engine-, Gateway-, Activator- and PredictorReady.",
     )
     observed_generation: Annotated[int, Field(ge=-1, le=2**53)] | None = Field(
         None, description="metadata.generation of the spec that this status is about."

@@ -50,6 +50,7 @@ def plan(obj: Mapping[str, Any], around: Around, size: Size, platform: Platform,
     words.count(scene)
     _sized(scene)
     _described(scene)
+    standby.tell(scene)
     return _carried_out(scene, canary(scene) or replace(scene))
 
 

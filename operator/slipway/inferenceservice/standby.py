@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from slipway.api.common import GROUP
+from slipway.api.common import GROUP, Reason
 from slipway.api.inferenceservice import spec_problems
-from slipway.inferenceservice import manifests
+from slipway.inferenceservice import manifests, mirror
 from slipway.inferenceservice.observed import ready_pods
 from slipway.inferenceservice.policy.zero import stands_in
 from slipway.inferenceservice.scene import Scene
@@ -191,6 +191,23 @@ def _selector(address: Object) -> dict[str, str]:
     return dict((address.get("spec") or {}).get("selector") or {})
 
 
+def tell(scene: Scene) -> None:
+    """Why a service that may sleep stays awake, as long as it does for its activator's sake."""
+    if not scene.size.may_sleep or scene.around.standby.ready:
+        scene.draft.without("ActivatorReady")
+        return
+    refused: dict[str, Any] = next(
+        (c for c in _conditions(scene.around.activator) if c.get("type") == "ReplicaFailure"), {}
+    )
+    reason = Reason.CREATE_REFUSED if refused else Reason.PENDING
+    message = refused.get("message") or f"no pod of Deployment {activator_name(scene.service.name)} is ready"
+    scene.draft.condition("ActivatorReady", "False", reason, f"{message}; until one is, a replica stays")
+
+
+def _conditions(deployment: Object | None) -> list[Any]:
+    return list(((deployment or {}).get("status") or {}).get("conditions") or [])
+
+
 def writes(scene: Scene) -> list[Write]:
     """The activator and its way to the pods, where the spec asks for them and they are not there."""
     service, there = scene.service, scene.around.children
@@ -215,7 +232,7 @@ def patches(scene: Scene) -> list[Patch]:
     size, serving = scene.size, bool(ready_pods(scene.around.pods))
     wanted = size.replicas > 0
     asks = {"may_sleep": size.may_sleep, "sleeping": size.sleeping, "wanted": wanted, "serving": serving}
-    selects = activator_pods(service.uid) if stands_in(scene.around.standby, **asks) else manifests.selector(service)
+    selects = activator_pods(service.uid) if stands_in(scene.around.standby, **asks) else mirror.selector(scene)
     known = _selector(address)
     if known == selects:
         return []

@@ -52,8 +52,11 @@ class Sleeper:
 
     def ready(self) -> tuple[str, str]:
         """Reason and words of the condition Ready, with its status before it."""
-        found = next(c for c in self.status["conditions"] if c["type"] == "Ready")
+        found = self.condition("Ready")
         return f"{found['status']}/{found['reason']}", found["message"]
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        return next((c for c in self.status["conditions"] if c["type"] == kind), {})
 
     def obj(self) -> dict[str, Any]:
         metadata = {"name": "s", "namespace": "team", "uid": UID, "generation": 1}

@@ -128,6 +128,28 @@ def test_without_its_activator_a_replica_serves() -> None:
     assert it.replicas == 1
 
 
+def test_why_there_is_no_activator_is_told() -> None:
+    """A quota, most likely: the service serves, and goes on serving."""
+    it = Sleeper()
+    it.activator_ready = False
+    it.rest()
+    told = it.condition("ActivatorReady")
+    assert (told["status"], told["reason"]) == ("False", "Pending")
+    refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods"}
+    it.there[DEPLOYMENTS][activator_name("s")]["status"]["conditions"] = [refused]
+    decision = it.look()
+    assert decision.status is not None
+    told = next(c for c in decision.status["conditions"] if c["type"] == "ActivatorReady")
+    assert told["reason"] == "CreateRefused"
+    assert told["message"].startswith("exceeded quota: pods; ")
+    it.wait(100, step=5)
+    assert (it.replicas, it.leads_to) == (1, PODS)
+    it.activator_ready = True
+    it._settled()
+    it.rest()
+    assert not it.condition("ActivatorReady")
+
+
 def test_a_new_revision_is_not_left_for_the_first_request_to_find_out() -> None:
     it = asleep()
     it.spec = {**it.spec, "predictor": {**it.spec["predictor"], "batching": {"maxBatchSize": 8}}}
