@@ -63,7 +63,8 @@ class Drawn:
         side = random.randint(PIECES[0], min(PIECES[1], *photograph.shape[:2]) + 1)
         top, left = (random.randint(length - side + 1) for length in photograph.shape[:2])
         piece = Image.fromarray(photograph[top : top + side, left : left + side]).resize((SIZE, SIZE))
-        pen, rows = ImageDraw.Draw(piece), []
+        pen = ImageDraw.Draw(piece)
+        rows: list[list[float]] = []
         for _ in range(random.randint(1, MOST + 1)):
             box = _place(random, rows)
             if box is not None:

@@ -127,7 +127,7 @@ class Yolo(nn.Module):
     def _numbers(self, maps: Tensor) -> Tensor:
         """[n, anchors x values, h, w] to [n, anchors x h x w, values]."""
         height, width = maps.shape[2:]
-        parts = maps.unflatten(1, (len(ANCHORS), -1)).permute(0, 1, 3, 4, 2)
+        parts = maps.reshape(-1, len(ANCHORS), maps.shape[1] // len(ANCHORS), height, width).permute(0, 1, 3, 4, 2)
         return parts.reshape(-1, len(ANCHORS) * height * width, parts.shape[-1])
 
 

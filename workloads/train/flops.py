@@ -23,7 +23,7 @@ def of_sample(model: nn.Module, inputs: torch.Tensor) -> int | None:
     state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     try:
         with torch.no_grad(), FakeTensorMode() as fake, FlopCounterMode(display=False) as counter:
-            shapes = {name: fake.from_tensor(tensor) for name, tensor in state.items()}
+            shapes: dict[str, torch.Tensor] = {name: fake.from_tensor(tensor) for name, tensor in state.items()}
             functional_call(model, shapes, (fake.from_tensor(inputs.to(next(model.parameters()).device)),))
     except (RuntimeError, NotImplementedError, TypeError, DataDependentOutputException):
         return None

@@ -74,7 +74,7 @@ class Tracing:
 def _exchanges(event: Any) -> bool:
     """On a GPU what takes time are NCCL's kernels; gloo then carries the vote alone."""
     if torch.cuda.is_available():
-        return event.device_type() == torch.autograd.DeviceType.CUDA and event.name().startswith("nccl")
+        return bool(event.device_type().name == "CUDA" and event.name().startswith("nccl"))
     return bool(event.name().startswith("gloo:") and event.shapes() != VOTE)
 
 
