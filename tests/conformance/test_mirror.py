@@ -10,9 +10,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conformance.server import Server
+from tests.conformance.test_grpc import call
+from tests.conformance.test_grpc import pair as grpc_pair
 from tests.unit.serve import onnx_models
 
 ROW = {"inputs": [{"name": "x", "shape": [1, 8], "datatype": "FP32", "data": [[0.5] * 8]}]}
@@ -82,6 +85,17 @@ def test_whatever_becomes_of_the_other_server_this_one_answers_as_before(pair: t
     until(lambda: counted(serving, 'slipway_copies_total{outcome="failed"}') >= 32)
     place.unlink()
     until(lambda: "copies of requests: none" in serving.log.read_text())
+
+
+def test_what_came_over_grpc_is_copied_as_well(pair: tuple[Server, Server, Path]) -> None:
+    serving, canary, place = pair
+    place.write_text(json.dumps({"url": f"http://127.0.0.1:{canary.port}", "percent": 50}))
+    until(lambda: "copies of requests: Target" in serving.log.read_text())
+    for _ in range(20):
+        call(serving, "ModelInfer", grpc_pair("mlp", "FP32", (1, 8), raw=[np.full(8, 0.5, "<f4").tobytes()]))
+    until(lambda: counted(serving, 'slipway_copies_total{outcome="sent"}') == 10)
+    assert counted(canary, "slipway_request_seconds_count") == 10
+    assert counted(canary, 'slipway_replies_total{code="200",protocol="http"}') >= 10
 
 
 def test_a_file_that_makes_no_sense_is_told_and_harms_nothing(pair: tuple[Server, Server, Path]) -> None:

@@ -1,13 +1,14 @@
 """Copies of requests for another server, whose answers nobody waits for: what a canary sees before it gets any traffic.
 
-Made by run.py, asked by app.py for each inference over HTTP. Where the copies go is in a file that is read again and
-again, because the pods must not start anew for it. A request is never slower or worse for its copy: copies are made
-after nothing but a comparison, so many at a time, and dropped beyond that. A copy is never copied.
+Made by run.py, asked by app.py and the gRPC server for each inference. Where the copies go is in a file that is read
+again and again, because the pods must not start anew for it. A request is never slower or worse for its copy: copies
+are made after nothing but a comparison, so many at a time, and dropped beyond that. A copy is never copied.
 """
 
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -76,15 +77,21 @@ class Mirror:
             await asyncio.sleep(self._pause)
 
     def offer(self, request: Request) -> None:
-        """A request that is about to be served."""
+        """A request over HTTP that is about to be served."""
+        if COPY not in request.headers:
+            self.offer_as(lambda: request)
+
+    def offer_as(self, make: Callable[[], Request]) -> None:
+        """One that came in another form: `make` is called if it is to be copied."""
         target = self._target
-        if target is None or COPY in request.headers:
+        if target is None:
             return
         self._due += target.percent
         if self._due < 100:
             return
         self._due -= 100
-        if len(self._copies) >= MOST or self._bytes + len(request.body) > MOST_BYTES:
+        request = make() if len(self._copies) < MOST else None
+        if request is None or self._bytes + len(request.body) > MOST_BYTES:
             self._outcomes["dropped"] += 1
             return
         self._bytes += len(request.body)

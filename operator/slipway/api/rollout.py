@@ -37,8 +37,8 @@ class CanaryStep(Model):
     )
     mirror: bool = Field(
         False,
-        description="Only copies: that share of the requests over HTTP is sent to the new revision as well. Its answers"
-        " are compared and thrown away; it gets no traffic of its own yet.",
+        description="Only copies: that share of the requests is sent to the new revision as well. Its answers are"
+        " compared and thrown away; it gets no traffic of its own yet.",
     )
     analysis_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
         60, description="The least time for which the revisions are compared at this share."

@@ -15,6 +15,8 @@ from tests.unit.runtime.effort import examples
 from workloads.serve.datatypes import Datatype, finite
 from workloads.serve.errors import RequestError
 from workloads.serve.http import Request
+from workloads.serve.protocol.asked import Asked
+from workloads.serve.protocol.copied import as_rest
 from workloads.serve.protocol.rest import Codec
 from workloads.serve.protocol.tensors import from_binary, from_json, to_binary, to_json
 from workloads.serve.signature import Signature, Tensor
@@ -181,3 +183,17 @@ def test_a_transposed_output_is_written_in_row_major_order() -> None:
     array = np.arange(6, dtype=np.float32).reshape(2, 3).T
     assert np.frombuffer(bytes(to_binary(array, Datatype.FP32)), np.float32).tolist() == [0, 3, 1, 4, 2, 5]
     assert to_json(array, Datatype.FP32).tolist() == [0, 3, 1, 4, 2, 5]
+
+
+def test_a_request_that_is_copied_as_rest_is_the_same_request():
+    signature = Signature(
+        (Tensor("a", Datatype.BF16, ("batch", 2)), Tensor("words", Datatype.BYTES, ("batch",))),
+        (Tensor("y", Datatype.FP32, ("batch",)), Tensor("z", Datatype.FP32, ("batch",))),
+    )
+    codec = Codec(signature, "m", "1")
+    words = np.array([b"one", b""], dtype=object)
+    numbers = np.zeros((2, 2), Datatype.BF16.dtype)
+    asked = Asked((numbers, words), 2, None, 0, ((1, False),), "id", 1, 5.0)
+    again = codec.decode(as_rest("m", signature, asked))
+    assert [array.tolist() for array in again.inputs] == [numbers.tolist(), words.tolist()]
+    assert (again.rows, again.outputs, again.timeout) == (2, ((1, True),), 0.0)

@@ -9,6 +9,7 @@ from grpc_health.v1 import health_pb2
 
 from workloads.serve.errors import NotFound, RequestError
 from workloads.serve.protocol import open_inference_pb2 as pb
+from workloads.serve.protocol.copied import as_rest
 from workloads.serve.protocol.grpc_tensors import GrpcCodec
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ class GrpcServer:
         if self._codec is None:
             self._codec = GrpcCodec(codec.signature, codec.name, codec.version, self._nonfinite)
         asked = self._codec.decode(request)
+        if self._app.mirror is not None:
+            self._app.mirror.offer_as(lambda: as_rest(codec.name, codec.signature, asked))
         left = context.time_remaining()
         if left is not None:
             asked.timeout = min(asked.timeout, left) if asked.timeout else left
