@@ -52,7 +52,7 @@ MEANINGS: Mapping[str, str] = {
     "ProgressDeadlineExceeded": "The new revision did not serve in time; the one before goes on serving.",
     "EngineBuilding": "A Job builds the TensorRT engine on a GPU of the type that serves.",
     "EngineBuilt": "The TensorRT engine is in the cache, and the replicas load it from there.",
-    "EngineBuildFailed": "No TensorRT engine could be built; the message says why. A fallback engine serves, if any.",
+    "EngineBuildFailed": "No TensorRT engine could be built; the message says why. Delete the Job to try again.",
     "CanaryAnalysis": "The canary gets its share of the traffic and is measured.",
     "CanaryPromoted": "The canary was as good as its gates ask, and took over.",
     "CanaryRolledBack": "The canary broke a gate; the revision before serves everything again.",

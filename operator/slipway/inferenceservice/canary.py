@@ -87,7 +87,7 @@ def _broken(scene: Scene, stand: Stand) -> str:
     trouble = scene.trouble
     late = scene.hopeless
     if trouble is not None and (late or (stand.phase is CanaryPhase.ANALYSING and trouble.exit_code is not None)):
-        return f"pod {trouble.pod}: {trouble.message}"
+        return f"pod {trouble.pod}: {trouble.message}" if trouble.pod else trouble.message
     return late
 
 

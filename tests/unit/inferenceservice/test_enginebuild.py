@@ -184,3 +184,33 @@ def test_without_a_cache_there_is_no_job_and_no_word_of_it():
     plain = look(service(first.status, engine={"cache": None}), **around(job_of(first)))
     assert "Job" not in kinds(plain)
     assert not condition(plain, "EngineReady")
+
+
+def test_a_canary_whose_engine_cannot_be_built_is_rolled_back_in_the_builds_words():
+    rollout = {"rollout": {"strategy": "Canary"}}
+    first = look(service())
+    made = look(service(first.status), **around(job_of(first, "Complete")))
+    serving = [deployed(made, ready=1)]
+    status = look(service(made.status), serving, **around(job_of(first, "Complete"))).status
+
+    def canary(status: Object, **jobs: Any) -> Any:
+        obj = service(status, batching={"maxBatchSize": 8})
+        obj["spec"] |= rollout
+        return look(obj, serving, **jobs)
+
+    begun = canary(status)
+    failed = job_of(begun, "Failed", "Job has reached the specified backoff limit")
+    after = canary(begun.status, **around(failed))
+    (entry,) = after.status["canaryStatuses"]
+    assert entry["phase"] == "RolledBack"
+    assert entry["message"].startswith("the TensorRT engine could not be built: Job has reached")
+    assert not [delete for delete in after.deletes if delete.resource.kind == "Deployment"]
+
+
+def test_deleting_the_job_of_a_failed_build_has_it_tried_again():
+    first = look(service())
+    failed = look(service(first.status), **around(job_of(first, "Failed", "no GPU")))
+    assert "Job" not in kinds(failed)
+    again = look(service(failed.status), **around(None))
+    assert "Job" in kinds(again)
+    assert condition(again, "EngineReady")["reason"] == "EngineBuilding"
