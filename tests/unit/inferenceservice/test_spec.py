@@ -14,6 +14,7 @@ ADMISSION = Admission(KIND)
 MODEL = {"model": {"uri": "pvc://models/digits"}}
 TO_ZERO = {"minReplicas": 0, "maxReplicas": 3, "scaleTarget": 4}
 CANARY = {"strategy": "Canary", "canary": {"steps": [{"trafficPercent": 10}]}}
+COPIES = {"trafficPercent": 10, "mirror": True}
 
 
 def service(**spec: Any) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def refused(spec: dict[str, Any]) -> str:
         {"rollout": {"strategy": "Canary"}},
         {"rollout": CANARY},
         {"rollout": {"strategy": "Replace"}},
+        {"rollout": {"strategy": "Canary", "canary": {"steps": [COPIES, {"trafficPercent": 10}]}}},
         {
             "rollout": {
                 "strategy": "Canary",
@@ -73,6 +75,10 @@ def test_what_makes_sense_is_taken(spec):
         ({"predictor": {**MODEL, "engine": {"cache": {"uri": "pvc://e/../a"}}}}, "cache.uri is pvc://claim/path"),
         ({"rollout": {"canary": {"steps": [{"trafficPercent": 10}]}}}, "canary has no effect without strategy Canary"),
         ({"rollout": {"strategy": "Canary", "canary": {"steps": []}}}, "steps"),
+        (
+            {"rollout": {"strategy": "Canary", "canary": {"steps": [COPIES, COPIES]}}},
+            "trafficPercent appears more than once",
+        ),
         (
             {"rollout": {"gateway": {"parentRefs": [{"name": "public"}]}}},
             "gateway has no effect without strategy Canary",
