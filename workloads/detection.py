@@ -32,31 +32,35 @@ def select(boxes: Array, scores: Array, least: float) -> tuple[Array, Array, Arr
     classes, best = scores.argmax(axis=1), scores.max(axis=1)
     order = np.argsort(-best, kind="stable")[:CANDIDATES]
     order = order[best[order] >= least]
-    kept = order[suppress(boxes[order], classes[order])][:MOST_OBJECTS]
+    kept = order[suppress(boxes[order], classes[order], MOST_OBJECTS)]
     return kept, classes[kept], best[kept]
 
 
-def suppress(boxes: Array, classes: Array) -> Array:
-    """Places of the boxes to keep, of boxes [n, 4] with the best first; only boxes of one class suppress each other."""
+def suppress(boxes: Array, classes: Array, most: int | None = None) -> Array:
+    """Places of the boxes to keep, of boxes [n, 4] with the best first; only boxes of one class suppress each other.
+
+    No more than `most`.
+    """
     kept: list[int] = []
     alive = np.ones(len(boxes), dtype=bool)
     for place in range(len(boxes)):
-        if not alive[place]:
-            continue
-        kept.append(place)
-        alive &= ~((overlaps(boxes[place], boxes) > MOST_OVERLAP) & (classes == classes[place]))
+        if alive[place]:
+            kept.append(place)
+            if len(kept) == most:
+                break
+            (shared,) = overlaps(boxes[place : place + 1], boxes)
+            alive &= ~((shared > MOST_OVERLAP) & (classes == classes[place]))
     return np.array(kept, dtype=np.int64)
 
 
-def overlaps(box: Array, others: Array) -> Array:
-    """Intersection over union of one box with each of `others` [n, 4]; 0 for boxes without an area."""
-    corner = np.maximum(box[:2], others[:, :2])
-    opposite = np.minimum(box[2:], others[:, 2:])
-    shared = np.prod(np.clip(opposite - corner, 0, None), axis=1)
-    areas = np.prod(np.clip(others[:, 2:] - others[:, :2], 0, None), axis=1)
-    own = float(np.prod(np.clip(box[2:] - box[:2], 0, None)))
-    union = own + areas - shared
-    result: Array = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+def overlaps(boxes: Array, others: Array) -> Array:
+    """Intersection over union [n, m] of `boxes` [n, 4] with `others` [m, 4]; 0 where neither has an area."""
+    corner = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    opposite = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    shared = np.prod(np.clip(opposite - corner, 0, None), axis=2)
+    own, theirs = (np.prod(np.clip(sides[:, 2:] - sides[:, :2], 0, None), axis=1) for sides in (boxes, others))
+    union = own[:, None] + theirs - shared
+    result: Array = np.divide(shared, union, out=np.zeros_like(shared, dtype=np.float64), where=union > 0)
     return result
 
 
@@ -72,14 +76,15 @@ def tally(
     boxes, kinds, scores = found
     result = np.zeros((classes, 2 * BINS + 1))
     result[:, -1] = np.bincount(true_classes, minlength=classes)
-    free = np.ones(len(true_boxes), dtype=bool)
-    for box, kind, score in zip(boxes, kinds, scores, strict=True):
-        shared = np.where(free & (true_classes == kind), overlaps(box, true_boxes), -1.0)
-        best = int(shared.argmax()) if len(shared) else 0
-        hit = len(shared) > 0 and shared[best] >= least
-        if hit:
-            free[best] = False
-        result[kind, min(BINS - 1, int(score * BINS)) + (0 if hit else BINS)] += 1
+    shared = np.where(kinds[:, None] == true_classes, overlaps(boxes, true_boxes), 0.0)
+    hit = np.zeros(len(boxes), dtype=bool)
+    for place in np.flatnonzero((shared >= least).any(axis=1)):
+        best = shared[place].argmax()
+        hit[place] = shared[place, best] >= least
+        if hit[place]:
+            shared[:, best] = 0.0  # what a better box has hit, no other can
+    rank = np.minimum(BINS - 1, (scores * BINS).astype(np.int64))
+    np.add.at(result, (kinds, rank + np.where(hit, 0, BINS)), 1.0)
     return result
 
 

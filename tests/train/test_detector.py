@@ -52,7 +52,7 @@ def share_found(model: Path, count: int, log: Path) -> float:
             true = 3 * np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
             own = [one["box"] for one in objects if one["label"] == shapes.CLASSES[int(kind)]]
             total += 1
-            right += bool(own) and bool((overlaps(true, np.array(own)) > 0.5).any())
+            right += bool(own) and bool((overlaps(true[None], np.array(own)) > 0.5).any())
     return right / total
 
 

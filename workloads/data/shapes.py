@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 CLASSES = ("disc", "box", "triangle")
 SIZE = 64
-TRAINING, HELD_OUT = 4096, 512
+TRAINING, HELD_OUT = 4096, 256
 HELD_OUT_SHARE = 0.2
 PIECES = (64, 160)  # pixels of a photograph's piece, before it is scaled
 MOST = 4

@@ -29,7 +29,7 @@ def by_definition(first, second) -> float:
 @settings(max_examples=examples(100), deadline=None)
 @given(BOX, st.lists(BOX, min_size=1, max_size=5))
 def test_overlap_is_intersection_over_union(box, others) -> None:
-    found = overlaps(np.array(box, float), np.array(others, float))
+    (found,) = overlaps(np.array([box], float), np.array(others, float))
     np.testing.assert_allclose(found, [by_definition(box, other) for other in others], atol=1e-12)
 
 
