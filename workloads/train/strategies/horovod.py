@@ -7,7 +7,7 @@ meeting point Horovod passes around.
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -79,14 +79,26 @@ class Horovod(Single):
         alone: contextlib.AbstractContextManager[None] = optimizer.skip_synchronize()
         return alone
 
+    @contextlib.contextmanager
+    def _plain(self) -> Iterator[None]:
+        """torch's own optimizer with the same moments: its state dicts pass arguments that Horovod's does not take."""
+        distributed = self.optimizer
+        self.optimizer = build_optimizer(self.recipe.optimizer, self.model)
+        self.optimizer.state = distributed.state
+        try:
+            yield
+        finally:
+            distributed.state = self.optimizer.state
+            self.optimizer = distributed
+
     def save(self) -> State:
-        """torch's state dicts may take a step to learn the moments' names."""
-        with self._alone():
+        """As any other."""
+        with self._plain():
             return super().save()
 
     def load(self, read: Read, rehearse: Callable[[], torch.Tensor]) -> None:
         """As any other."""
-        with self._alone():
+        with self._plain():
             super().load(read, rehearse)
 
     def teardown(self) -> None:
