@@ -175,6 +175,7 @@ def test_the_service_is_led_away_before_the_pod_goes_and_back_after_it_is_ready(
     assert order(town, name)[-4:] == ["services", "deployments", "deployments", "services"]
 
 
+@pytest.mark.slow  # the next operator waits for the lease of one that was killed
 def test_an_operator_that_takes_over_lets_it_sleep_and_hears_its_activator(
     town: Town, operator: Operator, name: str, held: Held
 ) -> None:
