@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from slipway.api.inferenceservice import InferenceServiceSpec
 from slipway.inferenceservice import manifests as service_manifests
+from slipway.inferenceservice import standby
+from slipway.inferenceservice.service import InferenceService, Platform
 from slipway.job import labels
 from tests.cluster.paths import REPOSITORY
 from tests.unit.gitops.build import build, of_kind
@@ -103,10 +106,28 @@ def test_prometheus_finds_what_it_scrapes() -> None:
     assert found["metadata"]["name"] == "slipway-metrics", "the dashboards select by this job name"
     ports = {port["name"] for port in found["spec"]["ports"]}
     assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports
-    (pods,) = of_kind(objects, "PodMonitor")
-    assert pods["spec"]["selector"]["matchLabels"] == {
+    pods = {monitor["metadata"]["name"]: monitor["spec"] for monitor in of_kind(objects, "PodMonitor")}
+    assert pods["slipway-servers"]["selector"]["matchLabels"] == {
         labels.MANAGED: "true",
         labels.KIND: service_manifests.KIND,
     }
     (dashboards,) = of_kind(objects, "ConfigMap")
     assert {f"{name}.json" for name in BOARDS} == set(dashboards["data"])
+
+
+def test_prometheus_does_not_wake_a_service_that_sleeps() -> None:
+    """What asks an activator at the server's port is a client of the service."""
+    pods = {monitor["metadata"]["name"]: monitor["spec"] for monitor in of_kind(build(FOLDER), "PodMonitor")}
+    spec = InferenceServiceSpec.model_validate({"predictor": {"model": {"uri": "pvc://m/a"}}})
+    service, platform = InferenceService("s", "team", "u", 1, spec), Platform("slipway/server:1")
+    template = standby.activator(service, platform)["spec"]["template"]
+    control = {port["name"] for port in template["spec"]["containers"][0]["ports"]} - {"http", "grpc"}
+
+    def finds(monitor: str) -> bool:
+        selector, marks = pods[monitor]["selector"], template["metadata"]["labels"]
+        named = selector.get("matchLabels", {}).items() <= marks.items()
+        return named and all(term["key"] in marks for term in selector.get("matchExpressions", []))
+
+    assert not finds("slipway-servers")
+    assert finds("slipway-activators")
+    assert {endpoint["port"] for endpoint in pods["slipway-activators"]["podMetricsEndpoints"]} == control
