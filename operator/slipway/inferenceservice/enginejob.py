@@ -7,6 +7,7 @@ the label by which the Service, the budget and the operator find the pods that s
 from typing import Any
 
 from slipway.api.common import Reason
+from slipway.api.inferenceservice import EngineCache
 from slipway.api.servicestatus import BuiltEngine
 from slipway.inferenceservice import manifests
 from slipway.inferenceservice.enginebuild import Build, BuildPhase, job_name
@@ -20,11 +21,9 @@ from slipway.runtime.conditions import get
 TRIES_MORE = 2
 
 
-def engine_job(scene: Scene) -> dict[str, Any]:
-    """For the newest revision, whose spec has an engine cache."""
+def engine_job(scene: Scene, cache: EngineCache) -> dict[str, Any]:
+    """For the newest revision."""
     service, predictor = scene.service, scene.service.spec.predictor
-    cache = predictor.engine.cache
-    assert cache is not None  # noqa: S101  (asked for only then)
     marks = {**service.labels, REVISION: scene.newest}
     pod_marks = {key: value for key, value in marks.items() if key != labels.JOB_UID}
     container = {**manifests.container(service, scene.platform), "name": "build"}

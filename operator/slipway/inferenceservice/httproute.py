@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway.api.common import Reason
+from slipway.api.rollout import Gateway
 from slipway.api.servicestatus import CanaryPhase
 from slipway.inferenceservice import manifests, mirror
 from slipway.inferenceservice.scene import Object, Scene
 from slipway.inferenceservice.service import REVISION
 from slipway.job.plan import Delete, Write
 from slipway.runtime import conditions
-from slipway.runtime.resource import SERVICES, uid_of
+from slipway.runtime.resource import SERVICES, Resource, uid_of
 
 PORT = 80
 MISSING = (
@@ -29,10 +30,10 @@ MISSING = (
 def split(scene: Scene) -> Mapping[str, int] | None:
     """Weights by revision as the draft's canary stands; None where the route leads to the one Service."""
     entry = (scene.draft.wire.get("canaryStatuses") or [{}])[0]
-    stable, current = entry.get("stable"), scene.current
-    if entry.get("name") != scene.newest or not any(r.revision == stable for r in scene.older):
+    stable, current, plan = entry.get("stable"), scene.current, scene.service.spec.rollout.canary_plan
+    if plan is None or entry.get("name") != scene.newest or not any(r.revision == stable for r in scene.older):
         return None
-    phase, steps = CanaryPhase(entry["phase"]), (scene.service.spec.rollout.canary_plan or _none()).steps
+    phase, steps = CanaryPhase(entry["phase"]), plan.steps
     percent = 0
     if phase is CanaryPhase.ROLLED_BACK and current is None:
         return None
@@ -49,16 +50,9 @@ def split(scene: Scene) -> Mapping[str, int] | None:
     return {stable: 100 - percent, scene.newest: percent}
 
 
-def _none() -> Any:
-    raise AssertionError("a canary's status without a canary in the spec")
-
-
-def route(scene: Scene) -> dict[str, Any]:
+def route(scene: Scene, routes: Resource, gateway: Gateway) -> dict[str, Any]:
     """The HTTPRoute."""
-    service, gateway = scene.service, scene.service.spec.rollout.gateway
-    weights = split(scene)
-    assert gateway is not None  # noqa: S101  (asked for only then)
-    assert scene.platform.routes is not None  # noqa: S101
+    service, weights = scene.service, split(scene)
     backends: list[dict[str, Any]] = [{"name": service.name, "port": PORT, "weight": 1}]
     if weights is not None:
         backends = [{"name": service.child(r), "port": PORT, "weight": w} for r, w in weights.items()]
@@ -70,7 +64,6 @@ def route(scene: Scene) -> dict[str, Any]:
         spec["hostnames"] = list(gateway.hostnames)
     about = manifests.metadata(service, service.name)
     about["annotations"] = {manifests.SPEC_HASH: _hash(spec)}
-    routes = scene.platform.routes
     return {"apiVersion": routes.api_version, "kind": routes.kind, "metadata": about, "spec": spec}
 
 
@@ -85,19 +78,19 @@ def _known(scene: Scene) -> Object | None:
 
 def writes(scene: Scene) -> list[Write]:
     """The route, and the Services that it needs; a route that says something else is brought up to date."""
-    if not scene.routed:
+    routes, gateway = scene.platform.routes, scene.service.spec.rollout.gateway
+    if routes is None or gateway is None:
         return []
     needed = [
         Write(SERVICES, manifests.revision_address(scene.service, revision))
         for revision in split(scene) or ()
         if scene.service.child(revision) not in scene.around.children.get(SERVICES, {})
     ]
-    body, known = route(scene), _known(scene)
+    body, known = route(scene, routes, gateway), _known(scene)
     marks = (known or {"metadata": {}})["metadata"].get("annotations") or {}
-    if marks.get(manifests.SPEC_HASH) == body["metadata"]["annotations"][manifests.SPEC_HASH]:
-        return needed
-    assert scene.platform.routes is not None  # noqa: S101  (routed)
-    return [*needed, Write(scene.platform.routes, body, replace=True)]
+    if marks.get(manifests.SPEC_HASH) != body["metadata"]["annotations"][manifests.SPEC_HASH]:
+        needed.append(Write(routes, body, replace=True))
+    return needed
 
 
 def deletes(scene: Scene) -> list[Delete]:

@@ -159,8 +159,9 @@ def _missing(scene: Scene, course: Course) -> tuple[Write, ...]:
         return tuple(writes)
     if service.child(scene.newest) not in there.get(CONFIGMAPS, {}):
         writes.append(Write(CONFIGMAPS, manifests.config_map(service, scene.newest, scene.model)))
-    if scene.build is not None and scene.build.job not in there.get(JOBS, {}) and not _built(scene):
-        writes.append(Write(JOBS, engine_job(scene)))
+    cache, build = service.spec.predictor.engine.cache, scene.build
+    if cache is not None and build is not None and build.job not in there.get(JOBS, {}) and not _built(scene):
+        writes.append(Write(JOBS, engine_job(scene, cache)))
     if scene.current is None and not scene.held_back:
         replicas = course.replicas[scene.newest]
         body = manifests.deployment(service, scene.newest, scene.model, replicas, platform, engine=_built(scene))
