@@ -1,7 +1,8 @@
 """`make bench`: the operator beside the API server's own limit and Kubernetes' own Jobs, in one run on one server.
 
 The contenders take turns, round after round, so that a machine that is busy for a while slows all of them. Results go
-to tests/perf/results as JSON with commit, machine and load; the medians are printed.
+to tests/perf/results as JSON with commit, machine and load; the medians are printed. Bursts, large gangs and gangs that
+lose a pod have no contender and a file of their own; `--only-gangs` measures nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 from tests.api.crds import install_crds
 from tests.cluster.local.control_plane import ControlPlane
-from tests.perf import machine, measure
+from tests.perf import gangs, machine, measure
 from tests.perf.measure import WRITES_PER_JOB, Lab
 
 RESULTS = Path(__file__).parent / "results"
@@ -52,6 +53,13 @@ def singles(lab: Lab, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for rate in options.rates:
         yield asyncio.run(measure.latency(lab, rate, options.seconds))
     yield from asyncio.run(measure.memory(lab, options.sizes, options.quiet))
+
+
+def gangs_alone(lab: Lab, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What has no contender."""
+    yield asyncio.run(gangs.burst(lab, options.burst, 2))
+    yield asyncio.run(gangs.one_gang(lab, options.gang, options.gangs))
+    yield asyncio.run(gangs.replacement(lab, options.replacements))
 
 
 def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -91,6 +99,11 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=15.0, help="of one open loop")
     parser.add_argument("--sizes", type=int, nargs="*", default=[0, 200, 1000], help="jobs present, for memory")
     parser.add_argument("--quiet", type=float, default=10.0, help="seconds of rest before memory is read")
+    parser.add_argument("--burst", type=int, default=500, help="jobs of two pods in one burst")
+    parser.add_argument("--gang", type=int, default=256, help="pods of one large gang")
+    parser.add_argument("--gangs", type=int, default=5, help="such gangs, one after the other")
+    parser.add_argument("--replacements", type=int, default=50, help="gangs of four that lose a pod")
+    parser.add_argument("--only-gangs", action="store_true", help="only these last three")
     parser.add_argument("--results", type=Path, default=RESULTS)
     return parser.parse_args(arguments)
 
@@ -98,19 +111,29 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     options = options_of()
     about = machine.describe()
+    options.results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder, ControlPlane(Path(folder) / "plane") as plane:
         install_crds(plane.client)
         lab = Lab(plane, Path(folder))
         about["server"] = plane.client.get("/version")["gitVersion"]
-        results = []
-        for result in itertools.chain(rounds(lab, options), singles(lab, options)):
-            results.append(result)
-            print(json.dumps(result), flush=True)
-    report = {"about": about, "summary": summary(results), "results": results}
-    options.results.mkdir(parents=True, exist_ok=True)
-    path = options.results / f"{about['time'][:10]}-{about['commit']}.json"
+        if not options.only_gangs:
+            results = _told(itertools.chain(rounds(lab, options), singles(lab, options)))
+            report = {"about": about, "summary": summary(results), "results": results}
+            _write(options.results / f"{about['time'][:10]}-{about['commit']}.json", report)
+            print(json.dumps(report["summary"], indent=1))
+        _write(options.results / "gangs.json", {"about": about, "results": _told(gangs_alone(lab, options))})
+
+
+def _told(results: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for result in results:
+        found.append(result)
+        print(json.dumps(result), flush=True)
+    return found
+
+
+def _write(path: Path, report: dict[str, Any]) -> None:
     path.write_text(json.dumps(report, indent=1) + "\n")
-    print(json.dumps(report["summary"], indent=1))
     print(f"written to {path}")
 
 

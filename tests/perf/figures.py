@@ -69,6 +69,36 @@ def _latency(result: dict[str, Any]) -> str:
     return f"{result['jobsPerSecond']:.0f} jobs/s p50 {ms['p50']:.0f} ms, p99 {ms['p99']:.0f} ms"
 
 
+def gangs() -> str:
+    """Bursts, large gangs, and gangs that lost a pod."""
+    name, report = newest("gangs*.json")
+    about, found = report["about"], {result["what"]: result for result in report["results"]}
+    burst, gang, replaced = found["burst"], found["gang"], found["replacement"]
+    one, again = gang["milliseconds"], replaced["milliseconds"]
+    rows = [
+        (
+            f"{burst['jobs']} jobs of {burst['nodes']} pods in a burst, all pods created",
+            f"{burst['jobsPerSecond']:.1f} jobs/s, {burst['seconds']:.1f} s in all",
+        ),
+        (
+            f"one job of {gang['nodes']} pods, from its creation to its last pod's",
+            f"p50 {one['p50'] / 1000:.2f} s, slowest of {gang['times']} {one['max'] / 1000:.2f} s",
+        ),
+        (
+            f"a pod of {replaced['nodes']} fails, until all {replaced['nodes']} of the next attempt are created",
+            f"p50 {again['p50']:.0f} ms, p99 {again['p99']:.0f} ms",
+        ),
+    ]
+    table = "\n".join(f"| {what} | {figure} |" for what, figure in rows)
+    loads = [result["load"] for result in report["results"]]
+    words = (
+        "Without kubelets, so without the time that processes take to end and images to come. `python -m"
+        f" tests.perf.bench --only-gangs` measures it; this one is [{name}](/tests/perf/results/{name}),"
+        f" commit {about['commit']}, {about['cores']} cores, load {min(loads):.1f} to {max(loads):.1f}."
+    )
+    return f"| gangs | |\n|---|---|\n{table}\n\n{_wrapped(words)}\n"
+
+
 def serving() -> str:
     """Requests a second of the server and its peers."""
     name, report = newest("serve*.json")
@@ -104,6 +134,7 @@ def _steady(median: dict[str, Any]) -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "operator": operator,
+    "gangs": gangs,
     "serving": serving,
     "quantized": quantize_table.models,
     "rungs": quantize_table.rungs,

@@ -36,6 +36,10 @@ class Lab:
     plane: ControlPlane
     folder: Path
 
+    def fresh(self, name: str) -> str:
+        """A namespace's name that nobody has used."""
+        return f"{name}-{next(_numbers)}"
+
     def load(self) -> Load:
         return Load(self.plane.kubeconfig, "slipway-bench")
 
