@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.api.memory import DEEPSPEED, DEEPSPEED_BUCKET, StrategyName, Workload, tensors
+from slipway.api.memory import StrategyName, Workload, tensors
 from tests.train.footprint import BUCKET, Shape, peak
 from tests.unit.workloads import processes
 
@@ -35,9 +35,9 @@ def compare(folder: Path, name: str, precision: str, shape: Shape) -> None:
             hidden=shape.hidden,
             sequence=shape.sequence,
             vocabulary=shape.vocabulary,
+            bucket=BUCKET,
         )
-        spared = DEEPSPEED_BUCKET - BUCKET if StrategyName(name) in DEEPSPEED else 0
-        expected = tensors(work, StrategyName(name)) - spared * (4 if precision == "fp32" else 2)
+        expected = tensors(work, StrategyName(name))
         print(f"{name} {precision}: {measured / 2**20:.0f} MiB measured, {expected / 2**20:.0f} expected")
         assert 0.8 <= expected / measured <= 1.2, f"{expected / 2**20:.0f} for {measured / 2**20:.0f} MiB"
 

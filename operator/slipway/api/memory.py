@@ -69,6 +69,8 @@ class Workload:
     recompute: bool = False
     # What the user measured, for models that are no transformers.
     activation_bytes_per_sample: int = 0
+    # Elements of DeepSpeed's reduce_bucket_size.
+    bucket: int = DEEPSPEED_BUCKET
 
 
 @dataclass(frozen=True)
@@ -120,18 +122,24 @@ def states(work: Workload, name: StrategyName) -> tuple[int, int]:
 
 def tensors(work: Workload, name: StrategyName) -> int:
     """Bytes of all tensors of one process on its GPU, when they are most: in the backward pass, or while the optimizer
-    works on all parameters at once, for which torch keeps intermediates of their size.
+    works on all parameters at once.
     """
     device, _ = states(work, name)
-    backward = activations(work) + _bucket(work, name)
-    on_host = name is StrategyName.ZERO3_OFFLOAD
+    bucket = _bucket(work, name)
+    return device + max(activations(work) + bucket, _step(work, name) + (bucket if STAGES[name] >= 3 else 0))
+
+
+def _step(work: Workload, name: StrategyName) -> int:
+    """torch's optimizers keep intermediates of the parameters' size; DeepSpeed makes 32-bit gradients for it first."""
+    if name is StrategyName.ZERO3_OFFLOAD:
+        return 0
     share = work.parameters / (work.processes if STAGES[name] >= 1 else 1)
-    return device + max(backward, 0 if on_host else int(4 * share))
+    return int(4 * share * (2 if name in DEEPSPEED else 1))
 
 
 def _bucket(work: Workload, name: StrategyName) -> int:
     if name in DEEPSPEED:
-        return DEEPSPEED_BUCKET * (2 if work.sixteen_bit else 4)
+        return work.bucket * (2 if work.sixteen_bit else 4)
     return min(BUCKET_BYTES, 4 * work.parameters) if work.processes > 1 else 0
 
 
