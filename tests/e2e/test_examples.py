@@ -25,6 +25,7 @@ FOLDER = install.example("")
 # In this order; the condition in which each ends, and for how many seconds it is waited.
 RUN = {
     "trainingjob.yaml": ("Succeeded", 300),
+    "trainingjob-compress.yaml": ("Succeeded", 300),
     "quantizationjob.yaml": ("Succeeded", 300),
     "quantizationjob-dynamic.yaml": ("Succeeded", 300),
     "quantizationjob-static.yaml": ("Succeeded", 300),
