@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.paths import REPOSITORY
-from tests.perf import quantize_table
+from tests.perf import quantize_table, train_table
 
 RESULTS = Path(__file__).parent / "results"
 TEXTS = ("README.md", "docs/performance.md", "docs/quantization.md")
@@ -136,6 +136,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "operator": operator,
     "gangs": gangs,
     "serving": serving,
+    "trained": train_table.trainer,
     "quantized": quantize_table.models,
     "rungs": quantize_table.rungs,
     "calibrated": quantize_table.calibration,

@@ -206,13 +206,16 @@ def launch(part: str, folder: Path, turns: int) -> list[dict[str, Any]]:
     return rows
 
 
-def measure(root: Path, turns: int, hidden: int) -> list[dict[str, Any]]:
-    """All rows, each with the load that it was measured under."""
+def measure(root: Path, only: str | None, turns: int, hidden: int) -> list[dict[str, Any]]:
+    """All rows, or those of one part, each with the load that it was measured under."""
     rows = []
-    folder = root / "overhead"
-    folder.mkdir()
-    (folder / "job.json").write_text(json.dumps(document(folder, {}, pictures(STEPS * BATCH), 10**6)))
-    rows += [{**row, "load": machine.load()} for row in launch("overhead", folder, turns)]
+    if only != "memory":
+        folder = root / "overhead"
+        folder.mkdir()
+        (folder / "job.json").write_text(json.dumps(document(folder, {}, pictures(STEPS * BATCH), 10**6)))
+        rows += [{**row, "load": machine.load()} for row in launch("overhead", folder, turns)]
+    if only == "overhead":
+        return rows
     for name in ("DDP", "ZeRO3Offload"):
         folder = root / name
         folder.mkdir()
@@ -229,6 +232,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--hidden", type=int, default=768)
+    parser.add_argument("--only", choices=["overhead", "memory"], help="the other part's rows stay as they are")
     parser.add_argument("--part", choices=["overhead", "memory"])
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
@@ -238,8 +242,12 @@ def main() -> None:
             (options.folder / "rows.json").write_text(json.dumps(rows))
         os._exit(0)  # as the train command does
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-        rows = measure(Path(folder), options.turns, options.hidden)
-    RESULT.write_text(json.dumps({"machine": machine.describe(), "rows": rows}, indent=1) + "\n")
+        rows = measure(Path(folder), options.only, options.turns, options.hidden)
+    about = machine.describe()
+    rows = [{**row, "commit": about["commit"]} for row in rows]
+    before = json.loads(RESULT.read_text())["rows"] if options.only and RESULT.exists() else []
+    kept = [row for row in before if row["what"] != options.only]
+    RESULT.write_text(json.dumps({"machine": about, "rows": kept + rows}, indent=1) + "\n")
     print(json.dumps(rows, indent=1))
 
 

@@ -73,7 +73,8 @@ def test_a_detector_is_trained_exported_and_served(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_trained_detector_finds_what_is_there(tmp_path: Path) -> None:
-    row = trained(tmp_path, epochs=5, schedule={"name": "cosine", "warmupSteps": 30})
+    small = {"model": {"name": "yolo", "width": 8}, "dataset": {"name": "shapes", "limit": 2048}}
+    row = trained(tmp_path, epochs=8, schedule={"name": "cosine", "warmupSteps": 30}, **small)
     assert row["averagePrecision50"] > 0.8
     export(str(tmp_path / "model"), str(tmp_path / "exported"))
     assert share_found(tmp_path / "exported", 40, tmp_path / "log") > 0.75
