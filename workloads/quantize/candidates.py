@@ -12,7 +12,7 @@ import numpy as np
 
 from slipway.api.quantization import EvaluationMetric
 from slipway.api.quantizationladder import Rung, Runtime
-from slipway.api.quantizationstatus import Candidate
+from slipway.api.quantizationstatus import Candidate, Stage
 from workloads import storage
 from workloads.errors import BadInput
 from workloads.export import onnx_file
@@ -40,7 +40,7 @@ class Attempt:
     """
 
     name: str
-    rung: Rung
+    rung: Rung | Stage
     method: str = ""
     per_channel: bool = False
     corrected: bool = False

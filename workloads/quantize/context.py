@@ -6,6 +6,7 @@ The job, its work folder, and what earlier stages left there, opened when first 
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.api.quantization import CalibrationMethod, EvaluationMetric
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 MEAN_BATCHES = 16  # of calibration data, for the means that biases are corrected by
 SOURCE, FLOAT_MODEL, PREPARED_MODEL = "source", "float.onnx", "prepared.onnx"
+COMPRESSED, SMALLER_MODEL, SMALLER_ARTIFACT = "compressed", "smaller.onnx", "smaller"
 
 
 @dataclass
@@ -52,7 +54,30 @@ class Context:
     @cached_property
     def prepared(self) -> "onnx.ModelProto":
         """Simplified and shape-inferred: what the candidates are made from."""
-        return onnx_file.load(self.work.path(PREPARED_MODEL))
+        return onnx_file.load(self.prepared_path)
+
+    @property
+    def prepared_path(self) -> Path:
+        """Of the compressed model, once it has passed the accuracy gate."""
+        return self.work.path(PREPARED_MODEL if self.smaller is None else SMALLER_MODEL)
+
+    @property
+    def smaller(self) -> str | None:
+        """Digest of the compressed model's artifact in the work folder; None when the float model is gone on with."""
+        record = self.work.read(COMPRESSED)
+        return None if record is None else record["digest"]
+
+    def renew(self) -> None:
+        """The prepared model is another one now: what was read off the one before is forgotten."""
+        for name in ("prepared", "excluded", "nodes"):
+            self.__dict__.pop(name, None)
+
+    @property
+    def trainable(self) -> tuple[str, str]:
+        """Where the weights lie that are quantized, and the digest of their artifact."""
+        if self.smaller is None:
+            return self.source.uri, self.source.digest
+        return self.work.path(SMALLER_ARTIFACT).as_uri(), self.smaller
 
     def corrected(self, nodes: Collection[str]) -> "onnx.ModelProto":
         """The prepared model with biases that make up for the rounding of the weights of `nodes`."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.api.quantizationladder import Rung
+from slipway.api.quantizationstatus import Stage
 
 INTEGER = ("QLinear", "QGemm", "QAttention", "MatMulInteger", "ConvInteger", "DynamicQuantize", "MatMulNBits", "QMoE")
 # Rungs that leave floats to all nodes of a kind.
@@ -14,6 +15,7 @@ WHOLE_RUNGS: dict[str, str] = {
     Rung.WEIGHT_ONLY_INT8: "only the weights are integers",
     Rung.WEIGHT_ONLY_INT4: "only the weights are integers",
     Rung.FP16: "FP16 is a float",
+    Stage.COMPRESS: "smaller, and not quantized",
 }
 # These move numbers about or convert them; they compute nothing.
 PLUMBING = frozenset(

@@ -7,12 +7,8 @@ with another (pytorch/ao#4824), which costs a 3-bit model a third of its accurac
 other candidate, in the runtime, so nothing here is taken on trust.
 """
 
-import copy
 import dataclasses
-import json
-import math
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,24 +16,19 @@ from torch import nn
 
 from workloads import artifact, data
 from workloads.cpus import cpu_limit
-from workloads.data.samples import TrainingSamples
 from workloads.errors import BadInput
 from workloads.export import from_torch
 from workloads.quantize.context import Context
 from workloads.quantize.scale import Levels
+from workloads.quantize.training import Phases, Training
 from workloads.train.environment import Place, threads
-from workloads.train.normalise import Normalise
 
 if TYPE_CHECKING:
     import onnx
 
-    from workloads.data import DataSet
 
 OPSET = 21  # the first with what the converted graph needs
 SMALLEST_SCALE = 2**-12
-TEMPERATURE = 4.0  # of both answers in the distillation loss (Hinton et al. 2015)
-SETTLED = 0.8  # share of the steps after which ranges and batch statistics are frozen (Krishnamoorthi 2018, 3.2.1)
-SAVE_EVERY = 30.0  # seconds between two checkpoints
 STATE = "qat/state.safetensors"
 
 
@@ -48,16 +39,12 @@ def train(context: Context) -> "onnx.ModelProto":
         raise BadInput("training needs a data set with labels: set calibration.dataset")
     torch.set_num_threads(threads(Place(), os.environ, cpu_limit()))
     torch.manual_seed(choice.seed)
-    model, description = artifact.load_model(context.source.uri, context.source.digest)
-    teacher = copy.deepcopy(model).eval()
+    model, description = artifact.load_model(*context.trainable)
+    teacher, _ = artifact.load_model(context.source.uri, context.source.digest)
     dataset = data.load(calibration.dataset)
-    steps = choice.epochs * (len(dataset.training) // choice.batch_size)
-    if steps == 0:
-        raise BadInput(f"qat.batchSize {choice.batch_size} is more than the {len(dataset.training)} training images")
     example = (torch.zeros(choice.batch_size, *description.signature.inputs[0].shape[1:]),)  # type: ignore[arg-type]
     simulated = _prepared(context, model, example)
-    training = Training(context, simulated, teacher, dataset, steps)
-    training.run()
+    Training(context, simulated, teacher, dataset, Phases(STATE, "qat", _to_train, _settle)).run()
     return _exported(simulated, description, example)
 
 
@@ -132,94 +119,13 @@ def _exported(simulated: nn.Module, description: Any, example: tuple[torch.Tenso
     return from_torch.plain(program.model_proto, description.signature)
 
 
-class Training:
-    """The loop. Every step is a function of the seed and its number, so a resumed run ends with the same weights."""
+def _to_train(simulated: nn.Module) -> None:
+    from torchao.quantization.pt2e import move_exported_model_to_train
 
-    def __init__(self, context: Context, model: nn.Module, teacher: nn.Module, dataset: "DataSet", steps: int) -> None:
-        self._context, self._model, self._teacher, self._steps = context, model, teacher, steps
-        self._choice = context.job.spec.qat
-        self._samples = TrainingSamples(dataset.training, dataset.augmentation, self._choice.seed)
-        assert context.source.preprocessing is not None  # noqa: S101 (checked by the caller)
-        self._normalise = Normalise(context.source.preprocessing, torch.device("cpu"))
-        self._optimizer = torch.optim.AdamW(model.parameters(), lr=self._choice.learning_rate)
-        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+    move_exported_model_to_train(simulated)
 
-    def run(self) -> None:
-        """All steps that are left."""
-        from torchao.quantization.pt2e import move_exported_model_to_train
 
-        move_exported_model_to_train(self._model)
-        first, saved = self._resume(), time.monotonic()
-        for step in self._context.voice.track(range(first, self._steps), "training", first):
-            if step == int(SETTLED * self._steps):
-                self._settle()
-            self._step(step)
-            if time.monotonic() - saved >= SAVE_EVERY:
-                self._save(step + 1)
-                saved = time.monotonic()
-        self._save(self._steps)
+def _settle(simulated: nn.Module) -> None:
+    from torchao.quantization.pt2e import disable_observer
 
-    def _settle(self) -> None:
-        from torchao.quantization.pt2e import disable_observer
-
-        self._model.apply(disable_observer)
-
-    def _step(self, step: int) -> None:
-        images, labels = self._batch(step)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._choice.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self._steps))
-        answer = self._model(images)
-        share = self._choice.distillation
-        loss = (1 - share) * nn.functional.cross_entropy(answer, labels)
-        if share:
-            with torch.no_grad():
-                wanted = nn.functional.softmax(self._teacher(images) / TEMPERATURE, dim=1)
-            soft = nn.functional.cross_entropy(answer / TEMPERATURE, wanted)
-            loss = loss + share * TEMPERATURE**2 * soft
-        self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-
-    def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        size, count = self._choice.batch_size, len(self._samples)
-        epoch, position = divmod(step, count // size)
-        if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(self._choice.seed * 100003 + epoch)
-            self._epoch, self._order = epoch, torch.randperm(count, generator=generator)
-            self._samples.epoch = epoch
-        pixels, labels = self._samples.__getitems__(self._order[position * size : (position + 1) * size].tolist())
-        return self._normalise(pixels), labels
-
-    def _save(self, step: int) -> None:
-        """Weights, ranges and moments in one file that appears by a rename."""
-        from safetensors.torch import save_file
-
-        state = {f"model.{name}": value.detach().contiguous() for name, value in self._model.state_dict().items()}
-        for number, moments in self._optimizer.state_dict()["state"].items():
-            state |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
-        path = self._context.work.path(STATE)
-        staged = path.with_name(f".{path.name}.partial")
-        save_file({name: value.clone() for name, value in state.items()}, staged, {"step": json.dumps(step)})
-        staged.rename(path)
-
-    def _resume(self) -> int:
-        """The step to go on with."""
-        from safetensors import safe_open
-
-        path = self._context.work.path(STATE)
-        if not path.exists():
-            return 0
-        with safe_open(path, "pt") as stored:
-            step = int(json.loads(stored.metadata()["step"]))
-            state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
-        # Without `strict`, torchao's observers take over the shapes of the ranges they have seen.
-        self._model.load_state_dict({n.removeprefix("model."): v for n, v in state.items() if n.startswith("model.")})
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in state.items():
-            if name.startswith("optimizer."):
-                _, number, field = name.split(".")
-                moments.setdefault(int(number), {})[field] = value
-        own = self._optimizer.state_dict()
-        self._optimizer.load_state_dict({"state": moments, "param_groups": own["param_groups"]})
-        self._context.voice.say(f"qat: resumed at step {step} of {self._steps}")
-        return step
+    simulated.apply(disable_observer)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from slipway.api.quantization import EvaluationMetric, OnFailure
 from slipway.api.quantizationstatus import Candidate, Gate, GateResult, Headline, Outcome
 from workloads.quantize.candidates import FLOAT, best, candidate_of, details_of, most_accurate
-from workloads.quantize.context import Context
+from workloads.quantize.context import COMPRESSED, Context
 from workloads.quantize.rungs import candidates_of, climbed
 
 
@@ -22,15 +22,25 @@ class Selected:
 
 
 def tried(context: Context) -> list[Candidate]:
-    """All candidates in the order of the ladder, without the float model."""
+    """The compressed model, if there is one, and all candidates in the order of the ladder."""
+    return [*_compressed(context), *_climbed(context)]
+
+
+def _compressed(context: Context) -> list[Candidate]:
+    record = context.work.read(COMPRESSED)
+    return [] if record is None or not record["candidate"] else [candidate_of(context, record["candidate"])]
+
+
+def _climbed(context: Context) -> list[Candidate]:
     done = [climbed(context.work, rung) for rung in context.job.spec.ladder]
     return candidates_of(context, [rung for rung in done if rung is not None])
 
 
 def selected_of(context: Context) -> Selected:
     """Which model the job publishes."""
-    candidates = tried(context)
-    winner = best(candidates)
+    candidates = _climbed(context)
+    # What is smaller and still in float is better than nothing, and worse than what is quantized, too.
+    winner = best(candidates) or best(_compressed(context))
     if winner is not None:
         return Selected(winner.name, winner, Outcome.QUANTIZED)
     nearest = most_accurate(candidates)
@@ -44,7 +54,7 @@ def figures(context: Context) -> dict[str, float]:
     if context.work.read(f"candidates/{FLOAT}") is None:
         return {}
     known: dict[str, float | None] = {"float_accuracy": candidate_of(context, FLOAT).accuracy}
-    candidates = tried(context)
+    candidates = _climbed(context)
     nearest = most_accurate(candidates)
     if nearest is not None:
         known |= {"candidates": len(candidates), "accuracy": nearest.accuracy, "drop": nearest.drop}

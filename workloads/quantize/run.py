@@ -12,7 +12,7 @@ from workloads.quantize.context import Context
 from workloads.quantize.job import Job
 from workloads.quantize.journey import Journey, Pace, legs_of
 from workloads.quantize.report.figures import warnings_of
-from workloads.quantize.stages import baseline, benchmark, calibrate, export, ladder, publish
+from workloads.quantize.stages import baseline, benchmark, calibrate, compress, export, ladder, publish
 from workloads.quantize.stages.order import finished, next_stage
 from workloads.quantize.voice import Voice
 from workloads.quantize.workdir import Work
@@ -82,6 +82,7 @@ def _run(context: Context, stage: Stage, shard: int) -> str:
     plain = {
         Stage.EXPORT: export.run,
         Stage.BASELINE: baseline.run,
+        Stage.COMPRESS: compress.run,
         Stage.BENCHMARK: benchmark.run,
         Stage.PUBLISH: publish.run,
     }

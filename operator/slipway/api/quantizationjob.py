@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from slipway.api.base import MapBy, Model, Rule, problems_of
 from slipway.api.common import FailurePolicy, ImageName, RunPolicy, Uri, same
+from slipway.api.compression import SPARSE_LAST, Steps
 from slipway.api.kind import OBJECT_NAME, Column, Kind, condition_column, unseen_status
 from slipway.api.pod import EnvVar, PodSettings
 from slipway.api.quantization import (
@@ -38,6 +39,7 @@ FIXED_FIELDS = (
     "calibration",
     "evaluation",
     "target",
+    "compression",
     "ladder",
     "exclude",
     "weights",
@@ -81,6 +83,14 @@ def _data_for_ladder(spec: "QuantizationJobSpec") -> bool:
 
 def _data_for_qat(spec: "QuantizationJobSpec") -> bool:
     return spec.ladder != [Rung.QAT] or (spec.calibration is not None and spec.calibration.dataset is not None)
+
+
+def _data_for_compression(spec: "QuantizationJobSpec") -> bool:
+    return spec.compression is None or (spec.calibration is not None and spec.calibration.dataset is not None)
+
+
+def _torch_for_compression(spec: "QuantizationJobSpec") -> bool:
+    return spec.compression is None or spec.target.runtime is not Runtime.LITERT
 
 
 def _work_somewhere(spec: "QuantizationJobSpec") -> bool:
@@ -146,6 +156,17 @@ class QuantizationJobSpec(Model):
             "the rung qat trains on calibration.dataset: set it",
             _data_for_qat,
         ),
+        SPARSE_LAST,
+        Rule(
+            "!has(self.compression) || (has(self.calibration) && has(self.calibration.dataset))",
+            "compression is followed by training on calibration.dataset: set it",
+            _data_for_compression,
+        ),
+        Rule(
+            "!has(self.compression) || self.target.runtime != 'litert'",
+            "compression is not for litert here: let a TrainingJob compress, and quantize its artifact",
+            _torch_for_compression,
+        ),
         Rule(
             _STATIC_FIRST,
             "mixed-precision starts from a static candidate: put a static rung before it",
@@ -191,6 +212,11 @@ class QuantizationJobSpec(Model):
     calibration: Calibration | None = Field(None, description="Samples that show which values the tensors take.")
     evaluation: Evaluation = Field(description="Held-out samples on which float and quantized are compared.")
     target: Target = Field(default_factory=Target, description="Where the quantized model will be served.")
+    compression: Steps | None = Field(
+        None,
+        description="What is taken away from the model before the ladder, repaired by training as qat says; the ladder "
+        "starts from the smaller model if that passes the accuracy gate, else from the float one.",
+    )
     ladder: Annotated[
         list[Rung], Field(min_length=1, max_length=11, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = Field(
@@ -200,7 +226,7 @@ class QuantizationJobSpec(Model):
     exclude: Exclusions = Field(default_factory=Exclusions, description="What stays float in every candidate.")
     weights: Weights = Field(default_factory=Weights, description="How static rungs and qat quantize the weights.")
     sensitivity: Sensitivity = Field(default_factory=Sensitivity, description="How the worst layers are found.")
-    qat: Qat = Field(default_factory=Qat, description="The training of the rung qat.")
+    qat: Qat = Field(default_factory=Qat, description="The training of the rung qat, and after compression.")
     gates: Gates = Field(default_factory=Gates, description="What a candidate must pass to be published.")
     on_failure: OnFailure = Field(
         OnFailure.KEEP_FLOAT, description="keep-float publishes the float model as ONNX; fail publishes nothing."

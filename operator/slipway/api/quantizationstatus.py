@@ -18,6 +18,7 @@ class Stage(StrEnum):
 
     EXPORT = "export"
     BASELINE = "baseline"
+    COMPRESS = "compress"
     CALIBRATE = "calibrate"
     QUANTIZE = "quantize"
     SENSITIVITY = "sensitivity"

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from slipway.api.quantizationstatus import Stage
 from tests.unit.quantize import jobs
 from workloads import storage
-from workloads.quantize import qat
+from workloads.quantize import qat, training
 from workloads.quantize.candidates import candidate_of
 from workloads.quantize.context import Context
 from workloads.quantize.run import run_all, run_stage
@@ -44,7 +44,7 @@ class Dies(Voice):
 def test_a_few_steps_are_resumed_to_the_same_model_of_three_bits(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(qat, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
     few = {"dataset": {"name": "digits", "limit": 320}, "samples": 60}
     models = []
     for name, voices in (("whole", [jobs.quiet()]), ("interrupted", [Dies(2), jobs.quiet()])):
@@ -78,7 +78,7 @@ def test_training_repairs_what_calibration_cannot(
     assert (trained.accuracy or 0) > max(candidate.accuracy or 0 for candidate in static)
 
     interrupted = jobs.job(tmp_path / "interrupted", digits, **LADDER)
-    monkeypatch.setattr(qat, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
     with pytest.raises(KeyboardInterrupt):
         run_all(interrupted, Dies(40))
     assert jobs.run(interrupted).selected == "qat"

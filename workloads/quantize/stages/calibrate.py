@@ -11,7 +11,7 @@ from workloads import storage
 from workloads.errors import Corrupt
 from workloads.quantize import statistics
 from workloads.quantize.collect import Observer
-from workloads.quantize.context import PREPARED_MODEL, Context
+from workloads.quantize.context import Context
 from workloads.quantize.stages.order import CALIBRATION
 from workloads.quantize.statistics import Statistics
 
@@ -25,7 +25,7 @@ def run(context: Context, shard: int) -> str:
         return f"shard {shard} was done before"
     mine = context.calibration_batches[shard :: context.job.spec.parallelism]
     made_for = {
-        "model": storage.sha256_of(context.work.path(PREPARED_MODEL)),
+        "model": storage.sha256_of(context.prepared_path),
         "data": context.calibration.digest,
         "batches": len(context.calibration_batches),
     }

@@ -4,6 +4,7 @@ from slipway.api.quantizationjob import QuantizationJobSpec
 from slipway.api.quantizationladder import CALIBRATED, Rung
 from slipway.api.quantizationstatus import SHARDED, Candidate, Stage
 from workloads.quantize.candidates import FLOAT
+from workloads.quantize.context import COMPRESSED
 from workloads.quantize.rungs import climbed
 from workloads.quantize.workdir import Work
 
@@ -21,6 +22,8 @@ def next_stage(spec: QuantizationJobSpec, work: Work) -> Stage | None:
         return Stage.EXPORT
     if work.read(f"candidates/{FLOAT}") is None:
         return Stage.BASELINE
+    if spec.compression is not None and work.read(COMPRESSED) is None:
+        return Stage.COMPRESS
     stage = _ladder_stage(spec, work)
     if stage is not None:
         return stage
@@ -65,6 +68,7 @@ def finished(spec: QuantizationJobSpec, work: Work, stage: Stage) -> bool:
     names = {
         Stage.EXPORT: "source",
         Stage.BASELINE: f"candidates/{FLOAT}",
+        Stage.COMPRESS: COMPRESSED,
         Stage.BENCHMARK: "benchmark",
         Stage.PUBLISH: "published",
     }

@@ -30,7 +30,7 @@ from workloads.errors import BadInput, Corrupt
 from workloads.export import onnx_file
 from workloads.quantize import result, runtime
 from workloads.quantize.candidates import FLOAT, candidate_of, details_of, model_path
-from workloads.quantize.context import Context
+from workloads.quantize.context import COMPRESSED, SMALLER_ARTIFACT, Context
 from workloads.quantize.report import figures
 from workloads.quantize.report.page import page
 from workloads.quantize.source import ONNX_FILE
@@ -61,7 +61,8 @@ def _tidy(context: Context, published: str | None) -> None:
     for path in (*context.work.folder.glob("candidates/*.onnx"), *context.work.folder.glob("candidates/*.tflite")):
         if path.stem != published:
             path.unlink()
-    shutil.rmtree(context.work.folder / "qat", ignore_errors=True)
+    for folder in ("qat", "compress", SMALLER_ARTIFACT):
+        shutil.rmtree(context.work.folder / folder, ignore_errors=True)
 
 
 def _report(context: Context, uri: str) -> dict[str, str]:
@@ -121,7 +122,7 @@ def _describe(context: Context, name: str) -> Artifact:
         "files": [],
     }
     if context.source.is_artifact:
-        return artifact.read(context.source.uri, context.source.digest).description.model_copy(update=known)
+        return artifact.read(*context.trainable).description.model_copy(update=known)
     parameters = sum(int(np.prod(tensor.dims)) for tensor in context.float_model.graph.initializer)
     return Artifact(
         task=Task.IMAGE_CLASSIFICATION,
@@ -149,6 +150,9 @@ def _lineage(context: Context, name: str) -> Lineage:
         held_out_samples=len(context.evaluation),
     )
     recipe = {"candidate": name, "floatNodes": details.get("floatNodes", []), "target": spec.target.wire()}
+    compressed = context.work.read(COMPRESSED)
+    if name != FLOAT and compressed is not None and context.smaller is not None:
+        recipe["compression"] = compressed["steps"]
     if name != FLOAT:
         recipe |= {"gates": spec.gates.wire(), "bits": spec.weights.bits, "pairs": details["pairs"]}
     return Lineage(
