@@ -13,7 +13,7 @@ from slipway.api.common import Reason
 from slipway.job.observed import Failure
 from slipway.job.run import RUN_FIELDS, Run, read_run
 from slipway.runtime import conditions
-from slipway.runtime.conditions import format_time, shorten
+from slipway.runtime.conditions import format_time, last_words
 
 UNSEEN = -1
 
@@ -119,7 +119,7 @@ class Draft:
             "exitCode": failure.exit_code,
             "signal": failure.signal,
             "reason": str(failure.reason),
-            "message": shorten(failure.message),
+            "message": last_words(failure.message),
             "time": format_time(failure.time),
             "attempt": self.run.attempt,
         }

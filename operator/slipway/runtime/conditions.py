@@ -64,6 +64,11 @@ def shorten(text: str, limit: int = MESSAGE_LIMIT) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def last_words(text: str, limit: int = MESSAGE_LIMIT) -> str:
+    """The text, its beginning replaced where it is too long: a program says at the end what it died of."""
+    return text if len(text) <= limit else "…" + text[1 - limit :]
+
+
 def format_time(moment: datetime) -> str:
     """metav1.Time: RFC 3339 in UTC, whole seconds (rounded down), "Z". Refuses naive times, whose zone is a guess."""
     if moment.tzinfo is None:

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slipway.job.observed import Failure
 from slipway.job.run import RUN_FIELDS, read_run
 from slipway.job.status import Draft
 from slipway.runtime import conditions
@@ -106,3 +107,11 @@ def test_the_run_follows_the_draft() -> None:
     assert draft.run.attempt_time == NOW
     draft.condition("Suspended", "True", "Suspended", "")
     assert draft.run.suspended
+
+
+def test_a_traceback_that_is_too_long_keeps_its_last_line() -> None:
+    """It once kept the frames, and the error itself was cut off."""
+    log = "Traceback (most recent call last):\n" + "  File ...\n" * 500 + "TypeError: no such argument"
+    failed = Failure("digits-node-0-a0", "node-0", "trainer", 1, "", "Error", log, NOW)
+    draft = Draft({}, 1, NOW).record_failure(failed)
+    assert draft.done()["lastFailure"]["message"].endswith("TypeError: no such argument")

@@ -56,6 +56,13 @@ def test_a_long_message_is_cut_with_an_ellipsis() -> None:
     assert "observedGeneration" not in condition
 
 
+def test_a_long_log_keeps_what_it_says_last() -> None:
+    kept = c.last_words("Traceback" + "x" * 5000 + "ValueError: too much")
+    assert (len(kept), kept[0]) == (c.MESSAGE_LIMIT, "…")
+    assert kept.endswith("xValueError: too much")
+    assert c.last_words("short") == "short"
+
+
 def test_absent_conditions() -> None:
     assert c.get([], "Ready") is None
     assert not c.is_true([], "Ready")
