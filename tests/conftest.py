@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 SHARED = ("e2e", "train", "api/trainingjob", "api/inferenceservice", "api", "chaos", "conformance", "unit/quantize")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which writes the groups into the names that it shares out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group by folder where there is something to share, else by file; the long groups in front."""
     places = {item: item.path.relative_to(HERE) for item in items if HERE in item.path.parents}
