@@ -11,7 +11,13 @@ from workloads.train.progress import Bar, Clock, Lines, Poster, Snapshot
 from workloads.train.tasks import Figures
 
 SHOWN = ("accuracy", "perplexity", "averagePrecision50")
-SPEED = ("tokensPerSecond", "mfu", "communicationShare", "peakMemoryBytes")  # of an epoch
+# An epoch's figures in metrics.jsonl, and what they are called in a post.
+POSTED = {
+    "tokensPerSecond": "tokens_per_second",
+    "mfu": "mfu",
+    "communicationShare": "communication_share",
+    "peakMemoryBytes": "peak_memory_bytes",
+}
 LOOK = 0.5  # seconds between two looks at the loss, for which the device must be waited for
 
 
@@ -49,7 +55,7 @@ class Report:
         if self._poster is None:
             return
         self._figures |= {name: figures.metrics[name] for name in SHOWN if name in figures.metrics}
-        self._figures |= {name: speed[name] for name in SPEED if name in speed}
+        self._figures |= {posted: speed[name] for name, posted in POSTED.items() if name in speed}
         self._loss = self._loss if loss is None else loss
         snapshot = self._snapshot(step)
         trained = "nothing left to train" if loss is None else f"loss {loss:.4f}"

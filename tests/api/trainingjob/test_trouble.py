@@ -74,7 +74,7 @@ def test_a_missing_right_is_shown(stage: Stage, name: str, namespace: str, opera
         {"apiGroups": ["slipway.dev", "apps"], "resources": ["*"], "verbs": ["*"]},
         {"apiGroups": [""], "resources": ["configmaps", "services"], "verbs": ["*"]},
         {"apiGroups": [""], "resources": ["pods", "nodes"], "verbs": ["get", "list", "watch"]},
-        {"apiGroups": ["autoscaling", "policy"], "resources": ["*"], "verbs": ["*"]},
+        {"apiGroups": ["autoscaling", "batch", "policy"], "resources": ["*"], "verbs": ["*"]},
     ]
     rbac = "/apis/rbac.authorization.k8s.io/v1"
     stage.plane.client.call("POST", f"{rbac}/clusterroles", {"metadata": {"name": "half"}, "rules": rules})

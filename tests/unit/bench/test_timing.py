@@ -26,10 +26,16 @@ def test_figures_are_percentiles_of_the_calls() -> None:
 
 
 def test_torchs_own_benchmark_finds_the_same() -> None:
-    """Within a factor of two, on machines that are busy with other things."""
+    """Within a factor of two: the quickest of turns, so that what else the machine does is in neither."""
     matrix = torch.randn(384, 384)
     torch.set_num_threads(1)
-    ours = figures(in_turns([lambda: matrix @ matrix], rounds=100, warmup=10)[0], 1)["p50Ms"]
     timer = Timer("matrix @ matrix", globals={"matrix": matrix}, num_threads=1)
-    theirs = timer.blocked_autorange(min_run_time=0.3).median * 1e3
+    turns = [
+        (
+            figures(in_turns([lambda: matrix @ matrix], rounds=50, warmup=5)[0], 1)["p50Ms"],
+            timer.blocked_autorange(min_run_time=0.1).median * 1e3,
+        )
+        for _ in range(8)
+    ]
+    ours, theirs = (min(times) for times in zip(*turns, strict=True))
     assert 0.5 < ours / theirs < 2

@@ -188,7 +188,9 @@ def test_a_whole_run_posts_what_the_operator_reads(
     assert last["progressPercentage"] == 100
     assert last["estimatedRemainingSeconds"] == 0
     metrics = {metric["name"]: float(metric["value"]) for metric in last["metrics"]}
-    assert set(metrics) == {"step", "total_steps", "loss", "accuracy", "epoch", "samples_per_second"}
+    known = {"step", "total_steps", "loss", "accuracy", "epoch", "samples_per_second", "peak_memory_bytes"}
+    assert set(metrics) == known
+    assert metrics["peak_memory_bytes"] > 50 << 20
     assert (metrics["step"], metrics["total_steps"], metrics["epoch"]) == (66, 66, 3)
     assert metrics["accuracy"] > 0.8
 
