@@ -1,8 +1,5 @@
 """From a job to a published model: one stage for a pod, or all of them in order on a laptop. Called by the command."""
 
-import os
-from pathlib import Path
-
 from slipway.api.jobstatus import ArtifactStatus, Metric
 from slipway.api.quantizationstatus import SHARDED, Candidate, Outcome, Report, Stage, StageResult
 from workloads.errors import BadInput
@@ -16,7 +13,7 @@ from workloads.quantize.stages import baseline, benchmark, calibrate, compress, 
 from workloads.quantize.stages.order import finished, next_stage
 from workloads.quantize.voice import Voice
 from workloads.quantize.workdir import Work
-from workloads.train.termination import DEFAULT, LIMIT, VARIABLE
+from workloads.train.termination import LIMIT, place
 
 PACE = "pace"  # of the record that holds how long the stages took
 ROWS = 24  # candidates in a termination message, before its length is known
@@ -142,10 +139,9 @@ def _artifact(context: Context, record: dict[str, str]) -> ArtifactStatus:
 
 def write_message(found: StageResult) -> None:
     """The termination message, cut row by row and word by word until the kubelet takes it; nothing outside a pod."""
-    path = Path(os.environ[VARIABLE]) if VARIABLE in os.environ else DEFAULT
-    if VARIABLE not in os.environ and not (path.is_file() and os.access(path, os.W_OK)):
-        return
-    path.write_text(fitting(found))
+    path = place()
+    if path is not None:
+        path.write_text(fitting(found))
 
 
 def fitting(found: StageResult) -> str:
