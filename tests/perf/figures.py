@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.paths import REPOSITORY
-from tests.perf import quantize_table, train_table
+from tests.perf import compress_table, quantize_table, train_table
 
 RESULTS = Path(__file__).parent / "results"
-TEXTS = ("README.md", "docs/performance.md", "docs/quantization.md")
+TEXTS = ("README.md", "docs/performance.md", "docs/quantization.md", "docs/compression.md")
 BLOCK = re.compile(r"(<!-- figures:(\w+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
 CONNECTIONS = (1, 8, 32, 128)
 
@@ -140,6 +140,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "quantized": quantize_table.models,
     "rungs": quantize_table.rungs,
     "calibrated": quantize_table.calibration,
+    "compressed": compress_table.methods,
 }
 
 
