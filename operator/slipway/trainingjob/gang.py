@@ -1,4 +1,4 @@
-"""A TrainingJob's gang, as slipway.job.lifecycle asks for it: one pod per node, and node 0 names the artifact."""
+"""A TrainingJob's gang, as slipway.job.lifecycle asks for it: one pod per node, and rank 0 names the artifact."""
 
 import hashlib
 import json
@@ -88,7 +88,7 @@ class TrainingGang:
         gangstatus.complete_progress(scene.draft)
         message = "all pods succeeded"
         if self.job.spec.output is not None and "artifact" not in scene.draft.wire:
-            message += ", but node 0 named no artifact: is the trainer image the one of this release?"
+            message += ", but no pod named an artifact: is the trainer image the one of this release?"
         return lifecycle.end(scene, scene.draft.succeed(message), Notice("Normal", Reason.SUCCEEDED, message))
 
     def failed(self, scene: Scene, failure: Failure) -> Plan | None:

@@ -24,10 +24,14 @@ def scale(scene: Scene, *, creating: bool) -> None:
 
 
 def artifact(pods: Sequence[PodState], draft: Draft) -> None:
-    """Node 0's last words name the artifact; anything else in them is no business of the status."""
-    text = next((pod.termination_message for pod in pods if pod.index == 0), "")
-    try:
-        found = ArtifactStatus.model_validate(orjson.loads(text or "{}")["artifact"])
-    except (ValueError, KeyError, TypeError):
+    """The last words of rank 0's pod name the artifact; anything else in them is no business of the status.
+
+    Elastic processes number themselves anew when they meet anew: rank 0 may then be on any node.
+    """
+    for pod in sorted(pods, key=lambda pod: pod.index):
+        try:
+            found = ArtifactStatus.model_validate(orjson.loads(pod.termination_message or "{}")["artifact"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        draft.wire["artifact"] = found.wire()
         return
-    draft.wire["artifact"] = found.wire()

@@ -38,15 +38,21 @@ def test_node_0_names_the_artifact(world: World) -> None:
     assert condition(world, "Succeeded")["message"] == "all pods succeeded"
 
 
+def test_the_artifact_of_a_rank_0_that_moved_to_another_node_is_not_lost(world: World) -> None:
+    """Elastic processes that met anew had their rank 0 on the second node, and the job ended without an artifact."""
+    trained(world, ["", json.dumps({"artifact": ARTIFACT})], output={"uri": "pvc://a/b"})
+    assert status(world)["artifact"] == ARTIFACT
+
+
 @pytest.mark.parametrize(
     "words",
     ["", "epoch 3 of 3", "[1]", '{"artifact": {"uri": "pvc://a/b"}}', '{"artifact": 7}', "[" * 4096],
     ids=["silence", "log", "list", "no digest", "number", "depth"],
 )
 def test_an_artifact_that_was_promised_and_not_named_is_told(world: World, words: str) -> None:
-    trained(world, [words, json.dumps({"artifact": ARTIFACT})], output={"uri": "pvc://a/b"})
+    trained(world, [words, words], output={"uri": "pvc://a/b"})
     assert "artifact" not in status(world)
-    assert "node 0 named no artifact" in condition(world, "Succeeded")["message"]
+    assert "no pod named an artifact" in condition(world, "Succeeded")["message"]
 
 
 def test_the_scale_subresource_finds_the_pods(world: World) -> None:
