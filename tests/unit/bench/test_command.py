@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.unit.serve import artifacts, onnx_models
-from workloads.__main__ import main
 from workloads.bench.energy import counters
 
-
-def bench(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
-    assert main(["bench", *arguments, "--output", "json"]) == 0
-    return json.loads(capsys.readouterr().out)
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
-def test_models_side_by_side_on_every_engine_that_takes_them(tmp_path: Path, capsys) -> None:
+def run(*arguments: str, where: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: engines that other tests have loaded do not bear these beside them, and one crashed."""
+    environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY / 'operator'}:{REPOSITORY}", "COLUMNS": "200"}
+    command = [sys.executable, "-m", "workloads", "bench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=where)
+
+
+def bench(*arguments: str) -> dict:
+    done = run(*arguments, "--output", "json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_models_side_by_side_on_every_engine_that_takes_them(tmp_path: Path) -> None:
     """A model of a hundred times the arithmetic is slower in the same run, takes more memory, and is a larger file."""
     small = str(onnx_models.mlp(tmp_path / "small.onnx", (256, 64, 10)))
     large = str(onnx_models.mlp(tmp_path / "large.onnx", (256, 2048, 2048, 10)))
-    report = bench(capsys, small, large, "--threads", "1", "--batch-size", "4", "--rounds", "30", "--warmup", "3")
+    report = bench(small, large, "--threads", "1", "--batch-size", "4", "--rounds", "30", "--warmup", "3")
     rows = {(row["model"], row["engine"]): row for row in report["rows"]}
     assert set(rows) == {(model, engine) for model in (small, large) for engine in ("onnxruntime", "openvino")}
     for engine in ("onnxruntime", "openvino"):
@@ -42,10 +54,11 @@ def test_models_side_by_side_on_every_engine_that_takes_them(tmp_path: Path, cap
         assert all(row["joulesPerSample"] is None for row in report["rows"])
 
 
-def test_an_artifact_of_torch_as_a_table(tmp_path: Path, capsys) -> None:
+def test_an_artifact_of_torch_as_a_table(tmp_path: Path) -> None:
     folder, _ = artifacts.small_cnn(tmp_path / "model")
-    assert main(["bench", str(folder), "--engine", "torch", "--threads", "1", "--rounds", "5"]) == 0
-    shown = capsys.readouterr().out
+    done = run(str(folder), "--engine", "torch", "--threads", "1", "--rounds", "5")
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout
     assert "threads: 1, samples of a call: 1" in shown
     assert re.search(r"model +torch", shown)
     assert "18,240" in shown  # FLOPs, as test_count has them by hand
@@ -61,23 +74,22 @@ def test_an_artifact_of_torch_as_a_table(tmp_path: Path, capsys) -> None:
         (["empty"], "neither a model artifact"),
     ],
 )
-def test_refusals_are_words_and_exit_code_2(tmp_path: Path, capsys, monkeypatch, arguments, words) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_refusals_are_words_and_exit_code_2(tmp_path: Path, arguments, words) -> None:
     onnx_models.mlp(tmp_path / "m.onnx", (4, 4))
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     (tmp_path / "empty").mkdir()
-    code = main(["bench", *arguments, "--threads", "1", "--rounds", "2"])
-    assert words in capsys.readouterr().err
-    assert code == (1 if "broken" in arguments[0] else 2)  # a damaged file may be whole elsewhere
+    done = run(*arguments, "--threads", "1", "--rounds", "2", where=tmp_path)
+    assert words in done.stderr
+    assert done.returncode == (1 if "broken" in arguments[0] else 2)  # a damaged file may be whole elsewhere
 
 
-def test_litert_where_it_is(tmp_path: Path, capsys) -> None:
+def test_litert_where_it_is(tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert")
     litert_torch = pytest.importorskip("litert_torch")
     import torch
 
     module = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.ReLU())
     litert_torch.convert(module.eval(), (torch.zeros(1, 16),)).export(str(tmp_path / "m.tflite"))
-    (row,) = bench(capsys, str(tmp_path / "m.tflite"), "--threads", "1", "--batch-size", "2", "--rounds", "5")["rows"]
+    (row,) = bench(str(tmp_path / "m.tflite"), "--threads", "1", "--batch-size", "2", "--rounds", "5")["rows"]
     assert row["engine"] == "litert"
     assert row["batchSize"] == 2
