@@ -59,8 +59,11 @@ def _nvml() -> list[Counter]:
     """NVIDIA's counter of millijoules, of Volta and later; none without a GPU or its library, nvidia-ml-py."""
     try:
         nvml = importlib.import_module("pynvml")
+    except ImportError:
+        return []
+    try:
         nvml.nvmlInit()
-    except Exception:  # ImportError, or NVMLError, whose class is in what is missing
+    except nvml.NVMLError:
         return []
     found = []
     for index in range(nvml.nvmlDeviceGetCount()):

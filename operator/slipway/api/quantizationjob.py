@@ -7,11 +7,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError
 
-from slipway.api.base import MapBy, Model, Rule, problems_of
-from slipway.api.common import FailurePolicy, ImageName, RunPolicy, Uri, same
+from slipway.api.base import Model, Rule, problems_of
+from slipway.api.common import FailurePolicy, RunPolicy, same
 from slipway.api.compression import SPARSE_LAST, Steps
 from slipway.api.kind import OBJECT_NAME, Column, Kind, condition_column, unseen_status
-from slipway.api.pod import EnvVar, PodSettings
+from slipway.api.pod import PodSettings
 from slipway.api.quantization import (
     WHOLE_BITS,
     Benchmark,
@@ -27,12 +27,11 @@ from slipway.api.quantization import (
 from slipway.api.quantizationgates import Gates
 from slipway.api.quantizationladder import CALIBRATED, LADDER, OWN_WIDTH, UNSUPPORTED, Rung, Runtime, Target
 from slipway.api.quantizationstatus import QuantizationJobStatus
+from slipway.api.quantizationwork import Worker, WorkFolder
 from slipway.api.recipe import Output
-from slipway.api.resources import Resources
 
 # `<job>-<step>-<shard>-a<attempt>` must stay a DNS label of 63 characters: 4, 4 and 6 for these.
 NAME_BUDGET = 63 - 4 - 4 - 6
-WORK_URI = "^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/|file:///)[^ /][^ ]*$"
 # What the finished stages were computed from.
 FIXED_FIELDS = (
     "model",
@@ -52,29 +51,6 @@ FIXED_FIELDS = (
     "output",
     "work",
 )
-
-
-class WorkFolder(Model):
-    """Where stages leave their results and a killed one finds its own."""
-
-    cel: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            f"self.uri.matches('{WORK_URI}') && !self.uri.contains('..')",
-            "work.uri is pvc://claim/path or file:///path without '..': object stores cannot rename",
-            lambda work: re.fullmatch(WORK_URI, work.uri) is not None and ".." not in work.uri,
-        ),
-    )
-    uri: Uri = Field(description="A folder on a claim that all pods can mount, for example pvc://claim/path.")
-
-
-class Worker(Model):
-    """The container of every stage."""
-
-    image: ImageName | None = Field(None, description="The quantizer image of this Slipway release when unset.")
-    env: Annotated[list[EnvVar], Field(max_length=128), MapBy("name")] = Field(
-        default_factory=list, description="Further variables of the container's environment."
-    )
-    resources: Resources = Field(default_factory=Resources, description="What each pod asks of its node.")
 
 
 def _data_for_ladder(spec: "QuantizationJobSpec") -> bool:

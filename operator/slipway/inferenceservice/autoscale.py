@@ -12,7 +12,7 @@ from typing import Any
 from slipway.api.autoscaling import AutoScaling, ScaleMetric
 from slipway.api.inferenceservice import InferenceServiceSpec
 from slipway.inferenceservice.observed import ready_pods
-from slipway.inferenceservice.policy.scale import Load, Recommendation, clamp, settle, wanted
+from slipway.inferenceservice.policy.scale import Load, Recommendation, clamp, settle
 from slipway.inferenceservice.policy.traffic import Window
 from slipway.inferenceservice.policy.zero import Standby, asked_for, left
 from slipway.runtime.conditions import format_time, parse_time
@@ -58,10 +58,7 @@ def size_of(
         message = f"replicas was set to {spec.replicas}, within {scaling.min_replicas} to {scaling.max_replicas}"
         wire = _wire(start, spec.replicas, message, status, now)
         return Size(start, wire, (Recommendation(now.timestamp(), start),), scaling.to_zero)
-    load = load_of(scaling, pods, window)
-    if not scaling.to_zero:
-        return _by_load(scaling, spec.replicas, before, load, history, now)
-    return _to_zero(scaling, spec.replicas, before, load, history, now, standby)
+    return _by_load(scaling, spec.replicas, before, load_of(scaling, pods, window), history, now, standby)
 
 
 def load_of(scaling: AutoScaling, pods: Sequence[Mapping[str, Any]], window: Window | None) -> Load:
@@ -86,27 +83,6 @@ def _by_load(
     load: Load,
     history: Sequence[Recommendation],
     now: datetime,
-) -> Size:
-    current = clamp(scaling, int(before["desired"]))
-    asked = wanted(scaling, current, load)
-    replicas, kept = settle(scaling, current, asked, history, now.timestamp())
-    if replicas == before["desired"]:
-        return Size(replicas, dict(before), kept)
-    mean = sum(load.pods) / len(load.pods) if load.pods else 0.0
-    message = (
-        f"{scaling.scale_metric} {mean:.1f} in each of {len(load.pods)} replicas, target {scaling.scale_target}:"
-        f" {current} -> {replicas}"
-    )
-    return Size(replicas, _wire(replicas, seen, message, {"autoScaling": before}, now), kept)
-
-
-def _to_zero(
-    scaling: AutoScaling,
-    seen: int,
-    before: Mapping[str, Any],
-    load: Load,
-    history: Sequence[Recommendation],
-    now: datetime,
     standby: Standby,
 ) -> Size:
     current = clamp(scaling, int(before["desired"]))
@@ -117,9 +93,9 @@ def _to_zero(
         message = _why(scaling, current, replicas, load, standby)
         wire = _wire(replicas, seen, message, {"autoScaling": before}, now)
     if replicas > 0:
-        return Size(replicas, wire, kept, may_sleep=True)
+        return Size(replicas, wire, kept, scaling.to_zero)
     since = (now - parse_time(wire["lastScaleTime"])).total_seconds()
-    return Size(left(standby, since), wire, kept, may_sleep=True, sleeping=True)
+    return Size(left(standby, since), wire, kept, scaling.to_zero, sleeping=True)
 
 
 def _why(scaling: AutoScaling, current: int, replicas: int, load: Load, standby: Standby) -> str:

@@ -47,7 +47,9 @@ def idle(load: Load) -> bool:
 
 
 def asked_for(scaling: AutoScaling, current: int, load: Load, standby: Standby) -> int:
-    """What this look asks for, of a service that may sleep."""
+    """What this look asks for: what the load does, and of a service that may sleep also none, or one again."""
+    if not scaling.to_zero:
+        return wanted(scaling, current, load)
     if current == 0:
         return _woken(scaling, load, standby)
     if idle(load) and not standby.trouble:
