@@ -11,7 +11,7 @@ from typing import Any
 from slipway.api.common import Reason
 from slipway.job import elastic
 from slipway.job import gangstatus as words
-from slipway.job.loss import loss
+from slipway.job.loss import heard_late, loss
 from slipway.job.observed import Failure
 from slipway.job.plan import Notice, Plan, soonest
 from slipway.job.policy import cleanup, deadlines, hang, success, ttl
@@ -36,6 +36,9 @@ def decide(scene: Scene, progress: Mapping[str, Any] | None = None) -> Plan:
         return _finished(scene)
     if progress:
         scene.draft.wire["progress"] = {**(scene.draft.wire.get("progress") or {}), **progress}
+    cause = heard_late(scene)
+    if cause is not None:
+        scene.draft.record_failure(cause, scene.draft.wire["lastFailure"]["attempt"])
     return next(decision for rule in _RULES if (decision := rule(scene)) is not None)
 
 

@@ -12,7 +12,7 @@ from slipway.api.common import Reason
 from slipway.job.observed import Failure, PodState
 from slipway.job.policy.failure import matching_action
 from slipway.job.scene import Scene
-from slipway.job.status import describe
+from slipway.job.status import describe, read_failure
 
 # Signals that come from outside or from the program's own fault. SIGABRT is left out: it is how processes end whose
 # peer has gone away.
@@ -32,6 +32,27 @@ def loss(scene: Scene) -> Failure | None:
         return gone
     message = f"{gone.message}; {describe(failed)}, which came of it"
     return replace(gone, message=message, time=failed.time)
+
+
+def heard_late(scene: Scene) -> Failure | None:
+    """The failure of an earlier attempt's pod that explains the one that lastFailure tells: a starved kubelet reported
+    its end only after the peers had died of it, and the gang was being replaced already.
+    """
+    told = scene.draft.wire.get("lastFailure")
+    if not told or told["attempt"] >= scene.draft.run.attempt:
+        return None
+    consequence = read_failure(told)
+    if not _follows(scene, consequence):
+        return None
+    peers = [pod for pod in scene.pods if pod.attempt == told["attempt"] and pod.name != consequence.pod]
+    return first_failure(pod for pod in peers if pod.failure is not None and _explains(pod.failure, consequence))
+
+
+def _explains(failure: Failure, consequence: Failure) -> bool:
+    """What happened later may have come of the gang's replacement, and so may whatever has no exit code."""
+    if failure.exit_code is None or failure.time > consequence.time or failure.reason == Reason.POD_DELETED:
+        return False
+    return failure.reason != Reason.ERROR or failure.signal in _CAUSES - _FOLLOWING
 
 
 def _follows(scene: Scene, failure: Failure) -> bool:

@@ -171,7 +171,9 @@ def _ended_badly(
 
 def _told_to_go(failure: Failure, status: Mapping[str, Any], conditions: Mapping[str, Any], asked: datetime) -> Failure:
     """Containers that end after somebody asked for their pod's deletion end because of it, by whatever exit code."""
-    if failure.reason != Reason.ERROR or failure.time < asked:
+    # No kubelet kills a container in the second in which it asked it to end.
+    killed = failure.signal == "SIGKILL" and failure.time <= asked
+    if failure.reason != Reason.ERROR or failure.time < asked or killed:
         return failure
     reason, message = _why_deleted(status, conditions)
     return replace(failure, reason=reason, message=message, time=asked)

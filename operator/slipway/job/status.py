@@ -110,8 +110,8 @@ class Draft:
         self.finish().condition("Running", "False", reason, message).condition("Failed", "True", reason, message)
         return self.stalled(reason, message)
 
-    def record_failure(self, failure: Failure) -> Self:
-        """Remember who failed, where and why."""
+    def record_failure(self, failure: Failure, attempt: int | None = None) -> Self:
+        """Remember who failed, where and why; in the current attempt, if no other is given."""
         entry = {
             "pod": failure.pod,
             "node": failure.node,
@@ -121,7 +121,7 @@ class Draft:
             "reason": str(failure.reason),
             "message": last_words(failure.message),
             "time": format_time(failure.time),
-            "attempt": self.run.attempt,
+            "attempt": self.run.attempt if attempt is None else attempt,
         }
         self.wire["lastFailure"] = {key: value for key, value in entry.items() if value not in (None, "")}
         return self
@@ -161,3 +161,17 @@ def describe(failure: Failure) -> str:
     if failure.exit_code is not None:
         how += f", exit code {failure.exit_code}"
     return f"{where}: {how}"
+
+
+def read_failure(told: Mapping[str, Any]) -> Failure:
+    """lastFailure as it was recorded."""
+    return Failure(
+        pod=told["pod"],
+        node=told.get("node") or "",
+        container=told.get("container") or "",
+        exit_code=told.get("exitCode"),
+        signal=told.get("signal") or "",
+        reason=told["reason"],
+        message=told.get("message") or "",
+        time=conditions.parse_time(told["time"]),
+    )

@@ -133,3 +133,10 @@ def test_obstacles_keep_the_servers_words(status: dict[str, Any], reason: str, w
 def test_a_container_that_is_being_created_is_no_obstacle() -> None:
     assert observe_pod(pod(**waiting("ContainerCreating")), NOW).obstacle is None
     assert observe_pod(pod(phase="Pending"), NOW).obstacle is None
+
+
+@pytest.mark.parametrize(("code", "told"), [(137, "Error"), (143, "PodDeleted"), (1, "PodDeleted")])
+def test_a_container_killed_in_the_second_of_its_pods_deletion_was_not_killed_by_it(code: int, told: str) -> None:
+    """A kubelet asks first and kills after the grace period: the worker whose kill ended the gang looked deleted."""
+    asked = deleted(pod(**ended(code, finished="2026-11-01T12:00:00Z")), at="2026-11-01T12:00:30Z", grace=30)
+    assert failure_of(asked).reason == told

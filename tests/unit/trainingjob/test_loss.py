@@ -9,7 +9,7 @@ import pytest
 from slipway.runtime.resource import PODS
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.sim_world import Process, World
-from tests.unit.trainingjob.steps import begin, condition, free_killed, names, run, status
+from tests.unit.trainingjob.steps import begin, condition, fail, free_killed, names, run, status
 
 
 def while_away(world: World, code: int, reason: str = "", **spec: Any) -> dict[str, Any]:
@@ -79,3 +79,38 @@ def test_several_pods_gone_and_none_failed(world: World) -> None:
     world.settle()
     assert status(world)["lastFailure"].items() >= {"pod": "job-node-1-a0", "reason": "PodDeleted"}.items()
     assert status(world)["restartCount"] == 1
+
+
+def heard_after_its_peer(world: World, code: int, reason: str = "", late: int = 0, **spec: Any) -> dict[str, Any]:
+    """Node 1 ends by exit code 1, and the gang is being replaced when node 0's end is reported; returns lastFailure."""
+    begin(world, **spec)
+    run(world)
+    fail(world, "job-node-1-a0", 1)
+    assert status(world)["lastFailure"]["pod"] == "job-node-1-a0"
+    world.clock.seconds += late
+    world.end_pod(world.server.get(PODS, "job-node-0-a0"), code, reason)
+    world.settle()
+    assert (status(world)["restartCount"], status(world)["attempt"]) == (1, 1)
+    free_killed(world)
+    failure: dict[str, Any] = status(world)["lastFailure"]
+    return failure
+
+
+@pytest.mark.parametrize(("code", "reason"), [(137, ""), (137, "OOMKilled"), (139, "OOMKilled")])
+def test_the_cause_is_named_although_its_consequence_was_heard_of_first(world: World, code: int, reason: str) -> None:
+    """The status blamed the peer that died of the kill (exit code 1): a busy kubelet had told its end first."""
+    failure = heard_after_its_peer(world, code, reason)
+    assert failure.items() >= {"pod": "job-node-0-a0", "exitCode": code, "attempt": 0}.items()
+    assert names(world)[:1] == ["job-node-0-a1"]
+
+
+@pytest.mark.parametrize(
+    ("code", "late"), [(1, 0), (143, 0), (134, 0), (137, 30)], ids=["error", "SIGTERM", "SIGABRT", "killed afterwards"]
+)
+def test_what_may_come_of_the_replacement_is_no_cause(world: World, code: int, late: int) -> None:
+    assert heard_after_its_peer(world, code, late=late)["pod"] == "job-node-1-a0"
+
+
+def test_a_failure_that_a_rule_names_stays_the_one_that_was_judged(world: World) -> None:
+    rules = [{"action": "RestartIgnoreMaxRestarts", "onExitCodes": {"values": [1]}}]
+    assert heard_after_its_peer(world, 137, failurePolicy={"rules": rules})["pod"] == "job-node-1-a0"
