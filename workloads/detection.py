@@ -19,6 +19,8 @@ CANDIDATES = 1000  # of the best scores: bounds the work of the suppression, whi
 MOST_OBJECTS = 100
 RECALLS = np.linspace(0, 1, 101)
 BINS = 1000  # scores are told apart to a thousandth
+OVERLAP = 0.5  # that a box must have with its object, for mAP@0.5
+LEAST = 0.001  # scores below it count for nothing
 
 
 def corners(predictions: Array) -> tuple[Array, Array]:
@@ -64,18 +66,12 @@ def overlaps(boxes: Array, others: Array) -> Array:
     return result
 
 
-def tally(
-    found: tuple[Array, Array, Array], true_boxes: Array, true_classes: Array, classes: int, least: float
-) -> Array:
-    """One picture's part of the average precision, which is added up over pictures: float64 [classes, 2 * BINS + 1].
+def hits(found: tuple[Array, Array, Array], true_boxes: Array, true_classes: Array, least: float) -> Array:
+    """Which of a picture's boxes hit, bool [n]. `found`: boxes [n, 4], classes [n] and scores [n], best first.
 
-    `found`: boxes [n, 4], classes [n] and scores [n], best first. Per class: hits by score, misses by score, and how
-    many objects there are. A box hits the object of its class that it overlaps most, at least by `least`, and that no
-    better box has hit.
+    A box hits the object of its class that it overlaps most, at least by `least`, and that no better box has hit.
     """
-    boxes, kinds, scores = found
-    result = np.zeros((classes, 2 * BINS + 1))
-    result[:, -1] = np.bincount(true_classes, minlength=classes)
+    boxes, kinds, _ = found
     shared = np.where(kinds[:, None] == true_classes, overlaps(boxes, true_boxes), 0.0)
     hit = np.zeros(len(boxes), dtype=bool)
     for place in np.flatnonzero((shared >= least).any(axis=1)):
@@ -83,8 +79,39 @@ def tally(
         hit[place] = shared[place, best] >= least
         if hit[place]:
             shared[:, best] = 0.0  # what a better box has hit, no other can
-    rank = np.minimum(BINS - 1, (scores * BINS).astype(np.int64))
-    np.add.at(result, (kinds, rank + np.where(hit, 0, BINS)), 1.0)
+    return hit
+
+
+def ranks(scores: Array) -> Array:
+    """Scores in thousandths, int64."""
+    return np.minimum(BINS - 1, (scores * BINS).astype(np.int64))
+
+
+def judged(predictions: Array, rows: Array) -> tuple[Array, Array, Array, Array]:
+    """One picture's predictions [n, 5 + classes] held against its objects' rows [m, 5] of a class and a box.
+
+    Rows of class -1 are none. Returns classes, ranks and hits of the boxes found, and the classes of the objects.
+    """
+    boxes, scores = corners(predictions.astype(np.float64))
+    kept, classes, best = select(boxes, scores, LEAST)
+    true = rows[rows[:, 0] >= 0].astype(np.float64)
+    edges = np.concatenate([true[:, 1:3] - true[:, 3:] / 2, true[:, 1:3] + true[:, 3:] / 2], axis=1)
+    true_classes = true[:, 0].astype(np.int64)
+    return classes, ranks(best), hits((boxes[kept], classes, best), edges, true_classes, OVERLAP), true_classes
+
+
+def tally(
+    found: tuple[Array, Array, Array], true_boxes: Array, true_classes: Array, classes: int, least: float
+) -> Array:
+    """One picture's part of the average precision, which is added up over pictures: float64 [classes, 2 * BINS + 1].
+
+    `found` as for `hits`. Per class: hits by score, misses by score, and how many objects there are.
+    """
+    _, kinds, scores = found
+    result = np.zeros((classes, 2 * BINS + 1))
+    result[:, -1] = np.bincount(true_classes, minlength=classes)
+    hit = hits(found, true_boxes, true_classes, least)
+    np.add.at(result, (kinds, ranks(scores) + np.where(hit, 0, BINS)), 1.0)
     return result
 
 

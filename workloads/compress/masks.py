@@ -10,6 +10,8 @@ import hashlib
 import torch
 from torch import nn
 
+from workloads.compress.layers import touchable
+
 Masks = dict[str, torch.Tensor]  # by parameter: true where the weight is kept
 
 
@@ -30,6 +32,16 @@ class _Kept:
         if self._mask.device != gradient.device:
             self._mask = self._mask.to(gradient.device)
         return gradient * self._mask
+
+
+def zeros(model: nn.Module) -> Masks:
+    """Of each convolution and linear layer that has zeros: they are those that pruning left, here or in another job."""
+    found: Masks = {}
+    for name, layer in touchable(model, []).items():
+        kept = layer.weight.detach() != 0
+        if not bool(kept.all()):
+            found[f"{name}.weight"] = kept
+    return found
 
 
 def both(one: Masks, other: Masks) -> Masks:

@@ -95,12 +95,13 @@ class Subset:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of training images: mirror left-right, and shift by up to `shift` pixels, with zeros from
-    outside.
+    """Random changes of training images: mirror left-right, shift by up to `shift` pixels, with zeros from outside;
+    with boxes, scale by `scale` at most up or down, and shift as far as that makes room.
     """
 
     flip: bool = False
     shift: int = 0
+    scale: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from workloads.data import Augmentation, Samples
+from workloads.data.moved import moved
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+BOXED = 3  # axes of targets that are boxes: picture, box, numbers
 
 
 class ResumableSampler(DistributedSampler[int]):
@@ -53,7 +55,10 @@ class TrainingSamples(Dataset[Batch]):
         pixels, labels = self.images.batch(indices)
         if self.augmentation != Augmentation():
             bits = per_sample_random(self.seed, self.epoch, indices)
-            pixels = augment(pixels, self.augmentation, bits)
+            if labels.ndim == BOXED:
+                pixels, labels = moved(pixels, labels, self.augmentation, bits)
+            else:
+                pixels = augment(pixels, self.augmentation, bits)
         return torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(labels)
 
 

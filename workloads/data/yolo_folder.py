@@ -115,7 +115,7 @@ def load(uri: str | None) -> BoxSet:
         held_out=boxed(held_paths, held_boxes),  # type: ignore[arg-type]
         labels=names,
         preprocessing=size,
-        augmentation=Augmentation(),
+        augmentation=Augmentation(flip=True, scale=0.25),
         reference=DatasetReference(
             name="yolo-folder",
             uri=uri,

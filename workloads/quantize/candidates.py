@@ -3,13 +3,14 @@
 A candidate is built, run on the evaluation samples and judged, once and for all.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slipway.api.compression import CompressionStep
 from slipway.api.quantization import EvaluationMetric
 from slipway.api.quantizationladder import Rung, Runtime
 from slipway.api.quantizationstatus import Candidate, Stage
@@ -69,11 +70,21 @@ def candidate_of(context: Context, name: str) -> Candidate:
     return Candidate.model_validate(details_of(context, name)["candidate"])
 
 
-def consider(context: Context, attempt: Attempt, build: "Callable[[], Model | None]") -> Candidate | None:
+def step_name(number: int, step: CompressionStep) -> str:
+    """Of the candidate that a step of compression is; `number` from 1."""
+    return f"compressed-{number}-{step.method}"
+
+
+def consider(
+    context: Context,
+    attempt: Attempt,
+    build: "Callable[[], Model | None]",
+    known: Callable[[], Mapping[str, Any]] = dict,
+) -> Candidate | None:
     """Build, evaluate and judge, unless that was done before a restart. None when there is nothing to build.
 
     A graph that the library cannot rewrite, or the runtime cannot load, is a candidate that failed: the ladder goes on.
-    A full disk, say, is not: that ends the stage.
+    A full disk, say, is not: that ends the stage. `known`: more fields of the candidate, asked for once it is built.
     """
     record = context.work.read(f"candidates/{attempt.name}")
     if record is not None:
@@ -83,6 +94,7 @@ def consider(context: Context, attempt: Attempt, build: "Callable[[], Model | No
         if model is None:
             return None
         candidate, details = _measured(context, attempt, model)
+        candidate = candidate.model_copy(update=dict(known()))
     except (ImportError, MemoryError, OSError):
         raise  # the machine's fault: another attempt of the stage may do it
     except Exception as error:  # whatever the library raises inside its rewriting

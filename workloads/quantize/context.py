@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MEAN_BATCHES = 16  # of calibration data, for the means that biases are corrected by
 SOURCE, FLOAT_MODEL, PREPARED_MODEL = "source", "float.onnx", "prepared.onnx"
-COMPRESSED, SMALLER_MODEL, SMALLER_ARTIFACT = "compressed", "smaller.onnx", "smaller"
+COMPRESSED, SMALLER_MODEL = "compressed", "smaller.onnx"
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Context:
 
     @property
     def prepared_path(self) -> Path:
-        """Of the compressed model, once it has passed the accuracy gate."""
+        """Of the compressed model, once a step of compression has passed the accuracy gate."""
         return self.work.path(PREPARED_MODEL if self.smaller is None else SMALLER_MODEL)
 
     @property
@@ -77,7 +77,8 @@ class Context:
         """Where the weights lie that are quantized, and the digest of their artifact."""
         if self.smaller is None:
             return self.source.uri, self.source.digest
-        return self.work.path(SMALLER_ARTIFACT).as_uri(), self.smaller
+        name = self.work.require(COMPRESSED)["selected"]
+        return self.work.path(f"compress/{name}").as_uri(), self.smaller
 
     def corrected(self, nodes: Collection[str]) -> "onnx.ModelProto":
         """The prepared model with biases that make up for the rounding of the weights of `nodes`."""

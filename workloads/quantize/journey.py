@@ -32,7 +32,9 @@ def legs_of(spec: QuantizationJobSpec, shards: int = 1) -> tuple[Leg, ...]:
     """All that the job may have to do, in that order. `shards`: how many of each sharded stage this process runs."""
     legs = [Leg(Stage.EXPORT, None, _EXPORT), Leg(Stage.BASELINE, None, _BASELINE)]
     if spec.compression is not None:
-        legs.append(Leg(Stage.COMPRESS, None, _EPOCH * spec.qat.epochs))
+        steps = len(spec.compression)
+        # Each is trained, and judged.
+        legs.append(Leg(Stage.COMPRESS, None, _EPOCH * spec.qat.epochs * steps, 2 * steps))
     mine = shards / spec.parallelism
     for rung in spec.ladder:
         if rung in CALIBRATED and not any(leg.stage is Stage.CALIBRATE for leg in legs):

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from workloads import artifact, data
+from workloads.compress import masks
 from workloads.cpus import cpu_limit
 from workloads.errors import BadInput
 from workloads.export import from_torch
@@ -44,8 +45,18 @@ def train(context: Context) -> "onnx.ModelProto":
     dataset = data.load(calibration.dataset)
     example = (torch.zeros(choice.batch_size, *description.signature.inputs[0].shape[1:]),)  # type: ignore[arg-type]
     simulated = _prepared(context, model, example)
-    Training(context, simulated, teacher, dataset, Phases(STATE, "qat", _to_train, _settle)).run()
+    # Weights are symmetric, so what is zero stays zero when it is rounded, too.
+    _hold(simulated, masks.zeros(model))
+    Training(context, simulated, teacher, dataset, Phases(STATE, "qat", _to_train, _settle, choice.distillation)).run()
     return _exported(simulated, description, example)
+
+
+def _hold(simulated: nn.Module, kept: masks.Masks) -> None:
+    """Pruned weights stay zero. BadInput when the exported graph has them under other names, or not at all."""
+    missing = sorted(set(kept) - {name for name, _ in simulated.named_parameters()})
+    if missing:
+        raise BadInput(f"qat cannot hold the zeros of {', '.join(missing)}: leave magnitude and two-four out, or qat")
+    masks.hold(simulated, kept)
 
 
 def _axes() -> Any:

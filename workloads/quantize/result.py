@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from slipway.api.quantization import EvaluationMetric, OnFailure
 from slipway.api.quantizationstatus import Candidate, Gate, GateResult, Headline, Outcome
-from workloads.quantize.candidates import FLOAT, best, candidate_of, details_of, most_accurate
+from workloads.quantize.candidates import FLOAT, best, candidate_of, details_of, most_accurate, step_name
 from workloads.quantize.context import COMPRESSED, Context
 from workloads.quantize.rungs import candidates_of, climbed
 
@@ -22,13 +22,21 @@ class Selected:
 
 
 def tried(context: Context) -> list[Candidate]:
-    """The compressed model, if there is one, and all candidates in the order of the ladder."""
+    """The steps of compression, if there are any, and all candidates in the order of the ladder."""
     return [*_compressed(context), *_climbed(context)]
 
 
 def _compressed(context: Context) -> list[Candidate]:
+    """Every step that was judged, also while the stage is still at work."""
+    names = [step_name(number, step) for number, step in enumerate(context.job.spec.compression or [], start=1)]
+    return [candidate_of(context, name) for name in names if context.work.read(f"candidates/{name}") is not None]
+
+
+def _smallest(context: Context) -> Candidate | None:
+    """What the ladder started from, if that passes the gates of size and speed, too."""
     record = context.work.read(COMPRESSED)
-    return [] if record is None or not record["candidate"] else [candidate_of(context, record["candidate"])]
+    smallest = None if record is None or record["selected"] is None else candidate_of(context, record["selected"])
+    return smallest if smallest is not None and smallest.passed else None
 
 
 def _climbed(context: Context) -> list[Candidate]:
@@ -40,7 +48,7 @@ def selected_of(context: Context) -> Selected:
     """Which model the job publishes."""
     candidates = _climbed(context)
     # What is smaller and still in float is better than nothing, and worse than what is quantized, too.
-    winner = best(candidates) or best(_compressed(context))
+    winner = best(candidates) or _smallest(context)
     if winner is not None:
         return Selected(winner.name, winner, Outcome.QUANTIZED)
     nearest = most_accurate(candidates)

@@ -9,7 +9,7 @@ from workloads.quantize.context import Context
 from workloads.quantize.job import Job
 from workloads.quantize.journey import Journey, Pace, legs_of
 from workloads.quantize.report.figures import warnings_of
-from workloads.quantize.stages import baseline, benchmark, calibrate, compress, export, ladder, publish
+from workloads.quantize.stages import baseline, benchmark, calibrate, export, ladder, publish
 from workloads.quantize.stages.order import finished, next_stage
 from workloads.quantize.voice import Voice
 from workloads.quantize.workdir import Work
@@ -76,10 +76,13 @@ def _run(context: Context, stage: Stage, shard: int) -> str:
         return ladder.analyse(context, shard)
     if stage in {Stage.QUANTIZE, Stage.QAT}:
         return ladder.climb(context, stage)
+    if stage is Stage.COMPRESS:
+        from workloads.quantize.stages import compress  # imports torch: only for jobs that ask for it
+
+        return compress.run(context)
     plain = {
         Stage.EXPORT: export.run,
         Stage.BASELINE: baseline.run,
-        Stage.COMPRESS: compress.run,
         Stage.BENCHMARK: benchmark.run,
         Stage.PUBLISH: publish.run,
     }

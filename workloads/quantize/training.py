@@ -30,12 +30,15 @@ SAVE_EVERY = 30.0  # seconds between two checkpoints
 
 @dataclass(frozen=True)
 class Phases:
-    """What differs: where the state is kept, what it is called, how training begins, what is frozen near its end."""
+    """What differs: where the state is kept, what it is called, how training begins, what is frozen near its end, and
+    which share of the loss asks for the teacher's answers.
+    """
 
     state: str
     name: str
     begin: Callable[[nn.Module], object]
     settle: Callable[[nn.Module], object]
+    share: float
 
 
 class Training:
@@ -71,11 +74,13 @@ class Training:
         self._save(self._steps)
 
     def _step(self, step: int) -> None:
+        # What a model draws by itself, for dropout say, is that of this step, whichever process takes it.
+        torch.manual_seed(self._choice.seed * 1000003 + step)
         images, labels = self._batch(step)
         for group in self._optimizer.param_groups:
             group["lr"] = self._choice.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self._steps))
         answer = self._model(images)
-        share = self._choice.distillation
+        share = self._phases.share
         loss = (1 - share) * nn.functional.cross_entropy(answer, labels)
         if share:
             with torch.no_grad():

@@ -190,8 +190,9 @@ class QuantizationJobSpec(Model):
     target: Target = Field(default_factory=Target, description="Where the quantized model will be served.")
     compression: Steps | None = Field(
         None,
-        description="What is taken away from the model before the ladder, repaired by training as qat says; the ladder "
-        "starts from the smaller model if that passes the accuracy gate, else from the float one.",
+        description="What is taken away from the model before the ladder, step by step. Each is repaired by training "
+        "as qat says and is a row of its own; one that fails the accuracy gate is undone. The ladder starts from what "
+        "is left.",
     )
     ladder: Annotated[
         list[Rung], Field(min_length=1, max_length=11, json_schema_extra={"x-kubernetes-list-type": "set"})
@@ -202,7 +203,9 @@ class QuantizationJobSpec(Model):
     exclude: Exclusions = Field(default_factory=Exclusions, description="What stays float in every candidate.")
     weights: Weights = Field(default_factory=Weights, description="How static rungs and qat quantize the weights.")
     sensitivity: Sensitivity = Field(default_factory=Sensitivity, description="How the worst layers are found.")
-    qat: Qat = Field(default_factory=Qat, description="The training of the rung qat, and after compression.")
+    qat: Qat = Field(
+        default_factory=Qat, description="The training of the rung qat, and after each step of compression."
+    )
     gates: Gates = Field(default_factory=Gates, description="What a candidate must pass to be published.")
     on_failure: OnFailure = Field(
         OnFailure.KEEP_FLOAT, description="keep-float publishes the float model as ONNX; fail publishes nothing."

@@ -11,6 +11,7 @@ from slipway.api.jobstatus import ArtifactStatus, LastFailure, Progress, Replica
 
 # Shares, decibels, factors.
 Figure = Annotated[float, Field(ge=-1e6, le=1e6)]
+Number = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class Stage(StrEnum):
@@ -55,7 +56,13 @@ class Candidate(StatusModel):
     drop_high: Figure | None = Field(None, description="Upper end of the drop's confidence interval.")
     agreement: Figure | None = Field(None, description="Share of samples that get the float model's answer.")
     sqnr_db: Figure | None = Field(None, description="Signal to quantization noise of the outputs, in dB.")
-    size_bytes: Annotated[int, Field(ge=0, le=2**53)] | None = Field(None, description="Of the .onnx file.")
+    size_bytes: Number | None = Field(None, description="Of the .onnx file.")
+    parameters: Number | None = Field(None, description="With compression, of the model before quantization.")
+    zeros: Number | None = Field(None, description="How many of the parameters are exactly zero.")
+    flops: Number | None = Field(None, description="Of one sample; zeros count like others.")
+    untrained: Figure | None = Field(
+        None, description="Accuracy right after a step of compression, before the training that repairs it."
+    )
     speedup: Figure | None = Field(None, description="Float latency over this one, batch size 1.")
     passed: bool | None = Field(None, description="Whether all gates hold.")
     message: Text = Field("", description="The verdict in words.")

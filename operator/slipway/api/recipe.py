@@ -11,7 +11,7 @@ from pydantic import Field
 
 from slipway.api.base import Model, Rule
 from slipway.api.common import MAX_INT32, Uri
-from slipway.api.compression import SPARSE_LAST, Distillation, Steps
+from slipway.api.compression import OWN_TEACHER, SPARSE_LAST, Distillation, Steps
 from slipway.api.sources import FOLDER_URI, DatasetChoice, ModelChoice
 
 
@@ -76,7 +76,7 @@ class Profile(Model):
 class Recipe(Model):
     """One training run of the built-in trainer."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (SPARSE_LAST,)
+    cel: ClassVar[tuple[Rule, ...]] = (SPARSE_LAST, OWN_TEACHER)
     model: ModelChoice = Field(description="What is trained.")
     dataset: DatasetChoice = Field(description="What it is trained on.")
     epochs: Annotated[int, Field(ge=1, le=10000)] = Field(10, description="Passes over the data.")

@@ -158,6 +158,12 @@ _WHAT = [
     Wrong("image with a space", _trainer(image="my image"), "trainer.image: String should match pattern"),
     Wrong("relative working directory", _trainer(workingDir="src"), "workingDir: String should match", base=OWN),
     Wrong("unknown model", {"recipe": {"model": {"name": "gpt"}}}, "'cnn', 'resnet18', 'resnet50'"),
+    Wrong(
+        "a step with a teacher of its own",
+        {"recipe": {"compression": [{"method": "distillation"}]}},
+        "set distillation beside compression",
+        "cel",
+    ),
     Wrong("no data", {"recipe": {"dataset": None}}, "recipe.dataset: required: set it"),
     Wrong("unknown data", _data(name="mnist"), "recipe.dataset.name: Input should be 'digits'"),
     Wrong("data from nowhere", _data(name="cifar10"), "set uri", "cel"),

@@ -106,6 +106,17 @@ WRONG = (
     Wrong("a rung nobody has", {"ladder": ["fp4"]}, "ladder", "schema"),
     Wrong("mixed precision of nothing", {"ladder": ["mixed-precision"]}, "put a static rung before it"),
     Wrong("one bit", {"weights": {"bits": 1}}, "bits", "schema"),
+    # Compression.
+    Wrong(
+        "channels of what was zeroed",
+        {"compression": [{"method": "two-four"}, {"method": "distillation"}, {"method": "channels", "ratio": 0.5}]},
+        "so channels and low-rank go first",
+    ),
+    Wrong(
+        "an answer's share of nothing", {"compression": [{"method": "two-four", "alpha": 0.5}]},
+        "alpha says how much of the loss is distillation's",
+    ),
+    Wrong("low rank of everything", {"compression": [{"method": "low-rank"}]}, "set it for low-rank"),
     # The gates.
     Wrong(
         "two limits", {"gates": {"accuracy": {"profile": "mlperf-99", "maxDrop": 0.1}}}, "set profile or maxDrop"

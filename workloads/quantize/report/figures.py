@@ -13,7 +13,7 @@ from slipway.api.quantizationladder import CALIBRATED
 from workloads.quantize import result, rungs, runtime, sensitivity
 from workloads.quantize.candidates import FLOAT, candidate_of, details_of
 from workloads.quantize.confidence import Pairs, mcnemar
-from workloads.quantize.context import Context
+from workloads.quantize.context import COMPRESSED, Context
 from workloads.quantize.stages.order import CALIBRATION, SENSITIVITY, shards_done
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def gather(context: Context) -> dict[str, Any]:
         "published": selected.published,
         "shown": selected.shown.name if selected.shown else None,
         "candidates": candidates(context),
+        "compression": _compression(context),
         "rungs": _rungs(context),
         "sensitivity": _sensitivity(context),
         "tensors": _tensors(context),
@@ -78,6 +79,12 @@ def candidates(context: Context) -> list[dict[str, Any]]:
             row |= {"pairs": counts, "limit": details["limit"], "pValue": mcnemar(pairs)}
         rows.append(row)
     return rows
+
+
+def _compression(context: Context) -> list[dict[str, Any]]:
+    """The steps: what was taken away, whether it stayed; their figures are in the candidates' rows."""
+    record = context.work.read(COMPRESSED)
+    return [] if record is None else list(record["rows"])
 
 
 def _rungs(context: Context) -> list[dict[str, Any]]:

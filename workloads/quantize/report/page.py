@@ -22,6 +22,7 @@ def page(report: Mapping[str, Any]) -> str:
     name = escape(report["job"]["name"])
     sections = [_head(report), _cards(report), _warnings(report), _candidates(report), plots.tradeoffs(report)]
     sections += [
+        _compression(report),
         _ladder(report),
         plots.sensitivity(report),
         _benchmark(report),
@@ -122,6 +123,25 @@ def _verdict(row: Mapping[str, Any]) -> str:
     """What failed; the drop has a column of its own."""
     message = str(row.get("message", ""))
     return message.partition("; ")[2] if message.startswith("drop ") else message
+
+
+def _compression(report: Mapping[str, Any]) -> str:
+    """What each step took away and cost, before and after its training; the float model first."""
+    if not report["compression"]:
+        return ""
+    rows = {row["name"]: row for row in report["candidates"]}
+    first = {"candidate": "float", "words": "as it was", "kept": True}
+    body = []
+    for step in [first, *report["compression"]]:
+        row = rows[step["candidate"]]
+        cells = [escape(row["name"]), escape(step["words"] or row["message"])]
+        cells += [_number(row.get(key), ",.0f") for key in ("parameters", "zeros")]
+        cells += [_number(row.get("flops"), ",.2f", 1e-6), _number(row.get("sizeBytes"), ",.0f", 1 / 1000)]
+        cells += [_number(row.get(key), ".2f", 100) for key in ("untrained", "accuracy")]
+        body.append(("", [*cells, "" if step is first else "yes" if step["kept"] else "undone"]))
+    head = ["step", "what was taken away", "parameters", "of them zero", "MFLOPs", "kB"]
+    head += ["untrained %", "trained %", "stays"]
+    return f"<h2>Compression</h2>{_table(head, body, text={0, 1, len(head) - 1})}"
 
 
 def _ladder(report: Mapping[str, Any]) -> str:

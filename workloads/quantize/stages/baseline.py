@@ -3,11 +3,13 @@
 And what is doubtful about the data, before anything is built on it.
 """
 
+from typing import Any
+
 import numpy as np
 
 from slipway.api.quantization import EvaluationMetric
 from slipway.api.quantizationstatus import Candidate
-from workloads import storage
+from workloads import artifact, storage
 from workloads.errors import BadInput
 from workloads.quantize import evaluate
 from workloads.quantize.candidates import FLOAT, model_path
@@ -32,13 +34,23 @@ def run(context: Context) -> str:
     words = (
         f"{right} of {count} right ({low * 100:.2f} to {high * 100:.2f} %)" if top1 else f"{count} samples, no labels"
     )
-    candidate = Candidate(name=FLOAT, accuracy=right / count, size_bytes=path.stat().st_size, message=words)
+    known = {"accuracy": right / count, "size_bytes": path.stat().st_size, **_weights(context)}
+    candidate = Candidate(name=FLOAT, message=words, **known)
     record = {"candidate": candidate.wire(), "samples": count, "digest": storage.sha256_of(path)}
     warnings = _warnings(context, answers, right / count)
     for warning in warnings:
         context.voice.say(f"warning: {warning}")
     context.work.write(f"candidates/{FLOAT}", {**record, "warnings": warnings})
     return f"float model: {words}"
+
+
+def _weights(context: Context) -> dict[str, Any]:
+    """How large the model is that the steps of compression are to make smaller."""
+    if context.job.spec.compression is None or not context.source.trainable:
+        return {}
+    from workloads.quantize.smaller import size_of  # imports torch
+
+    return size_of(*artifact.load_model(context.source.uri, context.source.digest))
 
 
 def _warnings(context: Context, answers: Answers, accuracy: float) -> list[str]:

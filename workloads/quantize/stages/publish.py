@@ -30,7 +30,7 @@ from workloads.errors import BadInput, Corrupt
 from workloads.export import onnx_file
 from workloads.quantize import result, runtime
 from workloads.quantize.candidates import FLOAT, candidate_of, details_of, model_path
-from workloads.quantize.context import COMPRESSED, SMALLER_ARTIFACT, Context
+from workloads.quantize.context import COMPRESSED, Context
 from workloads.quantize.report import figures
 from workloads.quantize.report.page import page
 from workloads.quantize.source import ONNX_FILE
@@ -61,7 +61,7 @@ def _tidy(context: Context, published: str | None) -> None:
     for path in (*context.work.folder.glob("candidates/*.onnx"), *context.work.folder.glob("candidates/*.tflite")):
         if path.stem != published:
             path.unlink()
-    for folder in ("qat", "compress", SMALLER_ARTIFACT):
+    for folder in ("qat", "compress"):
         shutil.rmtree(context.work.folder / folder, ignore_errors=True)
 
 
@@ -152,7 +152,7 @@ def _lineage(context: Context, name: str) -> Lineage:
     recipe = {"candidate": name, "floatNodes": details.get("floatNodes", []), "target": spec.target.wire()}
     compressed = context.work.read(COMPRESSED)
     if name != FLOAT and compressed is not None and context.smaller is not None:
-        recipe["compression"] = compressed["steps"]
+        recipe["compression"] = [row["step"] for row in compressed["rows"] if row["kept"]]
     if name != FLOAT:
         recipe |= {"gates": spec.gates.wire(), "bits": spec.weights.bits, "pairs": details["pairs"]}
     return Lineage(
