@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 FOLDER = Path(__file__).parent / "dashboards"
 KIND = 'kind=~"$kind"'
 PODS = 'namespace=~"$namespace",pod=~"$pod"'
+# Activators are no servers: the board's choice of pods has none of them.
+BESIDE = 'namespace=~"$namespace"'
 
 
 class Panel(NamedTuple):
@@ -114,6 +116,19 @@ SERVING = [
     Panel("Requests without a result", "reqps", {"{{reason}}": rate("slipway_rejected_total", "reason", PODS)}),
     Panel("Open connections", "none", {"{{pod}}": f"slipway_connections{{{PODS}}}"}),
     Panel("Bytes of requests in memory", "bytes", {"{{pod}}": f"slipway_request_bytes{{{PODS}}}"}),
+    Panel("Scaled to zero: clients held", "none", {"{{pod}}": f"slipway_activator_held{{{BESIDE}}}"}),
+    Panel(
+        "Scaled to zero: what became of clients",
+        "ops",
+        {
+            f"{{{{pod}}}} {end}": rate(f"slipway_activator_{end}_total", "pod", BESIDE)
+            for end in ("forwarded", "expired", "refused", "vanished")
+        },
+    ),
+    Panel("Scaled to zero: connections", "none", {"{{pod}}": f"slipway_activator_connections{{{BESIDE}}}"}),
+    Panel(
+        "Scaled to zero: since a client sent something", "s", {"{{pod}}": f"slipway_activator_idle_seconds{{{BESIDE}}}"}
+    ),
 ]
 
 DASHBOARDS = {

@@ -99,14 +99,14 @@ class Assembly:
 
     async def discover(self) -> None:
         """Find out which of the optional kinds the cluster serves, in which version. Once, before the first LIST."""
-        optional = (serving.BUDGETS, serving.AUTOSCALERS, serving.ROUTES)
+        optional = (serving.BUDGETS, serving.AUTOSCALERS, serving.ROUTES, serving.GRPC_ROUTES)
         found = [await self._first_served(candidates) for candidates in optional]
         self.children |= {resource: _SERVED for resource in found if resource is not None}
         for resource in filter(None, found):
             self.cache.add(resource, selector=_SERVED)
-        budgets, autoscalers, routes = found
+        budgets, autoscalers, routes, grpc_routes = found
         self._services.platform = replace(
-            self._services.platform, budgets=budgets, autoscalers=autoscalers, routes=routes
+            self._services.platform, budgets=budgets, autoscalers=autoscalers, routes=routes, grpc_routes=grpc_routes
         )
 
     async def _first_served(self, candidates: tuple[Resource, ...]) -> Resource | None:

@@ -94,14 +94,45 @@ class ParentRef(Model):
     section_name: ObjectName | None = Field(None, description="One of its listeners; all that fit when unset.")
 
 
+class GrpcGateway(Model):
+    """Where clients of the gRPC port come in."""
+
+    parent_refs: Annotated[list[ParentRef], Field(max_length=8)] = Field(
+        default_factory=list, description="Where the GRPCRoute is attached; as the HTTPRoute when empty."
+    )
+    hostnames: Annotated[list[Hostname], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"})] = (
+        Field(default_factory=list, description="gRPC for these hosts; for all that the listeners take when empty.")
+    )
+
+
+def _apart(gateway: "Gateway") -> bool:
+    grpc = gateway.grpc
+    if grpc is None or grpc.parent_refs:
+        return True
+    return bool(grpc.hostnames and gateway.hostnames) and not set(grpc.hostnames) & set(gateway.hostnames)
+
+
 class Gateway(Model):
     """Through which gateways clients come: a canary's share is then exact, whatever the numbers of pods are."""
 
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.grpc) || (has(self.grpc.parentRefs) && size(self.grpc.parentRefs) > 0)"
+            " || (has(self.grpc.hostnames) && size(self.grpc.hostnames) > 0 && has(self.hostnames)"
+            " && size(self.hostnames) > 0 && self.grpc.hostnames.all(h, !self.hostnames.exists(o, o == h)))",
+            "grpc needs parentRefs of its own, or hostnames that differ from the gateway's: for one host a listener"
+            " takes an HTTPRoute or a GRPCRoute, not both",
+            _apart,
+        ),
+    )
     parent_refs: Annotated[list[ParentRef], Field(min_length=1, max_length=8)] = Field(
         description="Where the HTTPRoute is attached."
     )
     hostnames: Annotated[list[Hostname], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"})] = (
         Field(default_factory=list, description="Requests for these hosts; for all that the listeners take when empty.")
+    )
+    grpc: GrpcGateway | None = Field(
+        None, description="A GRPCRoute beside the HTTPRoute, for clients that speak gRPC; no such route when unset."
     )
 
 

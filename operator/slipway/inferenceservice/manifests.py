@@ -53,7 +53,7 @@ def revision_address(service: InferenceService, revision: str) -> dict[str, Any]
     body = address(service)
     body["metadata"]["name"] = service.child(revision)
     body["metadata"]["labels"][REVISION] = revision
-    body["spec"] = {"selector": pods_of(service, revision), "ports": body["spec"]["ports"][:1]}
+    body["spec"]["selector"] = pods_of(service, revision)
     return body
 
 

@@ -79,7 +79,8 @@ class InferenceServices:
 
     def _around(self, service: Object, memory: Memory) -> Around:
         uid = uid_of(service)
-        optional = (self.platform.budgets, self.platform.autoscalers, self.platform.routes)
+        platform = self.platform
+        optional = (platform.budgets, platform.autoscalers, platform.routes, platform.grpc_routes)
         kinds = [kind for kind in (SERVICES, CONFIGMAPS, JOBS, *optional) if kind]
         children = {kind: {name_of(o): o for o in self._cache[kind].children(uid)} for kind in kinds}
         deployments = {name_of(deployment): deployment for deployment in self._cache[DEPLOYMENTS].children(uid)}

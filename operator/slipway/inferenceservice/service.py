@@ -27,6 +27,8 @@ AUTOSCALERS = tuple(
 ROUTES = tuple(
     Resource("gateway.networking.k8s.io", version, "httproutes", "HTTPRoute") for version in ("v1", "v1beta1")
 )
+# Since Gateway API 1.1.
+GRPC_ROUTES = (Resource("gateway.networking.k8s.io", "v1", "grpcroutes", "GRPCRoute"),)
 
 REVISION = f"{GROUP}/revision"
 ENGINE = f"{GROUP}/engine"
@@ -43,6 +45,7 @@ class Platform:
     budgets: Resource | None = None
     autoscalers: Resource | None = None
     routes: Resource | None = None
+    grpc_routes: Resource | None = None
 
 
 @dataclass(frozen=True)

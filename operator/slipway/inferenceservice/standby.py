@@ -29,7 +29,7 @@ from slipway.inferenceservice.source import resolve
 from slipway.job import labels
 from slipway.job.plan import Delete, Patch, Write
 from slipway.runtime.conditions import parse_time
-from slipway.runtime.resource import SERVICES, name_of, uid_of
+from slipway.runtime.resource import SERVICES, Resource, name_of, uid_of
 
 Object = Mapping[str, Any]
 
@@ -88,6 +88,16 @@ def activator(service: InferenceService, platform: Platform) -> dict[str, Any]:
             "ownerReferences": [service.owner],
         },
         "spec": spec,
+    }
+
+
+def budget(service: InferenceService, budgets: Resource) -> dict[str, Any]:
+    """Drains of nodes leave one of the two: who is held while both leave has nobody to be led by."""
+    return {
+        "apiVersion": budgets.api_version,
+        "kind": budgets.kind,
+        "metadata": manifests.metadata(service, activator_name(service.name)),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": activator_pods(service.uid)}},
     }
 
 
@@ -209,11 +219,13 @@ def _conditions(deployment: Object | None) -> list[Any]:
 
 
 def writes(scene: Scene) -> list[Write]:
-    """The activator and its way to the pods, where the spec asks for them and they are not there."""
-    service, there = scene.service, scene.around.children
+    """The activator, its way to the pods and its budget, where the spec asks for them and they are not there."""
+    service, there, budgets = scene.service, scene.around.children, scene.platform.budgets
     if not scene.size.may_sleep:
         return []
     made = []
+    if budgets is not None and activator_name(service.name) not in there.get(budgets, {}):
+        made.append(Write(budgets, budget(service, budgets)))
     if inner_name(service.name) not in there.get(SERVICES, {}):
         made.append(Write(SERVICES, inner_address(service)))
     body, known, mark = activator(service, scene.platform), scene.around.activator, manifests.SPEC_HASH
@@ -241,14 +253,18 @@ def patches(scene: Scene) -> list[Patch]:
 
 
 def deletes(scene: Scene) -> list[Delete]:
-    """The activator and its way to the pods, where the spec does not ask for them any more and nobody is led to it."""
+    """All that `writes` made, where the spec does not ask for it any more and nobody is led to it."""
     if scene.size.may_sleep or scene.around.standby.in_place:
         return []
-    known, inner = scene.around.activator, inner_name(scene.service.name)
-    way = scene.around.children.get(SERVICES, {}).get(inner)
-    gone = [(DEPLOYMENTS, known, activator_name(scene.service.name)), (SERVICES, way, inner)]
+    name, inner, there = activator_name(scene.service.name), inner_name(scene.service.name), scene.around.children
+    gone: list[tuple[Resource, Object | None, str]] = [
+        (DEPLOYMENTS, scene.around.activator, name),
+        (SERVICES, there.get(SERVICES, {}).get(inner), inner),
+    ]
+    if (budgets := scene.platform.budgets) is not None:
+        gone.append((budgets, there.get(budgets, {}).get(name), name))
     return [
-        Delete(resource, name, uid_of(there))
-        for resource, there, name in gone
-        if there is not None and not there["metadata"].get("deletionTimestamp")
+        Delete(resource, called, uid_of(known))
+        for resource, known, called in gone
+        if known is not None and not known["metadata"].get("deletionTimestamp")
     ]

@@ -1,4 +1,4 @@
-"""HTTPRoutes on the stage: just as much of their definition as the operator writes, and a gateway that a test plays."""
+"""HTTPRoutes and GRPCRoutes on the stage: as much of them as the operator writes, and a gateway that a test plays."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tests.api.watching import watch
 from tests.cluster.rest import Client
 
 ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/{}/httproutes"
+GRPC_ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/{}/grpcroutes"
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _NAME = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
 _BACKEND = {
@@ -35,7 +36,12 @@ _SPEC = {
 
 
 def install_routes(client: Client) -> None:
-    """Serve HTTPRoutes; returns once they are."""
+    """Serve both kinds, of which the operator writes the same fields; returns once they are."""
+    for kind in ("HTTPRoute", "GRPCRoute"):
+        _install(client, kind)
+
+
+def _install(client: Client, kind: str) -> None:
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {
         "name": "v1",
@@ -44,8 +50,9 @@ def install_routes(client: Client) -> None:
         "subresources": {"status": {}},
         "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": _SPEC, "status": anything}}},
     }
-    name = "httproutes.gateway.networking.k8s.io"
-    names = {"plural": "httproutes", "singular": "httproute", "kind": "HTTPRoute", "listKind": "HTTPRouteList"}
+    plural = f"{kind.lower()}s"
+    name = f"{plural}.gateway.networking.k8s.io"
+    names = {"plural": plural, "singular": kind.lower(), "kind": kind, "listKind": f"{kind}List"}
     body = {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -73,9 +80,9 @@ def weights(route: dict[str, Any]) -> dict[str, int]:
     return {backend["name"]: backend["weight"] for backend in rule["backendRefs"]}
 
 
-def accept(town: Town, name: str) -> None:
+def accept(town: Town, name: str, routes: str = ROUTES) -> None:
     """As a gateway does when it goes by the route as it is now."""
-    route = town.get(ROUTES, name)
+    route = town.get(routes, name)
     mark = {
         "type": "Accepted",
         "status": "True",
@@ -85,9 +92,11 @@ def accept(town: Town, name: str) -> None:
         "lastTransitionTime": "2026-11-22T12:00:00Z",
     }
     status = {"parents": [{"parentRef": {"name": "public"}, "controllerName": "example.com/g", "conditions": [mark]}]}
-    town.client.patch(f"{town.path(ROUTES, name)}/status", {"status": status})
+    town.client.patch(f"{town.path(routes, name)}/status", {"status": status})
 
 
-def until_weights(town: Town, name: str, wanted: dict[str, int], seconds: float = 60) -> dict[str, Any]:
+def until_weights(
+    town: Town, name: str, wanted: dict[str, int], seconds: float = 60, routes: str = ROUTES
+) -> dict[str, Any]:
     """Wait until the route leads there."""
-    return town.stage.until_object(town.path(ROUTES), name, lambda route: weights(route) == wanted, seconds)
+    return town.stage.until_object(town.path(routes), name, lambda route: weights(route) == wanted, seconds)

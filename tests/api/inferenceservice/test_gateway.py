@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.api.inferenceservice.figures import Figures, Traffic
-from tests.api.inferenceservice.gateways import ROUTES, accept, install_routes, until_weights
+from tests.api.inferenceservice.gateways import GRPC_ROUTES, ROUTES, accept, install_routes, until_weights
 from tests.api.inferenceservice.services import ADDRESSES, Town, predictor, revision
 from tests.api.inferenceservice.test_traffic import CANARY, canary_of, served, two
 from tests.api.operators import Operator
@@ -72,6 +72,35 @@ def test_a_worse_one_has_no_share_any_more(town: Town, name: str, two: tuple[Fig
     town.stage.until_gone(town.path(ADDRESSES), f"{name}-{canary_of(back)['name']}")
     town.edit(name, rollout={"gateway": None})
     town.stage.until_gone(town.path(ROUTES), name)
+
+
+def test_grpc_has_a_route_with_the_same_shares(town: Town, name: str, two: tuple[Figures, Figures]) -> None:
+    grpc = {"hostnames": ["grpc.example.com"]}
+    first = served(town, name, two, rollout={**CANARY, "gateway": {**GATEWAY, "grpc": grpc}}, replicas=2)
+    route = until_weights(town, name, {name: 1}, routes=GRPC_ROUTES)
+    assert route["spec"]["parentRefs"] == GATEWAY["parentRefs"]
+    assert route["spec"]["hostnames"] == grpc["hostnames"]
+    accept(town, name)
+    town.until(name, lambda s: marked(s, "GatewayReady", "Unknown", "GatewayPending"))
+    accept(town, name, GRPC_ROUTES)
+    town.until(name, lambda s: marked(s, "GatewayReady", "True", "GatewayAccepted"))
+    with Traffic((two[0], {"requests": 30}), (two[1], {"requests": 10})):
+        town.edit(name, predictor=CHANGED)
+        newest = canary_of(town.until(name, lambda s: canary_of(s).get("name")))["name"]
+        shares = {f"{name}-{first}": 75, f"{name}-{newest}": 25}
+        until_weights(town, name, shares)
+        (rule,) = until_weights(town, name, shares, routes=GRPC_ROUTES)["spec"]["rules"]
+        for backend in rule["backendRefs"]:
+            ports = {port["port"]: port["targetPort"] for port in town.get(ADDRESSES, backend["name"])["spec"]["ports"]}
+            assert ports[backend["port"]] == "grpc"
+        until_weights(town, name, {name: 1}, routes=GRPC_ROUTES)
+    accept(town, name)
+    assert f"{name}-{first}" in town.deployments(name), "a gateway still goes by the old GRPCRoute"
+    accept(town, name, GRPC_ROUTES)
+    town.until_deployments(name, lambda all_: set(all_) == {f"{name}-{newest}"})
+    town.edit(name, rollout={"gateway": {"grpc": None}})
+    town.stage.until_gone(town.path(GRPC_ROUTES), name)
+    until_weights(town, name, {name: 1})
 
 
 def test_the_operator_lives_and_met_nothing_that_it_did_not_expect(town: Town, operator: Operator) -> None:

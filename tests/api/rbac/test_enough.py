@@ -23,7 +23,7 @@ RARE = {
     Right("apps", "deployments", "get"): "a revision that was created before a crash, and its status was not written",
 }
 # Granted for children of kinds of jobs and services that this life does not hold; their own tests need them.
-ELSEWHERE = {"secrets", "podgroups", "poddisruptionbudgets", "horizontalpodautoscalers", "httproutes"}
+ELSEWHERE = {"secrets", "podgroups", "poddisruptionbudgets", "horizontalpodautoscalers", "httproutes", "grpcroutes"}
 
 
 def test_enough_and_no_more(guarded: Guarded) -> None:

@@ -1,4 +1,4 @@
-"""Which metrics, with which labels, do the operator and the server expose? Asked of the code itself, not of a list."""
+"""Which metrics, with which labels, do the operator, the server and the activator expose? Asked of the code itself, not of a list."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from slipway.runtime.metrics import Metrics as OperatorMetrics
 from slipway.runtime.queue import WorkQueue
 from tests.cluster.paths import REPOSITORY
+from workloads.activator.demand import Demand
 from workloads.serve.metrics import Metrics as ServerMetrics
 
 # What Prometheus adds to every series that it scrapes from Kubernetes.
@@ -44,6 +45,13 @@ def server() -> dict[str, set[str]]:
     return _samples(metrics.text())
 
 
+def activator() -> dict[str, set[str]]:
+    """The activator's, once a client has come."""
+    demand = Demand()
+    demand.heard()
+    return _samples(demand.text())
+
+
 def _gauges() -> list[str]:
     tree = ast.parse((REPOSITORY / "workloads" / "serve" / "run.py").read_text())
     keys = [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
@@ -60,5 +68,5 @@ def _samples(text: bytes) -> dict[str, set[str]]:
 
 
 def exposed() -> Mapping[str, set[str]]:
-    """Both together."""
-    return operator() | server()
+    """All together."""
+    return operator() | server() | activator()

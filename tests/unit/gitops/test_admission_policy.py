@@ -49,7 +49,8 @@ def _rare() -> list[Object]:
     gangs = [groups.pod_group(job_of(scheduling={"gang": gang}), 0) for gang in ("Volcano", "Coscheduling")]
     scaler = manifests.autoscaler(service, service.spec.auto_scaling, AUTOSCALERS[0])
     asleep = [standby.inner_address(service), standby.activator(service, Platform("slipway/server:1"))]
-    return [manifests.budget(service, BUDGETS[0]), scaler, *asleep, *(group[1] for group in gangs if group)]
+    budgets = [manifests.budget(service, BUDGETS[0]), standby.budget(service, BUDGETS[0])]
+    return [*budgets, scaler, *asleep, *(group[1] for group in gangs if group)]
 
 
 MADE = [copy.deepcopy({**STORED.get(child["kind"], {}), **child}) for child in (*_examples(), *_rare())]

@@ -8,21 +8,24 @@ from typing import Any
 
 import pytest
 
-from slipway.inferenceservice.service import ROUTES
+from slipway.inferenceservice.service import GRPC_ROUTES, ROUTES
 from slipway.runtime import conditions
 from slipway.runtime.resource import SERVICES
 from tests.unit.inferenceservice import looks, world
 
 Object = dict[str, Any]
 GATEWAY = {"parentRefs": [{"name": "public", "namespace": "infra"}], "hostnames": ["digits.example.com"]}
-ROUTED = replace(looks.PLATFORM, routes=ROUTES[0])
+ROUTED = replace(looks.PLATFORM, routes=ROUTES[0], grpc_routes=GRPC_ROUTES[0])
+GRPC = {"hostnames": ["grpc.example.com"]}
 
 
 class Behind(world.World):
     """A world with the Gateway API, whose gateway takes in a route when it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, grpc: Object | None = None) -> None:
+        self.gateway = {**GATEWAY, **({"grpc": grpc} if grpc else {})}
         self.routes: dict[str, Object] = {}
+        self.grpc_routes: dict[str, Object] = {}
         self.services: dict[str, Object] = {}
         self.prompt = True
         # What each look left behind: weights by backend, and the Deployments.
@@ -30,10 +33,10 @@ class Behind(world.World):
         super().__init__()
 
     def look(self) -> Any:
-        self.spec = {**self.spec, "rollout": {**world.ROLLOUT, "gateway": GATEWAY}}
+        self.spec = {**self.spec, "rollout": {**world.ROLLOUT, "gateway": self.gateway}}
         metadata = {"name": "digits", "namespace": "team", "uid": "u", "generation": 1}
         obj = {"metadata": metadata, "spec": self.spec, "status": self.status}
-        beside = {ROUTES[0]: self.routes, SERVICES: self.services}
+        beside = {ROUTES[0]: self.routes, GRPC_ROUTES[0]: self.grpc_routes, SERVICES: self.services}
         return looks.look(
             obj, self.deployments.values(), self.pods, now=self.now, window=self.window, platform=ROUTED, beside=beside
         )
@@ -41,7 +44,8 @@ class Behind(world.World):
     def once(self) -> bool:
         decision = self.look()
         for delete in decision.deletes:
-            {SERVICES: self.services, ROUTES[0]: self.routes}.get(delete.resource, {}).pop(delete.name, None)
+            here = {SERVICES: self.services, ROUTES[0]: self.routes, GRPC_ROUTES[0]: self.grpc_routes}
+            here.get(delete.resource, {}).pop(delete.name, None)
         for write in decision.writes:
             self._write(write.resource, copy.deepcopy(write.manifest))
         self.look = lambda: decision  # type: ignore[method-assign]
@@ -55,29 +59,30 @@ class Behind(world.World):
         name = body["metadata"]["name"]
         if resource is SERVICES:
             self.services[name] = {**body, "metadata": {**body["metadata"], "uid": f"s-{name}"}}
-        elif resource is ROUTES[0]:
-            known = self.routes.get(name, {"metadata": {"generation": 0}})
+        elif resource in (ROUTES[0], GRPC_ROUTES[0]):
+            routes = self.routes if resource is ROUTES[0] else self.grpc_routes
+            known = routes.get(name, {"metadata": {"generation": 0}})
             body["metadata"] |= {"uid": "r", "generation": known["metadata"]["generation"] + 1}
-            self.routes[name] = {**body, "status": known.get("status")}
+            routes[name] = {**body, "status": known.get("status")}
             if self.prompt:
-                self.accept()
+                self.accept(routes=routes)
 
-    def accept(self, status: str = "True", message: str = "") -> None:
-        route = self.routes["digits"]
+    def accept(self, status: str = "True", message: str = "", routes: dict[str, Object] | None = None) -> None:
+        route = (self.routes if routes is None else routes)["digits"]
         mark = {"type": "Accepted", "status": status, "reason": "Accepted" if status == "True" else "NotAllowed"}
         mark |= {"observedGeneration": route["metadata"]["generation"], "message": message}
         route["status"] = {"parents": [{"conditions": [mark]}]}
 
-    def weights(self) -> dict[str, int]:
-        (rule,) = self.routes["digits"]["spec"]["rules"]
+    def weights(self, routes: dict[str, Object] | None = None) -> dict[str, int]:
+        (rule,) = (self.routes if routes is None else routes)["digits"]["spec"]["rules"]
         return {b["name"].removeprefix("digits-"): b["weight"] for b in rule["backendRefs"]}
 
     def ready(self) -> Object:
         return conditions.get(self.status["conditions"], "GatewayReady") or {}
 
 
-def begun() -> tuple[Behind, str, str]:
-    there = Behind()
+def begun(grpc: Object | None = None) -> tuple[Behind, str, str]:
+    there = Behind(grpc)
     (first,) = there.revisions()
     there.edit(maxBatchSize=8)
     there.settle()
@@ -161,6 +166,72 @@ def test_a_gateway_that_refuses_is_quoted():
     there.settle()
     assert there.ready()["reason"] == "GatewayRefused"
     assert "no listener takes routes" in there.ready()["message"]
+
+
+def test_grpc_has_a_route_of_its_own_with_the_same_shares_on_its_port():
+    there, first, newest = begun(GRPC)
+    spec = there.grpc_routes["digits"]["spec"]
+    assert (spec["parentRefs"], spec["hostnames"]) == (GATEWAY["parentRefs"], GRPC["hostnames"])
+    assert there.weights(there.grpc_routes) == there.weights() == {first: 80, newest: 20}
+    (rule,) = spec["rules"]
+    for backend in rule["backendRefs"]:
+        assert backend["port"] in {port["port"] for port in there.services[backend["name"]]["spec"]["ports"]}
+        assert backend["port"] == 9000
+    assert there.ready()["message"] == "the gateway has taken in the HTTPRoute and the GRPCRoute"
+
+
+def test_without_grpc_in_the_spec_there_is_no_grpcroute_and_one_that_was_there_goes():
+    there = Behind()
+    assert not there.grpc_routes
+    there, first, newest = begun(GRPC)
+    there.gateway = GATEWAY
+    there.settle()
+    assert not there.grpc_routes
+    assert there.weights() == {first: 80, newest: 20}
+
+
+@pytest.mark.parametrize("late", ["routes", "grpc_routes"])
+def test_the_route_that_a_gateway_takes_in_last_is_waited_for(late):
+    there, first, newest = begun(GRPC)
+    there.traffic(61)
+    there.settle()
+    there.prompt = False
+    there.traffic(61)
+    there.settle()
+    prompt = there.grpc_routes if late == "routes" else there.routes
+    there.accept(routes=prompt)
+    there.settle()
+    assert set(there.revisions()) == {first, newest}
+    assert {f"digits-{first}", f"digits-{newest}"} <= set(there.services)
+    assert there.ready()["reason"] == "GatewayPending"
+    there.accept(routes=getattr(there, late))
+    there.settle()
+    assert set(there.revisions()) == {newest}
+
+
+def test_a_gateway_that_refuses_the_grpcroute_is_quoted():
+    there = Behind(GRPC)
+    there.accept("False", "no listener takes gRPC", there.grpc_routes)
+    there.settle()
+    assert there.ready()["reason"] == "GatewayRefused"
+    assert "the GRPCRoute: NotAllowed: no listener takes gRPC" in there.ready()["message"]
+
+
+def test_a_cluster_without_grpcroutes_splits_http_and_says_what_is_missing():
+    obj = {
+        "metadata": {"name": "digits", "namespace": "team", "uid": "u", "generation": 1},
+        "spec": {
+            "predictor": {"model": {"uri": "pvc://m/a"}},
+            "rollout": {"strategy": "Canary", "gateway": {**GATEWAY, "grpc": GRPC}},
+        },
+    }
+    decision = looks.look(obj, platform=replace(ROUTED, grpc_routes=None))
+    kinds = [write.manifest["kind"] for write in decision.writes]
+    assert "HTTPRoute" in kinds
+    assert "GRPCRoute" not in kinds
+    mark = conditions.get(decision.status["conditions"], "GatewayReady") or {}
+    assert (mark["status"], mark["reason"]) == ("False", "GatewayMissing")
+    assert "serves no GRPCRoute" in mark["message"]
 
 
 def test_without_the_gateway_api_pods_give_the_shares_and_the_status_says_what_to_install():

@@ -15,6 +15,84 @@ MODEL = {"model": {"uri": "pvc://models/digits"}}
 TO_ZERO = {"minReplicas": 0, "maxReplicas": 3, "scaleTarget": 4}
 CANARY = {"strategy": "Canary", "canary": {"steps": [{"trafficPercent": 10}]}}
 COPIES = {"trafficPercent": 10, "mirror": True}
+PUBLIC = {"parentRefs": [{"name": "public"}], "hostnames": ["a.example"]}
+SENSE: list[dict[str, Any]] = [
+    {"autoScaling": {"maxReplicas": 3, "scaleTarget": 4}},
+    {"autoScaling": {"minReplicas": 2, "maxReplicas": 2, "scaleTarget": 70, "scaleMetric": "CPU"}},
+    {"autoScaling": {"minReplicas": 0, "maxReplicas": 3, "scaleTarget": 4}},
+    {"autoScaling": {**TO_ZERO, "scaleMetric": "QueueDepth", "scaleToZeroPodRetentionSeconds": 60}},
+    {"rollout": {"strategy": "Canary"}},
+    {"rollout": CANARY},
+    {"rollout": {"strategy": "Replace"}},
+    {"rollout": {"strategy": "Canary", "canary": {"steps": [COPIES, {"trafficPercent": 10}]}}},
+    {
+        "rollout": {
+            "strategy": "Canary",
+            "gateway": {"parentRefs": [{"name": "public"}], "hostnames": ["*.a.example"]},
+        }
+    },
+    {"rollout": {"strategy": "Canary", "gateway": {**PUBLIC, "grpc": {"hostnames": ["grpc.example"]}}}},
+    {"rollout": {"strategy": "Canary", "gateway": {**PUBLIC, "grpc": {"parentRefs": [{"name": "other"}]}}}},
+    {"predictor": {**MODEL, "engine": {"cache": {"uri": "pvc://engines/a"}}}},
+    {"predictor": {**MODEL, "engine": {"name": "torch", "fallback": ["tensorrt"], "cache": {"uri": "pvc://e/a"}}}},
+]
+# With the words of the operator.
+NONSENSE: list[tuple[dict[str, Any], str]] = [
+    ({"autoScaling": {"minReplicas": 5, "maxReplicas": 3, "scaleTarget": 4}}, "minReplicas must not be above"),
+    ({"autoScaling": {"maxReplicas": 3}}, "scaleTarget"),
+    ({"autoScaling": {"maxReplicas": 3, "scaleTarget": 4, "scaleMetric": "GPU"}}, "scaleMetric"),
+    ({"autoScaling": {**TO_ZERO, "minReplicas": -1}}, "minReplicas"),
+    ({"autoScaling": {**TO_ZERO, "scaleMetric": "CPU"}}, "minReplicas 0 needs scaleMetric Concurrency or Queue"),
+    ({"autoScaling": {**TO_ZERO, "scaleToZeroPodRetentionSeconds": 4}}, "scaleToZeroPodRetentionSeconds"),
+    (
+        {"autoScaling": {**TO_ZERO, "minReplicas": 1, "scaleToZeroPodRetentionSeconds": 60}},
+        "scaleToZeroPodRetentionSeconds has no effect without minReplicas 0",
+    ),
+    (
+        {"predictor": {**MODEL, "engine": {"name": "torch", "cache": {"uri": "pvc://e/a"}}}},
+        "cache has no effect without the engine tensorrt or auto",
+    ),
+    ({"predictor": {**MODEL, "engine": {"cache": {"uri": "s3://e/a"}}}}, "cache.uri is pvc://claim/path"),
+    ({"predictor": {**MODEL, "engine": {"cache": {"uri": "pvc://e/../a"}}}}, "cache.uri is pvc://claim/path"),
+    ({"rollout": {"canary": {"steps": [{"trafficPercent": 10}]}}}, "canary has no effect without strategy Canary"),
+    ({"rollout": {"strategy": "Canary", "canary": {"steps": []}}}, "steps"),
+    (
+        {"rollout": {"strategy": "Canary", "canary": {"steps": [COPIES, COPIES]}}},
+        "trafficPercent appears more than once",
+    ),
+    (
+        {"rollout": {"gateway": {"parentRefs": [{"name": "public"}]}}},
+        "gateway has no effect without strategy Canary",
+    ),
+    ({"rollout": {"strategy": "Canary", "gateway": {"parentRefs": []}}}, "parentRefs"),
+    (
+        {"rollout": {"strategy": "Canary", "gateway": {"parentRefs": [{"name": "a"}], "hostnames": ["a..b"]}}},
+        "hostnames",
+    ),
+    ({"rollout": {"strategy": "Canary", "gateway": {**PUBLIC, "grpc": {}}}}, "grpc needs parentRefs of its own"),
+    (
+        {"rollout": {"strategy": "Canary", "gateway": {**PUBLIC, "grpc": {"hostnames": ["a.example", "b.example"]}}}},
+        "a listener takes an HTTPRoute or a GRPCRoute, not both",
+    ),
+    (
+        {
+            "rollout": {
+                "strategy": "Canary",
+                "gateway": {**PUBLIC, "hostnames": [], "grpc": {"hostnames": ["b.example"]}},
+            }
+        },
+        "grpc needs parentRefs of its own",
+    ),
+    ({"rollout": {"strategy": "Canary", "canary": {"steps": [{"trafficPercent": 100}]}}}, "trafficPercent"),
+    (
+        {"rollout": {"strategy": "Canary", "canary": {"steps": [{"trafficPercent": 10}, {"trafficPercent": 10}]}}},
+        "trafficPercent appears more than once",
+    ),
+    (
+        {"rollout": {"strategy": "Canary", "canary": {"steps": CANARY["canary"]["steps"], "gate": {"x": 1}}}},
+        "",
+    ),
+]
 
 
 def service(**spec: Any) -> dict[str, Any]:
@@ -28,77 +106,13 @@ def refused(spec: dict[str, Any]) -> str:
     return "; ".join(problems)
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        {"autoScaling": {"maxReplicas": 3, "scaleTarget": 4}},
-        {"autoScaling": {"minReplicas": 2, "maxReplicas": 2, "scaleTarget": 70, "scaleMetric": "CPU"}},
-        {"autoScaling": {"minReplicas": 0, "maxReplicas": 3, "scaleTarget": 4}},
-        {"autoScaling": {**TO_ZERO, "scaleMetric": "QueueDepth", "scaleToZeroPodRetentionSeconds": 60}},
-        {"rollout": {"strategy": "Canary"}},
-        {"rollout": CANARY},
-        {"rollout": {"strategy": "Replace"}},
-        {"rollout": {"strategy": "Canary", "canary": {"steps": [COPIES, {"trafficPercent": 10}]}}},
-        {
-            "rollout": {
-                "strategy": "Canary",
-                "gateway": {"parentRefs": [{"name": "public"}], "hostnames": ["*.a.example"]},
-            }
-        },
-        {"predictor": {**MODEL, "engine": {"cache": {"uri": "pvc://engines/a"}}}},
-        {"predictor": {**MODEL, "engine": {"name": "torch", "fallback": ["tensorrt"], "cache": {"uri": "pvc://e/a"}}}},
-    ],
-)
+@pytest.mark.parametrize("spec", SENSE)
 def test_what_makes_sense_is_taken(spec):
     assert not ADMISSION.refusals(service(**spec))
     assert not refused(service(**spec)["spec"])
 
 
-@pytest.mark.parametrize(
-    ("spec", "words"),
-    [
-        ({"autoScaling": {"minReplicas": 5, "maxReplicas": 3, "scaleTarget": 4}}, "minReplicas must not be above"),
-        ({"autoScaling": {"maxReplicas": 3}}, "scaleTarget"),
-        ({"autoScaling": {"maxReplicas": 3, "scaleTarget": 4, "scaleMetric": "GPU"}}, "scaleMetric"),
-        ({"autoScaling": {**TO_ZERO, "minReplicas": -1}}, "minReplicas"),
-        ({"autoScaling": {**TO_ZERO, "scaleMetric": "CPU"}}, "minReplicas 0 needs scaleMetric Concurrency or Queue"),
-        ({"autoScaling": {**TO_ZERO, "scaleToZeroPodRetentionSeconds": 4}}, "scaleToZeroPodRetentionSeconds"),
-        (
-            {"autoScaling": {**TO_ZERO, "minReplicas": 1, "scaleToZeroPodRetentionSeconds": 60}},
-            "scaleToZeroPodRetentionSeconds has no effect without minReplicas 0",
-        ),
-        (
-            {"predictor": {**MODEL, "engine": {"name": "torch", "cache": {"uri": "pvc://e/a"}}}},
-            "cache has no effect without the engine tensorrt or auto",
-        ),
-        ({"predictor": {**MODEL, "engine": {"cache": {"uri": "s3://e/a"}}}}, "cache.uri is pvc://claim/path"),
-        ({"predictor": {**MODEL, "engine": {"cache": {"uri": "pvc://e/../a"}}}}, "cache.uri is pvc://claim/path"),
-        ({"rollout": {"canary": {"steps": [{"trafficPercent": 10}]}}}, "canary has no effect without strategy Canary"),
-        ({"rollout": {"strategy": "Canary", "canary": {"steps": []}}}, "steps"),
-        (
-            {"rollout": {"strategy": "Canary", "canary": {"steps": [COPIES, COPIES]}}},
-            "trafficPercent appears more than once",
-        ),
-        (
-            {"rollout": {"gateway": {"parentRefs": [{"name": "public"}]}}},
-            "gateway has no effect without strategy Canary",
-        ),
-        ({"rollout": {"strategy": "Canary", "gateway": {"parentRefs": []}}}, "parentRefs"),
-        (
-            {"rollout": {"strategy": "Canary", "gateway": {"parentRefs": [{"name": "a"}], "hostnames": ["a..b"]}}},
-            "hostnames",
-        ),
-        ({"rollout": {"strategy": "Canary", "canary": {"steps": [{"trafficPercent": 100}]}}}, "trafficPercent"),
-        (
-            {"rollout": {"strategy": "Canary", "canary": {"steps": [{"trafficPercent": 10}, {"trafficPercent": 10}]}}},
-            "trafficPercent appears more than once",
-        ),
-        (
-            {"rollout": {"strategy": "Canary", "canary": {"steps": CANARY["canary"]["steps"], "gate": {"x": 1}}}},
-            "",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("spec", "words"), NONSENSE)
 def test_what_makes_no_sense_is_refused_by_both(spec, words):
     wrong = service(**spec)
     assert ADMISSION.refusals(wrong) or unknown_fields(wrong, ADMISSION.schema)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.inferenceservice.policy.zero import HANDOVER_SECONDS
-from slipway.inferenceservice.service import DEPLOYMENTS
+from slipway.inferenceservice.service import BUDGETS, DEPLOYMENTS
 from slipway.inferenceservice.standby import activator_name
 from slipway.runtime.resource import SERVICES
 from tests.unit.gitops.health import health
@@ -192,7 +192,17 @@ def test_when_the_spec_takes_it_away_the_activator_serves_those_whom_it_holds_fi
     it.rest()
     assert it.leads_to == PODS
     assert activator_name("s") not in it.there[DEPLOYMENTS]
-    assert it.log[-2:] == [f"delete {activator_name('s')}", "delete s-predictor"]
+    name = activator_name("s")
+    assert it.log[-3:] == [f"delete {name}", "delete s-predictor", f"delete {name}"]
+    assert set(it.there[BUDGETS[0]]) == {"s"}
+
+
+def test_a_drain_of_nodes_leaves_one_activator_to_hold_the_clients() -> None:
+    it = Sleeper()
+    it.rest()
+    budget = it.there[BUDGETS[0]][activator_name("s")]["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": ACTIVATOR}}
+    assert it.there[BUDGETS[0]]["s"]["spec"]["selector"]["matchLabels"] == PODS
 
 
 def test_another_image_of_the_activator_rolls_out() -> None:
