@@ -1,4 +1,4 @@
-"""Which metrics, with which labels, do the operator, the server and the activator expose? Asked of the code itself, not of a list."""
+"""Which metrics, with which labels, do operator, server and activator expose? Asked of the code itself."""
 
 from __future__ import annotations
 
