@@ -22,6 +22,14 @@ def _library() -> Any:
     return optional("transformers", "this model is built by transformers", TEXT)
 
 
+class TiedOutput(nn.Module):
+    """The output layer, which has no weights of its own: logits [..., vocabulary] of hidden states [..., width]."""
+
+    def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
+        """By the embedding [vocabulary, width]."""
+        return nn.functional.linear(hidden, embedding)
+
+
 class LanguageModel(nn.Module):
     """Input int64 [batch, tokens]; output logits [batch, tokens, vocabulary] of the token that comes next.
 
@@ -42,11 +50,13 @@ class LanguageModel(nn.Module):
             eos_token_id=None,
         )
         self.transformer = library.GPT2Model(config)
+        self.output = TiedOutput()
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits at every place."""
         hidden = self.transformer(input_ids=tokens).last_hidden_state
-        return nn.functional.linear(hidden, self.transformer.wte.weight)
+        logits: Tensor = self.output(hidden, self.transformer.wte.weight)
+        return logits
 
 
 class TextClassifier(nn.Module):

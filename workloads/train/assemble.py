@@ -95,11 +95,13 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
 
 def _require_even_batches(job: Job, place: Place) -> None:
     recipe = job.recipe
-    parts = place.size * recipe.gradient_accumulation_steps
+    models = max(1, place.size // recipe.together)
+    parts = models * recipe.gradient_accumulation_steps
     if recipe.global_batch_size % parts:
+        who = f"{place.size} processes" if recipe.together == 1 else f"{models} groups of {recipe.together} processes"
         raise BadInput(
             f"recipe.globalBatchSize {recipe.global_batch_size} does not divide by {parts} "
-            f"({place.size} processes x {recipe.gradient_accumulation_steps} accumulation steps)"
+            f"({who} x {recipe.gradient_accumulation_steps} accumulation steps)"
         )
 
 

@@ -67,8 +67,8 @@ class Training:
 
     @property
     def micro_batch(self) -> int:
-        """Samples of one forward pass of one process."""
-        return self.recipe.global_batch_size // (self.world.size * self.recipe.gradient_accumulation_steps)
+        """Samples of one forward pass of one model."""
+        return self.recipe.global_batch_size // (self.world.shares * self.recipe.gradient_accumulation_steps)
 
     def run(self) -> Figures:
         """Train to the end. Returns the last epoch's held-out figures.
@@ -125,7 +125,9 @@ class Training:
         samples = TrainingSamples(self.data.training, self.data.augmentation, self.recipe.seed)
         samples.epoch = epoch
         world = self.world
-        sampler = ResumableSampler(samples, world.size, world.rank, shuffle=True, seed=self.recipe.seed, drop_last=True)
+        sampler = ResumableSampler(
+            samples, world.shares, world.share, shuffle=True, seed=self.recipe.seed, drop_last=True
+        )
         sampler.set_epoch(epoch)
         sampler.start = (self.step % self.rate.steps_per_epoch) * accumulation * self.micro_batch
         loader = training_loader(
@@ -140,40 +142,32 @@ class Training:
 
     def _optimise(self, batches: list[Batch]) -> torch.Tensor:
         """One optimizer step; gradients are exchanged with the last micro-batch only. Returns its loss."""
-        # Of this device alone: torch.manual_seed asks every kind of device, which takes longer than a small step may.
-        seed = self._step_seed()
-        torch.default_generator.manual_seed(seed)
-        if self.world.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-        for batch in batches[:-1]:
-            self._backward(batch, len(batches), last=False)
-        last = self._backward(batches[-1], len(batches), last=True)
+        self.world.seed(self._step_seed())
+        losses = self.strategy.learn(batches, self._ready, self._loss_of)
+        for loss in losses:
+            self._loss += loss * self.micro_batch
+            self._seen += self.micro_batch
         self.strategy.step(self.rate.at(self.step))
-        return last
+        return losses[-1]
 
     def _step_seed(self) -> int:
-        """Randomness inside the model depends on (seed, step, rank) alone: no generator's state needs saving."""
-        return (self.recipe.seed * 1_000_003 + self.step) * 65_537 + self.world.rank
+        """Randomness inside a model depends on (seed, step, share) alone: no generator's state needs saving."""
+        return (self.recipe.seed * 1_000_003 + self.step) * 65_537 + self.world.share
 
-    def _backward(self, batch: Batch, parts: int, *, last: bool) -> torch.Tensor:
-        loss = self._forward(batch, last=last)
-        self.strategy.backward(loss / parts, last=last)
-        found = loss.detach()
-        self._loss += found * self.micro_batch
-        self._seen += self.micro_batch
-        return found
-
-    def _forward(self, batch: Batch, *, last: bool) -> torch.Tensor:
+    def _ready(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The model's input and what is to be learned, on the device."""
         samples, targets = (tensor.to(self.world.device, non_blocking=True) for tensor in batch)
-        inputs = self.task.inputs(samples)
-        outputs = self.strategy.forward(inputs, last=last)
+        return self.task.inputs(samples), targets
+
+    def _loss_of(self, inputs: torch.Tensor, outputs: Any, targets: torch.Tensor) -> torch.Tensor:
         loss = self.task.loss(outputs, targets)
         return loss if self.teacher is None else self.teacher.loss(loss, inputs, outputs)
 
     def rehearse(self) -> torch.Tensor:
         """The loss of some batch, for a strategy that must have seen one before a state can be loaded."""
         samples, targets = self.data.training.batch(range(self.micro_batch))
-        return self._forward((torch.from_numpy(samples), torch.from_numpy(targets)), last=True)
+        inputs, answers = self._ready((torch.from_numpy(samples), torch.from_numpy(targets)))
+        return self._loss_of(inputs, self.strategy.forward(inputs, last=True), answers)
 
     def _mean_loss(self) -> float:
         """This process's mean loss of the epoch so far. Waits for the device: asked for only when it is shown."""
@@ -181,7 +175,7 @@ class Training:
 
     def _finite_loss(self) -> float:
         """The epoch's mean loss so far over all processes; Diverged on all of them when it is not finite."""
-        total, count = self.world.sum([float(self._loss), float(self._seen)])
+        total, count = self.world.count([float(self._loss), float(self._seen)])
         if not math.isfinite(total):
             raise Diverged(
                 f"the loss is {total} at step {self.step}: lower the learning rate, warm up, or clip the gradients"

@@ -40,9 +40,15 @@ class World:
     Collective: each method is called by all of them in the same order.
     """
 
-    def __init__(self, place: Place, *, store: Store | None = None, grouped: bool = False) -> None:
-        """`store`: where the processes meet, MASTER_ADDR when None. `grouped`: make a group even of one process."""
+    def __init__(self, place: Place, *, store: Store | None = None, grouped: bool = False, together: int = 1) -> None:
+        """`store`: where the processes meet, MASTER_ADDR when None. `grouped`: make a group even of one process.
+
+        `together`: so many neighbours hold one model between them, and work on the same samples.
+        """
         self.rank, self.size, self.local_rank = place.rank, place.size, place.local_rank
+        if self.size % together:
+            raise BadInput(f"{self.size} processes do not divide into groups of {together} that hold one model each")
+        self.together = together
         cuda = torch.cuda.is_available()
         if cuda and place.local_size > torch.cuda.device_count():
             raise BadInput(
@@ -66,6 +72,22 @@ class World:
         """True for the process that speaks, writes and decides for all."""
         return self.rank == 0
 
+    @property
+    def shares(self) -> int:
+        """Into how many parts a batch is divided."""
+        return self.size // self.together
+
+    @property
+    def share(self) -> int:
+        """Which of them is this process's."""
+        return self.rank // self.together
+
+    def seed(self, seed: int) -> None:
+        """Of this device alone: torch.manual_seed asks every kind of device, which takes longer than a small step."""
+        torch.default_generator.manual_seed(seed % 2**63)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed % 2**63)
+
     def any(self, flag: bool) -> Agreement:
         """Ask whether any process says yes. Returns at once; the answer travels while other work is done."""
         votes = torch.tensor([float(flag)])
@@ -78,6 +100,10 @@ class World:
         if self.size > 1:
             dist.all_reduce(total)
         return [float(value) for value in total]
+
+    def count(self, values: Sequence[float]) -> list[float]:
+        """Sums over all samples: of processes that have worked on the same ones, the first is asked."""
+        return self.sum([0.0] * len(values) if self.rank % self.together else values)
 
     def largest(self, value: float) -> float:
         """The largest over all processes."""

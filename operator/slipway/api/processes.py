@@ -39,18 +39,26 @@ def world_size(spec: TrainingJobSpec) -> int:
 
 def batch_problems(spec: TrainingJobSpec, each: int) -> list[str]:
     """Whether each process gets a whole number of samples in each accumulation step, with `each` processes per node
-    and at every number of nodes that the job may have.
+    and at every number of nodes that the job may have. Processes that hold one model between them count as one.
     """
     if spec.recipe is None:
         return []
-    elastic, steps = spec.elastic_policy, spec.recipe.gradient_accumulation_steps
+    elastic, steps, together = spec.elastic_policy, spec.recipe.gradient_accumulation_steps, spec.recipe.together
     sizes = range(elastic.min_nodes, elastic.max_nodes + 1) if elastic else (spec.num_nodes,)
-    wrong = next((nodes * each for nodes in sizes if spec.recipe.global_batch_size % (nodes * each * steps)), None)
+    apart = next((nodes * each for nodes in sizes if nodes * each % together), None)
+    if apart is not None:
+        return [
+            f"spec.recipe: {apart} processes do not divide into groups of {together} that hold one model each "
+            "(tensorParallel, pipelineParallel)"
+        ]
+    models = (nodes * each // together for nodes in sizes)
+    wrong = next((count for count in models if spec.recipe.global_batch_size % (count * steps)), None)
     if wrong is None:
         return []
+    held = f", {together} of which hold a model" if together > 1 else ""
     return [
-        f"spec.recipe.globalBatchSize: {spec.recipe.global_batch_size} does not divide by {wrong} processes x "
-        f"{steps} accumulation steps; use a multiple of {wrong * steps}"
+        f"spec.recipe.globalBatchSize: {spec.recipe.global_batch_size} does not divide by {wrong * together} processes"
+        f"{held} x {steps} accumulation steps; use a multiple of {wrong * steps}"
     ]
 
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from slipway.api.base import Model, Rule
 from slipway.api.common import MAX_INT32, Uri
 from slipway.api.compression import OWN_TEACHER, SPARSE_LAST, Distillation, Steps
+from slipway.api.parallel import TOGETHER
 from slipway.api.sources import FOLDER_URI, DatasetChoice, ModelChoice
 
 
@@ -76,12 +77,12 @@ class Profile(Model):
 class Recipe(Model):
     """One training run of the built-in trainer."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (SPARSE_LAST, OWN_TEACHER)
+    cel: ClassVar[tuple[Rule, ...]] = (SPARSE_LAST, OWN_TEACHER, *TOGETHER)
     model: ModelChoice = Field(description="What is trained.")
     dataset: DatasetChoice = Field(description="What it is trained on.")
     epochs: Annotated[int, Field(ge=1, le=10000)] = Field(10, description="Passes over the data.")
     global_batch_size: Annotated[int, Field(ge=1, le=1048576)] = Field(
-        128, description="Samples per optimizer step; divides by processes x accumulation steps."
+        128, description="Samples per optimizer step; divides by processes x accumulation steps; see tensorParallel."
     )
     gradient_accumulation_steps: Annotated[int, Field(ge=1, le=4096)] = Field(
         1, description="Forward and backward passes per optimizer step."
@@ -108,6 +109,17 @@ class Recipe(Model):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Of the cross entropy.")
     seed: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(0, description="Of weights, shuffling and augmentation.")
     data_workers: Annotated[int, Field(ge=0, le=64)] = Field(0, description="Loader processes of each rank.")
+    tensor_parallel: Annotated[int, Field(ge=1, le=1024)] = Field(
+        1, description="So many processes hold a part of each layer of one GPT-2, and see the same samples."
+    )
+    pipeline_parallel: Annotated[int, Field(ge=1, le=1024)] = Field(
+        1, description="So many processes hold some layers each of one GPT-2; accumulation steps go through in turn."
+    )
+
+    @property
+    def together(self) -> int:
+        """Processes that hold one model between them and work on the same samples."""
+        return self.tensor_parallel * self.pipeline_parallel
 
 
 # `checkpoint` and `output` are written: a volume's root cannot be renamed, and a web page cannot be written.

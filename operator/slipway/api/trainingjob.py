@@ -17,6 +17,7 @@ from slipway.api.elastic import ELASTIC_RULES, MAX_NODES, ElasticPolicy, Success
 from slipway.api.kind import OBJECT_NAME, Column, Kind, Scale, condition_column, unseen_status
 from slipway.api.launchers import DeepSpeed, Launcher, LauncherName, Mpi
 from slipway.api.network import Network
+from slipway.api.parallel import OWN_WAY
 from slipway.api.pod import EnvVar, PodSettings, Words
 from slipway.api.quantity import Quantity
 from slipway.api.recipe import Checkpoint, Output, Recipe
@@ -110,7 +111,8 @@ def _batch_divides(spec: "TrainingJobSpec") -> bool:
     if spec.recipe is None or (spec.launcher != LauncherName.PLAIN and spec.num_proc_per_node == AUTO):
         return True
     processes = 1 if spec.launcher == LauncherName.PLAIN else int(spec.num_proc_per_node)
-    return spec.recipe.global_batch_size % (spec.num_nodes * processes * spec.recipe.gradient_accumulation_steps) == 0
+    shares = spec.recipe.global_batch_size * spec.recipe.together
+    return shares % (spec.num_nodes * processes * spec.recipe.gradient_accumulation_steps) == 0
 
 
 def _checkpoint_apart(spec: "TrainingJobSpec") -> bool:
@@ -158,12 +160,14 @@ class TrainingJobSpec(Model):
         Rule(
             "!has(self.recipe) || (self.launcher != 'plain' && type(self.numProcPerNode) == string"
             " && self.numProcPerNode == 'auto') || self.recipe.globalBatchSize"
+            " * self.recipe.tensorParallel * self.recipe.pipelineParallel"
             " % (self.numNodes * (self.launcher == 'plain' ? 1 : int(self.numProcPerNode))"
             " * self.recipe.gradientAccumulationSteps) == 0",
             "recipe.globalBatchSize must be a multiple of numNodes x numProcPerNode x gradientAccumulationSteps",
             _batch_divides,
         ),
         *ELASTIC_RULES,
+        OWN_WAY,
         Rule(
             "!has(self.deepspeed) || self.launcher == 'deepspeed'",
             "deepspeed belongs to launcher deepspeed: set launcher, or remove it",

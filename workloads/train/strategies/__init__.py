@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from slipway.api.launchers import LauncherName
 from slipway.api.memory import StrategyName
-from slipway.api.recipe import Compression
+from slipway.api.recipe import Compression, Recipe
 from workloads.errors import BadInput
 from workloads.train.environment import Place
 from workloads.train.job import Job
@@ -27,7 +27,8 @@ def named(job: Job, environment: Mapping[str, str]) -> StrategyName:
 
 
 def choose(job: Job, place: Place, environment: Mapping[str, str]) -> Strategy:
-    """Horovod and DeepSpeed under their launchers, ZeRO by DeepSpeed, FSDP2 by name, else DDP or one process alone.
+    """Horovod and DeepSpeed under their launchers, ZeRO by DeepSpeed, FSDP2 by name, one model in several processes as
+    the recipe says, else DDP or one process alone.
 
     BadInput when the library that it needs is not installed, or the configuration contradicts the recipe.
     """
@@ -41,6 +42,8 @@ def _chosen(job: Job, place: Place, environment: Mapping[str, str]) -> Strategy:
     from workloads.train.strategies import base, ddp
 
     name = named(job, environment)
+    if job.recipe.together > 1:
+        return _together(job.recipe)
     if job.spec.launcher == LauncherName.HOROVODRUN or "HOROVOD_SIZE" in environment:
         from workloads.train.strategies.horovod import Horovod
 
@@ -55,3 +58,13 @@ def _chosen(job: Job, place: Place, environment: Mapping[str, str]) -> Strategy:
 
         return FullyShard(job.recipe)
     return ddp.DataParallel(job.recipe) if place.size > 1 else base.Single(job.recipe)
+
+
+def _together(recipe: Recipe) -> Strategy:
+    if recipe.tensor_parallel > 1:
+        from workloads.train.strategies.tensor import Tensor
+
+        return Tensor(recipe)
+    from workloads.train.strategies.pipeline import Pipeline
+
+    return Pipeline(recipe)

@@ -1,10 +1,11 @@
 """What is a strategy? How one model is trained by many processes, behind one Protocol, and the one for one process.
 
-The loop calls forward, backward and step; checkpoints call save and load. A saved state has the same form whatever the
-strategy: whole parameters, buffers and moments by name (torch's own state dicts), so a run goes on under another one.
+The loop calls learn and step, the evaluation judge; checkpoints call save and load. A saved state has the same form
+whatever the strategy: whole parameters, buffers and moments by name (torch's own state dicts), so a run goes on under
+another one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -13,12 +14,15 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from slipway.api.recipe import Recipe
+from workloads.data.samples import Batch
 from workloads.train.environment import Place
 from workloads.train.optimisation import NumberFormat, build_optimizer
 from workloads.train.speed import prepare
 from workloads.train.world import World
 
 State = dict[str, Any]
+Ready = Callable[[Batch], tuple[torch.Tensor, torch.Tensor]]
+LossOf = Callable[[torch.Tensor, Any, torch.Tensor], torch.Tensor]
 Read = Callable[[State], None]  # fills a nest of tensors in place, together with all processes
 
 
@@ -39,11 +43,18 @@ class Strategy(Protocol):
     def wrap(self, model: nn.Module) -> None:
         """Take the model, built alike by all, spread it and make its optimizer."""
 
-    def forward(self, inputs: torch.Tensor, *, last: bool = True) -> Any:
-        """The model's outputs. `last` as in the backward that follows; in evaluation mode it means nothing."""
+    def learn(self, batches: Sequence[Batch], ready: Ready, loss: LossOf) -> list[torch.Tensor]:
+        """All that comes before a step: adds the gradient of the mean loss of the batches to the gradients.
 
-    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
-        """Add to the gradients; they are exchanged with the `last` part of a step only."""
+        `ready` makes inputs and targets of a batch, `loss` takes inputs, outputs and targets. Returns each batch's
+        loss, on the device.
+        """
+
+    def forward(self, inputs: torch.Tensor, *, last: bool = True) -> Any:
+        """The model's outputs. `last`: with the last part of a step; in evaluation mode it means nothing."""
+
+    def judge(self, inputs: torch.Tensor, sums: Callable[[Any], list[float]]) -> list[float]:
+        """The sums of the model's outputs, wherever those come to be."""
 
     def step(self, rate: float) -> None:
         """Clip, change the weights at this learning rate, forget the gradients."""
@@ -106,6 +117,20 @@ class Single:
         module = self.wrapped if self.model.training else self.model
         with self.numbers.autocast():
             return module(inputs)
+
+    def learn(self, batches: Sequence[Batch], ready: Ready, loss: LossOf) -> list[torch.Tensor]:
+        """One after the other; gradients are exchanged with the last one only."""
+        parts, found = len(batches), []
+        for number, batch in enumerate(batches, 1):
+            inputs, targets = ready(batch)
+            one = loss(inputs, self.forward(inputs, last=number == parts), targets)
+            self.backward(one / parts, last=number == parts)
+            found.append(one.detach())
+        return found
+
+    def judge(self, inputs: torch.Tensor, sums: Callable[[Any], list[float]]) -> list[float]:
+        """Every process has the outputs for its samples."""
+        return sums(self.forward(inputs))
 
     def backward(self, loss: torch.Tensor, *, last: bool) -> None:
         """Nothing to exchange."""

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from workloads.train.environment import Place
@@ -27,7 +27,10 @@ class FullyShard(Single):
         return self.world
 
     def _spread(self, model: nn.Module) -> nn.Module:
-        mesh = init_device_mesh(self.world.device.type, (self.world.size,))
+        return self._shard(model, init_device_mesh(self.world.device.type, (self.world.size,)))
+
+    @staticmethod
+    def _shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
         for block in blocks(model):
             fully_shard(block, mesh=mesh)
         fully_shard(model, mesh=mesh)
