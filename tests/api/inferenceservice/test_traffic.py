@@ -16,8 +16,15 @@ from tests.cluster.script import Exit, Script
 
 pytestmark = pytest.mark.api
 SERVER = {"SLIPWAY_SERVER_IMAGE": "slipway/server:test"}
-BUDGETS = "/apis/policy/v1beta1/namespaces/{}/poddisruptionbudgets"
-SCALERS = "/apis/autoscaling/v2beta2/namespaces/{}/horizontalpodautoscalers"
+# In the versions that servers before 1.21 and 1.23 have, which went with 1.25 and 1.26, and in those of today.
+OLD = {
+    "budgets": "/apis/policy/v1beta1/namespaces/{}/poddisruptionbudgets",
+    "scalers": "/apis/autoscaling/v2beta2/namespaces/{}/horizontalpodautoscalers",
+}
+NOW = {
+    "budgets": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
+    "scalers": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
+}
 CANARY = {
     "strategy": "Canary",
     "canary": {
@@ -189,17 +196,19 @@ def test_the_clusters_autoscaler_and_budget_are_made_in_the_version_that_is_serv
     scaling = {"minReplicas": 2, "maxReplicas": 5, "scaleMetric": "CPU", "scaleTarget": 70}
     town.create(name, autoScaling=scaling)
     town.until_ready(name, desired=2, ready=2)
-    made = town.stage.until_object(town.path(SCALERS), name, lambda _: True)
+    served = NOW if town.stage.plane.release.minor >= 25 else OLD
+    scalers, budgets = town.path(served["scalers"]), town.path(served["budgets"])
+    made = town.stage.until_object(scalers, name, lambda _: True)
     target = {"apiVersion": "slipway.dev/v1alpha1", "kind": "InferenceService", "name": name}
     assert made["spec"]["scaleTargetRef"] == target
     assert (made["spec"]["minReplicas"], made["spec"]["maxReplicas"]) == (2, 5)
-    budget = town.stage.until_object(town.path(BUDGETS), name, lambda o: o.get("status", {}).get("expectedPods") == 2)
+    budget = town.stage.until_object(budgets, name, lambda o: o.get("status", {}).get("expectedPods") == 2)
     assert budget["spec"]["maxUnavailable"] == 1
     assert budget["status"]["disruptionsAllowed"] == 1
     town.edit(name, autoScaling={"maxReplicas": 6})
-    town.stage.until_object(town.path(SCALERS), name, lambda o: o["spec"]["maxReplicas"] == 6)
+    town.stage.until_object(scalers, name, lambda o: o["spec"]["maxReplicas"] == 6)
     town.edit(name, autoScaling=None)
-    town.stage.until_gone(town.path(SCALERS), name)
+    town.stage.until_gone(scalers, name)
 
 
 def test_what_a_pod_says_of_its_model_is_in_the_status(town: Town, name: str, two: tuple[Figures, Figures]) -> None:

@@ -62,7 +62,13 @@ class Guarded:
     def life(self) -> Life:
         namespace = self.stage.namespace(f"life-{next(_numbers)}")
         accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
-        watch(self.stage.plane.client, accounts, lambda all_: (all_.get("default") or {}).get("secrets"))
+        # Until 1.24 its pods were refused before it had a token in a Secret.
+        tokens = self.stage.plane.release.minor < 24
+        watch(
+            self.stage.plane.client,
+            accounts,
+            lambda all_: "default" in all_ and (not tokens or all_["default"].get("secrets")),
+        )
         return Life(self.stage, namespace, f"https://127.0.0.1:{self.port}")
 
 

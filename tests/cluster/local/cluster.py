@@ -18,6 +18,7 @@ from tests.cluster.local import cgroups, debian, network, pause, volumes
 from tests.cluster.local.control_plane import ControlPlane
 from tests.cluster.local.node import Node
 from tests.cluster.local.process import Process
+from tests.cluster.local.release import BOOKWORM
 from tests.cluster.rest import ApiError, Client, Object
 from tests.cluster.say import expect, say, step
 
@@ -38,7 +39,9 @@ class LocalCluster:
     @cached_property
     def plane(self) -> ControlPlane:
         """Its control plane."""
-        return ControlPlane(paths.local(), host=network.GATEWAY, port=6443, scheduler=True, lasting=True)
+        return ControlPlane(
+            paths.local(), host=network.GATEWAY, port=6443, scheduler=True, lasting=True, release=BOOKWORM
+        )
 
     @property
     def client(self) -> Client:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.local import debian
 from tests.cluster.local.pki import Authority, Pair, kubeconfig, write_private
+from tests.cluster.local.release import Release
 
 SERVICES = "10.96.0.0/16"
 _FIRST_SERVICE = "10.96.0.1"
@@ -23,12 +23,13 @@ _AUDIT_POLICY = {
 
 @dataclass(frozen=True)
 class Site:
-    """Where one control plane lives: its folder, its address, the ports of its components and its authority."""
+    """Where one control plane lives: folder, address, ports, authority; and which Kubernetes it is."""
 
     directory: Path
     host: str
     ports: Mapping[str, int]
     authority: Authority
+    release: Release
 
     @property
     def server(self) -> str:
@@ -113,14 +114,14 @@ def apiserver(site: Site, *, audit_log: Path | None, service_accounts: bool, ext
         policy = write_private(site.directory / "audit-policy.json", _AUDIT_POLICY)
         # blocking-strict: a request is in the log before its answer is sent, so a test may count at once.
         flags |= {"audit-policy-file": policy, "audit-log-path": audit_log, "audit-log-mode": "blocking-strict"}
-    return [str(debian.programs() / "kube-apiserver"), *_flags(flags), *extra]
+    return [str(site.release.programs() / "kube-apiserver"), *_flags(flags), *extra]
 
 
 def controller_manager(site: Site, *, nodes: bool, extra: Sequence[str]) -> list[str]:
     """`nodes`: whether real kubelets renew leases; without them the node lifecycle controller evicts everything."""
     ca = site.authority.ca
     flags = {
-        "port": 0,
+        **_closed(site),
         "secure-port": site.ports["controllers"],
         "root-ca-file": ca.cert,
         "cluster-signing-cert-file": ca.cert,
@@ -138,7 +139,12 @@ def controller_manager(site: Site, *, nodes: bool, extra: Sequence[str]) -> list
 
 def scheduler(site: Site) -> list[str]:
     """Return kube-scheduler's command line."""
-    return [*_client_of(site, "kube-scheduler"), *_flags({"port": 0, "secure-port": site.ports["scheduler"]})]
+    return [*_client_of(site, "kube-scheduler"), *_flags({**_closed(site), "secure-port": site.ports["scheduler"]})]
+
+
+def _closed(site: Site) -> dict[str, object]:
+    """The port without TLS, which was open by default until it went with 1.24."""
+    return {"port": 0} if site.release.minor < 24 else {}
 
 
 def _client_of(site: Site, name: str, groups: Sequence[str] = ()) -> list[str]:
@@ -150,7 +156,7 @@ def _client_of(site: Site, name: str, groups: Sequence[str] = ()) -> list[str]:
         "tls-cert-file": pair.cert,
         "tls-private-key-file": pair.key,
     }
-    return [str(debian.programs() / name), *_flags(flags)]
+    return [str(site.release.programs() / name), *_flags(flags)]
 
 
 def _flags(values: Mapping[str, object]) -> list[str]:

@@ -11,16 +11,17 @@ import json
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.cluster.local import components, debian
+from tests.cluster.local import components
 from tests.cluster.local.components import Site
 from tests.cluster.local.pki import Authority
 from tests.cluster.local.process import Process
+from tests.cluster.local.release import Release, chosen
 from tests.cluster.rest import ApiError, Client, Object
 
 _PORTS = ("etcd", "etcd-peer", "controllers", "scheduler", "apiserver")
@@ -42,6 +43,7 @@ class ControlPlane:
     `audit`: keep an audit log, read it with `audit_events`.
     `lasting`: False = the processes die with the thread that called `start`, and etcd keeps its data in memory;
     True = they run on after this process, and etcd keeps its data in `directory`.
+    `release`: which Kubernetes.
     """
 
     directory: Path
@@ -52,6 +54,7 @@ class ControlPlane:
     scheduler: bool = False
     audit: bool = False
     lasting: bool = False
+    release: Release = field(default_factory=chosen)
 
     def __enter__(self) -> Self:
         self.start()
@@ -71,7 +74,7 @@ class ControlPlane:
             ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
             remembered.write_text(json.dumps(ports | ({"apiserver": self.port} if self.port else {})))
         ports = json.loads(remembered.read_text())
-        site = Site(self.directory, self.host, ports, Authority(self.directory / "pki"))
+        site = Site(self.directory, self.host, ports, Authority(self.directory / "pki"), self.release)
         site.write_kubeconfig("kubeconfig", pair=site.authority.issue("admin", "slipway-admin", ["system:masters"]))
         return site
 
@@ -97,7 +100,7 @@ class ControlPlane:
 
     def start(self) -> None:
         """Start what does not run yet; return when the server takes objects (5 to 8 s). Raises NotReadyError."""
-        debian.prepare()
+        self.release.prepare()
         for _ in range(2):
             # The second round brings back a controller manager that gave up waiting for a slow apiserver (after 10 s).
             for process in self.processes():
@@ -194,9 +197,11 @@ class ControlPlane:
 
     def _default_account_ready(self) -> bool:
         try:
-            return bool(self.client.get("/api/v1/namespaces/default/serviceaccounts/default").get("secrets"))
+            account = self.client.get("/api/v1/namespaces/default/serviceaccounts/default")
         except ApiError:
             return False
+        # Until 1.24 its pods were refused before it had a token in a Secret.
+        return self.release.minor >= 24 or bool(account.get("secrets"))
 
 
 def _free_ports(count: int) -> list[int]:
