@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from slipway.api.recipe import OptimizerName, Recipe
+from workloads.errors import BadInput
 from workloads.libraries import optional
 from workloads.train.environment import Place
 from workloads.train.optimisation import build_optimizer, parameter_groups
@@ -32,14 +33,18 @@ class Zero(Single):
         super().__init__(recipe)
         self._config = config
         zero = config.get("zero_optimization", {})
-        offloaded = [zero[part]["device"] for part in ("offload_optimizer", "offload_param") if part in zero]
-        self.name = f"zero-{zero.get('stage', 0)}" + (f" offload {'/'.join(offloaded)}" if offloaded else "")
+        parts = ("offload_optimizer", "offload_param")
+        self._offloaded = [zero[part]["device"] for part in parts if part in zero]
+        offload = f" offload {'/'.join(self._offloaded)}" if self._offloaded else ""
+        self.name = f"zero-{zero.get('stage', 0)}{offload}"
 
     def setup(self, place: Place) -> World:
         """A group even of one process: DeepSpeed talks to it in any case."""
         if not torch.cuda.is_available():
             os.environ.setdefault("DS_ACCELERATOR", "cpu")
         self._deepspeed = _library()
+        if "nvme" in self._offloaded:
+            _require_disk_kernel()
         self.world = World(place, grouped=True)
         return self.world
 
@@ -148,6 +153,16 @@ def _library() -> Any:
         operations.__compatible_ops__["deepspeed_shm_comm"] = False
     importlib.import_module("deepspeed.utils").logger.setLevel("WARNING")
     return deepspeed
+
+
+def _require_disk_kernel() -> None:
+    """DeepSpeed's kernel for disks: built into the installation, or such that it can be compiled here."""
+    builder = importlib.import_module("deepspeed.ops.op_builder").AsyncIOBuilder()
+    if not _built("async_io") and not builder.is_compatible(verbose=False):
+        raise BadInput(
+            "offload to nvme needs DeepSpeed's async_io, which is not in this installation and cannot be compiled here "
+            "(libaio's header): use an image built with libaio-dev and DS_BUILD_AIO=1, or offload to cpu"
+        )
 
 
 def _built(operation: str) -> bool:
