@@ -158,7 +158,9 @@ def test_killed_it_ends_with_the_very_same_weights(tmp_path: Path, together: dic
 
 
 def held_alike() -> dict[str, Any]:
-    """After one step with dropout, on each rank: a parameter that all hold, and what attention dropped of its heads."""
+    """After one step with dropout, on each rank: a parameter that all hold, the random numbers after attention, and
+    how many of the numbers of each kind of layer this process holds.
+    """
     from slipway.api.recipe import Recipe
     from workloads import models
     from workloads.train.environment import read_place
@@ -179,9 +181,10 @@ def held_alike() -> dict[str, Any]:
         out.flatten(0, 1), answers.flatten()
     ))  # fmt: skip
     strategy.step(0.1)
+    parts = {name: one.to_local().numel() / one.numel() for name, one in strategy.model.named_parameters()}
     alike = strategy.model.transformer.ln_f.weight.to_local().tolist()
     world.close()
-    return {"alike": alike, "stream": seen}
+    return {"alike": alike, "stream": seen, "parts": parts}
 
 
 def test_all_drop_the_same_of_what_all_hold(tmp_path: Path) -> None:
@@ -190,6 +193,16 @@ def test_all_drop_the_same_of_what_all_hold(tmp_path: Path) -> None:
     assert first["alike"] == second["alike"]
     assert first["alike"] != [1.0] * 8
     assert first["stream"] == second["stream"], "after attention the random numbers go on as before"
+    for name in (
+        "attn.c_attn.weight",
+        "attn.c_attn.bias",
+        "attn.c_proj.weight",
+        "mlp.c_fc.weight",
+        "mlp.c_proj.weight",
+    ):
+        assert first["parts"][f"transformer.h.1.{name}"] == 0.5, name
+    assert first["parts"]["transformer.wte.weight"] + second["parts"]["transformer.wte.weight"] == 1.0
+    assert first["parts"]["transformer.ln_f.weight"] == 1.0
 
 
 @pytest.mark.parametrize(
