@@ -8,20 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from slipway.api.compression import CompressionStep
-from slipway.api.quantization import EvaluationMetric
 from slipway.api.quantizationladder import Rung, Runtime
 from slipway.api.quantizationstatus import Candidate, Stage
 from workloads import storage
 from workloads.errors import BadInput
 from workloads.export import onnx_file
-from workloads.quantize import benchmark, evaluate
-from workloads.quantize.confidence import Pairs
+from workloads.quantize import benchmark, evaluate, metric
 from workloads.quantize.context import FLOAT_MODEL, Context
-from workloads.quantize.evaluate import Answers
-from workloads.quantize.gates import Speedup, Verdict, judge
+from workloads.quantize.gates import Speedup, judge
 
 if TYPE_CHECKING:
     import onnx
@@ -53,11 +48,6 @@ def model_path(context: Context, name: str) -> Path:
     """Where a candidate's model lies."""
     suffix = "tflite" if context.job.spec.target.runtime is Runtime.LITERT else "onnx"
     return context.work.path(FLOAT_MODEL if name == FLOAT else f"candidates/{name}.{suffix}")
-
-
-def answers_of(context: Context, name: str) -> Answers:
-    """What a candidate, or the float model, answered."""
-    return Answers.load(context.work.path(f"answers/{name}.npz"))
 
 
 def details_of(context: Context, name: str) -> dict[str, Any]:
@@ -112,49 +102,45 @@ def consider(
 def _measured(context: Context, attempt: Attempt, model: "Model") -> tuple[Candidate, dict[str, Any]]:
     path = model_path(context, attempt.name)
     onnx_file.save(model, path)
-    found = evaluate.answers(model, context.evaluation, context.evaluation_batches())
-    found.save(context.work.path(f"answers/{attempt.name}.npz"))
-    reference = answers_of(context, FLOAT)
-    pairs = pairs_of(context, reference, found)
+    said, reference = metric.ask(context, model), metric.kept(context, FLOAT)
+    said.save(context.work.path(f"answers/{attempt.name}.npz"))
+    difference = metric.difference(context, reference, said)
     size, float_size = path.stat().st_size, model_path(context, FLOAT).stat().st_size
     speedup = _speedup(context, model) if context.job.spec.gates.latency is not None else None
-    verdict = judge(context.job.spec.gates, pairs, size / float_size, speedup)
+    verdict = judge(context.job.spec.gates, difference, size / float_size, speedup)
     candidate = Candidate(
         name=attempt.name,
         rung=attempt.rung,
         method=attempt.method,
         float_nodes=len(attempt.float_nodes),
-        accuracy=(pairs.both + pairs.second) / pairs.count,
+        accuracy=difference.second,
         drop=verdict.drop,
         drop_low=verdict.low,
         drop_high=verdict.high,
-        agreement=float(np.mean(found.classes == reference.classes)),
-        sqnr_db=evaluate.sqnr_db(reference.outputs, found.outputs),
+        agreement=metric.agreement(reference, said),
+        sqnr_db=evaluate.sqnr_db(reference.outputs, said.outputs),
         size_bytes=size,
         speedup=None if speedup is None else round(speedup.median, 3),
         passed=verdict.passed,
         message=verdict.words()[:1024],
     )
-    return candidate, _details(pairs, verdict, path)
+    details = {"limit": verdict.limit, "failures": list(verdict.failures), "digest": storage.sha256_of(path)}
+    return candidate, {**details, **_pairs(context, reference, said)}
 
 
-def _details(pairs: Pairs, verdict: Verdict, path: Path) -> dict[str, Any]:
+def _pairs(context: Context, reference: "metric.Said", said: "metric.Said") -> dict[str, Any]:
+    """How often which of the two was right; of detectors there is no such count."""
+    if metric.detects(context):
+        return {}
+    pairs = metric.pairs(context, reference, said)
     counts = {"both": pairs.both, "onlyFloat": pairs.first, "onlyQuantized": pairs.second, "none": pairs.none}
-    record = {"pairs": counts, "limit": verdict.limit, "failures": list(verdict.failures)}
-    return {**record, "digest": storage.sha256_of(path)}
+    return {"pairs": counts}
 
 
 def _impossible(attempt: Attempt, error: Exception) -> Candidate:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
     words = str(error) if isinstance(error, BadInput) else f"could not be built: {type(error).__name__}: {reason}"
     return Candidate(name=attempt.name, rung=attempt.rung, method=attempt.method, passed=False, message=words[:1024])
-
-
-def pairs_of(context: Context, reference: Answers, found: Answers) -> Pairs:
-    """The float model's right answers against a candidate's, in the job's metric."""
-    if context.job.spec.evaluation.metric is EvaluationMetric.AGREEMENT:
-        return Pairs.of(reference.right(reference), found.right(reference))
-    return Pairs.of(reference.right(), found.right())
 
 
 def _speedup(context: Context, model: "Model") -> Speedup:

@@ -47,6 +47,26 @@ class Pairs:
         return (self.first - self.second) / self.count
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A figure of the first model, how much less the second has, and the interval of that."""
+
+    reference: float
+    drop: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, pairs: Pairs, confidence: float) -> "Difference":
+        """Of shares of right answers."""
+        return cls((pairs.both + pairs.first) / pairs.count, pairs.drop, *drop_interval(pairs, confidence))
+
+    @property
+    def second(self) -> float:
+        """The second model's figure."""
+        return self.reference - self.drop
+
+
 def wilson(right: int, count: int, confidence: float) -> tuple[float, float]:
     """Interval of a share (Wilson 1927)."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)

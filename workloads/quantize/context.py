@@ -138,7 +138,13 @@ class Context:
         """With labels where the metric needs them."""
         choice = self.job.spec.evaluation
         labels = choice.metric is EvaluationMetric.TOP1
-        return evaluation_samples(choice, self.source.ports, self.source.preprocessing, want_labels=labels)
+        found = evaluation_samples(choice, self.source.ports, self.source.preprocessing, want_labels=labels)
+        if bool(found.classes) != (choice.metric is EvaluationMetric.PRECISION50):
+            raise BadInput(
+                f"evaluation.metric {choice.metric} does not fit {found.name}: {EvaluationMetric.PRECISION50} is for "
+                "data sets with boxes, shapes and yolo-folder, and they are for no other"
+            )
+        return found
 
     @cached_property
     def calibration_batches(self) -> list[list[int]]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
 
+BOXES = 3  # axes of a detector's output
 OUTPUTS_KEPT = 256  # samples whose outputs are kept, for the noise figure
 
 
@@ -28,6 +29,9 @@ class Answers:
     classes: "npt.NDArray[np.int64]"
     labels: "npt.NDArray[np.int64] | None"
     outputs: "npt.NDArray[np.float32]"
+
+    def __len__(self) -> int:
+        return len(self.classes)
 
     def right(self, reference: "Answers | None" = None) -> "npt.NDArray[np.bool_]":
         """Which answers are right: those of the labels, or those of another model."""
@@ -73,19 +77,33 @@ def answers(model: "onnx.ModelProto | bytes", samples: Samples, batches: Iterabl
 
 
 def scores_of(session: Any, feeds: "dict[str, npt.NDArray[Any]]") -> "npt.NDArray[Any]":
-    """The first output as [n, classes]. BadInput when it is something else, or when the model answers NaN."""
+    """The first output as [n, classes]. BadInput when it is something else."""
+    scores = outputs_of(session, feeds)
+    if scores.ndim != 2:
+        raise BadInput(f"the model's first output has shape {scores.shape}, not one row of class scores per sample")
+    return scores
+
+
+def outputs_of(session: Any, feeds: "dict[str, npt.NDArray[Any]]") -> "npt.NDArray[Any]":
+    """The first output, one row per sample. BadInput when there are fewer, or when the model answers NaN."""
     rows, fixed = len(next(iter(feeds.values()))), session.get_inputs()[0].shape[0]
     given = filled(feeds, fixed) if isinstance(fixed, int) else feeds
-    scores: npt.NDArray[Any] = np.asarray(session.run(None, given)[0])
-    if scores.ndim != 2 or len(scores) < rows:
-        raise BadInput(f"the model's first output has shape {scores.shape}, not one row of class scores per sample")
-    if np.isnan(scores).any():
+    outputs: npt.NDArray[Any] = np.asarray(session.run(None, given)[0])
+    if len(outputs) < rows:
+        raise BadInput(f"the model's first output has shape {outputs.shape}, not one row per sample")
+    if np.isnan(outputs).any():
         raise BadInput("the model answers NaN for some sample")
-    return scores[:rows]
+    return outputs[:rows]
 
 
 def sqnr_db(reference: "npt.NDArray[np.float32]", noisy: "npt.NDArray[np.float32]") -> float | None:
-    """Power of the reference over power of the difference, in dB; None when there is no difference."""
+    """Power of the reference over power of the difference, in dB; None when there is no difference.
+
+    A detector's numbers [n, boxes, numbers] are pixels and scores: each is taken in its own measure.
+    """
+    if reference.ndim == BOXES:
+        measure = np.sqrt(np.mean(np.square(reference.astype(np.float64)), axis=(0, 1))).clip(min=1e-12)
+        reference, noisy = reference / measure, noisy / measure
     noise = float(((reference.astype(np.float64) - noisy) ** 2).sum())
     signal = float((reference.astype(np.float64) ** 2).sum())
     if noise == 0:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from slipway.api.quantizationgates import AccuracyGate, AccuracyProfile, DropType, Evidence, Gates
-from workloads.quantize.confidence import Pairs, drop_interval
+from workloads.quantize.confidence import Difference
 
 SHARE_OF = {AccuracyProfile.MLPERF_99: 0.01, AccuracyProfile.MLPERF_99_9: 0.001}
 
@@ -50,20 +50,19 @@ def drop_limit(gate: AccuracyGate, float_accuracy: float) -> float:
     return gate.max_drop * (float_accuracy if gate.drop_type is DropType.RELATIVE else 1.0)
 
 
-def judge(gates: Gates, pairs: Pairs, size_ratio: float, speedup: Speedup | None) -> Verdict:
-    """`pairs` counts the float model first; `size_ratio` is quantized bytes over float bytes."""
+def judge(gates: Gates, found: Difference, size_ratio: float, speedup: Speedup | None) -> Verdict:
+    """`found`: float model against quantized; `size_ratio` is quantized bytes over float bytes."""
     gate = gates.accuracy
-    low, high = drop_interval(pairs, gate.confidence)
-    limit = drop_limit(gate, (pairs.both + pairs.first) / pairs.count)
+    limit = drop_limit(gate, found.reference)
     failures = []
-    judged = high if gate.evidence is Evidence.UPPER_BOUND else pairs.drop
+    judged = found.high if gate.evidence is Evidence.UPPER_BOUND else found.drop
     # Shares of whole samples: a rounding of the limit must not decide.
     if judged > limit + 1e-12:
         failures.append(
-            "accuracy" if gate.evidence is Evidence.ESTIMATE else f"accuracy: {points(high)} cannot be ruled out"
+            "accuracy" if gate.evidence is Evidence.ESTIMATE else f"accuracy: {points(found.high)} cannot be ruled out"
         )
     if gates.size is not None and size_ratio > gates.size.max_ratio:
         failures.append(f"size: {size_ratio:.2f} of the float model, at most {gates.size.max_ratio:g} asked")
     if gates.latency is not None and speedup is not None and speedup.high < gates.latency.min_speedup:
         failures.append(f"latency: {speedup.median:.2f} times as fast, at least {gates.latency.min_speedup:g} asked")
-    return Verdict(pairs.drop, low, high, limit, tuple(failures))
+    return Verdict(found.drop, found.low, found.high, limit, tuple(failures))

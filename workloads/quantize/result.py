@@ -93,11 +93,11 @@ def headline(context: Context) -> Headline | None:
     if context.work.read(f"candidates/{FLOAT}") is None:
         return None
     reference, shown = candidate_of(context, FLOAT), selected_of(context).shown
-    top1 = context.job.spec.evaluation.metric is EvaluationMetric.TOP1
-    words = {"float_": percent(reference.accuracy) if top1 else ""}
+    known = context.job.spec.evaluation.metric is not EvaluationMetric.AGREEMENT
+    words = {"float_": percent(reference.accuracy) if known else ""}
     if shown is not None:
         low, high = (shown.drop_low or 0.0) * 100, (shown.drop_high or 0.0) * 100
-        words["quantized"] = percent(shown.accuracy) if top1 else f"{percent(shown.accuracy)} equal"
+        words["quantized"] = percent(shown.accuracy) if known else f"{percent(shown.accuracy)} equal"
         words["drop"] = f"{(shown.drop or 0.0) * 100:.2f} pt ({low:.2f} to {high:.2f})"
         words["size"] = f"{(reference.size_bytes or 0) / max(1, shown.size_bytes or 0):.2f}x smaller"
     benchmark = context.work.read("benchmark")

@@ -3,14 +3,14 @@
 Every rung tries its candidates, and keeps a record of what it tried or why not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from slipway.api.quantization import CalibrationMethod
 from slipway.api.quantizationladder import Rung, Runtime
 from slipway.api.quantizationstatus import Candidate
-from workloads.quantize import floats, litert, rewrite, sensitivity, smooth
+from workloads.quantize import floats, litert, metric, rewrite, sensitivity, smooth
 from workloads.quantize.candidates import Attempt, candidate_of, consider, details_of, most_accurate
 from workloads.quantize.context import Context
 from workloads.quantize.target import impossible
@@ -95,10 +95,7 @@ def _bias(context: Context, rung: Rung) -> Climbed:
 
 
 def _mixed(context: Context, rung: Rung) -> Climbed:
-    """Keep the worst 1, 2, 4, ...
-
-    Parts in float until a candidate passes, then halve the gap: the fewest that suffice.
-    """
+    """Keep the worst parts in float, the fewest of them that suffice."""
     ranking = sensitivity.ranking(context)
     most = min(context.job.spec.sensitivity.max_exclusions, len(ranking) - 1)
     if most < 1:
@@ -113,15 +110,24 @@ def _mixed(context: Context, rung: Rung) -> Climbed:
         names.append(attempt.name)
         return bool(candidate and candidate.passed)
 
+    fewest(passes, most)
+    return Climbed(tuple(names))
+
+
+def fewest(passes: Callable[[int], bool], most: int) -> int | None:
+    """The least number that passes, up to `most`: 1, 2, 4, ... until one does, then the gap is halved.
+
+    None when not even `most` passes. A number above one that passes is taken to pass.
+    """
     failed, count = 0, 1
     while not passes(count):
         if count == most:
-            return Climbed(tuple(names))
+            return None
         failed, count = count, min(2 * count, most)
     while count - failed > 1:
         middle = (count + failed) // 2
         failed, count = (failed, middle) if passes(middle) else (middle, count)
-    return Climbed(tuple(names))
+    return count
 
 
 def start(context: Context) -> Attempt:
@@ -180,6 +186,8 @@ def _qat(context: Context, rung: Rung) -> Climbed:
     calibration = context.job.spec.calibration
     if not context.source.trainable:
         return Climbed(skipped="the source is ONNX: training needs an artifact with weights")
+    if metric.detects(context):
+        return Climbed(skipped="training with quantization is for classifiers, and this is a detector")
     if calibration is None or calibration.dataset is None:
         return Climbed(skipped="training needs a data set with labels: set calibration.dataset")
     from workloads.quantize import qat  # imports torch: only when a job comes this far

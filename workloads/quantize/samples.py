@@ -16,6 +16,7 @@ from slipway.api.artifact import Preprocessing
 from slipway.api.quantization import Calibration, Evaluation
 from workloads import data, storage
 from workloads.data import Images
+from workloads.data.boxes import BoxSet
 from workloads.errors import BadInput
 from workloads.export.onnx_file import Port
 
@@ -45,6 +46,7 @@ class Samples(Protocol):
     digest: str
     name: str
     labelled: bool
+    classes: int  # of the boxes, in a data set with boxes; else 0
 
     def __len__(self) -> int:
         """How many."""
@@ -61,8 +63,10 @@ class ImageSamples:
 
     labelled = True
 
-    def __init__(self, images: Images, preprocessing: Preprocessing, port: Port, name: str, digest: str) -> None:
-        self._images, self._port, self.name, self.digest = images, port, name, digest
+    def __init__(
+        self, images: Images, preprocessing: Preprocessing, port: Port, name: str, digest: str, classes: int
+    ) -> None:
+        self._images, self._port, self.name, self.digest, self.classes = images, port, name, digest, classes
         shape = (1, -1, 1, 1)
         std = np.array(preprocessing.std, dtype=np.float64).reshape(shape)
         self._factor = (preprocessing.scale / std).astype(np.float32)
@@ -82,7 +86,9 @@ class ImageSamples:
 
 
 class ArraySamples:
-    """Rows of .npz files. Files may differ in the length of any further axis: text of another length, say."""
+    """Rows of .npz files, without boxes. Files may differ in the length of any further axis: texts, say."""
+
+    classes = 0
 
     def __init__(self, paths: Sequence[Path], ports: Sequence[Port], name: str, *, want_labels: bool) -> None:
         self.name = name
@@ -206,7 +212,12 @@ def _samples(
         raise BadInput(f"dataset {loaded.reference.name} has images of {have}, the model takes {want}")
     part, word = (loaded.held_out, "held-out") if held_out else (loaded.training, "training")
     return ImageSamples(
-        part, preprocessing, ports[0], f"{loaded.reference.name} ({word})", f"{loaded.reference.digest}/{word}"
+        part,
+        preprocessing,
+        ports[0],
+        f"{loaded.reference.name} ({word})",
+        f"{loaded.reference.digest}/{word}",
+        len(loaded.labels) if isinstance(loaded, BoxSet) else 0,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from slipway.api.quantization import CalibrationMethod, Granularity, SensitivityMetric
 from workloads.errors import BadInput
-from workloads.quantize import evaluate, rewrite, runtime
+from workloads.quantize import evaluate, metric, rewrite, runtime
 from workloads.quantize.context import Context
 from workloads.quantize.samples import Batch
 
@@ -57,7 +57,7 @@ def measure(context: Context, shard: int, per_channel: bool, method: Calibration
     done = {line["part"] for line in context.work.lines(name)}
     left = [part for part in mine if part.name not in done]
     batches = _batches(context) if left else []
-    reference = _outputs(runtime.session(context.prepared), batches) if left else np.zeros((0, 1), np.float32)
+    reference = _outputs(context, runtime.session(context.prepared), batches) if left else np.zeros((0, 1), np.float32)
     for part in context.voice.track(left, "sensitivity", len(done)):
         context.work.append(name, {"part": part.name, **_harm(context, part, batches, reference, per_channel, method)})
     context.work.write(name, {"parts": len(mine)})
@@ -76,8 +76,9 @@ def _batches(context: Context) -> list[Batch]:
     return batches
 
 
-def _outputs(session: Any, batches: list[Batch]) -> "npt.NDArray[np.float32]":
-    return np.concatenate([evaluate.scores_of(session, batch.feeds) for batch in batches]).astype(np.float32)
+def _outputs(context: Context, session: Any, batches: list[Batch]) -> "npt.NDArray[np.float32]":
+    read = evaluate.outputs_of if metric.detects(context) else evaluate.scores_of
+    return np.concatenate([read(session, batch.feeds) for batch in batches]).astype(np.float32)
 
 
 def _harm(
@@ -97,15 +98,12 @@ def _harm(
             per_channel=per_channel,
             bits=context.job.spec.weights.bits,
         )
-        found = _outputs(runtime.session(model), batches)
+        found = _outputs(context, runtime.session(model), batches)
     except Exception as error:  # a part that the library cannot quantize alone is the first to be left out
         return {"sqnrDb": -PERFECT, "lost": 1.0, "problem": f"{type(error).__name__}: {error}"[:200]}
     noise = evaluate.sqnr_db(reference, found)
     labels = [batch.labels for batch in batches if batch.labels is not None]
-    lost = None
-    if len(labels) == len(batches):
-        truth = np.concatenate(labels)
-        lost = float(np.mean(reference.argmax(1) == truth) - np.mean(found.argmax(1) == truth))
+    lost = metric.lost(context, reference, found, np.concatenate(labels)) if len(labels) == len(batches) else None
     return {"sqnrDb": PERFECT if noise is None else noise, "lost": lost}
 
 

@@ -20,8 +20,8 @@ from workloads.compress.apply import compress
 from workloads.compress.count import figures
 from workloads.errors import BadInput
 from workloads.export import from_torch
-from workloads.quantize import evaluate, runtime
-from workloads.quantize.candidates import FLOAT, Attempt, answers_of, pairs_of, step_name
+from workloads.quantize import metric, runtime
+from workloads.quantize.candidates import FLOAT, Attempt, step_name
 from workloads.quantize.context import Context
 from workloads.quantize.training import Phases, Training
 
@@ -103,10 +103,8 @@ def _taken(context: Context, step: Step, model: nn.Module, described: Artifact) 
     if context.work.read(f"{FOLDER}/{step.name}") is None:
         context.voice.say(words[0])
         exported = _exported(context, copy.deepcopy(model), described)
-        found = evaluate.answers(exported, context.evaluation, context.evaluation_batches())
-        pairs = pairs_of(context, answers_of(context, FLOAT), found)
-        untrained = (pairs.both + pairs.second) / pairs.count
-        record = {"words": words[0], "untrained": untrained, **size_of(model, described)}
+        found = metric.difference(context, metric.kept(context, FLOAT), metric.ask(context, exported))
+        record = {"words": words[0], "untrained": found.second, **size_of(model, described)}
         context.work.write(f"{FOLDER}/{step.name}", record)
     return changes
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from slipway.api.base import Model, Rule
 from slipway.api.common import MAX_INT32, Digest, ObjectName, Uri
-from slipway.api.sources import DatasetChoice
+from slipway.api.sources import DatasetChoice, DatasetName
 
 # File names under which PyTorch, Lightning and scikit-learn leave pickles.
 PICKLE = "[.](pt|pth|bin|pkl|pickle|ckpt|joblib)$"
@@ -105,17 +105,39 @@ class Calibration(Model):
     seed: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(0, description="Of the choice of samples.")
 
 
+BOXED = [DatasetName.SHAPES.value, DatasetName.YOLO_FOLDER.value]
+
+
 class EvaluationMetric(StrEnum):
     """What is compared between float and quantized."""
 
     TOP1 = "top-1"
     AGREEMENT = "agreement"
+    PRECISION50 = "average-precision-50"
 
 
 class Evaluation(Model):
     """Held-out samples on which float and quantized model are compared."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (_ONE_SOURCE, _PLAIN_URI)
+    cel: ClassVar[tuple[Rule, ...]] = (
+        _ONE_SOURCE,
+        _PLAIN_URI,
+        Rule(
+            "!has(self.dataset) || self.dataset.name == 'custom' || "
+            f"(self.dataset.name in {BOXED}) == (self.metric == 'average-precision-50')",
+            f"metric average-precision-50 is for data sets with boxes, {' and '.join(BOXED)}, and they for no other",
+            lambda data: (
+                data.dataset is None
+                or data.dataset.name is DatasetName.CUSTOM
+                or (data.dataset.name in BOXED) == (data.metric is EvaluationMetric.PRECISION50)
+            ),
+        ),
+        Rule(
+            "!has(self.uri) || self.metric != 'average-precision-50'",
+            "metric average-precision-50 needs boxes, which .npz files have not: set dataset to shapes or yolo-folder",
+            lambda data: data.uri is None or data.metric is not EvaluationMetric.PRECISION50,
+        ),
+    )
     dataset: DatasetChoice | None = Field(None, description="Held-out images of a data set.")
     uri: Uri | None = Field(None, description="As for calibration, with an array `labels` of class numbers.")
     samples: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
@@ -124,7 +146,8 @@ class Evaluation(Model):
     batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(64, description="Samples per inference call.")
     metric: EvaluationMetric = Field(
         EvaluationMetric.TOP1,
-        description="top-1 needs labels; agreement counts equal answers of the two models and needs none.",
+        description="top-1 needs labels; agreement counts equal answers of the two models and needs none; "
+        "average-precision-50 is mAP@0.5 of detectors in YOLOv5's layout, and needs a data set with boxes.",
     )
 
 

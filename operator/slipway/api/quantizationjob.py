@@ -17,6 +17,7 @@ from slipway.api.quantization import (
     Benchmark,
     Calibration,
     Evaluation,
+    EvaluationMetric,
     Exclusions,
     OnFailure,
     Qat,
@@ -63,6 +64,10 @@ def _data_for_qat(spec: "QuantizationJobSpec") -> bool:
 
 def _data_for_compression(spec: "QuantizationJobSpec") -> bool:
     return spec.compression is None or (spec.calibration is not None and spec.calibration.dataset is not None)
+
+
+def _classes_for_compression(spec: "QuantizationJobSpec") -> bool:
+    return spec.compression is None or spec.evaluation.metric is not EvaluationMetric.PRECISION50
 
 
 def _torch_for_compression(spec: "QuantizationJobSpec") -> bool:
@@ -142,6 +147,11 @@ class QuantizationJobSpec(Model):
             "!has(self.compression) || self.target.runtime != 'litert'",
             "compression is not for litert here: let a TrainingJob compress, and quantize its artifact",
             _torch_for_compression,
+        ),
+        Rule(
+            "!has(self.compression) || self.evaluation.metric != 'average-precision-50'",
+            "compression trains classifiers here: let a TrainingJob compress the detector, and quantize its artifact",
+            _classes_for_compression,
         ),
         Rule(
             _STATIC_FIRST,

@@ -106,6 +106,28 @@ WRONG = (
     Wrong("a rung nobody has", {"ladder": ["fp4"]}, "ladder", "schema"),
     Wrong("mixed precision of nothing", {"ladder": ["mixed-precision"]}, "put a static rung before it"),
     Wrong("one bit", {"weights": {"bits": 1}}, "bits", "schema"),
+    # Detectors.
+    Wrong(
+        "boxes and no metric for them", {"evaluation": {"dataset": {"name": "shapes"}}},
+        "metric average-precision-50 is for data sets with boxes",
+    ),
+    Wrong(
+        "a metric of boxes and none", {"evaluation": {"metric": "average-precision-50"}},
+        "metric average-precision-50 is for data sets with boxes",
+    ),
+    Wrong(
+        "boxes in arrays",
+        {"evaluation": {"dataset": None, "uri": "pvc://a/b.npz", "metric": "average-precision-50"}},
+        "which .npz files have not",
+    ),
+    Wrong(
+        "a detector made smaller",
+        {
+            "evaluation": {"dataset": {"name": "shapes"}, "metric": "average-precision-50"},
+            "compression": [{"method": "two-four"}],
+        },
+        "let a TrainingJob compress the detector",
+    ),
     # Compression.
     Wrong(
         "channels of what was zeroed",

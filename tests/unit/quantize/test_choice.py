@@ -1,5 +1,6 @@
 """Which of several candidates is published? And which is shown when none passes."""
 
+import math
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from slipway.api.quantizationladder import Rung
 from slipway.api.quantizationstatus import Candidate
 from workloads.quantize.candidates import best, most_accurate
+from workloads.quantize.rungs import fewest
 
 
 def candidate(name: str, accuracy: float | None, **fields: Any) -> Candidate:
@@ -29,6 +31,21 @@ def test_the_best_that_passes_is_published(candidates: list[Candidate], name: st
     found = best(candidates)
     assert found is not None
     assert found.name == name
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5, 8, 64])
+def test_no_more_stays_float_than_must_and_few_candidates_are_built(most: int) -> None:
+    for needed in range(1, most + 2):
+        tried: list[int] = []
+
+        def passes(count: int, needed: int = needed, tried: list[int] = tried) -> bool:
+            tried.append(count)
+            return count >= needed
+
+        assert fewest(passes, most) == (needed if needed <= most else None)
+        assert tried[0] == 1
+        assert len(set(tried)) == len(tried) <= 2 * math.ceil(math.log2(most + 1))
+        assert max(tried) <= min(most, max(1, 2 * (needed - 1)))
 
 
 def test_nothing_passes() -> None:

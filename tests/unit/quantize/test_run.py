@@ -60,6 +60,7 @@ def test_the_ladder_stops_at_the_first_rung_that_passes(finished: tuple[jobs.Job
     mixed = [row for row in report["candidates"] if row["rung"] == "mixed-precision"]
     fewest = min(row["floatNodes"] for row in mixed if row["passed"])
     assert report["published"] == f"mixed-precision-{fewest}"
+    assert mixed[0]["floatNodes"] == 1
     assert all(not row["passed"] for row in mixed if row["floatNodes"] < fewest)
     worst = [part["part"] for part in report["sensitivity"][:fewest]]
     assert next(row for row in mixed if row["floatNodes"] == fewest)["floatNodeNames"] == worst

@@ -10,7 +10,7 @@ import numpy as np
 
 from slipway.api.quantization import CalibrationMethod
 from slipway.api.quantizationladder import CALIBRATED
-from workloads.quantize import result, rungs, runtime, sensitivity
+from workloads.quantize import metric, result, rungs, runtime, sensitivity
 from workloads.quantize.candidates import FLOAT, candidate_of, details_of
 from workloads.quantize.confidence import Pairs, mcnemar
 from workloads.quantize.context import COMPRESSED, Context
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 BINS_SHOWN = 96
 TENSORS_SHOWN = 24
+OF_CLASSES = "drop: Newcombe 1998, method 10, paired; p: McNemar 1947, exact"
+OF_BOXES = "accuracy: mAP@0.5 by COCO's definition; drop: bootstrap over pictures, paired, 1000 times"
 
 
 def gather(context: Context) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def gather(context: Context) -> dict[str, Any]:
         "calibration": _calibration(context),
         "benchmark": context.work.read("benchmark"),
         "judgedIn": f"onnxruntime {runtime.version()} on {platform.machine()}",
-        "statistics": "drop: Newcombe 1998, method 10, paired; p: McNemar 1947, exact",
+        "statistics": OF_BOXES if metric.detects(context) else OF_CLASSES,
     }
 
 
@@ -76,7 +78,9 @@ def candidates(context: Context) -> list[dict[str, Any]]:
         if "pairs" in details:
             counts = details["pairs"]
             pairs = Pairs(counts["both"], counts["onlyFloat"], counts["onlyQuantized"], counts["none"])
-            row |= {"pairs": counts, "limit": details["limit"], "pValue": mcnemar(pairs)}
+            row |= {"pairs": counts, "pValue": mcnemar(pairs)}
+        if "limit" in details:
+            row["limit"] = details["limit"]
         rows.append(row)
     return rows
 

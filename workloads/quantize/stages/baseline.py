@@ -7,13 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from slipway.api.quantization import EvaluationMetric
 from slipway.api.quantizationstatus import Candidate
 from workloads import artifact, storage
-from workloads.errors import BadInput
-from workloads.quantize import evaluate
+from workloads.quantize import metric
 from workloads.quantize.candidates import FLOAT, model_path
-from workloads.quantize.confidence import wilson
 from workloads.quantize.context import Context
 from workloads.quantize.evaluate import Answers
 
@@ -23,21 +20,14 @@ FEW_CALIBRATION, FEW_EVALUATION = 32, 100
 def run(context: Context) -> str:
     """Returns a sentence for people."""
     batches = context.voice.track(context.evaluation_batches(), "baseline")
-    answers = evaluate.answers(context.float_model, context.evaluation, batches)
-    top1 = context.job.spec.evaluation.metric is EvaluationMetric.TOP1
-    right, count = int(answers.right(None if top1 else answers).sum()), len(answers.classes)
-    if right == 0:
-        raise BadInput("the float model gives no right answer at all: are these its labels, and its preprocessing?")
-    answers.save(context.work.path(f"answers/{FLOAT}.npz"))
-    low, high = wilson(right, count, context.job.spec.gates.accuracy.confidence)
+    said = metric.ask(context, context.float_model, batches)
+    accuracy, words = metric.worth(context, said)
+    said.save(context.work.path(f"answers/{FLOAT}.npz"))
     path = model_path(context, FLOAT)
-    words = (
-        f"{right} of {count} right ({low * 100:.2f} to {high * 100:.2f} %)" if top1 else f"{count} samples, no labels"
-    )
-    known = {"accuracy": right / count, "size_bytes": path.stat().st_size, **_weights(context)}
+    known = {"accuracy": accuracy, "size_bytes": path.stat().st_size, **_weights(context)}
     candidate = Candidate(name=FLOAT, message=words, **known)
-    record = {"candidate": candidate.wire(), "samples": count, "digest": storage.sha256_of(path)}
-    warnings = _warnings(context, answers, right / count)
+    record = {"candidate": candidate.wire(), "samples": len(said), "digest": storage.sha256_of(path)}
+    warnings = _warnings(context, said, accuracy)
     for warning in warnings:
         context.voice.say(f"warning: {warning}")
     context.work.write(f"candidates/{FLOAT}", {**record, "warnings": warnings})
@@ -53,11 +43,12 @@ def _weights(context: Context) -> dict[str, Any]:
     return size_of(*artifact.load_model(context.source.uri, context.source.digest))
 
 
-def _warnings(context: Context, answers: Answers, accuracy: float) -> list[str]:
-    warnings, count = [], len(answers.classes)
+def _warnings(context: Context, said: Any, accuracy: float) -> list[str]:
+    warnings, count = [], len(said)
     if count < FEW_EVALUATION:
         warnings.append(f"only {count} evaluation samples: the accuracy gate is a coarse one")
-    if answers.labels is not None and accuracy <= 1 / max(2, len(np.unique(answers.labels))):
+    labels = said.labels if isinstance(said, Answers) else None
+    if labels is not None and accuracy <= 1 / max(2, len(np.unique(labels))):
         warnings.append("the float model is no better than guessing: its labels or its preprocessing may be wrong")
     if context.job.spec.calibration is not None:
         samples = min(context.job.spec.calibration.samples, len(context.calibration))

@@ -154,10 +154,11 @@ def _lineage(context: Context, name: str) -> Lineage:
     if name != FLOAT and compressed is not None and context.smaller is not None:
         recipe["compression"] = [row["step"] for row in compressed["rows"] if row["kept"]]
     if name != FLOAT:
-        recipe |= {"gates": spec.gates.wire(), "bits": spec.weights.bits, "pairs": details["pairs"]}
+        recipe |= {"gates": spec.gates.wire(), "bits": spec.weights.bits}
+        recipe |= {"pairs": details["pairs"]} if "pairs" in details else {}
     return Lineage(
         job=context.job.reference,
-        dataset=evaluated if spec.evaluation.metric is EvaluationMetric.TOP1 else None,
+        dataset=None if spec.evaluation.metric is EvaluationMetric.AGREEMENT else evaluated,
         sources=[LineageSource(uri=context.source.uri, digest=context.source.digest)],
         recipe=recipe,
         framework={"python": platform.python_version(), "numpy": np.__version__, "onnxruntime": runtime.version()},

@@ -23,8 +23,6 @@ from workloads.train.tasks import Description, Figures
 
 REACH = 4.0  # of an anchor, as the decoding has it
 BOX, CERTAINTY, CLASS = 5.0, 1.0, 1.0  # weights of the parts, each a sum over a picture's matches by their number
-OVERLAP = 0.5  # that a box must have with its object, for mAP@0.5
-LEAST = 0.001  # scores below it count for nothing
 
 
 class Detection:
@@ -78,11 +76,13 @@ class Detection:
         boxes, scores = detection.corners(outputs.float().cpu().numpy().astype(np.float64))
         total: Any = 0.0
         for own, score, rows in zip(boxes, scores, targets.cpu().numpy(), strict=True):
-            kept, classes, best = detection.select(own, score, LEAST)
+            kept, classes, best = detection.select(own, score, detection.LEAST)
             true = rows[rows[:, 0] >= 0].astype(np.float64)
             edges = np.concatenate([true[:, 1:3] - true[:, 3:] / 2, true[:, 1:3] + true[:, 3:] / 2], axis=1)
             found = (own[kept], classes, best)
-            total = total + detection.tally(found, edges, true[:, 0].astype(int), len(self._data.labels), OVERLAP)
+            total = total + detection.tally(
+                found, edges, true[:, 0].astype(int), len(self._data.labels), detection.OVERLAP
+            )
         return [float(len(targets)), *total.reshape(-1).tolist()]
 
     def figures(self, sums: list[float]) -> Figures:
