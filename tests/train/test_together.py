@@ -96,6 +96,19 @@ def test_options_of_the_recipe(tmp_path: Path, together: dict[str, int], option:
     assert two["loss"] == pytest.approx(one["loss"], rel=2e-2 if "precision" in option else 1e-4)
 
 
+@pytest.mark.slow
+def test_a_teacher_is_learned_from(tmp_path: Path) -> None:
+    """Its answers are asked for where the model's outputs are: on the last stage, or everywhere."""
+    model = {"name": "gpt2", "layers": 1, "hiddenSize": 16, "heads": 2}
+    run(tmp_path / "teacher", "single", 1, **{**recipe(tmp_path / "teacher"), "model": model})
+    taught = {"distillation": {"teacher": {"uri": (tmp_path / "teacher/model").as_uri()}}}
+    spread(tmp_path / "one", 1, {}, **taught)
+    for together in (TENSOR, PIPELINE):
+        folder = tmp_path / next(iter(together))
+        spread(folder, 2, together, **taught)
+        agree(tmp_path / "one", folder, 1e-4)
+
+
 def resumed(folder: Path, begin: tuple[int, dict[str, int]], end: tuple[int, dict[str, int]], **changes: Any) -> None:
     """One epoch in one way, the second in another: the checkpoint between them is all that they share."""
     spread(folder, *begin, epochs=2, **changes)
