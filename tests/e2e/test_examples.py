@@ -48,7 +48,7 @@ TRIED = {
     "trainingjob-horovod.yaml": "GPUs, and an image with Horovod",
     "trainingjob-mpirun.yaml": "an image with Open MPI",
     "trainingjob-own-code.yaml": "somebody's image and claim",
-    "trainingjob-pipeline.yaml": "GPUs, and the texts in a claim",
+    "trainingjob-pipeline.yaml": "the texts in a claim",
     "trainingjob-tensor-parallel.yaml": "eight GPUs, and the texts in a claim",
 }
 

@@ -79,9 +79,7 @@ class InferenceServices:
 
     def _around(self, service: Object, memory: Memory) -> Around:
         uid = uid_of(service)
-        platform = self.platform
-        optional = (platform.budgets, platform.autoscalers, platform.routes, platform.grpc_routes)
-        kinds = [kind for kind in (SERVICES, CONFIGMAPS, JOBS, *optional) if kind]
+        kinds = (SERVICES, CONFIGMAPS, JOBS, *self.platform.optional)
         children = {kind: {name_of(o): o for o in self._cache[kind].children(uid)} for kind in kinds}
         deployments = {name_of(deployment): deployment for deployment in self._cache[DEPLOYMENTS].children(uid)}
         activator, source = deployments.pop(activator_name(name_of(service)), None), self._source(service)

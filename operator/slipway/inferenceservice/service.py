@@ -47,6 +47,12 @@ class Platform:
     routes: Resource | None = None
     grpc_routes: Resource | None = None
 
+    @property
+    def optional(self) -> list[Resource]:
+        """Of these, the kinds that the cluster serves."""
+        kinds = (self.budgets, self.autoscalers, self.routes, self.grpc_routes)
+        return [kind for kind in kinds if kind is not None]
+
 
 @dataclass(frozen=True)
 class InferenceService:
