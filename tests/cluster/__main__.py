@@ -7,13 +7,11 @@ import sys
 
 from tests.cluster.base import Cluster, ClusterError
 from tests.cluster.choose import choose
-from tests.cluster.local import debian, modern
+from tests.cluster.local import debian
 from tests.cluster.local.control_plane import NotReadyError
-from tests.cluster.trixie import OutOfReachError
 
 _ACTIONS = {
     "prepare": "install Debian's packages and build Kubernetes, which the tests need even where there is a cluster",
-    "modern": "build a Kubernetes of today for the tests that need one; 10 minutes, once",
     "up": "bring the cluster up, or repair it",
     "down": "end it; caches stay",
     "status": "say what runs",
@@ -31,7 +29,7 @@ def main() -> int:
     action = parser.parse_args().action
     try:
         return _run(action)
-    except (ClusterError, NotReadyError, OutOfReachError, RuntimeError) as error:
+    except (ClusterError, NotReadyError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
@@ -39,9 +37,6 @@ def main() -> int:
 def _run(action: str) -> int:
     if action == "prepare":
         debian.prepare()
-        return 0
-    if action == "modern":
-        modern.build()
         return 0
     cluster = choose()
     if action == "demo":

@@ -144,7 +144,7 @@ def _build() -> None:
     built.mkdir()
     for name in _COMPONENT_SECONDS:
         with step(f"compile {name}"):
-            go = ["nice", "-n", "5", "go", "build", "-trimpath", f"-ldflags={ldflags(VERSION)}"]
+            go = ["nice", "-n", "5", "go", "build", "-trimpath", f"-ldflags={_ldflags()}"]
             quiet(*go, "-o", f"{built}/", f"./cmd/{name}", cwd=tree, env=environment)
     programs().parent.mkdir(parents=True, exist_ok=True)
     built.rename(programs())
@@ -182,10 +182,10 @@ def _mirror() -> str:
     return sites[0] if sites else "http://deb.debian.org/debian"
 
 
-def ldflags(version: str) -> str:
+def _ldflags() -> str:
     """Stamp the version: without it the server calls itself v0.0.0-master, which clients refuse."""
-    major, minor, _ = version.split(".")
-    values = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    major, minor, _ = VERSION.split(".")
+    values = {"gitVersion": f"v{VERSION}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     packages = [
         f"{prefix}k8s.io/{package}/version"
         for package in ("component-base", "client-go/pkg")

@@ -1,4 +1,4 @@
-"""Which Kubernetes a control plane runs: Debian 12's, or a modern one where it has been built."""
+"""Which Kubernetes a control plane runs: Debian 12's, or the one that $SLIPWAY_KUBERNETES names."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ class Release:
 
 
 BOOKWORM = Release(int(debian.VERSION.split(".")[1]), debian.programs, debian.prepare)
-MODERN = Release(int(modern.VERSION.split(".")[1]), modern.programs, modern.prepare)
+
+
+def given() -> Release:
+    """The other one. Raises modern.NotGivenError."""
+    return Release(modern.minor(), modern.programs, modern.prepare)
 
 
 def chosen() -> Release:
-    """Debian 12's, which every machine can have; with SLIPWAY_KUBERNETES=modern the other, for all tests of a run."""
-    return {"": BOOKWORM, "bookworm": BOOKWORM, "modern": MODERN}[os.environ.get("SLIPWAY_KUBERNETES", "")]
+    """The other one where it is given, else Debian's, which every machine can have. Raises modern.NotGivenError."""
+    return given() if os.environ.get(modern.VARIABLE) else BOOKWORM
