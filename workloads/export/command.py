@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from slipway.api.artifact import DESCRIPTION_FILE, Artifact
 from slipway.api.artifact import Source as LineageSource
-from slipway.api.quantization import Evaluation
+from slipway.api.quantization import Evaluation, metric_for
 from slipway.api.sources import DatasetChoice
 from workloads import artifact, errors, storage
 from workloads.export import onnx_file
@@ -74,5 +74,6 @@ def _compared(module: "torch.nn.Module", model: Any, description: Artifact) -> C
             "the artifact does not say what it was trained on: there is nothing to compare on"
         ) from error
     ports = onnx_file.inputs_of(model)
-    samples = evaluation_samples(Evaluation(dataset=choice), ports, description.preprocessing, want_labels=False)
+    evaluation = Evaluation(dataset=choice, metric=metric_for(choice.name))
+    samples = evaluation_samples(evaluation, ports, description.preprocessing, want_labels=False)
     return compare_on(module, runtime.session(model), samples)

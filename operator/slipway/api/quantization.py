@@ -116,6 +116,11 @@ class EvaluationMetric(StrEnum):
     PRECISION50 = "average-precision-50"
 
 
+def metric_for(dataset: DatasetName) -> EvaluationMetric:
+    """The metric that the labels of a data set of ours are for."""
+    return EvaluationMetric.PRECISION50 if dataset in BOXED else EvaluationMetric.TOP1
+
+
 class Evaluation(Model):
     """Held-out samples on which float and quantized model are compared."""
 

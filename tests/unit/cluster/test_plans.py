@@ -15,6 +15,7 @@ from tests.cluster.local import components, debian, network, node_init, volumes
 from tests.cluster.local.components import Site
 from tests.cluster.local.node import Node
 from tests.cluster.local.pki import Authority
+from tests.cluster.local.release import BOOKWORM
 
 PORTS = {"etcd": 1, "etcd-peer": 2, "controllers": 3, "scheduler": 4, "apiserver": 5}
 
@@ -22,7 +23,7 @@ PORTS = {"etcd": 1, "etcd-peer": 2, "controllers": 3, "scheduler": 4, "apiserver
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     monkeypatch.setattr(debian, "programs", lambda: Path("/programs"))
-    return Site(tmp_path, "127.0.0.1", PORTS, Authority(tmp_path / "pki"))
+    return Site(tmp_path, "127.0.0.1", PORTS, Authority(tmp_path / "pki"), BOOKWORM)
 
 
 def flags(argv: list[str]) -> dict[str, str]:
@@ -55,7 +56,7 @@ def test_the_apiserver_is_fit_for_where_it_runs(site: Site, tmp_path: Path) -> N
     assert bare["endpoint-reconciler-type"] == "none"
     assert bare["v"] == "2"
     assert "audit-log-path" not in bare
-    elsewhere = Site(tmp_path, "198.51.100.1", PORTS, site.authority)
+    elsewhere = Site(tmp_path, "198.51.100.1", PORTS, site.authority, BOOKWORM)
     full = flags(components.apiserver(elsewhere, audit_log=tmp_path / "a", service_accounts=True, extra=()))
     assert "endpoint-reconciler-type" not in full
     policy = yaml.safe_load(Path(full["audit-policy-file"]).read_text())
