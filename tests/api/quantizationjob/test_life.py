@@ -106,6 +106,7 @@ def test_reapplying_the_manifest_writes_nothing(jobs: Jobs, name: str) -> None:
 
 def test_an_edit_of_a_running_job_touches_no_pod(jobs: Jobs, name: str) -> None:
     """This server has no CEL, so the edit gets through; newer ones refuse it at once."""
+    jobs.stage.without_cel()
     jobs.create(NS, name, play(hold=lambda place: place.stage is Stage.BASELINE))
     jobs.until_stage(NS, name, "baseline")
     jobs.edit(NS, name, weights={"bits": 4})

@@ -191,6 +191,7 @@ INVALID = [wrong for wrong in WRONG if wrong.by != "schema"]
 
 @pytest.mark.usefixtures("shared_operator")
 def test_invalid_manifests_end_in_a_condition(jobs: Jobs, name: str) -> None:
+    jobs.stage.without_cel()
     for number, wrong in enumerate(INVALID):
         body = {**wrong.manifest, "metadata": {"name": f"{name}-{number}"}}
         jobs.client.call("POST", JOBS.format(NS), body)

@@ -208,6 +208,7 @@ def test_a_deleted_job_leaves_nothing(stage: Stage, name: str) -> None:
 
 def test_an_edit_of_a_running_job_touches_no_pod(stage: Stage, name: str) -> None:
     """This server has no CEL, so the edit gets through; newer ones refuse it at once."""
+    stage.without_cel()
     stage.create(NS, name, numNodes=2)
     stage.until_running(NS, name)
     before = {n: p["metadata"]["uid"] for n, p in stage.until_pods(NS, name, lambda all_: len(all_) == 2).items()}
