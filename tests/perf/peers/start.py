@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import time
 import urllib.request
@@ -11,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from tests.conformance.triton import free_port
 
@@ -62,8 +63,11 @@ def running(peer: Peer, onnx: Path, row: bytes, length: int, log: Path) -> Itera
         _wait(process, f"http://127.0.0.1:{port}{peer.path}", peer.request(row, length), log)
         yield port, process.pid
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        # BentoML's workers have sessions of their own: killing the process group left one behind.
+        with suppress(psutil.NoSuchProcess):
+            for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
         process.wait()
 
 
