@@ -14,7 +14,7 @@ import pytest
 
 from tests.api.operators import Operator
 from tests.api.proxy import WriteProxy
-from tests.api.stage import JOBS, PATIENCE, Object, Stage, condition
+from tests.api.stage import JOBS, PATIENCE, Object, Stage, condition, marked
 from tests.api.watching import watch
 from tests.cluster.script import Exit, Script
 
@@ -131,7 +131,7 @@ def test_a_restart_with_200_jobs_writes_nothing(
 
     def settled(jobs: dict[str, Any]) -> bool:
         return len(jobs) == len(names) and all(
-            condition(jobs[name]["status"], "Succeeded" if name in stage.scripts else "Running") for name in names
+            marked(jobs[name]["status"], "Succeeded" if name in stage.scripts else "Running") for name in names
         )
 
     watch(stage.plane.client, JOBS.format(namespace), settled, seconds=60 * PATIENCE)

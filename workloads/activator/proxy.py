@@ -14,6 +14,7 @@ from workloads.activator.demand import Demand
 from workloads.activator.gate import Gate, Streams
 from workloads.activator.manner import Manner
 from workloads.activator.splice import CHUNK, linger, splice
+from workloads.listener import Listener
 
 LOG = logging.getLogger("slipway.activator")
 
@@ -43,8 +44,7 @@ class Proxy:
         self._demand = demand
         self._limits = limits
         self._manner = manner
-        self._server: asyncio.Server | None = None
-        self.port = 0
+        self._listener = Listener(self._protocol, BACKLOG)
         self._clients: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._nobody_waits = asyncio.Event()
@@ -52,13 +52,16 @@ class Proxy:
 
     async def start(self, host: str | None, port: int) -> None:
         """Listen."""
-        self._server = await asyncio.start_server(self._accept, host, port, limit=KEPT, backlog=BACKLOG)
-        self.port = int(self._server.sockets[0].getsockname()[1])
+        await self._listener.start(host, port)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._listener.port
 
     async def close(self, seconds: float) -> None:
         """Take nobody any more. Who is held may wait as long as ever; then all have so long, and are cut off."""
-        if self._server is not None:
-            self._server.close()
+        await self._listener.close()
         await self._nobody_waits.wait()
         if self._clients:
             await asyncio.wait(self._clients, timeout=seconds)
@@ -66,6 +69,9 @@ class Proxy:
             client.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)
         await self._gate.close()
+
+    def _protocol(self) -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=KEPT), self._accept)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = asyncio.create_task(self._client((reader, writer)))

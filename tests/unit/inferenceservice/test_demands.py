@@ -102,7 +102,7 @@ async def test_it_hears_that_nobody_has_come_and_then_of_the_first_client_at_onc
         began = time.monotonic()
         client = await first_words(it)
         assert (await waiting).wanted
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 1.5
         ear.later(2)
         assert (await ear.heard()).held == 1
         client.close()

@@ -199,7 +199,7 @@ async def test_a_request_that_waits_for_its_next_try_holds_no_slot(server: FakeS
         await asyncio.sleep(0.05)
         started = time.monotonic()
         await kube.get(PODS, "ns", "q")
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 0.9
         await shed
 
 

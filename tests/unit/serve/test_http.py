@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 import uvloop
@@ -18,6 +19,16 @@ from workloads.serve.http.connection import HEAD_BYTES, PIPELINED
 @pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
 def event_loop_policy(request):
     return request.param()
+
+
+async def test_who_connected_as_the_server_ended_is_answered() -> None:
+    async with serving() as (server, _, _):
+        client = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        ending = asyncio.create_task(server.finish(5))
+        client.sendall(POST % (b"/a", 3, b"xyz"))
+        assert await ending == 0
+        with client:
+            assert b"POST /a xyz" in client.recv(1000)
 
 
 async def test_keep_alive_and_pieces() -> None:

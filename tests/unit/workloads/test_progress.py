@@ -142,7 +142,7 @@ def test_newest_wins_and_nobody_waits(endpoint: Endpoint) -> None:
     started = time.monotonic()
     for step in range(2, 9):
         poster.update(snapshot(step))
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 5
     endpoint.delay.set()
     wait_for(lambda: len(endpoint.bodies) == 2, "the second post")
     poster.close()

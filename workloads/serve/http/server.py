@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 
+from workloads.listener import Listener
 from workloads.serve.errors import EngineFailed, RequestError, TooSlow
 from workloads.serve.http.connection import Connection
 from workloads.serve.http.message import Handle, Pending, Reply, Request, error_reply
@@ -51,24 +52,22 @@ class HttpServer:
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
         self._connections: set[Connection] = set()
-        self._listener: asyncio.Server | None = None
+        self._listener = Listener(lambda: Connection(self), BACKLOG)
         self._sweeper: asyncio.TimerHandle | None = None
         self._leaving = False
         self._gone: asyncio.Future[None] | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen. Returns the port, which is chosen by the system for port 0."""
-        self._listener = await self._loop.create_server(lambda: Connection(self), host, port, backlog=BACKLOG)
+        await self._listener.start(host, port)
         self._sweep()
-        self.port = int(self._listener.sockets[0].getsockname()[1])
+        self.port = self._listener.port
         return self.port
 
     async def finish(self, seconds: float) -> int:
         """Stop listening, answer what is under way, close the rest. Returns how many requests were cut off."""
         self.closing = self._leaving = True
-        if self._listener is not None:
-            await asyncio.sleep(0)  # takes what the kernel has already connected
-            self._listener.close()
+        await self._listener.close()
         self._look_for_slow()
         if self._connections:
             self._gone = self._loop.create_future()
