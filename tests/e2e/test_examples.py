@@ -32,6 +32,7 @@ RUN = {
     "quantizationjob-weight-only.yaml": ("Succeeded", 300),
     "quantizationjob-qat.yaml": ("Succeeded", 300),
     "quantizationjob-ladder.yaml": ("Succeeded", 500),
+    "quantizationjob-compress.yaml": ("Succeeded", 500),
     "inferenceservice.yaml": ("Ready", 120),
     "inferenceservice-canary.yaml": ("Ready", 120),
     "inferenceservice-mirror.yaml": ("Ready", 120),

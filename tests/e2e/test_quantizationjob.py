@@ -81,19 +81,40 @@ def test_kill_9_in_several_stages_changes_nothing_in_the_result(
     assert figures(killed) == figures(calm)
     assert headline(killed) == headline(calm)
     assert killed["status"]["source"] == calm["status"]["source"]
-    image = killed_image(namespace)
-    models = [f"slipway-artifacts/{name}/model.onnx" for name in ("calm", "killed")]
-    assert len(set(digests(namespace, image, *models).values())) == 1
+    assert same_model(namespace, "calm", "killed")
     for kind in ("SourceReady", "Baselined", "Calibrated", "Escalated", "AccuracyGatePassed", "Published"):
         assert is_true(killed, kind), (kind, condition(killed, kind))
     assert killed["status"]["progress"]["percent"] == 100
     assert {metric["name"] for metric in killed["status"]["progress"]["metrics"]} >= {"float_accuracy", "accuracy"}
 
 
-def killed_image(namespace: Namespace) -> str:
-    """The quantizer's image, which the cluster has."""
-    pod = namespace.pods("killed")[0]
-    return str(pod["spec"]["containers"][0]["image"])
+def same_model(namespace: Namespace, *names: str) -> bool:
+    """Whether the jobs have published the very same bytes; read in the quantizer's image, which the cluster has."""
+    image = str(namespace.pods(names[0])[0]["spec"]["containers"][0]["image"])
+    models = [f"slipway-artifacts/{name}/model.onnx" for name in names]
+    return len(set(digests(namespace, image, *models).values())) == 1
+
+
+@pytest.mark.slow
+def test_each_step_of_compression_is_a_row_and_kill_9_in_its_training_changes_none(
+    namespace: Namespace, cluster: Cluster, example: Any
+) -> None:
+    namespace.apply(example("trainingjob.yaml"))
+    for name in ("calm", "killed"):
+        job = copy.deepcopy(example("quantizationjob-compress.yaml"))
+        job["metadata"]["name"] = name
+        job["spec"]["output"] = {"uri": f"pvc://slipway-artifacts/{name}"}
+        namespace.apply(job)
+    kill_in(namespace, cluster, "killed", "compress", 0, 1)
+    calm = namespace.until_condition("quantizationjob", "calm", "Succeeded", 600)
+    killed = namespace.until_condition("quantizationjob", "killed", "Succeeded", 600)
+    whole, channels, zeros, *rungs = figures(killed)
+    assert figures(killed) == figures(calm)
+    assert [row["name"] for row in (channels, zeros)] == ["compressed-1-channels", "compressed-2-magnitude"]
+    assert channels["parameters"] < 0.8 * whole["parameters"]
+    assert zeros["zeros"] > 0.4 * channels["parameters"]
+    assert rungs, "the ladder starts from what is left"
+    assert same_model(namespace, "calm", "killed")
 
 
 @pytest.mark.slow

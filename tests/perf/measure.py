@@ -50,6 +50,7 @@ class Lab:
             self.folder / f"operator-{next(_numbers)}.log",
             # No nodes are here that gangs could fit on: what is measured is how fast they are made once they do.
             {"SLIPWAY_LOG_LEVEL": "WARNING", "SLIPWAY_GANG_ADMISSION": "off"},
+            fresh=True,
         )
         operator.ready()
         return operator
