@@ -5,7 +5,7 @@ Field names are those of DeepSpeed's configuration JSON (deepspeed.ai/docs/confi
 
 from typing import Any
 
-from slipway.api.launchers import DeepSpeed, Offload
+from slipway.api.launchers import DeepSpeed, Offload, OffloadDevice
 from slipway.api.memory import STAGES, StrategyName
 from slipway.api.recipe import Precision, Recipe
 
@@ -34,6 +34,10 @@ def _zero(settings: DeepSpeed, strategy: StrategyName | None) -> dict[str, Any]:
     offloads = strategy is StrategyName.ZERO3_OFFLOAD
     if settings.offload_optimizer is not None or offloads:
         zero["offload_optimizer"] = _offload(settings.offload_optimizer)
+        if zero["offload_optimizer"]["device"] == OffloadDevice.NVME:
+            # A group for each parameter: inside of a group DeepSpeed 0.19 reads gradients back at offsets that are no
+            # multiple of a disk's 512 bytes, the read fails unheard, and the step is made with what the buffer held.
+            zero["sub_group_size"] = 1
     if settings.offload_param is not None or offloads:
         zero["offload_param"] = _offload(settings.offload_param)
     if zero["stage"] == STAGES[StrategyName.ZERO3]:

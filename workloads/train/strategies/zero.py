@@ -22,6 +22,9 @@ from workloads.train.strategies import zero_state
 from workloads.train.strategies.base import Read, Single, State
 from workloads.train.world import World
 
+# Addresses of direct I/O are multiples of it.
+DISK_BYTES = 512
+
 
 class Zero(Single):
     """One DeepSpeed engine."""
@@ -55,6 +58,8 @@ class Zero(Single):
         self._engine, *_ = self._deepspeed.initialize(
             model=model.to(self.world.device), optimizer=self._optimizer_of(model), config=self._config
         )
+        if "nvme" in self._offloaded:
+            _require_alignment(self._engine.optimizer)
         if compiled:
             self._engine.compile()
         self.model = self._engine.module
@@ -163,6 +168,26 @@ def _require_disk_kernel() -> None:
             "offload to nvme needs DeepSpeed's async_io, which is not in this installation and cannot be compiled here "
             "(libaio's header): use an image built with libaio-dev and DS_BUILD_AIO=1, or offload to cpu"
         )
+
+
+def _require_alignment(optimizer: Any) -> None:
+    """Every gradient that goes to the disk has to begin at a multiple of DISK_BYTES in its group.
+
+    DeepSpeed 0.19 reads it back, past the page cache, to that address; where it is none of these the read fails, nobody
+    looks, and the step is made with what the buffer held before: the loss falls, but slowly.
+    """
+    if not getattr(optimizer, "swap_optimizer", False):
+        return
+    size = optimizer.optimizer_swapper.swap_element_size
+    for group, begin, count in optimizer.grad_position.values():
+        swapped = optimizer._swappable_optimizer_subgroup(group) and optimizer.optimizer_swapper.is_swappable_tensor(
+            numel=count
+        )
+        if swapped and begin * size % DISK_BYTES:
+            raise BadInput(
+                "with this configuration DeepSpeed would train on wrong gradients, which it cannot read back from "
+                "the disk: set zero_optimization.sub_group_size to 1"
+            )
 
 
 def _built(operation: str) -> bool:
