@@ -124,11 +124,13 @@ def disturb(stage: Stage, namespace: str, plan: Schedule, dice: random.Random) -
             stage.until_gone(jobs, plan.name, seconds=60)
             assert stage.create(namespace, plan.name, **plan.spec)["metadata"]["uid"] != old
         case "is elastic":
-            # Who is left goes on until another has taken the place of the one that failed, and has begun: a job whose
-            # nodes have all succeeded needs no new one.
+            # All go on until another has taken the place of the one that failed, and the last has begun: a job whose
+            # nodes have all succeeded needs no new one, nor one whose creation the storm has delayed.
             stage.until_job(namespace, plan.name, lambda status: status.get("restartCount"), seconds=60)
-            for index in (plan.nodes, *range(plan.nodes - 1)):
-                stage.finish(namespace, f"{plan.name}-node-{index}-a0")
+            names = [f"{plan.name}-node-{index}-a0" for index in (plan.nodes, *range(plan.nodes - 1))]
+            stage.until_pods(namespace, plan.name, lambda pods: all(_runs(pods.get(pod)) for pod in names), seconds=60)
+            for pod in names:
+                stage.finish(namespace, pod)
         case "is edited":
             stage.edit(namespace, plan.name, runPolicy={"activeDeadlineSeconds": 3600, "cleanPodPolicy": "All"})
             for index in range(plan.nodes):
@@ -154,6 +156,10 @@ def lose_node(stage: Stage, namespace: str, plans: list[Schedule], before: Calla
         else:
             # As the pod garbage collector does for pods of a node that is not there any more.
             stage.delete(pods, name, gracePeriodSeconds=0)
+
+
+def _runs(pod: Object | None) -> bool:
+    return pod is not None and pod["status"].get("phase") == "Running"
 
 
 def _until_running(stage: Stage, namespace: str, plan: Schedule) -> None:
