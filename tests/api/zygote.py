@@ -128,6 +128,7 @@ def _become(env: dict[str, str], log: str) -> Never:
     except SystemExit as end:
         code = end.code or 0
     except BaseException:
+        # Nothing may run on into the zygote's loop; the log has it, and whoever waits gets the code.
         import traceback
 
         traceback.print_exc()

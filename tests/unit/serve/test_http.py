@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+from dataclasses import replace
 
 import pytest
 import uvloop
@@ -12,23 +12,13 @@ from hypothesis import strategies as st
 
 from tests.unit.runtime.effort import examples
 from tests.unit.runtime.waiting import until
-from tests.unit.serve.echo import POST, serving
+from tests.unit.serve.echo import POST, QUICK, serving
 from workloads.serve.http.connection import HEAD_BYTES, PIPELINED
 
 
 @pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
 def event_loop_policy(request):
     return request.param()
-
-
-async def test_who_connected_as_the_server_ended_is_answered() -> None:
-    async with serving() as (server, _, _):
-        client = socket.create_connection(("127.0.0.1", server.port), timeout=5)
-        ending = asyncio.create_task(server.finish(5))
-        client.sendall(POST % (b"/a", 3, b"xyz"))
-        assert await ending == 0
-        with client:
-            assert b"POST /a xyz" in client.recv(1000)
 
 
 async def test_keep_alive_and_pieces() -> None:
@@ -222,7 +212,8 @@ async def test_a_client_that_leaves_is_noticed_and_its_request_abandoned() -> No
 
 
 async def test_a_full_house_makes_room_by_closing_the_longest_idle() -> None:
-    async with serving() as (server, _, connect):
+    # A busy machine must not take the time after which the idle are closed anyway.
+    async with serving(replace(QUICK, idle_timeout=30)) as (server, _, connect):
         clients = [await connect() for _ in range(4)]
         for client in clients:
             client.send(POST % (b"/a", 0, b""))
@@ -257,38 +248,6 @@ async def test_the_memory_of_all_bodies_together_is_bounded() -> None:
         for pending in echo.pending:
             pending.future.set_result(None)
         await until(lambda: server.body_bytes == 0)
-
-
-async def test_leaving_answers_what_is_under_way_and_closes_the_rest() -> None:
-    async with serving() as (server, echo, connect):
-        idle, busy = await connect(), await connect()
-        idle.send(POST % (b"/a", 0, b""))
-        await idle.reply()
-        busy.send(POST % (b"/later", 1, b"x"))
-        await until(lambda: echo.pending)
-        server.closing = True
-        late = await connect()
-        late.send(POST % (b"/a", 0, b""))
-        assert (await late.reply())[1]["connection"] == "close"
-        leaving = asyncio.create_task(server.finish(5))
-        await asyncio.sleep(0.05)
-        idle.send(POST % (b"/a", 0, b""))  # was on its way when the server decided to end
-        assert (await idle.reply())[1]["connection"] == "close"
-        assert await idle.end() == b""
-        echo.pending[0].future.set_result(None)
-        assert (await busy.reply())[0] == 200
-        assert await leaving == 0
-        with pytest.raises(ConnectionError):
-            await connect()
-
-
-async def test_leaving_does_not_wait_for_ever() -> None:
-    async with serving() as (server, echo, connect):
-        client = await connect()
-        client.send(POST % (b"/later", 1, b"x"))
-        await until(lambda: echo.pending)
-        assert await server.finish(0.05) == 1
-        await until(lambda: echo.pending[0].abandoned)
 
 
 async def test_head_and_http_1_0() -> None:

@@ -6,6 +6,7 @@ need a while to notice. `finish`: no new connections, what is under way is answe
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -50,7 +51,8 @@ class HttpServer:
         self.date = formatdate(usegmt=True).encode()
         self._handle = handle
         self._loop = asyncio.get_running_loop()
-        self.now = self._loop.time
+        # Not the loop's clock: uvloop's counts milliseconds, and idle connections are told apart by less.
+        self.now = time.monotonic
         self._connections: set[Connection] = set()
         self._listener = Listener(lambda: Connection(self), BACKLOG)
         self._sweeper: asyncio.TimerHandle | None = None
