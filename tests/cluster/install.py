@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 from slipway.runtime import self_signed
+from tests.cluster import trixie
 from tests.cluster.kubectl import Kubectl, KubectlError
 from tests.cluster.paths import REPOSITORY
 from tests.cluster.say import say
@@ -56,15 +58,23 @@ def apply_crds(kubectl: Kubectl) -> None:
 
 def rendered(kubectl: Kubectl, images: Mapping[str, str], overlay: str) -> list[dict[str, Any]]:
     """The overlay's objects with `slipway/<name>` images replaced by those that were built."""
+    return [_with_images(document, images) for document in yaml.safe_load_all(_built(kubectl, overlay))]
+
+
+def _built(kubectl: Kubectl, overlay: str) -> str:
     manifests = REPOSITORY / "manifests"
+    folder = str(manifests / "overlays" / overlay)
     try:
-        text = kubectl("kustomize", str(manifests / "overlays" / overlay))
+        return kubectl("kustomize", folder)
     except KubectlError as error:
-        # Debian's kubectl is of 2021 and takes no folders under `resources`; this overlay holds nothing but the base.
-        if overlay != "cluster" or "must be a file" not in str(error):
+        # Debian's kubectl is of 2021 and takes no folders under `resources`.
+        if "must be a file" not in str(error):
             raise
-        text = kubectl("kustomize", str(manifests / "base"))
-    return [_with_images(document, images) for document in yaml.safe_load_all(text)]
+    if overlay == "cluster":  # holds nothing but the base, and the demo is not to need another kubectl
+        return kubectl("kustomize", str(manifests / "base"))
+    return subprocess.run(
+        [trixie.program("kubectl"), "kustomize", folder], check=True, capture_output=True, text=True
+    ).stdout
 
 
 def _last_words(kubectl: Kubectl) -> str:
@@ -74,9 +84,9 @@ def _last_words(kubectl: Kubectl) -> str:
         return str(error)
 
 
-def uninstall(kubectl: Kubectl) -> None:
+def uninstall(kubectl: Kubectl, overlay: str = "cluster") -> None:
     """Remove the operator; jobs and CRDs stay."""
-    manifests = yaml.safe_dump_all(rendered(kubectl, {}, "cluster"))
+    manifests = yaml.safe_dump_all(rendered(kubectl, {}, overlay))
     kubectl("delete", "-f", "-", "--ignore-not-found", "--wait=false", stdin=manifests)
 
 

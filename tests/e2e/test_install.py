@@ -18,13 +18,12 @@ from tests.cluster import install
 from tests.cluster.kubectl import Kubectl, KubectlError
 from tests.cluster.paths import REPOSITORY
 from tests.e2e.conftest import Job, Namespace, is_true
+from tests.e2e.steady import ends_well, started, waiting_job
 from tests.unit.trainingjob.pod_security import violations
 
 pytestmark = pytest.mark.slow
 ACCOUNT = f"system:serviceaccount:{install.NAMESPACE}:slipway-operator"
 SHIPPED = ["operator/slipway", "manifests", "crds", "images"]
-# Ends when the test says so, and never by itself.
-PROGRAM = "import os, time\nwhile not os.path.exists('/tmp/enough'): time.sleep(0.2)"
 # By the modules of the folder where it runs; of the images the operator's alone is built anew.
 INSTALL = """
 import json, sys
@@ -45,55 +44,6 @@ def operator_pod(kubectl: Kubectl) -> Job:
     (pod,) = [one for one in listed if not one["metadata"].get("deletionTimestamp")]
     found: Job = pod
     return found
-
-
-def waiting_job(name: str, image: str) -> Job:
-    """Two pods that run until they are told that it is enough."""
-    return {
-        "apiVersion": "slipway.dev/v1alpha1",
-        "kind": "TrainingJob",
-        "metadata": {"name": name},
-        "spec": {
-            "launcher": "plain",
-            "numNodes": 2,
-            "trainer": {
-                "image": image,
-                "command": ["python", "-c", PROGRAM],
-                "resourcesPerNode": {"limits": {"cpu": "100m", "memory": "128Mi"}},
-            },
-            "pod": {"terminationGracePeriodSeconds": 1},
-        },
-    }
-
-
-def lives(namespace: Namespace, job: str) -> dict[str, tuple[str, int]]:
-    """(uid, restarts of its container) of each running pod of the job."""
-    running = [pod for pod in namespace.pods(job) if pod["status"]["phase"] == "Running"]
-    return {
-        pod["metadata"]["name"]: (pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["restartCount"])
-        for pod in running
-    }
-
-
-def started(namespace: Namespace, image: str) -> dict[str, tuple[str, int]]:
-    """Start the job that waits; its pods, once they run."""
-    namespace.apply(waiting_job("steady", image))
-    namespace.until("trainingjob", "steady", lambda job: is_true(job, "Running"), "running", 90)
-    pods = lives(namespace, "steady")
-    assert set(pods) == {"steady-node-0-a0", "steady-node-1-a0"}
-    return pods
-
-
-def ends_well(namespace: Namespace, pods: dict[str, tuple[str, int]]) -> None:
-    """The same pods run on, and their end is seen by whichever operator there is by now."""
-    assert lives(namespace, "steady") == pods
-    for pod in pods:
-        namespace.kubectl("exec", pod, "--", "touch", "/tmp/enough")
-    status = namespace.until_condition("trainingjob", "steady", "Succeeded", 90)["status"]
-    assert status.get("restartCount", 0) == 0
-    assert {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in namespace.pods("steady")} == {
-        name: uid for name, (uid, _) in pods.items()
-    }
 
 
 def test_the_operators_pod_is_restricted_and_reads_no_secret(installed: Kubectl) -> None:

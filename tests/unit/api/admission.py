@@ -21,9 +21,14 @@ from slipway.api.kind import Kind
 Object = dict[str, Any]
 
 
+_CRDS: dict[str, str] = {}
+
+
 def schema_of(kind: Kind) -> Object:
-    """The whole object's schema, as the CRD's file has it."""
-    schema: Object = json.loads(json.dumps(definition(kind)))["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    """The whole object's schema, as the CRD's file has it; the caller's own copy."""
+    if kind.kind not in _CRDS:
+        _CRDS[kind.kind] = json.dumps(definition(kind))
+    schema: Object = json.loads(_CRDS[kind.kind])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return schema
 
 
