@@ -22,6 +22,8 @@ NAMESPACE = "slipway-system"
 DEPLOYMENT = "deployment/slipway-operator"
 # Servers before it do not know CEL rules in CRDs, and kubectl refuses to send them what they do not know.
 CEL_SINCE = (1, 25)
+# Servers before it serve policy/v1beta1 alone, with the same fields.
+DISRUPTION_BUDGETS_SINCE = (1, 21)
 
 
 def install(kubectl: Kubectl, images: Mapping[str, str], overlay: str = "cluster") -> None:
@@ -58,7 +60,11 @@ def apply_crds(kubectl: Kubectl) -> None:
 
 def rendered(kubectl: Kubectl, images: Mapping[str, str], overlay: str) -> list[dict[str, Any]]:
     """The overlay's objects with `slipway/<name>` images replaced by those that were built."""
-    return [_with_images(document, images) for document in yaml.safe_load_all(_built(kubectl, overlay))]
+    documents = [_with_images(document, images) for document in yaml.safe_load_all(_built(kubectl, overlay))]
+    for budget in (one for one in documents if one["kind"] == "PodDisruptionBudget"):
+        if kubectl.server_version() < DISRUPTION_BUDGETS_SINCE:
+            budget["apiVersion"] = "policy/v1beta1"
+    return documents
 
 
 def _built(kubectl: Kubectl, overlay: str) -> str:
