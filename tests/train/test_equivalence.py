@@ -47,6 +47,13 @@ def test_two_processes_take_the_path_of_one(alone: Path, tmp_path: Path, strateg
     agree(alone, tmp_path, 2e-3)
 
 
+def test_one_process_of_deepspeed_needs_no_launcher(alone: Path, tmp_path: Path) -> None:
+    if not installed("zero-2"):
+        pytest.skip("DeepSpeed is not installed")
+    assert "processes: 1 (zero-2)" in run(tmp_path, "zero-2", 1)
+    agree(alone, tmp_path, 2e-3)
+
+
 @pytest.mark.parametrize("strategy", ["single", "ddp", "fsdp2", long("zero-2"), "zero-3", "horovod"])
 def test_accumulated_gradients_are_those_of_the_large_batch(alone: Path, tmp_path: Path, strategy: str) -> None:
     if not installed(strategy):

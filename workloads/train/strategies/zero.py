@@ -45,6 +45,8 @@ class Zero(Single):
         """A group even of one process: DeepSpeed talks to it in any case."""
         if not torch.cuda.is_available():
             os.environ.setdefault("DS_ACCELERATOR", "cpu")
+        # DeepSpeed asks for it by this name; one process without a launcher has none, other launchers have others.
+        os.environ.setdefault("LOCAL_RANK", str(place.local_rank))
         self._deepspeed = _library()
         if "nvme" in self._offloaded:
             _require_disk_kernel()
