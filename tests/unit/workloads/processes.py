@@ -52,12 +52,16 @@ class Running:
         return self.log.read_text() if self.log.exists() else ""
 
     def wait(self) -> int:
-        self.process.join(PATIENCE)
-        if self.process.exitcode is None:
-            os.kill(self.process.pid, signal.SIGUSR1)
-            self.process.join(2)
-            self.process.kill()
-            raise AssertionError(f"still running after {PATIENCE} s:\n{self.output}")
+        """Its exit code. It may take as long as the test may, while it says something now and then."""
+        said, since = len(self.output), time.monotonic()
+        while self.process.join(0.5) or self.process.exitcode is None:
+            if len(self.output) > said:
+                said, since = len(self.output), time.monotonic()
+            elif time.monotonic() > since + PATIENCE:
+                os.kill(self.process.pid, signal.SIGUSR1)
+                self.process.join(2)
+                self.process.kill()
+                raise AssertionError(f"silent for {PATIENCE} s:\n{self.output}")
         return int(self.process.exitcode)
 
 
