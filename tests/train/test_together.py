@@ -31,6 +31,13 @@ def spread(folder: Path, count: int, together: dict[str, int], **changes: Any) -
     return output
 
 
+def _learned(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Without the biases of attention's keys: softmax does not see them, so their gradient is rounding alone, and Adam
+    makes whole steps of it.
+    """
+    return tensor.reshape(3, -1)[::2] if name.endswith("attn.c_attn.bias") else tensor
+
+
 def agree(one: Path, other: Path, tolerance: float) -> None:
     for before, after in zip(history(one), history(other), strict=True):
         for figure in ("trainingLoss", "loss", "perplexity"):
@@ -41,7 +48,7 @@ def agree(one: Path, other: Path, tolerance: float) -> None:
     assert set(found) == set(expected)
     for name, tensor in found.items():
         assert tensor.dtype == torch.float32
-        assert torch.allclose(tensor, expected[name], atol=tolerance), name
+        assert torch.allclose(_learned(name, tensor), _learned(name, expected[name]), atol=tolerance), name
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,12 @@ GIB = 2**30
 CONTEXT_BYTES = 1 * GIB
 # The allocator keeps blocks of sizes that nobody asks for any more.
 FRAGMENTATION = 1.05
-# ZeRO-3 has so many layers' parameters gathered at a time: the one at work and the one prefetched.
+# FSDP has so many layers' parameters gathered at a time: the one at work and the one prefetched.
 GATHERED_LAYERS = 2
+# DeepSpeed's ZeRO-3 keeps what it has gathered as long as there is room for it, and prefetches into a buffer beside it:
+# elements, by its configuration's defaults of stage3_max_live_parameters and stage3_prefetch_bucket_size.
+LIVE_PARAMETERS = 10**9
+PREFETCHED = 5 * 10**7
 # Gradients travel in buckets; one of them exists twice meanwhile. DDP's is of 25 MiB, and two are under way;
 # DeepSpeed keeps one of so many elements, also for a model that is smaller (its configuration's reduce_bucket_size).
 BUCKET_BYTES = 50 * 10**6
@@ -114,10 +118,18 @@ def states(work: Workload, name: StrategyName) -> tuple[int, int]:
         low * (share if stage >= 2 else count),
         optimizer * (share if stage >= 1 else count),
     )
-    gathered = GATHERED_LAYERS * low * count / max(1, work.layers) if stage >= 3 else 0
     if name is StrategyName.ZERO3_OFFLOAD:
-        return int(min(gathered, low * count)), int(sum(parts))
-    return int(sum(parts) + min(gathered, low * count)), 0
+        return 0, int(sum(parts))
+    return int(sum(parts)), 0
+
+
+def gathered(work: Workload, name: StrategyName) -> int:
+    """Bytes of the other processes' parameters that stage 3 brings together, at most."""
+    if STAGES[name] < 3:
+        return 0
+    layers = min(work.parameters, GATHERED_LAYERS * work.parameters / max(1, work.layers))
+    kept = min(work.parameters, LIVE_PARAMETERS) + min(work.parameters, PREFETCHED) if name in DEEPSPEED else 0
+    return int(max(layers, kept) * (2 if work.sixteen_bit else 4))
 
 
 def tensors(work: Workload, name: StrategyName) -> int:
@@ -126,7 +138,11 @@ def tensors(work: Workload, name: StrategyName) -> int:
     """
     device, _ = states(work, name)
     bucket = _bucket(work, name)
-    return device + max(activations(work) + bucket, _step(work, name) + (bucket if STAGES[name] >= 3 else 0))
+    return (
+        device
+        + gathered(work, name)
+        + max(activations(work) + bucket, _step(work, name) + (bucket if STAGES[name] >= 3 else 0))
+    )
 
 
 def _step(work: Workload, name: StrategyName) -> int:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.memory import STAGES, StrategyName, Workload, activations, cheapest, states, table
+from slipway.api.memory import STAGES, StrategyName, Workload, activations, cheapest, gathered, states, table
 from slipway.api.strategy import Choice
 from slipway.trainingjob import launchers
 from slipway.trainingjob.admission import demand_of
@@ -30,15 +30,22 @@ MODEL = {"parameters": 7_500_000_000, "layers": 32, "hiddenSize": 4096, "sequenc
 )
 def test_zero_paper_figure_1(name: StrategyName, gigabytes: float) -> None:
     """7.5 G parameters, 64 GPUs, mixed precision Adam: 120, 31.4, 16.6 and 1.9 GB of model states."""
-    # Enough layers that what stage 3 gathers for a moment, which the paper leaves out, is nothing.
-    device, host = states(Workload(7_500_000_000, 64, layers=10**6), name)
+    device, host = states(Workload(7_500_000_000, 64), name)
     assert round(device / GB, 1) == gigabytes
     assert host == 0
 
 
 def test_zero_paper_table_1_at_1024_gpus() -> None:
-    device, _ = states(Workload(1_000_000_000_000, 1024, layers=10**9), StrategyName.ZERO3)
+    device, _ = states(Workload(1_000_000_000_000, 1024), StrategyName.ZERO3)
     assert round(device / GB, 1) == 15.6
+
+
+def test_stage_3_gathers_a_billion_parameters_and_never_less_than_the_layers_at_work() -> None:
+    """DeepSpeed's defaults: stage3_max_live_parameters 1e9, stage3_prefetch_bucket_size 5e7. FSDP has two layers."""
+    small, large, wide = Workload(10**7, 8, layers=20), Workload(7 * 10**9, 8, layers=70), Workload(10**11, 8, layers=2)
+    assert [gathered(work, StrategyName.ZERO3) for work in (small, large, wide)] == [4 * 10**7, 21 * 10**8, 2 * 10**11]
+    assert [gathered(work, StrategyName.FSDP2) for work in (small, large)] == [2 * 10**6, 4 * 10**8]
+    assert gathered(large, StrategyName.ZERO2) == 0
 
 
 def test_activations_of_gpt3_by_korthikanti() -> None:
