@@ -78,6 +78,18 @@ def test_dropout_depends_on_seed_step_and_process_alone(tmp_path: Path) -> None:
     assert abs(loss(rank=1) - loss()) > 1e-4
 
 
+def test_the_largest_seed_takes_a_step_like_any_other(tmp_path: Path) -> None:
+    """With step and share it is wider than the 64 bits that a generator takes, and still no two steps draw alike."""
+    run = training(tmp_path, model={"name": "custom", "callable": f"{OWN}:forgetful"}, seed=2**31 - 1)
+    draws = []
+    for run.step in (0, 1):
+        assert run._step_seed() >= 2**64
+        run._loss, run._seen = torch.zeros((), dtype=torch.float64), 0
+        run._optimise(batches(run))
+        draws.append(torch.rand(8).tolist())
+    assert draws[0] != draws[1]
+
+
 def test_the_gradient_is_clipped_before_the_step(tmp_path: Path) -> None:
     plain = {"optimizer": {"learningRate": 1.0, "momentum": 0.0}, "schedule": {"name": "constant"}}
     moved = []
