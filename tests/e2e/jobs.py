@@ -31,3 +31,8 @@ def metrics(job: Job) -> dict[str, float]:
 def percent(job: Job) -> int:
     """How far the job says it is; 0 before it has said anything."""
     return int(((job.get("status") or {}).get("progress") or {}).get("percent") or 0)
+
+
+def step(job: Job) -> int:
+    """Which step the job says it is at; 0 before it has said anything."""
+    return int(((job.get("status") or {}).get("progress") or {}).get("step") or 0)

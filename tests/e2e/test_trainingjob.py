@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 from tests.e2e.conftest import condition, is_true
-from tests.e2e.jobs import long_job, metrics, percent
+from tests.e2e.jobs import long_job, metrics, percent, step
 from tests.e2e.power import kill_container
 from tests.e2e.reader import digests
+from tests.e2e.steady import ends_well, started
 
 
 def trainer_image(namespace):
@@ -75,21 +76,24 @@ def test_suspended_and_resumed_it_goes_on_from_its_checkpoint(namespace, example
 
 
 def test_operator_killed_in_the_middle_is_not_noticed_by_the_job(namespace, cluster, installed, example):
+    """One job that trains for longer than any machine is fast, and one that ends when the operator is a new one."""
     long = long_job(example, "orphan")
-    long["spec"]["recipe"]["epochs"] = 180
+    long["spec"]["recipe"]["epochs"] = 10_000
     namespace.apply(long)
-    namespace.until("trainingjob", "orphan", lambda j: 3 <= percent(j) < 80, "under way")
+    waiting = started(namespace, trainer_image(namespace))
+    namespace.until("trainingjob", "orphan", lambda j: step(j) > 0, "under way")
+    pods = [pod["metadata"]["uid"] for pod in namespace.pods("orphan")]
     operator = installed.get("-n", "slipway-system", "pods", "-l", "app.kubernetes.io/name=slipway-operator")["items"]
     for pod in operator:
         kill_container(cluster, pod)
-    before = percent(namespace.get("trainingjob", "orphan"))
-    namespace.until("trainingjob", "orphan", lambda j: percent(j) > before, "going on after the kill")
+    before = step(namespace.get("trainingjob", "orphan"))
+    namespace.until("trainingjob", "orphan", lambda j: step(j) > before, "going on after the kill")
     installed("-n", "slipway-system", "delete", "pods", "-l", "app.kubernetes.io/name=slipway-operator")
-    before = percent(namespace.get("trainingjob", "orphan"))
-    namespace.until("trainingjob", "orphan", lambda j: before < percent(j) < 100, "going on under a new pod's eyes")
-    job = namespace.until_condition("trainingjob", "orphan", "Succeeded", 400)
+    before = step(namespace.get("trainingjob", "orphan"))
+    job = namespace.until("trainingjob", "orphan", lambda j: step(j) > before, "going on under a new pod's eyes")
     assert job["status"]["restartCount"] == 0
-    assert [pod["metadata"]["name"] for pod in namespace.pods("orphan")] == ["orphan-node-0-a0", "orphan-node-1-a0"]
+    assert [pod["metadata"]["uid"] for pod in namespace.pods("orphan")] == pods
+    ends_well(namespace, waiting)
 
 
 def test_bad_images_and_impossible_requests_say_so(namespace, example):
