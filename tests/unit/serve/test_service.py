@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.unit.runtime.waiting import until
+from workloads.serve import run
 from workloads.serve.app import App
 from workloads.serve.batcher import Limits
 from workloads.serve.datatypes import Datatype
@@ -259,12 +260,31 @@ async def test_leaving_is_not_ready_first_then_silent_and_loses_nothing() -> Non
         before = len(statuses)
         assert (await server.get("/v2/health/ready"))[0] == 503
         assert (await server.get("/v2/health/live"))[0] == 200
+        status, _, headers = await server.infer([1.0])
+        assert (status, headers.get("Connection"), life.phase) == (200, "close", Phase.DRAINING)
         await leaving
         await asyncio.gather(*clients)
         assert len(statuses) > before + 8, "it must go on serving while balancers take notice"
         assert set(statuses) == {200}
         with pytest.raises(aiohttp.ClientConnectorError):
             await server.get("/v2/health/live")
+
+
+async def test_told_to_leave_it_does_not_wait_for_a_model_that_is_loading(monkeypatch, caplog) -> None:
+    lives: list[Life] = []
+    loading = threading.Event()
+
+    def install(life: Life) -> None:
+        lives.append(life)
+
+    monkeypatch.setattr(Life, "install", install)
+    monkeypatch.setattr(run, "load_and_warm_up", lambda _settings: loading.wait(60))
+    caplog.set_level("INFO")
+    serving = asyncio.create_task(run.serve(Settings(model="m", host="127.0.0.1", port=0, grpc_port=-1)))
+    await until(lambda: "listening" in caplog.text)
+    lives[0].end()
+    await asyncio.wait_for(serving, 20)
+    loading.set()
 
 
 async def test_metrics_count_what_happened() -> None:
