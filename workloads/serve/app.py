@@ -3,6 +3,7 @@
 import asyncio
 import importlib.metadata
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -203,6 +204,7 @@ def _lineage(lineage: Lineage) -> dict[str, str]:
     return said
 
 
+@cache
 def _version() -> str:
     """The installed distribution's; images hold the source alone."""
     try:

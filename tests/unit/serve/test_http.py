@@ -75,6 +75,28 @@ async def test_a_pipeline_is_bounded() -> None:
         await until(lambda: len(echo.requests) == PIPELINED + 10)
 
 
+async def test_thousands_of_requests_in_one_piece_leave_the_others_their_turn() -> None:
+    async with serving() as (_, echo, connect):
+        greedy, modest = await connect(), await connect()
+        greedy.send(POST % (b"/many", 0, b"") * 3000)
+        modest.send(POST % (b"/one", 0, b""))
+        assert (await modest.reply())[2] == b"POST /one "
+        before = [request.path for request in echo.requests].index(b"/one")
+        assert before <= 10 * PIPELINED
+        for _ in range(3000):
+            assert (await greedy.reply())[2] == b"POST /many "
+
+
+async def test_who_does_not_read_is_not_answered_on() -> None:
+    async with serving() as (server, echo, connect):
+        client = await connect()
+        client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        client.send(POST % (b"/large", 0, b"") * 300)
+        await until(lambda: server.connections == 1)
+        await until(lambda: server.connections == 0)
+        assert len(echo.requests) == 1
+
+
 async def test_chunks() -> None:
     async with serving() as (_, _, connect):
         client = await connect()
@@ -143,6 +165,7 @@ async def test_headers_are_bounded() -> None:
             b"GET /" + b"a" * (HEAD_BYTES + 1) + b" HTTP/1.1\r\n",
             b"GET / HTTP/1.1\r\n" + b"".join(b"x-%d: y\r\n" % number for number in range(HEAD_BYTES // 6)),
             b"GET / HTTP/1.1\r\na: " + b"y" * (HEAD_BYTES * 5),
+            b"GET / HTTP/1.1\r\na: " + b"y" * (HEAD_BYTES + 1) + b"\r\n\r\n",
         ):
             client = await connect()
             client.send(sent)
@@ -182,6 +205,15 @@ async def test_a_slow_engine_is_not_a_slow_client() -> None:
         await asyncio.sleep(0.5)
         echo.pending[0].future.set_result(None)
         assert (await client.reply())[0] == 200
+
+
+async def test_a_client_that_leaves_its_end_open_after_the_last_reply_is_cut_off() -> None:
+    async with serving() as (server, _, connect):
+        client = await connect()
+        client.send(b"nonsense\r\n\r\n")
+        assert (await client.reply())[0] == 400
+        await until(lambda: server.connections == 0)
+        assert not client.writer.is_closing()
 
 
 async def test_an_idle_connection_is_closed() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import replace
 
 import pytest
 import uvloop
 
 from tests.unit.runtime.waiting import until
-from tests.unit.serve.echo import POST, serving
+from tests.unit.serve.echo import POST, QUICK, serving
 
 
 @pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
@@ -48,6 +49,17 @@ async def test_leaving_answers_what_is_under_way_and_closes_the_rest() -> None:
         assert await leaving == 0
         with pytest.raises(ConnectionError):
             await connect()
+
+
+async def test_leaving_waits_for_the_idle_only_as_long_as_a_request_may_be_on_its_way() -> None:
+    async with serving(replace(QUICK, idle_timeout=60)) as (server, _, connect):
+        idle = await connect()
+        idle.send(POST % (b"/a", 0, b""))
+        await idle.reply()
+        leaving = asyncio.create_task(server.finish(60))
+        assert await idle.end() == b"", "it is told, and not cut off when the server's time is over"
+        idle.writer.close()
+        assert await asyncio.wait_for(leaving, 10) == 0
 
 
 async def test_leaving_does_not_wait_for_ever() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import numpy as np
+import orjson
 import pytest
 
 from tests.unit.runtime.waiting import until
@@ -43,6 +44,7 @@ class Doubler:
         self.dead = False
         self.batches: list[tuple[int, ...]] = []
         self.firsts: list[float] = []
+        self.aligned: list[bool] = []
         self.gate = threading.Event()
         self.gate.set()
 
@@ -50,6 +52,7 @@ class Doubler:
         (x,) = inputs
         self.batches.append(x.shape)
         self.firsts.append(float(x[0, 0]))
+        self.aligned.append(x.flags.aligned)
         time.sleep(self.seconds)
         self.gate.wait(10)
         if self.dead or (x == POISON).any():
@@ -227,6 +230,19 @@ async def test_rows_that_would_change_each_other_are_computed_alone() -> None:
     async with serving(seconds=0.002, independent=False) as server:
         await asyncio.gather(*(server.infer([1.0, 2.0]) for _ in range(20)))
         assert set(server.engine.batches) == {(1, 2)}
+
+
+async def test_tensors_that_lie_anywhere_in_a_body_reach_the_engine_aligned() -> None:
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 2], "parameters": {"binary_data_size": 8}}
+    head = orjson.dumps({"inputs": [tensor]})
+    async with serving() as server:
+        for padding in range(4):
+            start = head + b" " * padding
+            headers = {"Inference-Header-Content-Length": str(len(start))}
+            body = start + np.float32([1, 2]).tobytes()
+            async with server.client.post(f"{server.base}/v2/models/m/infer", data=body, headers=headers) as reply:
+                assert (await reply.json())["outputs"][0]["data"] == [2, 4]
+        assert server.engine.aligned == [True] * 4
 
 
 async def test_a_model_without_a_batch_axis() -> None:

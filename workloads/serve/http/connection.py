@@ -2,6 +2,7 @@
 
 Races that matter: a client may vanish while its request runs (its Pending is abandoned), send the next request before
 the reply (replies keep their order, reading stops at PIPELINED), or stop reading (writing is paused, then cut off).
+What a client sends at once may hold thousands of requests: after PIPELINED of them it is the other clients' turn.
 """
 
 import asyncio
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("slipway.serve.http")
 
-PIPELINED = 16  # requests of one connection that are worked on at once
+PIPELINED = 16  # requests of one connection that are worked on at once, and that are read in one turn
 HEAD_BYTES = 64 << 10
+HEAD_END = b"\r\n\r\n"  # the parser takes no other
 
 
 class _Slot:
@@ -43,6 +45,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: "HttpServer") -> None:
         self._server = server
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._slots: deque[_Slot] = deque()
         self.reading = False  # a request has begun and is not whole
@@ -58,6 +61,9 @@ class Connection(asyncio.Protocol):
         self._header_bytes = 0
         self._body: list[bytes] = []
         self._size = 0
+        self._length = 0  # of the body, as far as its headers say it
+        self._whole = 0  # requests so far
+        self._rest = b""  # received and not parsed yet
 
     # asyncio.Protocol
 
@@ -69,9 +75,36 @@ class Connection(asyncio.Protocol):
             self.refuse(QueueFull("too many connections", 1))
 
     def data_received(self, data: bytes) -> None:
-        """Bytes; the callbacks below run inside of feed_data."""
-        if self.ending or self._refused:
+        """Bytes. What is not parsed now is parsed when others have had their turn."""
+        if self._rest:
+            self._rest += data
             return
+        place, before = 0, self._whole
+        while place < len(data) and not (self.ending or self._refused):
+            if self._full or self._whole - before >= PIPELINED:
+                self._rest = data[place:]
+                self._flow()
+                return
+            end = self._piece(data, place)
+            self._parse(data[place:end])
+            place = end
+
+    def _piece(self, data: bytes, start: int) -> int:
+        """Up to where no second request can become whole: the parser does not stop between two."""
+        if self.in_body and self._length:
+            return start + self._length - self._size
+        end = data.find(HEAD_END, start) + len(HEAD_END)
+        return end if data.find(HEAD_END, end) >= 0 else len(data)
+
+    def _go_on(self) -> None:
+        """Parse what has waited."""
+        if self._rest and not self._full:
+            data, self._rest = self._rest, b""
+            self.data_received(data)
+            self._flow()
+
+    def _parse(self, data: bytes) -> None:
+        """The callbacks below run inside of feed_data."""
         self.received += len(data)
         try:
             self._parser.feed_data(data)
@@ -92,7 +125,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Gone: its requests leave the queue, and nobody else waits for them."""
-        self.ending = True
+        self.ending, self._rest = True, b""
         for slot in self._slots:
             self._server.body_bytes -= slot.bytes
             if slot.pending is not None and slot.reply is None:
@@ -137,7 +170,7 @@ class Connection(asyncio.Protocol):
         """Refuse what is too large before it is sent."""
         self.in_body = True
         size = int(self._headers.get(b"content-length", b"0"))  # digits: the parser refuses anything else
-        limit = self._server.limits.max_body_size
+        self._length, limit = size, self._server.limits.max_body_size
         if size > limit:
             raise TooLarge(f"the body has {size} bytes, this server takes {limit}")
         if self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._slots:
@@ -157,6 +190,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The request is whole."""
         self.reading = self.in_body = False
+        self._whole += 1
         parser = self._parser
         method = parser.get_method()
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -205,7 +239,7 @@ class Connection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Nothing is under way."""
-        return not self._slots and not self.reading and not self.ending
+        return not self._slots and not self.reading and not self.ending and not self._rest
 
     def abort(self) -> None:
         """Cut off."""
@@ -236,7 +270,7 @@ class Connection(asyncio.Protocol):
         """Say that no more comes and throw away what the client still sends: closing at once would reset the
         connection, and the client would lose the reply. The sweep closes when the client does not.
         """
-        self.ending = True
+        self.ending, self._rest = True, b""
         self.since = self._server.now()
         for slot in self._slots:
             self._server.body_bytes -= slot.bytes
@@ -252,10 +286,16 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.close()
 
+    @property
+    def _full(self) -> bool:
+        """No room for another request or its reply."""
+        return self._write_paused or len(self._slots) >= PIPELINED
+
     def _flow(self) -> None:
-        """Read while there is room for requests and replies."""
-        full = self._write_paused or self._refused or len(self._slots) >= PIPELINED
-        pause = full and not self.ending
+        """Read while there is room for requests and replies, and nothing that was read waits to be parsed."""
+        if self._rest and not self._full:
+            self._loop.call_soon(self._go_on)
+        pause = (self._full or self._refused or bool(self._rest)) and not self.ending
         if pause == self._read_paused or self._transport.is_closing():
             return
         self._read_paused = pause
