@@ -80,6 +80,12 @@ def started(folder: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment())
 
 
+def ended(folder: Path) -> None:
+    with started(folder) as process:
+        said, _ = process.communicate()
+    assert process.returncode == 0, said
+
+
 def killed(folder: Path, work: Path, reached: Callable[[Path], bool]) -> bool:
     """Whether it was; at its last moment a process may be faster than the signal, and has ended well then."""
     with started(folder) as process:
@@ -101,8 +107,10 @@ def results(job: jobs.Job) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def undisturbed(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    job = prepared(tmp_path_factory.mktemp("undisturbed"), digits)
-    run_stage(job, jobs.quiet(), Stage.COMPRESS, 0)
+    """By a process like those that are killed: with other threads sums are added in another order."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    job = prepared(folder, digits)
+    ended(folder)
     left = results(job)
     assert {f"candidates/{FIRST}.json", f"candidates/{SECOND}.onnx", "smaller.onnx"} <= set(left)
     return left
@@ -120,9 +128,7 @@ def test_killed_while_compressing(
     work = jobs.work_of(job).folder
     deaths = [killed(tmp_path, work, MOMENTS[moment]()) for moment in moments]
     assert all(deaths if moments[-1] != ALL[-1] else deaths[:-1])
-    with started(tmp_path) as process:
-        said, _ = process.communicate()
-    assert process.returncode == 0, said
+    ended(tmp_path)
     left = results(job)
     # An artifact that was written again has put the one before aside, under a name of its own.
     assert {name: left.get(name) for name in undisturbed} == undisturbed
