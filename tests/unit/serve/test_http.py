@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 import uvloop
@@ -53,6 +54,43 @@ def test_any_cut_of_any_pipeline_gives_the_same_replies_in_order(asked, cuts) ->
             for later, body in asked:
                 status, _, answer = await client.reply()
                 assert (status, answer) == (200, body if later else b"POST /now " + body)
+
+    asyncio.run(scenario())
+
+
+def in_chunks(body: bytes) -> bytes:
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(body[i : i + 7]), body[i : i + 7]) for i in range(0, len(body), 7))
+    return b"POST /chunks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+
+
+# What ends a head may be in a body as well.
+BODIES = st.lists(st.sampled_from([b"\r\n\r\n", b"\r\n", b"GET / HTTP/1.1", b"a", b"0"]), max_size=8).map(b"".join)
+
+
+@settings(max_examples=examples(40), deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["none", "length", "chunks"]), BODIES), min_size=1, max_size=3 * PIPELINED),
+    st.lists(st.integers(1, 400)),
+)
+def test_more_than_a_turn_holds_is_answered_in_order_whatever_is_in_the_bodies(asked, cuts) -> None:
+    forms = {
+        "none": lambda _body: (b"GET /none HTTP/1.1\r\n\r\n", b"GET /none "),
+        "length": lambda body: (POST % (b"/length", len(body), body), b"POST /length " + body),
+        "chunks": lambda body: (in_chunks(body), b"POST /chunks " + body),
+    }
+    pairs = [forms[form](body) for form, body in asked]
+
+    async def scenario() -> None:
+        async with serving(replace(QUICK, head_timeout=30, idle_timeout=30)) as (_, _, connect):
+            client = await connect()
+            stream = b"".join(sent for sent, _ in pairs)
+            for cut in cuts:
+                client.send(stream[:cut])
+                await asyncio.sleep(0)
+                stream = stream[cut:]
+            client.send(stream)
+            for _, expected in pairs:
+                assert await client.reply() == (200, ANY, expected)
 
     asyncio.run(scenario())
 

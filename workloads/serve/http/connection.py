@@ -93,8 +93,10 @@ class Connection(asyncio.Protocol):
         """Up to where no second request can become whole: the parser does not stop between two."""
         if self.in_body and self._length:
             return start + self._length - self._size
-        end = data.find(HEAD_END, start) + len(HEAD_END)
-        return end if data.find(HEAD_END, end) >= 0 else len(data)
+        first = data.find(HEAD_END, start)
+        if first < 0 or data.find(HEAD_END, first + len(HEAD_END)) < 0:
+            return len(data)
+        return first + len(HEAD_END)
 
     def _go_on(self) -> None:
         """Parse what has waited."""
