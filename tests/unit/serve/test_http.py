@@ -39,7 +39,7 @@ async def test_keep_alive_and_pieces() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.binary(max_size=40)), min_size=1, max_size=6), st.lists(st.integers(1, 50)))
 def test_any_cut_of_any_pipeline_gives_the_same_replies_in_order(asked, cuts) -> None:
     async def scenario() -> None:
-        async with serving() as (_, echo, connect):
+        async with serving(replace(QUICK, head_timeout=30, idle_timeout=30)) as (_, echo, connect):
             client = await connect()
             stream = b"".join(POST % (b"/later" if later else b"/now", len(body), body) for later, body in asked)
             for cut in cuts:
