@@ -16,11 +16,17 @@ SETTINGS = Settings(HOST, 0, 0, HOST, 0, 0, 0, Limits(hold=20), lead=0, drain=5)
 ASKED = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 
 
+_BOUND: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """One that nobody listens on, for a replica that comes later."""
-    with socket.socket() as found:
-        found.bind((HOST, 0))
-        return int(found.getsockname()[1])
+    """One that nobody listens on, for a replica that comes later, and that nobody else gets before."""
+    found = socket.socket()
+    # Bound and not listening it refuses clients, and who asks for reuse as well, as listeners do, may still listen.
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.bind((HOST, 0))
+    _BOUND.append(found)
+    return int(found.getsockname()[1])
 
 
 @asynccontextmanager
