@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.api.zygote import Forked, zygote
-from tests.cluster.local.control_plane import _free_ports
 from tests.cluster.paths import REPOSITORY
+from tests.ports import free_port
 
 
 class Operator:
@@ -29,7 +29,7 @@ class Operator:
         self.log = log
         self._fresh = fresh
         self.process: Forked | subprocess.Popen[bytes]
-        self.health = _free_ports(1)[0]
+        self.health = free_port()
         self._env = os.environ | {
             "KUBECONFIG": str(kubeconfig),
             "PYTHONPATH": str(REPOSITORY / "operator"),

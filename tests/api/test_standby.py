@@ -11,7 +11,7 @@ from urllib.error import HTTPError
 import pytest
 
 from tests.api.operators import Operator
-from tests.cluster.local.control_plane import _free_ports
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.api
 
@@ -28,7 +28,7 @@ def refusal(port: int, authority: Path) -> HTTPError:
 def test_a_standby_answers_posts_with_503_and_the_leader_does_not(
     namespace: str, operators: Callable[..., Operator], tmp_path: Path
 ) -> None:
-    ports = _free_ports(2)
+    ports = free_ports(2)
     for place, port in zip(("leader", "standby"), ports, strict=True):
         operators(
             namespace,

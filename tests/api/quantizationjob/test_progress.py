@@ -20,8 +20,8 @@ from tests.api.quantizationjob.acts import SHORT, Place, ending, play
 from tests.api.quantizationjob.jobs import SPEC, Jobs
 from tests.api.stage import PODS, Object
 from tests.api.watching import watch
-from tests.cluster.local.control_plane import _free_ports
 from tests.cluster.script import Script
+from tests.ports import free_port
 from workloads.quantize.journey import Journey, Pace, legs_of
 from workloads.quantize.voice import Voice
 from workloads.train.progress import CA_CERT, TOKEN, URL, Poster, Snapshot
@@ -60,7 +60,7 @@ class Site:
 
 @pytest.fixture
 def site(jobs: Jobs, namespace: str, operators: Callable[..., Operator], tmp_path: Path) -> Site:
-    port = _free_ports(1)[0]
+    port = free_port()
     settings = {
         "SLIPWAY_STATUS_URL": f"https://127.0.0.1:{port}",
         "SLIPWAY_STATUS_PORT": str(port),

@@ -14,7 +14,8 @@ from tests.api.rbac.life import Life
 from tests.api.rbac.role import ACCOUNT, NAMESPACE, install
 from tests.api.stage import Stage
 from tests.api.watching import watch
-from tests.cluster.local.control_plane import ControlPlane, _free_ports
+from tests.cluster.local.control_plane import ControlPlane
+from tests.ports import free_port
 
 _numbers = itertools.count()
 
@@ -25,7 +26,7 @@ class Guarded:
     def __init__(self, stage: Stage, scratch: Path) -> None:
         self.stage, self._scratch = stage, scratch
         self.kubeconfig = stage.plane.kubeconfig_for_service_account(NAMESPACE, ACCOUNT)
-        self.port = _free_ports(1)[0]
+        self.port = free_port()
         self.operator: Operator | None = None
         self._logs: list[Path] = []
 

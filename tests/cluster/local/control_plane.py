@@ -23,6 +23,7 @@ from tests.cluster.local.pki import Authority
 from tests.cluster.local.process import Process
 from tests.cluster.local.release import Release, chosen
 from tests.cluster.rest import ApiError, Client, Object
+from tests.ports import free_ports
 
 _PORTS = ("etcd", "etcd-peer", "controllers", "scheduler", "apiserver")
 
@@ -71,7 +72,7 @@ class ControlPlane:
         self.directory.mkdir(parents=True, exist_ok=True)
         remembered = self.directory / "ports.json"
         if not remembered.exists():
-            ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+            ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
             remembered.write_text(json.dumps(ports | ({"apiserver": self.port} if self.port else {})))
         ports = json.loads(remembered.read_text())
         site = Site(self.directory, self.host, ports, Authority(self.directory / "pki"), self.release)
@@ -202,14 +203,3 @@ class ControlPlane:
             return False
         # Until 1.24 its pods were refused before it had a token in a Secret.
         return self.release.minor >= 24 or bool(account.get("secrets"))
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

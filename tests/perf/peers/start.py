@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.conformance.triton import free_port
+from tests.ports import free_port
 
 START_SECONDS = 120
 V2 = b'{"inputs": [{"name": "x", "shape": [1, %d], "datatype": "FP32", "data": %b}]}'

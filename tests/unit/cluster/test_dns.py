@@ -11,6 +11,7 @@ from dnslib import QTYPE, RCODE, RR, A, DNSRecord
 from dnslib.server import BaseResolver, DNSServer
 
 from tests.cluster.local.dns import Resolver, names, upstream
+from tests.ports import free_ports
 
 
 def service(name: str, **spec: Any) -> dict[str, Any]:
@@ -58,13 +59,12 @@ class Elsewhere(BaseResolver):
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    outside = DNSServer(Elsewhere(), address="127.0.0.1", port=0)
-    beyond: int = outside.server.server_address[1]
+    beyond, chosen = free_ports(2)
+    outside = DNSServer(Elsewhere(), address="127.0.0.1", port=beyond)
     outside_tcp = DNSServer(Elsewhere(), address="127.0.0.1", port=beyond, tcp=True)
     resolver = Resolver("127.0.0.1", beyond)
     resolver.names = names(SERVICES, ENDPOINTS)
-    udp = DNSServer(resolver, address="127.0.0.1", port=0)
-    chosen: int = udp.server.server_address[1]
+    udp = DNSServer(resolver, address="127.0.0.1", port=chosen)
     tcp = DNSServer(resolver, address="127.0.0.1", port=chosen, tcp=True)
     for one in (outside, outside_tcp, udp, tcp):
         one.start_thread()

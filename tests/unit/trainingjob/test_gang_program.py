@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+
+from tests.ports import free_port
 
 HERE, THERE = "127.0.0.1", "127.0.0.2"
 
@@ -26,9 +27,7 @@ class Pair:
             (folder / name).chmod(0o555)
         (folder / "key").write_text("secret")
         (folder / "hosts").write_text(f"{HERE}\n{THERE}\n")
-        with socket.socket() as free:
-            free.bind((HERE, 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.started: list[subprocess.Popen[str]] = []
 
     def env(self, address: str, **more: str) -> dict[str, str]:

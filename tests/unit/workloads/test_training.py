@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.ports import free_port
 from tests.unit.workloads import processes
 from tests.unit.workloads.conftest import digits_job
 from tests.unit.workloads.processes import train, wait_for
@@ -274,7 +275,7 @@ def command() -> Callable[..., Any]:
 def test_torchrun_gives_the_first_failures_code_and_words(tmp_path: Path, command: Callable[..., Any]) -> None:
     config = job(tmp_path, globalBatchSize=63)
     launch = ["-m", "workloads", "torchrun", "--nproc-per-node=2", "--master-addr=127.0.0.1"]
-    launch += [f"--master-port={processes.free_port()}", "--no-python"]
+    launch += [f"--master-port={free_port()}", "--no-python"]
     done = command(*launch, sys.executable, "-m", "workloads", "train", "--config", str(config))
     assert done.returncode == 2
     last = done.stderr.strip().splitlines()[-1]
