@@ -71,3 +71,14 @@ def test_a_childs_change_marks_its_owner_by_label():
     parts.cache.observe(PODS, "ADDED", pod)
     assert drain(parts.queues["QuantizationJob"]) == {("team", "int8")}
     assert not drain(parts.queues["TrainingJob"])
+
+
+def test_what_a_pod_told_last_is_kept_for_its_job():
+    """Also where the event of its deletion is the first to tell how it ended."""
+    parts = assembly(None)
+    pod = obj("Pod", "digits-node-0-a0", {})
+    pod["metadata"]["ownerReferences"] = [{"kind": "TrainingJob", "name": "digits", "uid": "u", "controller": True}]
+    parts.cache.observe(PODS, "ADDED", pod | {"status": {"phase": "Running"}})
+    last = pod | {"metadata": pod["metadata"] | {"resourceVersion": "2"}, "status": {"phase": "Failed"}}
+    parts.cache.observe(PODS, "DELETED", last)
+    assert [each["status"]["phase"] for each in parts._departed.of("u")] == ["Failed"]

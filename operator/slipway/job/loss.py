@@ -19,6 +19,8 @@ from slipway.job.status import describe, read_failure
 _CAUSES = frozenset({"SIGKILL", "SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTERM"})
 # Without a pod that was deleted, SIGTERM is somebody's doing; beside one, it is how launchers end the others.
 _FOLLOWING = frozenset({"", "SIGABRT", "SIGTERM"})
+# Ends are told to the second, by the clocks of several nodes: so far apart, either may have been the first.
+_TOGETHER = timedelta(seconds=1)
 
 
 def loss(scene: Scene) -> Failure | None:
@@ -35,8 +37,8 @@ def loss(scene: Scene) -> Failure | None:
 
 
 def heard_late(scene: Scene) -> Failure | None:
-    """The failure of an earlier attempt's pod that explains the one that lastFailure tells: a starved kubelet reported
-    its end only after the peers had died of it, and the gang was being replaced already.
+    """The failure of an earlier attempt's pod that explains the one that lastFailure tells: its kubelet reported the
+    end only after the peers had died of it and the gang was being replaced, maybe together with the pod's removal.
     """
     told = scene.draft.wire.get("lastFailure")
     if not told or told["attempt"] >= scene.draft.run.attempt:
@@ -44,13 +46,14 @@ def heard_late(scene: Scene) -> Failure | None:
     consequence = read_failure(told)
     if not _follows(scene, consequence):
         return None
-    peers = [pod for pod in scene.pods if pod.attempt == told["attempt"] and pod.name != consequence.pod]
+    known = (*scene.pods, *scene.departed)
+    peers = [pod for pod in known if pod.attempt == told["attempt"] and pod.name != consequence.pod]
     return first_failure(pod for pod in peers if pod.failure is not None and _explains(pod.failure, consequence))
 
 
 def _explains(failure: Failure, consequence: Failure) -> bool:
     """What happened later may have come of the gang's replacement, and so may whatever has no exit code."""
-    if failure.exit_code is None or failure.time > consequence.time or failure.reason == Reason.POD_DELETED:
+    if failure.exit_code is None or failure.time > consequence.time + _TOGETHER or failure.reason == Reason.POD_DELETED:
         return False
     return failure.reason != Reason.ERROR or failure.signal in _CAUSES - _FOLLOWING
 
@@ -70,5 +73,5 @@ def first_failure(pods: Iterable[PodState]) -> Failure | None:
     if not failures:
         return None
     first = min(failure.time for failure in failures)
-    together = [failure for failure in failures if failure.time - first <= timedelta(seconds=1)]
+    together = [failure for failure in failures if failure.time - first <= _TOGETHER]
     return min(together, key=lambda f: (f.reason == Reason.ERROR and f.signal not in _CAUSES, f.time, f.pod))

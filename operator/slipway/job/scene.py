@@ -37,7 +37,10 @@ class Rules:
 
 @dataclass(frozen=True)
 class Scene:
-    """The gang, its pods of all attempts, those of deleted jobs of the same name, and the status being drafted."""
+    """The gang, its pods of all attempts, those of deleted jobs of the same name, and the status being drafted.
+
+    `departed`: pods of it that had failed and are gone by now.
+    """
 
     gang: Gang
     pods: tuple[PodState, ...]
@@ -46,6 +49,7 @@ class Scene:
     now: datetime
     rules: Rules = field(default_factory=Rules)
     hold: Hold | None = None
+    departed: tuple[PodState, ...] = ()
 
     @property
     def nodes(self) -> Nodes | None:

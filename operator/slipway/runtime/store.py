@@ -34,11 +34,15 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One object is not as it was. `old` None: it is new; `new` None: it is gone. Both, with two UIDs: a successor."""
+    """One object is not as it was. `old` None: it is new; `new` None: it is gone. Both, with two UIDs: a successor.
+
+    `last`: what is gone as the event of its deletion tells it, which may be the first to tell how it ended.
+    """
 
     key: Key
     old: Object | None
     new: Object | None
+    last: Object | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ class Store:
         None if nothing that we keep has changed: old news, the echo of our own write, a stripped field.
         """
         if event_type == "DELETED":
-            return self._remove(_key(obj), uid_of(obj), _version(obj))
+            return self._remove(_key(obj), uid_of(obj), _version(obj), self._slim(obj))
         return self._take(obj, reborn=event_type == "ADDED")
 
     def put(self, obj: Object, *, quiet: bool = False) -> None:
@@ -209,7 +213,7 @@ class Store:
             return None
         return Change(key, old.obj if old else None, obj)
 
-    def _remove(self, key: Key, uid: str, version: int | None) -> Change | None:
+    def _remove(self, key: Key, uid: str, version: int | None, last: Object | None = None) -> Change | None:
         """Take an object out for good, unless what we hold is its successor or a newer version of it."""
         entry = self._entries.get(key)
         if entry is not None and entry.uid == uid and _newer(entry.version, version):
@@ -221,7 +225,7 @@ class Store:
             return None
         del self._entries[key]
         self._unlink(key, entry)
-        return Change(key, entry.obj, None)
+        return Change(key, entry.obj, None, last)
 
     def _unlink(self, key: Key, entry: _Entry) -> None:
         siblings = self._children.get(entry.parent)

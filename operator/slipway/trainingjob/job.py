@@ -1,6 +1,6 @@
 """A TrainingJob as the rest of this folder sees it: identity, spec, and the platform it runs on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -32,11 +32,13 @@ class Platform:
 class Cluster:
     """What the cluster says about one job. `hold`: why its gang must not be created yet.
 
-    `gpu_bytes`: memory of the smallest GPU that it may get, as far as its nodes say.
+    `gpu_bytes`: memory of the smallest GPU that it may get, as far as its nodes say. `departed`: its pods that had
+    failed and are gone.
     """
 
     hold: Hold | None = None
     gpu_bytes: int | None = None
+    departed: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,14 @@ def plan(
     if spec.elastic_policy is not None and _begins(draft, pods):
         draft.wire["elastic"] = Nodes.first(spec.num_nodes).wire()
     scene = Scene(
-        TrainingGang(job, platform), pods, earlier, draft, now, rules_of(spec, platform.listening), cluster.hold
+        TrainingGang(job, platform),
+        pods,
+        earlier,
+        draft,
+        now,
+        rules_of(spec, platform.listening),
+        cluster.hold,
+        departed=tuple(observe_pod(pod, now) for pod in cluster.departed),
     )
     ended = draft.run.finished
     decision = lifecycle.decide(scene, progress)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from slipway.job.departed import Departed
 from slipway.job.execute import Record
 from slipway.job.inbox import ProgressOf
 from slipway.job.jobs import Jobs
@@ -35,6 +36,8 @@ class TrainingJobs:
         """`progress_of` gives the newest report posted for a job's UID, as status.progress fields, or None."""
         # What the cluster says about a job; set where gangs wait for room.
         self.view: View = lambda job: Cluster()
+        # Whoever binds the cache tells it which pods go.
+        self.departed = Departed(clock)
         self._pods = cache[PODS]
         self._platform = replace(platform, listening=clock())
         self._progress_of = progress_of
@@ -51,6 +54,5 @@ class TrainingJobs:
     def _plan(self, job: Object, predecessors: list[Object], now: datetime) -> Plan:
         progress = self._progress_of(Key(namespace_of(job), name_of(job)), uid_of(job))
         pods = self._pods.children(uid_of(job))
-        return plan(
-            job, pods, self._platform, now, predecessors=predecessors, progress=progress, cluster=self.view(job)
-        )
+        cluster = replace(self.view(job), departed=self.departed.of(uid_of(job)))
+        return plan(job, pods, self._platform, now, predecessors=predecessors, progress=progress, cluster=cluster)

@@ -50,7 +50,7 @@ class Process:
         self.cache.add(PODS)
         self.heard = {TRAINING_JOBS.plural: 0, PODS.plural: 0}
         self.posted: dict[str, dict[str, Any]] = {}
-        jobs = TrainingJobs(
+        self.jobs = TrainingJobs(
             self.kube,  # type: ignore[arg-type]
             self.cache,
             PLATFORM,
@@ -58,7 +58,7 @@ class Process:
             lambda key, uid: self.posted.get(uid),
             clock.now,
         )
-        self.controller = Controller("trainingjob", self.queue, jobs.reconcile, on_error=jobs.on_error)
+        self.controller = Controller("trainingjob", self.queue, self.jobs.reconcile, on_error=self.jobs.on_error)
 
     async def list_everything(self) -> None:
         """As at the start, and every few minutes."""
@@ -97,6 +97,7 @@ class Process:
         if resource is TRAINING_JOBS:
             self.queue.mark(Key(*change.key))
             return
+        self.jobs.departed.changed(change)
         obj = change.new or change.old or {}
         if name := (obj["metadata"].get("labels") or {}).get(JOB_NAME):
             self.queue.mark(Key(change.key.namespace, name))

@@ -1,0 +1,52 @@
+"""The ends of pods that are gone already. A kubelet tells how a pod that is to go has ended and removes it milliseconds
+later; a watch that hands out only the newest of what came at once never shows the end in a pod that is still there.
+
+Fed with the cache's changes, read by reconciles; soft state, lost at a restart.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from slipway.runtime.resource import Object, controller_of, uid_of
+from slipway.runtime.store import Change
+
+# Longer than a job waits to be looked at while the server answers nobody.
+KEPT = timedelta(minutes=10)
+# About 5 kB each.
+CAPACITY = 2048
+
+
+class Departed:
+    """Pods that failed and are gone, by the UID of their job."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        # Pod's UID -> when it went, and its job's UID; in the order in which they went.
+        self._went: OrderedDict[str, tuple[datetime, str]] = OrderedDict()
+        self._pods: dict[str, dict[str, Object]] = {}
+
+    def changed(self, change: Change) -> None:
+        """Keep a pod that goes, if it had failed."""
+        pod = change.last or change.old
+        if pod is None or change.new is not None or (pod.get("status") or {}).get("phase") != "Failed":
+            return
+        owner = controller_of(pod)
+        if owner is None:
+            return
+        job, now = str(owner["uid"]), self._clock()
+        self._went[uid_of(pod)] = now, job
+        self._pods.setdefault(job, {})[uid_of(pod)] = pod
+        while len(self._went) > CAPACITY or next(iter(self._went.values()))[0] < now - KEPT:
+            self._drop_oldest()
+
+    def of(self, uid: str) -> list[Object]:
+        """Those of the job of this UID, in the order in which they went."""
+        return list(self._pods.get(uid, {}).values())
+
+    def _drop_oldest(self) -> None:
+        pod, (_, job) = self._went.popitem(last=False)
+        left = self._pods[job]
+        del left[pod]
+        if not left:
+            del self._pods[job]
