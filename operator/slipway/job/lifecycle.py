@@ -32,13 +32,13 @@ def left_alone(obj: Mapping[str, Any]) -> bool:
 
 def decide(scene: Scene, progress: Mapping[str, Any] | None = None) -> Plan:
     """What to do now. `progress` is the newest report of the pods, as status.progress holds it, or None."""
+    cause = heard_late(scene)
+    if cause is not None:
+        scene.draft.explain_failure(cause)
     if scene.draft.run.finished:
         return _finished(scene)
     if progress:
         scene.draft.wire["progress"] = {**(scene.draft.wire.get("progress") or {}), **progress}
-    cause = heard_late(scene)
-    if cause is not None:
-        scene.draft.record_failure(cause, scene.draft.wire["lastFailure"]["attempt"])
     return next(decision for rule in _RULES if (decision := rule(scene)) is not None)
 
 

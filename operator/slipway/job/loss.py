@@ -37,11 +37,12 @@ def loss(scene: Scene) -> Failure | None:
 
 
 def heard_late(scene: Scene) -> Failure | None:
-    """The failure of an earlier attempt's pod that explains the one that lastFailure tells: its kubelet reported the
-    end only after the peers had died of it and the gang was being replaced, maybe together with the pod's removal.
+    """The failure of another pod of that attempt that explains the one that lastFailure tells: its kubelet reported the
+    end only after the peers had died of it and the gang was being replaced, or the job had failed; maybe together with
+    the pod's removal.
     """
-    told = scene.draft.wire.get("lastFailure")
-    if not told or told["attempt"] >= scene.draft.run.attempt:
+    told, run = scene.draft.wire.get("lastFailure"), scene.draft.run
+    if not told or (told["attempt"] >= run.attempt and not run.finished):
         return None
     consequence = read_failure(told)
     if not _follows(scene, consequence):

@@ -126,6 +126,20 @@ class Draft:
         self.wire["lastFailure"] = {key: value for key, value in entry.items() if value not in (None, "")}
         return self
 
+    def explain_failure(self, cause: Failure) -> Self:
+        """The failure that was told has come of another, of the same attempt: that one is the last failure, and
+        conditions that name the first one say so. What was decided stays decided.
+        """
+        told = self.wire["lastFailure"]
+        named = describe(read_failure(told))
+        self.wire["conditions"] = [
+            {**condition, "message": f"{condition['message']}; it came of {describe(cause)}"}
+            if named in condition["message"]
+            else condition
+            for condition in self.wire.get("conditions") or []
+        ]
+        return self.record_failure(cause, told["attempt"])
+
     def done(self) -> dict[str, Any]:
         """The status for the wire. What was set and taken back on the way has not flipped, nor changed its place."""
         before = self.old.get("conditions") or [] if self.old.get("observedGeneration") != UNSEEN else []

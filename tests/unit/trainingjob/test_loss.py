@@ -133,6 +133,30 @@ def test_the_cause_is_named_although_its_pod_was_gone_with_the_event_that_told_i
     assert (status(world)["restartCount"], names(world)[:1]) == (1, ["job-node-0-a1"])
 
 
+@pytest.mark.parametrize("gone", [False, True], ids=["its pod is there", "its pod is gone"])
+def test_a_job_that_failed_for_a_consequence_says_of_what_it_came(world: World, gone: bool) -> None:
+    """The budget was used up by the peer that died of it, and nothing said that node 0 had run out of memory."""
+    begin(world, failurePolicy={"maxRestarts": 0})
+    run(world)
+    fail(world, "job-node-1-a0", 1)
+    before = condition(world, "Failed")
+    assert before["reason"] == "MaxRestartsExceeded"
+    if gone:
+        killed_and_gone_at_once(world, "job-node-0-a0")
+    else:
+        world.end_pod(world.server.get(PODS, "job-node-0-a0"), 137, "OOMKilled")
+    world.settle()
+    assert status(world)["lastFailure"].items() >= {"pod": "job-node-0-a0", "exitCode": 137, "attempt": 0}.items()
+    why = f"pod job-node-0-a0 on node node-a: {'Error' if gone else 'OOMKilled'}, SIGKILL, exit code 137"
+    for kind in ("Failed", "Stalled", "Ready", "Running"):
+        assert condition(world, kind)["message"] == f"{before['message']}; it came of {why}"
+    assert {**condition(world, "Failed"), "message": ""} == {**before, "message": ""}
+    written = len(world.server.status_history)
+    world.restart()
+    world.settle()
+    assert len(world.server.status_history) == written, "said once"
+
+
 def test_an_end_told_with_the_pods_removal_waits_for_a_reconcile_that_can_write(world: World) -> None:
     begin(world)
     run(world)
