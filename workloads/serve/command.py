@@ -23,6 +23,9 @@ from workloads.serve.settings import GRPC_PORT, HTTP_PORT, Settings, from_docume
 from workloads.train import termination
 
 ENGINE_CACHE = "SLIPWAY_ENGINE_CACHE"
+# Seconds. An engine's thread needs the interpreter for a moment between two batches, while the loop's thread writes the
+# replies of the last one: by default it would wait until that is done, for up to 5 ms.
+SWITCH_INTERVAL = 50e-6
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,6 +105,7 @@ def _run(settings: Settings) -> None:
         return
     from workloads.serve.run import serve
 
+    sys.setswitchinterval(SWITCH_INTERVAL)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings))
 

@@ -130,6 +130,22 @@ def test_what_arrives_together_runs_together() -> None:
     assert [len(batch) for _, batch in day.lanes[0].runs] == [4]
 
 
+def test_an_engine_goes_on_before_the_answers_of_its_last_batch_are_written() -> None:
+    """It idled while the loop wrote sixteen replies."""
+    told: list[str] = []
+
+    async def day() -> None:
+        limits = Limits(max_batch_size=1)
+        lane = ScriptedLane([0.1], limits)
+        batcher: Batcher[Ask, int] = Batcher([lane], limits)
+        first, second = (batcher.submit(Ask(number)) for number in range(2))
+        first.answer.add_done_callback(lambda _: told.append(f"first answered, {len(lane.runs)} batches begun"))
+        await second.answer
+
+    run(day())
+    assert told == ["first answered, 2 batches begun"]
+
+
 def test_an_idle_engine_waits_for_more_when_asked_to() -> None:
     limits = Limits(max_batch_size=3, max_queue_delay=0.05)
     day = live([Ask(0), Ask(1, at=0.02), Ask(2, at=0.2), Ask(3, at=0.21), Ask(4, at=0.22)], limits, [[0.001]])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from slipway.api.inferenceservice import EngineName
 from workloads.errors import BadInput
+from workloads.serve import command, run
 from workloads.serve.command import settings_from
-from workloads.serve.settings import from_document, seconds
+from workloads.serve.settings import Settings, from_document, seconds
 
 PREDICTOR = {
     "model": {"uri": "pvc://models/resnet"},
@@ -98,3 +100,19 @@ def test_on_a_laptop_nothing_is_waited_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "value"), [("0ms", 0), ("10s", 10), ("250us", 0.00025), ("2m", 120)])
 def test_durations(text: str, value: float) -> None:
     assert seconds(text) == pytest.approx(value)
+
+
+def test_an_engines_thread_gets_the_interpreter_in_time(monkeypatch) -> None:
+    """The loop's thread kept it for up to 5 ms, and the engine idled."""
+    seen: list[float] = []
+
+    async def serve(settings: Settings) -> None:
+        seen.append(sys.getswitchinterval())
+
+    before = sys.getswitchinterval()
+    monkeypatch.setattr(run, "serve", serve)
+    try:
+        command._run(Settings(model="m"))
+    finally:
+        sys.setswitchinterval(before)
+    assert seen == [pytest.approx(command.SWITCH_INTERVAL)]

@@ -253,21 +253,35 @@ class Batcher(Generic[T, R]):
         if error is None and len(results) != len(batch):
             error = EngineFailed(f"the engine gave {len(results)} results for {len(batch)} requests")
         if error is None:
-            self._succeeded(run, batch, results, seconds)
-        elif len(batch) == 1 or isinstance(error, EngineFailed) or not self.limits.bisect:
+            self._learn(run, rows, seconds)
+            # The engine works on while this thread writes the replies.
+            self._go_on(run)
+            self._answer(batch, results, seconds)
+            return
+        if len(batch) == 1 or isinstance(error, EngineFailed) or not self.limits.bisect:
             self._failed(batch, error)
             run.paired = False
         else:
             run.split(batch)
             self._cap = max(1, min(self._cap, rows) // 2)
-        self._start(run)
+        self._go_on(run)
 
-    def _succeeded(self, run: "_Run[T, R]", batch: list[Ticket[T, R]], results: Sequence[R], seconds: float) -> None:
-        pace = batch[0].batch_rows / max(seconds, 1e-6)
+    def _go_on(self, run: "_Run[T, R]") -> None:
+        """The lane has done a batch: what is left of `run`, or what waits, follows without a turn of the loop."""
+        if run.work:
+            self._start(run)
+        else:
+            self._idle.append(run.lane)
+            self._dispatch()
+
+    def _learn(self, run: "_Run[T, R]", rows: int, seconds: float) -> None:
+        pace = rows / max(seconds, 1e-6)
         self._rows_per_second = pace + RATE_MEMORY * (self._rows_per_second - pace) if self._rows_per_second else pace
         run.cleared()
         if run.whole:
             self._cap = min(self.limits.max_batch_size, self._cap * 2)
+
+    def _answer(self, batch: list[Ticket[T, R]], results: Sequence[R], seconds: float) -> None:
         now = self._clock()
         for ticket, result in zip(batch, results, strict=True):
             ticket.engine_seconds = seconds
