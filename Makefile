@@ -51,6 +51,7 @@ bench: setup ## measure the operator beside the API server's limit and batch/v1 
 
 bench-serve: setup ## measure the server beside its engine, and beside other servers where they are installed
 	@$(PYTHON) -m tests.perf.serve_bench --out tests/perf/results/serve.json
+	@$(PYTHON) -m tests.perf.size_bench --out tests/perf/results/sizes.json
 
 e2e: setup ## every launcher, example, installation and hard case on the cluster (slow: hours on two cores)
 	@$(PYTHON) -m pytest -m "slow or not slow" tests/e2e

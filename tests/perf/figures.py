@@ -121,6 +121,29 @@ def serving() -> str:
     return f"{head}\n{table}\n\n{_wrapped(words)}\n{_steady(median)}"
 
 
+def sizes() -> str:
+    """The server's share of its engine, by size of the model."""
+    name, report = newest("sizes*.json")
+    about, models = report["machine"], report["models"]
+    rows = [
+        f"| {model['model']} | {model['engine_us']:.0f} µs | "
+        + " | ".join(f"{model[who]['rps']:.0f} ({model[who]['ratio']:.2f})" for who in ("slipway", "triton"))
+        + " |"
+        for model in models
+    ]
+    head = (
+        "| model | engine's time for a row | **slipway**: requests/s (share of the engine) | triton |\n"
+        "|---|---|---|---|"
+    )
+    words = (
+        "Binary requests of one row at 32 connections, one engine thread, medians of rounds in which engine and servers"
+        " take turns; the client uses the same cores. `python -m tests.perf.size_bench` measures it; this one is"
+        f" [{name}](/tests/perf/results/{name}), commit {about['commit']}, {about['cores']} cores, load"
+        f" {about['load'][0]:.1f} at the start."
+    )
+    return "\n".join([head, *rows, "", _wrapped(words), ""])
+
+
 def _steady(median: dict[str, Any]) -> str:
     """Latency under an open loop, where the run has it."""
     rows = [f"| {what} | {r['p50_ms']:.1f} | {r['p99_ms']:.1f} |" for what, r in median.items() if " at " in what]
@@ -136,6 +159,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "operator": operator,
     "gangs": gangs,
     "serving": serving,
+    "sizes": sizes,
     "trained": train_table.trainer,
     "quantized": quantize_table.models,
     "rungs": quantize_table.rungs,

@@ -60,6 +60,23 @@ def mlp_reference(x: np.ndarray, sizes: Sequence[int] = (256, 1024, 1024, 10)) -
     return x
 
 
+def cnn(path: Path, layers: int, channels: int = 16) -> Path:
+    """float32 `x` [batch, 256], a picture of 16 x 16, to `y` [batch, 10], by so many convolutions of 3 x 3."""
+    random = np.random.default_rng(7)
+    constants = {"shape": np.array([-1, 1, 16, 16]), "head": random.standard_normal((channels, 10), dtype=np.float32)}
+    nodes, value, depth = [helper.make_node("Reshape", ["x", "shape"], ["picture"])], "picture", 1
+    for place in range(layers):
+        weight = random.standard_normal((channels, depth, 3, 3)) / np.sqrt(9 * depth)
+        constants[f"w{place}"] = weight.astype(np.float32)
+        nodes.append(helper.make_node("Conv", [value, f"w{place}"], [f"c{place}"], pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Relu", [f"c{place}"], [f"r{place}"]))
+        value, depth = f"r{place}", channels
+    nodes.append(helper.make_node("GlobalAveragePool", [value], ["mean"]))
+    nodes.append(helper.make_node("Flatten", ["mean"], ["flat"]))
+    nodes.append(helper.make_node("MatMul", ["flat", "head"], ["y"]))
+    return write(path, nodes, [("x", T.FLOAT, ["batch", 256])], [("y", T.FLOAT, ["batch", 10])], constants)
+
+
 def add_sub(path: Path) -> Path:
     """Triton's example model `simple`: INT32 [batch, 16] twice in, sum and difference out."""
     nodes = [
