@@ -85,7 +85,7 @@ def gangs() -> str:
             f"p50 {one['p50'] / 1000:.2f} s, slowest of {gang['times']} {one['max'] / 1000:.2f} s",
         ),
         (
-            f"a pod of {replaced['nodes']} fails, until all {replaced['nodes']} of the next attempt are created",
+            f"a pod of {replaced['nodes']} is killed, until all {replaced['nodes']} of the next attempt are created",
             f"p50 {again['p50']:.0f} ms, p99 {again['p99']:.0f} ms",
         ),
     ]

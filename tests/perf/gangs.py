@@ -67,7 +67,7 @@ async def _settled(load: Load, namespace: str, name: str) -> None:
 async def _fail(load: Load, path: str) -> None:
     body = {"metadata": {"uid": "none"}, "spec": {"containers": [{"name": "trainer", "image": "x"}]}}
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    await load.patch(f"{path}/status", encode({"status": script.ended(body, script.Exit(code=1), moment, moment)}))
+    await load.patch(f"{path}/status", encode({"status": script.ended(body, script.Exit(code=137), moment, moment)}))
 
 
 def _spread(seconds: list[float]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import Any
 from slipway.api.common import Reason
 from slipway.job import elastic
 from slipway.job import gangstatus as words
-from slipway.job.loss import heard_late, loss
+from slipway.job.loss import heard_late, loss, seconds_to_settle
 from slipway.job.observed import Failure
 from slipway.job.plan import Notice, Plan, soonest
 from slipway.job.policy import cleanup, deadlines, hang, success, ttl
@@ -130,6 +130,8 @@ def _failed(scene: Scene) -> Plan | None:
     failure = loss(scene)
     if failure is None:
         return None
+    if wait := seconds_to_settle(scene, failure):
+        return Plan(status=scene.draft.done(), requeue_after=soonest(wait, _next_deadline(scene)))
     # Before the draft moves on to the next attempt, whose pods are all missing.
     unseen = failure.reason == Reason.POD_DELETED and not failure.node
     absent = tuple(scene.missing_names) if unseen else ()

@@ -21,6 +21,9 @@ _CAUSES = frozenset({"SIGKILL", "SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTER
 _FOLLOWING = frozenset({"", "SIGABRT", "SIGTERM"})
 # Ends are told to the second, by the clocks of several nodes: so far apart, either may have been the first.
 _TOGETHER = timedelta(seconds=1)
+# A kubelet looks at its containers once a second, and one that is asked to delete a pod before it has seen the end of
+# its container forgets how that ended (seen with 1.20).
+_SETTLED = timedelta(seconds=3)
 
 
 def loss(scene: Scene) -> Failure | None:
@@ -34,6 +37,17 @@ def loss(scene: Scene) -> Failure | None:
         return gone
     message = f"{gone.message}; {describe(failed)}, which came of it"
     return replace(gone, message=message, time=failed.time)
+
+
+def seconds_to_settle(scene: Scene, failure: Failure) -> float:
+    """How long to wait for what else the kubelets have to tell before the gang is replaced, and with it the ends of the
+    others are gone: only where the failure may have come of another's, and if its node's clock is not ahead of ours.
+    """
+    others = [pod for pod in scene.current if pod.phase == "Running"]
+    age = scene.now - failure.time
+    if scene.nodes is not None or not others or age < timedelta(0) or not _follows(scene, failure):
+        return 0.0
+    return max(0.0, (_SETTLED - age).total_seconds())
 
 
 def heard_late(scene: Scene) -> Failure | None:

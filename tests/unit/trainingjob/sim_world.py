@@ -178,8 +178,8 @@ class World:
         }
         self.server.store(PODS, pod)
 
-    def end_pod(self, pod: Object, code: int, reason: str = "") -> None:
-        moment = self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    def end_pod(self, pod: Object, code: int, reason: str = "", ago: float = 0) -> None:
+        moment = (self.clock.now() - timedelta(seconds=ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
         pod = copy.deepcopy(pod)
         ended = {"exitCode": code, "reason": reason or ("Error" if code else "Completed"), "finishedAt": moment}
         pod["status"] = {

@@ -33,7 +33,9 @@ def run(world: World, node: str = "node-a") -> None:
 
 
 def fail(world: World, name: str, code: int = 1) -> None:
+    """It ends badly, and for long enough no kubelet tells of another end that explains it."""
     world.end_pod(world.server.get(PODS, name), code)
+    world.clock.seconds += 3
     world.settle()
 
 

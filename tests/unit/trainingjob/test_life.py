@@ -97,7 +97,7 @@ def test_a_restart_is_persisted_before_a_pod_is_touched(world: World) -> None:
     """Else an operator that dies between the two would take the decision twice, or forget what failed."""
     begin(world)
     run(world)
-    world.end_pod(world.server.get(PODS, "job-node-1-a0"), 1)
+    world.end_pod(world.server.get(PODS, "job-node-1-a0"), 137)
     world.process.kube.crash_at = world.process.kube.writes + 1
     world.process.deliver(PODS)
     world.work()

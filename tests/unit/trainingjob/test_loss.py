@@ -11,6 +11,9 @@ from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.sim_world import Process, World
 from tests.unit.trainingjob.steps import begin, condition, fail, free_killed, names, run, status, to_next_due
 
+# Seconds for which a gang whose pod failed for no reason of its own is left as it is: others may be about to tell it.
+WAITED = 3
+
 
 def while_away(world: World, code: int, reason: str = "", **spec: Any) -> dict[str, Any]:
     """Node 0 is deleted, node 1 ends a little later, and only then the operator comes back; returns lastFailure."""
@@ -61,6 +64,7 @@ def test_a_cache_that_misses_a_pod_does_not_make_it_a_deleted_one(world: World) 
     begin(world)
     run(world)
     world.end_pod(world.server.get(PODS, "job-node-1-a0"), 1)
+    world.clock.seconds += 3
     second.deliver(TRAINING_JOBS)
     for event, pod in world.server.events[PODS.plural]:
         if pod["metadata"]["name"] == "job-node-1-a0":
@@ -81,6 +85,87 @@ def test_several_pods_gone_and_none_failed(world: World) -> None:
     assert status(world)["restartCount"] == 1
 
 
+def ends(world: World, index: int, code: int, reason: str = "", ago: float = 0) -> None:
+    """A pod of the first attempt, and the operator hears of it."""
+    world.end_pod(world.server.get(PODS, f"job-node-{index}-a0"), code, reason, ago)
+    world.settle()
+
+
+def untouched(world: World) -> bool:
+    """Nothing was decided yet, and no pod was asked to go."""
+    going = [pod for pod in world.pods if pod["metadata"].get("deletionTimestamp")]
+    return not going and "restartCount" not in status(world)
+
+
+@pytest.mark.parametrize("code", [1, 134, 143])
+def test_the_failure_that_is_judged_is_the_cause_told_a_moment_later(world: World, code: int) -> None:
+    """A kubelet of 1.20 that is asked to delete a pod before it has seen its container's end forgets how it ended: the
+    peer was blamed for good, and the rule for kills was never asked.
+    """
+    rules = [{"action": "RestartIgnoreMaxRestarts", "onExitCodes": {"values": [137]}}]
+    begin(world, failurePolicy={"rules": rules})
+    run(world)
+    ends(world, 1, code)
+    assert untouched(world)
+    world.clock.seconds += 2
+    ends(world, 0, 137, ago=2)
+    assert status(world)["lastFailure"].items() >= {"pod": "job-node-0-a0", "exitCode": 137, "attempt": 0}.items()
+    assert (status(world)["restartCount"], status(world).get("restartCountTowardsMax", 0)) == (1, 0)
+
+
+def test_the_wait_for_other_ends_is_over_by_itself(world: World) -> None:
+    begin(world)
+    run(world)
+    ends(world, 1, 1)
+    assert untouched(world)
+    to_next_due(world)
+    assert world.clock.seconds == WAITED
+    assert status(world)["lastFailure"]["pod"] == "job-node-1-a0"
+    free_killed(world)
+    assert names(world)[:1] == ["job-node-0-a1"]
+
+
+def test_among_equals_the_one_that_ended_first_is_blamed_however_late_it_is_told(world: World) -> None:
+    """An exception on one node ends the others by exit code 1 as well."""
+    begin(world)
+    run(world)
+    world.clock.seconds += 10
+    ends(world, 1, 1)
+    ends(world, 0, 1, ago=5)
+    assert status(world)["lastFailure"]["pod"] == "job-node-0-a0"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "ago", "rules"),
+    [
+        (137, "", 0, []),
+        (137, "OOMKilled", 0, []),
+        (1, "", WAITED, []),
+        (1, "", -60, []),
+        (3, "", 0, [{"action": "RestartIgnoreMaxRestarts", "onExitCodes": {"values": [3]}}]),
+    ],
+    ids=["a kill", "out of memory", "heard of late", "a node's clock that is ahead", "a rule names it"],
+)
+def test_nothing_is_waited_for_when_it_cannot_have_come_of_another(
+    world: World, code: int, reason: str, ago: float, rules: list[dict[str, Any]]
+) -> None:
+    begin(world, failurePolicy={"rules": rules})
+    run(world)
+    ends(world, 1, code, reason, ago)
+    assert status(world)["restartCount"] == 1
+    assert status(world)["lastFailure"]["pod"] == "job-node-1-a0"
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["it has succeeded", "it has not begun"])
+def test_nothing_is_waited_for_when_nobody_else_runs(world: World, begun: bool) -> None:
+    begin(world)
+    if begun:
+        run(world)
+        world.end_pod(world.server.get(PODS, "job-node-0-a0"), 0)
+    ends(world, 1, 1)
+    assert status(world)["restartCount"] == 1
+
+
 def heard_after_its_peer(world: World, code: int, reason: str = "", late: int = 0, **spec: Any) -> dict[str, Any]:
     """Node 1 ends by exit code 1, and the gang is being replaced when node 0's end is reported; returns lastFailure."""
     begin(world, **spec)
@@ -88,7 +173,7 @@ def heard_after_its_peer(world: World, code: int, reason: str = "", late: int = 
     fail(world, "job-node-1-a0", 1)
     assert status(world)["lastFailure"]["pod"] == "job-node-1-a0"
     world.clock.seconds += late
-    world.end_pod(world.server.get(PODS, "job-node-0-a0"), code, reason)
+    world.end_pod(world.server.get(PODS, "job-node-0-a0"), code, reason, ago=0 if late else WAITED)
     world.settle()
     assert (status(world)["restartCount"], status(world)["attempt"]) == (1, 1)
     free_killed(world)
@@ -107,11 +192,9 @@ def test_the_cause_is_named_although_its_consequence_was_heard_of_first(world: W
 def test_a_cause_told_by_a_clock_that_goes_before_its_consequences_is_one_within_a_second(world: World) -> None:
     begin(world)
     run(world)
-    world.end_pod(world.server.get(PODS, "job-node-1-a0"), 1)
-    world.clock.seconds += 1
-    world.settle()
+    fail(world, "job-node-1-a0", 1)
     assert status(world)["lastFailure"]["time"] == "2026-11-01T12:00:00Z"
-    world.end_pod(world.server.get(PODS, "job-node-0-a0"), 137)
+    world.end_pod(world.server.get(PODS, "job-node-0-a0"), 137, ago=WAITED - 1)
     world.settle()
     assert status(world)["lastFailure"].items() >= {"pod": "job-node-0-a0", "time": "2026-11-01T12:00:01Z"}.items()
 
@@ -144,7 +227,7 @@ def test_a_job_that_failed_for_a_consequence_says_of_what_it_came(world: World, 
     if gone:
         killed_and_gone_at_once(world, "job-node-0-a0")
     else:
-        world.end_pod(world.server.get(PODS, "job-node-0-a0"), 137, "OOMKilled")
+        world.end_pod(world.server.get(PODS, "job-node-0-a0"), 137, "OOMKilled", ago=WAITED)
     world.settle()
     assert status(world)["lastFailure"].items() >= {"pod": "job-node-0-a0", "exitCode": 137, "attempt": 0}.items()
     why = f"pod job-node-0-a0 on node node-a: {'Error' if gone else 'OOMKilled'}, SIGKILL, exit code 137"
@@ -171,7 +254,7 @@ def test_an_end_told_with_the_pods_removal_waits_for_a_reconcile_that_can_write(
 
 def killed_and_gone_at_once(world: World, name: str) -> None:
     """Its kubelet tells of a SIGKILL and removes the pod; of the two events only the last arrives."""
-    world.end_pod(world.server.get(PODS, name), 137)
+    world.end_pod(world.server.get(PODS, name), 137, ago=WAITED)
     world.server.events[PODS.plural].pop()
     world.server.remove(PODS, name)
 

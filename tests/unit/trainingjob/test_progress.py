@@ -47,7 +47,7 @@ def test_reports_cost_a_write_every_few_seconds_and_the_last_one_is_shown(runnin
 def test_what_is_no_report_is_not_delayed(running: World) -> None:
     running.clock.seconds += 0.5
     post(running, 1)
-    running.end_pod(running.server.get(PODS, "job-node-0-a0"), 1)
+    running.end_pod(running.server.get(PODS, "job-node-0-a0"), 137)
     running.settle()
     assert status(running)["restartCount"] == 1
     assert status(running)["progress"]["percent"] == 1
