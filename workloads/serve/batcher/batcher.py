@@ -9,26 +9,19 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from workloads.serve.batcher.line import Line
+from workloads.serve.batcher.run import Lane, Run
 from workloads.serve.batcher.ticket import Ticket
 from workloads.serve.batcher.watch import Silent, Watch
 from workloads.serve.errors import DeadlineExceeded, EngineFailed, Invalid, NotReady, QueueFull
 
 T = TypeVar("T")
 R = TypeVar("R")
-T_contra = TypeVar("T_contra", contravariant=True)
 
 LONGEST_RETRY = 60
 RATE_MEMORY = 0.8  # weight of the past in the moving average of rows per second
-
-
-class Lane(Protocol[T_contra, R]):
-    """One engine instance. The batcher gives it one batch at a time."""
-
-    def run(self, payloads: Sequence[T_contra]) -> "asyncio.Future[Sequence[R]]":
-        """One result per payload, in order. Any exception: the batch failed. EngineFailed: every batch would."""
 
 
 @dataclass(frozen=True)
@@ -43,32 +36,6 @@ class Limits:
     priority_levels: int = 1
     priority_step: float = 1.0
     bisect: bool = True
-
-
-@dataclass
-class _Run(Generic[T, R]):
-    """What a lane is busy with: batches still to run, the next one last. `whole` until a batch had to be split.
-
-    `paired`: the batch that runs now is the first half of one that failed, and the second half is next.
-    """
-
-    lane: Lane[T, R]
-    work: list[list[Ticket[T, R]]]
-    whole: bool = True
-    paired: bool = False
-
-    def split(self, batch: list[Ticket[T, R]]) -> None:
-        """Somebody in `batch` is at fault: look in the first half, then in the second."""
-        middle = len(batch) // 2
-        self.work += [batch[middle:], batch[:middle]]
-        self.whole, self.paired = False, True
-
-    def cleared(self) -> None:
-        """The batch ran well. If it was a first half, the fault is in the second, which need not run as a whole."""
-        if self.paired and self.work and len(self.work[-1]) > 1:
-            self.split(self.work.pop())
-        else:
-            self.paired = False
 
 
 class Batcher(Generic[T, R]):
@@ -208,12 +175,12 @@ class Batcher(Generic[T, R]):
                 if patience > 0:
                     self._patience = self._loop.call_later(patience, self._dispatch)
                     return
-            self._start(_Run(self._idle.pop(), [self._line.take(self._cap)]))
+            self._start(Run(self._idle.pop(), [self._line.take(self._cap)]))
         if self._empty is not None and not self._line.tickets and not self.busy:
             self._empty.set_result(None)
             self._empty = None
 
-    def _start(self, run: "_Run[T, R]") -> None:
+    def _start(self, run: Run[T, R]) -> None:
         """Run the next batch that somebody still waits for; what is left of `run` follows on the same lane."""
         now = self._clock()
         while run.work:
@@ -243,7 +210,7 @@ class Batcher(Generic[T, R]):
             return future
 
     def _finished(
-        self, run: "_Run[T, R]", batch: list[Ticket[T, R]], started: float, done: "asyncio.Future[Sequence[R]]"
+        self, run: Run[T, R], batch: list[Ticket[T, R]], started: float, done: "asyncio.Future[Sequence[R]]"
     ) -> None:
         seconds, rows = self._clock() - started, batch[0].batch_rows
         self._running -= rows
@@ -266,7 +233,7 @@ class Batcher(Generic[T, R]):
             self._cap = max(1, min(self._cap, rows) // 2)
         self._go_on(run)
 
-    def _go_on(self, run: "_Run[T, R]") -> None:
+    def _go_on(self, run: Run[T, R]) -> None:
         """The lane has done a batch: what is left of `run`, or what waits, follows without a turn of the loop."""
         if run.work:
             self._start(run)
@@ -274,7 +241,7 @@ class Batcher(Generic[T, R]):
             self._idle.append(run.lane)
             self._dispatch()
 
-    def _learn(self, run: "_Run[T, R]", rows: int, seconds: float) -> None:
+    def _learn(self, run: Run[T, R], rows: int, seconds: float) -> None:
         pace = rows / max(seconds, 1e-6)
         self._rows_per_second = pace + RATE_MEMORY * (self._rows_per_second - pace) if self._rows_per_second else pace
         run.cleared()

@@ -1,0 +1,45 @@
+"""What an engine instance is busy with: a batch, or the search for the request that spoils one. Used by batcher.py."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from workloads.serve.batcher.ticket import Ticket
+
+T = TypeVar("T")
+R = TypeVar("R")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Lane(Protocol[T_contra, R]):
+    """One engine instance. The batcher gives it one batch at a time."""
+
+    def run(self, payloads: Sequence[T_contra]) -> "asyncio.Future[Sequence[R]]":
+        """One result per payload, in order. Any exception: the batch failed. EngineFailed: every batch would."""
+
+
+@dataclass
+class Run(Generic[T, R]):
+    """What a lane is busy with: batches still to run, the next one last. `whole` until a batch had to be split.
+
+    `paired`: the batch that runs now is the first half of one that failed, and the second half is next.
+    """
+
+    lane: Lane[T, R]
+    work: list[list[Ticket[T, R]]]
+    whole: bool = True
+    paired: bool = False
+
+    def split(self, batch: list[Ticket[T, R]]) -> None:
+        """Somebody in `batch` is at fault: look in the first half, then in the second."""
+        middle = len(batch) // 2
+        self.work += [batch[middle:], batch[:middle]]
+        self.whole, self.paired = False, True
+
+    def cleared(self) -> None:
+        """The batch ran well. If it was a first half, the fault is in the second, which need not run as a whole."""
+        if self.paired and self.work and len(self.work[-1]) > 1:
+            self.split(self.work.pop())
+        else:
+            self.paired = False
