@@ -80,6 +80,7 @@ def test_grpc_has_a_route_with_the_same_shares(town: Town, name: str, two: tuple
     route = until_weights(town, name, {name: 1}, routes=GRPC_ROUTES)
     assert route["spec"]["parentRefs"] == GATEWAY["parentRefs"]
     assert route["spec"]["hostnames"] == grpc["hostnames"]
+    until_weights(town, name, {name: 1})
     accept(town, name)
     town.until(name, lambda s: marked(s, "GatewayReady", "Unknown", "GatewayPending"))
     accept(town, name, GRPC_ROUTES)
@@ -93,7 +94,9 @@ def test_grpc_has_a_route_with_the_same_shares(town: Town, name: str, two: tuple
         for backend in rule["backendRefs"]:
             ports = {port["port"]: port["targetPort"] for port in town.get(ADDRESSES, backend["name"])["spec"]["ports"]}
             assert ports[backend["port"]] == "grpc"
-        until_weights(town, name, {name: 1}, routes=GRPC_ROUTES)
+        # They are written side by side, in no order: the HTTPRoute may be the later one.
+        for routes in (ROUTES, GRPC_ROUTES):
+            until_weights(town, name, {name: 1}, routes=routes)
     accept(town, name)
     assert f"{name}-{first}" in town.deployments(name), "a gateway still goes by the old GRPCRoute"
     accept(town, name, GRPC_ROUTES)

@@ -7,18 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster.local import audit
 from tests.cluster.local.pki import Authority, Pair, kubeconfig, write_private
 from tests.cluster.local.release import Release
 
 SERVICES = "10.96.0.0/16"
 _FIRST_SERVICE = "10.96.0.1"
 _SERVICE_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
-_AUDIT_POLICY = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived", "ResponseStarted"],
-    "rules": [{"level": "Metadata"}],
-}
 
 
 @dataclass(frozen=True)
@@ -111,8 +106,8 @@ def apiserver(site: Site, *, audit_log: Path | None, service_accounts: bool, ext
     if not service_accounts:
         flags["disable-admission-plugins"] = "ServiceAccount"
     if audit_log:
-        policy = write_private(site.directory / "audit-policy.json", _AUDIT_POLICY)
-        # blocking-strict: a request is in the log before its answer is sent, so a test may count at once.
+        policy = write_private(site.directory / "audit-policy.json", audit.POLICY)
+        # blocking-strict: what is not in the log is not done.
         flags |= {"audit-policy-file": policy, "audit-log-path": audit_log, "audit-log-mode": "blocking-strict"}
     return [str(site.release.programs() / "kube-apiserver"), *_flags(flags), *extra]
 

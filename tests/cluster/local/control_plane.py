@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.cluster.local import components
+from tests.cluster.local.audit import AuditLog
 from tests.cluster.local.components import Site
 from tests.cluster.local.pki import Authority
 from tests.cluster.local.process import Process
@@ -89,10 +90,9 @@ class ControlPlane:
         """A kubeconfig for the cluster's administrator."""
         return self.site.directory / "kubeconfig"
 
-    @property
-    def audit_log(self) -> Path:
-        """One JSON object per finished request, where `audit` is set."""
-        return self.directory / "audit.log"
+    @cached_property
+    def _audit(self) -> AuditLog:
+        return AuditLog(self.directory / "audit.log")
 
     @cached_property
     def client(self) -> Client:
@@ -120,7 +120,7 @@ class ControlPlane:
     def processes(self) -> list[Process]:
         """Return the components in the order they start."""
         accounts = self.controller_manager is not None
-        audit_log = self.audit_log if self.audit else None
+        audit_log = self._audit.path if self.audit else None
         commands = {
             "etcd": components.etcd(self.site, in_memory=not self.lasting),
             "kube-apiserver": components.apiserver(
@@ -167,10 +167,7 @@ class ControlPlane:
 
     def audit_events(self, user_agent: str = "") -> list[Object]:
         """Return the audited requests whose user agent contains `user_agent`, oldest first; watches when they end."""
-        lines = self.audit_log.read_text().splitlines(keepends=True) if self.audit_log.exists() else []
-        # The server may be in the middle of writing the last one.
-        events = [json.loads(line) for line in lines if line.endswith("\n")]
-        return [e for e in events if user_agent in e.get("userAgent", "")]
+        return [e for e in self._audit.finished() if user_agent in e.get("userAgent", "")]
 
     def _await(self, name: str, ready: Callable[[], bool], seconds: float = 90) -> None:
         deadline = time.monotonic() + seconds
