@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.unit.runtime.effort import examples
 from tests.unit.runtime.waiting import until
 from tests.unit.serve.echo import POST, QUICK, serving
-from workloads.serve.http.connection import HEAD_BYTES, PIPELINED
+from workloads.serve.http.connection import PIPELINED
+from workloads.serve.http.reader import HEAD_BYTES
 
 
 @pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])

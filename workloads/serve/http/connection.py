@@ -11,10 +11,9 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-import httptools
-
-from workloads.serve.errors import HeadersTooLarge, Invalid, QueueFull, RequestError, TooLarge
-from workloads.serve.http.message import KEPT, Pending, Reply, Request, error_reply
+from workloads.serve.errors import QueueFull, RequestError
+from workloads.serve.http.message import Pending, Reply, Request, error_reply
+from workloads.serve.http.reader import Reader
 
 if TYPE_CHECKING:
     from workloads.serve.http.server import HttpServer
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("slipway.serve.http")
 
 PIPELINED = 16  # requests of one connection that are worked on at once, and that are read in one turn
-HEAD_BYTES = 64 << 10
-HEAD_END = b"\r\n\r\n"  # the parser takes no other
 
 
 class _Slot:
@@ -40,29 +37,19 @@ class _Slot:
 
 
 class Connection(asyncio.Protocol):
-    """`since` and `received` are looked at by the server's sweep, which ends connections that are too slow."""
+    """`since` and the reader are looked at by the server's sweep, which ends connections that are too slow."""
 
     def __init__(self, server: "HttpServer") -> None:
         self._server = server
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
+        self.reader = Reader(server, self)
         self._slots: deque[_Slot] = deque()
-        self.reading = False  # a request has begun and is not whole
-        self.in_body = False
         self.since = 0.0
-        self.received = 0
         self.ending = False  # the last reply is written; what still comes is thrown away
         self._refused = False
         self._write_paused = False
         self._read_paused = False
-        self._url = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._header_bytes = 0
-        self._body: list[bytes] = []
-        self._size = 0
-        self._length = 0  # of the body, as far as its headers say it
-        self._whole = 0  # requests so far
         self._rest = b""  # received and not parsed yet
 
     # asyncio.Protocol
@@ -79,24 +66,15 @@ class Connection(asyncio.Protocol):
         if self._rest:
             self._rest += data
             return
-        place, before = 0, self._whole
+        reader, place, before = self.reader, 0, self.reader.requests
         while place < len(data) and not (self.ending or self._refused):
-            if self._full or self._whole - before >= PIPELINED:
+            if self._full or reader.requests - before >= PIPELINED:
                 self._rest = data[place:]
                 self._flow()
                 return
-            end = self._piece(data, place)
-            self._parse(data[place:end])
+            end = reader.piece(data, place)
+            self._read(data[place:end])
             place = end
-
-    def _piece(self, data: bytes, start: int) -> int:
-        """Up to where no second request can become whole: the parser does not stop between two."""
-        if self.in_body and self._length:
-            return start + self._length - self._size
-        first = data.find(HEAD_END, start)
-        if first < 0 or data.find(HEAD_END, first + len(HEAD_END)) < 0:
-            return len(data)
-        return first + len(HEAD_END)
 
     def _go_on(self) -> None:
         """Parse what has waited."""
@@ -105,21 +83,12 @@ class Connection(asyncio.Protocol):
             self.data_received(data)
             self._flow()
 
-    def _parse(self, data: bytes) -> None:
-        """The callbacks below run inside of feed_data."""
-        self.received += len(data)
+    def _read(self, data: bytes) -> None:
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._end_after_replies()
-        except httptools.HttpParserError as error:
-            if not isinstance(error.__context__, RequestError):
-                self.refuse(Invalid(f"not HTTP/1.1: {error}"))
-            else:
-                self.refuse(error.__context__)
-        else:
-            if self.reading and not self.in_body and self._head_bytes() > HEAD_BYTES:
-                self.refuse(HeadersTooLarge(f"the request's headers are larger than {HEAD_BYTES} bytes"))
+            if not self.reader.feed(data):
+                self._end_after_replies()
+        except RequestError as error:
+            self.refuse(error)
 
     def eof_received(self) -> bool:
         """The client will send no more: whatever it still waits for, nobody will read."""
@@ -133,7 +102,7 @@ class Connection(asyncio.Protocol):
             if slot.pending is not None and slot.reply is None:
                 slot.pending.abandon()
         self._slots.clear()
-        self._forget_body()
+        self.reader.forget()
         self._server.remove(self)
 
     def pause_writing(self) -> None:
@@ -147,60 +116,25 @@ class Connection(asyncio.Protocol):
         self._write_paused = False
         self._flow()
 
-    # httptools
+    # the reader
 
-    def on_message_begin(self) -> None:
+    def begun(self) -> None:
         """The first byte of a request."""
-        self._reset()
-        self.reading = True
-        self.since, self.received = self._server.now(), 0
+        self.since = self._server.now()
 
-    def on_url(self, url: bytes) -> None:
-        """The target, perhaps in pieces."""
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > HEAD_BYTES:
-            raise HeadersTooLarge(f"the request's headers are larger than {HEAD_BYTES} bytes")
-        name = name.lower()
-        if name in KEPT:
-            self._headers[name] = value
-
-    def on_headers_complete(self) -> None:
-        """Refuse what is too large before it is sent."""
-        self.in_body = True
-        size = int(self._headers.get(b"content-length", b"0"))  # digits: the parser refuses anything else
-        self._length, limit = size, self._server.limits.max_body_size
-        if size > limit:
-            raise TooLarge(f"the body has {size} bytes, this server takes {limit}")
-        if self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._slots:
+    def expecting(self) -> None:
+        """The client waits for leave to send the body: replies that are due go first, and it will not wait for ever."""
+        if not self._slots:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def on_body(self, data: bytes) -> None:
-        """A piece of the body."""
-        server = self._server
-        self._size += len(data)
-        server.body_bytes += len(data)
-        if self._size > server.limits.max_body_size:
-            raise TooLarge(f"the body has more than the {server.limits.max_body_size} bytes that this server takes")
-        if server.body_bytes > server.limits.max_buffered:
-            raise QueueFull("too many bytes of requests are in memory", 1)
-        self._body.append(data)
-
-    def on_message_complete(self) -> None:
-        """The request is whole."""
-        self.reading = self.in_body = False
-        self._whole += 1
-        parser = self._parser
-        method = parser.get_method()
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        slot = _Slot(parser.should_keep_alive(), method == b"HEAD", self._size)
-        self._body, self._size = [], 0
+    def whole(self, request: Request, keep_alive: bool, size: int) -> None:
+        """A request."""
+        headless = request.method == b"HEAD"
+        if headless:
+            request.method = b"GET"
+        slot = _Slot(keep_alive, headless, size)
         self._slots.append(slot)
-        path = self._url.partition(b"?")[0]
-        outcome = self._server.respond(Request(b"GET" if slot.headless else method, path, self._headers, body))
+        outcome = self._server.respond(request)
         if isinstance(outcome, Reply):
             slot.reply = outcome
             self._flush()
@@ -235,13 +169,13 @@ class Connection(asyncio.Protocol):
             self._server.replied(reply.status)
             if close:
                 self.end()
-        if not self._slots and not self.reading:
+        if not self._slots and not self.reader.reading:
             self.since = self._server.now()
 
     @property
     def idle(self) -> bool:
         """Nothing is under way."""
-        return not self._slots and not self.reading and not self.ending and not self._rest
+        return not self._slots and not self.reader.reading and not self.ending and not self._rest
 
     def abort(self) -> None:
         """Cut off."""
@@ -253,11 +187,11 @@ class Connection(asyncio.Protocol):
         if self._refused or self.ending:
             return
         self._refused = True
-        self._forget_body()
+        self.reader.forget()
         slot = _Slot(False, False, 0)
         slot.reply = error_reply(error, close=True)
         self._slots.append(slot)
-        self.reading = False
+        self.reader.reading = False
         self._flush()
         self._flow()
 
@@ -279,7 +213,7 @@ class Connection(asyncio.Protocol):
             if slot.pending is not None:
                 slot.pending.abandon()
         self._slots.clear()
-        self._forget_body()
+        self.reader.forget()
         if self._read_paused:
             self._read_paused = False
             self._transport.resume_reading()
@@ -305,17 +239,6 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
-
-    def _reset(self) -> None:
-        self._url, self._headers, self._header_bytes = b"", {}, 0
-
-    def _head_bytes(self) -> int:
-        """Bytes of an unfinished head; those that came in one piece with its first byte may not be counted."""
-        return max(self._header_bytes, len(self._url), self.received)
-
-    def _forget_body(self) -> None:
-        self._server.body_bytes -= self._size
-        self._body, self._size = [], 0
 
     @property
     def write_paused(self) -> bool:

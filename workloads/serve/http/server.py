@@ -145,8 +145,8 @@ class HttpServer:
             elif connection.write_paused:
                 if age > limits.write_timeout:
                     connection.abort()
-            elif connection.reading:
-                if age > limits.head_timeout and (not connection.in_body or connection.received < limits.slowest * age):
+            elif (reader := connection.reader).reading:
+                if age > limits.head_timeout and (not reader.in_body or reader.received < limits.slowest * age):
                     connection.refuse(TooSlow(f"the request was not whole after {age:.0f} s"))
             elif connection.idle and age > idle_timeout:
                 connection.end()
