@@ -149,9 +149,7 @@ def _steady(median: dict[str, Any]) -> str:
     rows = [f"| {what} | {r['p50_ms']:.1f} | {r['p99_ms']:.1f} |" for what, r in median.items() if " at " in what]
     if not rows:
         return ""
-    words = (
-        "At a steady share of what each did at 32 connections, arrivals by a Poisson process, counted from when due:"
-    )
+    words = "At a steady share of what each gives this generator at most, by a Poisson process, counted from when due:"
     return "\n".join(["", words, "", "| open loop | p50 ms | p99 ms |", "|---|---|---|", *rows, ""])
 
 

@@ -8,7 +8,8 @@ other servers as well (see tests/perf/peers), JSON only.
 - `engine`: rows a second of session.run by rows of a batch, no HTTP: the limit is the best of them.
 - servers: requests of one row; `ratio` to the limit; `cpu_us` is the CPU time of all its processes per request, and
   `front_us` our event loop's part of that.
-- `... at 50 %` and `at 85 %`: an open loop at these shares of what the server did at 32 connections in this round.
+- `... at 50 %` and `at 85 %`: an open loop at these shares of what the server did just before with the same generator
+  at full load: at shares of what it does with wrk, which costs less, the generator itself would be the limit.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from workloads.serve.datatypes import Array
 SIZES = (256, 1024, 1024, 10)
 BATCHES = (1, 2, 4, 8, 16, 32)
 CONNECTIONS = (1, 8, 32, 128)
-STEADY_CONNECTIONS, STEADY_SHARES = 32, (50, 85)
+STEADY_SHARES = (50, 85)
 
 
 def bare_engine(path: Path, seconds: float) -> dict[str, float]:
@@ -226,21 +227,19 @@ def rounds(folder: Path, seconds: float, count: int, connections: Sequence[int])
                     ratio = round(seen["rps"] / max(engine.values()), 3)
                     one[f"{target.name} {form}@{at_once}"] = {**seen, "ratio": ratio}
             for target in servers:
-                one |= steady(target, one, seconds)
+                one |= steady(target, seconds)
             result.append(one)
     return result
 
 
-def steady(target: Target, measured: Mapping[str, Any], seconds: float) -> dict[str, dict[str, float]]:
+def steady(target: Target, seconds: float) -> dict[str, dict[str, float]]:
     """The open loop, in the fastest form that the server takes."""
     form = next(iter(target.scripts))
-    limit = measured.get(f"{target.name} {form}@{STEADY_CONNECTIONS}")
-    if limit is None:
-        return {}
     sent = target.scripts[form]
     request = open_loop.request_bytes(target.path, dict(sent.headers), sent.body)
+    most = open_loop.capacity(target.port, request, seconds)
     return {
-        f"{target.name} {form} at {share} %": open_loop.run(target.port, request, limit["rps"] * share / 100, seconds)
+        f"{target.name} {form} at {share} %": open_loop.run(target.port, request, most * share / 100, seconds)
         for share in STEADY_SHARES
     }
 

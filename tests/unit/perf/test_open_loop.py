@@ -18,7 +18,7 @@ class Stalling:
 
     def __init__(self) -> None:
         self.port = 0
-        self._count = 0
+        self.answered = 0
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._run, daemon=True).start()
@@ -36,8 +36,8 @@ class Stalling:
             head = await reader.readuntil(b"\r\n\r\n")
             length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
             body = await reader.readexactly(length)
-            self._count += 1
-            if self._count == 100:
+            self.answered += 1
+            if self.answered == 100:
                 threading.Event().wait(STALL)
             status = b"200 OK" if body == b"good" else b"429 Too Many Requests"
             writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\n\r\nok")
@@ -58,6 +58,11 @@ def test_a_stall_shows_in_the_tail_though_few_requests_were_under_way(server: St
     assert found["lost"] == found["refused"] == 0
     assert found["p99_ms"] > STALL * 1000 / 2
     assert found["p50_ms"] < STALL * 1000
+
+
+def test_the_capacity_counts_what_is_answered_and_no_more_than_there_was_time_for(server: Stalling) -> None:
+    found = open_loop.capacity(server.port, open_loop.request_bytes("/", {}, b"good"), seconds=1.0)
+    assert 0 < found <= server.answered
 
 
 def test_refusals_are_counted_and_are_no_latencies(server: Stalling) -> None:

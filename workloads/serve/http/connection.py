@@ -6,7 +6,6 @@ What a client sends at once may hold thousands of requests: after PIPELINED of t
 """
 
 import asyncio
-import logging
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -17,8 +16,6 @@ from workloads.serve.http.reader import Reader
 
 if TYPE_CHECKING:
     from workloads.serve.http.server import HttpServer
-
-LOG = logging.getLogger("slipway.serve.http")
 
 PIPELINED = 16  # requests of one connection that are worked on at once, and that are read in one turn
 
