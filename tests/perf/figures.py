@@ -146,11 +146,15 @@ def sizes() -> str:
 
 def _steady(median: dict[str, Any]) -> str:
     """Latency under an open loop, where the run has it."""
-    rows = [f"| {what} | {r['p50_ms']:.1f} | {r['p99_ms']:.1f} |" for what, r in median.items() if " at " in what]
+    rows = [
+        f"| {what} | {r['offered_rps']:.0f} | {r['p50_ms']:.1f} | {r['p99_ms']:.1f} |"
+        for what, r in median.items()
+        if " at " in what
+    ]
     if not rows:
         return ""
     words = "At a steady share of what each gives this generator at most, by a Poisson process, counted from when due:"
-    return "\n".join(["", words, "", "| open loop | p50 ms | p99 ms |", "|---|---|---|", *rows, ""])
+    return "\n".join(["", words, "", "| open loop | requests/s | p50 ms | p99 ms |", "|---|---|---|---|", *rows, ""])
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

@@ -8,8 +8,8 @@ other servers as well (see tests/perf/peers), JSON only.
 - `engine`: rows a second of session.run by rows of a batch, no HTTP: the limit is the best of them.
 - servers: requests of one row; `ratio` to the limit; `cpu_us` is the CPU time of all its processes per request, and
   `front_us` our event loop's part of that.
-- `... at 50 %` and `at 85 %`: an open loop at these shares of what the server did just before with the same generator
-  at full load: at shares of what it does with wrk, which costs less, the generator itself would be the limit.
+- `... at 50 %` and `at 85 %`: an open loop at these shares of what the server gave the same generator at full load a
+  moment before. A rate from minutes ago may be more than a busy machine has left.
 """
 
 from __future__ import annotations
