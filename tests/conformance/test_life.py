@@ -81,6 +81,15 @@ def test_why_it_does_not_start_is_its_last_line(tmp_path: Path, mlp: Path) -> No
     assert (code, "NaN" in words) == (2, True), words
 
 
+def test_what_is_wrong_is_told_to_the_kubelet_without_the_log(tmp_path: Path) -> None:
+    """A service's condition began with a line of the log."""
+    told = tmp_path / "termination-log"
+    absent = tmp_path / "nowhere"
+    server = Server(tmp_path / "log", "--model", str(absent), env={"SLIPWAY_TERMINATION_LOG": str(told)})
+    assert server.process.wait(60) == 2
+    assert told.read_text().startswith(f"{absent}: there is nothing at ")
+
+
 class Load:
     """Clients with keep-alive connections that never pause, and reconnect when they are told to."""
 

@@ -1,7 +1,8 @@
 """`python -m workloads serve`: arguments in, exit code out. Everything that goes wrong ends here, in words.
 
 Exit codes: 0 left in good order, 1 failed (a damaged model as well), 2 the service, its model or its engines are wrong,
-130 Ctrl-C while loading. The last line says why; Kubernetes keeps it as the container's termination message.
+130 Ctrl-C while loading. The last line says why. In a pod it is the termination message as well; what nobody has
+foreseen leaves that to the end of the log, where its traceback is.
 """
 
 import argparse
@@ -113,6 +114,10 @@ def _run(settings: Settings) -> None:
 def _tell(words: str) -> None:
     """To people, and to the operator by the kubelet."""
     print(words, flush=True)
+    _tell_kubelet(words)
+
+
+def _tell_kubelet(words: str) -> None:
     place = termination.place()
     if place is not None:
         place.write_text(words)
@@ -130,10 +135,10 @@ def _loop_factory() -> Callable[[], Any] | None:
 def _failed(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         code, words = errors.INTERRUPTED, "interrupted"
-    elif isinstance(error, errors.BadInput):
-        code, words = errors.BAD_INPUT, str(error)
-    elif isinstance(error, errors.Corrupt):
-        code, words = errors.FAILURE, str(error)
+    elif isinstance(error, errors.BadInput | errors.Corrupt):
+        code = errors.BAD_INPUT if isinstance(error, errors.BadInput) else errors.FAILURE
+        words = str(error)
+        _tell_kubelet(words)
     else:
         traceback.print_exception(error)
         code, words = errors.FAILURE, f"{type(error).__name__}: {error}"

@@ -1,6 +1,5 @@
 """What starts the processes of a node, and the settings of each launcher. Read by the launchers of trainingjob/."""
 
-import re
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -107,8 +106,3 @@ class Mpi(Model):
     """mpirun's settings."""
 
     implementation: MpiImplementation = Field(MpiImplementation.OPEN_MPI, description="Whose mpirun the image has.")
-
-
-def qualified(name: str) -> bool:
-    """Whether this launcher is somebody else's, found by an entry point."""
-    return "/" in name and re.fullmatch(LAUNCHER, name) is not None
