@@ -13,6 +13,7 @@ from pathlib import Path
 from slipway.api.quantizationstatus import SHARDED, Stage
 from workloads import errors
 from workloads.quantize.job import Job, Overrides, read_job
+from workloads.train import termination
 from workloads.train.stop import Stop
 
 REJECTED = 3
@@ -83,6 +84,8 @@ def _failed(error: BaseException) -> int:
         traceback.print_exception(error)
     sys.stdout.flush()
     print(f"error: {words}" if code in {errors.FAILURE, errors.BAD_INPUT} else words, file=sys.stderr, flush=True)
+    if code == errors.BAD_INPUT:
+        termination.tell(words)
     return code
 
 

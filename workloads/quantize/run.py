@@ -13,7 +13,7 @@ from workloads.quantize.stages import baseline, benchmark, calibrate, export, la
 from workloads.quantize.stages.order import finished, next_stage
 from workloads.quantize.voice import Voice
 from workloads.quantize.workdir import Work
-from workloads.train.termination import LIMIT, place
+from workloads.train.termination import LIMIT, tell
 
 PACE = "pace"  # of the record that holds how long the stages took
 ROWS = 24  # candidates in a termination message, before its length is known
@@ -142,9 +142,7 @@ def _artifact(context: Context, record: dict[str, str]) -> ArtifactStatus:
 
 def write_message(found: StageResult) -> None:
     """The termination message, cut row by row and word by word until the kubelet takes it; nothing outside a pod."""
-    path = place()
-    if path is not None:
-        path.write_text(fitting(found))
+    tell(fitting(found))
 
 
 def fitting(found: StageResult) -> str:

@@ -102,25 +102,15 @@ def _run(settings: Settings) -> None:
     if settings.build_only:
         from workloads.serve.loading import build_engine
 
-        _tell(json.dumps({"engine": build_engine(settings)}))
+        built = json.dumps({"engine": build_engine(settings)})
+        print(built, flush=True)
+        termination.tell(built)
         return
     from workloads.serve.run import serve
 
     sys.setswitchinterval(SWITCH_INTERVAL)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings))
-
-
-def _tell(words: str) -> None:
-    """To people, and to the operator by the kubelet."""
-    print(words, flush=True)
-    _tell_kubelet(words)
-
-
-def _tell_kubelet(words: str) -> None:
-    place = termination.place()
-    if place is not None:
-        place.write_text(words)
 
 
 def _loop_factory() -> Callable[[], Any] | None:
@@ -138,7 +128,7 @@ def _failed(error: BaseException) -> int:
     elif isinstance(error, errors.BadInput | errors.Corrupt):
         code = errors.BAD_INPUT if isinstance(error, errors.BadInput) else errors.FAILURE
         words = str(error)
-        _tell_kubelet(words)
+        termination.tell(words)
     else:
         traceback.print_exception(error)
         code, words = errors.FAILURE, f"{type(error).__name__}: {error}"

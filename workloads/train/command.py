@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from workloads import errors, storage
+from workloads.train import termination
 from workloads.train.job import Job, Overrides, read_job
 from workloads.train.stop import Stop
 
@@ -66,6 +67,8 @@ def _failed(error: BaseException) -> int:
     sys.stdout.flush()
     stopped = code in {errors.TERMINATED, errors.INTERRUPTED}
     print(words if stopped else f"error: {words}", file=sys.stderr, flush=True)
+    if code == errors.BAD_INPUT:
+        termination.tell(words)
     _tell_torchrun(words, code)
     return code
 

@@ -1,4 +1,8 @@
-"""What does a finished pod tell the kubelet? The termination message, from which the operator fills status.artifact."""
+"""What does a finished pod tell the kubelet? The termination message: the operator fills status.artifact from it.
+
+After a failure that nobody has foreseen nothing is written: the kubelet then takes the end of the log, where the
+traceback is (FallbackToLogsOnError).
+"""
 
 import json
 import os
@@ -14,13 +18,7 @@ LIMIT = 4096  # bytes; the kubelet cuts what is longer
 def write_message(
     uri: str | None, digest: str | None, metrics: Mapping[str, float], steps: int, resumed_from: int | None
 ) -> None:
-    """Write the result of a successful run where the kubelet looks for it; nothing outside a pod.
-
-    After a failure nothing is written: the kubelet then takes the end of the log (FallbackToLogsOnError).
-    """
-    path = place()
-    if path is None:
-        return
+    """Write the result of a successful run where the kubelet looks for it; nothing outside a pod."""
     message: dict[str, Any] = {"steps": steps, "resumedFromStep": resumed_from}
     figures = [{"name": name, "value": f"{value:.6g}"} for name, value in metrics.items()]
     if uri is not None:
@@ -29,7 +27,14 @@ def write_message(
     while len(text.encode()) > LIMIT and figures:
         figures.pop()
         text = json.dumps(message)
-    path.write_text(text)
+    tell(text)
+
+
+def tell(words: str) -> None:
+    """Write what the kubelet shall tell, instead of the end of the log; nothing outside a pod."""
+    path = place()
+    if path is not None:
+        path.write_text(words)
 
 
 def place() -> Path | None:

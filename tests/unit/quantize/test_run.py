@@ -147,6 +147,15 @@ def test_termination_message(
     StageResult.model_validate_json(fitting(long))
 
 
+def test_what_is_wrong_is_told_to_the_kubelet_in_its_own_words(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_TERMINATION_LOG", str(tmp_path / "log"))
+    absent = tmp_path / "nowhere"
+    assert command.main(["--config", str(jobs.document(tmp_path, digits)), "--model", str(absent)]) == 2
+    assert (tmp_path / "log").read_text().startswith(f"{absent.as_uri()}: there is nothing at ")
+
+
 UNREACHABLE = {"gates": {"size": {"maxRatio": 0.01}}, "ladder": ["static-per-tensor", "dynamic"]}
 
 
