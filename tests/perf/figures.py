@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import statistics
 import sys
 import textwrap
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from tests.cluster.paths import REPOSITORY
 from tests.perf import compress_table, quantize_table, train_table
 
 RESULTS = Path(__file__).parent / "results"
-TEXTS = ("README.md", "docs/performance.md", "docs/quantization.md", "docs/compression.md")
+TEXTS = ("README.md", "docs/performance.md", "docs/operations.md", "docs/quantization.md", "docs/compression.md")
 BLOCK = re.compile(r"(<!-- figures:(\w+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
 CONNECTIONS = (1, 8, 32, 128)
 
@@ -58,6 +59,29 @@ def operator() -> str:
     )
     head = "| jobs of four pods in a burst, all pods created | jobs/s |\n|---|---|"
     return f"{head}\n{table}\n\n{_wrapped(words)}\n\n{_wrapped(source)}\n"
+
+
+def sizing() -> str:
+    """Memory, CPU and speed of the operator, for whoever sets its limits."""
+    name, report = newest("20*.json")
+    about, results, summary = report["about"], report["results"], report["summary"]
+    memory = ", ".join(f"{r['rssMiB']:.0f} MiB with {r['jobs']} jobs" for r in results if r["what"] == "memory")
+    spent = statistics.median(r["cpuMillisecondsPerJob"]["operator"] for r in results if r["what"] == "operator")
+    rows = [
+        ("memory of the operator", memory),
+        ("CPU of the operator", f"{spent:.0f} ms for a job of four pods, until all are created"),
+        (
+            "jobs a second",
+            f"{summary['medians']['operator']:.0f}, which is {summary['ofTheRawLimit']:.2f} of what a bare client"
+            " reaches with the same objects",
+        ),
+    ]
+    table = "\n".join(f"| {what} | {figure} |" for what, figure in rows)
+    source = (
+        f"Measured on {about['cores']} shared cores against Kubernetes {about['server']}:"
+        f" [{name}](/tests/perf/results/{name}). More, and the commands, are in [performance](performance.md)."
+    )
+    return f"| what | figure |\n|---|---|\n{table}\n\n{_wrapped(source)}\n"
 
 
 def _wrapped(words: str) -> str:
@@ -159,6 +183,7 @@ def _steady(median: dict[str, Any]) -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "operator": operator,
+    "sizing": sizing,
     "gangs": gangs,
     "serving": serving,
     "sizes": sizes,
