@@ -12,6 +12,7 @@ from workloads.serve.batcher import Batcher, Ticket
 from workloads.serve.errors import MethodNotAllowed, NotFound, NotReady
 from workloads.serve.http import Pending, Reply, Request
 from workloads.serve.http.message import error_reply, json_reply
+from workloads.serve.inferences import begin
 from workloads.serve.lane import Inputs, Outputs
 from workloads.serve.life import Life, Phase
 from workloads.serve.metrics import Metrics
@@ -180,7 +181,7 @@ class App:
 
     def _predict(self, request: Request) -> Pending:
         self._copied(request)
-        return self._people().handle(request)
+        return begin(lambda: self._people().handle(request), self.metrics, "predict")
 
     def _copied(self, request: Request) -> None:
         """Bad requests as well: the other server is compared by the same ones."""
@@ -189,6 +190,9 @@ class App:
 
     def _infer(self, request: Request) -> Pending:
         self._copied(request)
+        return begin(lambda: self._submitted(request), self.metrics, "infer")
+
+    def _submitted(self, request: Request) -> Pending:
         service, codec = self.loaded()
         asked = codec.decode(request)
         return InferencePending(service.submit(asked), asked, codec, service.batcher)

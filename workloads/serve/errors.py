@@ -4,6 +4,8 @@ A client's fault is a 4xx. 503 means "not ready" (a load balancer then takes the
 """
 # ruff: noqa: N818  (the names are the protocol's)
 
+import asyncio
+from enum import StrEnum
 from typing import ClassVar
 
 
@@ -95,3 +97,37 @@ class DeadlineExceeded(RequestError):
     """The request's time is up; it may have been waiting or running."""
 
     status, grpc, reason = 504, "DEADLINE_EXCEEDED", "deadline"
+
+
+class ClientDeadline(DeadlineExceeded):
+    """The time is up that the client itself gave, less than what the server would have taken."""
+
+    reason = "client_deadline"
+
+
+class Outcome(StrEnum):
+    """How an inference ended, for whoever judges the model by it."""
+
+    ANSWERED = "answered"
+    FAILED = "failed"
+    """By the model or the server: the client asked for nothing wrong."""
+    INVALID = "invalid"
+    FULL = "queue_full"
+    HASTY = "client_deadline"
+    GONE = "client_gone"
+    UNREADY = "not_ready"
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """Of an inference that ended with it."""
+    if isinstance(error, asyncio.CancelledError):
+        return Outcome.GONE
+    if isinstance(error, ClientDeadline):
+        return Outcome.HASTY
+    if isinstance(error, QueueFull):
+        return Outcome.FULL
+    if isinstance(error, NotReady):
+        return Outcome.UNREADY
+    # An engine that fails on what the signature allows is the model's failure, whatever status its client gets.
+    mine = isinstance(error, Refused) or not isinstance(error, RequestError) or error.status >= 500
+    return Outcome.FAILED if mine else Outcome.INVALID

@@ -53,6 +53,7 @@ class Metrics:
         self.batch = Histogram(ROWS)
         self.replies: Counter[tuple[str, str]] = Counter()
         self.ends: Counter[str] = Counter()
+        self.inferences: Counter[tuple[str, str]] = Counter()
         self.copies: Counter[str] = Counter()
         self.rows = 0
         self.engine_busy = 0.0
@@ -83,6 +84,10 @@ class Metrics:
         """A request ended without a result."""
         self.ends[reason] += 1
 
+    def inferred(self, route: str, outcome: str) -> None:
+        """An inference ended, one way or another; `route` is one of infer, predict, grpc."""
+        self.inferences[route, outcome] += 1
+
     def http_replied(self, status: int) -> None:
         """An HTTP reply."""
         self.replies["http", str(status)] += 1
@@ -101,6 +106,11 @@ class Metrics:
         for (protocol, code), count in sorted(self.replies.items()):
             replies.add_metric([protocol, code], count)
         yield replies
+        words = "Inferences by how they came and how they ended; other requests are none."
+        inferences = CounterMetricFamily("slipway_inferences", words, labels=["route", "outcome"])
+        for (route, outcome), count in sorted(self.inferences.items()):
+            inferences.add_metric([route, outcome], count)
+        yield inferences
         rejected = CounterMetricFamily("slipway_rejected", "Requests that ended without a result.", labels=["reason"])
         for reason, count in sorted(self.ends.items()):
             rejected.add_metric([reason], count)

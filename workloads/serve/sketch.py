@@ -52,8 +52,11 @@ def bins_of(rows: Array) -> Counter[str]:
     if rows.dtype.kind not in "fiub" or not rows.size:
         return Counter()
     if rows.dtype.kind == "f" and rows.ndim == 2 and 2 <= rows.shape[1] <= MOST_CLASSES:
-        classes, counts = np.unique(rows.argmax(axis=1), return_counts=True)
-        return Counter({str(kind): int(count) for kind, count in zip(classes, counts, strict=True)})
+        # The highest score of a row with NaN would be the NaN: a class like any other.
+        broken = np.isnan(rows).any(axis=1)
+        classes, counts = np.unique(rows[~broken].argmax(axis=1), return_counts=True)
+        bins = Counter({str(kind): int(count) for kind, count in zip(classes, counts, strict=True)})
+        return bins + Counter({"nan": int(broken.sum())})
     means = rows.reshape(len(rows), -1).mean(axis=1, dtype=np.float64)
     powers = np.clip(np.frexp(np.abs(np.nan_to_num(means)))[1], -LARGEST_POWER, LARGEST_POWER)
     return Counter(

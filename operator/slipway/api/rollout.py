@@ -48,9 +48,13 @@ class CanaryStep(Model):
 class CanaryGate(Model):
     """What the new revision must not be worse in than the one that serves; chance is allowed for."""
 
-    min_requests: Count = Field(100, description="Fewer requests to either revision decide nothing.")
+    min_requests: Count = Field(
+        100,
+        description="Fewer inferences by either revision decide nothing. Health checks, other paths, bad requests and"
+        " full queues are none, and a new revision that has answered none is never promoted.",
+    )
     max_error_rate: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.01, description="Share of requests that may fail beyond those that fail with the serving revision."
+        0.01, description="Share of inferences that the model may fail beyond those that the serving one fails."
     )
     max_p99_increase_percent: Annotated[int, Field(ge=0, le=10000, alias="maxP99IncreasePercent")] = Field(
         50, description="Of the time that requests are in the server."

@@ -72,7 +72,7 @@ def load_of(scaling: AutoScaling, pods: Sequence[Mapping[str, Any]], window: Win
         spent = growth.queued if scaling.scale_metric is ScaleMetric.QUEUE_DEPTH else growth.busy
         known.append(spent / seconds)
         # Every request counts here, whatever the metric is, and one that is not answered yet as well.
-        inside += growth.inside + growth.requests
+        inside += growth.inside + growth.requests + growth.others
     return Load(known, unknown, inside)
 
 

@@ -61,9 +61,9 @@ class Figures:
         with self._lock:
             for _ in range(requests):
                 self.metrics.answered(seconds)
-                self.metrics.http_replied(200)
+                self.metrics.inferred("infer", "answered")
             for _ in range(errors):
-                self.metrics.http_replied(500)
+                self.metrics.inferred("infer", "failed")
             assert self.metrics.sketch is not None
             self.metrics.sketch._next = 0.0
             self.metrics.sketch.see([np.tile(np.array(scores, np.float32), (requests, 1))])

@@ -47,6 +47,16 @@ def test_without_figures_it_waits_and_says_why():
     assert (after.phase, after.message) == (CanaryPhase.ANALYSING, "metrics of pod x cannot be read")
 
 
+def test_a_pod_that_does_not_tell_its_figures_holds_the_promotion():
+    """One of many, and perhaps the one that is broken: its failures are not in the others' figures."""
+    good = Verdict(Outcome.GOOD, "fine", {})
+    silent = Sight(True, 999, good, unread="metrics of pod x cannot be read")
+    after = follow(PLAN, Stand(CanaryPhase.ANALYSING, 0), silent)
+    assert (after.phase, after.step) == (CanaryPhase.ANALYSING, 0)
+    assert "pod x cannot be read" in after.message
+    assert follow(PLAN, Stand(CanaryPhase.ANALYSING, 0), replace(silent, unread="")).step == 1
+
+
 def test_whoever_asks_for_fewer_steps_is_content_with_those_that_are_passed():
     short = Canary(steps=[CanaryStep(traffic_percent=10)])
     after = follow(short, Stand(CanaryPhase.ANALYSING, 1), Sight(True, 0, None))

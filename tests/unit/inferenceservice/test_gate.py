@@ -95,7 +95,24 @@ def test_a_broken_client_that_both_revisions_refuse_is_no_fault_of_the_canary():
 def test_nothing_is_decided_without_requests():
     assert judge(GATE, Traffic(), Traffic()).outcome is Outcome.WAIT
     content = CanaryGate(min_requests=0)
-    assert judge(content, Traffic(), Traffic()).outcome is Outcome.GOOD, "asked for no request"
+    assert judge(content, Traffic(), Traffic()).outcome is Outcome.WAIT, "promoted unseen"
+    assert judge(content, Traffic(), Traffic(answered=1)).outcome is Outcome.GOOD, "asked for no more"
+
+
+def test_what_clients_get_wrong_is_no_evidence_for_or_against_a_revision():
+    """Nor what a full queue, a client's own deadline or a pod that leaves ended."""
+    loud = Traffic(others=10_000)
+    waiting = judge(GATE, Traffic(answered=500), loud)
+    assert waiting.outcome is Outcome.WAIT
+    assert "10000 say nothing of it" in waiting.message
+    assert (
+        judge(GATE, Traffic(answered=500), loud.plus(Traffic(answered=500, outputs={"y/0": 9}))).outcome
+        is not Outcome.BAD
+    )
+
+
+def test_a_revision_that_failed_all_its_few_inferences_is_not_promoted_by_a_stable_one_that_fails_as_well():
+    assert judge(CanaryGate(min_requests=5), Traffic(errors=50), Traffic(errors=10)).outcome is Outcome.WAIT
 
 
 counts = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 10_000), max_size=6)

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.inferenceservice.policy.traffic import Seen, Traffic, Window, advance, forget, read_metrics
+from workloads.serve.errors import Outcome
 from workloads.serve.metrics import Metrics
 
 
@@ -16,26 +17,56 @@ def test_the_servers_own_text_is_read():
     metrics = Metrics()
     for seconds in (0.01, 0.02, 20.0):
         metrics.answered(seconds)
-        metrics.http_replied(200)
+        metrics.inferred("infer", "answered")
     metrics.queued(0.005)
-    metrics.http_replied(500)
-    metrics.http_replied(400)
-    metrics.http_replied(503)
-    metrics.grpc_replied("OK")
-    metrics.grpc_replied("INTERNAL")
+    metrics.inferred("grpc", "failed")
+    metrics.inferred("predict", "failed")
+    for outcome in Outcome:
+        metrics.inferred("grpc", outcome)
     found = read_metrics(metrics.text().decode())
-    assert (found.answered, found.errors) == (3, 3), "503 is what probes hear"
+    assert (found.answered, found.errors, found.others) == (4, 3, len(Outcome) - 2)
     assert found.busy == 0.01 + 0.02 + 20.0
     assert found.queued == 0.005
     assert sum(found.slow.values()) == 3
     assert found.slow[float("inf")] == 1
+    assert found.started > 0
+
+
+def test_replies_of_other_paths_are_no_figures_of_the_model():
+    """100 x GET /favicon.ico promoted a revision that nobody had seen; probes of a missing path rolled one back."""
+    metrics = Metrics()
+    for _ in range(100):
+        for status in (200, 302, 404, 405, 431, 500, 503):
+            metrics.http_replied(status)
+        metrics.grpc_replied("NOT_FOUND")
+    found = read_metrics(metrics.text().decode())
+    assert (found.requests, found.others) == (0, 0)
+
+
+def test_a_server_of_an_older_release_is_read_by_its_batchers_reasons():
+    """An operator that is updated first goes on with the canary that it finds."""
+    text = "# TYPE slipway_request_seconds histogram\n"
+    text += 'slipway_request_seconds_bucket{le="+Inf"} 7\nslipway_request_seconds_count 7\n'
+    text += "# TYPE slipway_rejected counter\n"
+    for reason in ("refused", "engine", "deadline", "queue_full", "abandoned", "not_ready"):
+        text += f'slipway_rejected_total{{reason="{reason}"}} 1\n'
+    text += '# TYPE slipway_replies counter\nslipway_replies_total{protocol="http",code="404"} 50\n'
+    found = read_metrics(text)
+    assert (found.answered, found.errors, found.others) == (7, 3, 3)
+
+
+def test_a_restart_is_seen_by_the_process_even_when_more_was_counted_than_before():
+    """Five before, eight after it: eight more, not three, and the times of all eight."""
+    before = Traffic(answered=5, slow={0.1: 5.0}, started=100.0)
+    after = Traffic(answered=8, slow={1.0: 8.0}, started=200.0)
+    assert after.since(before) == after
 
 
 @pytest.mark.parametrize("said", ["NaN", "-1", "+Inf"])
 def test_what_is_no_count_is_refused(said):
     """It would end up in the status, and no status could be written any more."""
     with pytest.raises(ValueError, match="not a finite number"):
-        read_metrics(f'# TYPE slipway_replies counter\nslipway_replies_total{{protocol="http",code="500"}} {said}\n')
+        read_metrics(f'# TYPE slipway_rejected counter\nslipway_rejected_total{{reason="engine"}} {said}\n')
 
 
 @settings(max_examples=50)

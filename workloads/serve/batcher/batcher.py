@@ -15,7 +15,7 @@ from workloads.serve.batcher.line import Line
 from workloads.serve.batcher.run import Lane, Run
 from workloads.serve.batcher.ticket import Ticket
 from workloads.serve.batcher.watch import Silent, Watch
-from workloads.serve.errors import DeadlineExceeded, EngineFailed, Invalid, NotReady, QueueFull
+from workloads.serve.errors import ClientDeadline, DeadlineExceeded, EngineFailed, Invalid, NotReady, QueueFull
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -268,8 +268,9 @@ class Batcher(Generic[T, R]):
             return
         where = "in the queue" if ticket.waiting else "in the engine"
         self._leave(ticket)
-        ticket.fail(DeadlineExceeded(f"the request's {ticket.timeout:g} s were over while it was {where}"))
-        self._watch.ended(DeadlineExceeded.reason)
+        kind = ClientDeadline if ticket.timeout < self.limits.default_timeout else DeadlineExceeded
+        ticket.fail(kind(f"the request's {ticket.timeout:g} s were over while it was {where}"))
+        self._watch.ended(kind.reason)
 
     def _leave(self, ticket: Ticket[T, R]) -> None:
         if ticket.waiting:

@@ -8,6 +8,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from workloads.serve.errors import NotFound, RequestError
+from workloads.serve.inferences import counting
 from workloads.serve.protocol import open_inference_pb2 as pb
 from workloads.serve.protocol.copied import as_rest
 from workloads.serve.protocol.grpc_tensors import GrpcCodec
@@ -56,7 +57,7 @@ class GrpcServer:
             "ModelReady": self._method(self._model_ready, pb.ModelReadyRequest),
             "ServerMetadata": self._method(self._server_metadata, pb.ServerMetadataRequest),
             "ModelMetadata": self._method(self._model_metadata, pb.ModelMetadataRequest),
-            "ModelInfer": self._method(self._infer, pb.ModelInferRequest),
+            "ModelInfer": self._method(self._counted, pb.ModelInferRequest),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
@@ -112,8 +113,12 @@ class GrpcServer:
         service, _ = self._app.loaded()
         return pb.ModelMetadataResponse(**self._app.metadata(service))
 
-    async def _infer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
+    async def _counted(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
         self._known(request.model_name, request.model_version)
+        with counting(self._app.metrics, "grpc"):
+            return await self._infer(request, context)
+
+    async def _infer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
         service, codec = self._app.loaded()
         if self._codec is None:
             self._codec = GrpcCodec(codec.signature, codec.name, codec.version, self._nonfinite)

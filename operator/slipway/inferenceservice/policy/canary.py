@@ -59,6 +59,10 @@ def _analysed(canary: Canary, stand: Stand, sight: Sight) -> Stand:
     if verdict.outcome is Outcome.BAD:
         return Stand(CanaryPhase.ROLLED_BACK, stand.step, Reason.GATE_FAILED, verdict.message)
     time = canary.steps[stand.step].analysis_seconds
+    if sight.unread:
+        # The pod that does not tell may be the one that is broken.
+        message = f"{verdict.message}; {sight.unread}"
+        return Stand(CanaryPhase.ANALYSING, stand.step, Reason.CANARY_ANALYSIS, message)
     if verdict.outcome is Outcome.WAIT or sight.watched < time:
         return Stand(CanaryPhase.ANALYSING, stand.step, Reason.CANARY_ANALYSIS, verdict.message)
     if stand.step + 1 < len(canary.steps):

@@ -46,13 +46,22 @@ def judge(gate: CanaryGate, stable: Traffic, canary: Traffic) -> Verdict:
     if failed and canary.requests >= LEAST_TO_FAIL:
         return Verdict(Outcome.BAD, "; ".join(failed), figures)
     fewest = min(canary.requests, stable.requests)
-    if fewest < gate.min_requests:
-        message = f"{fewest:.0f} of {gate.min_requests} requests that each revision has to have answered"
-        return Verdict(Outcome.WAIT, message, figures)
+    if fewest < gate.min_requests or not canary.answered:
+        return Verdict(Outcome.WAIT, _too_few(gate, canary, fewest), figures)
     open_ = [message for outcome, message in findings if outcome is not Outcome.GOOD]
     if open_:
         return Verdict(Outcome.WAIT, f"more requests must decide: {'; '.join(open_)}", figures)
     return Verdict(Outcome.GOOD, "; ".join(message for _, message in findings), figures)
+
+
+def _too_few(gate: CanaryGate, canary: Traffic, fewest: float) -> str:
+    """Whatever is asked for, a revision that has answered nobody has shown nothing."""
+    message = f"{fewest:.0f} of {gate.min_requests} inferences that each revision has to have had"
+    if fewest >= gate.min_requests:
+        message = "the new revision has answered no inference yet"
+    if canary.others:
+        message += f"; {canary.others:.0f} say nothing of it: bad requests, clients gone or too hasty, full queues"
+    return message
 
 
 Finding = tuple[Outcome, str]

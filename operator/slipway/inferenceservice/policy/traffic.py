@@ -12,22 +12,32 @@ from prometheus_client.parser import text_string_to_metric_families
 LATENCY = "slipway_request_seconds"
 QUEUE = "slipway_queue_seconds"
 INSIDE = "slipway_rows_in_server"
-REPLIES = "slipway_replies"
+INFERENCES = "slipway_inferences_total"
+REJECTED = "slipway_rejected_total"
 OUTPUTS = "slipway_outputs"
-_FIGURES = {f"{LATENCY}_count": "answered", f"{LATENCY}_sum": "busy", f"{QUEUE}_sum": "queued", INSIDE: "inside"}
-GOOD_GRPC = "OK"
+STARTED = "process_start_time_seconds"
+_FIGURES = {
+    f"{LATENCY}_count": "answered",
+    f"{LATENCY}_sum": "busy",
+    f"{QUEUE}_sum": "queued",
+    INSIDE: "inside",
+    STARTED: "started",
+}
 LARGEST = 2**40
-# 503 is what the kubelet's probes hear while a pod loads or drains: readiness, and not the model's doing.
-UNCOUNTED = frozenset({"503"})
+ANSWERED, FAILED = "answered", "failed"
+# A server of a release without `slipway_inferences` tells its batcher's reasons only; these are the model's.
+FAILURES = frozenset({"refused", "engine", "deadline"})
 
 
 @dataclass(frozen=True)
 class Traffic:
     """Counters of a server, or their growth over a time. `slow`: requests by upper bound of their seconds.
 
-    `answered`: with a result; `errors`: without one. `busy`, `queued`: seconds that requests were in the server, and
-    in its queue, added up. `outputs`: rows by output and bin. `inside`: rows that wait or are computed just now; of a
-    growth, at its end.
+    `answered`: inferences with a result; `errors`: those that the model failed; `others`: those that ended without a
+    result for a reason of the client's (a bad request, a deadline of its own, gone) or of the load's (a full queue, a
+    pod that leaves). Requests of other paths are none of them. `busy`, `queued`: seconds that inferences were in the
+    server, and in its queue, added up. `outputs`: rows by output and bin. `inside`: rows that wait or are computed just
+    now; of a growth, at its end. `started`: when the server's process began, by its own clock; 0 where it does not say.
     """
 
     answered: float = 0.0
@@ -37,10 +47,12 @@ class Traffic:
     slow: Mapping[float, float] = field(default_factory=dict)
     outputs: Mapping[str, float] = field(default_factory=dict)
     inside: float = 0.0
+    others: float = 0.0
+    started: float = 0.0
 
     @property
     def requests(self) -> float:
-        """All that ended."""
+        """All that say something of the model."""
         return self.answered + self.errors
 
     def plus(self, other: "Traffic") -> "Traffic":
@@ -53,11 +65,12 @@ class Traffic:
             _added(self.slow, other.slow, 1),
             _added(self.outputs, other.outputs, 1),
             self.inside + other.inside,
+            self.others + other.others,
         )
 
     def since(self, before: "Traffic") -> "Traffic":
         """The growth from `before` to this; all of it where the server was started again in between."""
-        if self.answered < before.answered or self.errors < before.errors:
+        if self.started != before.started or self.answered < before.answered or self.errors < before.errors:
             return self
         return Traffic(
             self.answered - before.answered,
@@ -67,6 +80,8 @@ class Traffic:
             _added(self.slow, before.slow, -1),
             _added(self.outputs, before.outputs, -1),
             self.inside,
+            max(0.0, self.others - before.others),
+            self.started,
         )
 
 
@@ -79,8 +94,10 @@ def _added(one: Mapping[K, float], other: Mapping[K, float], sign: int) -> dict[
 
 def read_metrics(text: str) -> Traffic:
     """Read a server's /metrics. Raises ValueError for what is not Prometheus' text format, or no count."""
-    figures = dict.fromkeys(("answered", "errors", "busy", "queued", "inside"), 0.0)
+    figures = dict.fromkeys(("answered", "busy", "queued", "inside", "started"), 0.0)
     cumulative: dict[float, float] = {}
+    inferences: dict[str, float] = {}
+    rejected: dict[str, float] = {}
     outputs: dict[str, float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -88,21 +105,33 @@ def read_metrics(text: str) -> Traffic:
                 figures[_FIGURES[sample.name]] = sample.value
             elif sample.name == f"{LATENCY}_bucket":
                 cumulative[float(sample.labels.get("le", ""))] = sample.value
-            elif sample.name == f"{REPLIES}_total" and _failed(sample.labels):
-                figures["errors"] += sample.value
+            elif sample.name == INFERENCES:
+                _add(inferences, sample.labels.get("outcome", ""), sample.value)
+            elif sample.name == REJECTED:
+                _add(rejected, sample.labels.get("reason", ""), sample.value)
             elif sample.name == f"{OUTPUTS}_total":
                 outputs[f"{sample.labels.get('output')}/{sample.labels.get('bin')}"] = sample.value
+    figures |= _ends(inferences, rejected, figures["answered"])
     # An image of somebody's own may say anything, and its NaN would end up in the status.
     if not all(0 <= count <= LARGEST for count in (*figures.values(), *cumulative.values(), *outputs.values())):
         raise ValueError("a counter is not a finite number from 0 on")
     return Traffic(**figures, slow=_by_bucket(cumulative), outputs=outputs)
 
 
-def _failed(labels: Mapping[str, str]) -> bool:
-    code = labels.get("code", "")
-    if labels.get("protocol") == "grpc":
-        return code != GOOD_GRPC
-    return code >= "400" and code not in UNCOUNTED
+def _add(counts: dict[str, float], kind: str, count: float) -> None:
+    counts[kind] = counts.get(kind, 0.0) + count
+
+
+def _ends(inferences: Mapping[str, float], rejected: Mapping[str, float], answered: float) -> dict[str, float]:
+    """How inferences ended: what the server counts by outcome, or an older server's reasons."""
+    if not inferences:
+        inferences = {ANSWERED: answered}
+        failed = sum(count for reason, count in rejected.items() if reason in FAILURES)
+        others = sum(count for reason, count in rejected.items() if reason not in FAILURES)
+    else:
+        failed = inferences.get(FAILED, 0.0)
+        others = sum(count for outcome, count in inferences.items() if outcome not in {ANSWERED, FAILED})
+    return {"answered": inferences.get(ANSWERED, 0.0), "errors": failed, "others": others}
 
 
 def _by_bucket(cumulative: Mapping[float, float]) -> dict[float, float]:
