@@ -5,7 +5,13 @@ from typing import Any
 
 from workloads.errors import BadInput
 
-TEXT = "pip install 'slipway[text]', or use an image that has it"
+
+def extra(name: str, instead: str = "an image that has it") -> str:
+    """What to do where an extra of pyproject.toml is missing. Never a name of PyPI's: `slipway` there is not ours."""
+    return f"pip install '.[{name}]' in a checkout of Slipway, or use {instead}"
+
+
+TEXT = extra("text")
 
 
 def optional(module: str, wanted: str, remedy: str) -> Any:

@@ -1,1 +1,3 @@
 """Slipway: a Kubernetes operator that takes a model from training to launch."""
+
+__version__ = "0.1.0"

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway.images import reference
+
 
 class ConfigError(Exception):
     """A setting makes no sense; the message names the variable."""
@@ -51,10 +53,10 @@ def read_config(environ: Mapping[str, str] = os.environ) -> Config:
         status_url=environ.get("SLIPWAY_STATUS_URL", "").rstrip("/"),
         status_cert_dir=Path(environ.get("SLIPWAY_STATUS_CERT_DIR", "/var/run/slipway/tls")),
         status_made_dir=Path(environ.get("SLIPWAY_STATUS_MADE_DIR", "/var/run/slipway/made")),
-        trainer_image=environ.get("SLIPWAY_TRAINER_IMAGE", "slipway/trainer:0.1.0"),
-        quantizer_image=environ.get("SLIPWAY_QUANTIZER_IMAGE", "slipway/quantizer:0.1.0"),
+        trainer_image=environ.get("SLIPWAY_TRAINER_IMAGE", reference("trainer")),
+        quantizer_image=environ.get("SLIPWAY_QUANTIZER_IMAGE", reference("quantizer")),
         gang_admission=_switch(environ, "SLIPWAY_GANG_ADMISSION", default=True),
-        server_image=environ.get("SLIPWAY_SERVER_IMAGE", "slipway/server:0.1.0"),
+        server_image=environ.get("SLIPWAY_SERVER_IMAGE", reference("server")),
         log_level=environ.get("SLIPWAY_LOG_LEVEL", "INFO").upper(),
     )
 

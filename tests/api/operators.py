@@ -35,7 +35,7 @@ class Operator:
             "PYTHONPATH": str(REPOSITORY / "operator"),
             "SLIPWAY_NAMESPACE": namespace,
             "SLIPWAY_HEALTH_PORT": str(self.health),
-            "SLIPWAY_TRAINER_IMAGE": "slipway/trainer:test",
+            "SLIPWAY_TRAINER_IMAGE": "registry.example.com/slipway/trainer:test",
             **env,
         }
         self.start()

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from slipway.images import UNSET
 from slipway.runtime import self_signed
 from tests.cluster import trixie
 from tests.cluster.kubectl import Kubectl, KubectlError
@@ -59,7 +60,7 @@ def apply_crds(kubectl: Kubectl) -> None:
 
 
 def rendered(kubectl: Kubectl, images: Mapping[str, str], overlay: str) -> list[dict[str, Any]]:
-    """The overlay's objects with `slipway/<name>` images replaced by those that were built."""
+    """The overlay's objects with `registry.invalid/slipway/<name>` images replaced by those that were built."""
     documents = [_with_images(document, images) for document in yaml.safe_load_all(_built(kubectl, overlay))]
     for budget in (one for one in documents if one["kind"] == "PodDisruptionBudget"):
         if kubectl.server_version() < DISRUPTION_BUDGETS_SINCE:
@@ -116,8 +117,8 @@ def _with_images(node: Any, images: Mapping[str, str]) -> Any:
         return {key: _with_images(value, images) for key, value in node.items()}
     if isinstance(node, list):
         return [_with_images(item, images) for item in node]
-    if isinstance(node, str) and node.startswith("slipway/"):
-        return images.get(node.removeprefix("slipway/").split(":")[0], node)
+    if isinstance(node, str) and node.startswith(f"{UNSET}/"):
+        return images.get(node.removeprefix(f"{UNSET}/").split(":")[0], node)
     return node
 
 

@@ -24,7 +24,7 @@ VENV = Path.home() / ".cache" / "slipway" / "litert"
 
 @pytest.fixture(scope="module")
 def python() -> Path:
-    """An interpreter with slipway[litert]."""
+    """An interpreter with the extra `litert`."""
     if not (VENV / "ready").exists():
         subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
         subprocess.run([VENV / "bin" / "python", "-m", "pip", "install", "-q", f"{ROOT}[litert]"], check=True)

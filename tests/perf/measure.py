@@ -113,7 +113,7 @@ async def raw_jobs(lab: Lab, jobs: int) -> dict[str, Any]:
 async def _one_raw_job(load: Load, namespace: str, body: bytes) -> None:
     made = await load.create(JOBS.format(namespace), body)
     job = identify(made, TrainingJobSpec.model_validate(made["spec"]))
-    platform = Platform(trainer_image="slipway/trainer:test")
+    platform = Platform(trainer_image="registry.example.com/slipway/trainer:test")
     core = f"/api/v1/namespaces/{namespace}"
     await load.create(f"{core}/configmaps", encode(pods.config_map(job, platform)))
     await load.create(f"{core}/services", encode(pods.service(job, 0)))

@@ -8,9 +8,9 @@ import json
 import sys
 
 from workloads import errors
-from workloads.libraries import optional
+from workloads.libraries import extra, optional
 
-REMEDY = "pip install 'slipway[quantize]', or use the quantizer's image"
+REMEDY = extra("quantize", "the quantizer's image")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
 """How does a torch module become an int8 LiteRT (TFLite) model? By LiteRT's own converter, quantizer and interpreter.
 
-Their packages are an extra of their own (`slipway[litert]`), larger than all the others together. The converter takes
-torch modules only, and fixes the batch at one sample, which is how LiteRT is used on a device.
+Their packages are an extra of their own (`litert` of pyproject.toml), larger than all others together. The converter
+takes torch modules only, and fixes the batch at one sample, which is how LiteRT is used on a device.
 """
 
 import importlib.util
@@ -15,6 +15,7 @@ from slipway.api.quantizationladder import Rung
 from workloads import artifact
 from workloads.errors import BadInput
 from workloads.export import from_torch
+from workloads.libraries import extra
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -45,7 +46,7 @@ def require(*, trainable: bool) -> None:
     absent = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if absent:
         raise BadInput(
-            f"target.runtime litert needs {', '.join(absent)}, which this image does not hold: install slipway[litert]"
+            f"target.runtime litert needs {', '.join(absent)}, which this image does not hold: {extra('litert')}"
         )
     if not trainable:
         raise BadInput("target.runtime litert converts torch modules: give an artifact with weights instead of ONNX")

@@ -11,6 +11,8 @@ from typing import Any
 from slipway.cli.cluster import Cluster, ClusterError
 
 Object = Mapping[str, Any]
+# With its registry: what a bare name means is up to the node.
+READER = "docker.io/library/busybox:stable"
 
 
 class UnreachableError(Exception):
@@ -97,10 +99,10 @@ def reader(claim: str, path: str) -> str:
     volume = {"name": "claim", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
     container = {
         "name": "read",
-        "image": "busybox",
+        "image": READER,
         "command": ["cat", f"/claim/{path}"],
         "volumeMounts": [{"name": "claim", "mountPath": "/claim"}],
     }
     overrides = json.dumps({"spec": {"containers": [container], "volumes": [volume]}})
-    options = f"--rm -i --quiet --restart=Never --image=busybox --overrides='{overrides}'"
+    options = f"--rm -i --quiet --restart=Never --image={READER} --overrides='{overrides}'"
     return f"kubectl run read-report {options} > report.html"

@@ -23,7 +23,7 @@ GPU = {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
 
 @pytest.fixture(scope="module")
 def operator(stage: Stage, operators: Callable[..., Operator]) -> Operator:
-    return operators(stage.namespace("engines"), SLIPWAY_SERVER_IMAGE="slipway/server:test")
+    return operators(stage.namespace("engines"), SLIPWAY_SERVER_IMAGE="registry.example.com/slipway/server:test")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ CHANGED = predictor(batching={"maxBatchSize": 8})
 def operator(stage: Stage, operators: Callable[..., Operator]) -> Operator:
     """One that finds the Gateway API when it starts."""
     install_routes(stage.plane.client)
-    return operators(stage.namespace("gateway"), SLIPWAY_SERVER_IMAGE="slipway/server:test")
+    return operators(stage.namespace("gateway"), SLIPWAY_SERVER_IMAGE="registry.example.com/slipway/server:test")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.cluster.script import Exit, Script
 pytestmark = pytest.mark.api
 DIGEST = f"sha256:{'a' * 64}"
 NEWER = f"sha256:{'b' * 64}"
-SERVER = {"SLIPWAY_SERVER_IMAGE": "slipway/server:test"}
+SERVER = {"SLIPWAY_SERVER_IMAGE": "registry.example.com/slipway/server:test"}
 
 
 @pytest.fixture(scope="module")

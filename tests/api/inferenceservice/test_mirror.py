@@ -30,7 +30,7 @@ CHANGED = predictor(batching={"maxBatchSize": 8})
 
 @pytest.fixture(scope="module")
 def operator(stage: Stage, operators: Callable[..., Operator]) -> Operator:
-    return operators(stage.namespace("mirror"), SLIPWAY_SERVER_IMAGE="slipway/server:test")
+    return operators(stage.namespace("mirror"), SLIPWAY_SERVER_IMAGE="registry.example.com/slipway/server:test")
 
 
 @pytest.fixture

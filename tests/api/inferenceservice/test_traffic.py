@@ -15,7 +15,7 @@ from tests.api.stage import Stage, marked
 from tests.cluster.script import Exit, Script
 
 pytestmark = pytest.mark.api
-SERVER = {"SLIPWAY_SERVER_IMAGE": "slipway/server:test"}
+SERVER = {"SLIPWAY_SERVER_IMAGE": "registry.example.com/slipway/server:test"}
 # In the versions that servers before 1.21 and 1.23 have, which went with 1.25 and 1.26, and in those of today.
 OLD = {
     "budgets": "/apis/policy/v1beta1/namespaces/{}/poddisruptionbudgets",

@@ -24,7 +24,7 @@ from workloads.activator.proxy import Limits
 from workloads.activator.run import Activator, Settings
 
 pytestmark = pytest.mark.api
-SERVER = {"SLIPWAY_SERVER_IMAGE": "slipway/server:test"}
+SERVER = {"SLIPWAY_SERVER_IMAGE": "registry.example.com/slipway/server:test"}
 TO_ZERO = {"minReplicas": 0, "maxReplicas": 3, "scaleTarget": 2, "scaleToZeroPodRetentionSeconds": 5}
 # From the first request to the new size of the Deployment, on a machine with nothing else to do.
 WAKE_SECONDS = 2.0

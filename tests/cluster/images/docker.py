@@ -12,7 +12,7 @@ from tests.cluster import paths
 
 def base() -> str:
     """Return the base image: $SLIPWAY_BASE, else the Dockerfiles' default."""
-    return os.environ.get("SLIPWAY_BASE", "python:3.11-slim-bookworm")
+    return os.environ.get("SLIPWAY_BASE", "docker.io/library/python:3.11-slim-bookworm")
 
 
 def has(reference: str) -> bool:

@@ -25,6 +25,7 @@ from tests.unit.docs.test_proofs import PAGES
 from tests.unit.gitops.build import build, of_kind
 from workloads.__main__ import COMMANDS
 
+REMOTE = "https://git.example.com/platform/slipway//"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 BUILT_IN = {"pods", "pod", "service", "services", "deployment", "lease", "events", "pvc", "all"}
@@ -81,7 +82,7 @@ def _python(words: list[str]) -> None:
 
 def _pip(words: list[str]) -> None:
     extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    for extra in re.findall(r"slipway\[([\w,-]+)\]", " ".join(words)):
+    for extra in re.findall(r"\.\[([\w,-]+)\]", " ".join(words)):
         assert set(extra.split(",")) <= set(extras)
 
 
@@ -133,7 +134,7 @@ def test_yaml_is_taken_by_admission_and_operator(text: str, tmp_path: Path) -> N
 def _builds(kustomization: dict[str, object], folder: Path) -> None:
     """As it stands, but for the repository, which is this one."""
     here = os.path.relpath(REPOSITORY, folder.resolve())
-    text = yaml.safe_dump(kustomization).replace("github.com/ORGANISATION/slipway", here)
+    text = yaml.safe_dump(kustomization).replace(REMOTE, f"{here}/").replace("?ref=v0.1.0", "")
     (folder / "kustomization.yaml").write_text(text)
     (operator,) = of_kind(build(folder), "Deployment")
     (container,) = operator["spec"]["template"]["spec"]["containers"]

@@ -48,7 +48,10 @@ def _rare() -> list[Object]:
     assert service.spec.auto_scaling is not None
     gangs = [groups.pod_group(job_of(scheduling={"gang": gang}), 0) for gang in ("Volcano", "Coscheduling")]
     scaler = manifests.autoscaler(service, service.spec.auto_scaling, AUTOSCALERS[0])
-    asleep = [standby.inner_address(service), standby.activator(service, Platform("slipway/server:1"))]
+    asleep = [
+        standby.inner_address(service),
+        standby.activator(service, Platform("registry.example.com/slipway/server:1")),
+    ]
     budgets = [manifests.budget(service, BUDGETS[0]), standby.budget(service, BUDGETS[0])]
     return [*budgets, scaler, *asleep, *(group[1] for group in gangs if group)]
 

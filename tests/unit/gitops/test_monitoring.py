@@ -119,7 +119,7 @@ def test_prometheus_does_not_wake_a_service_that_sleeps() -> None:
     """What asks an activator at the server's port is a client of the service."""
     pods = {monitor["metadata"]["name"]: monitor["spec"] for monitor in of_kind(build(FOLDER), "PodMonitor")}
     spec = InferenceServiceSpec.model_validate({"predictor": {"model": {"uri": "pvc://m/a"}}})
-    service, platform = InferenceService("s", "team", "u", 1, spec), Platform("slipway/server:1")
+    service, platform = InferenceService("s", "team", "u", 1, spec), Platform("registry.example.com/slipway/server:1")
     template = standby.activator(service, platform)["spec"]["template"]
     control = {port["name"] for port in template["spec"]["containers"][0]["ports"]} - {"http", "grpc"}
 

@@ -16,7 +16,7 @@ from slipway.runtime.resource import CONFIGMAPS, SERVICES, Resource
 
 Object = dict[str, Any]
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-PLATFORM = Platform("slipway/server:1", BUDGETS[0], AUTOSCALERS[0])
+PLATFORM = Platform("registry.example.com/slipway/server:1", BUDGETS[0], AUTOSCALERS[0])
 
 
 def look(

@@ -139,7 +139,9 @@ def test_a_cluster_without_autoscalers_is_said_to_be_one() -> None:
     said = look(service(autoScaling=scaling)).status
     assert said is not None
     assert "HorizontalPodAutoscaler holds" in said["autoScaling"]["message"]
-    said = look(service(autoScaling=scaling), platform=Platform("slipway/server:1", BUDGETS[0], None)).status
+    said = look(
+        service(autoScaling=scaling), platform=Platform("registry.example.com/slipway/server:1", BUDGETS[0], None)
+    ).status
     assert said is not None
     assert "serves no HorizontalPodAutoscaler" in said["autoScaling"]["message"]
 

@@ -11,7 +11,7 @@ from slipway.quantizationjob.plan import plan
 from slipway.runtime import conditions
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-PLATFORM = Platform("slipway/quantizer:1")
+PLATFORM = Platform("registry.example.com/slipway/quantizer:1")
 DIGEST = f"sha256:{'a' * 64}"
 SPEC: dict[str, Any] = {
     "model": {"from": {"trainingJob": "digits"}},
@@ -252,7 +252,7 @@ def test_pods_read_the_pinned_source_and_mount_every_claim_once():
 
 
 def test_pods_can_post_their_progress_and_have_no_other_token():
-    listening = Platform("slipway/quantizer:1", Endpoint("https://slipway:8443", "PEM"))
+    listening = Platform("registry.example.com/slipway/quantizer:1", Endpoint("https://slipway:8443", "PEM"))
     world = World()
     world.settle()
     for platform in (PLATFORM, listening):

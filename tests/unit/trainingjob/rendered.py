@@ -9,8 +9,8 @@ from slipway.job.endpoint import Endpoint
 from slipway.trainingjob import pods
 from slipway.trainingjob.job import Platform, TrainingJob
 
-PLATFORM = Platform(trainer_image="slipway/trainer:9.9")
-WITH_STATUS = Platform("slipway/trainer:9.9", Endpoint("https://slipway:8443/x", "PEM"))
+PLATFORM = Platform(trainer_image="registry.example.com/slipway/trainer:9.9")
+WITH_STATUS = Platform("registry.example.com/slipway/trainer:9.9", Endpoint("https://slipway:8443/x", "PEM"))
 OWN = {"image": "example.com/train:1", "command": ["python", "train.py"]}
 RECIPE = {"model": {"name": "cnn"}, "dataset": {"name": "digits"}, "globalBatchSize": 64}
 

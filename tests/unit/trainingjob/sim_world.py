@@ -23,7 +23,7 @@ from slipway.trainingjob.reconcile import TrainingJobs
 from tests.unit.trainingjob.sim_server import NAMESPACE, CrashError, Kube, Server
 
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
-PLATFORM = Platform(trainer_image="slipway/trainer:test")
+PLATFORM = Platform(trainer_image="registry.example.com/slipway/trainer:test")
 NAME = "job"
 KEY = Key(NAMESPACE, NAME)
 

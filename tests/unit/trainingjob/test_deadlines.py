@@ -126,7 +126,12 @@ def test_a_thousand_at_once_within_a_second(make: Any) -> None:
         server.begin(cache)
         kube: Any = SlowKube(server)
         jobs = TrainingJobs(
-            kube, cache, Platform("slipway/trainer:test"), lambda job, notice: None, lambda key, uid: None, now
+            kube,
+            cache,
+            Platform("registry.example.com/slipway/trainer:test"),
+            lambda job, notice: None,
+            lambda key, uid: None,
+            now,
         )
         workers = read_config({}).workers
         controller = Controller("trainingjob", queue, jobs.reconcile, workers=workers, on_error=jobs.on_error)

@@ -237,7 +237,7 @@ def test_the_built_in_trainer_reads_the_job_from_its_config_map() -> None:
     container = container_of(job)
     config = container["command"][-1]
     assert container["command"][:5] == ["python", "-m", "workloads", "torchrun", "--no-python"]
-    assert container["image"] == "slipway/trainer:9.9"
+    assert container["image"] == "registry.example.com/slipway/trainer:9.9"
     mount = next(m for m in container["volumeMounts"] if config.startswith(m["mountPath"]))
     volume = next(v for v in pod_of(job)["spec"]["volumes"] if v["name"] == mount["name"])
     made = pods.config_map(job, PLATFORM)

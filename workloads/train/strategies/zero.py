@@ -14,7 +14,7 @@ from torch import nn
 
 from slipway.api.recipe import OptimizerName, Recipe
 from workloads.errors import BadInput
-from workloads.libraries import optional
+from workloads.libraries import extra, optional
 from workloads.train.environment import Place
 from workloads.train.optimisation import build_optimizer, parameter_groups
 from workloads.train.speed import prepare
@@ -152,8 +152,7 @@ class Zero(Single):
 
 
 def _library() -> Any:
-    remedy = "pip install 'slipway[deepspeed]', or use an image that has it"
-    deepspeed = optional("deepspeed", "this job asks for DeepSpeed", remedy)
+    deepspeed = optional("deepspeed", "this job asks for DeepSpeed", extra("deepspeed"))
     operations = importlib.import_module("deepspeed.ops")
     # Found "compatible", it would be compiled when the engine starts: minutes, and no compiler in the image.
     if not _built("deepspeed_shm_comm"):
