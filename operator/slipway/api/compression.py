@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from slipway.api import uris
 from slipway.api.base import Model, Rule
 from slipway.api.common import Digest, Uri
-from slipway.api.sources import READ
 
 MOST_STEPS = 4
 
@@ -95,7 +95,7 @@ Steps = Annotated[list[CompressionStep], Field(min_length=1, max_length=MOST_STE
 class Teacher(Model):
     """A trained model with the same inputs, outputs and labels."""
 
-    cel: ClassVar[tuple[Rule, ...]] = READ
+    cel: ClassVar[tuple[Rule, ...]] = uris.read()
     uri: Uri = Field(description="Its artifact's folder, for example pvc://claim/path.")
     digest: Digest | None = Field(None, description="Refuse anything else: sha256 of its artifact.json.")
 

@@ -1,17 +1,18 @@
 """InferenceService v1alpha1: which model is served, by which engine, how it is batched, how a new one takes over."""
 
 import json
-import re
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError
 
-from slipway.api.autoscaling import AutoScaling
+from slipway.api import uris
+from slipway.api.autoscaling import AutoScaling, ScaleMetric
 from slipway.api.base import MapBy, Model, Rule, problems_of
 from slipway.api.common import Digest, ImageName, ObjectName, Uri
 from slipway.api.kind import Column, Kind, Scale, condition_column, unseen_status
 from slipway.api.pod import EnvVar, PodPlace
+from slipway.api.quantity import parse_quantity
 from slipway.api.resources import Resources
 from slipway.api.rollout import Rollout
 from slipway.api.servicestatus import InferenceServiceStatus, PinnedModel, TransitionStatus
@@ -20,7 +21,6 @@ __all__ = ["KIND", "InferenceServiceSpec", "InferenceServiceStatus", "PinnedMode
 
 # `<service>-<8 characters of the revision>` names Deployments, and their pods add 17 more.
 NAME_BUDGET = 63 - 9 - 17
-CACHE_URI = "^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[^ /][^ ]*$"
 DURATION = r"^[0-9]{1,9}(us|ms|s|m)$"
 
 Duration = Annotated[str, Field(min_length=2, max_length=12, pattern=DURATION)]
@@ -54,6 +54,7 @@ class ModelSource(Model):
             "digest pins a uri; an artifact taken from a job is pinned by itself",
             lambda model: model.digest is None or model.uri is not None,
         ),
+        *uris.model(),
     )
     from_: ModelFrom | None = Field(None, alias="from", description="A job of this namespace whose artifact is served.")
     uri: Uri | None = Field(None, description="The artifact's folder, for example pvc://claim/path.")
@@ -73,12 +74,8 @@ class EngineName(StrEnum):
 class EngineCache(Model):
     """Where TensorRT engines are kept: built once by a Job on the GPU that serves, and shared by all replicas."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            f"self.uri.matches('{CACHE_URI}') && !self.uri.contains('..')",
-            "cache.uri is pvc://claim/path without '..': replicas and the build Job mount the claim",
-            lambda cache: re.fullmatch(CACHE_URI, cache.uri) is not None and ".." not in cache.uri,
-        ),
+    cel: ClassVar[tuple[Rule, ...]] = uris.on_disk(
+        uris.CLAIM_URI, "cache.uri is pvc://claim/path: replicas and the build Job mount the claim"
     )
     uri: Uri = Field(description="A folder on a claim that all replicas can mount, for example pvc://engines/cache.")
     build_seconds: Annotated[int, Field(ge=60, le=86400)] = Field(
@@ -191,9 +188,53 @@ class RolloutOn(StrEnum):
     NEW_ARTIFACT = "NewArtifact"
 
 
+def _asks_cpu(spec: "InferenceServiceSpec") -> bool:
+    resources = spec.predictor.resources
+    return any("cpu" in (asked or {}) for asked in (resources.requests, resources.limits))
+
+
+def _asks_some_cpu(spec: "InferenceServiceSpec") -> bool:
+    resources = spec.predictor.resources
+    amount = (resources.requests or {}).get("cpu", (resources.limits or {}).get("cpu", 1))
+    return parse_quantity(amount) > 0
+
+
+def _by_cpu(spec: "InferenceServiceSpec") -> bool:
+    return spec.auto_scaling is not None and spec.auto_scaling.scale_metric is ScaleMetric.CPU
+
+
+def _queue_can_reach(spec: "InferenceServiceSpec") -> bool:
+    scaling = spec.auto_scaling
+    if scaling is None or scaling.scale_metric is not ScaleMetric.QUEUE_DEPTH:
+        return True
+    return scaling.scale_target <= spec.predictor.batching.max_queue_size
+
+
+_CPU = "(has(self.predictor.resources.{0}) && 'cpu' in self.predictor.resources.{0})"
+
+
 class InferenceServiceSpec(Model):
     """A model behind one address."""
 
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.autoScaling) || self.autoScaling.scaleMetric != 'CPU' || (has(self.predictor.resources) && "
+            f"({_CPU.format('requests')} || {_CPU.format('limits')}))",
+            "scaleMetric CPU is percent of the CPU that a pod asks for: set predictor.resources.requests.cpu",
+            lambda spec: not _by_cpu(spec) or _asks_cpu(spec),
+        ),
+        Rule(
+            None,
+            "scaleMetric CPU is percent of predictor.resources.requests.cpu, which is 0: ask for some",
+            lambda spec: not _by_cpu(spec) or _asks_some_cpu(spec),
+        ),
+        Rule(
+            "!has(self.autoScaling) || self.autoScaling.scaleMetric != 'QueueDepth' || self.autoScaling.scaleTarget"
+            " <= (has(self.predictor.batching) ? self.predictor.batching.maxQueueSize : 256)",
+            "scaleTarget is more than batching.maxQueueSize, so no queue ever reaches it: lower it",
+            _queue_can_reach,
+        ),
+    )
     predictor: Predictor = Field(description="What serves.")
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(1, description="Pods; also through the scale subresource.")
     auto_scaling: AutoScaling | None = Field(None, description="Let the load decide how many pods there are.")

@@ -3,18 +3,15 @@
 The same models check the job in the cluster and on a laptop.
 """
 
-import re
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from slipway.api import uris
 from slipway.api.base import Model, Rule
 from slipway.api.common import MAX_INT32, Digest, ObjectName, Uri
 from slipway.api.sources import DatasetChoice, DatasetName
-
-# File names under which PyTorch, Lightning and scikit-learn leave pickles.
-PICKLE = "[.](pt|pth|bin|pkl|pickle|ckpt|joblib)$"
 
 
 class SourceJob(Model):
@@ -37,16 +34,7 @@ class SourceModel(Model):
             "digest pins a uri; an artifact taken from a job is pinned by itself",
             lambda model: model.digest is None or model.uri is not None,
         ),
-        Rule(
-            "!has(self.uri) || !self.uri.contains('..')",
-            "model.uri must not contain '..': write the path out",
-            lambda model: ".." not in (model.uri or ""),
-        ),
-        Rule(
-            f"!has(self.uri) || !self.uri.matches('{PICKLE}')",
-            "model.uri is a pickle, which can run code when it is opened: train to an artifact, or export to ONNX",
-            lambda model: re.search(PICKLE, model.uri or "") is None,
-        ),
+        *uris.model(),
     )
     from_: SourceJob | None = Field(None, alias="from", description="A job of this namespace.")
     uri: Uri | None = Field(None, description="An artifact's folder, or an .onnx file; for example pvc://claim/path.")
@@ -59,11 +47,6 @@ _ONE_SOURCE = Rule(
     "has(self.dataset) != has(self.uri)",
     "set exactly one of dataset (a built-in loader) and uri (.npz files with the model's inputs)",
     lambda data: (data.dataset is None) != (data.uri is None),
-)
-_PLAIN_URI = Rule(
-    "!has(self.uri) || !self.uri.contains('..')",
-    "uri must not contain '..': write the path out",
-    lambda data: ".." not in (data.uri or ""),
 )
 
 
@@ -83,7 +66,7 @@ METHODS = (CalibrationMethod.MIN_MAX, CalibrationMethod.PERCENTILE, CalibrationM
 class Calibration(Model):
     """Unlabelled samples that show which values the model's tensors take."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (_ONE_SOURCE, _PLAIN_URI)
+    cel: ClassVar[tuple[Rule, ...]] = (_ONE_SOURCE, *uris.read())
     dataset: DatasetChoice | None = Field(
         None, description="Training images of a data set; its held-out ones are never used."
     )
@@ -126,7 +109,7 @@ class Evaluation(Model):
 
     cel: ClassVar[tuple[Rule, ...]] = (
         _ONE_SOURCE,
-        _PLAIN_URI,
+        *uris.read(),
         Rule(
             "!has(self.dataset) || self.dataset.name == 'custom' || "
             f"(self.dataset.name in {BOXED}) == (self.metric == 'average-precision-50')",

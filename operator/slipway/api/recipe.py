@@ -3,17 +3,17 @@
 The same models check the job in the cluster and on a laptop.
 """
 
-import re
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from slipway.api import uris
 from slipway.api.base import Model, Rule
 from slipway.api.common import MAX_INT32, Uri
 from slipway.api.compression import OWN_TEACHER, SPARSE_LAST, Distillation, Steps
 from slipway.api.parallel import TOGETHER
-from slipway.api.sources import FOLDER_URI, DatasetChoice, ModelChoice
+from slipway.api.sources import DatasetChoice, ModelChoice
 
 
 class OptimizerName(StrEnum):
@@ -122,25 +122,10 @@ class Recipe(Model):
         return self.tensor_parallel * self.pipeline_parallel
 
 
-# `checkpoint` and `output` are written: a volume's root cannot be renamed, and a web page cannot be written.
-_FOLDER: tuple[Rule, ...] = (
-    Rule(
-        f"self.uri.matches('{FOLDER_URI}')",
-        "uri must name a folder that can be written: pvc://claim/path, s3://bucket/path, gs://bucket/path or file:///path",
-        lambda target: re.fullmatch(FOLDER_URI, target.uri) is not None,
-    ),
-    Rule(
-        "!self.uri.contains('..')",
-        "uri must not contain '..': write the path out",
-        lambda target: ".." not in target.uri,
-    ),
-)
-
-
 class Checkpoint(Model):
     """Where and how often the state is saved, so that a restart goes on where it was."""
 
-    cel: ClassVar[tuple[Rule, ...]] = _FOLDER
+    cel: ClassVar[tuple[Rule, ...]] = uris.written()
     uri: Uri = Field(description="A folder for this job's checkpoints, for example pvc://claim/path.")
     every_steps: Annotated[int, Field(ge=1, le=MAX_INT32)] = Field(
         100, description="Optimizer steps between two saves."
@@ -154,5 +139,5 @@ class Checkpoint(Model):
 class Output(Model):
     """Where the artifact goes: a directory, written under a temporary name and renamed when whole."""
 
-    cel: ClassVar[tuple[Rule, ...]] = _FOLDER
+    cel: ClassVar[tuple[Rule, ...]] = uris.written()
     uri: Uri = Field(description="The artifact's folder, for example pvc://claim/path.")

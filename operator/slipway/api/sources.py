@@ -1,18 +1,13 @@
 """Which model and which data: a built-in one by name, files by URI, or the user's own code."""
 
-import re
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from slipway.api import uris
 from slipway.api.base import Model, Rule
 from slipway.api.common import MAX_INT32, Uri
-
-# Data may come from anywhere; what is written needs a folder of its own.
-_CLAIM = "pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
-DATA_URI = f"^({_CLAIM}(/[^ ]*)?|file:///[^ ]*|(s3|gs|hf|https)://[^ ]+)$"
-FOLDER_URI = f"^({_CLAIM}/|file:///|(s3|gs)://[^ /]+/)[^ /][^ ]*$"
 
 
 class ModelName(StrEnum):
@@ -57,25 +52,6 @@ _ARGUMENT_NAMES = Rule(
     "names of arguments are Python's identifiers",
 )
 
-# What is read: data and weights.
-READ: tuple[Rule, ...] = (
-    Rule(
-        f"!has(self.uri) || self.uri.matches('{DATA_URI}')",
-        "uri is pvc://claim/path, s3://, gs://, https://, hf://owner/name@revision or file:///path",
-        lambda source: source.uri is None or re.fullmatch(DATA_URI, source.uri) is not None,
-    ),
-    Rule(
-        "!has(self.uri) || !self.uri.startsWith('hf://') || self.uri.contains('@')",
-        "pin the revision, hf://owner/name@revision, so that the same job reads the same data",
-        lambda source: source.uri is None or not source.uri.startswith("hf://") or "@" in source.uri,
-    ),
-    Rule(
-        "!has(self.uri) || !self.uri.contains('..')",
-        "uri must not contain '..': write the path out",
-        lambda source: ".." not in (source.uri or ""),
-    ),
-)
-
 
 def _own_code(field: str) -> Rule:
     return Rule(
@@ -114,7 +90,7 @@ class ModelChoice(Model):
             ),
         ),
         _taken_by("arguments", "custom"),
-        *READ,
+        *uris.read(),
     )
     name: ModelName = Field(description="A model of the built-in trainer, or custom.")
     width: Annotated[int, Field(ge=4, le=1024)] | None = Field(
@@ -162,7 +138,8 @@ class DatasetChoice(Model):
         _own_code("dataset"),
         _ARGUMENT_NAMES,
         _taken_by("arguments", "custom", "synthetic"),
-        *READ,
+        *uris.read(),
+        *uris.read("tokenizer"),
     )
     name: DatasetName = Field(description="A data set of the built-in trainer, or custom.")
     uri: Uri | None = Field(None, description="Where the data lies; `fashion-mnist` has Debian's path.")

@@ -194,7 +194,7 @@ def test_the_load_scales_it_up_and_the_scale_subresource_is_heard(
 
 def test_the_clusters_autoscaler_and_budget_are_made_in_the_version_that_is_served(town: Town, name: str) -> None:
     scaling = {"minReplicas": 2, "maxReplicas": 5, "scaleMetric": "CPU", "scaleTarget": 70}
-    town.create(name, autoScaling=scaling)
+    town.create(name, autoScaling=scaling, predictor=predictor(resources={"requests": {"cpu": "100m"}}))
     town.until_ready(name, desired=2, ready=2)
     served = NOW if town.stage.plane.release.minor >= 25 else OLD
     scalers, budgets = town.path(served["scalers"]), town.path(served["budgets"])

@@ -36,7 +36,7 @@ def _examples() -> list[Object]:
 
 def _service() -> InferenceService:
     spec = {
-        "predictor": {"model": {"uri": "pvc://models/digits"}},
+        "predictor": {"model": {"uri": "pvc://models/digits"}, "resources": {"requests": {"cpu": 1}}},
         "autoScaling": {"minReplicas": 1, "maxReplicas": 3, "scaleMetric": "CPU", "scaleTarget": 70},
     }
     return InferenceService("s", "team", "uid-1", 1, InferenceServiceSpec.model_validate(spec))

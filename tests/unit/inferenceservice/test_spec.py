@@ -16,9 +16,12 @@ TO_ZERO = {"minReplicas": 0, "maxReplicas": 3, "scaleTarget": 4}
 CANARY = {"strategy": "Canary", "canary": {"steps": [{"trafficPercent": 10}]}}
 COPIES = {"trafficPercent": 10, "mirror": True}
 PUBLIC = {"parentRefs": [{"name": "public"}], "hostnames": ["a.example"]}
+BY_CPU = {"minReplicas": 2, "maxReplicas": 2, "scaleTarget": 70, "scaleMetric": "CPU"}
 SENSE: list[dict[str, Any]] = [
     {"autoScaling": {"maxReplicas": 3, "scaleTarget": 4}},
-    {"autoScaling": {"minReplicas": 2, "maxReplicas": 2, "scaleTarget": 70, "scaleMetric": "CPU"}},
+    {"autoScaling": BY_CPU, "predictor": {**MODEL, "resources": {"requests": {"cpu": "500m"}}}},
+    {"autoScaling": BY_CPU, "predictor": {**MODEL, "resources": {"limits": {"cpu": 2}}}},
+    {"autoScaling": {"maxReplicas": 3, "scaleTarget": 256, "scaleMetric": "QueueDepth"}},
     {"autoScaling": {"minReplicas": 0, "maxReplicas": 3, "scaleTarget": 4}},
     {"autoScaling": {**TO_ZERO, "scaleMetric": "QueueDepth", "scaleToZeroPodRetentionSeconds": 60}},
     {"rollout": {"strategy": "Canary"}},
@@ -40,6 +43,12 @@ SENSE: list[dict[str, Any]] = [
 NONSENSE: list[tuple[dict[str, Any], str]] = [
     ({"autoScaling": {"minReplicas": 5, "maxReplicas": 3, "scaleTarget": 4}}, "minReplicas must not be above"),
     ({"autoScaling": {"maxReplicas": 3}}, "scaleTarget"),
+    ({"autoScaling": BY_CPU}, "set predictor.resources.requests.cpu"),
+    (
+        {"autoScaling": BY_CPU, "predictor": {**MODEL, "resources": {"limits": {"memory": "1Gi"}}}},
+        "set predictor.resources.requests.cpu",
+    ),
+    ({"autoScaling": {"maxReplicas": 3, "scaleTarget": 300, "scaleMetric": "QueueDepth"}}, "no queue ever reaches it"),
     ({"autoScaling": {"maxReplicas": 3, "scaleTarget": 4, "scaleMetric": "GPU"}}, "scaleMetric"),
     ({"autoScaling": {**TO_ZERO, "minReplicas": -1}}, "minReplicas"),
     ({"autoScaling": {**TO_ZERO, "scaleMetric": "CPU"}}, "minReplicas 0 needs scaleMetric Concurrency or Queue"),
@@ -118,6 +127,11 @@ def test_what_makes_no_sense_is_refused_by_both(spec, words):
     assert ADMISSION.refusals(wrong) or unknown_fields(wrong, ADMISSION.schema)
     assert refused(wrong["spec"])
     assert words in refused(wrong["spec"])
+
+
+def test_the_operator_alone_sees_a_cpu_request_of_nothing():
+    resources = {"limits": {"cpu": 2}, "requests": {"cpu": "0m"}}
+    assert "which is 0" in refused(service(autoScaling=BY_CPU, predictor={**MODEL, "resources": resources})["spec"])
 
 
 def test_the_operator_alone_sees_steps_that_go_back():

@@ -16,7 +16,10 @@ class Watch(Protocol):
         """A request got its result, so long after it came."""
 
     def ended(self, reason: str) -> None:
-        """A request ended without a result: queue_full, deadline, client_deadline, abandoned, refused, engine, not_ready."""
+        """A request ended without a result.
+
+        `reason`: queue_full, deadline, client_deadline, abandoned, refused, engine, not_ready.
+        """
 
 
 class Silent:
