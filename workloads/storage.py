@@ -78,6 +78,18 @@ def fetch(uri: str) -> Path:
     return target
 
 
+def fetch_beside(uri: str, names: Iterable[str], folder: Path) -> None:
+    """Download the files of these names beside a remote one into a folder. BadInput when one is not there."""
+    for name in names:
+        files, path = _remote(uri)
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            files.get_file(str(PurePosixPath(path).parent / name), str(target))
+        except FileNotFoundError as error:
+            raise BadInput(f"{uri}: the file {name} that belongs to it is not beside it") from error
+
+
 def remove_downloads() -> None:
     """Called when the process ends; by hand where it ends without Python's own ceremony."""
     while _downloads:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workloads.bench.subjects import Source
+from workloads.onnx_data import data_files, parse
 from workloads.quantize import runtime
 from workloads.serve.datatypes import Array
 from workloads.serve.engines.warmup import sample
@@ -162,9 +163,4 @@ def file_bytes(path: Path) -> int:
     size = path.stat().st_size
     if path.suffix != ".onnx":
         return size
-    import onnx
-
-    outside = [tensor for tensor in onnx.load(path, load_external_data=False).graph.initializer if tensor.external_data]
-    names = {entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location"}
-    beside: int = sum((path.parent / name).stat().st_size for name in names)
-    return size + beside
+    return size + sum((path.parent / name).stat().st_size for name in data_files(path, parse(path)))

@@ -5,19 +5,17 @@ Asked of every model that comes from outside.
 External data is followed only inside the model's own folder: a model that names /etc/passwd as its weights is refused.
 """
 
-import os
+from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from workloads import onnx_data
 from workloads.errors import BadInput
 
 if TYPE_CHECKING:
     import onnx
 
-# How files begin that carry code: pickles (protocol 2 and later), and zip archives of them, which torch.save writes.
-CODE = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
-EXTERNAL = 1  # onnx.TensorProto.EXTERNAL
 OLDEST_OPSET = 13  # per-axis QuantizeLinear came with it
 
 
@@ -30,22 +28,12 @@ class Port:
     shape: tuple[int | None, ...]
 
 
-def load(path: Path) -> "onnx.ModelProto":
-    """The whole model, checked. BadInput says in words what is wrong with it."""
+def load(path: Path, listed: Collection[str] | None = None) -> "onnx.ModelProto":
+    """The whole model, checked. BadInput says in words what is wrong with it. `listed`: the artifact's files."""
     import onnx
 
-    with path.open("rb") as stream:
-        if stream.read(4).startswith(CODE):
-            raise BadInput(
-                f"{path.name}: a pickle or an archive of them can run code when it is opened: export to ONNX instead"
-            )
-    try:
-        model = onnx.load(path, load_external_data=False)
-        if not model.graph.node:
-            raise ValueError("no node")
-    except Exception as error:  # protobuf's DecodeError has no base of its own
-        raise BadInput(f"{path.name}: not an ONNX model ({error})") from error
-    _require_data_inside(model, path)
+    model = onnx_data.parse(path)
+    onnx_data.data_files(path, model, listed)
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
         onnx.checker.check_model(model)
@@ -55,34 +43,6 @@ def load(path: Path) -> "onnx.ModelProto":
     if opset < OLDEST_OPSET:
         raise BadInput(f"{path.name}: opset {opset}, per-channel quantization came with {OLDEST_OPSET}: convert it")
     return model
-
-
-def _require_data_inside(model: "onnx.ModelProto", path: Path) -> None:
-    folder = path.parent.resolve()
-    for tensor in _tensors(model.graph):
-        if tensor.data_location != EXTERNAL:
-            continue
-        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-        inside = PurePosixPath(location)
-        if not location or inside.is_absolute() or ".." in inside.parts:
-            raise BadInput(f"{path.name}: the data of {tensor.name} lies outside the model's folder ({location!r})")
-        data = folder / inside
-        if not os.path.realpath(data).startswith(f"{folder}{os.sep}"):
-            raise BadInput(f"{path.name}: the data of {tensor.name} leaves the model's folder by a link ({location!r})")
-        if not data.is_file():
-            raise BadInput(f"{path.name}: the data of {tensor.name} is missing ({location!r})")
-
-
-def _tensors(graph: Any) -> Any:
-    """Every constant of a graph and its subgraphs."""
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            for subgraph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
-                yield from _tensors(subgraph)
 
 
 def opset_of(model: "onnx.ModelProto") -> int:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway.api.artifact import Preprocessing
-from workloads import artifact, storage
+from workloads import artifact, onnx_data
 from workloads.artifact import Stored
-from workloads.errors import BadInput, Corrupt
+from workloads.errors import BadInput
 from workloads.export.onnx_file import Port
+from workloads.onnx_data import Bare
 
 ONNX_FILE = "model.onnx"
 
@@ -51,14 +52,11 @@ class Source:
         )
 
 
-def open_artifact(uri: str, expected: str | None) -> Stored | None:
-    """The artifact at a URI, verified; None when it is a bare .onnx file, whose digest is checked."""
-    path = storage.fetch(uri)
+def open_source(uri: str, expected: str | None) -> Stored | Bare:
+    """The artifact at a URI, or the bare .onnx file with its external data; verified either way."""
+    path = onnx_data.fetch(uri)
     if path.is_dir():
         return artifact.read(path, expected)
     if path.suffix in {".pt", ".pth", ".bin", ".pkl", ".ckpt"}:
         raise BadInput(f"{uri}: a pickle can run code when it is opened: train to an artifact, or export to ONNX")
-    digest = storage.sha256_of(path)
-    if expected is not None and digest != expected:
-        raise Corrupt(f"{uri}: the file's digest is {digest}, expected {expected}")
-    return None
+    return onnx_data.open_bare(path, expected)[0]

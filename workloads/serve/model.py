@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.api.artifact import DESCRIPTION_FILE, WEIGHTS_FILE, Artifact
-from workloads import artifact, storage
+from workloads import artifact, onnx_data, storage
 from workloads.errors import BadInput, Corrupt
 from workloads.serve.datatypes import Datatype
 from workloads.serve.signature import Signature, Tensor, from_artifact
@@ -54,16 +54,26 @@ def load(where: str, name: str, version: str, expected: str | None = None) -> Mo
 
     BadInput: nothing there, or nothing that can be served. Corrupt: a file is not what its digest says.
     """
-    folder = storage.fetch(where)
+    folder = onnx_data.fetch(where)
     if folder.is_dir() and (folder / DESCRIPTION_FILE).is_file():
         return _artifact(where, folder, name, version, expected)
     path = folder / ONNX_FILE if folder.is_dir() else folder
     if path.suffix != ".onnx" or not path.is_file():
         raise BadInput(f"{where}: neither a model artifact (no {DESCRIPTION_FILE}) nor an .onnx file")
-    digest = storage.sha256_of(path)
-    if expected is not None and digest != expected:
-        raise Corrupt(f"{where}: the file's digest is {digest}, expected {expected}")
-    return Model(name or path.stem, version, onnx_signature(path), digest, path.parent, path, None, None)
+    bare = _bare(path, expected)
+    return Model(name or path.stem, version, onnx_signature(path), bare.digest, path.parent, path, None, None)
+
+
+def _bare(path: Path, expected: str | None) -> onnx_data.Bare:
+    try:
+        return onnx_data.open_bare(path, expected)[0]
+    except onnx_data.NotOnnx:
+        # Bytes that are no ONNX at all may be half of a copy: their digest is asked first, the runtime says the rest.
+        digest = storage.sha256_of(path)
+        if expected is not None and digest != expected:
+            raise Corrupt(f"{path}: the model's digest is {digest}, expected {expected}") from None
+        onnx_signature(path)
+        raise
 
 
 def _artifact(where: str, folder: Path, name: str, version: str, expected: str | None) -> Model:
@@ -73,6 +83,8 @@ def _artifact(where: str, folder: Path, name: str, version: str, expected: str |
     weights = folder / WEIGHTS_FILE if WEIGHTS_FILE in described else None
     if onnx is None and weights is None:
         raise BadInput(f"{where}: the artifact has neither {ONNX_FILE} nor {WEIGHTS_FILE}")
+    if onnx is not None:
+        onnx_data.data_files(onnx, onnx_data.parse(onnx), described)
     signature = from_artifact(stored.description.signature)
     return Model(name or folder.name, version, signature, stored.digest, folder, onnx, weights, stored.description)
 

@@ -3,18 +3,18 @@
 Pin the source, turn it into ONNX, prove that it is the same function, and simplify it for quantization.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.api.artifact import WEIGHTS_FILE
 from slipway.api.quantizationladder import Runtime
-from workloads import artifact, storage
+from workloads import artifact
 from workloads.artifact import Stored
 from workloads.errors import BadInput
 from workloads.export import from_torch, onnx_file
+from workloads.onnx_data import Bare
 from workloads.quantize import litert, rewrite, runtime
 from workloads.quantize.context import FLOAT_MODEL, PREPARED_MODEL, SOURCE, Context
-from workloads.quantize.source import ONNX_FILE, Source, open_artifact
+from workloads.quantize.source import ONNX_FILE, Source, open_source
 
 if TYPE_CHECKING:
     import onnx
@@ -23,11 +23,9 @@ if TYPE_CHECKING:
 def run(context: Context) -> str:
     """Returns a sentence for people."""
     uri, expected = context.job.model_uri, context.job.spec.model.digest
-    stored = open_artifact(uri, expected)
-    if stored is None:
-        path = storage.fetch(uri)
-        source = _bare(context, uri, path)
-        model, how = onnx_file.load(path), "ONNX taken as it is"
+    stored = open_source(uri, expected)
+    if isinstance(stored, Bare):
+        model, source, how = *_bare(uri, stored), "ONNX taken as it is"
     else:
         model, source, how = _from_artifact(context, uri, stored)
     if context.job.spec.target.runtime is Runtime.LITERT:
@@ -40,12 +38,12 @@ def run(context: Context) -> str:
     return f"{how}; {nodes} nodes"
 
 
-def _bare(context: Context, uri: str, path: Path) -> Source:
-    model = onnx_file.load(path)
+def _bare(uri: str, bare: Bare) -> "tuple[onnx.ModelProto, Source]":
+    model = onnx_file.load(bare.path)
     ports = onnx_file.inputs_of(model)
     if not ports or not all(port.shape for port in ports):
         raise BadInput(f"{uri}: the model has no inputs with a batch axis")
-    return Source(uri, storage.sha256_of(path), False, False, ports, None)
+    return model, Source(uri, bare.digest, False, False, ports, None)
 
 
 def _from_artifact(context: Context, uri: str, stored: Stored) -> "tuple[onnx.ModelProto, Source, str]":
@@ -53,7 +51,7 @@ def _from_artifact(context: Context, uri: str, stored: Stored) -> "tuple[onnx.Mo
     names = {file.path for file in description.files}
     source: dict[str, Any] = {"uri": uri, "digest": stored.digest, "is_artifact": True}
     if ONNX_FILE in names:
-        model = onnx_file.load(stored.folder / ONNX_FILE)
+        model = onnx_file.load(stored.folder / ONNX_FILE, names)
         ports = onnx_file.inputs_of(model)
         trainable = WEIGHTS_FILE in names
         found = Source(trainable=trainable, ports=ports, preprocessing=description.preprocessing, **source)
