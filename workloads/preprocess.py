@@ -6,9 +6,10 @@ artifact.json's `preprocessing`, in numpy and Pillow alone, for servers without 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from slipway.api.artifact import Preprocessing
+from workloads.pictures import SIDEWAYS, in_8_bits, orientation, settle_transparency, upright
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -18,22 +19,48 @@ RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "nearest": Image.Resampling.NEAREST,
 }
+# A picture is brought near to its final size by whole factors first, which costs little memory; so many times larger it
+# stays, for the last step to be exact.
+GAP = 2
 
 
 def prepare(image: Image.Image, how: Preprocessing) -> "npt.NDArray[np.uint8]":
-    """Turned upright as its EXIF data say, converted, scaled and cut. uint8 [channels, height, width]."""
-    picture = ImageOps.exif_transpose(image).convert("L" if how.channels == 1 else "RGB")
+    """Turned upright as its EXIF data say, converted, scaled and cut. uint8 [channels, height, width].
+
+    Large pictures are decoded (JPEG) or averaged to at least twice the final size before they are scaled. Raises what
+    workloads.pictures.ERRORS lists.
+    """
+    settle_transparency(image)
+    turned = orientation(image)
+    target = scaled_size(image.size, how, turned)
+    exact = how.interpolation == "nearest"  # these pixels are chosen and not mixed
+    # What the pixels stand for: the last ones of a JPEG that is decoded smaller may stand for less than a whole one.
+    decoded = None if exact else image.draft(None, (target[0] * GAP, target[1] * GAP))
+    width, height = decoded[1][2:] if decoded is not None else image.size
+    factor = 1 if exact else max(1, int(min(width / (target[0] * GAP), height / (target[1] * GAP))))
+    if exact:
+        image = image.resize(target, Image.Resampling.NEAREST)
+    picture = in_8_bits(image, how.channels, factor)
+    if picture.size != target:
+        box = (0.0, 0.0, width / factor, height / factor)
+        picture = picture.resize(target, RESAMPLING[how.interpolation], box)
+    picture = upright(picture, turned)
     size = (how.width, how.height)
-    if how.resize is not None:
-        shorter = min(picture.size)
-        scaled = (round(picture.width * how.resize / shorter), round(picture.height * how.resize / shorter))
-        picture = picture.resize((max(scaled[0], size[0]), max(scaled[1], size[1])), RESAMPLING[how.interpolation])
+    if picture.size != size:
         left, top = (picture.width - size[0]) // 2, (picture.height - size[1]) // 2
         picture = picture.crop((left, top, left + size[0], top + size[1]))
-    elif picture.size != size:
-        picture = picture.resize(size, RESAMPLING[how.interpolation])
     pixels = np.asarray(picture, dtype=np.uint8)
     return pixels[None] if how.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def scaled_size(stored: tuple[int, int], how: Preprocessing, turned: int = 1) -> tuple[int, int]:
+    """Width and height before the centre is cut, as the picture is stored, which its EXIF orientation may turn."""
+    size = (how.width, how.height)
+    if how.resize is not None:
+        width, height = stored[::-1] if turned in SIDEWAYS else stored
+        shorter = min(width, height)
+        size = max(round(width * how.resize / shorter), size[0]), max(round(height * how.resize / shorter), size[1])
+    return (size[1], size[0]) if turned in SIDEWAYS else size
 
 
 def normalise(pixels: "npt.NDArray[np.uint8]", how: Preprocessing) -> "npt.NDArray[np.float32]":

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from slipway.api.artifact import DatasetReference, FileDigest, Preprocessing
 from workloads import storage
 from workloads.data import Augmentation, DataSet, Images, Subset, stratified_split
 from workloads.errors import BadInput, Corrupt
+from workloads.pictures import ERRORS, SIDEWAYS, orientation
 from workloads.preprocess import prepare
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Pictures:
         try:
             with Image.open(path) as image:
                 return prepare(image, self.preprocessing)
-        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        except ERRORS as error:
             raise Corrupt(f"{path}: this picture cannot be decoded ({error})") from error
 
 
@@ -78,8 +79,8 @@ def _pictures(folder: Path, labels: Sequence[str]) -> tuple[list[Path], "npt.NDA
 def _size(path: Path) -> Preprocessing:
     try:
         with Image.open(path) as image:
-            width, height = image.size
-    except (UnidentifiedImageError, OSError) as error:
+            width, height = image.size if orientation(image) not in SIDEWAYS else image.size[::-1]
+    except ERRORS as error:
         raise Corrupt(f"{path}: this picture cannot be decoded ({error})") from error
     if min(width, height) <= SMALL:
         return Preprocessing(channels=3, height=height, width=width, mean=IMAGENET_MEAN, std=IMAGENET_STD)

@@ -7,13 +7,13 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from slipway.api.artifact import Preprocessing
+from workloads.pictures import ERRORS, SIDEWAYS, orientation
 from workloads.preprocess import normalise, prepare
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import Invalid
 from workloads.serve.people.detection import Geometry, geometry
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-ORIENTATION, SIDEWAYS = 0x0112, frozenset({5, 6, 7, 8})  # EXIF: prepare turns these by a quarter
 MOST_PIXELS = 64_000_000  # decoded; a small file can claim to be an enormous picture
 
 
@@ -29,10 +29,10 @@ def _pixels(content: bytes, how: Preprocessing, place: int) -> tuple[Array, Geom
             if image.width * image.height > MOST_PIXELS:
                 raise Invalid(f"picture {place + 1} has {image.width} x {image.height} pixels: too many")
             width, height = image.size
-            if image.getexif().get(ORIENTATION, 1) in SIDEWAYS:
+            if orientation(image) in SIDEWAYS:
                 width, height = height, width
             return prepare(image, how), geometry(width, height, how)
     except UnidentifiedImageError as error:
         raise Invalid(f"picture {place + 1} is none of {', '.join(FORMATS)}") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # all that Pillow raises
+    except ERRORS as error:
         raise Invalid(f"picture {place + 1} cannot be read: {error}") from error
