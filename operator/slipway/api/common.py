@@ -99,6 +99,7 @@ class Reason(StrEnum):
     SCALED_TO_ZERO = "ScaledToZero"
     NO_TRAFFIC = "NoTraffic"
     ACTIVATING = "Activating"
+    METRICS_UNREADABLE = "MetricsUnreadable"
     MODEL_LOAD_FAILED = "ModelLoadFailed"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     ENGINE_BUILDING = "EngineBuilding"

@@ -123,7 +123,8 @@ class GateFigures(StatusModel):
     output_drift: ShortText = Field("", description="Total variation distance of the outputs' distributions.")
 
 
-Tally = Annotated[int, Field(ge=0, le=2**53)]
+MOST_COUNTED = 2**53
+Tally = Annotated[int, Field(ge=0, le=MOST_COUNTED)]
 
 
 class RevisionCounts(StatusModel):
@@ -214,7 +215,7 @@ class InferenceServiceStatus(StatusModel):
 
     conditions: Annotated[list[Condition], Field(max_length=16), MapBy("type")] = Field(
         default_factory=list,
-        description="Ready, Reconciling, Stalled; Source-, Engine-, Gateway-, Activator- and PredictorReady.",
+        description="Ready, Reconciling, Stalled; Source-, Engine-, Gateway-, Activator-, Metrics- and PredictorReady.",
     )
     observed_generation: Annotated[int, Field(ge=-1, le=2**53)] | None = Field(
         None, description="metadata.generation of the spec that this status is about."

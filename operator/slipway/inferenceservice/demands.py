@@ -20,8 +20,10 @@ from slipway.runtime.store import Key
 
 # An activator answers within twenty seconds; and each service that sleeps waits for an answer.
 LONGEST, MOST = 30.0, 10000
-# Between two questions to the same pod.
-PAUSE_SECONDS = 1.0
+# Bytes of what it says.
+LARGEST = 2**14
+# Between two questions to the same pod; to one that answers nothing sensible, twice as much each time.
+PAUSE_SECONDS, SELDOM_SECONDS = 1.0, 8.0
 # Who cannot be asked for so long is as none: a replica serves until that is mended.
 DEAF_SECONDS = 60.0
 
@@ -33,10 +35,12 @@ class _Said:
     told: dict[str, Told] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)
     silent: dict[str, float] = field(default_factory=dict)
+    # In a row.
+    failures: dict[str, int] = field(default_factory=dict)
 
     def keep_only(self, pods: Iterable[str]) -> None:
         there = set(pods)
-        for kept in (self.told, self.asked, self.silent):
+        for kept in (self.told, self.asked, self.silent, self.failures):
             for gone in set(kept) - there:
                 del kept[gone]
 
@@ -89,25 +93,30 @@ class Demands:
 
     def _one(self, key: Key, said: _Said, since: float, pod: str, url: str) -> float | None:
         now = self._clock().timestamp()
-        left = said.asked.get(pod, 0.0) + PAUSE_SECONDS - now
+        pause = min(SELDOM_SECONDS, PAUSE_SECONDS * 2.0 ** min(said.failures.get(pod, 0), 8))
+        left = said.asked.get(pod, 0.0) + pause - now
         if left > 0:
             return left
         # At first an answer is needed at once: the last replica waits for it.
         page = "demand" if pod in said.told and said.told[pod].at > since else "metrics"
-        if self._scraper.ask((key, pod), {pod: f"{url}/{page}"}, partial(self._heard, key, said)):
+        heard = partial(self._heard, key, said)
+        if self._scraper.ask((key, pod), key.namespace, {pod: f"{url}/{page}"}, self._read, heard):
             said.asked[pod] = now
         return None
 
-    def _heard(self, key: Key, said: _Said, pages: Mapping[str, Page]) -> None:
+    def _read(self, page: bytes) -> Told:
+        return read_demand(page, self._clock().timestamp())
+
+    def _heard(self, key: Key, said: _Said, pages: Mapping[str, Page[Told]]) -> None:
         now = self._clock().timestamp()
         for pod, page in pages.items():
-            try:
-                if page.error:
-                    raise ValueError(page.error)
-                said.told[pod] = read_demand(page.text, now)
+            if page.said is not None:
+                said.told[pod] = page.said
                 said.silent.pop(pod, None)
-            except ValueError:
+                said.failures.pop(pod, None)
+            else:
                 said.silent.setdefault(pod, now)
+                said.failures[pod] = said.failures.get(pod, 0) + 1
         self._mark(key)
 
 

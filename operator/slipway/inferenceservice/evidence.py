@@ -5,16 +5,15 @@ under an operator that is replaced more often than a step lasts. The rest is los
 for a while.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from slipway.api.servicestatus import MOST_BINS, CanaryEvidence, RevisionCounts
+from slipway.api.servicestatus import MOST_BINS, MOST_COUNTED, CanaryEvidence, RevisionCounts
 from slipway.inferenceservice.observed import ready_pods, revision_of
 from slipway.inferenceservice.policy.scale import Recommendation
-from slipway.inferenceservice.policy.traffic import Seen, Traffic, Window, advance, forget, read_metrics
+from slipway.inferenceservice.policy.traffic import MOST_BUCKETS, Seen, Traffic, Window, advance, forget
 from slipway.inferenceservice.service import HTTP_PORT
 from slipway.runtime.conditions import shorten
 from slipway.runtime.scrape import Page
@@ -23,8 +22,22 @@ from slipway.runtime.scrape import Page
 CANARY_SECONDS = 2.0
 LOAD_SECONDS = 5.0
 MODEL_SECONDS = 60.0
+# A pod that gives no figures is asked half as often each time, down to once in so many seconds.
+SELDOM_SECONDS = 60.0
+# So often in a row: the service's condition says so. Once may be a burst of requests, or a pod that leaves.
+GIVEN_UP = 3
 
 Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Why a pod gave no figures, and how often in a row. `until`: when it is asked again."""
+
+    pod: str
+    why: str
+    times: int
+    until: float
 
 
 @dataclass
@@ -32,13 +45,32 @@ class Memory:
     """Of one service. Times in seconds of the wall clock."""
 
     window: Window | None = None
-    # Why the last question gave nothing.
-    unread: str = ""
     metrics_asked: float = float("-inf")
     model_asked: float = float("-inf")
-    # The metadata that a pod gave, and the pod's revision.
-    model: tuple[str, Mapping[str, Any]] | None = None
+    # Pods that were asked for their figures and have not answered yet, and those that gave none; by UID.
+    asked: set[str] = field(default_factory=set)
+    silent: dict[str, Silence] = field(default_factory=dict)
+    # status.servedModel as a pod told it.
+    model: Mapping[str, Any] | None = None
     history: Sequence[Recommendation] = field(default_factory=tuple)
+
+    @property
+    def unread(self) -> str:
+        """Why the last question gave nothing of some pod; empty when all told their figures."""
+        return _words(list(self.silent.values()))
+
+    @property
+    def given_up(self) -> str:
+        """The same of pods that have given none for long."""
+        return _words([silence for silence in self.silent.values() if silence.times >= GIVEN_UP])
+
+
+def _words(silent: Sequence[Silence]) -> str:
+    if not silent:
+        return ""
+    first, more = min(silent, key=lambda silence: silence.pod), len(silent) - 1
+    others = f"; nor those of {more} other pod{'s' if more > 1 else ''}" if more else ""
+    return shorten(f"metrics of pod {first.pod} cannot be read: {first.why}", 512) + others
 
 
 def metrics_pause(obj: Object) -> float | None:
@@ -69,13 +101,19 @@ def canary_evidence(
 
 
 def _counts(revision: str, traffic: Traffic, outputs: bool) -> RevisionCounts:
-    slow = {str(bound): int(count) for bound, count in traffic.slow.items() if count}
-    bins = {kind: int(count) for kind, count in traffic.outputs.items()}
-    if not outputs or len(bins) > MOST_BINS:
-        bins = {}
+    slow = {str(bound): _whole(count) for bound, count in traffic.slow.items() if count}
+    bins = {kind: _whole(count) for kind, count in traffic.outputs.items()}
     return RevisionCounts(
-        revision=revision, answered=int(traffic.answered), errors=int(traffic.errors), slow=slow, outputs=bins
+        revision=revision,
+        answered=_whole(traffic.answered),
+        errors=_whole(traffic.errors),
+        slow=slow if len(slow) <= MOST_BUCKETS else {},
+        outputs=bins if outputs and len(bins) <= MOST_BINS else {},
     )
+
+
+def _whole(count: float) -> int:
+    return min(MOST_COUNTED, int(count))
 
 
 def recall(status: Object, now: datetime) -> Window | None:
@@ -103,9 +141,17 @@ def model_revision(status: Mapping[str, Any]) -> str:
     return "" if (status.get("servedModel") or {}).get("revision") == revision else str(revision)
 
 
-def metrics_urls(pods: Sequence[Object]) -> dict[str, str]:
-    """Where each pod that serves tells its figures, by UID."""
-    return {uid: f"{_base(pod)}/metrics" for uid, pod in ready_pods(pods).items()}
+def metrics_urls(memory: Memory, pods: Sequence[Object], now: datetime) -> dict[str, str]:
+    """Where each pod that serves tells its figures, by UID; without those that are given up for a while.
+
+    What is remembered of pods that are gone, or do not serve, is forgotten.
+    """
+    ready = ready_pods(pods)
+    if memory.window is not None:
+        memory.window = forget(memory.window, (str(pod["metadata"]["uid"]) for pod in pods))
+    memory.silent = {uid: silence for uid, silence in memory.silent.items() if uid in ready}
+    waiting = {uid for uid, silence in memory.silent.items() if silence.until > now.timestamp()}
+    return {uid: f"{_base(pod)}/metrics" for uid, pod in ready.items() if uid not in waiting | memory.asked}
 
 
 def model_urls(name: str, revision: str, pods: Sequence[Object]) -> dict[str, str]:
@@ -119,29 +165,27 @@ def _base(pod: Object) -> str:
     return f"http://[{address}]:{HTTP_PORT}" if ":" in address else f"http://{address}:{HTTP_PORT}"
 
 
-def heard_metrics(memory: Memory, name: str, pods: Sequence[Object], pages: Mapping[str, Page], now: datetime) -> None:
-    """Take in what the pods said."""
-    at, seen, unread = now.timestamp(), {}, ""
-    alive = {str(pod["metadata"]["uid"]): pod for pod in pods}
-    for uid, page in pages.items():
-        if uid not in alive:
+def heard_metrics(
+    memory: Memory, name: str, pods: Sequence[Object], pages: Mapping[str, Page[Traffic]], now: datetime
+) -> None:
+    """Take in what these pods said: as they were when they were asked, for they may have gone since."""
+    at, seen = now.timestamp(), {}
+    asked = {str(pod["metadata"]["uid"]): pod for pod in pods}
+    for uid in asked.keys() & pages.keys():
+        page = pages[uid]
+        memory.asked.discard(uid)
+        if page.said is not None:
+            seen[uid] = Seen(revision_of(asked[uid]), at, page.said)
+            memory.silent.pop(uid, None)
             continue
-        try:
-            if page.error:
-                raise ValueError(page.error)
-            seen[uid] = Seen(revision_of(alive[uid]), at, read_metrics(page.text))
-        except ValueError as error:
-            unread = shorten(f"metrics of pod {alive[uid]['metadata']['name']} cannot be read: {error}", 256)
-    memory.window = forget(advance(memory.window, name, at, seen), alive)
-    memory.unread = unread
+        times = memory.silent[uid].times + 1 if uid in memory.silent else 1
+        pause = min(SELDOM_SECONDS, LOAD_SECONDS * 2.0 ** min(times, 16))
+        memory.silent[uid] = Silence(str(asked[uid]["metadata"]["name"]), page.error, times, at + pause)
+    window = advance(memory.window, name, at, seen)
+    memory.window = window if len(seen) == len(pages) else forget(window, window.pods, memory.silent)
 
 
-def heard_model(memory: Memory, pages: Mapping[str, Page]) -> None:
+def heard_model(memory: Memory, pages: Mapping[str, Page[Mapping[str, Any]]]) -> None:
     """Take in a pod's description of its model; one that makes no sense is as none."""
-    for revision, page in pages.items():
-        try:
-            described = json.loads(page.text) if not page.error else None
-        except ValueError:
-            described = None
-        if isinstance(described, dict):
-            memory.model = (revision, described)
+    for page in pages.values():
+        memory.model = page.said or memory.model

@@ -6,15 +6,19 @@ It only decides and remembers; the scraper does the asking, and each answer mark
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from slipway.inferenceservice import evidence
 from slipway.inferenceservice.evidence import Memory, Object
+from slipway.inferenceservice.policy.traffic import Traffic, read_metrics
+from slipway.inferenceservice.served import read_model
 from slipway.job.plan import soonest
+from slipway.runtime.resource import uid_of
 from slipway.runtime.scrape import Page, Scraper
 from slipway.runtime.store import Key
 
-# A service and its pods as they are now; None when it is gone.
-Lookup = Callable[[Key], tuple[Object, Sequence[Object]] | None]
+# A service as it is now; None when it is gone.
+Lookup = Callable[[Key], Object | None]
 
 
 class Interviews:
@@ -53,32 +57,38 @@ class Interviews:
         left = memory.metrics_asked + pause - self._clock().timestamp()
         if left > 0:
             return left
-        urls = evidence.metrics_urls(pods)
-        if urls and self._scraper.ask((key, "metrics"), urls, partial(self._heard_metrics, key, memory)):
+        urls = evidence.metrics_urls(memory, pods, self._clock())
+        if urls:
             memory.metrics_asked = self._clock().timestamp()
+        for pod in (pod for pod in pods if uid_of(pod) in urls):
+            # Each by itself: one that keeps the operator waiting holds up nobody's figures but its own.
+            uid, heard = uid_of(pod), partial(self._heard_metrics, key, memory, pod)
+            if self._scraper.ask((key, "metrics", uid), key.namespace, {uid: urls[uid]}, read_metrics, heard):
+                memory.asked.add(uid)
         return pause
 
     def _model(self, key: Key, service: Object, pods: Sequence[Object], memory: Memory) -> float | None:
         revision = evidence.model_revision(service.get("status") or {})
-        if not revision or (memory.model is not None and memory.model[0] == revision):
+        if not revision or (memory.model is not None and memory.model["revision"] == revision):
             return None
         left = memory.model_asked + evidence.MODEL_SECONDS - self._clock().timestamp()
         if left > 0:
             return left
         urls = evidence.model_urls(key.name, revision, pods)
-        if urls and self._scraper.ask((key, "model"), urls, partial(self._heard_model, key, memory)):
+        read, heard = partial(read_model, revision), partial(self._heard_model, key, memory)
+        if urls and self._scraper.ask((key, "model"), key.namespace, urls, read, heard):
             memory.model_asked = self._clock().timestamp()
         return evidence.MODEL_SECONDS
 
-    def _heard_metrics(self, key: Key, memory: Memory, pages: Mapping[str, Page]) -> None:
-        found = self._look(key)
-        if found is not None:
-            service, pods = found
+    def _heard_metrics(self, key: Key, memory: Memory, pod: Object, pages: Mapping[str, Page[Traffic]]) -> None:
+        service = self._look(key)
+        if service is not None:
             name = evidence.window_name(service.get("status") or {})
-            evidence.heard_metrics(memory, name, pods, pages, self._clock())
-            self._mark(key)
+            evidence.heard_metrics(memory, name, [pod], pages, self._clock())
+            if not memory.asked:
+                self._mark(key)
 
-    def _heard_model(self, key: Key, memory: Memory, pages: Mapping[str, Page]) -> None:
+    def _heard_model(self, key: Key, memory: Memory, pages: Mapping[str, Page[Mapping[str, Any]]]) -> None:
         evidence.heard_model(memory, pages)
         if memory.model is not None:
             self._mark(key)

@@ -17,10 +17,10 @@ from slipway.inferenceservice.autoscale import Size
 from slipway.inferenceservice.canary import canary
 from slipway.inferenceservice.enginebuild import BuildPhase
 from slipway.inferenceservice.enginejob import engine_job, tell
+from slipway.inferenceservice.evidence import metrics_pause
 from slipway.inferenceservice.observed import Revision, observe_revision, revision_of
 from slipway.inferenceservice.replace import replace
 from slipway.inferenceservice.scene import Around, Course, Scene
-from slipway.inferenceservice.served import served_model
 from slipway.inferenceservice.service import DEPLOYMENTS, JOBS, Platform, identify
 from slipway.inferenceservice.source import resolve
 from slipway.job.plan import Delete, Notice, Patch, Plan, Write
@@ -50,6 +50,7 @@ def plan(obj: Mapping[str, Any], around: Around, size: Size, platform: Platform,
     words.count(scene)
     _sized(scene)
     _described(scene)
+    words.metrics(scene, asked=metrics_pause(obj) is not None)
     standby.tell(scene)
     return _carried_out(scene, canary(scene) or replace(scene))
 
@@ -89,11 +90,9 @@ def _unscaled(scene: Scene) -> dict[str, str]:
 
 
 def _described(scene: Scene) -> None:
-    if scene.around.model is None:
-        return
-    said = served_model(*scene.around.model)
+    said = scene.around.model
     if said is not None and any(r.revision == said["revision"] for r in scene.revisions):
-        scene.draft.wire["servedModel"] = said
+        scene.draft.wire["servedModel"] = dict(said)
 
 
 def _carried_out(scene: Scene, course: Course) -> Plan:

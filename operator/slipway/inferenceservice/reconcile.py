@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from slipway.api.inferenceservice import spec_problems
 from slipway.inferenceservice.autoscale import Size, size_of
-from slipway.inferenceservice.demands import LONGEST, MOST, Demands
+from slipway.inferenceservice.demands import LARGEST, LONGEST, MOST, Demands
 from slipway.inferenceservice.evidence import Memory
 from slipway.inferenceservice.interviews import Interviews
 from slipway.inferenceservice.plan import plan
@@ -47,8 +47,8 @@ class InferenceServices:
         self._clock = clock
         self._executor = Executor(kube, cache, INFERENCE_SERVICES, SOFT_FIELDS, record)
         self.scraper = Scraper()
-        self._interviews = Interviews(self.scraper, mark, self._look, clock)
-        self.listener = Scraper(timeout=LONGEST, concurrency=MOST)
+        self._interviews = Interviews(self.scraper, mark, lambda key: cache[INFERENCE_SERVICES].get(*key), clock)
+        self.listener = Scraper(timeout=LONGEST, concurrency=MOST, share=None, largest=LARGEST)
         self._demands = Demands(self.listener, mark, clock)
 
     async def reconcile(self, key: Key) -> Result:
@@ -84,15 +84,11 @@ class InferenceServices:
         deployments = {name_of(deployment): deployment for deployment in self._cache[DEPLOYMENTS].children(uid)}
         activator, source = deployments.pop(activator_name(name_of(service)), None), self._source(service)
         builds = [pod for job in children[JOBS].values() for pod in self._cache[PODS].children(uid_of(job))]
-        said = memory.window, memory.unread, memory.model
+        said = memory.window, memory.unread, memory.given_up, memory.model
         return Around([*deployments.values()], self._pods(uid), children, source, *said, builds, activator)
 
     def _pods(self, uid: str, label: str = labels.JOB_UID) -> list[Object]:
         return [pod for pod in self._cache[PODS] if (pod["metadata"].get("labels") or {}).get(label) == uid]
-
-    def _look(self, key: Key) -> tuple[Object, list[Object]] | None:
-        service = self._cache[INFERENCE_SERVICES].get(*key)
-        return None if service is None else (service, self._pods(uid_of(service)))
 
     def waiting_for(self, kind: str, key: Key) -> list[Key]:
         """The services that serve what this job makes: they are looked at when it changes."""

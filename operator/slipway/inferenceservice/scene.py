@@ -28,10 +28,11 @@ class Around:
     children: Mapping[Resource, Mapping[str, Object]]
     source: Object | None
     window: Window | None = None
-    # Why the pods' figures could not be read.
+    # Why some pod's figures could not be read the last time, and of which pods they have not been for long.
     unread: str = ""
-    # A pod's description of its model, and its revision.
-    model: tuple[str, Mapping[str, Any]] | None = None
+    given_up: str = ""
+    # status.servedModel as a pod told it.
+    model: Mapping[str, Any] | None = None
     # The pods of its engine builds.
     builds: Sequence[Object] = ()
     # The Deployment of its activator, and what is known of it.

@@ -1,19 +1,20 @@
-"""A pod's description of its model (the protocol's metadata) -> status.servedModel. Pure; called by plan.py."""
+"""A pod's description of its model (the protocol's metadata) -> status.servedModel. Pure; read for interviews.py."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
+import orjson
 
 from slipway.api.servicestatus import ServedModel
 
 WARM_UP = "warm_up_ms_"
 
 
-def served_model(revision: str, described: Mapping[str, Any]) -> dict[str, Any] | None:
-    """None for an answer that is not such a description."""
-    properties = described.get("properties") or {}
+def read_model(revision: str, page: bytes) -> dict[str, Any]:
+    """Read a pod's answer; only what the status shows of it is kept. Raises ValueError."""
     try:
+        described = orjson.loads(page)
+        properties = described.get("properties") or {}
         figures = sorted(
             (int(key.removeprefix(WARM_UP)), float(value)) for key, value in properties.items() if WARM_UP in key
         )
@@ -31,8 +32,8 @@ def served_model(revision: str, described: Mapping[str, Any]) -> dict[str, Any] 
             "sources": [text for text in properties.get("lineage_sources", "").split() if text],
         }
         model = ServedModel.model_validate(said)
-    except (ValueError, TypeError, AttributeError, ValidationError):
-        return None
+    except (ValueError, TypeError, AttributeError, OverflowError, LookupError) as error:
+        raise ValueError("not the protocol's description of a model") from error
     return {key: value for key, value in model.wire().items() if value not in ("", [])}
 
 

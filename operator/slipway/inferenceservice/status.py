@@ -9,10 +9,11 @@ from slipway.inferenceservice import manifests
 from slipway.inferenceservice.observed import Revision, Trouble
 from slipway.inferenceservice.policy.canary import Stand
 from slipway.inferenceservice.scene import Scene
-from slipway.inferenceservice.service import GRPC_PORT, InferenceService
+from slipway.inferenceservice.service import GRPC_PORT, HTTP_PORT, InferenceService
 from slipway.job.plan import Notice
 from slipway.job.status import Draft
 from slipway.runtime.conditions import format_time, get, shorten
+from slipway.runtime.scrape import LARGEST
 
 # Fields that may lag behind by a few seconds.
 SOFT_FIELDS = frozenset({"replicas", "readyReplicas", "canaryStatuses"})
@@ -58,6 +59,19 @@ def _traffic(revisions: Sequence[Revision], newest: str, ready: int) -> list[dic
 def _revisions(draft: Draft, **changes: str) -> None:
     predictor = dict((draft.wire.get("components") or {}).get("predictor") or {})
     draft.wire["components"] = {"predictor": predictor | changes}
+
+
+def metrics(scene: Scene, *, asked: bool) -> None:
+    """Which pod tells no figures that can be read, as long as a decision waits for them."""
+    if not asked or not scene.around.given_up:
+        scene.draft.without("MetricsReady")
+        return
+    message = (
+        f"{scene.around.given_up}. The server in its image has to answer GET /metrics on port {HTTP_PORT} within 3 s,"
+        f" in Prometheus' text format and in at most {LARGEST // 1024} KiB: correct the image, or remove autoScaling"
+        " and the canary. Until then it is asked once a minute, and counts as unknown"
+    )
+    scene.draft.condition("MetricsReady", "False", Reason.METRICS_UNREADABLE, message)
 
 
 def is_rolled_out(scene: Scene) -> bool:

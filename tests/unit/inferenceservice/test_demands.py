@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from slipway.inferenceservice.demands import DEAF_SECONDS, LONGEST, MOST, Demands
+from slipway.inferenceservice.demands import DEAF_SECONDS, LARGEST, LONGEST, MOST, Demands
 from slipway.inferenceservice.policy.zero import HANDOVER_SECONDS, Standby
 from slipway.inferenceservice.scene import Around
 from slipway.inferenceservice.standby import ACTIVATOR, CONTROL_PORT
@@ -45,7 +45,7 @@ class Ear:
     def __init__(self, *hosts: str) -> None:
         self.time = datetime.now(UTC)
         self.marks = 0
-        self.scraper = Scraper(timeout=LONGEST, concurrency=MOST)
+        self.scraper = Scraper(timeout=LONGEST, concurrency=MOST, share=None, largest=LARGEST)
         self.demands = Demands(self.scraper, self._marked, lambda: self.time)
         self.pods = [
             {"metadata": {"name": host, "uid": host}, "status": {"phase": "Running", "podIP": host}} for host in hosts

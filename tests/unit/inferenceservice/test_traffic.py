@@ -23,7 +23,7 @@ def test_the_servers_own_text_is_read():
     metrics.inferred("predict", "failed")
     for outcome in Outcome:
         metrics.inferred("grpc", outcome)
-    found = read_metrics(metrics.text().decode())
+    found = read_metrics(metrics.text())
     assert (found.answered, found.errors, found.others) == (4, 3, len(Outcome) - 2)
     assert found.busy == 0.01 + 0.02 + 20.0
     assert found.queued == 0.005
@@ -39,7 +39,7 @@ def test_replies_of_other_paths_are_no_figures_of_the_model():
         for status in (200, 302, 404, 405, 431, 500, 503):
             metrics.http_replied(status)
         metrics.grpc_replied("NOT_FOUND")
-    found = read_metrics(metrics.text().decode())
+    found = read_metrics(metrics.text())
     assert (found.requests, found.others) == (0, 0)
 
 
@@ -51,7 +51,7 @@ def test_a_server_of_an_older_release_is_read_by_its_batchers_reasons():
     for reason in ("refused", "engine", "deadline", "queue_full", "abandoned", "not_ready"):
         text += f'slipway_rejected_total{{reason="{reason}"}} 1\n'
     text += '# TYPE slipway_replies counter\nslipway_replies_total{protocol="http",code="404"} 50\n'
-    found = read_metrics(text)
+    found = read_metrics(text.encode())
     assert (found.answered, found.errors, found.others) == (7, 3, 3)
 
 
@@ -66,7 +66,7 @@ def test_a_restart_is_seen_by_the_process_even_when_more_was_counted_than_before
 def test_what_is_no_count_is_refused(said):
     """It would end up in the status, and no status could be written any more."""
     with pytest.raises(ValueError, match="not a finite number"):
-        read_metrics(f'# TYPE slipway_rejected counter\nslipway_rejected_total{{reason="engine"}} {said}\n')
+        read_metrics(f'slipway_rejected_total{{reason="engine"}} {said}\n'.encode())
 
 
 @settings(max_examples=50)
@@ -95,7 +95,7 @@ def test_a_new_name_begins_anew_and_what_a_pod_counted_before_does_not_count():
     assert (again.began, dict(again.revisions)) == (10, {})
     assert again.pace["p"][1] == 5
     later = advance(again, "two", 15, {"p": seen(15, 190), "q": seen(15, 90)})
-    assert later.revisions["a"].answered == 10 + 20
+    assert later.revisions["a"].answered == 10, "q may have counted its 20 before"
 
 
 def test_what_a_pod_counted_stays_when_it_goes():

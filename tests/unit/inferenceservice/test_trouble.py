@@ -10,6 +10,7 @@ import pytest
 from slipway.inferenceservice import evidence
 from slipway.inferenceservice.evidence import Memory
 from slipway.inferenceservice.observed import ready_pods, trouble_of
+from slipway.inferenceservice.policy.traffic import Traffic
 from slipway.runtime import conditions
 from slipway.runtime.scrape import Page
 from tests.unit.inferenceservice.looks import NOW, look
@@ -192,13 +193,13 @@ def test_figures_that_cannot_be_read_are_said() -> None:
     )
     assert decision.status is not None
     assert decision.status["canaryStatuses"][0]["message"] == memory.unread
-    evidence.heard_metrics(memory, "w", pods, {"p-r": Page(text="")}, NOW)
+    evidence.heard_metrics(memory, "w", pods, {"p-r": Page(said=Traffic())}, NOW)
     assert memory.unread == ""
 
 
 def test_who_is_asked() -> None:
-    assert evidence.metrics_urls([serving("10.0.0.1")]) == {"p-r": "http://10.0.0.1:8080/metrics"}
-    assert evidence.metrics_urls([serving("fd00::1")]) == {"p-r": "http://[fd00::1]:8080/metrics"}
+    assert evidence.metrics_urls(Memory(), [serving("10.0.0.1")], NOW) == {"p-r": "http://10.0.0.1:8080/metrics"}
+    assert evidence.metrics_urls(Memory(), [serving("fd00::1")], NOW) == {"p-r": "http://[fd00::1]:8080/metrics"}
     assert not ready_pods([serving(deletionTimestamp="2026-11-22T12:00:00Z")]), "it is leaving"
     assert evidence.model_urls("digits", "other", [serving()]) == {}
 

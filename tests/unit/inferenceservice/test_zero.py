@@ -126,9 +126,9 @@ def test_the_service_leads_to_the_activator_only_while_it_can_hold_and_nobody_el
         assert leads
 
 
-def page(held: int, idle: float | None) -> str:
+def page(held: int, idle: float | None) -> bytes:
     text = f"# TYPE slipway_activator_held gauge\nslipway_activator_held {held}\n"
-    return text if idle is None else f"{text}slipway_activator_idle_seconds {idle}\n"
+    return (text if idle is None else f"{text}slipway_activator_idle_seconds {idle}\n").encode()
 
 
 def test_only_what_was_said_after_the_decision_counts():
@@ -146,7 +146,7 @@ def test_only_what_was_said_after_the_decision_counts():
 
 
 def test_what_is_no_page_of_an_activator_is_refused():
-    for text in ("", "x y z\n", page(-1, None), page(1, -5.0), page(2**40, None), "slipway_activator_held NaN\n"):
+    for text in (b"", b"x y z\n", page(-1, None), page(1, -5.0), page(2**40, None), b"slipway_activator_held NaN\n"):
         try:
             read_demand(text, 0.0)
         except ValueError:

@@ -30,7 +30,7 @@ async def test_only_inferences_count_whatever_else_is_asked() -> None:
         async with server.client.post(f"{server.base}/v2/models/other/infer", data=b"{}") as reply:
             assert reply.status == 404
         assert not counted(server)
-        figures = read_metrics(server.app.metrics.text().decode())
+        figures = read_metrics(server.app.metrics.text())
         assert (figures.requests, figures.others) == (0, 0)
 
 
@@ -77,7 +77,7 @@ async def test_a_full_queue_and_a_client_that_goes_say_nothing_of_the_model() ->
         assert (await first)[0] == 200
         await until(lambda: counted(server)["infer", "client_gone"] == 1)
         assert counted(server) == {("infer", "queue_full"): 1, ("infer", "client_gone"): 1, ("infer", "answered"): 1}
-        figures = read_metrics(server.app.metrics.text().decode())
+        figures = read_metrics(server.app.metrics.text())
         assert (figures.answered, figures.errors, figures.others) == (1, 0, 2)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from prometheus_client.parser import text_string_to_metric_families
+from slipway.runtime.exposition import samples
 
 HELD = "slipway_activator_held"
 IDLE = "slipway_activator_idle_seconds"
@@ -19,11 +19,9 @@ class Told:
     heard: float | None
 
 
-def read_demand(text: str, at: float) -> Told:
+def read_demand(page: bytes, at: float) -> Told:
     """Read an activator's /metrics. Raises ValueError for what is not Prometheus' text format, or lacks the figures."""
-    figures: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
-        figures |= {sample.name: sample.value for sample in family.samples}
+    figures = {sample.name: sample.value for sample in samples(page, (HELD, IDLE))}
     held, idle = figures.get(HELD, -1.0), figures.get(IDLE, 0.0)
     if not (0 <= held <= LARGEST and idle >= 0):
         raise ValueError(f"no {HELD}, or figures that are none")

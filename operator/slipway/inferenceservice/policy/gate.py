@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from slipway.api.common import MAX_INT32
 from slipway.api.rollout import CanaryGate
 from slipway.inferenceservice.policy.traffic import Traffic
 
@@ -175,8 +176,8 @@ def drift_by_chance(stable: Traffic, canary: Traffic) -> float:
 
 def _figures(stable: Traffic, canary: Traffic) -> dict[str, int | str]:
     figures: dict[str, int | str] = {
-        "requests": int(canary.requests),
-        "stableRequests": int(stable.requests),
+        "requests": min(MAX_INT32, int(canary.requests)),
+        "stableRequests": min(MAX_INT32, int(stable.requests)),
         "errorRate": f"{error_rate(canary):.4f}",
         "stableErrorRate": f"{error_rate(stable):.4f}",
     }

@@ -3,11 +3,13 @@
 Prometheus counters only grow, but for a server that was started again: whatever shrinks has begun from zero.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeVar
 
-from prometheus_client.parser import text_string_to_metric_families
+from slipway.runtime.exposition import Sample, samples
 
 LATENCY = "slipway_request_seconds"
 QUEUE = "slipway_queue_seconds"
@@ -27,6 +29,13 @@ LARGEST = 2**40
 ANSWERED, FAILED = "answered", "failed"
 # A server of a release without `slipway_inferences` tells its batcher's reasons only; these are the model's.
 FAILURES = frozenset({"refused", "engine", "deadline"})
+_COUNTED = {f"{LATENCY}_bucket", INFERENCES, REJECTED, f"{OUTPUTS}_total", *_FIGURES}
+# Of a histogram, and of the distribution of outputs: more than a status has room for.
+MOST_BUCKETS, MOST_BINS = 64, 1024
+# No request takes longer; a bound beyond makes no sense, but for the infinite one.
+LONGEST_SECONDS = 1e6
+# In a window: more than a rollout ever compares.
+MOST_REVISIONS = 16
 
 
 @dataclass(frozen=True)
@@ -89,28 +98,33 @@ K = TypeVar("K", str, float)
 
 
 def _added(one: Mapping[K, float], other: Mapping[K, float], sign: int) -> dict[K, float]:
-    return {key: max(0.0, one.get(key, 0.0) + sign * other.get(key, 0.0)) for key in {**one, **other}}
+    found = {key: max(0.0, one.get(key, 0.0) + sign * other.get(key, 0.0)) for key in {**one, **other}}
+    if len(found) <= MOST_BINS:
+        return found
+    # Who names its bins anew at every look does not make a window grow with them.
+    return {key: found[key] for key in islice(found, MOST_BINS)}
 
 
-def read_metrics(text: str) -> Traffic:
+def read_metrics(page: bytes) -> Traffic:
     """Read a server's /metrics. Raises ValueError for what is not Prometheus' text format, or no count."""
     figures = dict.fromkeys(("answered", "busy", "queued", "inside", "started"), 0.0)
     cumulative: dict[float, float] = {}
     inferences: dict[str, float] = {}
     rejected: dict[str, float] = {}
     outputs: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name in _FIGURES:
-                figures[_FIGURES[sample.name]] = sample.value
-            elif sample.name == f"{LATENCY}_bucket":
-                cumulative[float(sample.labels.get("le", ""))] = sample.value
-            elif sample.name == INFERENCES:
-                _add(inferences, sample.labels.get("outcome", ""), sample.value)
-            elif sample.name == REJECTED:
-                _add(rejected, sample.labels.get("reason", ""), sample.value)
-            elif sample.name == f"{OUTPUTS}_total":
-                outputs[f"{sample.labels.get('output')}/{sample.labels.get('bin')}"] = sample.value
+    for sample in samples(page, _COUNTED):
+        if sample.name in _FIGURES:
+            figures[_FIGURES[sample.name]] = sample.value
+        elif sample.name == f"{LATENCY}_bucket":
+            cumulative[_bound(sample)] = sample.value
+        elif sample.name == INFERENCES:
+            _add(inferences, sample.labels.get("outcome", ""), sample.value)
+        elif sample.name == REJECTED:
+            _add(rejected, sample.labels.get("reason", ""), sample.value)
+        elif sample.name == f"{OUTPUTS}_total":
+            outputs[f"{sample.labels.get('output')}/{sample.labels.get('bin')}"] = sample.value
+    if len(cumulative) > MOST_BUCKETS or len(outputs) > MOST_BINS:
+        raise ValueError(f"more than {MOST_BUCKETS} buckets of {LATENCY}, or {MOST_BINS} bins of {OUTPUTS}")
     figures |= _ends(inferences, rejected, figures["answered"])
     # An image of somebody's own may say anything, and its NaN would end up in the status.
     if not all(0 <= count <= LARGEST for count in (*figures.values(), *cumulative.values(), *outputs.values())):
@@ -134,10 +148,18 @@ def _ends(inferences: Mapping[str, float], rejected: Mapping[str, float], answer
     return {"answered": inferences.get(ANSWERED, 0.0), "errors": failed, "others": others}
 
 
+def _bound(sample: Sample) -> float:
+    seconds = float(sample.labels.get("le", ""))
+    if not (0 <= seconds <= LONGEST_SECONDS or seconds == math.inf):
+        raise ValueError(f"{sample.name} has a bucket up to {seconds:g} s")
+    return seconds
+
+
 def _by_bucket(cumulative: Mapping[float, float]) -> dict[float, float]:
     counts, below = {}, 0.0
     for bound in sorted(cumulative):
-        counts[bound] = cumulative[bound] - below
+        # What counts down makes no sense, and would end up in the status.
+        counts[bound] = max(0.0, cumulative[bound] - below)
         below = cumulative[bound]
     return counts
 
@@ -166,7 +188,7 @@ class Window:
 
 
 def advance(window: Window | None, name: str, now: float, seen: Mapping[str, Seen]) -> Window:
-    """Take in what all pods say now. A pod seen for the first time counts from here on."""
+    """Take in what these pods say now; the others are as they were. One seen for the first time counts from here on."""
     fresh = window is None or window.name != name
     before = window.pods if window is not None else {}
     pace = {
@@ -175,16 +197,20 @@ def advance(window: Window | None, name: str, now: float, seen: Mapping[str, See
         if uid in before and pod.at > before[uid].at
     }
     revisions = {} if fresh or window is None else dict(window.revisions)
-    if not fresh:
-        for uid, (growth, _) in pace.items():
-            revision = seen[uid].revision
-            revisions[revision] = revisions.get(revision, Traffic()).plus(growth)
     began = now if fresh or window is None else window.began
-    return Window(name, began, {**before, **seen}, revisions, pace)
+    for uid, (growth, _) in pace.items():
+        # Pods are heard one by one: what one counted before the window began is not of this window.
+        if before[uid].at >= began:
+            revision = seen[uid].revision
+            if revision in revisions or len(revisions) < MOST_REVISIONS:
+                revisions[revision] = revisions.get(revision, Traffic()).plus(growth)
+    paces = {**window.pace, **pace} if window is not None else pace
+    return Window(name, began, {**before, **seen}, revisions, paces)
 
 
-def forget(window: Window, alive: Iterable[str]) -> Window:
-    """Drop pods that are gone; what they counted stays."""
+def forget(window: Window, alive: Iterable[str], silent: Iterable[str] = ()) -> Window:
+    """Drop pods that are gone; what they counted stays. Of those that are `silent` the pace is not known any more."""
     kept = set(alive)
     pods = {uid: pod for uid, pod in window.pods.items() if uid in kept}
-    return Window(window.name, window.began, pods, window.revisions, window.pace)
+    pace = {uid: growth for uid, growth in window.pace.items() if uid in kept.difference(silent)}
+    return Window(window.name, window.began, pods, window.revisions, pace)

@@ -1,0 +1,49 @@
+"""What an input costs: CPU seconds of the thread, which neighbours on the machine don't add to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+LIMIT = 0.05
+"""Seconds of the operator's loop: what the largest hostile input may cost in one turn."""
+TRIES = 7
+# Caches and the clock's steps make small costs uneven, so a cost below this is not compared with one of half the size.
+COMPARABLE = 0.004
+
+
+def cost(call: Callable[[], Any]) -> float:
+    """CPU seconds of the call at its best; what it raises as an answer (ValueError) is an answer."""
+    best = float("inf")
+    gc.collect()
+    for _ in range(TRIES):
+        began = time.thread_time()
+        with contextlib.suppress(ValueError):
+            call()
+        best = min(best, time.thread_time() - began)
+        if best < LIMIT / 4:
+            break
+    return best
+
+
+def assert_bounded(make: Callable[[int], Callable[[], Any]], largest: int) -> None:
+    """The largest input costs less than LIMIT, and twice as much not much more than twice as long."""
+    whole = cost(make(largest))
+    assert whole < LIMIT, f"{whole * 1e3:.1f} ms for {largest}"
+    half = cost(make(largest // 2))
+    assert whole < max(COMPARABLE, 3 * half), f"{half * 1e3:.1f} ms for half, {whole * 1e3:.1f} ms for {largest}"
+
+
+async def longest_turn(work: Awaitable[Any]) -> float:
+    """CPU seconds of the longest turn of the loop while the work goes on."""
+    longest, done = 0.0, asyncio.ensure_future(work)
+    while not done.done():
+        began = time.thread_time()
+        await asyncio.sleep(0)
+        longest = max(longest, time.thread_time() - began)
+    await done
+    return longest
