@@ -61,14 +61,14 @@ class Assembly:
         kube: Kube,
         platforms: Platforms,
         *,
-        namespace: str,
+        namespaces: tuple[str, ...],
         workers: int,
         record: Record,
         observe: ObserveReconcile,
         wait_observer: Callable[[str], Callable[[float], None]],
     ) -> None:
-        """`namespace` empty means all of them."""
-        self.cache = Cache(self._changed, namespaces=(namespace,) if namespace else ())
+        """`namespaces` empty means all of them."""
+        self.cache = Cache(self._changed, namespaces=namespaces)
         for resource in OURS.values():
             self.cache.add(resource)
         self._kube = kube

@@ -1,11 +1,12 @@
 """The operator's settings: environment variables -> one frozen object, checked once at start. Read by main.py."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.images import reference
+from slipway.images import OddNameError, resolve
 
 
 class ConfigError(Exception):
@@ -17,7 +18,7 @@ class Config:
     """All that can be set from outside."""
 
     # Empty means every namespace.
-    namespace: str
+    namespaces: tuple[str, ...]
     workers: int
     resync_seconds: float
     # Empty turns leader election off: one replica, or a developer's machine.
@@ -39,10 +40,15 @@ class Config:
     log_level: str
 
 
+# The Service's port in manifests/base/service.yaml.
+STATUS_SERVICE_PORT = 8443
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
 def read_config(environ: Mapping[str, str] = os.environ) -> Config:
     """Read SLIPWAY_* variables. Raises ConfigError."""
     return Config(
-        namespace=environ.get("SLIPWAY_NAMESPACE", ""),
+        namespaces=_namespaces(environ),
         workers=_number(environ, "SLIPWAY_WORKERS", 8, 1, 64),
         resync_seconds=_number(environ, "SLIPWAY_RESYNC_SECONDS", 300, 10, 86400),
         lease_namespace=environ.get("SLIPWAY_LEASE_NAMESPACE", ""),
@@ -50,15 +56,45 @@ def read_config(environ: Mapping[str, str] = os.environ) -> Config:
         identity=environ.get("SLIPWAY_IDENTITY") or environ.get("HOSTNAME") or f"pid-{os.getpid()}",
         health_port=_number(environ, "SLIPWAY_HEALTH_PORT", 8080, 0, 65535),
         status_port=_number(environ, "SLIPWAY_STATUS_PORT", 8443, 0, 65535),
-        status_url=environ.get("SLIPWAY_STATUS_URL", "").rstrip("/"),
+        status_url=_status_url(environ),
         status_cert_dir=Path(environ.get("SLIPWAY_STATUS_CERT_DIR", "/var/run/slipway/tls")),
         status_made_dir=Path(environ.get("SLIPWAY_STATUS_MADE_DIR", "/var/run/slipway/made")),
-        trainer_image=environ.get("SLIPWAY_TRAINER_IMAGE", reference("trainer")),
-        quantizer_image=environ.get("SLIPWAY_QUANTIZER_IMAGE", reference("quantizer")),
+        trainer_image=_image(environ, "SLIPWAY_TRAINER_IMAGE"),
+        quantizer_image=_image(environ, "SLIPWAY_QUANTIZER_IMAGE"),
         gang_admission=_switch(environ, "SLIPWAY_GANG_ADMISSION", default=True),
-        server_image=environ.get("SLIPWAY_SERVER_IMAGE", reference("server")),
+        server_image=_image(environ, "SLIPWAY_SERVER_IMAGE"),
         log_level=environ.get("SLIPWAY_LOG_LEVEL", "INFO").upper(),
     )
+
+
+def _namespaces(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The list, commas between the names. A list that names nothing must not come to mean everything."""
+    texts = {environ.get("SLIPWAY_NAMESPACES", "").strip(), environ.get("SLIPWAY_NAMESPACE", "").strip()} - {""}
+    if len(texts) > 1:
+        raise ConfigError("SLIPWAY_NAMESPACES and SLIPWAY_NAMESPACE (its old name) do not agree: set the first only")
+    names = [name.strip() for text in texts for name in text.split(",")]
+    for name in names:
+        if not _LABEL.fullmatch(name):
+            raise ConfigError(f"SLIPWAY_NAMESPACES: {name!r} is no namespace; names with commas between are needed")
+    return tuple(dict.fromkeys(names))
+
+
+def _status_url(environ: Mapping[str, str]) -> str:
+    """As given; else that of the Service in the operator's own namespace, whatever its name is."""
+    if given := environ.get("SLIPWAY_STATUS_URL", ""):
+        return given.rstrip("/")
+    service, namespace = environ.get("SLIPWAY_STATUS_SERVICE", ""), environ.get("SLIPWAY_POD_NAMESPACE", "")
+    if service and not namespace:
+        raise ConfigError("SLIPWAY_STATUS_SERVICE needs SLIPWAY_POD_NAMESPACE, the namespace of that Service")
+    return f"https://{service}.{namespace}.svc:{STATUS_SERVICE_PORT}" if service else ""
+
+
+def _image(environ: Mapping[str, str], variable: str) -> str:
+    name = variable.split("_")[1].lower()
+    try:
+        return resolve(name, environ.get(variable, ""), environ.get("SLIPWAY_OPERATOR_IMAGE", ""))
+    except OddNameError as error:
+        raise ConfigError(f"SLIPWAY_OPERATOR_IMAGE={error}: set {variable}") from error
 
 
 def _switch(environ: Mapping[str, str], name: str, *, default: bool) -> bool:

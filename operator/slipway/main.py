@@ -5,10 +5,11 @@ server or a worker that breaks ends the process, and a restart costs a few LISTs
 """
 
 import asyncio
+import itertools
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -57,7 +58,7 @@ class Operator:
         self.assembly = Assembly(
             self.kube,
             self._platforms(),
-            namespace=config.namespace,
+            namespaces=config.namespaces,
             workers=config.workers,
             record=lambda job, notice: self.recorder.event(job, notice.type, notice.reason, notice.message),
             observe=self.metrics.observe_reconcile,
@@ -160,7 +161,9 @@ class Operator:
         kopf.on.login(registry=registry)(_login)
         for resource in (*OURS.values(), *self.assembly.children):
             self._listen(registry, settings, resource)
-        namespaces = [self.config.namespace] if self.config.namespace else []
+        namespaces = self.config.namespaces
+        if len(namespaces) > 1:
+            settings.networking.error_backoffs = _Patience()
         await kopf.operator(
             registry=registry, settings=settings, standalone=True, namespaces=namespaces, clusterwide=not namespaces
         )
@@ -208,6 +211,17 @@ class _NoProgress(kopf.ProgressStorage):
 
     def clear(self, *, essence: Any) -> Any:
         return essence
+
+
+class _Patience:
+    """Pauses between tries of a watch, without end: kopf would end the process after a minute of refusals.
+
+    Where several namespaces are watched, whoever may take the operator's rights away in one must not stop it in the
+    others. The cache keeps trying, too, and says what is refused.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((1.0, 2.0, 5.0, 10.0), itertools.repeat(30.0))
 
 
 def _configure(settings: kopf.OperatorSettings) -> None:

@@ -33,7 +33,7 @@ class Operator:
         self._env = os.environ | {
             "KUBECONFIG": str(kubeconfig),
             "PYTHONPATH": str(REPOSITORY / "operator"),
-            "SLIPWAY_NAMESPACE": namespace,
+            "SLIPWAY_NAMESPACES": namespace,
             "SLIPWAY_HEALTH_PORT": str(self.health),
             "SLIPWAY_TRAINER_IMAGE": "registry.example.com/slipway/trainer:test",
             **env,

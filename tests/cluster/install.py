@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,25 +28,30 @@ CEL_SINCE = (1, 25)
 DISRUPTION_BUDGETS_SINCE = (1, 21)
 
 
-def install(kubectl: Kubectl, images: Mapping[str, str], overlay: str = "cluster") -> None:
+def install(kubectl: Kubectl, images: Mapping[str, str], overlay: str = "cluster", namespace: str = NAMESPACE) -> None:
     """Apply CRDs and overlay, and wait until the operator is ready. Safe to repeat; changed images roll out."""
     apply_crds(kubectl)
     say("installing the operator")
-    manifests = rendered(kubectl, images, overlay)
+    manifests = rendered(kubectl, images, overlay, namespace)
     kubectl.apply([document for document in manifests if document["kind"] == "Namespace"])
-    provide_certificate(kubectl)
+    provide_certificate(kubectl, namespace)
     kubectl.apply(manifests)
+    wait_ready(kubectl, namespace)
+
+
+def wait_ready(kubectl: Kubectl, namespace: str = NAMESPACE, deployment: str = DEPLOYMENT) -> None:
+    """Wait until the operator is ready. Raises KubectlError with its last words."""
     try:
-        kubectl("-n", NAMESPACE, "rollout", "status", DEPLOYMENT, "--timeout=180s")
+        kubectl("-n", namespace, "rollout", "status", deployment, "--timeout=180s")
     except KubectlError as error:
-        raise KubectlError(f"{error}; the operator's last words:\n{_last_words(kubectl)}") from error
+        raise KubectlError(f"{error}; the operator's last words:\n{_last_words(kubectl, namespace)}") from error
 
 
-def provide_certificate(kubectl: Kubectl) -> None:
+def provide_certificate(kubectl: Kubectl, namespace: str = NAMESPACE) -> None:
     """The Secret for the progress endpoint, made once: running jobs trust the operators that come later."""
-    if not kubectl.exists("-n", NAMESPACE, "secret", self_signed.SECRET):
-        made = self_signed.certificate((f"slipway-status.{NAMESPACE}.svc",))
-        kubectl("-n", NAMESPACE, "create", "-f", "-", stdin=json.dumps(self_signed.secret(made)))
+    if not kubectl.exists("-n", namespace, "secret", self_signed.SECRET):
+        made = self_signed.certificate((f"slipway-status.{namespace}.svc",))
+        kubectl("-n", namespace, "create", "-f", "-", stdin=json.dumps(self_signed.secret(made)))
 
 
 def apply_crds(kubectl: Kubectl) -> None:
@@ -59,9 +65,12 @@ def apply_crds(kubectl: Kubectl) -> None:
         kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=60s")
 
 
-def rendered(kubectl: Kubectl, images: Mapping[str, str], overlay: str) -> list[dict[str, Any]]:
+def rendered(
+    kubectl: Kubectl, images: Mapping[str, str], overlay: str, namespace: str = NAMESPACE
+) -> list[dict[str, Any]]:
     """The overlay's objects with `registry.invalid/slipway/<name>` images replaced by those that were built."""
-    documents = [_with_images(document, images) for document in yaml.safe_load_all(_built(kubectl, overlay))]
+    built = _built(kubectl, overlay) if namespace == NAMESPACE else _moved(overlay, namespace)
+    documents = [_with_images(document, images) for document in yaml.safe_load_all(built)]
     for budget in (one for one in documents if one["kind"] == "PodDisruptionBudget"):
         if kubectl.server_version() < DISRUPTION_BUDGETS_SINCE:
             budget["apiVersion"] = "policy/v1beta1"
@@ -84,16 +93,29 @@ def _built(kubectl: Kubectl, overlay: str) -> str:
     ).stdout
 
 
-def _last_words(kubectl: Kubectl) -> str:
+def _moved(overlay: str, namespace: str) -> str:
+    """The overlay under a kustomization as a user writes it: one line names the namespace."""
+    with tempfile.TemporaryDirectory() as folder:
+        resource = os.path.relpath(REPOSITORY / "manifests" / "overlays" / overlay, Path(folder).resolve())
+        own = {"resources": [resource], "namespace": namespace}
+        Path(folder, "kustomization.yaml").write_text(yaml.safe_dump(own))
+        done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=False)
+        if done.returncode:
+            program = [str(trixie.program("kubectl")), "kustomize", folder]
+            done = subprocess.run(program, capture_output=True, text=True, check=True)
+        return done.stdout
+
+
+def _last_words(kubectl: Kubectl, namespace: str) -> str:
     try:
-        return kubectl("-n", NAMESPACE, "logs", DEPLOYMENT, "--tail=20")
+        return kubectl("-n", namespace, "logs", DEPLOYMENT, "--tail=20")
     except KubectlError as error:
         return str(error)
 
 
-def uninstall(kubectl: Kubectl, overlay: str = "cluster") -> None:
+def uninstall(kubectl: Kubectl, overlay: str = "cluster", namespace: str = NAMESPACE) -> None:
     """Remove the operator; jobs and CRDs stay."""
-    manifests = yaml.safe_dump_all(rendered(kubectl, {}, overlay))
+    manifests = yaml.safe_dump_all(rendered(kubectl, {}, overlay, namespace))
     kubectl("delete", "-f", "-", "--ignore-not-found", "--wait=false", stdin=manifests)
 
 

@@ -14,19 +14,20 @@ from tests.e2e.steady import ends_well, started, waiting_job
 pytestmark = pytest.mark.slow
 LABELS = "app.kubernetes.io/name=slipway-operator"
 TEAM = "models"
-Change = Callable[[str], None]
+Change = Callable[..., None]
 
 
 @pytest.fixture
 def change(installed: Kubectl, images: dict[str, str]) -> Iterator[Change]:
     """Takes the usual installation away and puts another overlay there; the usual one comes back in the end."""
-    there = ["cluster"]
+    there = [("cluster", install.NAMESPACE)]
 
-    def replace(overlay: str) -> None:
-        install.uninstall(installed, there[-1])
+    def replace(overlay: str, home: str = install.NAMESPACE) -> None:
+        install.uninstall(installed, *there[-1])
+        install.wait_gone(installed, "-n", there[-1][1], install.DEPLOYMENT)
         install.wait_gone(installed, "namespace", install.NAMESPACE)
-        there.append(overlay)
-        install.install(installed, images, overlay)
+        there.append((overlay, home))
+        install.install(installed, images, overlay, home)
 
     yield replace
     replace("cluster")
@@ -34,7 +35,7 @@ def change(installed: Kubectl, images: dict[str, str]) -> Iterator[Change]:
 
 @pytest.fixture
 def team(installed: Kubectl) -> Iterator[Namespace]:
-    """The namespace that the overlay `namespaced` is for."""
+    """A namespace of a team's own, for the overlay `namespaced`."""
     installed("create", "namespace", TEAM)
     yield Namespace(installed, TEAM)
     installed("delete", "namespace", TEAM, "--timeout=60s")
@@ -71,12 +72,12 @@ def test_of_two_operators_on_two_nodes_one_is_killed_and_the_other_goes_on(
 def test_a_teams_operator_runs_its_jobs_and_leaves_the_others_alone(
     change: Change, installed: Kubectl, images: dict[str, str], namespace: Namespace, team: Namespace
 ) -> None:
-    change("namespaced")
+    change("namespaced", TEAM)
     namespace.apply(waiting_job("steady", images["trainer"]))
     ends_well(team, started(team, images["trainer"]))
     assert namespace.get("trainingjob", "steady")["status"]["observedGeneration"] == -1, "as the server made it"
     assert namespace.pods("steady") == []
-    account = f"--as=system:serviceaccount:{install.NAMESPACE}:slipway-operator"
+    account = f"--as=system:serviceaccount:{TEAM}:slipway-operator"
     installed("auth", "can-i", "create", "pods", account, "-n", TEAM, "--quiet")
     for verb in ("list", "create", "delete"):
         with pytest.raises(KubectlError):  # `can-i` says no by its exit code

@@ -26,7 +26,7 @@ def assembly(kube: Any) -> Assembly:
     return Assembly(
         kube,
         platforms,
-        namespace="",
+        namespaces=(),
         workers=1,
         record=lambda obj, notice: None,
         observe=lambda name, result, seconds: None,

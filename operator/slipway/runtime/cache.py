@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from .errors import ApiError
+from .errors import ApiError, Forbidden
 from .kube import Kube
 from .resource import Object, Resource
 from .slim import Slim, slim, slim_pod
@@ -88,17 +88,27 @@ class Cache:
         """Replace everything by what the server lists, and return the number of changes. Raises ApiError.
 
         `consistent` False reads from the server's watch cache: cheap, but it may be a little behind what we know.
+        Of several namespaces one may refuse, by whoever rules there: what was known of it stays, and the others go on.
         """
         async with self._one_at_a_time:
             counts = await asyncio.gather(
                 *(
-                    self._resync_one(kube, resource, namespace, consistent)
+                    self._resync_any(kube, resource, namespace, consistent)
                     for resource in self._watched
                     for namespace in (self._namespaces if resource.namespaced else ()) or (None,)
                 )
             )
         self.heard_at = self._clock()
         return sum(counts)
+
+    async def _resync_any(self, kube: Kube, resource: Resource, namespace: str | None, consistent: bool) -> int:
+        try:
+            return await self._resync_one(kube, resource, namespace, consistent)
+        except Forbidden as error:
+            if namespace is None or len(self._namespaces) < 2:
+                raise
+            log.error("namespace %s is left alone until its rights are back: %s", namespace, error)
+            return 0
 
     async def _resync_one(self, kube: Kube, resource: Resource, namespace: str | None, consistent: bool) -> int:
         watched = self._watched[resource]

@@ -24,7 +24,7 @@ def _operator(name: str) -> Object:
 
 def _settings(deployment: Object) -> dict[str, Any]:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    return {env["name"]: env.get("value", "from the pod") for env in container["env"]}
+    return {env["name"]: env.get("value", "from-the-pod") for env in container["env"]}
 
 
 def test_the_overlays_that_are_documented() -> None:
@@ -34,9 +34,11 @@ def test_the_overlays_that_are_documented() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_operator_runs_under_pod_security_restricted(name: str) -> None:
     objects = build(OVERLAYS / name)
-    (namespace,) = of_kind(objects, "Namespace")
-    levels = {namespace["metadata"]["labels"][f"pod-security.kubernetes.io/{m}"] for m in ("enforce", "audit", "warn")}
-    assert levels == {"restricted"}
+    for namespace in of_kind(objects, "Namespace"):
+        labels = namespace["metadata"]["labels"]
+        levels = {labels[f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "audit", "warn")}
+        assert levels == {"restricted"}
+    assert len(of_kind(objects, "Namespace")) == (0 if name == "namespaced" else 1)
     spec = _operator(name)["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -85,11 +87,11 @@ def test_high_availability() -> None:
 
 def test_namespaced_gives_no_right_outside_its_namespace() -> None:
     objects = build(OVERLAYS / "namespaced")
-    watched = _settings(_operator("namespaced"))["SLIPWAY_NAMESPACE"]
+    assert _settings(_operator("namespaced"))["SLIPWAY_NAMESPACES"] == "from-the-pod"
     bindings = {binding["metadata"]["name"]: binding for binding in of_kind(objects, "ClusterRoleBinding")}
     assert set(bindings) == {"slipway-operator-cluster"}
-    inside = {b["metadata"]["namespace"]: b["roleRef"]["name"] for b in of_kind(objects, "RoleBinding")}
-    assert inside == {watched: "slipway-operator", "slipway-system": "slipway-operator-lease"}
+    inside = {b["roleRef"]["name"]: b["metadata"]["namespace"] for b in of_kind(objects, "RoleBinding")}
+    assert inside == dict.fromkeys(("slipway-operator", "slipway-operator-lease"), "slipway-system")
 
 
 def test_namespaced_still_gives_what_has_no_namespace() -> None:
