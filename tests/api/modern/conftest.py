@@ -16,9 +16,13 @@ from tests.cluster.rest import Client
 NAMESPACES = {
     "slipway-system": {},
     "team": {},
+    "open": {},
     "restricted": {"pod-security.kubernetes.io/enforce": "restricted"},
     "trusted": {"pod-security.kubernetes.io/enforce": "privileged"},
 }
+
+
+ANNOTATIONS = {"open": {"admission.slipway.dev/secrets": "data*"}}
 
 
 @pytest.fixture(scope="package")
@@ -33,7 +37,8 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     folder = tmp_path_factory.mktemp("modern")
     with ControlPlane(folder, release=release, audit=True, controller_manager=flags) as running:
         for name, labels in NAMESPACES.items():
-            running.client.apply("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
+            metadata = {"name": name, "labels": labels, "annotations": ANNOTATIONS.get(name, {})}
+            running.client.apply("/api/v1/namespaces", {"metadata": metadata})
         yield running
 
 

@@ -6,6 +6,7 @@ import copy
 from functools import cache
 from typing import Any
 
+from slipway.job.patch import merge_patch
 from tests.cluster.local.control_plane import ControlPlane
 from tests.cluster.rest import ApiError, Client
 from tests.unit.gitops.admission_policy import Request
@@ -46,7 +47,7 @@ class Court:
         try:
             if request.new is None:
                 return _said(asks, "DELETE", f"{one}?dryRun=All", None)
-            return _said(asks, "PATCH", f"{one}?dryRun=All", _difference(stored, request.new))
+            return _said(asks, "PATCH", f"{one}?dryRun=All", _difference(request.old, request.new))
         finally:
             self._administrator.call("DELETE", f"{one}?gracePeriodSeconds=0&propagationPolicy=Background")
 
@@ -72,10 +73,18 @@ def _in(body: Object | None, namespace: str) -> Object:
     return placed
 
 
-def _difference(stored: Object, new: Object) -> Object:
-    """The merge patch for what policies look at: owners. Other fields may be immutable."""
-    owners = new["metadata"].get("ownerReferences")
-    return {"metadata": {"ownerReferences": owners, "annotations": {"edited": "true"}}}
+def _difference(old: Object, new: Object) -> Object:
+    """The merge patch, with a change that every kind allows: a patch without one is no update."""
+    patch = merge_patch(_edited(old), _edited(new))
+    patch.setdefault("metadata", {})["annotations"] = {"edited": "true"}
+    # A list is replaced whole by what is said of it, and an empty one takes the owners off.
+    patch["metadata"]["ownerReferences"] = new["metadata"].get("ownerReferences")
+    return patch
+
+
+def _edited(obj: Object) -> Object:
+    metadata = {"labels": obj["metadata"].get("labels") or {}}
+    return {"metadata": metadata, **({"spec": obj["spec"]} if "spec" in obj else {})}
 
 
 def _said(client: Client, method: str, path: str, body: Object | None) -> str:

@@ -12,6 +12,7 @@ from tests.api.modern.policies import SERVED, Court
 from tests.api.watching import watch
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.local.control_plane import ControlPlane
+from tests.unit.gitops.admission_breaches import ALL, Breach
 from tests.unit.gitops.admission_policy import FOLDER, Request, documents, refusals
 from tests.unit.gitops.test_admission_policy import JOB, MADE, _disowned, one_of
 from tests.unit.trainingjob.rendered import WITH_STATUS, job_of, pod_of
@@ -53,9 +54,10 @@ def test_the_servers_own_reading_of_the_expressions_finds_no_fault(plane: Contro
 @pytest.mark.parametrize("made", OURS, ids=lambda made: f"{made['kind']}-{made['metadata']['name']}")
 def test_what_the_operator_makes_changes_and_deletes_is_taken(court: Court, made: Object) -> None:
     assert court.refusals(Request(new=made)) == ""
-    if made["kind"] != "Pod":
+    if made["kind"] not in {"Pod", "Secret"}:
         assert court.refusals(Request(new=made, old=made)) == ""
-    assert court.refusals(Request(old=made)) == ""
+    if made["kind"] != "Secret":
+        assert court.refusals(Request(old=made)) == ""
 
 
 @pytest.mark.parametrize("made", [made for made in OURS if made["kind"] == "Pod"], ids=lambda o: o["metadata"]["name"])
@@ -128,6 +130,28 @@ def test_a_job_is_deleted_for_its_time_to_live_only(court: Court, changes: Objec
     said = court.refusals(Request(old=merged))
     assert bool(said) == refused, said
     assert court.refusals(Request(old=merged, user="ann")) == ""
+
+
+@pytest.mark.parametrize("breach", [b for b in ALL if b.kind in SERVED], ids=lambda b: f"{b.kind}-{b.name}")
+def test_a_way_around_is_closed(court: Court, breach: Breach) -> None:
+    """By the policy that is there for it, unless the server itself refuses what makes no sense."""
+    good, bad = one_of(breach.kind), one_of(breach.kind)
+    breach.change(bad)
+    said = court.refusals(Request(new=bad, old=good if breach.edits else None))
+    assert breach.words in said or "is invalid" in said or "no such key" in said, said
+
+
+@pytest.mark.parametrize("kind", ["Job", "Deployment", "Pod", "Service", "ConfigMap", "Secret"])
+@pytest.mark.parametrize("where", ["kube-system", "slipway-system"])
+def test_nothing_of_ours_is_in_a_systems_namespace(court: Court, kind: str, where: str) -> None:
+    assert "can be in a system's namespace" in court.refusals(Request(new=one_of(kind)), where)
+
+
+def test_a_namespace_opens_a_secret_by_its_annotation(court: Court) -> None:
+    pod = one_of("Pod")
+    pod["spec"]["volumes"].append({"name": "more", "secret": {"secretName": "database"}})
+    assert "a Secret that is not open" in court.refusals(Request(new=pod))
+    assert court.refusals(Request(new=pod), "open") == ""
 
 
 def test_others_are_left_alone(court: Court) -> None:

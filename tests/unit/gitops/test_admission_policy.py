@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import re
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,15 +17,18 @@ from slipway.api.inferenceservice import InferenceServiceSpec
 from slipway.cli.preview import preview
 from slipway.config import read_config
 from slipway.inferenceservice import manifests, standby
-from slipway.inferenceservice.service import AUTOSCALERS, BUDGETS, InferenceService, Platform
+from slipway.inferenceservice.service import AUTOSCALERS, BUDGETS, GRPC_ROUTES, ROUTES, InferenceService, Platform
+from slipway.runtime.resource import Resource
 from slipway.trainingjob import groups
 from tests.cluster.paths import REPOSITORY
-from tests.unit.gitops.admission_policy import FOLDER, Object, Request, documents, refusals
-from tests.unit.gitops.build import build
+from tests.unit.gitops.admission_policy import FOLDER, HOME, Object, Request, documents, refusals
+from tests.unit.gitops.build import build, of_kind
+from tests.unit.inferenceservice import looks
 from tests.unit.trainingjob.rendered import WITH_STATUS, job_of, pod_of
 from tests.unit.trainingjob.test_pod_security import BREACHES
 
 EXAMPLES = sorted((REPOSITORY / "manifests" / "examples").glob("*.yaml"))
+REVIEWS = "CREATE authorization.k8s.io/subjectaccessreviews"
 # As the server stores what the operator leaves to it.
 STORED = {"Secret": {"type": "Opaque"}}
 
@@ -48,12 +55,25 @@ def _rare() -> list[Object]:
     assert service.spec.auto_scaling is not None
     gangs = [groups.pod_group(job_of(scheduling={"gang": gang}), 0) for gang in ("Volcano", "Coscheduling")]
     scaler = manifests.autoscaler(service, service.spec.auto_scaling, AUTOSCALERS[0])
+    routes = [_route(kind) for kind in (ROUTES[0], GRPC_ROUTES[0])]
     asleep = [
         standby.inner_address(service),
         standby.activator(service, Platform("registry.example.com/slipway/server:1")),
     ]
     budgets = [manifests.budget(service, BUDGETS[0]), standby.budget(service, BUDGETS[0])]
-    return [*budgets, scaler, *asleep, *(group[1] for group in gangs if group)]
+    return [*budgets, scaler, *asleep, *routes, *(group[1] for group in gangs if group)]
+
+
+def _route(routes: Resource) -> Object:
+    """As an example asks for it, where the cluster serves the kind."""
+    path = REPOSITORY / "manifests" / "examples" / "inferenceservice-gateway.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["spec"]["predictor"]["model"] = {"uri": "pvc://models/digits"}
+    document["spec"]["rollout"]["gateway"]["grpc"] = {"hostnames": ["grpc.example.com"]}
+    metadata = {**document["metadata"], "namespace": "team", "uid": "uid-1", "generation": 1}
+    platform = replace(looks.PLATFORM, routes=ROUTES[0], grpc_routes=GRPC_ROUTES[0])
+    decided = looks.look({**document, "metadata": metadata}, platform=platform)
+    return next(dict(write.manifest) for write in decided.writes if write.resource == routes)
 
 
 MADE = [copy.deepcopy({**STORED.get(child["kind"], {}), **child}) for child in (*_examples(), *_rare())]
@@ -75,7 +95,8 @@ def test_what_the_operator_makes_changes_and_deletes_is_taken(made: Object) -> N
     assert refusals(Request(new=made)) == []
     if made["kind"] not in {"Pod", "Secret"}:
         assert refusals(Request(new=made, old=made)) == []
-    assert refusals(Request(old=made)) == []
+    if made["kind"] not in {"PodGroup", "Secret"}:
+        assert refusals(Request(old=made)) == []
 
 
 def test_pods_of_a_service_are_made_by_another_account_and_taken() -> None:
@@ -116,7 +137,8 @@ def test_a_token_for_the_api_server_is_refused() -> None:
     pod = copy.deepcopy(pod_of(job_of(), platform=WITH_STATUS))
     projected = next(volume["projected"] for volume in pod["spec"]["volumes"] if "projected" in volume)
     projected["sources"][0]["serviceAccountToken"]["audience"] = "https://kubernetes.default.svc"
-    assert refusals(Request(new=pod)) == ["a token may be for slipway.dev/status only"]
+    (words,) = refusals(Request(new=pod))
+    assert words.startswith("a token may be for slipway.dev/status only")
 
 
 def _disowned(made: Object) -> Object:
@@ -179,28 +201,69 @@ def test_every_policy_is_bound_and_fails_closed() -> None:
     assert all(policy["spec"]["failurePolicy"] == "Fail" for policy in policies.values())
 
 
-def test_every_verb_that_rbac_gives_on_objects_of_others_is_narrowed() -> None:
-    """A right that is added to the role, and that no policy knows, is seen here."""
-    (role,) = [
-        document
-        for document in yaml.safe_load_all((REPOSITORY / "manifests" / "base" / "rbac.yaml").read_text())
-        if document["metadata"]["name"] == "slipway-operator" and document["kind"] == "ClusterRole"
-    ]
-    narrowed = {
-        (group, resource)
-        for policy in documents("ValidatingAdmissionPolicy").values()
-        for rule in policy["spec"]["matchConstraints"]["resourceRules"]
+_OPERATIONS = {"create": "CREATE", "update": "UPDATE", "patch": "UPDATE", "delete": "DELETE"}
+
+
+def test_the_scope_is_what_rbac_gives_and_no_more() -> None:
+    """A right that is added to the role, and that no policy knows, is seen here; so is one that is gone."""
+    files = (REPOSITORY / "manifests" / "base").glob("rbac*.yaml")
+    roles = [doc for path in files for doc in yaml.safe_load_all(path.read_text()) if "rules" in doc]
+    given = {
+        f"{_OPERATIONS[verb]} {group}/{resource}"
+        for rule in (rule for role in roles for rule in role["rules"])
         for group in rule["apiGroups"]
         for resource in rule["resources"]
+        for verb in set(rule["verbs"]) - {"get", "list", "watch"}
+        if not resource.endswith("/finalizers")  # never written: the right itself is what admission looks at
     }
-    # Reviews and events change nothing of anybody's; a status is the operator's own; finalizers are never written.
-    harmless = {("authentication.k8s.io", "tokenreviews"), ("events.k8s.io", "events")}
-    for rule in role["rules"]:
-        for group, resource in ((g, r) for g in rule["apiGroups"] for r in rule["resources"] if "/" not in r):
-            if set(rule["verbs"]) - {"get", "list", "watch"}:
-                assert (group, resource) in narrowed | harmless, f"{resource}.{group}"
+    (validation,) = documents("ValidatingAdmissionPolicy")["slipway-operator-scope"]["spec"]["validations"]
+    # Reviews of who reads metrics are a component's: manifests/components.
+    assert set(re.findall(r"'([A-Z]+ [^']+)'", validation["expression"])) == given | {REVIEWS}
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("Pod", {"subresource": "exec", "connects": True}),
+        ("Pod", {"subresource": "binding"}),
+        ("Pod", {"subresource": "ephemeralcontainers"}),
+        ("Pod", {"subresource": "eviction"}),
+        ("Deployment", {"subresource": "scale"}),
+        ("ServiceAccount", {"subresource": "token"}),
+        ("ClusterRoleBinding", {}),
+        ("Node", {}),
+        ("Namespace", {}),
+        ("MutatingWebhookConfiguration", {}),
+        ("CustomResourceDefinition", {}),
+    ],
+)
+def test_what_rbac_does_not_give_is_refused_should_somebody_bind_it(kind: str, more: Object) -> None:
+    obj = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "x", "labels": {}}}
+    obj = copy.deepcopy(one_of(kind)) if kind in {"Pod", "Deployment"} else obj
+    said = refusals(Request(new=obj, **more))
+    assert any("no business with this resource" in words for words in said), said
+    assert refusals(Request(new=obj, user="ann", **more)) == [] or kind == "Pod"
+
+
+def test_the_lease_is_written_at_home_only() -> None:
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "slipway-operator"}}
+    for old in (None, lease):
+        assert refusals(Request(new=lease, old=old, where=HOME)) == []
+        assert refusals(Request(new=lease, old=old, where="kube-system"))
+    assert refusals(Request(old=lease, where=HOME))
 
 
 def test_it_builds_and_needs_nothing_else() -> None:
-    assert {obj["apiVersion"] for obj in build(FOLDER)} == {"admissionregistration.k8s.io/v1"}
-    assert len(build(FOLDER)) == 2 * len(documents("ValidatingAdmissionPolicy"))
+    kinds = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ConfigMap")
+    for kind in kinds:
+        assert {obj["metadata"]["name"]: obj for obj in of_kind(build(FOLDER), kind)} == documents(kind)
+    assert {obj["kind"] for obj in build(FOLDER)} == set(kinds)
+
+
+def test_the_operators_namespace_is_said_once(tmp_path: Path) -> None:
+    copied = tmp_path / "policy"
+    shutil.copytree(FOLDER, copied)
+    parameters = copied / "parameters.yaml"
+    parameters.write_text(parameters.read_text().replace(f"namespace: {HOME}", "namespace: ml-platform"))
+    assert HOME in (FOLDER / "operator.yaml").read_text()
+    assert HOME not in yaml.safe_dump_all(build(copied))
