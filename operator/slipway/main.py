@@ -24,6 +24,7 @@ from slipway.inferenceservice import service as serving
 from slipway.job.endpoint import STATUS_AUDIENCE, Endpoint
 from slipway.quantizationjob import job as quantizing
 from slipway.runtime.certificate import Certificate, obtain, until_renewed
+from slipway.runtime.document import accept_depth
 from slipway.runtime.events import EventRecorder, Reporter
 from slipway.runtime.kube import Kube, KubeConfig
 from slipway.runtime.lease import Lease, make_identity
@@ -266,6 +267,7 @@ def run() -> None:
     try:
         config = read_config()
         logs.set_up(config.log_level)
+        accept_depth()
         asyncio.run(Operator(config, KubeConfig.load()).run())
     except ConfigError as error:
         print(f"slipway: {error}", file=sys.stderr)  # noqa: T201 (the log may not be set up)

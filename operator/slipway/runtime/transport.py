@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+from .document import parse
 from .errors import ApiError, NotLeading, TooManyRequests, Unauthorized, Unavailable, from_answer, from_network
 from .kubeconfig import KubeConfig, Token
 from .resource import TOKEN_REVIEWS, Object
@@ -174,8 +175,8 @@ class Transport:
 
 def _document(status: int, body: bytes) -> Object:
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        document = parse(body)
+    except ValueError as error:
         raise Unavailable(status, "BadAnswer", f"not JSON: {body[:200]!r}") from error
     if not isinstance(document, dict):
         raise Unavailable(status, "BadAnswer", f"not an object: {body[:200]!r}")
