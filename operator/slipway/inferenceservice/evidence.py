@@ -179,7 +179,7 @@ def heard_metrics(
             memory.silent.pop(uid, None)
             continue
         times = memory.silent[uid].times + 1 if uid in memory.silent else 1
-        pause = min(SELDOM_SECONDS, LOAD_SECONDS * 2.0 ** min(times, 16))
+        pause = min(SELDOM_SECONDS, LOAD_SECONDS * 2.0 ** min(times - 1, 16))
         memory.silent[uid] = Silence(str(asked[uid]["metadata"]["name"]), page.error, times, at + pause)
     window = advance(memory.window, name, at, seen)
     memory.window = window if len(seen) == len(pages) else forget(window, window.pods, memory.silent)

@@ -14,13 +14,13 @@ HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 @contextlib.contextmanager
-def attacker(said: bytes | Said, *, pause: float = 0.0) -> Iterator[str]:
+def attacker(said: bytes | Said, *, pause: float = 0.0, at: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[str]:
     """Its base URL. To everybody it says the same: these pieces, `pause` seconds between two."""
     pieces = [said] if isinstance(said, bytes) else said
-    with socket.create_server(("127.0.0.1", 0), backlog=512) as door:
+    with socket.create_server(at, backlog=512) as door:
         thread = threading.Thread(target=_serve, args=(door, pieces, pause), daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{door.getsockname()[1]}"
+        yield f"http://{at[0]}:{door.getsockname()[1]}"
         door.shutdown(socket.SHUT_RDWR)
         thread.join()
 

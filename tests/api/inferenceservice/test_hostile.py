@@ -1,0 +1,48 @@
+"""A tenant's image says what it likes on its metrics page: the operator works on for everybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from slipway.inferenceservice.service import HTTP_PORT
+from tests.api.inferenceservice.services import Town
+from tests.api.operators import Operator
+from tests.api.stage import Stage, marked
+from tests.cluster.script import Script
+from tests.unit.hostile.attackers import HEAD, attacker
+
+pytestmark = pytest.mark.api
+ENV = {"SLIPWAY_SERVER_IMAGE": "registry.example.com/slipway/server:test", "SLIPWAY_LEASE_NAME": "hostile"}
+ADDRESS = "127.9.250.1"
+# As it was found: 0.83 MiB, for which prometheus_client's parser takes half a minute.
+LINE = b"slipway_outputs_total{" + b",".join(b'a%d="x"' % i for i in range(80_000)) + b"} 1\n"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/hostile"
+
+
+def test_a_metrics_page_of_one_line_with_80000_labels_stops_nobody_but_its_own_figures(
+    stage: Stage, operators: Callable[..., Operator], name: str
+) -> None:
+    """The loop stood still for 26 s, the lease was lost, the process ended, and the next leader asked the same pod."""
+    namespace = stage.namespace("hostile")
+    operator = operators(namespace, **ENV, SLIPWAY_LEASE_NAMESPACE=namespace)
+    operator.ready()
+    holder = stage.plane.client.get(LEASES.format(namespace))["spec"]
+    town = Town(stage, namespace)
+    stage.scripts[name] = lambda _: Script(runs_for=None, address=ADDRESS)
+    with attacker(HEAD + LINE, at=(ADDRESS, HTTP_PORT)):
+        town.create(name, replicas=2, autoScaling={"minReplicas": 1, "maxReplicas": 4, "scaleTarget": 4})
+        town.until_ready(name)
+        status = town.until(name, lambda s: marked(s, "MetricsReady", "False", "MetricsUnreadable"), 40)
+        stage.create(namespace, f"{name}-other")
+        stage.until_running(namespace, f"{name}-other")
+        told = next(c for c in status["conditions"] if c["type"] == "MetricsReady")
+        assert told["message"].startswith(f"metrics of pod {name}-")
+        assert "more than 262144 bytes; nor those of 1 other pod" in told["message"]
+        assert marked(status, "Ready", "True"), "it serves"
+        assert status["autoScaling"]["desired"] == 2, "who cannot be asked changes nothing"
+    assert operator.running()
+    kept = stage.plane.client.get(LEASES.format(namespace))["spec"]
+    assert kept["holderIdentity"] == holder["holderIdentity"]
+    assert kept["leaseTransitions"] == holder["leaseTransitions"]
