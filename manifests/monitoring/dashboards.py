@@ -60,6 +60,9 @@ OPERATOR = [
     ),
     Panel("Time of a request, p99", "s", {"{{verb}}": quantile(0.99, "slipway_api_request_duration_seconds", "verb")}),
     Panel("Progress posts of pods", "reqps", {"{{code}}": rate("slipway_progress_posts_total", "code")}),
+    Panel(
+        "Connections cut off", "ops", {"{{port}} {{limit}}": rate("slipway_connections_cut_off_total", "port, limit")}
+    ),
     Panel("Events dropped", "ops", {"{{reason}}": rate("slipway_events_dropped_total", "reason")}),
     Panel("Event loop's lag", "s", {"{{pod}}": "slipway_event_loop_lag_seconds"}),
     Panel("Memory", "bytes", {"{{pod}}": 'process_resident_memory_bytes{job="slipway-metrics"}'}),

@@ -31,7 +31,7 @@ from slipway.runtime.lease import Lease, make_identity
 from slipway.runtime.metrics import Metrics, count_conditions
 from slipway.runtime.progress_server import Listener, ProgressServer
 from slipway.runtime.resource import Resource
-from slipway.runtime.server import Health, health_app, listening
+from slipway.runtime.server import PROBES, Health, health_app, listening
 from slipway.runtime.token_review import TokenReviewer
 from slipway.trainingjob import job as training
 
@@ -99,14 +99,20 @@ class Operator:
             stack.push_async_callback(self.kube.close)
             stack.push_async_callback(self.assembly.close)
             app = health_app(self.health, self.metrics.render)
-            await stack.enter_async_context(listening(app, self.config.health_port))
+            ended = self.metrics.cut_off_counter("health")
+            probes = listening(app, self.config.health_port, limits=PROBES, ended=ended)
+            await stack.enter_async_context(probes)
             await stack.enter_async_context(_beside(self.health.tick()))
             await self._require_kinds()
             if self.certificate:
                 # A standby is ready, so the Service leads posts to it, too: it answers 503 with when to try again.
-                endpoint = self._endpoint().app()
-                tls = self.certificate.context()
-                await stack.enter_async_context(listening(endpoint, self.config.status_port, tls=tls))
+                posts = listening(
+                    self._endpoint().app(),
+                    self.config.status_port,
+                    tls=self.certificate.context(),
+                    ended=self.metrics.cut_off_counter("status"),
+                )
+                await stack.enter_async_context(posts)
             if self.lease:
                 self.health.state = "standby"
                 await self.lease.acquire()

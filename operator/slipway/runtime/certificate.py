@@ -36,6 +36,10 @@ class Certificate:
         """For a server, TLS 1.2 or newer. Raises CertificateError."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A client could have us do the costly half of a handshake again and again on one connection.
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        # Each connection is used once; nobody comes back with a ticket.
+        context.num_tickets = 0
         try:
             load_pair(context, self.chain.encode(), self.key.encode())
         except (OSError, ssl.SSLError) as error:

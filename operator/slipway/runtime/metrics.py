@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from .connections.limits import Reason
 from .queue import WorkQueue
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -63,6 +64,12 @@ class Metrics:
         self._progress = Counter(
             "slipway_progress_posts_total", "Progress posts of pods, by HTTP code.", ("code",), registry=registry
         )
+        self._cut = Counter(
+            "slipway_connections_cut_off_total",
+            "Connections to a port of ours that were refused or ended by a limit, by port and limit.",
+            ("port", "limit"),
+            registry=registry,
+        )
         self._leader = Gauge("slipway_is_leader", "1 if this process holds the lease.", registry=registry)
         self._lag = Gauge("slipway_event_loop_lag_seconds", "How late a timer fired last.", registry=registry)
         self._live = _Live()
@@ -88,6 +95,11 @@ class Metrics:
     def count_progress(self, code: int) -> None:
         """For `ProgressServer(observe=...)`."""
         self._progress.labels(str(code)).inc()
+
+    def cut_off_counter(self, port: str) -> Callable[[str], None]:
+        """For `listening(ended=...)`."""
+        children = {limit: self._cut.labels(port, limit) for limit in Reason}
+        return lambda limit: children[Reason(limit)].inc()
 
     def observe_loop_lag(self, seconds: float) -> None:
         """For `Health(observe_lag=...)`."""

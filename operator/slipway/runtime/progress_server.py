@@ -12,8 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +21,7 @@ from aiohttp import web
 
 from .errors import ApiError
 from .progress import Report, parse_report
+from .rate import Rate
 from .resource import Resource
 from .token_review import PodIdentity, TokenReviewer
 
@@ -66,30 +65,6 @@ class Listener:
     resource: Resource
     find_owner: FindOwner
     accept: Accept
-
-
-class Rate:
-    """Token buckets by key: `burst` at once, then `per_second`. Bounded: the key unused for longest is forgotten."""
-
-    def __init__(
-        self, per_second: float, burst: float, *, keys: int = 4096, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._per_second = per_second
-        self._burst = burst
-        self._keys = keys
-        self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, key: str) -> float:
-        """0 if allowed, else the seconds to wait."""
-        now = self._clock()
-        level, at = self._buckets.pop(key, (self._burst, now))
-        level = min(self._burst, level + (now - at) * self._per_second)
-        allowed = level >= 1
-        self._buckets[key] = (level - 1 if allowed else level, now)
-        if len(self._buckets) > self._keys:
-            self._buckets.popitem(last=False)
-        return 0.0 if allowed else (1 - level) / self._per_second
 
 
 class Refused(Exception):  # noqa: N818

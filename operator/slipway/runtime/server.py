@@ -10,16 +10,30 @@ Probes answer from memory: none of them asks the API server, so that its outage 
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
+from .connections.accept import Acceptor, open_socket
+from .connections.limits import Limits
 from .metrics import CONTENT_TYPE
+
+log = logging.getLogger(__name__)
 
 TICK = 1.0
 MAX_LOOP_LAG = 5.0
+PAGE_SHARE = 0.1
+"""Of the loop's time, for making pages of metrics: whoever asks more often gets the last one again."""
+
+LIMITS = Limits()
+PROBES = Limits(total=64, per_peer=8, per_second=10.0, burst=50.0, loop_share=0.1, most_bytes=16 * 1024)
+"""The kubelet asks from an address of its own, every few seconds: it goes before whoever floods."""
 
 
 class Health:
@@ -65,6 +79,8 @@ class Health:
 def health_app(health: Health, render_metrics: Callable[[], bytes]) -> web.Application:
     """The application behind the probes."""
 
+    page = _Page(render_metrics)
+
     async def healthz(request: web.Request) -> web.Response:
         complaints = health.complaints()
         return web.Response(text="; ".join(complaints) or "ok", status=500 if complaints else 200)
@@ -73,22 +89,79 @@ def health_app(health: Health, render_metrics: Callable[[], bytes]) -> web.Appli
         return web.Response(text=health.state, status=200 if health.state in ("leading", "standby") else 503)
 
     async def metrics(request: web.Request) -> web.Response:
-        return web.Response(body=render_metrics(), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=page.get(), headers={"Content-Type": CONTENT_TYPE})
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
     return app
 
 
+class _Page:
+    """The metrics' text, made no more often than its cost allows."""
+
+    def __init__(self, render: Callable[[], bytes]) -> None:
+        self._render = render
+        self._text = b""
+        self._good_until = 0.0
+
+    def get(self) -> bytes:
+        started = time.monotonic()
+        if started >= self._good_until:
+            self._text = self._render()
+            ended = time.monotonic()
+            self._good_until = ended + (ended - started) / PAGE_SHARE
+        return self._text
+
+
+class _Quiet(logging.LoggerAdapter[logging.Logger]):
+    """aiohttp's log without what a client did wrong: a line for each such request would fill a disk."""
+
+    def exception(self, msg: object, *args: object, exc_info: object = True, **kwargs: object) -> None:
+        if not isinstance(exc_info, HttpProcessingError):
+            self.logger.error(msg, *args, exc_info=exc_info)  # type: ignore[arg-type]
+
+
 @asynccontextmanager
 async def listening(
-    app: web.Application, port: int, *, host: str | None = None, tls: ssl.SSLContext | None = None
+    app: web.Application,
+    port: int,
+    *,
+    host: str | None = None,
+    tls: ssl.SSLContext | None = None,
+    limits: Limits = LIMITS,
+    ended: Callable[[str], None] = lambda reason: None,
 ) -> AsyncIterator[int]:
-    """Serve until the block ends; gives the port, which differs from the one asked for if that was 0."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, handle_signals=False)
+    """Serve until the block ends, one request a connection; gives the port, which differs from the one asked for if
+    that was 0. `ended` hears why a connection was refused or cut off.
+    """
+    app.on_response_prepare.append(_last)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        logger=_Quiet(log, {}),
+        shutdown_timeout=2.0,
+        handle_signals=False,
+        # Else what a peer asked for would be worked on after it has gone, without a limit on how many that are.
+        handler_cancellation=True,
+        # A small body that is large once unpacked is nobody's progress.
+        auto_decompress=False,
+        keepalive_timeout=limits.seconds,
+        lingering_time=2.0,
+        read_bufsize=16 * 1024,
+    )
     await runner.setup()
+    acceptor = None
     try:
-        await web.TCPSite(runner, host, port, ssl_context=tls).start()
-        yield int(runner.addresses[0][1])
+        opened = open_socket(host, port)
+        acceptor = Acceptor(opened, cast("web.Server", runner.server), limits, tls=tls, ended=ended)
+        yield int(opened.getsockname()[1])
     finally:
+        if acceptor is not None:
+            acceptor.close()
         await runner.cleanup()
+
+
+async def _last(request: web.Request, response: web.StreamResponse) -> None:
+    """A connection that may ask again may also wait, trickle and pipeline; posts and probes come seconds apart."""
+    response.force_close()
+    response.headers["Connection"] = "close"

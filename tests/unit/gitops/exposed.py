@@ -29,6 +29,7 @@ def operator() -> dict[str, set[str]]:
     metrics.wait_observer("TrainingJob")(0.1)
     metrics.count_dropped_event("overflow")
     metrics.count_progress(200)
+    metrics.cut_off_counter("status")
     metrics.observe_loop_lag(0.0)
     return _samples(metrics.render())
 

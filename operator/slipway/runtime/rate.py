@@ -1,0 +1,55 @@
+"""Token buckets: how often may somebody do something, and how much of a thing may all together use up? Pure."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+
+class Rate:
+    """Token buckets by key: `burst` at once, then `per_second`. Bounded: the key unused for longest is forgotten."""
+
+    def __init__(
+        self, per_second: float, burst: float, *, keys: int = 4096, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._keys = keys
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, key: str) -> float:
+        """0 if allowed, else the seconds to wait."""
+        now = self._clock()
+        level, at = self._buckets.pop(key, (self._burst, now))
+        level = min(self._burst, level + (now - at) * self._per_second)
+        allowed = level >= 1
+        self._buckets[key] = (level - 1 if allowed else level, now)
+        if len(self._buckets) > self._keys:
+            self._buckets.popitem(last=False)
+        return 0.0 if allowed else (1 - level) / self._per_second
+
+
+class Budget:
+    """An amount that grows by `per_second` up to `most`. What something costs is known only once it is done, so the
+    level may fall below zero.
+    """
+
+    def __init__(self, per_second: float, most: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.most = most
+        self._per_second = per_second
+        self._clock = clock
+        self._level, self._at = most, clock()
+
+    @property
+    def level(self) -> float:
+        """What is left now."""
+        now = self._clock()
+        self._level = min(self.most, self._level + (now - self._at) * self._per_second)
+        self._at = now
+        return self._level
+
+    def spend(self, amount: float) -> None:
+        """Take so much off."""
+        self._level -= amount
