@@ -17,3 +17,21 @@ class Corrupt(Exception):  # noqa: N818
 
 class Terminated(Exception):  # noqa: N818
     """SIGTERM was received and what there was to save is saved. Exit code 143 = 128 + 15, as a shell shows it."""
+
+
+# Of these libraries only what a graph or a file is answered with; a machine's faults come as OSError or MemoryError.
+_OF_THE_INPUT = ("onnx", "onnxruntime", "google.protobuf", "safetensors", "pydantic_core")
+_DETERMINISTIC = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+def comes_again(error: BaseException) -> bool:
+    """Whether the same input would be answered with the same error: an attempt on another machine is a waste.
+
+    The kinds that a program raises about what it was given, not about where it runs; when in doubt, no.
+    """
+    words = str(error).lower()
+    if any(sign in words for sign in ("alloc", "out of memory", "no space left", "cuda error", "timed out")):
+        return False
+    module = type(error).__module__
+    of_library = any(module == name or module.startswith(f"{name}.") for name in _OF_THE_INPUT)
+    return isinstance(error, _DETERMINISTIC) or (of_library and not isinstance(error, OSError | MemoryError))

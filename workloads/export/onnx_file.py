@@ -6,9 +6,9 @@ External data is followed only inside the model's own folder: a model that names
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workloads import onnx_data
 from workloads.errors import BadInput
@@ -16,16 +16,18 @@ from workloads.errors import BadInput
 if TYPE_CHECKING:
     import onnx
 
-OLDEST_OPSET = 13  # per-axis QuantizeLinear came with it
-
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output. An axis is a length, or None where it may differ; `dtype` is numpy's name."""
+    """An input or output. An axis is a length, or None where it may differ; `dtype` is numpy's name.
+
+    `axes` are the exporter's names of the axes, empty for those that have none.
+    """
 
     name: str
     dtype: str
     shape: tuple[int | None, ...]
+    axes: tuple[str, ...] = field(default=(), compare=False)
 
 
 def load(path: Path, listed: Collection[str] | None = None) -> "onnx.ModelProto":
@@ -36,12 +38,43 @@ def load(path: Path, listed: Collection[str] | None = None) -> "onnx.ModelProto"
     onnx_data.data_files(path, model, listed)
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
-        onnx.checker.check_model(model)
+        # By path: a model of more than 2 GB cannot be checked in memory.
+        onnx.checker.check_model(str(path))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
-        raise BadInput(f"{path.name}: not a valid ONNX model ({str(error).strip().splitlines()[0]})") from error
-    opset = opset_of(model)
-    if opset < OLDEST_OPSET:
-        raise BadInput(f"{path.name}: opset {opset}, per-channel quantization came with {OLDEST_OPSET}: convert it")
+        if not _runs(path):
+            raise BadInput(f"{path.name}: not a valid ONNX model ({str(error).strip().splitlines()[0]})") from error
+    return _with_output_shapes(model)
+
+
+def _runs(path: Path) -> bool:
+    """Whether ONNX Runtime takes a model that the checker refuses: an output without a shape, a custom attribute."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception:  # the library raises a dozen unrelated types; the checker's words are told
+        return False
+    return True
+
+
+def _with_output_shapes(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Outputs that an exporter left without a shape get the one that can be inferred."""
+    import onnx
+
+    bare = {value.name for value in model.graph.output if not value.type.tensor_type.HasField("shape")}
+    if not bare:
+        return model
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model)
+    except (onnx.shape_inference.InferenceError, ValueError):  # over 2 GB, or a graph that it does not understand
+        return model
+    known = {value.name: value for value in inferred.graph.output if value.type.tensor_type.HasField("shape")}
+    for value in model.graph.output:
+        if value.name in bare and value.name in known:
+            value.CopyFrom(known[value.name])
     return model
 
 
@@ -72,9 +105,13 @@ def _port(value: "onnx.ValueInfoProto") -> Port:
 
     tensor = value.type.tensor_type
     dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)) if tensor.elem_type else "unknown"
-    return Port(
-        value.name, dtype, tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in tensor.shape.dim)
-    )
+    lengths = tuple(_length(axis) for axis in tensor.shape.dim)
+    return Port(value.name, dtype, lengths, tuple(axis.dim_param for axis in tensor.shape.dim))
+
+
+def _length(axis: Any) -> int | None:
+    """None for a free axis; exporters have written `-1` and `0` for one, too."""
+    return axis.dim_value if axis.HasField("dim_value") and axis.dim_value > 0 else None
 
 
 def save(model: "onnx.ModelProto | bytes", path: Path) -> None:

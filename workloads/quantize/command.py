@@ -1,7 +1,7 @@
 """`python -m workloads quantize`: arguments in, exit code out. Everything that goes wrong ends here, in words.
 
-Exit codes: 0 done, 1 failed, 2 the job or its data is wrong, 3 no candidate passes and the job asks for failure, 130
-Ctrl-C, 143 SIGTERM (finished work is kept, and the next run goes on from it).
+Exit codes: 0 done, 1 failed, 2 the job or its data is wrong, or would fail so again, 3 no candidate passes and the job
+asks for failure, 130 Ctrl-C, 143 SIGTERM (finished work is kept, and the next run goes on from it).
 """
 
 import argparse
@@ -80,7 +80,7 @@ def _shard(job: Job, stage: Stage, text: str) -> int:
 def _failed(error: BaseException) -> int:
     """Say what went wrong; the last line of a failed pod's log is what people see first."""
     code, words = _explain(error)
-    if code == errors.FAILURE:
+    if code == errors.FAILURE or (code == errors.BAD_INPUT and not isinstance(error, errors.BadInput)):
         traceback.print_exception(error)
     sys.stdout.flush()
     print(f"error: {words}" if code in {errors.FAILURE, errors.BAD_INPUT} else words, file=sys.stderr, flush=True)
@@ -98,4 +98,7 @@ def _explain(error: BaseException) -> tuple[int, str]:
         return errors.BAD_INPUT, str(error)
     if type(error).__name__ == "Rejected":
         return REJECTED, str(error)
-    return errors.FAILURE, f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+    words = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+    if errors.comes_again(error):
+        return errors.BAD_INPUT, f"{words} (the same input would end so again; the log has where)"
+    return errors.FAILURE, words

@@ -46,6 +46,12 @@ class Context:
         """The pinned source."""
         return Source.restore(self.work.require(SOURCE))
 
+    @property
+    def source_remarks(self) -> list[str]:
+        """What was converted before the graph could be rewritten."""
+        remarks: list[str] = self.work.require(SOURCE).get("remarks", [])
+        return remarks
+
     @cached_property
     def float_model(self) -> "onnx.ModelProto":
         """As exported: what the candidates are compared with."""
@@ -124,7 +130,8 @@ class Context:
     @cached_property
     def nodes(self) -> list[str]:
         """Nodes that a static candidate quantizes."""
-        return rewrite.quantizable_nodes(self.prepared, self.profile, self.excluded)
+        kept = [*self.excluded, *self.work.require(SOURCE).get("floatNodes", [])]
+        return rewrite.quantizable_nodes(self.prepared, self.profile, kept)
 
     @cached_property
     def calibration(self) -> Samples:

@@ -3,10 +3,8 @@
 By ONNX Runtime's own rewriting, with our ranges; called for each candidate.
 """
 
-import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -17,9 +15,12 @@ import numpy as np
 from slipway.api.quantization import Exclusions
 from workloads.errors import BadInput
 from workloads.quantize.collect import quantizable_op_types
+from workloads.quantize.graph import domains, walk
+from workloads.quantize.graph.prepare import prepared
+from workloads.quantize.graph.silence import silent
 from workloads.quantize.scale import Range
 from workloads.quantize.target import Profile
-from workloads.quantize.weights import narrow, weight_only_int8
+from workloads.quantize.weights import narrow, weight_only_int8, weights_of
 
 if TYPE_CHECKING:
     import onnx
@@ -32,29 +33,8 @@ OPSET_OF_INT4 = 21
 
 
 def prepare(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Constants folded, batch normalisation folded into convolutions, shapes inferred, and a name for every node."""
-    import onnx
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    with tempfile.TemporaryDirectory(prefix="slipway-prepare-") as folder, silent():
-        given, path = Path(folder) / "given.onnx", Path(folder) / "prepared.onnx"
-        given.write_bytes(model.SerializeToString())
-        # From a file: given a model in memory, 1.31 takes its weights away and then misses them.
-        # Types are what is needed, and ONNX's own inference finds them; the symbolic one fails on some good graphs.
-        quant_pre_process(given, path, skip_symbolic_shape=True)
-        prepared = onnx.load(path)
-    # The library transposes weights, and would trip over notes of their old shapes.
-    constants = {tensor.name for tensor in prepared.graph.initializer}
-    noted = [value for value in prepared.graph.value_info if value.name not in constants]
-    del prepared.graph.value_info[:]
-    prepared.graph.value_info.extend(noted)
-    taken = {node.name for node in prepared.graph.node}
-    for index, node in enumerate(prepared.graph.node):
-        if not node.name:
-            node.name = next(
-                name for name in (f"{node.op_type}_{index}", f"{node.op_type}_{index}_") if name not in taken
-            )
-    return prepared
+    """Prepare a graph that came from here for rewriting; a stranger's goes through `graph.prepare`, with a proof."""
+    return prepared(model, lambda _: True).model
 
 
 def excluded_nodes(model: "onnx.ModelProto", exclude: Exclusions) -> list[str]:
@@ -77,7 +57,8 @@ def quantizable_nodes(model: "onnx.ModelProto", profile: Profile, excluded: Sequ
     """Names of the nodes that a static candidate would quantize, in order of the graph."""
     known = quantizable_op_types() if profile.op_types is None else quantizable_op_types() & set(profile.op_types)
     kept = set(excluded)
-    return [node.name for node in model.graph.node if node.op_type in known and node.name not in kept]
+    found = (node for node in model.graph.node if node.op_type in known and domains.known(node))
+    return [node.name for node in found if node.name not in kept]
 
 
 def static(
@@ -135,64 +116,75 @@ def _save_ranges(found: Mapping[str, Range], path: Path) -> None:
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), path)
 
 
-def dynamic(model: "onnx.ModelProto", profile: Profile, excluded: Sequence[str]) -> "onnx.ModelProto | None":
-    """Int8 weights; the activations' ranges are taken anew in each call. None when the model has nothing to gain.
+DYNAMIC = frozenset({"MatMul", "Gemm", "Attention", "LSTM", "EmbedLayerNormalization"})
+
+
+def dynamic_nodes(model: "onnx.ModelProto", excluded: Sequence[str]) -> list[str]:
+    """Names of the nodes that a dynamic candidate would quantize.
 
     Without convolutions: ONNX Runtime's ConvInteger is several times slower than its float convolution.
     """
+    kept = set(excluded)
+    found = (node for node in model.graph.node if node.op_type in DYNAMIC and domains.known(node))
+    return [node.name for node in found if node.name not in kept]
+
+
+def dynamic(model: "onnx.ModelProto", profile: Profile, nodes: Sequence[str]) -> "onnx.ModelProto":
+    """Int8 weights of these nodes; the activations' ranges are taken anew in each call."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     copied = onnx.ModelProto()
     copied.CopyFrom(model)  # the library transposes weights in place
-    op_types = ["MatMul", "Gemm", "Attention", "LSTM", "EmbedLayerNormalization"]
-    if not any(node.op_type in op_types and node.name not in set(excluded) for node in model.graph.node):
-        return None
     with tempfile.TemporaryDirectory(prefix="slipway-dynamic-") as folder, silent():
         output = Path(folder) / "quantized.onnx"
         quantize_dynamic(
             copied,
             output,
-            op_types_to_quantize=op_types,
+            op_types_to_quantize=sorted(DYNAMIC - {"Gemm"} | {"MatMul"}),
             per_channel=True,
             reduce_range=profile.reduced_weights,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=list(excluded),
+            nodes_to_quantize=_as_products(nodes),
         )
         return onnx.load(output)
 
 
-def weight_only(model: "onnx.ModelProto", bits: int, excluded: Sequence[str]) -> "onnx.ModelProto | None":
+def _as_products(nodes: Sequence[str]) -> list[str]:
+    """The library turns a Gemm into a MatMul of another name before it looks at the names."""
+    return [name for node in nodes for name in (node, f"{node}_MatMul")]
+
+
+def packable_nodes(model: "onnx.ModelProto", excluded: Sequence[str]) -> list[str]:
+    """Names of the nodes with constant float weights that a weight-only candidate would pack."""
+    kept = set(excluded)
+    readers = {weight.tensor.name for weight in weights_of(model)}
+    found = (node for node in model.graph.node if len(node.input) > 1 and node.input[1] in readers)
+    return [node.name for node in found if node.name not in kept and domains.known(node)]
+
+
+def weight_only(model: "onnx.ModelProto", bits: int, nodes: Sequence[str]) -> "onnx.ModelProto | None":
     """Small weights under float arithmetic: int8 per channel, or int4 in blocks. None when there is nothing to pack."""
     import onnx
 
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
     if bits == 8:
-        return copied if weight_only_int8(copied, set(excluded)) else None
+        return copied if weight_only_int8(copied, set(nodes)) else None
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
     from onnxruntime.quantization.onnx_model import ONNXModel
 
     with silent():
         # It knows MatMul only.
         ONNXModel(copied).replace_gemm_with_matmul()
+        wanted = set(_as_products(nodes))
+        kept = [node.name for node in walk.nodes(copied.graph) if node.name not in wanted]
         quantizer = MatMulNBitsQuantizer(
-            copied, bits=bits, block_size=INT4_BLOCK, is_symmetric=True, nodes_to_exclude=list(excluded)
+            copied, bits=bits, block_size=INT4_BLOCK, is_symmetric=True, nodes_to_exclude=kept
         )
         quantizer.process()
     packed: onnx.ModelProto = quantizer.model.model
     return packed if any(node.op_type == "MatMulNBits" for node in packed.graph.node) else None
-
-
-@contextmanager
-def silent() -> Iterator[None]:
-    """Without the library's remarks, which it makes on the root logger."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(level)
 
 
 def operators(model: Any) -> dict[str, int]:

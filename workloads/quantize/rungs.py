@@ -10,7 +10,7 @@ from functools import partial
 from slipway.api.quantization import CalibrationMethod
 from slipway.api.quantizationladder import Rung, Runtime
 from slipway.api.quantizationstatus import Candidate
-from workloads.quantize import floats, litert, metric, rewrite, sensitivity, smooth
+from workloads.quantize import bisection, floats, litert, metric, rewrite, sensitivity, smooth
 from workloads.quantize.candidates import Attempt, candidate_of, consider, details_of, most_accurate
 from workloads.quantize.context import Context
 from workloads.quantize.target import impossible
@@ -55,9 +55,14 @@ def _static(context: Context, rung: Rung) -> Climbed:
 
 
 def build_static(context: Context, attempt: Attempt) -> rewrite.Rewritten:
-    """The static model of an attempt."""
+    """The static model of an attempt; nodes that cannot be rewritten are left in float."""
     kept = set(attempt.float_nodes)
     nodes = [node for node in context.nodes if node not in kept]
+    kind = "static-per-channel" if attempt.per_channel else "static-per-tensor"
+    return bisection.rewritten(context, kind, nodes, partial(_rewrite_static, context, attempt))
+
+
+def _rewrite_static(context: Context, attempt: Attempt, nodes: Sequence[str]) -> rewrite.Rewritten:
     method = CalibrationMethod(attempt.method)
     model, found = context.corrected(set(nodes)) if attempt.corrected else context.prepared, context.ranges(method)
     if attempt.smoothing:
@@ -154,23 +159,41 @@ def candidates_of(context: Context, done: Sequence[Climbed]) -> list[Candidate]:
 
 
 def _dynamic(context: Context, rung: Rung) -> Climbed:
+    nodes = rewrite.dynamic_nodes(context.prepared, context.excluded)
+    if not nodes:
+        return Climbed(skipped="the model has no matrix product with constant weights")
+
+    def build(chosen: Sequence[str]) -> rewrite.Rewritten:
+        return rewrite.dynamic(context.prepared, context.profile, chosen)
+
     attempt = Attempt(rung.value, rung, per_channel=True)
-    built = consider(context, attempt, lambda: rewrite.dynamic(context.prepared, context.profile, context.excluded))
-    return (
-        Climbed((attempt.name,)) if built else Climbed(skipped="the model has no matrix product with constant weights")
-    )
+    built = consider(context, attempt, partial(bisection.rewritten, context, rung.value, nodes, build))
+    return Climbed((attempt.name,)) if built else Climbed(skipped="none of its matrix products can be quantized")
 
 
 def _weight_only(bits: int, context: Context, rung: Rung) -> Climbed:
+    nodes = rewrite.packable_nodes(context.prepared, context.excluded)
+
+    def build(chosen: Sequence[str]) -> rewrite.Rewritten:
+        return rewrite.weight_only(context.prepared, bits, chosen)
+
     attempt = Attempt(rung.value, rung, per_channel=True)
-    built = consider(context, attempt, lambda: rewrite.weight_only(context.prepared, bits, context.excluded))
+    built = consider(context, attempt, partial(bisection.rewritten, context, rung.value, nodes, build))
     return Climbed((attempt.name,)) if built else Climbed(skipped="the model has no weight worth packing")
 
 
 def _fp16(context: Context, rung: Rung) -> Climbed:
+    nodes = [node.name for node in context.prepared.graph.node if node.name not in set(context.excluded)]
+
+    def build(chosen: Sequence[str]) -> rewrite.Rewritten:
+        narrowed = set(chosen)
+        return floats.half(
+            context.prepared, [node.name for node in context.prepared.graph.node if node.name not in narrowed]
+        )
+
     attempt = Attempt(rung.value, rung)
-    consider(context, attempt, lambda: floats.half(context.prepared, context.excluded))
-    return Climbed((attempt.name,))
+    built = consider(context, attempt, partial(bisection.rewritten, context, rung.value, nodes, build))
+    return Climbed((attempt.name,)) if built else Climbed(skipped="the model has no node in float")
 
 
 def _fp8(context: Context, rung: Rung) -> Climbed:

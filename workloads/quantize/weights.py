@@ -11,6 +11,7 @@ import numpy as np
 
 from slipway.api.quantization import CalibrationMethod
 from workloads.quantize import ranges
+from workloads.quantize.graph import domains, walk
 from workloads.quantize.histogram import CHANNEL_BITS
 from workloads.quantize.scale import INT8, Levels, Range, fake_quantize, scale_and_zero_point
 from workloads.quantize.statistics import TensorStatistics
@@ -43,18 +44,21 @@ def weights_of(model: "onnx.ModelProto", nodes: Collection[str] | None = None) -
     """Float weights, each once, of Conv, ConvTranspose, Gemm and MatMul; of these nodes only, if any are named."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_type == tensor.FLOAT}
     for node in model.graph.node:
-        axis = _output_axis(node)
-        name = node.input[1] if axis is not None else ""
-        if axis is None or name not in constants or (nodes is not None and node.name not in nodes):
+        if node.domain not in domains.ONNX or len(node.input) < 2 or node.input[1] not in constants:
             continue
-        if len(constants[name].dims) > 1:
-            yield Weight(constants.pop(name), axis)
+        tensor = constants[node.input[1]]
+        axis = _output_axis(node, len(tensor.dims))
+        if axis is None or (nodes is not None and node.name not in nodes):
+            continue
+        if len(tensor.dims) > 1 and 0 not in tensor.dims:
+            yield Weight(constants.pop(tensor.name), axis)
 
 
-def _output_axis(node: "onnx.NodeProto") -> int | None:
+def _output_axis(node: "onnx.NodeProto", rank: int) -> int | None:
     if node.op_type == "Gemm":
         return 0 if any(attribute.name == "transB" and attribute.i for attribute in node.attribute) else 1
-    return {"Conv": 0, "ConvTranspose": 1, "MatMul": 1}.get(node.op_type)
+    # A product with a stack of matrices has its outputs in the last axis.
+    return {"Conv": 0, "ConvTranspose": 1, "MatMul": rank - 1}.get(node.op_type)
 
 
 def narrow(
@@ -115,12 +119,11 @@ def _rows(values: "Array", axis: int | None) -> tuple["Array", Any]:
     )
 
 
-def weight_only_int8(model: "onnx.ModelProto", excluded: Collection[str]) -> int:
-    """Store weights as int8 with one scale per channel, dequantized when the model is loaded. Returns how many."""
+def weight_only_int8(model: "onnx.ModelProto", nodes: Collection[str]) -> int:
+    """Store these nodes' weights as int8 with one scale per channel, dequantized at loading. Returns how many."""
     from onnx import helper, numpy_helper
 
-    count = 0
-    nodes = {node.name for node in model.graph.node} - set(excluded)
+    count, taken = 0, walk.names(model.graph)
     for weight in list(weights_of(model, nodes)):
         values, name = weight.values, weight.tensor.name
         if values.size < SMALLEST:
@@ -128,15 +131,13 @@ def weight_only_int8(model: "onnx.ModelProto", excluded: Collection[str]) -> int
         rows, restore = _rows(values, weight.axis)
         scales = np.maximum(np.abs(rows).max(axis=1) / INT8.greatest, np.finfo(np.float32).tiny).astype(np.float32)
         integers = np.clip(np.rint(rows / scales[:, None]), INT8.least, INT8.greatest).astype(np.int8)
+        # A name that is somebody's would be computed with instead: both are drawn anew.
+        inputs = [walk.fresh(f"{name}_int8", taken), walk.fresh(f"{name}_scale", taken)]
         model.graph.initializer.remove(weight.tensor)
         model.graph.initializer.extend(
-            [
-                numpy_helper.from_array(restore(integers), f"{name}_int8"),
-                numpy_helper.from_array(scales, f"{name}_scale"),
-            ]
+            [numpy_helper.from_array(restore(integers), inputs[0]), numpy_helper.from_array(scales, inputs[1])]
         )
-        inputs = [f"{name}_int8", f"{name}_scale"]
-        node = helper.make_node("DequantizeLinear", inputs, [name], f"{name}_dequantize", axis=weight.axis)
-        model.graph.node.insert(0, node)
+        label = walk.fresh(f"{name}_dequantize", taken)
+        model.graph.node.insert(0, helper.make_node("DequantizeLinear", inputs, [name], label, axis=weight.axis))
         count += 1
     return count

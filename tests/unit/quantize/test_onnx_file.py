@@ -78,7 +78,6 @@ def test_missing_data_is_named(tmp_path: Path) -> None:
         (b"PK\x03\x04rest of an archive", "pickle"),
         (b"not a model", "not an ONNX model"),
         (b"", "not an ONNX model"),
-        (small(opset=11).SerializeToString(), "opset 11"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: bytes, words: str) -> None:

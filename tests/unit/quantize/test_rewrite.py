@@ -125,7 +125,7 @@ def test_narrow_weights_are_the_least_squares_ones(prepared: Any, activations: S
 
 @pytest.mark.parametrize("bits", [8, 4])
 def test_weight_only_keeps_the_function(prepared: Any, bits: int) -> None:
-    model = rewrite.weight_only(prepared, bits, [])
+    model = rewrite.weight_only(prepared, bits, rewrite.packable_nodes(prepared, []))
     assert model is not None
     x = np.random.default_rng(4).normal(size=(9, 1, 8, 8)).astype(np.float32)
     expected = runtime.session(prepared).run(None, {"images": x})[0]
@@ -136,11 +136,11 @@ def test_weight_only_keeps_the_function(prepared: Any, bits: int) -> None:
 
 
 def test_dynamic_leaves_convolutions_alone(prepared: Any) -> None:
-    model = rewrite.dynamic(prepared, profile_of(Target()), [])
+    model = rewrite.dynamic(prepared, profile_of(Target()), rewrite.dynamic_nodes(prepared, []))
     assert rewrite.operators(model)["MatMulInteger"] == 2
     assert rewrite.operators(model)["Conv"] == 2
     gemms = rewrite.excluded_nodes(prepared, Exclusions(op_types=["Gemm"]))
-    assert rewrite.dynamic(prepared, profile_of(Target()), gemms) is None
+    assert rewrite.dynamic_nodes(prepared, gemms) == []
 
 
 def test_what_a_target_cannot_have_is_said() -> None:

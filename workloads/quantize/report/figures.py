@@ -10,7 +10,7 @@ import numpy as np
 
 from slipway.api.quantization import CalibrationMethod
 from slipway.api.quantizationladder import CALIBRATED
-from workloads.quantize import metric, result, rungs, runtime, sensitivity
+from workloads.quantize import bisection, metric, result, rungs, runtime, sensitivity
 from workloads.quantize.candidates import FLOAT, candidate_of, details_of
 from workloads.quantize.confidence import Pairs, mcnemar
 from workloads.quantize.context import COMPRESSED, Context
@@ -59,6 +59,9 @@ def warnings_of(context: Context) -> list[str]:
         found.append(
             f"{len(bad)} tensors took values that are not finite, left out of their ranges: {', '.join(bad[:5])}"
         )
+    found += context.source_remarks
+    for kind, nodes in bisection.left_in_float(context).items():
+        found.append(f"{kind}: {len(nodes)} nodes cannot be rewritten and stay in float: {bisection.words(nodes)}")
     runtime_name = context.job.spec.target.runtime
     if runtime_name == "litert":
         found.append("candidates are judged and measured in LiteRT, one sample a call, the float model in ONNX Runtime")

@@ -12,8 +12,10 @@ from workloads.artifact import Stored
 from workloads.errors import BadInput
 from workloads.export import from_torch, onnx_file
 from workloads.onnx_data import Bare
-from workloads.quantize import litert, rewrite, runtime
+from workloads.quantize import litert, runtime, sameness
 from workloads.quantize.context import FLOAT_MODEL, PREPARED_MODEL, SOURCE, Context
+from workloads.quantize.graph.axes import name_free
+from workloads.quantize.graph.prepare import prepared, require_float
 from workloads.quantize.source import ONNX_FILE, Source, open_source
 
 if TYPE_CHECKING:
@@ -30,12 +32,20 @@ def run(context: Context) -> str:
         model, source, how = _from_artifact(context, uri, stored)
     if context.job.spec.target.runtime is Runtime.LITERT:
         litert.require(trainable=source.trainable)
+    require_float(model, uri)
+    name_free(model)
     onnx_file.save(model, context.work.path(FLOAT_MODEL))
-    onnx_file.save(rewrite.prepare(model), context.work.path(PREPARED_MODEL))
+    # Set before it is a record: the comparison reads samples through it.
+    context.source = source
+    found = prepared(model, sameness.on_samples(context, model))
+    onnx_file.save(found.model, context.work.path(PREPARED_MODEL))
+    for remark in found.remarks:
+        context.voice.say(remark)
     nodes = len(context.prepared.graph.node)
+    known = {"nodes": nodes, "export": how, "remarks": found.remarks, "floatNodes": found.floats}
     # Last: this record says that the stage is done.
-    context.work.write(SOURCE, {**source.record(), "nodes": nodes, "export": how})
-    return f"{how}; {nodes} nodes"
+    context.work.write(SOURCE, {**source.record(), **known})
+    return "; ".join([how, *found.remarks, f"{nodes} nodes"])
 
 
 def _bare(uri: str, bare: Bare) -> "tuple[onnx.ModelProto, Source]":

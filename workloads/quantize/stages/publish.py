@@ -31,6 +31,7 @@ from workloads.export import onnx_file
 from workloads.quantize import result, runtime
 from workloads.quantize.candidates import FLOAT, candidate_of, details_of, model_path
 from workloads.quantize.context import COMPRESSED, Context
+from workloads.quantize.graph import axes
 from workloads.quantize.report import figures
 from workloads.quantize.report.page import page
 from workloads.quantize.source import ONNX_FILE
@@ -133,12 +134,10 @@ def _describe(context: Context, name: str) -> Artifact:
 
 
 def _spec(port: onnx_file.Port) -> TensorSpec:
-    """Axes without a length get a name: the first is the batch."""
-    shape = [
-        "batch" if index == 0 else f"axis{index}" if axis is None else axis for index, axis in enumerate(port.shape)
-    ]
-    fixed = [port.shape[0] or "batch", *shape[1:]] if port.shape else []
-    return TensorSpec(name=port.name, dtype=DType(port.dtype), shape=fixed)
+    """Axes without a length keep the exporter's name."""
+    names = [*port.axes, *[""] * len(port.shape)]
+    shape = [axes.axis_name(names[index], index) if axis is None else axis for index, axis in enumerate(port.shape)]
+    return TensorSpec(name=port.name, dtype=DType(port.dtype), shape=shape)
 
 
 def _lineage(context: Context, name: str) -> Lineage:

@@ -1,0 +1,1 @@
+"""Preparation of strangers' ONNX graphs: what exporters write, brought into the form that rewriting needs."""

@@ -1,0 +1,141 @@
+"""Preparation of a float graph for rewriting, and the proof that it is the same function.
+
+Constants and batch normalisations are folded, shapes inferred, nodes named, old opsets converted, 16-bit floats
+widened, Gemm's factors folded, local functions inlined. Each of these has been wrong for some graph in some library's
+version: so the answers before and after are compared on samples, and a step that changes them is done without.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workloads.errors import BadInput
+from workloads.quantize.graph import gemm, opset, walk, widen
+from workloads.quantize.graph.silence import silent
+
+if TYPE_CHECKING:
+    import onnx
+
+Same = Callable[["onnx.ModelProto"], bool]
+
+
+@dataclass
+class Prepared:
+    """The graph to rewrite; `remarks` tells people what was converted, `floats` names nodes that must stay in float."""
+
+    model: "onnx.ModelProto"
+    remarks: list[str] = field(default_factory=list)
+    floats: list[str] = field(default_factory=list)
+
+
+def prepared(model: "onnx.ModelProto", same: Same) -> Prepared:
+    """The model in the form that rewriting needs. `same` tells whether a model computes what the given one does.
+
+    BadInput for an opset that cannot be converted.
+    """
+    result = Prepared(_inlined(model))
+    _constant_inputs(result.model)
+    if kind := widen.found(result.model):
+        widen.widen(result.model)
+        result.remarks.append(f"weights of {kind} are quantized from float32; sizes are compared with the {kind} file")
+    if opset.version(result.model) < opset.LEAST:
+        words, result.model = _converted(result.model, same)
+        result.remarks.append(words)
+    result.model = next(found for found in _simplified(result.model) if same(found))
+    name_nodes(result.model)
+    result.floats = gemm.fold(result.model)
+    return result
+
+
+def _inlined(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """A copy without local functions, whose bodies no rewriting looks into."""
+    import onnx
+    import onnx.inliner
+
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return onnx.inliner.inline_local_functions(copied) if copied.functions else copied
+
+
+def _constant_inputs(model: "onnx.ModelProto") -> None:
+    """Constants that are inputs, too, as files of IR 3 have all of them: nobody gives them, and they defeat folding."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    kept = [value for value in model.graph.input if value.name not in constants]
+    if len(kept) < len(model.graph.input):
+        del model.graph.input[:]
+        model.graph.input.extend(kept)
+        model.ir_version = max(model.ir_version, 4)  # 3 wants every constant to be an input
+
+
+def _converted(model: "onnx.ModelProto", same: Same) -> "tuple[str, onnx.ModelProto]":
+    for words, converted in opset.conversions(model):
+        _constant_inputs(converted)
+        if same(converted):
+            return words, converted
+    raise BadInput(
+        f"opset {opset.version(model)}: quantization needs {opset.LEAST}, and the conversion fails or changes the "
+        "model's answers: export it anew with a newer opset"
+    )
+
+
+def _simplified(model: "onnx.ModelProto") -> "Iterator[onnx.ModelProto]":
+    """The library's preparation, then less and less of it."""
+    for optimise in (True, False):
+        try:
+            yield _preprocessed(model, optimise=optimise)
+        except Exception:  # noqa: S112 (the library fails on good graphs in a dozen ways; less of it is tried)
+            continue
+    yield model
+
+
+def _preprocessed(model: "onnx.ModelProto", *, optimise: bool) -> "onnx.ModelProto":
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory(prefix="slipway-prepare-") as folder, silent():
+        given, path = Path(folder) / "given.onnx", Path(folder) / "prepared.onnx"
+        given.write_bytes(model.SerializeToString())
+        # From a file: given a model in memory, 1.31 takes its weights away and then misses them.
+        # Types are what is needed, and ONNX's own inference finds them; the symbolic one fails on some good graphs.
+        quant_pre_process(given, path, skip_symbolic_shape=True, skip_optimization=not optimise)
+        found = onnx.load(path)
+    # The library transposes weights, and would trip over notes of their old shapes.
+    constants = {tensor.name for tensor in found.graph.initializer}
+    noted = [value for value in found.graph.value_info if value.name not in constants]
+    del found.graph.value_info[:]
+    found.graph.value_info.extend(noted)
+    return found
+
+
+def name_nodes(model: "onnx.ModelProto") -> None:
+    """Give every node of the graph a name of its own: rewriting, exclusions and reports go by names."""
+    seen: set[str] = set()
+    taken = walk.names(model.graph)
+    for index, node in enumerate(model.graph.node):
+        if not node.name or node.name in seen:
+            node.name = walk.fresh(node.name or f"{node.op_type}_{index}", taken)
+        seen.add(node.name)
+
+
+def require_float(model: "onnx.ModelProto", name: str) -> None:
+    """BadInput for what quantization cannot begin with: a quantized model, weights that are no numbers."""
+    from workloads.quantize.graph import integers
+
+    if already := integers.operators(model):
+        raise BadInput(f"{name}: the model is quantized already ({', '.join(already[:4])}): give the float model")
+    if bad := _not_numbers(model):
+        raise BadInput(f"{name}: the weight {bad} holds NaN: the training diverged, or the file is damaged")
+
+
+def _not_numbers(model: Any) -> str:
+    import numpy as np
+    from onnx import TensorProto, numpy_helper
+
+    floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
+    for graph in walk.graphs(model.graph):
+        for tensor in graph.initializer:
+            if tensor.data_type in floats and np.isnan(numpy_helper.to_array(tensor)).any():
+                return str(tensor.name)
+    return ""
