@@ -18,6 +18,8 @@ SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 SCARCE_SECONDS = 1.0
 # A machine without IPv6, or without this address.
 ELSEWHERE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+# A client whose machine has vanished says nothing more: after a minute of silence it is asked, four times.
+KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
 
 class Listener:
@@ -92,6 +94,9 @@ class Listener:
         try:
             connected.setblocking(False)
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in KEEPALIVE:
+                connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
             await self._loop.connect_accepted_socket(self._protocol, connected)
         except OSError as error:  # the client has gone meanwhile
             LOG.debug("a connection that was only just made is gone: %s", error)

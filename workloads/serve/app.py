@@ -45,6 +45,11 @@ class InferencePending:
         self._codec = codec
         self._batcher = batcher
 
+    @property
+    def waiting(self) -> bool:
+        """It is in the queue, and no engine has begun with it."""
+        return self._ticket.waiting
+
     def finish(self) -> Reply:
         """The protocol's reply."""
         return self._codec.encode(self._asked, self.future.result())
@@ -83,7 +88,7 @@ class App:
 
     def serve(self, service: Service, codec: Codec) -> None:
         """The engine is warm."""
-        self.service, self.codec, self.predict = service, codec, Predict(service)
+        self.service, self.codec, self.predict = service, codec, Predict(service, codec.max_body_size)
         self.life.phase = Phase.READY
 
     def __call__(self, request: Request) -> "Reply | Pending":

@@ -50,9 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--instances", type=int, metavar="N", help="engine instances; they share the threads")
     parser.add_argument("--max-batch-size", type=int, metavar="ROWS")
     parser.add_argument("--max-queue-size", type=int, metavar="ROWS")
-    parser.add_argument("--host", metavar="ADDRESS")
+    parser.add_argument("--host", metavar="ADDRESS", help="all of the machine's, IPv4 and IPv6, when unset")
     parser.add_argument("--port", type=int, metavar="N", help=f"HTTP, {HTTP_PORT} when unset")
     parser.add_argument("--grpc-port", type=int, metavar="N", help=f"{GRPC_PORT} when unset, -1 for none")
+    parser.add_argument("--idle-timeout", type=float, metavar="SECONDS", help="of a connection without a request")
     parser.add_argument("--nonfinite", action="store_true", default=None, help="take NaN and infinity in binary inputs")
     parser.add_argument("--engine-cache", type=Path, metavar="DIR", help=f"for TensorRT engines; else ${ENGINE_CACHE}")
     parser.add_argument("--build-only", action="store_true", help="build the TensorRT engine into the cache and end")
@@ -79,6 +80,8 @@ def settings_from(arguments: list[str]) -> Settings:
     if batching:
         wider = max(batching.get("max_queue_size", base.batching.max_queue_size), batching.get("max_batch_size", 1))
         options["batching"] = dataclasses.replace(base.batching, **{**batching, "max_queue_size": wider})
+    if "idle_timeout" in options:
+        options["http"] = dataclasses.replace(base.http, idle_timeout=options.pop("idle_timeout"))
     for name in ("threads", "instances"):
         if options.get(name, 1) < 1:
             raise errors.BadInput(f"--{name} must be 1 or more")

@@ -69,6 +69,12 @@ class UnsupportedEncoding(RequestError):
     status, grpc, reason = 415, "INVALID_ARGUMENT", "encoding"
 
 
+class UnknownTransfer(RequestError):
+    """A transfer coding that this server does not read."""
+
+    status, grpc, reason = 501, "UNIMPLEMENTED", "encoding"
+
+
 class HeadersTooLarge(RequestError):
     """More bytes of headers than this server takes."""
 

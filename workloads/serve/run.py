@@ -36,7 +36,7 @@ async def serve(settings: Settings) -> None:
         "slipway_connections": ("Open HTTP connections.", lambda: http.connections),
         "slipway_request_bytes": ("Bytes of requests in memory.", lambda: http.body_bytes),
     }
-    LOG.info("listening on %s:%d, loading %s", settings.host, http.port, settings.model)
+    LOG.info("listening on %s:%d, loading %s", settings.host or "all addresses", http.port, settings.model)
     grpc = await _start_grpc(app, settings)
     mirroring = _mirror(app, settings)
     try:
@@ -68,7 +68,7 @@ async def _live(app: App, http: HttpServer, grpc: "GrpcServer | None", settings:
     service = start(app, loading.result(), settings, metrics)
     if grpc is not None:
         LOG.info("gRPC on port %d", grpc.port)
-    LOG.info("ready: http://%s:%d/v2/models/%s", settings.host, http.port, app.name)
+    LOG.info("ready: http://%s:%d/v2/models/%s", _in_url(settings.host), http.port, app.name)
     await told
     await leave(life, http, grpc, service, settings)
 
@@ -150,6 +150,10 @@ async def leave(life: Life, http: HttpServer, grpc: "GrpcServer | None", service
         LOG.warning("an engine still runs a batch that nobody waits for")
         return
     LOG.info("left in good order")
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host or "localhost"
 
 
 def _name_of(where: str) -> str:

@@ -8,7 +8,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from slipway.api.inferenceservice import EngineName, InferenceServiceSpec, NonFinite, PinnedModel, spec_problems
+from slipway.api.inferenceservice import (
+    EngineName,
+    InferenceServiceSpec,
+    NonFinite,
+    PinnedModel,
+    Protocol,
+    spec_problems,
+)
 from workloads import storage
 from workloads.errors import BadInput
 from workloads.serve.batcher import Limits
@@ -39,7 +46,7 @@ class Settings:
     providers: tuple[str, ...] = ()
     batching: Limits = field(default_factory=Limits)
     http: HttpLimits = field(default_factory=HttpLimits)
-    host: str = "0.0.0.0"  # noqa: S104  (a server in a pod is reached from outside of it)
+    host: str = ""  # all of the machine's addresses, IPv4 and IPv6: a server in a pod is reached from outside of it
     port: int = HTTP_PORT
     grpc_port: int = GRPC_PORT
     nonfinite: bool = False
@@ -73,10 +80,11 @@ def from_document(path: Path) -> Settings:
     return replace(settings, mirror=path.parent / MIRROR_FILE)
 
 
-def _http(max_body_size: int) -> HttpLimits:
+def _http(protocol: Protocol) -> HttpLimits:
     """The memory for all requests together must hold at least a few of the largest."""
-    limits = HttpLimits()
-    return replace(limits, max_body_size=max_body_size, max_buffered=max(limits.max_buffered, 4 * max_body_size))
+    limits, most = HttpLimits(), protocol.max_body_mib << 20
+    buffered = max(limits.max_buffered, 4 * most)
+    return replace(limits, max_body_size=most, max_buffered=buffered, idle_timeout=protocol.idle_timeout_seconds)
 
 
 def _pinned(path: Path, spec: InferenceServiceSpec, model: Any) -> PinnedModel:
@@ -113,7 +121,7 @@ def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Sett
             default_timeout=seconds(batching.default_timeout),
             priority_levels=batching.priority_levels,
         ),
-        http=_http(predictor.protocol.max_body_mib << 20),
+        http=_http(predictor.protocol),
         nonfinite=predictor.protocol.non_finite is NonFinite.ALLOW,
         readiness_lead=predictor.drain.readiness_lead_seconds,
         drain_timeout=predictor.drain.timeout_seconds,

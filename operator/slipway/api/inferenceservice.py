@@ -151,6 +151,11 @@ class Protocol(Model):
         64, description="Of one request; a larger one is refused with 413."
     )
     non_finite: NonFinite = Field(NonFinite.REJECT, description="Allow for models that take NaN for a missing value.")
+    idle_timeout_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
+        3660,
+        description="After which a connection without a request is closed: later than the balancer before it does so "
+        "(Envoy after 3600 s, Google's after 600), or requests are lost in that moment.",
+    )
 
 
 class Drain(Model):

@@ -45,9 +45,13 @@ def test_any_cut_of_any_pipeline_gives_the_same_replies_in_order(asked, cuts) ->
     asyncio.run(scenario())
 
 
+OFFER = b"Host: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+FORMS = ("none", "length", "chunks", "offer", "offer and length", "offer and chunks")
+
+
 def in_chunks(body: bytes) -> bytes:
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(body[i : i + 7]), body[i : i + 7]) for i in range(0, len(body), 7))
-    return b"POST /chunks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    return b"POST /chunks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
 
 
 # What ends a head may be in a body as well.
@@ -56,15 +60,19 @@ BODIES = st.lists(st.sampled_from([b"\r\n\r\n", b"\r\n", b"GET / HTTP/1.1", b"a"
 
 @settings(max_examples=examples(40), deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from(["none", "length", "chunks"]), BODIES), min_size=1, max_size=3 * PIPELINED),
+    st.lists(st.tuples(st.sampled_from(FORMS), BODIES), min_size=1, max_size=3 * PIPELINED),
     st.lists(st.integers(1, 400)),
 )
 def test_more_than_a_turn_holds_is_answered_in_order_whatever_is_in_the_bodies(asked, cuts) -> None:
     forms = {
-        "none": lambda _body: (b"GET /none HTTP/1.1\r\n\r\n", b"GET /none "),
+        "none": lambda _body: (b"GET /none HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /none "),
         "length": lambda body: (POST % (b"/length", len(body), body), b"POST /length " + body),
         "chunks": lambda body: (in_chunks(body), b"POST /chunks " + body),
     }
+    plain = dict(forms)
+    for form, make in plain.items():
+        name = "offer" if form == "none" else f"offer and {form}"
+        forms[name] = lambda body, make=make: (make(body)[0].replace(b"Host: a\r\n", OFFER, 1), make(body)[1])
     pairs = [forms[form](body) for form, body in asked]
 
     async def scenario() -> None:

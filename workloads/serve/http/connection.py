@@ -10,23 +10,27 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from workloads.serve.errors import QueueFull, RequestError
+from workloads.serve.errors import Invalid, QueueFull, RequestError, TooSlow
 from workloads.serve.http.message import Pending, Reply, Request, error_reply
+from workloads.serve.http.pace import Progress
 from workloads.serve.http.reader import Reader
 
 if TYPE_CHECKING:
     from workloads.serve.http.server import HttpServer
 
+CLOSE = b"Connection: close\r\n"
+KEEP_ALIVE = b"Connection: keep-alive\r\n"
 PIPELINED = 16  # requests of one connection that are worked on at once, and that are read in one turn
 
 
 class _Slot:
     """The place of one reply in the order of replies."""
 
-    __slots__ = ("bytes", "headless", "keep_alive", "pending", "reply")
+    __slots__ = ("bytes", "headless", "keep_alive", "old", "pending", "reply")
 
-    def __init__(self, keep_alive: bool, headless: bool, size: int) -> None:
+    def __init__(self, keep_alive: bool, headless: bool, size: int, old: bool = False) -> None:
         self.keep_alive = keep_alive
+        self.old = old  # HTTP/1.0
         self.headless = headless
         self.bytes = size
         self.pending: Pending | None = None
@@ -34,7 +38,7 @@ class _Slot:
 
 
 class Connection(asyncio.Protocol):
-    """`since` and the reader are looked at by the server's sweep, which ends connections that are too slow."""
+    """`since`, the reader and what is unsent are looked at by the server's sweep, which ends what is too slow."""
 
     def __init__(self, server: "HttpServer") -> None:
         self._server = server
@@ -43,6 +47,9 @@ class Connection(asyncio.Protocol):
         self.reader = Reader(server, self)
         self._slots: deque[_Slot] = deque()
         self.since = 0.0
+        self.progress = Progress()
+        self.unsent = 0  # bytes of replies that the client has not read yet, counted with those of requests
+        self._halved = False  # the client will send no more
         self.ending = False  # the last reply is written; what still comes is thrown away
         self._refused = False
         self._write_paused = False
@@ -82,54 +89,88 @@ class Connection(asyncio.Protocol):
 
     def _read(self, data: bytes) -> None:
         try:
-            if not self.reader.feed(data):
-                self._end_after_replies()
+            self.reader.feed(data)
         except RequestError as error:
             self.refuse(error)
 
     def eof_received(self) -> bool:
-        """The client will send no more: whatever it still waits for, nobody will read."""
-        return False
+        """The client will send no more. It may still read, or be gone: nobody can tell before something is written.
+
+        So what is under way is answered, unless it still waits in the queue a moment later, or takes longer than
+        `half_closed`; the sweep sees to it.
+        """
+        if self.ending:
+            return False
+        if not self._halved:
+            self._halved, self.since = True, self._server.now()
+        if self.reader.reading and not self._rest:
+            self.refuse(Invalid("the connection ended before the request was whole"))
+        return bool(self._slots or self._rest or self.ending)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Gone: its requests leave the queue, and nobody else waits for them."""
+        self.forget()
+        self._server.remove(self)
+
+    def forget(self) -> None:
+        """Give back the memory of all that is under way."""
         self.ending, self._rest = True, b""
+        self._give_up_replies()
+        self._count_unsent(0)
+        self.reader.forget()
+
+    def _give_up_replies(self) -> None:
         for slot in self._slots:
             self._server.body_bytes -= slot.bytes
             if slot.pending is not None and slot.reply is None:
                 slot.pending.abandon()
         self._slots.clear()
-        self.reader.forget()
-        self._server.remove(self)
 
     def pause_writing(self) -> None:
         """The client does not read: stop taking its requests."""
         self._write_paused = True
-        self.since = self._server.now()
+        self.progress = Progress()
+        self.look_at_unsent()
         self._flow()
 
     def resume_writing(self) -> None:
         """It reads again."""
         self._write_paused = False
+        self.progress = Progress()
+        self._count_unsent(0)
         self._flow()
+
+    def look_at_unsent(self) -> int:
+        """How many bytes the client has not read yet. They are in memory, as those of requests are."""
+        self._count_unsent(self._transport.get_write_buffer_size())
+        return self.unsent
+
+    def _count_unsent(self, size: int) -> None:
+        self._server.body_bytes += size - self.unsent
+        self.unsent = size
 
     # the reader
 
     def begun(self) -> None:
         """The first byte of a request."""
         self.since = self._server.now()
+        self.progress = Progress()
+
+    def make_room(self) -> bool:
+        """Too many bytes are in memory."""
+        return self._server.make_room(self)
 
     def expecting(self) -> None:
         """The client waits for leave to send the body: replies that are due go first, and it will not wait for ever."""
         if not self._slots:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def whole(self, request: Request, keep_alive: bool, size: int) -> None:
+    def whole(self, request: Request, keep_alive: bool, size: int, old: bool) -> None:
         """A request."""
         headless = request.method == b"HEAD"
         if headless:
             request.method = b"GET"
-        slot = _Slot(keep_alive, headless, size)
+        slot = _Slot(keep_alive, headless, size, old)
         self._slots.append(slot)
         outcome = self._server.respond(request)
         if isinstance(outcome, Reply):
@@ -158,7 +199,7 @@ class Connection(asyncio.Protocol):
             slot = self._slots.popleft()
             self._server.body_bytes -= slot.bytes
             close = reply.close or not slot.keep_alive or self._server.closing
-            head = reply.head(self._server.date, close)
+            head = reply.head(self._server.date, CLOSE if close else KEEP_ALIVE if slot.old else b"")
             if slot.headless or not reply.body:
                 self._transport.write(head)
             else:
@@ -168,6 +209,8 @@ class Connection(asyncio.Protocol):
                 self.end()
         if not self._slots and not self.reader.reading:
             self.since = self._server.now()
+            if self._halved and not self._rest and not self.ending:
+                self.end()
 
     @property
     def idle(self) -> bool:
@@ -192,32 +235,21 @@ class Connection(asyncio.Protocol):
         self._flush()
         self._flow()
 
-    def _end_after_replies(self) -> None:
-        self._refused = True
-        if self._slots:
-            self._slots[-1].keep_alive = False
-        else:
-            self.end()
-
     def end(self) -> None:
         """Say that no more comes and throw away what the client still sends: closing at once would reset the
         connection, and the client would lose the reply. The sweep closes when the client does not.
         """
         self.ending, self._rest = True, b""
         self.since = self._server.now()
-        for slot in self._slots:
-            self._server.body_bytes -= slot.bytes
-            if slot.pending is not None:
-                slot.pending.abandon()
-        self._slots.clear()
+        self._give_up_replies()
         self.reader.forget()
+        if self._halved or not self._transport.can_write_eof():
+            self._transport.close()
+            return
         if self._read_paused:
             self._read_paused = False
             self._transport.resume_reading()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        else:
-            self._transport.close()
+        self._transport.write_eof()
 
     @property
     def _full(self) -> bool:
@@ -236,6 +268,41 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
+
+    def give_up_half_closed(self) -> None:
+        """Its answer takes too long: most likely there is nobody."""
+        slot = _Slot(False, False, 0)
+        slot.reply = error_reply(TooSlow("the client closed its end, and the answer was not there soon after"), True)
+        self._give_up_replies()
+        self._slots.append(slot)
+        self._rest = b""
+        self._flush()
+
+    @property
+    def peer(self) -> str:
+        """The client's address without its port; what several connections of one client share."""
+        name = self._transport.get_extra_info("peername")
+        return str(name[0]) if name else ""
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory for this client: of requests that are under way, and of replies that it does not read."""
+        return self.reader.size + self.unsent + sum(slot.bytes for slot in self._slots)
+
+    @property
+    def queued(self) -> bool:
+        """Nothing has been done yet for the reply that is due first."""
+        return bool(self._slots) and getattr(self._slots[0].pending, "waiting", False)
+
+    @property
+    def halved(self) -> bool:
+        """The client will send no more."""
+        return self._halved
+
+    @property
+    def held_up(self) -> bool:
+        """That nothing is read from it is this server's doing."""
+        return self._read_paused
 
     @property
     def write_paused(self) -> bool:

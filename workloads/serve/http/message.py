@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from workloads.serve.errors import RequestError
+from workloads.serve.errors import RequestError, UnsupportedEncoding
 
 JSON = b"application/json"
 Buffer = bytes | memoryview
@@ -15,7 +15,7 @@ STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".enc
 
 
 class Request:
-    """`path` without the query; `headers` are those in KEPT, lower case."""
+    """`path` without the query; `headers` are those in framing.KEPT, lower case."""
 
     __slots__ = ("body", "headers", "method", "path")
 
@@ -28,18 +28,6 @@ class Request:
 
 # On a copy of a request that another server has answered.
 COPY = b"slipway-copy"
-KEPT = frozenset(
-    {
-        COPY,
-        b"accept",
-        b"content-encoding",
-        b"content-length",
-        b"content-type",
-        b"expect",
-        b"inference-header-content-length",
-        b"transfer-encoding",
-    }
-)
 
 
 class Reply:
@@ -61,15 +49,15 @@ class Reply:
         self.headers = headers
         self.close = close
 
-    def head(self, date: bytes, close: bool) -> bytes:
-        """Status line and headers, up to the empty line."""
+    def head(self, date: bytes, connection: bytes) -> bytes:
+        """Status line and headers, up to the empty line; `connection` is a whole line of them, or nothing."""
         return b"%bContent-Type: %b\r\nContent-Length: %d\r\n%bDate: %b\r\n%b\r\n" % (
             STATUS_LINES[self.status],
             self.content_type,
             sum(len(part) for part in self.body),
             self.headers,
             date,
-            b"Connection: close\r\n" if close else b"",
+            connection,
         )
 
 
@@ -96,4 +84,6 @@ def json_reply(document: Any, status: int = 200) -> Reply:
 def error_reply(error: RequestError, close: bool = False) -> Reply:
     """The protocol's error object, for every path."""
     headers = b"Retry-After: %d\r\n" % error.retry_after if error.retry_after else b""
+    if isinstance(error, UnsupportedEncoding):
+        headers += b"Accept-Encoding: gzip, deflate\r\n"
     return Reply(error.status, (orjson.dumps({"error": str(error)}),), headers=headers, close=close)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from email.utils import formatdate
 
 from workloads.listener import Listener
-from workloads.serve.errors import EngineFailed, RequestError, TooSlow
+from workloads.serve.errors import EngineFailed, QueueFull, RequestError, TooSlow
 from workloads.serve.http.connection import Connection
 from workloads.serve.http.message import Handle, Pending, Reply, Request, error_reply
+from workloads.serve.http.pace import Holder, whose_turn
 
 LOG = logging.getLogger("slipway.serve.http")
 
@@ -23,15 +24,23 @@ BACKLOG = 1024
 
 @dataclass(frozen=True)
 class HttpLimits:
-    """Sizes in bytes, times in seconds, `slowest` in bytes per second of body once `head_timeout` is over."""
+    """Sizes in bytes, times in seconds. A client that moves less than `slowest` bytes per second in all of
+    `stall_timeout` (of a body that it sends) or `write_timeout` (of a reply that it reads) is cut off.
+
+    `max_buffered` holds for requests and unread replies of all clients together, HTTP and gRPC.
+    """
 
     max_body_size: int = 64 << 20
     max_buffered: int = 512 << 20
     max_connections: int = 4096
     head_timeout: float = 10.0
     slowest: float = 1024.0
-    idle_timeout: float = 75.0
+    stall_timeout: float = 5.0
+    # Longer than balancers keep a connection to a server (Envoy: an hour, Google's: ten minutes): whoever of the two
+    # closes first loses what the other sends in that moment. A full house closes the longest idle before.
+    idle_timeout: float = 3660.0
     write_timeout: float = 30.0
+    half_closed: float = 2.0  # for the answer to a client that has closed its end
     linger: float = 2.0  # after the last reply, for the client to read it
     farewell: float = 1.0  # when the server ends: for a request that is on its way on an idle connection
     sweep: float = 0.5  # how often is looked for slow clients
@@ -58,10 +67,11 @@ class HttpServer:
         self._sweeper: asyncio.TimerHandle | None = None
         self._leaving = False
         self._gone: asyncio.Future[None] | None = None
+        self._no_room_until = 0.0
 
     async def start(self, host: str, port: int) -> int:
-        """Listen. Returns the port, which is chosen by the system for port 0."""
-        await self._listener.start(host, port)
+        """Listen, on all addresses for an empty `host`. Returns the port, which the system chooses for port 0."""
+        await self._listener.start(host or None, port)
         self._sweep()
         self.port = self._listener.port
         return self.port
@@ -143,10 +153,57 @@ class HttpServer:
                 if age > limits.linger:
                     connection.abort()
             elif connection.write_paused:
-                if age > limits.write_timeout:
+                # What it has read is what is unsent no more; the reply may have been long.
+                unread = connection.look_at_unsent()
+                if connection.progress.stalled(-unread, now, limits.write_timeout, limits.slowest):
                     connection.abort()
-            elif (reader := connection.reader).reading:
-                if age > limits.head_timeout and (not reader.in_body or reader.received < limits.slowest * age):
-                    connection.refuse(TooSlow(f"the request was not whole after {age:.0f} s"))
+            elif connection.halved and connection.waiting:
+                # A machine that is busy computes for those first of whom it knows that they read.
+                if age > limits.half_closed or (age > limits.sweep / 2 and connection.queued):
+                    connection.give_up_half_closed()
+            elif connection.reader.reading:
+                self._look_at_request(connection, now, age)
             elif connection.idle and age > idle_timeout:
                 connection.end()
+
+    def _look_at_request(self, connection: Connection, now: float, age: float) -> None:
+        """One that is not whole yet."""
+        limits, reader, progress = self.limits, connection.reader, connection.progress
+        if not reader.in_body:
+            if age > limits.head_timeout:
+                connection.refuse(TooSlow(f"the request was not whole after {age:.0f} s"))
+        elif connection.held_up:
+            progress.wait(now)
+        elif progress.stalled(reader.received, now, min(limits.stall_timeout, limits.head_timeout), limits.slowest):
+            connection.refuse(TooSlow(f"less than {limits.slowest:g} bytes/s of the body came in the last seconds"))
+
+    def make_room(self, asking: Connection) -> bool:
+        """Give up what others hold, as `pace` says; False when it is `asking` that must go."""
+        now = self.now()
+        if now < self._no_room_until:
+            return False
+        while (before := self.body_bytes) > self.limits.max_buffered:
+            connections = list(self._connections)
+            holders = [_holder(number, one) for number, one in enumerate(connections) if one.held]
+            mine = next((holder for holder in holders if connections[holder.number] is asking), None)
+            loser = whose_turn(holders, mine) if mine is not None else None
+            if loser is not None:
+                _give_up(connections[loser.number])
+            if self.body_bytes >= before:
+                # Looking at all connections takes a moment; whoever asks next finds them as they are.
+                self._no_room_until = now + self.limits.sweep
+                return False
+        return True
+
+
+def _holder(number: int, connection: Connection) -> Holder:
+    loose = connection.write_paused or (connection.reader.in_body and not connection.waiting)
+    return Holder(number, connection.peer, connection.held, connection.progress.quiet, loose)
+
+
+def _give_up(connection: Connection) -> None:
+    if connection.write_paused:
+        connection.abort()
+        connection.forget()
+    else:
+        connection.refuse(QueueFull("too many bytes of requests are in memory, and this one came slowest", 1))

@@ -24,6 +24,7 @@ from workloads.serve.people.detection import Geometry, boxes_of, detect
 from workloads.serve.people.multipart import parts
 from workloads.serve.people.pictures import to_input
 from workloads.serve.protocol.asked import Asked, in_order
+from workloads.serve.protocol.content import coding_of, inflated
 from workloads.serve.protocol.tensors import from_json
 from workloads.serve.service import Service
 
@@ -48,8 +49,9 @@ class TaskPending:
 class Predict:
     """The two handlers. Pictures are decoded on threads, so that nobody else's request waits for them."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, max_body_size: int) -> None:
         self._service = service
+        self._most = max_body_size
         self._model = service.model
         self._artifact = service.model.artifact
         self._decoding = 0
@@ -72,6 +74,7 @@ class Predict:
 
     def handle(self, request: Request) -> TaskPending:
         """A picture, pictures, or rows."""
+        request.body = inflated(request.body, coding_of(request), self._most)
         content_type = request.headers.get(b"content-type", b"").lower()
         if content_type.startswith(b"application/json"):
             return TaskPending(self._answer(self._rows(request.body)))

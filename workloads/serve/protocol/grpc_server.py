@@ -41,8 +41,9 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers((self._inference(), self._health()))
 
     async def start(self, host: str, port: int) -> int:
-        """Listen. Returns the port, which is chosen by the system for port 0."""
-        self.port = int(self._server.add_insecure_port(f"{host}:{port}"))
+        """Listen, on all addresses for an empty `host`. Returns the port, which the system chooses for port 0."""
+        address = f"[{host or '::'}]" if ":" in host or not host else host
+        self.port = int(self._server.add_insecure_port(f"{address}:{port}"))
         await self._server.start()
         return self.port
 

@@ -1,7 +1,6 @@
 """The REST form of an inference: JSON, with tensors in binary behind it where the client says so."""
 
 import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +10,10 @@ import numpy as np
 import orjson
 
 from workloads.serve.datatypes import Array, Datatype, finite
-from workloads.serve.errors import Invalid, TooLarge, UnsupportedEncoding
+from workloads.serve.errors import Invalid
 from workloads.serve.http.message import Buffer, Reply, Request
 from workloads.serve.protocol.asked import Asked, in_order
+from workloads.serve.protocol.content import coding_of, inflated
 from workloads.serve.protocol.plan import ABSENT, Field, Plan, Planner
 from workloads.serve.protocol.tensors import from_binary, from_json, to_binary, to_json
 from workloads.serve.signature import Signature
@@ -40,7 +40,7 @@ class Codec:
 
     def decode(self, request: Request) -> Asked:
         """The request, whole and checked. Raises Invalid, TooLarge or UnsupportedEncoding."""
-        body = _decompressed(request, self.max_body_size)
+        body = inflated(request.body, coding_of(request), self.max_body_size)
         length = request.headers.get(HEADER_LENGTH)
         if length is None:
             return self._read(self.planner.plan(_parse(body)), memoryview(b""))
@@ -123,21 +123,3 @@ def _parse(body: "bytes | memoryview") -> Any:
         raise Invalid(f"the request is not JSON: {error}") from error
     except RecursionError as error:
         raise Invalid("the request is nested too deeply") from error
-
-
-def _decompressed(request: Request, most: int) -> bytes:
-    encoding = request.headers.get(b"content-encoding", b"identity").strip().lower()
-    if encoding == b"identity":
-        return request.body
-    if encoding not in {b"gzip", b"deflate"}:
-        raise UnsupportedEncoding("Content-Encoding may be gzip, deflate or identity")
-    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # gzip or zlib, by its first bytes
-    try:
-        body = stream.decompress(request.body, most + 1)
-    except zlib.error as error:
-        raise Invalid(f"the body is not {encoding.decode()}") from error
-    if len(body) > most:
-        raise TooLarge(f"the body has more than {most} bytes when it is decompressed")
-    if not stream.eof or stream.unused_data:
-        raise Invalid(f"the {encoding.decode()} body is not whole, or something follows it")
-    return body
