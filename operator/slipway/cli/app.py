@@ -18,7 +18,9 @@ import yaml
 from rich.console import Console
 from rich.live import Live
 
+from slipway import __version__
 from slipway.api.memory import Estimate
+from slipway.cli import installing
 from slipway.cli import local as here
 from slipway.cli import report as reports
 from slipway.cli.cluster import Cluster, ClusterError, NotThereError, find
@@ -27,6 +29,7 @@ from slipway.cli.preview import Preview, preview
 from slipway.cli.screen import View, render
 from slipway.cli.verdict import Exit, verdict
 from slipway.config import read_config
+from slipway.install.render import NAMESPACE, Settings, SettingsError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Slipway's resources, from the data set to the service."
@@ -134,6 +137,27 @@ def plan(file: File, output: Format = Output.TEXT) -> None:
         for one in previews:
             typer.echo(_preview_text(one))
     raise typer.Exit(Exit.FAILED if any(one.problems for one in previews) else Exit.READY)
+
+
+@app.command()
+def install(  # noqa: PLR0913, PLR0917 (a command's options)
+    registry: Annotated[str, typer.Option(help="HOST[:PORT][/PATH] where `make push` has put the images")],
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="where the operator lives")] = NAMESPACE,
+    watch: Annotated[str, typer.Option("--watch-namespaces", help="a,b: works there only; all when unset")] = "",
+    tag: Annotated[str, typer.Option(help="of the images")] = __version__,
+    images_digest: Annotated[Path | None, typer.Option(help="what `make push` printed: digests for tags")] = None,
+    high_availability: Annotated[bool, typer.Option("--high-availability", help="two operators on two nodes")] = False,
+    crds: Annotated[bool, typer.Option("--crds/--no-crds", help="print the CRDs, too")] = True,
+    create_namespace: Annotated[bool, typer.Option("--create-namespace/--no-create-namespace")] = True,
+) -> None:
+    """Print the manifests of an installation, for `kubectl apply -f -`. No cluster is asked."""
+    try:
+        known = installing.digests(images_digest) if images_digest else {}
+        watched = tuple(dict.fromkeys(watch.replace(" ", "").split(","))) if watch else ()
+        settings = Settings(namespace, registry.rstrip("/"), tag, known, watched, high_availability)
+        typer.echo(installing.text(settings, crds=crds, namespace=create_namespace), nl=False)
+    except SettingsError as error:
+        _stop(Exit.COMMAND, str(error))
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})

@@ -12,6 +12,7 @@ class Exit(IntEnum):
 
     READY = 0
     FAILED = 1
+    COMMAND = 2
     IN_PROGRESS = 3
     NOT_THERE = 4
     CLUSTER = 5

@@ -1,0 +1,47 @@
+"""Reads manifests/base, what the high-availability overlay adds, and crds/: of a checkout, or of this package.
+
+pyproject.toml puts the same folders beside this file into a wheel.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """What a release ships, as it is in its files."""
+
+    base: list[Object]
+    # Patches of objects of `base`, and objects that are not in it.
+    high_availability: list[Object]
+    crds: list[Object]
+
+
+def shipped() -> Shipped:
+    """Read all of it. Raises FileNotFoundError where this is neither a checkout nor an installed package."""
+    here = Path(__file__).resolve()
+    checkout = here.parents[3]
+    if (checkout / "manifests" / "base").is_dir():
+        manifests, crds = checkout / "manifests", checkout / "crds"
+    else:
+        manifests, crds = here.parent / "manifests", here.parent / "crds"
+    return Shipped(
+        list(_documents(manifests / "base")),
+        list(_documents(manifests / "overlays" / "high-availability")),
+        list(_documents(crds)),
+    )
+
+
+def _documents(folder: Path) -> Iterator[Object]:
+    """The resources of a kustomization, in its order, and then its patches."""
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    patches = [patch["path"] for patch in kustomization.get("patches", [])]
+    for name in (*kustomization["resources"], *patches):
+        if (folder / name).is_file():
+            yield from yaml.safe_load_all((folder / name).read_text())
