@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.cluster.paths import REPOSITORY
 
 # Hosts whose pages or packages are meant. What is ours has no address yet, and examples use names made for examples.
-HOSTS = {"www.apache.org", "www.w3.org", "deb.debian.org"}
+HOSTS = {"json-schema.org", "www.apache.org", "www.w3.org", "deb.debian.org"}
 RESERVED = ("example.com", ".invalid", ".svc", ".svc.cluster.local", "localhost")
 # Registry and repository of images that a reader may pull; and the reader's own machine.
 IMAGES = ("registry.invalid/", "registry.example.com/", "example.com/", "localhost/", "localhost:", "127.0.0.1:")

@@ -45,8 +45,15 @@ def request(*codings: bytes) -> Request:
 
 @pytest.mark.parametrize(
     ("said", "coding"),
-    [((), b"identity"), ((b"",), b"identity"), ((b"identity",), b"identity"), ((b"GZIP",), b"gzip")]
-    + [((b"x-gzip",), b"x-gzip"), ((b"identity", b" gzip "), b"gzip"), ((b"deflate",), b"deflate")],
+    [
+        ((), b"identity"),
+        ((b"",), b"identity"),
+        ((b"identity",), b"identity"),
+        ((b"GZIP",), b"gzip"),
+        ((b"x-gzip",), b"x-gzip"),
+        ((b"identity", b" gzip "), b"gzip"),
+        ((b"deflate",), b"deflate"),
+    ],
 )
 def test_names_of_codings(said, coding) -> None:
     assert coding_of(request(*said)) == coding
