@@ -14,7 +14,7 @@ from PIL import Image
 from tests.conformance.browser import Browser, chromium
 from tests.conformance.server import Server
 from tests.needs import need
-from tests.unit.serve.artifacts import LABELS, detector, small_cnn
+from tests.unit.serve.artifacts import LABELS, detector, small_cnn, vowels
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,6 +69,24 @@ async def test_the_page_in_a_browser(digits, picture: Path, tmp_path: Path) -> N
             url for url in browser.urls if not url.startswith((f"http://127.0.0.1:{digits.port}/", "data:", "blob:"))
         ] == []
         assert [problem for problem in browser.problems if "400" not in problem] == []
+
+
+async def test_a_text_field_for_a_model_of_texts(tmp_path: Path) -> None:
+    """And none for any other; a text goes in as it is typed, and its label comes out."""
+    server = Server(tmp_path / "log", "--model", str(vowels(tmp_path / "vowels")), "--threads", "1").wait()
+    try:
+        async with Browser(tmp_path / "profile") as browser:
+            await browser.call("Page.navigate", url=f"http://127.0.0.1:{server.port}/")
+            await browser.until("document.getElementById('name')?.textContent === 'vowels'")
+            seen = "['bytext', 'drop', 'byrows'].map(id => document.getElementById(id).checkVisibility())"
+            assert await browser.run(seen) == [True, False, True]
+            await browser.run("document.getElementById('text').value = 'aaa \"\\u{1f600}\\n'")
+            await browser.run("document.getElementById('sendtext').click()")
+            await browser.until("document.querySelectorAll('#answer td.number').length === 2")
+            assert await browser.run("document.querySelector('#answer td').textContent") == "many"
+            assert "tokens were read" in await browser.run("document.getElementById('error').textContent")
+    finally:
+        assert server.stop() == 0
 
 
 def test_the_page_may_load_nothing_from_elsewhere(digits) -> None:

@@ -42,6 +42,9 @@ class Tokenizer:
         try:
             self.file = path.read_text()
             self._library = library.Tokenizer.from_str(self.file)
+            # Lengths are this job's own; what the file says of them is for its old model.
+            self._library.no_padding()
+            self._library.no_truncation()
         except Exception as error:  # the library raises Exception itself
             raise Corrupt(f"{uri}: not a tokenizer.json ({error})") from error
         names = ("<|endoftext|>", "[PAD]", "<pad>", "</s>")

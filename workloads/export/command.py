@@ -7,6 +7,8 @@ import argparse
 import json
 import shutil
 import sys
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -17,10 +19,11 @@ from slipway.api.quantization import Evaluation, metric_for
 from slipway.api.sources import DatasetChoice
 from workloads import artifact, errors, storage
 from workloads.export import onnx_file
-from workloads.export.from_torch import Comparison, compare_on, export
+from workloads.export.from_torch import COMPARED, LENGTHS, Comparison, compare, compare_on, export
 from workloads.train.stop import Stop
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import torch
 
 ONNX_FILE = "model.onnx"
@@ -62,6 +65,17 @@ def run(uri: str, output: str) -> tuple[str, Comparison]:
         return storage.sha256_of(path), same
 
 
+def _texts(choice: DatasetChoice, description: Artifact) -> "Iterator[dict[str, npt.NDArray[Any]]]":
+    """Held-out texts as the tokens that the model was trained on."""
+    from workloads import data
+
+    found = data.open_set(choice)
+    count = min(COMPARED, len(found.held_out))
+    cuts = [0, *(cut for cut in LENGTHS if cut < count), count]
+    for begin, end in pairwise(cuts):
+        yield {description.signature.inputs[0].name: found.held_out.batch(range(begin, end))[0]}
+
+
 def _compared(module: "torch.nn.Module", model: Any, description: Artifact) -> Comparison:
     """On held-out samples of the data that the artifact names, in batches of different lengths."""
     from workloads.quantize import runtime
@@ -73,6 +87,8 @@ def _compared(module: "torch.nn.Module", model: Any, description: Artifact) -> C
         raise errors.BadInput(
             "the artifact does not say what it was trained on: there is nothing to compare on"
         ) from error
+    if description.text is not None:
+        return compare(module, runtime.session(model), _texts(choice, description))
     ports = onnx_file.inputs_of(model)
     evaluation = Evaluation(dataset=choice, metric=metric_for(choice.name))
     samples = evaluation_samples(evaluation, ports, description.preprocessing, want_labels=False)

@@ -22,6 +22,9 @@ from workloads.serve.people.predict import Predict
 from workloads.serve.protocol.asked import Asked
 from workloads.serve.protocol.rest import Codec
 from workloads.serve.service import Service
+from workloads.serve.text.protocol import described
+from workloads.serve.text.rest import TextRest
+from workloads.serve.text.texts import Texts
 
 SERVER = "slipway"
 EXTENSIONS = ["binary_tensor_data", "schedule_policy"]
@@ -70,6 +73,8 @@ class App:
         self.service: Service | None = None
         self.codec: Codec | None = None
         self.predict: Predict | None = None
+        self.texts: Texts | None = None
+        self.text_rest: TextRest | None = None
         self.mirror: Mirror | None = None
         self.routes: dict[bytes, dict[bytes, Handler]] = {
             b"/v2": {b"GET": self._server},
@@ -88,7 +93,11 @@ class App:
 
     def serve(self, service: Service, codec: Codec) -> None:
         """The engine is warm."""
-        self.service, self.codec, self.predict = service, codec, Predict(service, codec.max_body_size)
+        if service.loaded.tokens is not None:
+            self.texts = Texts(service, service.loaded.tokens)
+            self.text_rest = TextRest(self.texts, codec)
+        self.service, self.codec = service, codec
+        self.predict = Predict(service, codec.max_body_size, self.texts)
         self.life.phase = Phase.READY
 
     def __call__(self, request: Request) -> "Reply | Pending":
@@ -165,6 +174,8 @@ class App:
         properties = {"digest": model.digest, "engine": service.loaded.engines[0].name}
         properties |= {f"engine_{key}": value for key, value in service.loaded.engines[0].details.items()}
         properties["max_batch_size"] = str(service.batcher.limits.max_batch_size)
+        if self.texts is not None:
+            properties |= described(self.texts.pairs, self.texts.limit)
         if model.artifact is not None:
             properties |= _lineage(model.artifact.lineage)
         properties |= {f"warm_up_ms_{rows}": f"{ms * 1000:.3f}" for rows, ms in service.loaded.warm_up.seconds.items()}
@@ -199,6 +210,8 @@ class App:
 
     def _submitted(self, request: Request) -> Pending:
         service, codec = self.loaded()
+        if self.text_rest is not None and self.text_rest.wants(request):
+            return self.text_rest.begin(request)
         asked = codec.decode(request)
         return InferencePending(service.submit(asked), asked, codec, service.batcher)
 

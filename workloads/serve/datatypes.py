@@ -49,6 +49,12 @@ FROM_ARTIFACT = {
     DType.INT32: Datatype.INT32,
     DType.INT64: Datatype.INT64,
     DType.BOOL: Datatype.BOOL,
+    DType.FLOAT64: Datatype.FP64,
+    DType.INT16: Datatype.INT16,
+    DType.UINT16: Datatype.UINT16,
+    DType.UINT32: Datatype.UINT32,
+    DType.UINT64: Datatype.UINT64,
+    DType.STRING: Datatype.BYTES,
 }
 
 

@@ -15,6 +15,8 @@ from workloads.serve.engines.warmup import WarmUp, sizes_up_to, warm_up
 from workloads.serve.model import Model, load
 from workloads.serve.service import Loaded
 from workloads.serve.settings import Settings
+from workloads.serve.text.probe import padding_is_harmless
+from workloads.serve.text.tokens import Tokens, processing_of
 
 LOG = logging.getLogger("slipway.serve")
 
@@ -84,4 +86,16 @@ def load_and_warm_up(settings: Settings) -> Loaded:
     LOG.info("%s serves %s with %d thread(s); warm-up by rows: %s", first.name, model.name, options.threads, times)
     if model.signature.batched and not accept.seen.independent:
         LOG.warning("the model's rows change each other in a batch: every request is computed alone")
-    return Loaded(model, engines, accept.seen, attempts)
+    return Loaded(model, engines, accept.seen, attempts, _tokens(model, first))
+
+
+def _tokens(model: Model, engine: Engine) -> Tokens | None:
+    """For a model that takes texts."""
+    how = processing_of(model.artifact, model.signature)
+    if how is None:
+        return None
+    tokens = Tokens(how, model.signature, model.folder)
+    if tokens.padded and not padding_is_harmless(engine, model.signature, tokens):
+        LOG.warning("padding changes the model's answers: texts of different lengths are computed apart")
+        tokens.padded = False
+    return tokens

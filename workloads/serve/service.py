@@ -16,6 +16,7 @@ from workloads.serve.metrics import Metrics
 from workloads.serve.model import Model
 from workloads.serve.protocol.asked import Asked
 from workloads.serve.sketch import Sketch
+from workloads.serve.text.tokens import Tokens
 
 # A batch of which every request has timed out may still end; after so long the engine is taken for stuck.
 LEAST_PATIENCE = 60.0
@@ -30,6 +31,8 @@ class Loaded:
     engines: Sequence[Engine]
     warm_up: WarmUp
     attempts: Sequence[Attempt]
+    # For a model that takes texts as well.
+    tokens: Tokens | None = None
 
 
 class Service:

@@ -44,6 +44,7 @@ def _describe(lineage: Lineage, training: Training, figures: Figures) -> Artifac
         architecture=training.architecture,
         signature=said.signature,
         preprocessing=said.preprocessing,
+        text=said.text,
         labels=said.labels,
         metrics=figures.metrics,
         parameters=training.parameters,

@@ -19,6 +19,7 @@ FORMAT_VERSION = 1
 DESCRIPTION_FILE = "artifact.json"
 WEIGHTS_FILE = "model.safetensors"
 HISTORY_FILE = "metrics.jsonl"
+TOKENIZER_FILE = "tokenizer.json"
 
 
 class Task(StrEnum):
@@ -28,6 +29,10 @@ class Task(StrEnum):
     TEXT_CLASSIFICATION = "text-classification"
     TEXT_GENERATION = "text-generation"
     OBJECT_DETECTION = "object-detection"
+    SEGMENTATION = "segmentation"
+    EMBEDDING = "embedding"
+    TABULAR = "tabular"
+    RAW = "raw"
 
 
 class DType(StrEnum):
@@ -41,6 +46,12 @@ class DType(StrEnum):
     INT32 = "int32"
     INT64 = "int64"
     BOOL = "bool"
+    FLOAT64 = "float64"
+    INT16 = "int16"
+    UINT16 = "uint16"
+    UINT32 = "uint32"
+    UINT64 = "uint64"
+    STRING = "string"
 
 
 Axis = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -103,6 +114,35 @@ class Preprocessing(StatusModel):
     mean: Annotated[list[float], Field(min_length=1, max_length=3)]
     std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1, max_length=3)]
     layout: Literal["NCHW"] = "NCHW"
+
+
+class Pooling(StrEnum):
+    """How a text's vector is made of its tokens' vectors."""
+
+    MEAN = "mean"
+    FIRST = "first"
+
+
+class TextProcessing(StatusModel):
+    """From a text, or two, to the model's tokens, in this order.
+
+    Cut into tokens by tokenizer.json, or into bytes (0 to 255) where `tokenizer` is bytes; with the tokenizer's own
+    special tokens if `special_tokens`; cut off after `max_tokens`, special tokens kept; filled up with `padding_token`.
+    `tokens`, `mask` and `types` name the model's inputs: token numbers, 1 where a token is real, 0 and 1 for the first
+    and the second text. A model without `mask` that is `padded` knows `padding_token` by itself; one that is neither
+    gets texts of one length only, without padding. `pooling` and `normalise` are for vectors, task embedding.
+    """
+
+    tokenizer: Literal["tokenizer.json", "bytes"] = "tokenizer.json"
+    max_tokens: Annotated[int, Field(ge=1, le=1048576)]
+    padding_token: Count = 0
+    special_tokens: bool = True
+    tokens: Annotated[str, Field(min_length=1, max_length=128)] = "input_ids"
+    mask: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    types: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    padded: bool = False
+    pooling: Pooling | None = None
+    normalise: bool = False
 
 
 class FileDigest(StatusModel):
@@ -169,6 +209,7 @@ class Artifact(StatusModel):
     architecture: Architecture
     signature: Signature
     preprocessing: Preprocessing | None = None
+    text: TextProcessing | None = None
     labels: list[str] = Field(default_factory=list)
     metrics: dict[str, float] = Field(default_factory=dict)
     parameters: Annotated[int, Field(ge=0)]

@@ -36,6 +36,29 @@ def detector(folder: Path) -> Path:
     return folder
 
 
+def vowels(folder: Path) -> Path:
+    """An ONNX artifact for texts, whose tokens are bytes: "many" where every second of 8 bytes is an a, else "few"."""
+    folder.mkdir(parents=True)
+    onnx_models.counting(folder / "model.onnx", ord("a"), 8)
+    tensor = api.TensorSpec
+    description = api.Artifact(
+        task=api.Task.TEXT_CLASSIFICATION,
+        architecture=api.Architecture(name="onnx", arguments={}),
+        signature=api.Signature(
+            inputs=[tensor(name="tokens", dtype=api.DType.INT64, shape=["batch", 8])],
+            outputs=[tensor(name="logits", dtype=api.DType.FLOAT32, shape=["batch", 2])],
+        ),
+        text=api.TextProcessing(tokenizer="bytes", max_tokens=8, padding_token=256, tokens="tokens", padded=True),
+        labels=["few", "many"],
+        parameters=0,
+        lineage=api.Lineage(job=api.JobReference(kind="TrainingJob", name="test")),
+        created="2026-01-01T00:00:00Z",
+        files=storage.digests_of(folder),
+    )
+    (folder / api.DESCRIPTION_FILE).write_text(json.dumps(description.wire()))
+    return folder
+
+
 LABELS = [f"class {number}" for number in range(10)]
 
 

@@ -139,3 +139,58 @@ def never_finite(path: Path) -> Path:
     ]
     ports = [("x", T.FLOAT, ["batch", 4])], [("y", T.FLOAT, ["batch", 4])]
     return write(path, nodes, *ports, {"two": np.array(2, np.float32)})
+
+
+def counting(path: Path, token: int, length: int) -> Path:
+    """int64 `tokens` [batch, length] to `logits` [batch, 2]: 2.5, and how many of the tokens are this one."""
+    nodes = [
+        helper.make_node("Equal", ["tokens", "token"], ["same"]),
+        helper.make_node("Cast", ["same"], ["ones"], to=T.FLOAT),
+        helper.make_node("ReduceSum", ["ones", "axes"], ["count"], keepdims=1),
+        helper.make_node("Mul", ["count", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "half"], ["few"]),
+        helper.make_node("Concat", ["few", "count"], ["logits"], axis=1),
+    ]
+    constants = {
+        "token": np.array(token, np.int64),
+        "axes": np.array([1], np.int64),
+        "zero": np.array(0, np.float32),
+        "half": np.array(2.5, np.float32),
+    }
+    ports = [("tokens", T.INT64, ["batch", length])], [("logits", T.FLOAT, ["batch", 2])]
+    return write(path, nodes, *ports, constants)
+
+
+def encoder(path: Path, vocabulary: int, *, masked: bool = True, width: int = 4) -> Path:
+    """`input_ids`, `attention_mask` and `token_type_ids` [batch, sequence] to `last_hidden_state` [batch, sequence,
+    width] and `score` [batch, 1]. Each token is mixed with the mean of all real ones; not `masked`, of padding as well.
+    """
+    random = np.random.default_rng(11)
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["words"]),
+        helper.make_node("Gather", ["sides", "token_type_ids"], ["side"]),
+        helper.make_node("Add", ["words", "side"], ["embedded"]),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=T.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "last"], ["real" if masked else "given"]),
+        *([] if masked else [helper.make_node("Add", ["given", "one"], ["more"])]),
+        *([] if masked else [helper.make_node("Clip", ["more", "one", "one"], ["real"])]),
+        helper.make_node("Mul", ["embedded", "real"], ["kept"]),
+        helper.make_node("ReduceSum", ["kept", "axes"], ["sum"], keepdims=1),
+        helper.make_node("ReduceSum", ["real", "axes"], ["count"], keepdims=1),
+        helper.make_node("Div", ["sum", "count"], ["mean"]),
+        helper.make_node("Add", ["embedded", "mean"], ["last_hidden_state"]),
+        helper.make_node("Squeeze", ["mean", "axes"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "head"], ["score"]),
+    ]
+    constants = {
+        "table": random.standard_normal((vocabulary, width)).astype(np.float32),
+        "sides": random.standard_normal((2, width)).astype(np.float32),
+        "head": random.standard_normal((width, 1)).astype(np.float32),
+        "axes": np.array([1], np.int64),
+        "last": np.array([2], np.int64),
+        "one": np.array(1, np.float32),
+    }
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    inputs = [(name, T.INT64, ["batch", "sequence"]) for name in names]
+    outputs = [("last_hidden_state", T.FLOAT, ["batch", "sequence", width]), ("score", T.FLOAT, ["batch", 1])]
+    return write(path, nodes, inputs, outputs, constants)

@@ -14,6 +14,7 @@ import numpy as np
 
 from slipway.api.artifact import (
     DESCRIPTION_FILE,
+    TOKENIZER_FILE,
     Architecture,
     Artifact,
     DatasetReference,
@@ -82,7 +83,11 @@ def _publish(context: Context, name: str) -> str:
             raise Corrupt(f"{model_path(context, name)}: not the file that was judged")
         for report in (REPORT_JSON, REPORT_HTML):
             shutil.copyfile(context.work.path(report), folder / report)
-        description = _describe(context, name).model_copy(update={"files": storage.digests_of(folder)})
+        described = _describe(context, name)
+        if described.text is not None and described.text.tokenizer == TOKENIZER_FILE:
+            stored = artifact.read(*context.trainable)
+            shutil.copyfile(stored.folder / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+        description = described.model_copy(update={"files": storage.digests_of(folder)})
         path = folder / DESCRIPTION_FILE
         path.write_text(json.dumps(description.wire(), indent=2, sort_keys=True) + "\n")
         return storage.sha256_of(path)

@@ -1,4 +1,5 @@
-"""`/predict`: GET says what it takes, POST takes it. Pictures for models with preprocessing, rows as JSON for all.
+"""`/predict`: GET says what it takes, POST takes it. Pictures for models with preprocessing, texts for models with a
+tokenizer, rows as JSON for all.
 
 Rows are what the model's only input holds per row, already preprocessed: {"rows": [[...], ...]}.
 """
@@ -6,7 +7,7 @@ Rows are what the model's only input holds per row, already preprocessed: {"rows
 import asyncio
 import math
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,39 +20,29 @@ from workloads.serve.datatypes import Array
 from workloads.serve.errors import Invalid, QueueFull, Refused, UnsupportedEncoding
 from workloads.serve.http import Reply, Request
 from workloads.serve.http.message import json_reply
+from workloads.serve.people import texts as words
 from workloads.serve.people.answers import classify
 from workloads.serve.people.detection import Geometry, boxes_of, detect
 from workloads.serve.people.multipart import parts
+from workloads.serve.people.pending import TaskPending
 from workloads.serve.people.pictures import to_input
 from workloads.serve.protocol.asked import Asked, in_order
-from workloads.serve.protocol.content import coding_of, inflated
+from workloads.serve.protocol.content import inflate
 from workloads.serve.protocol.tensors import from_json
 from workloads.serve.service import Service
+from workloads.serve.text.texts import Given, Texts
 
 MOST_DECODING = 64  # requests whose pictures wait for a thread, or are on one
-
-
-class TaskPending:
-    """A reply that a coroutine works out."""
-
-    def __init__(self, coroutine: Coroutine[Any, Any, Reply]) -> None:
-        self.future: asyncio.Future[Reply] = asyncio.ensure_future(coroutine)
-
-    def finish(self) -> Reply:
-        """What the coroutine returned, or raised."""
-        return self.future.result()
-
-    def abandon(self) -> None:
-        """Cancels it; a request in the batcher leaves the queue."""
-        self.future.cancel()
 
 
 class Predict:
     """The two handlers. Pictures are decoded on threads, so that nobody else's request waits for them."""
 
-    def __init__(self, service: Service, max_body_size: int) -> None:
+    def __init__(self, service: Service, max_body_size: int, texts: Texts | None = None) -> None:
+        """`texts`: for a model that takes them."""
         self._service = service
         self._most = max_body_size
+        self._texts = texts
         self._model = service.model
         self._artifact = service.model.artifact
         self._decoding = 0
@@ -65,6 +56,8 @@ class Predict:
                 "name": self._model.name,
                 "task": artifact.task if artifact is not None else None,
                 "pictures": artifact is not None and artifact.preprocessing is not None,
+                "texts": self._texts is not None,
+                "pairs": self._texts is not None and self._texts.pairs,
                 "labels": artifact.labels if artifact is not None else [],
                 "inputs": [{"name": t.name, "datatype": t.datatype.name, "shape": t.shape} for t in signature.inputs],
                 "engine": self._service.loaded.engines[0].name,
@@ -73,18 +66,28 @@ class Predict:
         )
 
     def handle(self, request: Request) -> TaskPending:
-        """A picture, pictures, or rows."""
-        request.body = inflated(request.body, coding_of(request), self._most)
+        """A picture, pictures, texts, or rows."""
+        inflate(request, self._most)
         content_type = request.headers.get(b"content-type", b"").lower()
         if content_type.startswith(b"application/json"):
-            return TaskPending(self._answer(self._rows(request.body)))
+            document = _parsed(request.body)
+            if words.asks_for_texts(document):
+                return self._worded(words.from_json(document))
+            return TaskPending(self._answer(self._rows(document)))
+        if self._texts is not None and content_type.startswith(b"text/plain"):
+            return self._worded(words.from_plain(content_type, request.body))
         if content_type.startswith(b"multipart/form-data"):
-            found = parts(request.headers[b"content-type"], request.body)
-            pictures = [part.content for part in found if part.file]
-        elif content_type.startswith((b"image/", b"application/octet-stream")):
-            pictures = [request.body]
-        else:
-            raise UnsupportedEncoding("Content-Type may be image/*, multipart/form-data or application/json")
+            return self._form(request)
+        if content_type.startswith((b"image/", b"application/octet-stream")):
+            return self._seen([request.body])
+        raise UnsupportedEncoding("Content-Type may be image/*, text/plain, multipart/form-data or application/json")
+
+    def _form(self, request: Request) -> TaskPending:
+        found = parts(request.headers[b"content-type"], request.body)
+        texts = words.from_parts(found)
+        return self._worded(texts) if texts is not None else self._seen([part.content for part in found if part.file])
+
+    def _seen(self, pictures: Sequence[bytes]) -> TaskPending:
         if not pictures or not all(pictures):
             raise Invalid("there is no picture in the request")
         if self._artifact is None or self._artifact.preprocessing is None:
@@ -97,11 +100,28 @@ class Predict:
             raise QueueFull("too many pictures are being decoded", 1)
         return TaskPending(self._pictures(pictures))
 
-    def _rows(self, body: bytes) -> Array:
-        try:
-            document = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise Invalid(f"the request is not JSON: {error}") from error
+    def _worded(self, given: Given) -> TaskPending:
+        if self._texts is None:
+            raise Invalid("this model takes no texts: its artifact has no tokenizer")
+        self._texts.check(given)
+        return TaskPending(self._answer_texts(self._texts, given))
+
+    async def _answer_texts(self, texts: Texts, given: Given) -> Reply:
+        started = time.monotonic()
+        answer = await texts.answer(given)
+        timing = {
+            "queueMs": max(ticket.queue_seconds for ticket in answer.tickets) * 1000,
+            "engineMs": max(ticket.engine_seconds for ticket in answer.tickets) * 1000,
+            "totalMs": (time.monotonic() - started) * 1000,
+            "batchRows": max(ticket.batch_rows for ticket in answer.tickets),
+        }
+        names = [tensor.name for tensor in self._model.signature.outputs]
+        task = self._artifact.task if self._artifact is not None else None
+        labels = self._artifact.labels if self._artifact is not None else []
+        predictions = words.in_words(texts, answer, names, task, labels)
+        return json_reply({"model": self._model.name, "predictions": predictions, "timing": timing})
+
+    def _rows(self, document: Any) -> Array:
         rows = document.get("rows") if isinstance(document, dict) else None
         if type(rows) is not list or not rows:
             raise Invalid('rows are a list with at least one row: {"rows": [[...], ...]}')
@@ -153,6 +173,13 @@ class Predict:
         if len(named) == 1:
             return list(_plain(outputs[0]))
         return [{name: _plain(output[row]) for name, output in named.items()} for row in range(len(outputs[0]))]
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Invalid(f"the request is not JSON: {error}") from error
 
 
 def _plain(array: Array) -> Any:

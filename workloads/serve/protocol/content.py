@@ -51,6 +51,12 @@ def inflated(body: bytes, coding: bytes, most: int) -> bytes:
     return b"".join(stream.parts)
 
 
+def inflate(request: Request, most: int) -> None:
+    """The request's own body, in place. Its header goes with the coding: a copy of it would not be what it says."""
+    request.body = inflated(request.body, coding_of(request), most)
+    request.headers.pop(b"content-encoding", None)
+
+
 class _Inflating:
     """`parts` of `size` bytes together so far; `whole` at the end of a member."""
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -10,11 +11,14 @@ from grpc_health.v1 import health_pb2
 from workloads.serve.errors import NotFound, RequestError
 from workloads.serve.inferences import counting
 from workloads.serve.protocol import open_inference_pb2 as pb
+from workloads.serve.protocol.asked import Asked
 from workloads.serve.protocol.copied import as_rest
 from workloads.serve.protocol.grpc_tensors import GrpcCodec
+from workloads.serve.text.protocol import PAIR, forms, given
 
 if TYPE_CHECKING:
     from workloads.serve.app import App
+    from workloads.serve.text.texts import Texts
 
 LOG = logging.getLogger("slipway.serve.grpc")
 
@@ -123,14 +127,30 @@ class GrpcServer:
         service, codec = self._app.loaded()
         if self._codec is None:
             self._codec = GrpcCodec(codec.signature, codec.name, codec.version, self._nonfinite)
-        asked = self._codec.decode(request)
+        used = self._codec_for(request, self._codec)
+        asked = used.decode(request)
         if self._app.mirror is not None:
-            self._app.mirror.offer_as(lambda: as_rest(codec.name, codec.signature, asked))
+            self._app.mirror.offer_as(lambda: as_rest(codec.name, used.signature, asked))
         left = context.time_remaining()
         if left is not None:
             asked.timeout = min(asked.timeout, left) if asked.timeout else left
+        if self._app.texts is not None and used is not self._codec:
+            return await self._texts(self._app.texts, used, asked)
         # A client that goes away cancels this coroutine, and `answer` takes its request out of the queue.
         return self._codec.encode(asked, await service.batcher.answer(service.submit(asked)))
+
+    def _codec_for(self, request: pb.ModelInferRequest, own: GrpcCodec) -> GrpcCodec:
+        """One that reads texts where the request holds them and the model takes them."""
+        if self._app.texts is None or not any(one.datatype == "BYTES" for one in request.inputs):
+            return own
+        form = any(one.name == PAIR for one in request.inputs), min(2, max(1, len(request.inputs[0].shape)))
+        return replace(own, signature=forms(own.signature)[form])
+
+    async def _texts(self, texts: "Texts", codec: GrpcCodec, asked: Asked) -> pb.ModelInferResponse:
+        wanted = given(asked)
+        texts.check(wanted)
+        answer = await texts.answer(wanted)
+        return codec.encode(asked, answer.outputs)
 
     async def _check(self, request: Any, _context: Any) -> Any:
         if request.service not in {"", SERVICE, "grpc.health.v1.Health"}:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from slipway.api import artifact
-from slipway.api.artifact import Preprocessing, Signature
+from slipway.api.artifact import Preprocessing, Signature, TextProcessing
 from slipway.api.recipe import Recipe
 from workloads.data import DataSet
 from workloads.data.boxes import BoxSet
@@ -36,6 +36,7 @@ class Description:
     labels: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     """What else belongs into the artifact, by name."""
+    text: TextProcessing | None = None
 
 
 class Task(Protocol):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from slipway.api import artifact
-from slipway.api.artifact import DType, Signature, TensorSpec
+from slipway.api.artifact import DType, Signature, TensorSpec, TextProcessing
 from workloads.data import DataSet
 from workloads.data.text import TextSet
 from workloads.train.normalise import Normalise
@@ -105,7 +105,20 @@ class Texts(Classification):
             None,
             list(self._data.labels),
             tokenizer(self._data),
+            processing(self._data),
         )
+
+
+def processing(data: TextSet) -> TextProcessing:
+    """How texts became tokens for training: the server does the same."""
+    return TextProcessing(
+        tokenizer="bytes" if data.tokenizer.file is None else "tokenizer.json",
+        max_tokens=data.length,
+        padding_token=data.tokenizer.end,
+        special_tokens=False,
+        tokens="tokens",
+        padded=True,
+    )
 
 
 def tokenizer(data: TextSet) -> dict[str, str]:

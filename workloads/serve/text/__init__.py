@@ -1,0 +1,1 @@
+"""Texts in, for models that take token numbers: tokenizer, padding, and how both protocols and `/predict` reach it."""

@@ -1,0 +1,66 @@
+"""Texts over REST: an inference whose input is BYTES, tokenized, and answered as any other."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from workloads.serve.errors import Invalid
+from workloads.serve.http import Reply, Request
+from workloads.serve.people.pending import TaskPending
+from workloads.serve.protocol.asked import Asked
+from workloads.serve.protocol.content import inflate
+from workloads.serve.protocol.rest import HEADER_LENGTH, Codec
+from workloads.serve.text.protocol import MARK, PAIR, forms, given
+from workloads.serve.text.texts import Texts
+from workloads.serve.text.tokens import Row
+
+TRUNCATED = b"Slipway-Truncated-Texts"
+MOST_TOLD = 64
+
+
+class TextRest:
+    """Beside the model's own codec, which reads tokens."""
+
+    def __init__(self, texts: Texts, codec: Codec) -> None:
+        self._texts = texts
+        self._most = codec.max_body_size
+        self._codecs = {form: replace(codec, signature=one) for form, one in forms(codec.signature).items()}
+
+    def wants(self, request: Request) -> bool:
+        """Whether the request says that it holds texts; its body is decompressed for that. Raises what that raises."""
+        inflate(request, self._most)
+        length = request.headers.get(HEADER_LENGTH, b"")
+        end = int(length) if length.isdigit() and len(length) < 19 else len(request.body)
+        return request.body.find(MARK, 0, end) >= 0
+
+    def begin(self, request: Request) -> TaskPending:
+        """The reply's promise. Raises what the codec or `check` raises."""
+        codec, asked = self._decoded(request)
+        texts = given(asked)
+        self._texts.check(texts)
+
+        async def work() -> Reply:
+            answer = await self._texts.answer(texts)
+            reply = codec.encode(asked, answer.outputs)
+            reply.headers += told(answer.rows)
+            return reply
+
+        return TaskPending(work())
+
+    def _decoded(self, request: Request) -> tuple[Codec, Asked]:
+        pair = request.body.find(PAIR.encode()) >= 0
+        flat, column = self._codecs[pair, 1], self._codecs[pair, 2]
+        try:
+            return flat, flat.decode(request)
+        except Invalid:
+            try:
+                return column, column.decode(request)
+            except Invalid:
+                pass
+            raise
+
+
+def told(rows: Sequence[Row]) -> bytes:
+    """A header with the places of texts that were cut off, from 0; nothing when there is none."""
+    places = [place for place, row in enumerate(rows) if row.truncated]
+    words = ",".join(map(str, places[:MOST_TOLD])) + (",..." if len(places) > MOST_TOLD else "")
+    return b"%b: %b\r\n" % (TRUNCATED, words.encode()) if places else b""
