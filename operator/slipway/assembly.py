@@ -12,7 +12,7 @@ from slipway.job.inbox import Inbox
 from slipway.job.labels import JOB_NAME, KIND, MANAGED_SELECTOR
 from slipway.quantizationjob import job as quantizing
 from slipway.quantizationjob.reconcile import QuantizationJobs
-from slipway.runtime.cache import Cache, Change, slim, slim_pod
+from slipway.runtime.cache import Cache, Change, slim, slim_link, slim_pod
 from slipway.runtime.controller import Controller, ObserveReconcile
 from slipway.runtime.kube import Kube
 from slipway.runtime.queue import WorkQueue
@@ -34,6 +34,7 @@ _SERVED = f"{MANAGED_SELECTOR},{KIND}={serving.KIND}"
 CHILDREN: Mapping[Resource, str] = {
     PODS: MANAGED_SELECTOR,
     serving.DEPLOYMENTS: MANAGED_SELECTOR,
+    serving.REPLICA_SETS: _SERVED,
     SERVICES: _SERVED,
     CONFIGMAPS: _SERVED,
     serving.JOBS: _SERVED,
@@ -74,6 +75,7 @@ class Assembly:
         self._kube = kube
         self.children = {**CHILDREN, **(_CAPACITY if platforms.gang_admission else {})}
         slims = {PODS: slim_footprint if platforms.gang_admission else slim_pod, NODES: slim_node}
+        slims[serving.REPLICA_SETS] = slim_link
         for resource, selector in self.children.items():
             self.cache.add(resource, selector=selector, slim=slims.get(resource, slim))
         self.queues: dict[str, WorkQueue[Any]] = {kind: WorkQueue(observe_wait=wait_observer(kind)) for kind in OURS}

@@ -6,7 +6,7 @@ from slipway.assembly import Assembly, Platforms
 from slipway.inferenceservice import service as serving
 from slipway.job.execute import Executor
 from slipway.quantizationjob import job as quantizing
-from slipway.runtime.resource import PODS, Object
+from slipway.runtime.resource import PODS, Identity, Object
 from slipway.trainingjob import job as training
 
 
@@ -77,8 +77,17 @@ def test_what_a_pod_told_last_is_kept_for_its_job():
     """Also where the event of its deletion is the first to tell how it ended."""
     parts = assembly(None)
     pod = obj("Pod", "digits-node-0-a0", {})
-    pod["metadata"]["ownerReferences"] = [{"kind": "TrainingJob", "name": "digits", "uid": "u", "controller": True}]
+    pod["metadata"]["ownerReferences"] = [
+        {
+            "apiVersion": "slipway.dev/v1alpha1",
+            "kind": "TrainingJob",
+            "name": "digits",
+            "uid": "u",
+            "controller": True,
+        }
+    ]
+    parent = Identity("team", "slipway.dev", "TrainingJob", "u")
     parts.cache.observe(PODS, "ADDED", pod | {"status": {"phase": "Running"}})
     last = pod | {"metadata": pod["metadata"] | {"resourceVersion": "2"}, "status": {"phase": "Failed"}}
     parts.cache.observe(PODS, "DELETED", last)
-    assert [each["status"]["phase"] for each in parts._departed.of("u")] == ["Failed"]
+    assert [each["status"]["phase"] for each in parts._departed.of(parent)] == ["Failed"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
+from slipway.inferenceservice.observed import host_of
 from slipway.inferenceservice.policy.demand import Told, demand_since, read_demand
 from slipway.inferenceservice.policy.zero import HANDOVER_SECONDS, Standby
 from slipway.inferenceservice.scene import Around
@@ -124,9 +125,7 @@ def _urls(pods: Sequence[Object]) -> dict[str, str]:
     """Where each of the activator's pods can be asked, by UID; also one that leaves, for it may hold somebody."""
     found = {}
     for pod in pods:
-        status = pod.get("status") or {}
-        address = status.get("podIP")
-        if address and status.get("phase") == "Running":
-            host = f"[{address}]" if ":" in address else address
+        host = host_of(pod)
+        if host and (pod.get("status") or {}).get("phase") == "Running":
             found[uid_of(pod)] = f"http://{host}:{CONTROL_PORT}"
     return found

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from slipway.api.servicestatus import MOST_BINS, MOST_COUNTED, CanaryEvidence, RevisionCounts
-from slipway.inferenceservice.observed import ready_pods, revision_of
+from slipway.inferenceservice.observed import host_of, ready_pods, revision_of
 from slipway.inferenceservice.policy.scale import Recommendation
 from slipway.inferenceservice.policy.traffic import MOST_BUCKETS, Seen, Traffic, Window, advance, forget
 from slipway.inferenceservice.service import HTTP_PORT
@@ -161,8 +161,7 @@ def model_urls(name: str, revision: str, pods: Sequence[Object]) -> dict[str, st
 
 
 def _base(pod: Object) -> str:
-    address = pod["status"]["podIP"]
-    return f"http://[{address}]:{HTTP_PORT}" if ":" in address else f"http://{address}:{HTTP_PORT}"
+    return f"http://{host_of(pod)}:{HTTP_PORT}"
 
 
 def heard_metrics(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import ip_address
 from typing import Any
 
 from slipway.api.common import Reason
@@ -72,9 +73,24 @@ def ready_pods(pods: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]
     for pod in pods:
         marks = (pod.get("status") or {}).get("conditions") or []
         ready = any(mark.get("type") == "Ready" and mark.get("status") == "True" for mark in marks)
-        if ready and not pod["metadata"].get("deletionTimestamp") and (pod.get("status") or {}).get("podIP"):
+        if ready and not pod["metadata"].get("deletionTimestamp") and host_of(pod):
             found[str(pod["metadata"]["uid"])] = pod
     return found
+
+
+def host_of(pod: Mapping[str, Any]) -> str:
+    """Where a pod can be asked, as a URL has it; "" for none, or for what no pod of a service has as its address.
+
+    Whoever may write pods' status could have the operator ask a cloud's metadata server, or a node.
+    """
+    status = pod.get("status") or {}
+    try:
+        address = ip_address(status.get("podIP") or "")
+    except ValueError:
+        return ""
+    if address.is_unspecified or address.is_multicast or address.is_link_local or str(address) == status.get("hostIP"):
+        return ""
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
 def revision_of(pod: Mapping[str, Any]) -> str:

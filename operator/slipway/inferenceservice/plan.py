@@ -108,7 +108,7 @@ def _carried_out(scene: Scene, course: Course) -> Plan:
         status=status,
         persist_first=course.persist or decided,
         deletes=(
-            *(delete for old in leaving for delete in _retire(old)),
+            *(delete for old in leaving for delete in _retire(scene, old)),
             *_unwanted(scene),
             *standby.deletes(scene),
             *_needless_builds(scene, course),
@@ -193,9 +193,15 @@ def _unwanted(scene: Scene) -> list[Delete]:
     return [Delete(autoscalers, scene.service.name, uid_of(known))] if known is not None else []
 
 
-def _retire(old: Revision) -> tuple[Delete, Delete]:
+def _retire(scene: Scene, old: Revision) -> list[Delete]:
     """Its pods drain: not ready first, then finishing what they have."""
-    return Delete(DEPLOYMENTS, old.name, old.uid), Delete(CONFIGMAPS, old.name, "")
+    return [Delete(DEPLOYMENTS, old.name, old.uid), *_config_map(scene, old.name)]
+
+
+def _config_map(scene: Scene, name: str) -> list[Delete]:
+    """If it is the service's own: a name that a label tells may be that of anybody's ConfigMap."""
+    known = scene.around.children.get(CONFIGMAPS, {}).get(name)
+    return [Delete(CONFIGMAPS, name, uid_of(known))] if known is not None else []
 
 
 def _needless_builds(scene: Scene, course: Course) -> list[Delete]:
@@ -208,5 +214,5 @@ def _needless_builds(scene: Scene, course: Course) -> list[Delete]:
             continue
         deletes.append(Delete(JOBS, name, uid_of(job)))
         if revision not in deployed:
-            deletes.append(Delete(CONFIGMAPS, scene.service.child(revision), ""))
+            deletes += _config_map(scene, scene.service.child(revision))
     return deletes

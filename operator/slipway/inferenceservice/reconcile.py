@@ -4,17 +4,16 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from slipway.api.inferenceservice import spec_problems
+from slipway.inferenceservice import replicas
 from slipway.inferenceservice.autoscale import Size, size_of
 from slipway.inferenceservice.demands import LARGEST, LONGEST, MOST, Demands
 from slipway.inferenceservice.evidence import Memory
 from slipway.inferenceservice.interviews import Interviews
 from slipway.inferenceservice.plan import plan
 from slipway.inferenceservice.scene import Around
-from slipway.inferenceservice.service import DEPLOYMENTS, INFERENCE_SERVICES, JOBS, Platform
+from slipway.inferenceservice.service import INFERENCE_SERVICES, JOBS, Platform
 from slipway.inferenceservice.source import job_named
-from slipway.inferenceservice.standby import ACTIVATOR, activator_name
 from slipway.inferenceservice.status import SOFT_FIELDS
-from slipway.job import labels
 from slipway.job.execute import Executor, Record, tellable
 from slipway.job.plan import soonest
 from slipway.job.status import Draft
@@ -22,7 +21,7 @@ from slipway.runtime.cache import Cache
 from slipway.runtime.controller import DONE, Result
 from slipway.runtime.errors import Terminal
 from slipway.runtime.kube import Kube
-from slipway.runtime.resource import CONFIGMAPS, PODS, SERVICES, Object, Resource, name_of, namespace_of, uid_of
+from slipway.runtime.resource import CONFIGMAPS, SERVICES, Object, Resource, identity_of, name_of, namespace_of, uid_of
 from slipway.runtime.scrape import Scraper
 from slipway.runtime.store import Key
 
@@ -59,7 +58,7 @@ class InferenceServices:
                 remembered.keep_only(uid_of(there) for there in self._cache[INFERENCE_SERVICES])
             return DONE
         memory, now = self._interviews.of(service), self._clock()
-        activators = self._pods(uid_of(service), ACTIVATOR)
+        activators = replicas.activating(self._cache, service)
         around = self._demands.beside(service, self._around(service, memory), activators)
         size = self._size(service, around, memory, now)
         wait = await self._executor.execute(service, plan(service, around, size, self.platform, now))
@@ -78,17 +77,13 @@ class InferenceServices:
         return size
 
     def _around(self, service: Object, memory: Memory) -> Around:
-        uid = uid_of(service)
+        cache, owner = self._cache, identity_of(service, INFERENCE_SERVICES)
         kinds = (SERVICES, CONFIGMAPS, JOBS, *self.platform.optional)
-        children = {kind: {name_of(o): o for o in self._cache[kind].children(uid)} for kind in kinds}
-        deployments = {name_of(deployment): deployment for deployment in self._cache[DEPLOYMENTS].children(uid)}
-        activator, source = deployments.pop(activator_name(name_of(service)), None), self._source(service)
-        builds = [pod for job in children[JOBS].values() for pod in self._cache[PODS].children(uid_of(job))]
+        children = {kind: {name_of(o): o for o in cache[kind].children(owner)} for kind in kinds}
+        deployments, pods = replicas.revisions(cache, service), replicas.serving(cache, service)
+        builds, activator = replicas.building(cache, children[JOBS].values()), replicas.activator(cache, service)
         said = memory.window, memory.unread, memory.given_up, memory.model
-        return Around([*deployments.values()], self._pods(uid), children, source, *said, builds, activator)
-
-    def _pods(self, uid: str, label: str = labels.JOB_UID) -> list[Object]:
-        return [pod for pod in self._cache[PODS] if (pod["metadata"].get("labels") or {}).get(label) == uid]
+        return Around(deployments, pods, children, self._source(service), *said, builds, activator)
 
     def waiting_for(self, kind: str, key: Key) -> list[Key]:
         """The services that serve what this job makes: they are looked at when it changes."""

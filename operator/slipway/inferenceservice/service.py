@@ -15,6 +15,8 @@ from slipway.runtime.resource import Resource
 KIND = "InferenceService"
 INFERENCE_SERVICES = Resource("slipway.dev", "v1alpha1", "inferenceservices", KIND)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
+# Which pods are a Deployment's own, they alone tell.
+REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
 JOBS = Resource("batch", "v1", "jobs", "Job")
 # The first that the server knows is used.
 BUDGETS = tuple(

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from slipway.runtime.resource import Object, controller_of, uid_of
+from slipway.runtime.resource import Identity, Object, parent_of, uid_of
 from slipway.runtime.store import Change
 
 # Longer than a job waits to be looked at while the server answers nobody.
@@ -18,31 +18,30 @@ CAPACITY = 2048
 
 
 class Departed:
-    """Pods that failed and are gone, by the UID of their job."""
+    """Pods that failed and are gone, by their job."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
-        # Pod's UID -> when it went, and its job's UID; in the order in which they went.
-        self._went: OrderedDict[str, tuple[datetime, str]] = OrderedDict()
-        self._pods: dict[str, dict[str, Object]] = {}
+        # Pod's UID -> when it went, and its job; in the order in which they went.
+        self._went: OrderedDict[str, tuple[datetime, Identity]] = OrderedDict()
+        self._pods: dict[Identity, dict[str, Object]] = {}
 
     def changed(self, change: Change) -> None:
         """Keep a pod that goes, if it had failed."""
         pod = change.last or change.old
         if pod is None or change.new is not None or (pod.get("status") or {}).get("phase") != "Failed":
             return
-        owner = controller_of(pod)
-        if owner is None:
+        job, now = parent_of(pod), self._clock()
+        if job is None:
             return
-        job, now = str(owner["uid"]), self._clock()
         self._went[uid_of(pod)] = now, job
         self._pods.setdefault(job, {})[uid_of(pod)] = pod
         while len(self._went) > CAPACITY or next(iter(self._went.values()))[0] < now - KEPT:
             self._drop_oldest()
 
-    def of(self, uid: str) -> list[Object]:
-        """Those of the job of this UID, in the order in which they went."""
-        return list(self._pods.get(uid, {}).values())
+    def of(self, job: Identity) -> list[Object]:
+        """Those of one job, in the order in which they went."""
+        return list(self._pods.get(job, {}).values())
 
     def _drop_oldest(self) -> None:
         pod, (_, job) = self._went.popitem(last=False)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from slipway.api.common import Reason
+from slipway.job.members import is_member
 from slipway.job.patch import merge_patch
 from slipway.job.plan import Delete, Notice, Patch, Plan, Write, soonest
 from slipway.job.run import read_run
@@ -20,7 +21,17 @@ from slipway.runtime.cache import Cache
 from slipway.runtime.conditions import format_time
 from slipway.runtime.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound, Terminal, Transient
 from slipway.runtime.kube import Kube
-from slipway.runtime.resource import PODS, Object, Resource, controller_of, name_of, namespace_of, uid_of
+from slipway.runtime.resource import (
+    PODS,
+    Object,
+    Resource,
+    controller_of,
+    identity_of,
+    name_of,
+    namespace_of,
+    parent_of,
+    uid_of,
+)
 
 Record = Callable[[Object, Notice], None]
 
@@ -115,10 +126,12 @@ class Executor:
                 pod = await self._kube.get(PODS, namespace_of(job), name)
             except NotFound:
                 continue
-            if not self._is_ours(job, pod):
+            if parent_of(pod) != identity_of(job, self._resource):
                 continue
             self._cache[PODS].put(pod)
-            if any(name_of(child) == name for child in self._cache[PODS].children(uid_of(job))):
+            # As the cache keeps it: what lost our label is nobody's child there.
+            kept = self._cache[PODS].get(namespace_of(job), name)
+            if kept is not None and uid_of(kept) == uid_of(pod) and is_member(kept, job, self._resource):
                 return True
             # Somebody took our labels off it, so no watch will ever tell of it again: it can't stay in the gang.
             await self._delete_one(job, Delete(PODS, name, uid_of(pod)))
@@ -215,19 +228,19 @@ class Executor:
         except NotFound:
             return None
         name = f"{write.resource.kind} {name_of(there)}"
-        owner = controller_of(there) or {}
-        if owner.get("uid") != uid_of(job):
-            if (owner.get("kind"), owner.get("name")) == (self._resource.kind, name_of(job)):
+        owner, mine = parent_of(there), identity_of(job, self._resource)
+        if owner != mine:
+            called = (controller_of(there) or {}).get("name")
+            if owner is not None and owner._replace(uid=mine.uid) == mine and called == name_of(job):
                 raise Transient(Reason.PODS_PENDING, f"waiting for {name} of a deleted job of the same name to go")
             message = f"{name} is there already and belongs to somebody else: delete or rename it"
             raise Transient(Reason.NAME_CONFLICT, message)
         if there["metadata"].get("deletionTimestamp"):
             raise Transient(Reason.PODS_PENDING, f"waiting for {name}, which somebody deleted, to go")
+        if write.resource is PODS and not is_member(there, job, self._resource):
+            await self._delete_one(job, Delete(PODS, name_of(there), uid_of(there)))
+            raise Transient(Reason.PODS_PENDING, f"waiting for {name}, whose labels somebody changed, to go")
         return there
-
-    def _is_ours(self, job: Object, obj: Object) -> bool:
-        owner = controller_of(obj)
-        return owner is not None and owner.get("uid") == uid_of(job)
 
     async def _delete_job(self, job: Object) -> None:
         try:

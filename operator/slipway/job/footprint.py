@@ -12,8 +12,8 @@ from slipway.job.labels import MANAGED
 from slipway.runtime.resource import Object
 from slipway.runtime.slim import slim, slim_pod
 
-# Where the sum of a pod's requests is kept in its slim spec.
-REQUESTS = "requests"
+# Where the sum of a pod's requests is kept in its slim spec, and the node where it takes them.
+REQUESTS, PLACE = "requests", "place"
 
 
 def amounts(quantities: Mapping[str, Any]) -> dict[str, int]:
@@ -38,14 +38,27 @@ def pod_requests(spec: Mapping[str, Any]) -> dict[str, int]:
 def slim_footprint(pod: Object) -> Object:
     """A pod of ours with its status, a stranger's without; both with the sum of their requests."""
     spec = pod.get("spec") or {}
-    asked = spec[REQUESTS] if REQUESTS in spec else pod_requests(spec)
+    asked, place = (spec[REQUESTS], spec[PLACE]) if REQUESTS in spec else (pod_requests(spec), _place(pod))
     thin = slim_pod(pod)
     if MANAGED not in (thin["metadata"].get("labels") or {}):
         kept = ("name", "namespace", "uid", "resourceVersion")
         # No owner: what lost our label is nobody's child any more.
         thin["metadata"] = {key: thin["metadata"][key] for key in kept if key in thin["metadata"]}
+        thin["spec"] = {}
         thin["status"] = {"phase": (pod.get("status") or {}).get("phase") or "Pending"}
-    return thin | {"spec": {**thin["spec"], REQUESTS: asked}}
+    return thin | {"spec": {**thin["spec"], REQUESTS: asked, PLACE: place}}
+
+
+def _place(pod: Object) -> str:
+    """The node that has set aside what the pod asks for; "" while none has.
+
+    Anybody may write a nodeName into his own pod. Only a scheduler's binding, or the kubelet that has taken the pod in,
+    makes it PodScheduled; one that asks for more than there is, the kubelet refuses.
+    """
+    status = pod.get("status") or {}
+    bound = any(c.get("type") == "PodScheduled" and c.get("status") == "True" for c in status.get("conditions") or ())
+    node = (pod.get("spec") or {}).get("nodeName") or ""
+    return str(node) if bound or status.get("phase") not in (None, "", "Pending") else ""
 
 
 def slim_node(node: Object) -> Object:

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from slipway.job.members import is_member
 from slipway.runtime.cache import Cache
 from slipway.runtime.progress import Coalescer, Report
 from slipway.runtime.progress_server import Owner
-from slipway.runtime.resource import PODS, Resource, controller_of, uid_of
+from slipway.runtime.resource import PODS, Resource, uid_of
 from slipway.runtime.store import Key
 from slipway.runtime.token_review import PodIdentity
 
@@ -33,8 +34,8 @@ class Inbox:
         if job is None:
             return None
         known = self._cache[PODS].get(pod.namespace, pod.name)
-        owner = controller_of(known) if known is not None and uid_of(known) == pod.uid else None
-        return Owner(uid_of(job), owner is not None and owner.get("uid") == uid_of(job))
+        mine = known is not None and uid_of(known) == pod.uid and is_member(known, job, self.resource)
+        return Owner(uid_of(job), mine)
 
     def accept(self, namespace: str, name: str, uid: str, report: Report) -> None:
         """Keep it, and have the job looked at before long."""

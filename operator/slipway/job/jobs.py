@@ -38,7 +38,7 @@ class Jobs:
         self._resource = resource
         self._clock = clock
         self._executor = Executor(kube, cache, resource, soft_fields, record)
-        self._lineage = Lineage(cache[PODS], resource.kind)
+        self._lineage = Lineage(cache[PODS], resource)
 
     async def reconcile(self, key: tuple[str, str], decide: Decide) -> Result:
         """`decide` gets the job, the pods of deleted jobs of the same name, and the time."""

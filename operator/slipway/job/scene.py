@@ -63,11 +63,9 @@ class Scene:
 
     @property
     def current(self) -> list[PodState]:
-        """Pods of the current attempt by index; of an elastic job those of its nodes."""
-        mine = [pod for pod in self.pods if pod.attempt == self.draft.run.attempt]
-        members = self.nodes
-        if members is not None:
-            mine = [pod for pod in mine if pod.index in members.indices]
+        """Pods of the current attempt by index: of those that the gang has, and of nobody else's."""
+        attempt, indices = self.draft.run.attempt, set(self.indices)
+        mine = [pod for pod in self.pods if pod.attempt == attempt and pod.index in indices]
         return sorted(mine, key=lambda pod: pod.index)
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 from slipway.job.execute import Record
 from slipway.job.inbox import ProgressOf
 from slipway.job.jobs import Jobs
+from slipway.job.members import members
 from slipway.job.plan import Plan
 from slipway.quantizationjob.job import QUANTIZATION_JOBS, Platform
 from slipway.quantizationjob.plan import plan
@@ -57,7 +58,7 @@ class QuantizationJobs:
     def _plan(self, job: Object, predecessors: list[Object], now: datetime) -> Plan:
         name = _source_name(job)
         source = self._cache[self._trained].get(namespace_of(job), name) if name else None
-        pods = self._cache[PODS].children(uid_of(job))
+        pods = members(self._cache[PODS], job, QUANTIZATION_JOBS)
         progress = self._progress_of(Key(namespace_of(job), name_of(job)), uid_of(job))
         return plan(job, pods, source, self._platform, now, predecessors=predecessors, progress=progress)
 

@@ -17,10 +17,10 @@ from functools import partial
 from .errors import ApiError, Forbidden
 from .kube import Kube
 from .resource import Object, Resource
-from .slim import Slim, slim, slim_pod
+from .slim import Slim, slim, slim_link, slim_pod
 from .store import Change, Store
 
-__all__ = ["Cache", "Change", "Store", "slim", "slim_pod"]
+__all__ = ["Cache", "Change", "Store", "slim", "slim_link", "slim_pod"]
 
 log = logging.getLogger(__name__)
 

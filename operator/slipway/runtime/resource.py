@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 Object = dict[str, Any]
@@ -56,6 +56,19 @@ LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", namespaced=False)
 
 
+class Identity(NamedTuple):
+    """Which object it is, whoever speaks of it. `namespace` is "" for cluster-scoped ones.
+
+    A UID alone is nothing: anybody may write anybody's UID into the ownerReferences of his own objects. An owner lives
+    in its children's namespace, so the namespace of the object that holds the reference belongs to what it says.
+    """
+
+    namespace: str
+    group: str
+    kind: str
+    uid: str
+
+
 def namespace_of(obj: Mapping[str, Any]) -> str:
     """An object's namespace; "" for cluster-scoped ones."""
     return str(obj["metadata"].get("namespace") or "")
@@ -77,3 +90,21 @@ def controller_of(obj: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if reference.get("controller"):
             return reference  # type: ignore[no-any-return]
     return None
+
+
+def identity_of(obj: Mapping[str, Any], resource: Resource) -> Identity:
+    """Of an object of this resource; of a manifest that no server has seen yet the UID is ""."""
+    return Identity(namespace_of(obj), resource.group, resource.kind, uid_of(obj))
+
+
+def parent_of(obj: Mapping[str, Any]) -> Identity | None:
+    """Whose child the object says it is, by its ownerReference marked `controller: true`; None where it has none.
+
+    Versions of a group tell of the same objects, so the version is left out.
+    """
+    reference = controller_of(obj)
+    if reference is None:
+        return None
+    group, slash, _ = str(reference.get("apiVersion") or "").rpartition("/")
+    uid = str(reference.get("uid") or "")
+    return Identity(namespace_of(obj), group if slash else "", str(reference.get("kind") or ""), uid) if uid else None

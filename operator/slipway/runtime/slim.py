@@ -24,6 +24,12 @@ def slim(obj: Object) -> Object:
     return obj | {"metadata": metadata}
 
 
+def slim_link(obj: Object) -> Object:
+    """Only who it is and whose: of what stands between an owner and its owner's owner."""
+    kept = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences")
+    return {"metadata": {key: obj["metadata"][key] for key in kept if key in obj["metadata"]}}
+
+
 def slim_pod(pod: Object) -> Object:
     """Also without the pod's spec, all but the node: a pod's spec never changes, and we have rendered it ourselves."""
     node = (pod.get("spec") or {}).get("nodeName")

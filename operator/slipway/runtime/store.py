@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .resource import Object, controller_of, name_of, namespace_of, uid_of
+from .resource import Identity, Object, name_of, namespace_of, parent_of, uid_of
 from .slim import Slim, slim
 
 TOMBSTONE_SECONDS = 600.0
@@ -60,7 +60,7 @@ class _Entry:
     uid: str
     version: int | None
     sequence: int
-    parent: str
+    parent: Identity | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Store:
         self._clock = clock
         self._on_change = on_change
         self._entries: dict[Key, _Entry] = {}
-        self._children: dict[str, set[Key]] = {}
+        self._children: dict[Identity, set[Key]] = {}
         self._tombstones: dict[str, _Tombstone] = {}  # in order of their age
         self._sequence = 0
         self._highest = 0
@@ -101,9 +101,9 @@ class Store:
         entry = self._entries.get(Key(namespace, name))
         return entry.obj if entry else None
 
-    def children(self, uid: str) -> list[Object]:
-        """The objects whose controlling owner has this UID, by name."""
-        return [self._entries[key].obj for key in sorted(self._children.get(uid, ()))]
+    def children(self, parent: Identity) -> list[Object]:
+        """The objects in its namespace whose controlling owner is this very object, by name."""
+        return [self._entries[key].obj for key in sorted(self._children.get(parent, ()))]
 
     def observe(self, event_type: str | None, obj: Object) -> Change | None:
         """Take in a watch event: ADDED, MODIFIED, DELETED, or None for an object of a watch's first listing.
@@ -201,13 +201,12 @@ class Store:
             self._unlink(key, old)
             if old.uid != uid:
                 self._bury(old.uid, old.version)
-        owner = controller_of(obj)
-        parent = str(owner["uid"]) if owner else ""
+        parent = parent_of(obj)
         self._sequence += 1
         self._highest = max(self._highest, version or 0)
         self._tombstones.pop(uid, None)
         self._entries[key] = _Entry(obj, uid, version, self._sequence, parent)
-        if parent:
+        if parent is not None:
             self._children.setdefault(parent, set()).add(key)
         if old is not None and _same_content(old.obj, obj):
             return None
@@ -228,8 +227,8 @@ class Store:
         return Change(key, entry.obj, None, last)
 
     def _unlink(self, key: Key, entry: _Entry) -> None:
-        siblings = self._children.get(entry.parent)
-        if siblings is not None:
+        siblings = self._children.get(entry.parent) if entry.parent is not None else None
+        if siblings is not None and entry.parent is not None:
             siblings.discard(key)
             if not siblings:
                 del self._children[entry.parent]

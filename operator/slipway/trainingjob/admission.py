@@ -9,18 +9,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from slipway.api.common import GROUP
 from slipway.api.scheduling import GangScheduler
 from slipway.api.trainingjob import TrainingJobSpec, spec_problems
 from slipway.job import lifecycle
-from slipway.job.footprint import REQUESTS, requests_of, usable
-from slipway.job.labels import ATTEMPT, MANAGED
+from slipway.job.footprint import PLACE, REQUESTS, requests_of, usable
+from slipway.job.labels import ATTEMPT, REPLICA_INDEX
 from slipway.job.line import Decision, Waiting, decide
+from slipway.job.members import members
 from slipway.job.packing import Demand, Floor, Node, takes
+from slipway.job.policy.elastic import Nodes
 from slipway.job.run import Run, read_run
 from slipway.job.scene import Hold
 from slipway.job.spread import Spread
 from slipway.runtime.cache import Cache, Change
-from slipway.runtime.resource import NODES, PODS, Object, Resource, name_of, namespace_of, uid_of
+from slipway.runtime.resource import NODES, PODS, Object, Resource, name_of, namespace_of, parent_of, uid_of
 from slipway.runtime.store import Key
 from slipway.trainingjob.job import TRAINING_JOBS, Cluster
 from slipway.trainingjob.pods import tolerations
@@ -128,11 +131,12 @@ class Admission:
         used: dict[str, dict[str, int]] = {}
         foreign: dict[str, dict[str, int]] = {}
         for pod in self._pods:
-            node = pod["spec"].get("nodeName")
-            if node is None or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            node = pod["spec"][PLACE]
+            if not node or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
                 continue
             _add(used.setdefault(node, {}), pod["spec"].get(REQUESTS) or {})
-            if MANAGED not in (pod["metadata"].get("labels") or {}):
+            parent = parent_of(pod)
+            if parent is None or parent.group != GROUP:
                 _add(foreign.setdefault(node, {}), pod["spec"].get(REQUESTS) or {})
         floor = Floor(_node(node, used, foreign) for node in self._nodes if usable(node))
         for job, run in jobs:
@@ -149,9 +153,17 @@ class Admission:
         gang = self._gang(job)
         if gang is None:
             return None
-        mine = [p for p in self._pods.children(uid_of(job)) if p["metadata"]["labels"].get(ATTEMPT) == str(run.attempt)]
-        bound = Counter(pod["spec"]["nodeName"] for pod in mine if pod["spec"].get("nodeName"))
+        mine = self._gang_of(job, run, gang.spec)
+        bound = Counter(pod["spec"][PLACE] for pod in mine if pod["spec"][PLACE])
         return replace(gang.demand, count=max(len(mine), gang.demand.count) - bound.total(), there=bound)
+
+    def _gang_of(self, job: Object, run: Run, spec: TrainingJobSpec) -> list[Object]:
+        """The pods of the attempt. More than the job can have would be promised room at the others' expense."""
+        status = job.get("status") or {}
+        made = (status.get("replicaStatuses") or {}).get("desired") or 0
+        indices = Nodes.read(status["elastic"]).indices if "elastic" in status else range(max(made, spec.num_nodes))
+        wanted = {(str(index), str(run.attempt)) for index in indices}
+        return [p for p in members(self._pods, job, TRAINING_JOBS) if _place_in_gang(p) in wanted]
 
 
 def demand_of(spec: TrainingJobSpec) -> Demand:
@@ -177,7 +189,7 @@ def _shown(resource: Resource, obj: Object | None) -> object:
 
 def _of_pod(pod: Object) -> object:
     ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-    return None if ended else (pod["metadata"]["uid"], pod["spec"].get("nodeName") or "")
+    return None if ended else (pod["metadata"]["uid"], pod["spec"][PLACE])
 
 
 def _of_job(job: Object) -> object:
@@ -191,6 +203,11 @@ def _of_node(node: Object) -> object:
 
 
 _SHOWN: Mapping[Resource, Callable[[Object], object]] = {PODS: _of_pod, TRAINING_JOBS: _of_job, NODES: _of_node}
+
+
+def _place_in_gang(pod: Object) -> tuple[str, str]:
+    marks = pod["metadata"]["labels"]
+    return marks[REPLICA_INDEX], marks[ATTEMPT]
 
 
 def _key(job: Object) -> Key:

@@ -8,11 +8,12 @@ from slipway.job.departed import Departed
 from slipway.job.execute import Record
 from slipway.job.inbox import ProgressOf
 from slipway.job.jobs import Jobs
+from slipway.job.members import members, named
 from slipway.job.plan import Plan
 from slipway.runtime.cache import Cache
 from slipway.runtime.controller import Result
 from slipway.runtime.kube import Kube
-from slipway.runtime.resource import PODS, Object, name_of, namespace_of, uid_of
+from slipway.runtime.resource import PODS, Object, identity_of, name_of, namespace_of, uid_of
 from slipway.runtime.store import Key
 from slipway.trainingjob.job import TRAINING_JOBS, Cluster, Platform
 from slipway.trainingjob.plan import plan
@@ -53,6 +54,8 @@ class TrainingJobs:
 
     def _plan(self, job: Object, predecessors: list[Object], now: datetime) -> Plan:
         progress = self._progress_of(Key(namespace_of(job), name_of(job)), uid_of(job))
-        pods = self._pods.children(uid_of(job))
-        cluster = replace(self.view(job), departed=self.departed.of(uid_of(job)))
+        pods = members(self._pods, job, TRAINING_JOBS)
+        cluster = replace(
+            self.view(job), departed=named(self.departed.of(identity_of(job, TRAINING_JOBS)), name_of(job))
+        )
         return plan(job, pods, self._platform, now, predecessors=predecessors, progress=progress, cluster=cluster)

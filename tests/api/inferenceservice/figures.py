@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from slipway.inferenceservice.service import HTTP_PORT
+from tests.api.stage import PATIENCE
 from workloads.serve.datatypes import Datatype
 from workloads.serve.metrics import Metrics
 from workloads.serve.signature import Signature, Tensor
@@ -27,11 +28,16 @@ class Figures:
         self.metrics = Metrics()
         self.metrics.sketch = Sketch(SIGNATURE)
         self.model: dict[str, Any] = {}
+        self.asked = 0
+        self._heard = threading.Condition()
         self._lock = threading.Lock()
         figures = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                with figures._heard:
+                    figures.asked += 1
+                    figures._heard.notify_all()
                 with figures._lock:
                     body = figures.metrics.text() if self.path == "/metrics" else json.dumps(figures.model).encode()
                 self.send_response(200)
@@ -53,6 +59,12 @@ class Figures:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    def until_asked(self, times: int, seconds: float = 60) -> None:
+        """Wait until it was asked for so many more times."""
+        with self._heard:
+            last = self.asked + times
+            assert self._heard.wait_for(lambda: self.asked >= last, seconds * PATIENCE), "nobody asks"
 
     def serve(
         self, requests: int, seconds: float = 0.01, errors: int = 0, scores: tuple[float, ...] = (1, 0, 0)

@@ -6,7 +6,7 @@ import pytest
 
 from slipway.runtime.cache import Cache, Change
 from slipway.runtime.kube import CONFIGMAPS, PODS, Kube
-from slipway.runtime.resource import Resource
+from slipway.runtime.resource import Resource, identity_of
 
 pytestmark = pytest.mark.api
 
@@ -21,14 +21,14 @@ async def test_a_gap_is_made_good(kube: Kube, namespace: str) -> None:
     cache.add(CONFIGMAPS, selector="mine=yes")
     cache.add(PODS)
     owner = await kube.create(CONFIGMAPS, _map(namespace, "owner"))
-    uid = owner["metadata"]["uid"]
+    uid, parent = owner["metadata"]["uid"], identity_of(owner, CONFIGMAPS)
     reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid, "controller": True}
     for name in ("kept", "lost"):
         await kube.create(CONFIGMAPS, _map(namespace, name, [reference]))
     await kube.create(CONFIGMAPS, {"metadata": {"namespace": namespace, "name": "foreign"}})
 
     assert await cache.resync(kube) == 3
-    assert [o["metadata"]["name"] for o in cache[CONFIGMAPS].children(uid)] == ["kept", "lost"]
+    assert [o["metadata"]["name"] for o in cache[CONFIGMAPS].children(parent)] == ["kept", "lost"]
     assert await cache.resync(kube) == 0
     assert await cache.resync(kube, consistent=False) == 0
 
@@ -39,7 +39,7 @@ async def test_a_gap_is_made_good(kube: Kube, namespace: str) -> None:
     cache[CONFIGMAPS].put(made, quiet=True)
     assert await cache.resync(kube) == 2
     assert sorted(heard) == [("ConfigMap", "kept", True, True), ("ConfigMap", "lost", True, False)]
-    assert [o["metadata"]["name"] for o in cache[CONFIGMAPS].children(uid)] == ["kept", "made"]
+    assert [o["metadata"]["name"] for o in cache[CONFIGMAPS].children(parent)] == ["kept", "made"]
 
 
 def _map(namespace: str, name: str, owners: list[dict[str, object]] | None = None) -> dict[str, object]:

@@ -9,6 +9,7 @@ import pytest
 
 from slipway.inferenceservice.service import JOBS
 from slipway.runtime import conditions
+from slipway.runtime.resource import CONFIGMAPS
 from tests.unit.inferenceservice.looks import deployed, look
 
 CACHE = {"uri": "pvc://engines/cache"}
@@ -172,11 +173,22 @@ def test_only_the_job_may_write_engines_also_beside_the_model():
 def test_a_revision_that_waited_in_vain_leaves_nothing_behind():
     first = look(service())
     job = job_of(first)
-    edited = look(service(first.status, batching={"maxBatchSize": 8}), **around(job))
-    assert {(delete.resource.kind, delete.name) for delete in edited.deletes} == {
-        ("Job", job["metadata"]["name"]),
-        ("ConfigMap", job["metadata"]["name"].removesuffix("-engine")),
+    config = job["metadata"]["name"].removesuffix("-engine")
+    there = {CONFIGMAPS: {config: {"metadata": {"name": config, "uid": "c"}}}}
+    edited = look(service(first.status, batching={"maxBatchSize": 8}), beside=there, **around(job))
+    assert {(delete.resource.kind, delete.name, delete.uid) for delete in edited.deletes} == {
+        ("Job", job["metadata"]["name"], job["metadata"]["uid"]),
+        ("ConfigMap", config, "c"),
     }
+
+
+def test_a_config_map_that_only_a_forged_job_names_is_left_alone():
+    """Its name is made of the Job's label: whoever may create Jobs had the operator delete ConfigMaps for him."""
+    first = look(service())
+    forged = job_of(first)
+    forged["metadata"]["labels"]["slipway.dev/revision"] = "settings"
+    edited = look(service(first.status, batching={"maxBatchSize": 8}), **around(forged))
+    assert [delete.resource.kind for delete in edited.deletes] == ["Job"]
 
 
 def test_without_a_cache_there_is_no_job_and_no_word_of_it():

@@ -7,6 +7,7 @@ from typing import Any
 
 from slipway.job import departed
 from slipway.job.departed import KEPT, Departed
+from slipway.runtime.resource import Identity
 from slipway.runtime.store import Change, Store
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -23,7 +24,7 @@ class Clock:
 
 
 def pod(name: str, job: str = "j", phase: str = "Failed", version: int = 1) -> dict[str, Any]:
-    owner = {"kind": "TrainingJob", "name": "job", "uid": job, "controller": True}
+    owner = {"apiVersion": "slipway.dev/v1alpha1", "kind": "TrainingJob", "name": "job", "uid": job, "controller": True}
     metadata = {"name": name, "namespace": "team", "uid": name, "resourceVersion": str(version)}
     return {"metadata": {**metadata, "ownerReferences": [owner]}, "status": {"phase": phase}}
 
@@ -36,8 +37,12 @@ def gone(store: Store, name: str, before: str, after: str, **more: str) -> Chang
     return change
 
 
+def identity(job: str) -> Identity:
+    return Identity("team", "slipway.dev", "TrainingJob", job)
+
+
 def names(kept: Departed, job: str = "j") -> list[str]:
-    return [each["metadata"]["name"] for each in kept.of(job)]
+    return [each["metadata"]["name"] for each in kept.of(identity(job))]
 
 
 def test_an_end_that_only_the_deletion_tells_is_kept() -> None:
@@ -78,7 +83,7 @@ def test_after_a_while_they_are_forgotten() -> None:
     clock.now += timedelta(seconds=1)
     kept.changed(gone(store, "c", "Failed", "Failed", job="2"))
     assert (names(kept, "1"), names(kept, "2")) == ([], ["b", "c"])
-    assert list(kept._pods) == ["2"]
+    assert list(kept._pods) == [identity("2")]
 
 
 def test_so_many_are_kept_and_no_more(monkeypatch: Any) -> None:

@@ -29,8 +29,16 @@ class Marked:
         cache = Cache(lambda resource, change: None)
         jobs, pods = cache.add(JOBS), cache.add(PODS)
         jobs.put(obj("job", "job-1"))
-        owner = {"kind": "TrainingJob", "name": "job", "uid": "job-1", "controller": True}
-        pods.put(obj("mine", "pod-1", ownerReferences=[owner]))
+        owner = {
+            "apiVersion": "slipway.dev/v1alpha1",
+            "kind": "TrainingJob",
+            "name": "job",
+            "uid": "job-1",
+            "controller": True,
+        }
+        marks = {"slipway.dev/replica-index": "0", "slipway.dev/attempt": "0"}
+        pods.put(obj("job-node-0-a0", "pod-1", ownerReferences=[owner], labels=marks))
+        pods.put(obj("forged", "pod-4", ownerReferences=[owner], labels=marks))
         pods.put(obj("of-before", "pod-2", ownerReferences=[owner | {"uid": "job-0"}]))
         pods.put(obj("nobodys", "pod-3"))
         self.inbox = Inbox(cache, JOBS, lambda key, seconds: self.keys.append(key))
@@ -44,13 +52,21 @@ def marked() -> Marked:
 @pytest.mark.parametrize(
     ("name", "uid", "owns"),
     [
-        ("mine", "pod-1", True),
-        ("mine", "pod-0", False),
+        ("job-node-0-a0", "pod-1", True),
+        ("job-node-0-a0", "pod-0", False),
         ("of-before", "pod-2", False),
         ("nobodys", "pod-3", False),
+        ("forged", "pod-4", False),
         ("unknown", "pod-9", False),
     ],
-    ids=["its own", "a pod of that name that is gone", "of a deleted job of that name", "a stranger's", "not known"],
+    ids=[
+        "its own",
+        "a pod of that name that is gone",
+        "of a deleted job of that name",
+        "a stranger's",
+        "not called so",
+        "not known",
+    ],
 )
 def test_a_pod_speaks_for_the_job_that_owns_it(marked: Marked, name: str, uid: str, owns: bool) -> None:
     assert marked.inbox.find_owner("team", "job", PodIdentity("team", name, uid)) == Owner("job-1", owns)

@@ -8,7 +8,7 @@ import pytest
 
 from slipway.runtime.slim import slim, slim_pod
 from slipway.runtime.store import TOMBSTONE_SECONDS, Change, Key, Store
-from tests.unit.runtime.objects import pod
+from tests.unit.runtime.objects import parent, pod
 
 
 def test_changes_name_the_ghosts_of_a_gap() -> None:
@@ -18,7 +18,7 @@ def test_changes_name_the_ghosts_of_a_gap() -> None:
     store.observe("ADDED", kept)
     changes = store.replace([kept], "9", store.begin(consistent=True))
     assert changes == [Change(Key("ns", "ghost"), ghost, None)]
-    assert store.children("j") == []
+    assert store.children(parent("j")) == []
 
 
 def test_a_list_of_one_namespace_leaves_the_others_alone() -> None:

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from slipway.runtime.store import Mark, Store
 from tests.unit.runtime.effort import examples
-from tests.unit.runtime.objects import pod
+from tests.unit.runtime.objects import parent, pod
 
 NAMES = st.sampled_from(["p0", "p1", "p2"])
 
@@ -131,8 +131,8 @@ class StoreMachine(RuleBasedStateMachine):
     def index_is_right(self) -> None:
         objects = list(self.store)
         by_parent = {p: sorted(o["metadata"]["name"] for o in objects if _parent(o) == p) for p in ("job0", "job1")}
-        for parent, names in by_parent.items():
-            assert [o["metadata"]["name"] for o in self.store.children(parent)] == names
+        for uid, names in by_parent.items():
+            assert [o["metadata"]["name"] for o in self.store.children(parent(uid))] == names
 
     @invariant()
     def never_goes_back(self) -> None:

@@ -58,8 +58,16 @@ class Cluster:
         )
 
     def pod(self, name: str, node: str, gpus: int = 4, phase: str = "Running", job: str = "") -> None:
-        owner = [{"uid": f"u-{job}", "controller": True, "kind": "TrainingJob", "name": job}]
-        labels = {"slipway.dev/managed": "true", "slipway.dev/attempt": "0"}
+        owner = [
+            {
+                "apiVersion": "slipway.dev/v1alpha1",
+                "kind": "TrainingJob",
+                "name": job,
+                "uid": f"u-{job}",
+                "controller": True,
+            }
+        ]
+        labels = {"slipway.dev/managed": "true", "slipway.dev/attempt": "0", "slipway.dev/replica-index": "0"}
         spec = {"nodeName": node, "containers": [{"name": "c", "resources": {"limits": {GPU: str(gpus)}}}]}
         marks = {"labels": labels, "ownerReferences": owner} if job else {}
         self.tell(PODS, name, metadata=marks, spec=spec, status={"phase": phase})
@@ -92,7 +100,7 @@ def test_a_pod_that_has_its_node_is_promised_no_second_place(cluster: Cluster) -
     cluster.node("c")
     cluster.job("one", 2)
     assert cluster.held("one") == ""
-    cluster.pod("one-0", "a", job="one")
+    cluster.pod("one-node-0-a0", "a", job="one")
     cluster.job("two", 1)
     assert cluster.held("two") == "", "a is taken, b is promised, c is free"
 

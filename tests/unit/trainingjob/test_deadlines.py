@@ -90,7 +90,13 @@ def running_job(server: Server, number: int) -> None:
         "slipway.dev/replica-index": "0",
         "slipway.dev/attempt": "0",
     }
-    owner = {"kind": KIND, "name": f"job-{number}", "uid": uid_of(job), "controller": True}
+    owner = {
+        "apiVersion": "slipway.dev/v1alpha1",
+        "kind": KIND,
+        "name": f"job-{number}",
+        "uid": uid_of(job),
+        "controller": True,
+    }
     metadata = {"name": f"job-{number}-node-0-a0", "labels": labels, "ownerReferences": [owner]}
     pod = server.create(PODS, {"metadata": metadata, "spec": {"terminationGracePeriodSeconds": 30}})
     ready = [{"type": "Ready", "status": "True"}]
