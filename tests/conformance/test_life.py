@@ -76,9 +76,10 @@ def test_why_it_does_not_start_is_its_last_line(tmp_path: Path, mlp: Path) -> No
     config.write_text(json.dumps(document(folder, batching={"maxBatchSize": 0})))
     code, words = failed(tmp_path, "--config", str(config))
     assert (code, "spec.predictor.batching.maxBatchSize" in words) == (2, True), words
-    bad = onnx_models.never_finite(tmp_path / "nan.onnx")
-    code, words = failed(tmp_path, "--model", str(bad))
-    assert (code, "NaN" in words) == (2, True), words
+    np.savez(tmp_path / "rows.npz", y=np.zeros((1, 4), np.float32))
+    model = onnx_models.never_finite(tmp_path / "nan.onnx")
+    code, words = failed(tmp_path, "--model", str(model), "--warm-up-inputs", str(tmp_path / "rows.npz"))
+    assert (code, "there is no input 'x' in it" in words) == (2, True), words
 
 
 def test_what_is_wrong_is_told_to_the_kubelet_without_the_log(tmp_path: Path) -> None:

@@ -176,6 +176,9 @@ class App:
         properties["max_batch_size"] = str(service.batcher.limits.max_batch_size)
         if self.texts is not None:
             properties |= described(self.texts.pairs, self.texts.limit)
+        seen = service.loaded.warm_up
+        properties["batching"] = f"off: {seen.alone}" if seen.alone else "on"
+        properties |= {f"warning_{number}": words for number, words in enumerate(seen.warnings, start=1)}
         if model.artifact is not None:
             properties |= _lineage(model.artifact.lineage)
         properties |= {f"warm_up_ms_{rows}": f"{ms * 1000:.3f}" for rows, ms in service.loaded.warm_up.seconds.items()}

@@ -18,9 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slipway.api.inferenceservice import EngineName
+from slipway.api.inferenceservice import EngineName, WarmUpMode
 from workloads import errors
-from workloads.serve.settings import GRPC_PORT, HTTP_PORT, Settings, from_document
+from workloads.serve.settings import GRPC_PORT, HTTP_PORT, Settings, WarmUpChoice, from_document
 from workloads.train import termination
 
 ENGINE_CACHE = "SLIPWAY_ENGINE_CACHE"
@@ -54,6 +54,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, metavar="N", help=f"HTTP, {HTTP_PORT} when unset")
     parser.add_argument("--grpc-port", type=int, metavar="N", help=f"{GRPC_PORT} when unset, -1 for none")
     parser.add_argument("--idle-timeout", type=float, metavar="SECONDS", help="of a connection without a request")
+    parser.add_argument(
+        "--warm-up", type=WarmUpMode, choices=list(WarmUpMode), help="what is run before the first request"
+    )
+    parser.add_argument("--warm-up-inputs", metavar="URI", help="rows to warm up with: .npz, or a request as .json")
+    parser.add_argument(
+        "--warm-up-shape",
+        dest="warm_up_shapes",
+        type=_shape,
+        action="append",
+        metavar="NAME=1,3,640,640",
+        help="of an input with free axes; again for the next one",
+    )
     parser.add_argument("--nonfinite", action="store_true", default=None, help="take NaN and infinity in binary inputs")
     parser.add_argument("--engine-cache", type=Path, metavar="DIR", help=f"for TensorRT engines; else ${ENGINE_CACHE}")
     parser.add_argument("--build-only", action="store_true", help="build the TensorRT engine into the cache and end")
@@ -62,6 +74,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--readiness-lead", type=float, metavar="SECONDS", help="not ready, still serving, at the end")
     return parser
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, lengths = text.rpartition("=")
+    return name, tuple(int(length) for length in lengths.split(",") if length)
+
+
+def _warm_up(base: WarmUpChoice, options: dict[str, Any]) -> WarmUpChoice:
+    """What the document says, and the command line in its place."""
+    mode, uri = options.pop("warm_up", base.mode), options.pop("warm_up_inputs", base.uri)
+    return WarmUpChoice(mode, uri, dict(options.pop("warm_up_shapes", base.shapes.items())))
 
 
 def settings_from(arguments: list[str]) -> Settings:
@@ -82,6 +105,7 @@ def settings_from(arguments: list[str]) -> Settings:
         options["batching"] = dataclasses.replace(base.batching, **{**batching, "max_queue_size": wider})
     if "idle_timeout" in options:
         options["http"] = dataclasses.replace(base.http, idle_timeout=options.pop("idle_timeout"))
+    options["warm_up"] = _warm_up(base.warm_up, options)
     for name in ("threads", "instances"):
         if options.get(name, 1) < 1:
             raise errors.BadInput(f"--{name} must be 1 or more")

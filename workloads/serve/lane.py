@@ -21,6 +21,7 @@ from workloads.serve.sketch import Sketch
 
 LOG = logging.getLogger("slipway.serve")
 
+LARGEST_PROBE = 4 << 20  # bytes of a request that is kept
 Inputs = tuple[Array, ...]
 Outputs = list[Array]
 Job = tuple[list[Inputs], "asyncio.Future[Sequence[Outputs]]"]
@@ -33,11 +34,14 @@ class EngineLane:
         self,
         engine: Engine,
         signature: Signature,
-        probe: Sequence[Array],
+        probe: Sequence[Array] | None,
         number: int = 0,
         sketch: Sketch | None = None,
     ) -> None:
-        """`sketch` sees what the engine gives."""
+        """`probe`: a known good input, or None: then the first request that is answered becomes one.
+
+        `sketch` sees what the engine gives.
+        """
         self._engine = engine
         self._sketch = sketch
         self._signature = signature
@@ -99,8 +103,11 @@ class EngineLane:
         else:
             inputs = [np.concatenate(arrays) for arrays in zip(*payloads, strict=True)]
         outputs = list(self._engine.run(inputs))
-        rows = sum(payload[0].shape[0] for payload in payloads) if self._signature.batched else 1
+        # What one request asked is its own, whatever its shape; several must be told apart by their rows.
+        rows = sum(payload[0].shape[0] for payload in payloads) if len(payloads) > 1 else 0
         self._signature.check_outputs(outputs, rows)
+        if self._probe is None and sum(array.nbytes for array in inputs) <= LARGEST_PROBE:
+            self._probe = [array.copy() for array in inputs]
         if self._sketch is not None:
             self._sketch.see(outputs)
         if len(payloads) == 1:
@@ -123,8 +130,10 @@ class EngineLane:
 
     def _probe_again(self) -> None:
         """Run the known good input. EngineFailed when that fails too; it may have been a passing lack of memory."""
+        if self._probe is None:
+            return
         try:
-            self._signature.check_outputs(list(self._engine.run(self._probe)), 1)
+            self._signature.check_outputs(list(self._engine.run(self._probe)))
         except Exception as error:
             self.broken = first_line(error)
             raise EngineFailed(f"the engine has failed: {self.broken}") from error

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from slipway.api.inferenceservice import EngineName
@@ -10,8 +10,9 @@ from workloads.cpus import cpu_limit
 from workloads.errors import BadInput
 from workloads.serve.engines import choose
 from workloads.serve.engines.engine import Engine, Options, Unavailable
+from workloads.serve.engines.given import read_given
 from workloads.serve.engines.tensorrt import cache
-from workloads.serve.engines.warmup import WarmUp, sizes_up_to, warm_up
+from workloads.serve.engines.warmup import NothingRuns, Plan, WarmUp, sizes_up_to, unseen, warm_up
 from workloads.serve.model import Model, load
 from workloads.serve.service import Loaded
 from workloads.serve.settings import Settings
@@ -21,16 +22,31 @@ from workloads.serve.text.tokens import Tokens, processing_of
 LOG = logging.getLogger("slipway.serve")
 
 
-@dataclass
 class _Accept:
-    """Warms up what `choose` offers, and remembers what it saw."""
+    """Warms up what `choose` offers, and remembers what it saw.
 
-    model: Model
-    sizes: tuple[int, ...]
-    seen: WarmUp | None = None
+    `strict`: an engine is refused if another one may do better; else every engine that opens is taken, and what is
+    wrong becomes a warning. Inputs that somebody gave are no guess: an engine that does not run them is refused.
+    """
+
+    def __init__(self, model: Model, plan: Plan) -> None:
+        self._model = model
+        self._plan = plan
+        self.strict = True
+        self.opened: list[EngineName] = []
+        self.seen: WarmUp | None = None
 
     def __call__(self, engine: Engine) -> None:
-        self.seen = warm_up(engine, self.model.signature, self.sizes)
+        self.opened.append(EngineName(engine.name))
+        try:
+            self.seen = warm_up(engine, self._model.signature, self._plan)
+        except NothingRuns as error:
+            if self.strict or (self._plan.given is not None and self._plan.given.rows):
+                raise
+            seen = unseen(self._model.signature, self._plan.rows, str(error))
+            self.seen = replace(seen, warnings=(str(error),))
+        if self.strict and self.seen.flaws:
+            raise Unavailable(self.seen.flaws[0])
 
 
 def options_for(settings: Settings) -> Options:
@@ -75,18 +91,37 @@ def load_and_warm_up(settings: Settings) -> Loaded:
     """Verified, loaded, warm. BadInput, Corrupt or NoEngine in words."""
     model = load(settings.model, settings.name, settings.version, settings.digest)
     options = options_for(settings)
-    accept = _Accept(model, options.sizes)
-    candidates = choose.order(settings.engine, settings.fallback)
-    first, attempts = choose.choose(model, candidates, options, accept)
+    given = read_given(settings.warm_up, model.signature)
+    accept = _Accept(model, Plan(options.sizes, settings.warm_up.mode, given, model.rows, model.steps8))
+    first, attempts = _choose(model, choose.order(settings.engine, settings.fallback), options, accept)
     engines = [first]
     for _ in range(settings.instances - 1):
         engines.append(choose.choose(model, [EngineName(first.name)], options, accept)[0])
     assert accept.seen is not None  # noqa: S101  (choose has called it)
-    times = ", ".join(f"{rows}: {seconds * 1000:.2f} ms" for rows, seconds in accept.seen.seconds.items())
+    seen = accept.seen
+    times = ", ".join(f"{rows}: {seconds * 1000:.2f} ms" for rows, seconds in seen.seconds.items())
     LOG.info("%s serves %s with %d thread(s); warm-up by rows: %s", first.name, model.name, options.threads, times)
-    if model.signature.batched and not accept.seen.independent:
-        LOG.warning("the model's rows change each other in a batch: every request is computed alone")
-    return Loaded(model, engines, accept.seen, attempts, _tokens(model, first))
+    for warning in seen.warnings:
+        LOG.warning("%s", warning)
+    if seen.alone:
+        LOG.warning("every request is computed alone: %s", seen.alone)
+    model = replace(model, signature=seen.signature or model.signature)
+    return Loaded(model, engines, seen, attempts, _tokens(model, first))
+
+
+def _choose(
+    model: Model, candidates: list[EngineName], options: Options, accept: _Accept
+) -> tuple[Engine, list[choose.Attempt]]:
+    """The first engine without a flaw, else the first one that opens: a flaw may lie in inputs that were invented."""
+    try:
+        return choose.choose(model, candidates, options, accept)
+    except choose.NoEngine as error:
+        if not accept.opened:
+            raise
+        accept.strict = False
+        opened = list(dict.fromkeys(accept.opened))
+        engine, _ = choose.choose(model, opened, options, accept)
+        return engine, [attempt for attempt in error.attempts if attempt.name is not EngineName(engine.name)]
 
 
 def _tokens(model: Model, engine: Engine) -> Tokens | None:

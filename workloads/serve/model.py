@@ -2,14 +2,21 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slipway.api.artifact import DESCRIPTION_FILE, WEIGHTS_FILE, Artifact
 from workloads import artifact, onnx_data, storage
 from workloads.errors import BadInput, Corrupt
 from workloads.serve.datatypes import Datatype
+from workloads.serve.rows import Verdict, Word, verdict_of
 from workloads.serve.signature import Signature, Tensor, from_artifact
 
+if TYPE_CHECKING:
+    import onnx
+
 ONNX_FILE = "model.onnx"
+
+UNKNOWN = Verdict(Word.UNKNOWN)
 
 # ONNX Runtime's names.
 FROM_ONNX = {
@@ -32,7 +39,10 @@ FROM_ONNX = {
 
 @dataclass(frozen=True)
 class Model:
-    """A model on this machine's disk. `digest` fixes its bytes; `artifact` is None for a bare ONNX file."""
+    """A model on this machine's disk. `digest` fixes its bytes; `artifact` is None for a bare ONNX file.
+
+    `rows`: whether its graph lets the rows of a batch change each other. `steps8`: some of its values have 8 bits.
+    """
 
     name: str
     version: str
@@ -42,6 +52,8 @@ class Model:
     onnx: Path | None
     weights: Path | None
     artifact: Artifact | None
+    rows: Verdict = UNKNOWN
+    steps8: bool = False
 
     @property
     def platform(self) -> str:
@@ -60,13 +72,14 @@ def load(where: str, name: str, version: str, expected: str | None = None) -> Mo
     path = folder / ONNX_FILE if folder.is_dir() else folder
     if path.suffix != ".onnx" or not path.is_file():
         raise BadInput(f"{where}: neither a model artifact (no {DESCRIPTION_FILE}) nor an .onnx file")
-    bare = _bare(path, expected)
-    return Model(name or path.stem, version, onnx_signature(path), bare.digest, path.parent, path, None, None)
+    bare, graph = _bare(path, expected)
+    signature = onnx_signature(path)
+    return Model(name or path.stem, version, signature, bare.digest, path.parent, path, None, None, *_read(graph))
 
 
-def _bare(path: Path, expected: str | None) -> onnx_data.Bare:
+def _bare(path: Path, expected: str | None) -> "tuple[onnx_data.Bare, onnx.ModelProto]":
     try:
-        return onnx_data.open_bare(path, expected)[0]
+        return onnx_data.open_bare(path, expected)
     except onnx_data.NotOnnx:
         # Bytes that are no ONNX at all may be half of a copy: their digest is asked first, the runtime says the rest.
         digest = storage.sha256_of(path)
@@ -76,6 +89,13 @@ def _bare(path: Path, expected: str | None) -> onnx_data.Bare:
         raise
 
 
+def _read(graph: "onnx.ModelProto") -> tuple[Verdict, bool]:
+    """What the graph says of its rows, and whether it computes in 8 bits."""
+    nodes = (*graph.graph.node, *(node for function in graph.functions for node in function.node))
+    steps8 = any("Quantize" in node.op_type or "Integer" in node.op_type or "QLinear" in node.op_type for node in nodes)
+    return verdict_of(graph), steps8
+
+
 def _artifact(where: str, folder: Path, name: str, version: str, expected: str | None) -> Model:
     stored = artifact.read(str(folder), expected)
     described = {file.path for file in stored.description.files}
@@ -83,10 +103,13 @@ def _artifact(where: str, folder: Path, name: str, version: str, expected: str |
     weights = folder / WEIGHTS_FILE if WEIGHTS_FILE in described else None
     if onnx is None and weights is None:
         raise BadInput(f"{where}: the artifact has neither {ONNX_FILE} nor {WEIGHTS_FILE}")
+    read = UNKNOWN, False
     if onnx is not None:
-        onnx_data.data_files(onnx, onnx_data.parse(onnx), described)
-    signature = from_artifact(stored.description.signature)
-    return Model(name or folder.name, version, signature, stored.digest, folder, onnx, weights, stored.description)
+        graph = onnx_data.parse(onnx)
+        onnx_data.data_files(onnx, graph, described)
+        read = _read(graph)
+    about, signature = stored.description, from_artifact(stored.description.signature)
+    return Model(name or folder.name, version, signature, stored.digest, folder, onnx, weights, about, *read)
 
 
 def onnx_signature(path: Path) -> Signature:

@@ -5,7 +5,7 @@ Made once the engine is warm; until then there is none, and requests are told to
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workloads.serve.batcher import Batcher, Limits, Ticket
 from workloads.serve.engines.choose import Attempt
@@ -15,6 +15,7 @@ from workloads.serve.lane import EngineLane, Inputs, Outputs
 from workloads.serve.metrics import Metrics
 from workloads.serve.model import Model
 from workloads.serve.protocol.asked import Asked
+from workloads.serve.signature import ALONE
 from workloads.serve.sketch import Sketch
 from workloads.serve.text.tokens import Tokens
 
@@ -46,6 +47,8 @@ class Service:
             EngineLane(engine, loaded.model.signature, loaded.warm_up.probe, number, sketch)
             for number, engine in enumerate(loaded.engines)
         ]
+        if loaded.warm_up.largest is not None:
+            limits = replace(limits, max_batch_size=min(limits.max_batch_size, loaded.warm_up.largest))
         self.batcher: Batcher[Inputs, Outputs] = Batcher(self.lanes, limits, metrics)
         self._patience = max(LEAST_PATIENCE, limits.default_timeout * TIMEOUTS_TO_WAIT)
         self._alone = not loaded.warm_up.independent
@@ -56,7 +59,7 @@ class Service:
             asked.inputs,
             rows=asked.rows,
             size=asked.size,
-            group=object() if self._alone else asked.group,
+            group=object() if self._alone or asked.group is ALONE else asked.group,
             priority=asked.priority,
             timeout=asked.timeout,
         )

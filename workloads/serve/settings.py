@@ -1,6 +1,7 @@
 """What was asked for? Read from an InferenceService document as the operator mounts it; the command line adds to it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from slipway.api.inferenceservice import (
     NonFinite,
     PinnedModel,
     Protocol,
+    WarmUp,
+    WarmUpMode,
     spec_problems,
 )
 from workloads import storage
@@ -26,6 +29,15 @@ HTTP_PORT = 8080
 GRPC_PORT = 9000
 # Beside the document.
 MIRROR_FILE = "mirror.json"
+
+
+@dataclass(frozen=True)
+class WarmUpChoice:
+    """`uri`: a file with rows, .npz or a request as JSON. `shapes` by the input's name, the rows included."""
+
+    mode: WarmUpMode = WarmUpMode.FULL
+    uri: str | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,7 @@ class Settings:
     port: int = HTTP_PORT
     grpc_port: int = GRPC_PORT
     nonfinite: bool = False
+    warm_up: WarmUpChoice = field(default_factory=WarmUpChoice)
     readiness_lead: float = 10.0
     drain_timeout: float = 30.0
     build_only: bool = False
@@ -87,6 +100,12 @@ def _http(protocol: Protocol) -> HttpLimits:
     return replace(limits, max_body_size=most, max_buffered=buffered, idle_timeout=protocol.idle_timeout_seconds)
 
 
+def _warm_up(asked: WarmUp | None) -> WarmUpChoice:
+    if asked is None:
+        return WarmUpChoice()
+    return WarmUpChoice(asked.mode, asked.uri, {one.name: tuple(one.shape) for one in asked.shapes})
+
+
 def _pinned(path: Path, spec: InferenceServiceSpec, model: Any) -> PinnedModel:
     if model is not None:
         try:
@@ -122,6 +141,7 @@ def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Sett
             priority_levels=batching.priority_levels,
         ),
         http=_http(predictor.protocol),
+        warm_up=_warm_up(predictor.warm_up),
         nonfinite=predictor.protocol.non_finite is NonFinite.ALLOW,
         readiness_lead=predictor.drain.readiness_lead_seconds,
         drain_timeout=predictor.drain.timeout_seconds,

@@ -30,12 +30,20 @@ class Tensor:
         return [axis if isinstance(axis, int) else -1 for axis in self.axes]
 
 
+class Alone:
+    """In the place of what requests share a batch by: this one shares none."""
+
+
+ALONE = Alone()
+
+
 @dataclass(frozen=True)
 class Signature:
-    """Tensors in the model's own order."""
+    """Tensors in the model's own order. `rowwise`: what running the model has shown of its first axes, where it has."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    rowwise: bool | None = None
 
     @cached_property
     def _shapes(self) -> dict[tuple[tuple[int, ...], ...], tuple[int, Hashable]]:
@@ -44,9 +52,20 @@ class Signature:
 
     @cached_property
     def batched(self) -> bool:
-        """Every tensor's first axis is one and the same name: rows of several requests can be put together."""
+        """Every tensor's first axis counts rows. As the model declares it: all have one and the same name."""
+        if self.rowwise is not None:
+            return self.rowwise
         first = {tensor.axes[0] if tensor.axes else None for tensor in (*self.inputs, *self.outputs)}
         return len(first) == 1 and isinstance(next(iter(first)), str)
+
+    @cached_property
+    def fixed(self) -> str:
+        """Why the first axes of the inputs cannot be rows, or nothing."""
+        for tensor in self.inputs:
+            if not tensor.axes or not isinstance(tensor.axes[0], str):
+                axis = f"a first axis of the length {tensor.axes[0]}" if tensor.axes else "no axes"
+                return f"input {tensor.name!r} has {axis}"
+        return "" if self.inputs else "the model has no inputs"
 
     @cached_property
     def by_name(self) -> Mapping[str, Tensor]:
@@ -71,7 +90,10 @@ class Signature:
         """
         known = self._shapes.get(shapes)
         if known is None:
-            known = self._check(shapes), tuple(shape[1:] for shape in shapes) if self.batched else shapes
+            rows = self._check(shapes)
+            known = rows, tuple(shape[1:] for shape in shapes) if self.batched else shapes
+            if self.batched and any(shape[0] != rows for shape in shapes):
+                known = max(shape[0] for shape in shapes), ALONE
             if len(self._shapes) >= KEPT_SHAPES:
                 self._shapes.clear()
             self._shapes[shapes] = known
@@ -96,17 +118,15 @@ class Signature:
             raise Invalid(f"input {self.inputs[0].name!r} has shape {list(shapes[0])}: there is no row in it")
         return rows
 
-    def check_outputs(self, outputs: Sequence[Array], rows: int) -> None:
-        """ValueError when an engine's results are not what the signature says, for a batch of `rows` rows."""
+    def check_outputs(self, outputs: Sequence[Array], rows: int = 0) -> None:
+        """ValueError when an engine's results cannot be told apart, or given back row by row where `rows` is not 0."""
         if len(outputs) != len(self.outputs):
             raise ValueError(f"the engine gave {len(outputs)} outputs, the model has {len(self.outputs)}")
+        if not rows:
+            return
         for tensor, output in zip(self.outputs, outputs, strict=True):
-            fits = len(output.shape) == len(tensor.axes) and all(
-                isinstance(axis, str) or axis == length for axis, length in zip(tensor.axes, output.shape, strict=True)
-            )
-            if not fits or (self.batched and output.shape[0] != rows):
-                asked = f"{_words(tensor)} for {rows} rows" if self.batched else _words(tensor)
-                raise ValueError(f"output {tensor.name!r} has shape {list(output.shape)}, it should be {asked}")
+            if not output.shape or output.shape[0] != rows:
+                raise ValueError(f"output {tensor.name!r} has shape {list(output.shape)} for {rows} rows")
 
 
 def from_artifact(described: Described) -> Signature:

@@ -21,6 +21,7 @@ __all__ = ["KIND", "InferenceServiceSpec", "InferenceServiceStatus", "PinnedMode
 
 # `<service>-<8 characters of the revision>` names Deployments, and their pods add 17 more.
 NAME_BUDGET = 63 - 9 - 17
+WARM_UP_FILE = "[.](npz|json)$"
 DURATION = r"^[0-9]{1,9}(us|ms|s|m)$"
 
 Duration = Annotated[str, Field(min_length=2, max_length=12, pattern=DURATION)]
@@ -137,6 +138,56 @@ class Batching(Model):
     )
 
 
+class WarmUpMode(StrEnum):
+    """What a replica runs before the first request."""
+
+    FULL = "Full"
+    SHAPES_ONLY = "ShapesOnly"
+    NONE = "None"
+
+
+class InputShape(Model):
+    """The shape of one input."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256)] = Field(description="The input's name.")
+    shape: Annotated[list[Annotated[int, Field(ge=0, le=2**31 - 1)]], Field(max_length=16)] = Field(
+        description="All of its lengths; the first one counts rows where the model takes several, and may be 1."
+    )
+
+
+class WarmUp(Model):
+    """What a replica runs before it is ready. What it finds is a warning in status.servedModel."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.mode) || self.mode != 'None'"
+            " || (!has(self.uri) && (!has(self.shapes) || size(self.shapes) == 0))",
+            "with mode None nothing is run: remove uri and shapes, or choose Full or ShapesOnly",
+            lambda warm_up: warm_up.mode is not WarmUpMode.NONE or (warm_up.uri is None and not warm_up.shapes),
+        ),
+        Rule(
+            f"!has(self.uri) || self.uri.matches('{WARM_UP_FILE}')",
+            "warmUp.uri is a file of rows: an .npz with an array for each input, or an inference request as .json",
+            lambda warm_up: warm_up.uri is None or warm_up.uri.endswith((".npz", ".json")),
+        ),
+        *uris.read("uri", where="warmUp.uri"),
+    )
+    mode: WarmUpMode = Field(
+        WarmUpMode.FULL,
+        description="Full: rows are run, timed and compared. ShapesOnly: they are run and timed, and their values are "
+        "not looked at. None: nothing is run. Without a comparison requests share a batch only where the model's graph "
+        "itself proves that rows do not change each other.",
+    )
+    uri: Uri | None = Field(
+        None,
+        description="Rows to run, for example pvc://claim/rows.npz: an array for each input, or an inference request "
+        "as .json. A replica that cannot run them is not ready. Invented when unset.",
+    )
+    shapes: Annotated[list[InputShape], Field(max_length=32), MapBy("name")] = Field(
+        default_factory=list, description="Of inputs with free axes; several lengths are tried for those left out."
+    )
+
+
 class NonFinite(StrEnum):
     """What becomes of NaN and infinity in binary inputs; JSON has neither."""
 
@@ -175,6 +226,7 @@ class Predictor(Model):
     engine: Engine = Field(default_factory=Engine, description="What computes.")
     batching: Batching = Field(default_factory=Batching, description="What is computed together.")
     protocol: Protocol = Field(default_factory=Protocol, description="What clients may send.")
+    warm_up: WarmUp | None = Field(None, description="What is run before the first request; invented rows when unset.")
     resources: Resources = Field(default_factory=Resources, description="What each replica asks of its node.")
     env: Annotated[list[EnvVar], Field(max_length=128), MapBy("name")] = Field(
         default_factory=list, description="Further variables of the server's environment."

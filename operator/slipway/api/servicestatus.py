@@ -50,6 +50,10 @@ class ServedModel(StatusModel):
         default_factory=list, description="Measured at warm-up, by batch size."
     )
     max_batch_size: Count | None = Field(None, description="Rows per batch.")
+    batching: ShortText = Field("", description="on: requests share batches. off, and why not.")
+    warnings: Annotated[list[ShortText], Field(max_length=16)] = Field(
+        default_factory=list, description="What the warm-up found."
+    )
     job: ShortText = Field("", description="The job that made the artifact, as its description says.")
     data_set: ShortText = Field("", description="What it was trained on, as name@digest.")
     sources: Annotated[list[ShortText], Field(max_length=16)] = Field(

@@ -194,6 +194,9 @@ def _claims(service: InferenceService, model: Pinned, builds: bool) -> dict[str,
         claims[_claim(cache.uri)] = ("slipway-engines", not builds)
     if model.uri.startswith("pvc://"):
         claims.setdefault(_claim(model.uri), ("slipway-model", True))
+    warm_up = service.spec.predictor.warm_up
+    if warm_up is not None and warm_up.uri is not None and warm_up.uri.startswith("pvc://"):
+        claims.setdefault(_claim(warm_up.uri), ("slipway-warm-up", True))
     return claims
 
 

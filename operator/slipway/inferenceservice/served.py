@@ -8,6 +8,12 @@ import orjson
 from slipway.api.servicestatus import ServedModel
 
 WARM_UP = "warm_up_ms_"
+WARNING = "warning_"
+MOST_WARNINGS = 16
+LONGEST = 256
+# Of a tensor's name in the status; a model's own may be longer.
+LONGEST_NAME = 128
+MOST_TENSORS = 32
 
 
 def read_model(revision: str, page: bytes) -> dict[str, Any]:
@@ -27,6 +33,10 @@ def read_model(revision: str, page: bytes) -> dict[str, Any]:
             "outputs": _tensors(described.get("outputs")),
             "performance": [{"rows": rows, "milliseconds": ms} for rows, ms in figures],
             "maxBatchSize": int(properties.get("max_batch_size", 0)),
+            "batching": properties.get("batching", "")[:LONGEST],
+            "warnings": [words[:LONGEST] for key, words in properties.items() if key.startswith(WARNING)][
+                :MOST_WARNINGS
+            ],
             "job": properties.get("lineage_job", ""),
             "dataSet": properties.get("lineage_data_set", ""),
             "sources": [text for text in properties.get("lineage_sources", "").split() if text],
@@ -37,5 +47,12 @@ def read_model(revision: str, page: bytes) -> dict[str, Any]:
     return {key: value for key, value in model.wire().items() if value not in ("", [])}
 
 
+def _warnings(properties: Mapping[str, Any]) -> list[str]:
+    return [words[:LONGEST] for key, words in properties.items() if key.startswith(WARNING)][:MOST_WARNINGS]
+
+
 def _tensors(tensors: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
-    return [{key: tensor[key] for key in ("name", "datatype", "shape")} for tensor in tensors or []]
+    return [
+        {"name": tensor["name"][:LONGEST_NAME], "datatype": tensor["datatype"], "shape": tensor["shape"]}
+        for tensor in tensors or []
+    ][:MOST_TENSORS]

@@ -34,6 +34,7 @@ PREDICTOR = {
     "engine": {"name": "torch"},
     "batching": {"maxBatchSize": 8},
     "protocol": {"maxBodyMiB": 8},
+    "warmUp": {"mode": "Full", "uri": "pvc://samples/rows.npz", "shapes": [{"name": "x", "shape": [1, 3]}]},
     "resources": {"requests": {"cpu": "2"}, "limits": {"nvidia.com/gpu": "1"}},
     "env": [{"name": "LEVEL", "value": "debug"}],
     "startupSeconds": 62,
@@ -99,6 +100,14 @@ def test_time_to_start_and_time_to_leave() -> None:
     probe = spec["containers"][0]["startupProbe"]
     assert probe["failureThreshold"] * probe["periodSeconds"] == 62
     assert deployment["progressDeadlineSeconds"] == 62 + 60, "the server's own reason comes before the Deployment's"
+
+
+def test_the_claim_with_rows_for_the_warm_up_is_mounted_read_only() -> None:
+    spec = pod()
+    (mount,) = [mount for mount in spec["containers"][0]["volumeMounts"] if mount["mountPath"] == "/mnt/pvc/samples"]
+    assert mount["readOnly"]
+    (volume,) = [volume for volume in spec["volumes"] if volume["name"] == mount["name"]]
+    assert volume["persistentVolumeClaim"] == {"claimName": "samples", "readOnly": True}
 
 
 def test_the_server_is_told_the_predictor_and_the_digest_it_must_find() -> None:

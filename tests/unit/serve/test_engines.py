@@ -19,7 +19,7 @@ from workloads.serve.engines.engine import Options, Unavailable
 from workloads.serve.engines.onnx_runtime import open_engine as open_onnxruntime
 from workloads.serve.engines.open_vino import open_engine as open_openvino
 from workloads.serve.engines.torch_engine import open_engine as open_torch
-from workloads.serve.engines.warmup import sample, sizes_up_to, warm_up
+from workloads.serve.engines.warmup import NothingRuns, sample, sizes_up_to, warm_up
 from workloads.serve.errors import EngineFailed, Refused
 from workloads.serve.lane import EngineLane
 from workloads.serve.model import load
@@ -133,13 +133,14 @@ def test_warm_up_notices_a_model_whose_rows_mix(tmp_path: Path) -> None:
     assert not warm_up(open_onnxruntime(model, Options()), model.signature, (1, 4)).independent
 
 
-def test_warm_up_refuses_nan(tmp_path: Path) -> None:
+def test_nan_at_warm_up_is_a_warning_and_a_reason_to_prefer_another_engine(tmp_path: Path) -> None:
     model = load(str(onnx_models.never_finite(tmp_path / "m.onnx")), "", "1")
-    with pytest.raises(Unavailable, match="NaN"):
-        warm_up(open_onnxruntime(model, Options()), model.signature, (1,))
+    seen = warm_up(open_onnxruntime(model, Options()), model.signature, (1,))
+    assert any("NaN" in words for words in seen.warnings)
+    assert seen.flaws
 
 
-def test_warm_up_refuses_an_engine_that_contradicts_the_signature(mlp) -> None:
+def test_an_output_that_contradicts_its_declaration_is_a_warning(mlp) -> None:
     class Wrong:
         name = "wrong"
         details: dict[str, str] = {}  # noqa: RUF012
@@ -149,8 +150,24 @@ def test_warm_up_refuses_an_engine_that_contradicts_the_signature(mlp) -> None:
 
         def close(self) -> None: ...
 
-    with pytest.raises(Unavailable, match=r"output 'y' has shape \[1, 4\], it should be \[batch, 3\]"):
-        warm_up(Wrong(), mlp.signature, (1, 2))
+    seen = warm_up(Wrong(), mlp.signature, (1, 2))
+    assert seen.warnings == ("output 'y' is declared [batch, 3] and had [2, 4] for 2 row(s)",)
+    assert seen.signature is not None
+    assert [tensor.shape for tensor in seen.signature.outputs] == [[-1, -1]]
+
+
+def test_an_engine_without_an_output_runs_nothing(mlp) -> None:
+    class Silent:
+        name = "silent"
+        details: dict[str, str] = {}  # noqa: RUF012
+
+        def run(self, inputs):
+            return []
+
+        def close(self) -> None: ...
+
+    with pytest.raises(NothingRuns, match="gave 0 outputs, the model has 1"):
+        warm_up(Silent(), mlp.signature, (1, 2))
 
 
 def test_sizes() -> None:

@@ -1,26 +1,69 @@
-"""Does the engine really work here, and how fast? Runs each batch size that matters before the server is ready."""
+"""Does the engine really work here, how fast, and may rows of several requests share a batch?
+
+Runs each batch size that matters before the server is ready. What it finds is a warning: the inputs are invented, and
+only clients know what a model takes. An engine that runs nothing at all is another matter (NothingRuns).
+"""
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from workloads.serve.datatypes import Array, Datatype, finite
+from slipway.api.inferenceservice import WarmUpMode
+from workloads.serve.datatypes import Array, finite
 from workloads.serve.engines.engine import Engine, Unavailable
-from workloads.serve.signature import Signature, Tensor
+from workloads.serve.engines.invented import FREE_AXIS, Attempt, attempts, sample
+from workloads.serve.engines.observed import corrected, shapes_of
+from workloads.serve.errors import first_line
+from workloads.serve.rows import Verdict, Word
+from workloads.serve.signature import Signature
 
-FREE_AXIS = 16  # length given to an axis that may have any, such as a sequence
-SAME_ROW = 0.05  # as a share of the largest output; a model quantized by each batch's range moves by less
+__all__ = ["FREE_AXIS", "NothingRuns", "Plan", "WarmUp", "sample", "sizes_up_to", "unseen", "warm_up"]
+
+# As a share of the largest value of a row's result. Kernels differ with the number of rows: in the last digits of
+# float32, in the third of TF32 and float16; where values are rounded to 8 bits, a step of that rounding may follow.
+SAME_ROW, SAME_ROW_8_BITS = 0.01, 0.05
+SCALES = (1.0, 100.0, 1e-3, -1.0)  # of the rows that are compared: alone each has a range of its own
+FIRST_AXES = (16, 512, 16000)
+NOT_RUN = Verdict(Word.UNKNOWN)
+
+
+class NothingRuns(Unavailable):
+    """The engine runs none of the inputs that were tried."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run. `sizes`: rows, the largest last. `rows`: what the graph says of them.
+
+    `steps8`: some values have 8 bits.
+    """
+
+    sizes: tuple[int, ...]
+    mode: WarmUpMode = WarmUpMode.FULL
+    given: Attempt | None = None
+    rows: Verdict = NOT_RUN
+    steps8: bool = False
 
 
 @dataclass(frozen=True)
 class WarmUp:
-    """What was seen. `seconds`: rows of a batch -> its second run. `independent`: rows do not change each other."""
+    """What was seen. `seconds`: rows of a batch -> its second run. `independent`: rows do not change each other.
+
+    `probe`: an input that runs, of one row. `signature`: as seen; the declared one when None. `alone`: why requests do
+    not share batches. `largest`: rows of the largest batch that ran, where larger ones did not. `warnings` are for
+    people; `flaws` are those for which another engine would be preferred.
+    """
 
     seconds: dict[int, float]
     independent: bool
-    probe: list[Array]
+    probe: list[Array] | None
+    signature: Signature | None = None
+    alone: str = ""
+    largest: int | None = None
+    warnings: tuple[str, ...] = ()
+    flaws: tuple[str, ...] = field(default=())
 
 
 def sizes_up_to(largest: int) -> tuple[int, ...]:
@@ -29,66 +72,137 @@ def sizes_up_to(largest: int) -> tuple[int, ...]:
     return (*powers, largest)
 
 
-def sample(signature: Signature, rows: int, seed: int = 0) -> list[Array]:
-    """Plausible inputs: numbers from [0, 1), integers 0 and 1, the text "1"."""
-    random = np.random.default_rng(seed)
-    names: dict[str, int] = {}
-    if signature.batched:
-        names[str(signature.inputs[0].axes[0])] = rows
-    return [_fill(tensor, names, random) for tensor in signature.inputs]
+def unseen(signature: Signature, rows: Verdict, why: str) -> WarmUp:
+    """Nothing was run: rows share a batch only where the graph itself proves that they may."""
+    proved = rows.word is Word.INDEPENDENT and not signature.fixed
+    alone = "" if proved else signature.fixed or rows.reason or f"{why}, and nothing proves that rows are independent"
+    seen = Signature(signature.inputs, signature.outputs, True) if proved else signature
+    return WarmUp({}, proved, None, seen, alone)
 
 
-def _fill(tensor: Tensor, names: dict[str, int], random: np.random.Generator) -> Array:
-    shape = [axis if isinstance(axis, int) else names.setdefault(axis, FREE_AXIS) for axis in tensor.axes]
-    if tensor.datatype is Datatype.BYTES:
-        return np.full(shape, b"1", dtype=object)
-    if tensor.datatype.floating:
-        return random.random(shape, dtype=np.float32).astype(tensor.datatype.dtype)
-    return random.integers(0, 2, shape).astype(tensor.datatype.dtype)
-
-
-def warm_up(engine: Engine, signature: Signature, sizes: Sequence[int]) -> WarmUp:
-    """Run every size twice. Unavailable when the engine fails, or its results are of a wrong shape or not finite."""
-    seconds = {}
-    for rows in sizes if signature.batched else (1,):
-        inputs = sample(signature, rows)
-        _checked(engine, signature, inputs, rows)
-        started = time.perf_counter()
-        _checked(engine, signature, inputs, rows)
+def warm_up(engine: Engine, signature: Signature, plan: "Plan | Sequence[int]") -> WarmUp:
+    """Run every size twice. NothingRuns when not even one row can be computed with any input that was tried."""
+    plan = plan if isinstance(plan, Plan) else Plan(tuple(plan))
+    if plan.mode is WarmUpMode.NONE:
+        return unseen(signature, plan.rows, "there is no warm-up")
+    how, least, first = _first(engine, signature, plan.given)
+    flaws = _strange(signature, first, least) if plan.mode is WarmUpMode.FULL else []
+    seconds: dict[int, float] = {}
+    shapes = {least: shapes_of(first)}
+    largest = None
+    for rows in plan.sizes if not signature.fixed and least == 1 else (least,):
+        inputs = sample(signature, rows, 0, how)
+        try:
+            outputs = _run(engine, signature, inputs)
+            started = time.perf_counter()
+            outputs = _run(engine, signature, inputs)
+        except Exception as error:
+            largest = max(seconds, default=1)
+            flaws.append(f"a batch of {rows} rows fails ({first_line(error)}): batches have at most {largest} row(s)")
+            break
         seconds[rows] = time.perf_counter() - started
-    independent = signature.batched and (max(sizes) == 1 or _independent(engine, signature))
-    return WarmUp(seconds, independent, sample(signature, 1))
+        shapes[rows] = shapes_of(outputs)
+    seen, wrong = corrected(signature, shapes)
+    if least > 1:
+        seen = replace(seen, rowwise=False)
+    alone = _alone(engine, seen, plan, how, largest)
+    probe = sample(signature, least, 0, how)
+    warnings = (*flaws, *wrong)
+    return WarmUp(seconds, not alone, probe, seen, alone, largest, warnings, warnings)
 
 
-def _checked(engine: Engine, signature: Signature, inputs: list[Array], rows: int) -> list[Array]:
-    try:
-        outputs = list(engine.run(inputs))
-        signature.check_outputs(outputs, rows)
-    except Exception as error:
-        raise Unavailable(f"the warm-up with {rows} rows failed: {error}") from error
-    for tensor, output in zip(signature.outputs, outputs, strict=True):
-        if not finite(output):
-            raise Unavailable(f"the warm-up with {rows} rows gave NaN or infinity in {tensor.name!r}")
+def _first(engine: Engine, signature: Signature, given: Attempt | None) -> tuple[Attempt, int, list[Array]]:
+    """How inputs are chosen that run, how long their first axes are, and what they give.
+
+    One row, if that runs: a first axis that nobody calls a batch may be something else, such as samples of a sound.
+    """
+    reason = ""
+    for rows in (1,) if signature.batched or signature.fixed else (1, *FIRST_AXES):
+        for how in attempts(given):
+            try:
+                return how, rows, _run(engine, signature, sample(signature, rows, 0, how))
+            except Exception as error:
+                reason = reason or first_line(error)
+    words = "the input that was given" if given is not None and given.rows else "any input that was tried"
+    raise NothingRuns(f"the warm-up could not run {words}: {reason}")
+
+
+def _run(engine: Engine, signature: Signature, inputs: list[Array]) -> list[Array]:
+    outputs = list(engine.run(inputs))
+    signature.check_outputs(outputs)
     return outputs
 
 
-def _independent(engine: Engine, signature: Signature) -> bool:
-    """Two rows together give what each gives alone. Batching would otherwise change people's answers."""
-    rows = [sample(signature, 1, seed) for seed in (1, 2)]
-    together = _checked(engine, signature, [np.concatenate(pair) for pair in zip(*rows, strict=True)], 2)
-    for place, row in enumerate(rows):
-        alone = _checked(engine, signature, row, 1)
-        for whole, single in zip(together, alone, strict=True):
-            if not _close(whole[place : place + 1], single):
-                return False
-    return True
+def _strange(signature: Signature, outputs: Sequence[Array], rows: int) -> list[str]:
+    return [
+        f"the warm-up with {rows} row(s) gave NaN or infinity in {tensor.name!r}"
+        for tensor, output in zip(signature.outputs, outputs, strict=True)
+        if not finite(output)
+    ]
 
 
-def _close(left: Array, right: Array) -> bool:
+def _alone(engine: Engine, seen: Signature, plan: Plan, how: Attempt, largest: int | None) -> str:
+    """Why rows of several requests may not share a batch, or nothing."""
+    if seen.fixed:
+        return seen.fixed
+    if max(plan.sizes) == 1 or largest == 1:
+        return ""
+    if not seen.batched:
+        return "not every output has a row for each row of the inputs"
+    if plan.rows.word is Word.MIXED:
+        return plan.rows.reason
+    if plan.mode is WarmUpMode.SHAPES_ONLY:
+        proved = plan.rows.word is Word.INDEPENDENT
+        return "" if proved else plan.rows.reason or "the warm-up has compared no rows"
+    return _changed(engine, seen, plan, how)
+
+
+def _changed(engine: Engine, signature: Signature, plan: Plan, how: Attempt) -> str:
+    """Rows of different scales and signs, in several orders, give together what each gives alone; or why not."""
+    rows = [_scaled(sample(signature, 1, seed + 1, how), scale) for seed, scale in enumerate(SCALES)]
+    alone = [_tried(engine, signature, row) for row in rows]
+    usable = [place for place, result in enumerate(alone) if result is not None]
+    most = max(plan.sizes)
+    for order in ((0, 1, 2, 3), (3, 1, 2, 0), (1, 0), (0, 2), (0, 0)):
+        chosen = [place for place in order if place in usable][:most]
+        if len(chosen) < 2:
+            continue
+        together = _tried(
+            engine, signature, [np.concatenate(parts) for parts in zip(*(rows[p] for p in chosen), strict=True)]
+        )
+        if together is None:
+            return "rows that run alone do not run together"
+        for row, place in enumerate(chosen):
+            single = alone[place] or []
+            if not all(
+                _close(whole[row : row + 1], one, plan.steps8) for whole, one in zip(together, single, strict=True)
+            ):
+                return "rows change each other's results: seen at warm-up"
+    return ""
+
+
+def _tried(engine: Engine, signature: Signature, inputs: list[Array]) -> list[Array] | None:
+    try:
+        return _run(engine, signature, inputs)
+    except Exception:  # an invented value may be one that the model does not take
+        return None
+
+
+def _scaled(inputs: list[Array], scale: float) -> list[Array]:
+    """Floating-point values only: whole numbers are places in tables."""
+    return [array if array.dtype.kind not in "fV" else (array * scale).astype(array.dtype) for array in inputs]
+
+
+def _close(left: Array, right: Array, steps8: bool) -> bool:
     if left.shape != right.shape:
         return False
     if left.dtype.kind not in "fV":
-        return left.dtype.kind != "O" or bool((left == right).all())
+        same = left == right
+        return steps8 or bool(np.all(same))
     first, second = left.astype(np.float64), right.astype(np.float64)
-    largest = max(float(np.abs(second).max(initial=0.0)), 1e-6)
-    return bool(np.abs(first - second).max(initial=0.0) <= SAME_ROW * largest)
+    known = np.isfinite(first) & np.isfinite(second)
+    if not np.array_equal(np.isfinite(first), np.isfinite(second)):
+        return False
+    largest = max(float(np.abs(second[known]).max(initial=0.0)), 1e-6)
+    most = SAME_ROW_8_BITS if steps8 else SAME_ROW
+    return bool(np.abs(first[known] - second[known]).max(initial=0.0) <= most * largest)

@@ -43,12 +43,11 @@ class EngineKey:
 
 def profile_for(signature: Signature, largest: int) -> tuple[Range, ...]:
     """One to `largest` rows, best at the largest; other free axes as FREE_AXIS says."""
-    batch = signature.inputs[0].axes[0] if signature.batched else None
-    ranges = []
+    rows, ranges = signature.batched, []
     for tensor in signature.inputs:
         choices = [
-            (axis,) * 3 if isinstance(axis, int) else (1, largest, largest) if axis == batch else FREE_AXIS
-            for axis in tensor.axes
+            (axis,) * 3 if isinstance(axis, int) else (1, largest, largest) if rows and place == 0 else FREE_AXIS
+            for place, axis in enumerate(tensor.axes)
         ]
         least, best, most = (tuple(choice[place] for choice in choices) for place in range(3))
         ranges.append(Range(tensor.name, least, best, most))

@@ -1,0 +1,290 @@
+"""What the warm-up finds is a warning: what its runtime runs is served. Faults of exporters, as small models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto as T
+from onnx import helper, numpy_helper
+
+from slipway.api.inferenceservice import EngineName, WarmUpMode
+from tests.unit.serve import onnx_models
+from workloads.errors import BadInput
+from workloads.serve.batcher import Limits
+from workloads.serve.errors import Invalid
+from workloads.serve.loading import load_and_warm_up
+from workloads.serve.service import Loaded
+from workloads.serve.settings import Settings, WarmUpChoice
+
+node = helper.make_node
+
+
+def saved(
+    path: Path,
+    nodes: Sequence[Any],
+    inputs: Sequence[tuple[str, int, Any]],
+    outputs: Sequence[tuple[str, int, Any]],
+    constants: dict[str, np.ndarray] | None = None,
+) -> str:
+    """Unchecked: exporters declare what is not so."""
+    graph = helper.make_graph(
+        list(nodes),
+        "g",
+        [helper.make_tensor_value_info(*one) for one in inputs],
+        [helper.make_tensor_value_info(*one) for one in outputs],
+        [numpy_helper.from_array(array, name) for name, array in (constants or {}).items()],
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
+    return str(path)
+
+
+def loaded(model: str, mode: WarmUpMode = WarmUpMode.FULL, most: int = 4, **given: Any) -> Loaded:
+    return load_and_warm_up(
+        Settings(
+            model,
+            engine=EngineName.ONNXRUNTIME,
+            threads=1,
+            batching=Limits(max_batch_size=most),
+            warm_up=WarmUpChoice(mode, **given),
+        )
+    )
+
+
+def pools(path: Path) -> str:
+    """Height and width are free, and five times halved."""
+    nodes, value = [], "x"
+    for number in range(5):
+        nodes.append(node("MaxPool", [value], [f"p{number}"], kernel_shape=[2, 2], strides=[2, 2]))
+        value = f"p{number}"
+    nodes += [node("Conv", [value, "w"], ["c"]), node("GlobalAveragePool", ["c"], ["y"])]
+    weight = {"w": np.ones((2, 3, 3, 3), np.float32)}
+    return saved(path, nodes, [("x", T.FLOAT, ["n", 3, "h", "w"])], [("y", T.FLOAT, ["n", 2, 1, 1])], weight)
+
+
+def test_a_network_for_pictures_of_any_size_gets_one_that_survives_its_poolings(tmp_path: Path) -> None:
+    seen = loaded(pools(tmp_path / "m.onnx")).warm_up
+    assert not seen.warnings
+    assert seen.independent
+    assert sorted(seen.seconds) == [1, 2, 4]
+
+
+def test_shapes_that_somebody_gives_are_taken(tmp_path: Path) -> None:
+    seen = loaded(pools(tmp_path / "m.onnx"), shapes={"x": (1, 3, 96, 128)}).warm_up
+    assert seen.probe is not None
+    assert seen.probe[0].shape == (1, 3, 96, 128)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        ({"z": (1,)}, "has no input 'z', it takes 'x'"),
+        ({"x": (1, 4, 8, 8)}, r"\[1, 4, 8, 8\], the model takes"),
+        ({"x": (1, 3)}, "the model takes"),
+    ],
+)
+def test_shapes_that_are_not_the_models_are_refused_in_words(shapes: Any, words: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=words):
+        loaded(pools(tmp_path / "m.onnx"), shapes=shapes)
+
+
+def one_hot_of_texts(path: Path) -> str:
+    """What scikit-learn makes of OneHotEncoder(handle_unknown="error"): no invented text is a category."""
+    nodes = [
+        node("OneHotEncoder", ["x"], ["h"], domain="ai.onnx.ml", cats_strings=["red", "green"], zeros=0),
+        node("Reshape", ["h", "to"], ["y"]),
+    ]
+    constants = {"to": np.array([0, -1], np.int64)}
+    return saved(path, nodes, [("x", T.STRING, ["n", 1])], [("y", T.FLOAT, ["n", 2])], constants)
+
+
+def test_a_model_that_no_invented_text_fits_is_served_with_a_warning(tmp_path: Path) -> None:
+    found = loaded(one_hot_of_texts(tmp_path / "m.onnx"))
+    assert any("any input that was tried" in words for words in found.warm_up.warnings)
+    assert found.engines[0].run([np.array([[b"red"], [b"green"]], object)])[0].tolist() == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("form", ["npz", "json"])
+def test_rows_that_somebody_gives_prove_that_it_works(form: str, tmp_path: Path) -> None:
+    rows = tmp_path / f"rows.{form}"
+    if form == "npz":
+        np.savez(rows, x=np.array([["red"], ["green"]]))
+    else:
+        given = {"name": "x", "datatype": "BYTES", "shape": [2, 1], "data": ["red", "green"]}
+        rows.write_text(json.dumps({"inputs": [given]}))
+    seen = loaded(one_hot_of_texts(tmp_path / "m.onnx"), uri=str(rows)).warm_up
+    assert not seen.warnings
+    assert seen.independent
+
+
+def test_an_engine_that_cannot_run_the_rows_that_are_given_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", x=np.array([["blue"]]))
+    with pytest.raises(BadInput, match="could not run the input that was given"):
+        loaded(one_hot_of_texts(tmp_path / "m.onnx"), uri=str(tmp_path / "rows.npz"))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"z": np.zeros((1, 4), np.float32)}, "there is no input 'x' in it"),
+        ({"x": np.zeros((1, 4))}, "'x' is float64, the model takes FP32"),
+        ({"x": np.zeros((1, 5), np.float32)}, r"has the shape: \[1, 5\], the model takes"),
+    ],
+)
+def test_a_file_of_other_rows_is_refused_in_words(arrays: Any, words: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", **arrays)
+    path = str(onnx_models.mlp(tmp_path / "m.onnx", (4, 8, 3)))
+    with pytest.raises(BadInput, match=words):
+        loaded(path, uri=str(tmp_path / "rows.npz"))
+    (tmp_path / "rows.npz").write_bytes(b"no archive")
+    with pytest.raises(BadInput, match=r"neither a .json request nor an .npz"):
+        loaded(path, uri=str(tmp_path / "rows.npz"))
+
+
+def test_a_label_that_is_declared_of_length_one_is_batched_as_what_it_is(tmp_path: Path) -> None:
+    """LightGBM's converter declares `label` [1]."""
+    nodes = [node("ArgMax", ["x"], ["label"], axis=1, keepdims=0), node("Softmax", ["x"], ["p"])]
+    outputs = [("label", T.INT64, [1]), ("p", T.FLOAT, ["n", 4])]
+    found = loaded(saved(tmp_path / "m.onnx", nodes, [("x", T.FLOAT, ["n", 4])], outputs))
+    assert found.warm_up.independent
+    assert found.model.signature.outputs[0].shape == [-1]
+    assert any("'label' is declared [1] and had [4]" in words for words in found.warm_up.warnings)
+
+
+def test_an_output_without_a_shape_is_served_and_batched(tmp_path: Path) -> None:
+    found = loaded(
+        saved(tmp_path / "m.onnx", [node("Relu", ["x"], ["y"])], [("x", T.FLOAT, ["n", 4])], [("y", T.FLOAT, None)])
+    )
+    assert found.warm_up.independent
+    assert found.model.signature.outputs[0].shape == [-1, 4]
+
+
+def test_nan_at_warm_up_does_not_keep_a_model_from_serving(tmp_path: Path) -> None:
+    found = loaded(str(onnx_models.never_finite(tmp_path / "m.onnx")))
+    assert any("NaN" in words for words in found.warm_up.warnings)
+
+
+def test_a_batch_of_one_behind_a_free_axis_is_served_row_by_row(tmp_path: Path) -> None:
+    nodes = [node("Reshape", ["x", "to"], ["y"])]
+    constants = {"to": np.array([1, 2, 2], np.int64)}
+    path = saved(tmp_path / "m.onnx", nodes, [("x", T.FLOAT, ["n", 4])], [("y", T.FLOAT, ["n", 2, 2])], constants)
+    assert loaded(path, most=1).warm_up.seconds.keys() == {1}
+    found = loaded(path)
+    assert found.warm_up.largest == 1
+    assert any("batches have at most 1 row" in words for words in found.warm_up.warnings)
+
+
+@pytest.mark.parametrize(("first", "second"), [("unk__6", "unk__7"), ("batch", "Softmaxy_dim_0"), (None, None)])
+def test_batches_though_input_and_output_call_their_rows_differently(first: Any, second: Any, tmp_path: Path) -> None:
+    path = saved(
+        tmp_path / "m.onnx",
+        [node("Softmax", ["x"], ["y"])],
+        [("x", T.FLOAT, [first, 4])],
+        [("y", T.FLOAT, [second, 4])],
+    )
+    found = loaded(path)
+    assert found.model.signature.batched
+    assert found.warm_up.independent
+    assert found.warm_up.alone == ""
+
+
+def test_two_inputs_of_different_lengths_are_still_computed_alone(tmp_path: Path) -> None:
+    nodes = [node("Relu", ["a"], ["y"]), node("Relu", ["b"], ["z"])]
+    inputs = [("a", T.FLOAT, ["n", 2]), ("b", T.FLOAT, ["m", 2])]
+    outputs = [("y", T.FLOAT, ["n", 2]), ("z", T.FLOAT, ["m", 2])]
+    signature = loaded(saved(tmp_path / "m.onnx", nodes, inputs, outputs)).model.signature
+    assert signature.batched
+    rows, group = signature.check_shapes(((2, 2), (2, 2)))
+    assert (rows, group) == (2, ((2,), (2,)))
+    rows, group = signature.check_shapes(((2, 2), (3, 2)))
+    assert rows == 3
+    assert group is signature.check_shapes(((5, 2), (3, 2)))[1]
+    with pytest.raises(Invalid, match="no row in it"):
+        signature.check_shapes(((0, 2), (0, 2)))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ([("x", T.FLOAT, [2, 4])], "input 'x' has a first axis of the length 2"),
+        ([("x", T.FLOAT, ["n", 4]), ("k", T.FLOAT, [])], "input 'k' has no axes"),
+    ],
+)
+def test_why_nothing_is_batched_is_said(inputs: Any, words: str, tmp_path: Path) -> None:
+    nodes = [node("Mul", ["x", "k"], ["y"])] if len(inputs) > 1 else [node("Relu", ["x"], ["y"])]
+    found = loaded(saved(tmp_path / "m.onnx", nodes, inputs, [("y", T.FLOAT, None)]))
+    assert found.warm_up.alone == words
+    assert not found.warm_up.independent
+
+
+def test_an_output_without_a_row_for_each_row_is_not_batched(tmp_path: Path) -> None:
+    nodes = [node("NonZero", ["x"], ["y"])]
+    found = loaded(saved(tmp_path / "m.onnx", nodes, [("x", T.FLOAT, ["n", 4])], [("y", T.INT64, ["n", "found"])]))
+    assert not found.model.signature.batched
+    assert "row for each row" in found.warm_up.alone
+
+
+def dynamic(path: Path) -> str:
+    weight = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
+    nodes = [
+        node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        node("MatMulInteger", ["q", "w", "z"], ["i"]),
+        node("Cast", ["i"], ["f"], to=T.FLOAT),
+        node("Mul", ["f", "s"], ["y"]),
+    ]
+    constants = {"w": np.round(weight * 40).astype(np.int8)}
+    return saved(path, nodes, [("x", T.FLOAT, ["n", 8])], [("y", T.FLOAT, ["n", 4])], constants)
+
+
+@pytest.mark.parametrize("mode", list(WarmUpMode))
+def test_rows_of_a_dynamically_quantized_model_never_share_a_batch(mode: WarmUpMode, tmp_path: Path) -> None:
+    found = loaded(dynamic(tmp_path / "m.onnx"), mode)
+    assert not found.warm_up.independent
+    assert found.warm_up.alone == "DynamicQuantizeLinear takes its range over the whole batch"
+
+
+def hidden(path: Path) -> str:
+    """Its rows meet in an operator that nobody here can follow: a reshape to the transposed shape and back."""
+    nodes = [
+        node("Reshape", ["x", "flat"], ["v"]),
+        node("Softmax", ["v"], ["s"]),
+        node("Shape", ["x"], ["shape"]),
+        node("Reshape", ["s", "shape"], ["y"]),
+    ]
+    constants = {"flat": np.array([1, -1], np.int64)}
+    return saved(path, nodes, [("x", T.FLOAT, ["n", 4])], [("y", T.FLOAT, ["n", 4])], constants)
+
+
+def test_what_the_graph_does_not_say_is_seen_by_rows_of_different_scale(tmp_path: Path) -> None:
+    assert loaded(hidden(tmp_path / "m.onnx")).warm_up.alone == "rows change each other's results: seen at warm-up"
+
+
+@pytest.mark.parametrize("mode", [WarmUpMode.SHAPES_ONLY, WarmUpMode.NONE])
+def test_without_a_comparison_only_a_proof_lets_rows_share_a_batch(mode: WarmUpMode, tmp_path: Path) -> None:
+    assert loaded(str(onnx_models.mlp(tmp_path / "a.onnx", (4, 8, 3))), mode).warm_up.independent
+    assert not loaded(hidden(tmp_path / "b.onnx"), mode).warm_up.independent
+
+
+def test_no_warm_up_runs_nothing(tmp_path: Path) -> None:
+    seen = loaded(str(onnx_models.never_finite(tmp_path / "m.onnx")), WarmUpMode.NONE).warm_up
+    assert (seen.seconds, seen.probe, seen.warnings) == ({}, None, ())
+
+
+def test_only_shapes_are_run_without_a_look_at_values(tmp_path: Path) -> None:
+    seen = loaded(str(onnx_models.never_finite(tmp_path / "m.onnx")), WarmUpMode.SHAPES_ONLY).warm_up
+    assert not seen.warnings
+    assert sorted(seen.seconds) == [1, 2, 4]
+
+
+def test_a_sound_whose_first_axis_is_its_length_is_served(tmp_path: Path) -> None:
+    nodes = [node("Unsqueeze", ["x", "axes"], ["u"]), node("Conv", ["u", "w"], ["y"])]
+    constants = {"axes": np.array([0, 1], np.int64), "w": np.ones((1, 1, 400), np.float32)}
+    found = loaded(saved(tmp_path / "m.onnx", nodes, [("x", T.FLOAT, ["samples"])], [("y", T.FLOAT, None)], constants))
+    assert not found.model.signature.batched
+    assert not any("tried" in words for words in found.warm_up.warnings)
