@@ -1,7 +1,7 @@
 # `make` lists what a person can do here. Everything else is in tests/cluster and pyproject.toml.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-modern lint crds images bench bench-serve e2e chaos
+.PHONY: help setup cluster-check push demo up down test test-modern lint crds images bench bench-serve e2e chaos
 
 PYTHON3 ?= python3
 export PYTHONPATH := operator:.
@@ -20,16 +20,22 @@ demo: setup ## bring up a cluster, train a model in it, show its accuracy and di
 up: setup ## bring up the cluster (KUBE_CONTEXT, else kind, else one made of Debian's packages)
 	@$(PYTHON) -m tests.cluster up
 
+cluster-check: setup
+	@$(PYTHON) -m tests.cluster check
+
 down: setup ## end everything that up, demo and test started
 	@$(PYTHON) -m tests.cluster down
 
-images: setup ## build the images and load them into the cluster
+images: setup ## build the images and load them into the cluster (with KUBE_CONTEXT: push them to SLIPWAY_IMAGE_REGISTRY)
 	@$(PYTHON) -m tests.cluster images
+
+push: setup ## build a release's images and push them: REGISTRY=host/path, TAG=, PLATFORMS=linux/amd64,linux/arm64
+	@$(if $(REGISTRY),SLIPWAY_IMAGE_REGISTRY=$(REGISTRY)) TAG=$(TAG) PLATFORMS=$(PLATFORMS) $(PYTHON) -m tests.cluster push
 
 # More processes than cores: those that talk to servers mostly wait.
 WORKERS ?= $(shell echo $$(($(shell nproc) + 2)))
 
-test: setup lint ## all tests: unit, API server, end to end
+test: setup cluster-check lint ## all tests: unit, API server, end to end
 	@$(PYTHON) -m tests.cluster prepare
 	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 

@@ -1,4 +1,4 @@
-"""`python -m tests.cluster prepare | up | down | status | images | demo`: clusters, for a person and the Makefile."""
+"""`python -m tests.cluster ACTION`: clusters and images, for a person and the Makefile; --help lists the actions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from tests.cluster.local.control_plane import NotReadyError
 
 _ACTIONS = {
     "prepare": "install Debian's packages and build Kubernetes, which the tests need even where there is a cluster",
+    "check": "look whether the cluster that KUBE_CONTEXT names, and its registry, can be used",
     "up": "bring the cluster up, or repair it",
     "down": "end it; caches stay",
     "status": "say what runs",
     "images": "build the images and load them into the cluster; prints name=reference lines",
+    "push": "build the images and push them to SLIPWAY_IMAGE_REGISTRY; prints name=reference@digest lines",
     "demo": "bring the cluster up and train a model in it",
 }
 
@@ -38,7 +40,14 @@ def _run(action: str) -> int:
     if action == "prepare":
         debian.prepare()
         return 0
+    if action == "push":
+        from tests.cluster.images import push
+
+        push.main()
+        return 0
     cluster = choose()
+    if action in {"check", "demo", "images"}:
+        cluster.check()
     if action == "demo":
         _demo(cluster)
     elif action == "up":
@@ -48,7 +57,7 @@ def _run(action: str) -> int:
         cluster.down()
     elif action == "status":
         print("\n".join(cluster.status()))
-    else:
+    elif action == "images":
         from tests.cluster.images import build
 
         build.announce(cluster)

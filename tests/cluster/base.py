@@ -29,8 +29,11 @@ class Cluster(Protocol):
     def down(self) -> None:
         """End it and leave only caches."""
 
-    def load(self, images: Sequence[str]) -> None:
-        """Make images of the local builder known to every node."""
+    def check(self) -> None:
+        """Look, within seconds and before anything is built, whether it can be used. Raises ClusterError."""
+
+    def load(self, images: Sequence[str]) -> list[str]:
+        """Make images of the local builder known to every node; return the names by which pods ask for them."""
 
     def unload(self, images: Sequence[str]) -> None:
         """Let the nodes forget images, as far as they have them."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 
 from tests.cluster.base import Cluster
+from tests.cluster.images import docker
 
 
 def choose(environment: Mapping[str, str] = os.environ, kind_works: Callable[[], bool] | None = None) -> Cluster:
@@ -26,7 +26,4 @@ def choose(environment: Mapping[str, str] = os.environ, kind_works: Callable[[],
 
 def docker_and_kind() -> bool:
     """Tell whether `kind` is there and a Docker engine answers."""
-    if not (shutil.which("kind") and shutil.which("docker")):
-        return False
-    asked = subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=False)
-    return asked.returncode == 0
+    return bool(shutil.which("kind")) and docker.works()

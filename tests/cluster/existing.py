@@ -1,18 +1,28 @@
-"""A cluster that somebody else runs, named by KUBE_CONTEXT: used as it is, never brought up or down."""
+"""A cluster that somebody else runs, named by KUBE_CONTEXT: used as it is, never brought up or down.
+
+It is asked through kubectl, which knows every way to log in and merges the files of $KUBECONFIG. Its nodes take images
+from the registry that SLIPWAY_IMAGE_REGISTRY names; what cannot be used is said before anything is built.
+"""
 
 from __future__ import annotations
 
-import http.client
+import json
 import os
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster.base import ClusterError
-from tests.cluster.rest import ApiError, Client
+from tests.cluster.images import build, registry
+from tests.cluster.paths import cache
+from tests.cluster.say import step
+
+# Longer than a sleepy VPN takes, shorter than a person's patience.
+_PATIENCE = "10s"
 
 
 class ExistingCluster:
-    """The cluster of a context in $KUBECONFIG (its first file) or ~/.kube/config."""
+    """The cluster of a context in $KUBECONFIG or ~/.kube/config."""
 
     name = "existing"
 
@@ -21,32 +31,78 @@ class ExistingCluster:
 
     @property
     def kubeconfig(self) -> Path:
-        """The user's own kubeconfig."""
-        named = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0]
-        return Path(named) if named else Path.home() / ".kube" / "config"
+        """The user's own; where $KUBECONFIG names several files, a copy of what this context needs of them."""
+        files = [name for name in os.environ.get("KUBECONFIG", "").split(os.pathsep) if name]
+        if len(files) < 2:
+            return Path(files[0]) if files else Path.home() / ".kube" / "config"
+        merged = cache() / "existing" / "kubeconfig"
+        merged.parent.mkdir(mode=0o700, exist_ok=True)
+        text = self._kubectl("config", "view", "--raw", "--flatten", "--minify")
+        merged.touch(mode=0o600)
+        merged.write_text(text)
+        return merged
+
+    def check(self) -> None:
+        """The context is there, its server answers, and so does a registry. Raises ClusterError in seconds."""
+        self.up()
+        self._registry(()).ping()
 
     def up(self) -> None:
-        """Only look whether it answers. Raises ClusterError."""
+        """Only look whether it is there and answers. Raises ClusterError."""
+        known = self._run("kubectl", "config", "get-contexts", "-o", "name").split()
+        if self.context not in known:
+            where = os.environ.get("KUBECONFIG") or "~/.kube/config"
+            raise ClusterError(
+                f"KUBE_CONTEXT={self.context} is no context of {where}, which has {', '.join(known) or 'none'}"
+            )
         try:
-            Client(self.kubeconfig, self.context).get("/version")
-        except (ApiError, OSError, http.client.HTTPException, StopIteration, KeyError) as error:
-            raise ClusterError(f"KUBE_CONTEXT={self.context} does not answer: {error!r}") from error
+            self._kubectl("version", "-o", "json", f"--request-timeout={_PATIENCE}")
+        except ClusterError as error:
+            raise ClusterError(f"KUBE_CONTEXT={self.context} does not answer: {error}") from error
 
     def down(self) -> None:
         """Leave it alone."""
 
-    def load(self, images: Sequence[str]) -> None:
-        """Refuse: its nodes take images from a registry, which only its owner can name."""
-        raise ClusterError(
-            f"context {self.context} takes images from its registry: push {', '.join(images)} there, "
-            "and set SLIPWAY_IMAGE_REGISTRY to its prefix"
-        )
+    def load(self, images: Sequence[str]) -> list[str]:
+        """Push images of the local builder to the registry; return their names there. Raises ClusterError."""
+        target = self._registry(images)
+        builder = build.builder_for(self)
+        pushed = []
+        for image in images:
+            pushed.append(target.reference(image))
+            with step(f"push {pushed[-1]}"):
+                builder.push(image, pushed[-1], insecure=target.insecure)
+        return pushed
 
     def unload(self, images: Sequence[str]) -> None:
         """Leave them to their owner."""
 
     def status(self) -> list[str]:
         """Return its version and nodes."""
-        client = Client(self.kubeconfig, self.context)
-        nodes = client.get("/api/v1/nodes")["items"]
-        return [f"{self.context}: {client.get('/version')['gitVersion']}, {len(nodes)} nodes"]
+        version = json.loads(self._kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]
+        nodes = self._kubectl("get", "nodes", "-o", "name").split()
+        return [f"{self.context}: {version}, {len(nodes)} nodes"]
+
+    def _registry(self, images: Sequence[str]) -> registry.Registry:
+        named = registry.named()
+        if named is None:
+            what = f"push {', '.join(images)} there" if images else "its nodes take images from there alone"
+            raise ClusterError(
+                f"context {self.context}: set {registry.VARIABLE} to a registry that you may push to and its nodes can "
+                f"pull from, such as registry.example.com/slipway: {what}"
+            )
+        return named
+
+    def _kubectl(self, *arguments: str) -> str:
+        return self._run("kubectl", f"--context={self.context}", *arguments)
+
+    def _run(self, *argv: str) -> str:
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+        except FileNotFoundError:
+            raise ClusterError("KUBE_CONTEXT needs kubectl, which is not installed") from None
+        except subprocess.TimeoutExpired:
+            raise ClusterError(f"{' '.join(argv)} did not end within 30 s") from None
+        if done.returncode:
+            raise ClusterError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"{argv} failed")
+        return done.stdout

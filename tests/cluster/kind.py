@@ -46,10 +46,14 @@ class KindCluster:
         """Delete the cluster."""
         _run(*self._kind("delete", "cluster"), "--name=slipway")
 
-    def load(self, images: Sequence[str]) -> None:
+    def check(self) -> None:
+        """Nothing can be wrong before `up`."""
+
+    def load(self, images: Sequence[str]) -> list[str]:
         """Copy images of the Docker engine to the nodes."""
         with step(f"load {', '.join(images)} into kind"):
             _run("kind", "load", "docker-image", "--name=slipway", *images)
+        return list(images)
 
     def unload(self, images: Sequence[str]) -> None:
         """Remove images from the nodes' containerd."""

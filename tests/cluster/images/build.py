@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from tests.cluster import paths
 from tests.cluster.base import Cluster
 from tests.cluster.images import buildah, docker
+from tests.cluster.images.registry import LOCAL
 from tests.cluster.images.wheels import wheelhouse
 from tests.cluster.say import expect, say, step
 
@@ -45,8 +46,7 @@ class Image:
         )
         for path in _files(self.sources()):
             digest.update(f"{path.relative_to(paths.REPOSITORY)}\0".encode() + path.read_bytes() + b"\0")
-        prefix = os.environ.get("SLIPWAY_IMAGE_REGISTRY", "localhost/slipway")
-        return f"{prefix}/{self.name}:{digest.hexdigest()[:12]}"
+        return f"{LOCAL}/{self.name}:{digest.hexdigest()[:12]}"
 
 
 IMAGES = (
@@ -76,8 +76,15 @@ def build_and_load(cluster: Cluster) -> dict[str, str]:
         return _build_and_load(cluster)
 
 
-def _build_and_load(cluster: Cluster) -> dict[str, str]:
-    builder = docker if cluster.name == "kind" else buildah
+def builder_for(cluster: Cluster) -> ModuleType:
+    """kind takes images from the Docker engine; elsewhere buildah does unless such an engine answers."""
+    if cluster.name == "existing":
+        return docker if docker.works() else buildah
+    return docker if cluster.name == "kind" else buildah
+
+
+def local_images(builder: ModuleType) -> dict[str, str]:
+    """Build what changed; return the builder's name of each image."""
     built, base = {}, builder.base()
     for image in IMAGES:
         wheels = wheelhouse(image.name, image.extras)
@@ -88,11 +95,17 @@ def _build_and_load(cluster: Cluster) -> dict[str, str]:
             with step(f"build the {image.name}"):
                 builder.build(image.dockerfile, reference, wheels, base)
         built[image.name] = reference
-    with step(_LOAD):
-        cluster.load(list(built.values()))
-    (paths.cache() / "images.json").write_text(json.dumps(built, indent=1))
-    forget_old(cluster, built)
     return built
+
+
+def _build_and_load(cluster: Cluster) -> dict[str, str]:
+    builder = builder_for(cluster)
+    built = local_images(builder)
+    with step(_LOAD):
+        known = dict(zip(built, cluster.load(list(built.values())), strict=True))
+    (paths.cache() / "images.json").write_text(json.dumps(known, indent=1))
+    forget_old(cluster, built)
+    return known
 
 
 def forget_old(cluster: Cluster, built: dict[str, str], keep: int = 5) -> None:
@@ -107,7 +120,7 @@ def forget_old(cluster: Cluster, built: dict[str, str], keep: int = 5) -> None:
         old += beyond
     if old:
         cluster.unload(old)
-        (docker if cluster.name == "kind" else buildah).remove(old)
+        builder_for(cluster).remove(old)
     record.write_text(json.dumps(builds, indent=1))
 
 

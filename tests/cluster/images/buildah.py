@@ -65,6 +65,14 @@ def remove(references: Sequence[str]) -> None:
         _buildah("rmi", reference)
 
 
+def push(reference: str, target: str, *, insecure: bool) -> str:
+    """Push an image under another name; return its digest there. Raises RuntimeError."""
+    with tempfile.NamedTemporaryFile(mode="r", dir=_folder()) as digest:
+        trust = ["--tls-verify=false"] if insecure else []
+        _buildah("push", "-q", *trust, f"--digestfile={digest.name}", reference, f"docker://{target}")
+        return digest.read().strip()
+
+
 def storage() -> BuildahStorage:
     """Return the built images, for loading into nodes."""
     return BuildahStorage(_folder() / "storage")

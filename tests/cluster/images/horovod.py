@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tests.cluster import paths
 from tests.cluster.base import Cluster
-from tests.cluster.images import buildah, docker
+from tests.cluster.images.build import builder_for
+from tests.cluster.images.registry import named
 from tests.cluster.images.wheels import pinned
 from tests.cluster.local import debian
 from tests.cluster.say import step
@@ -23,7 +24,9 @@ _BUILD = ("g++", "cmake", "make", "libopenmpi-dev")
 
 def build_and_load(cluster: Cluster, trainer: str) -> str:
     """Build it on the trainer's image and load it; returns its reference. Four minutes the first time on two cores."""
-    builder = docker if cluster.name == "kind" else buildah
+    builder, registry = builder_for(cluster), named()
+    if cluster.name == "existing" and registry:
+        trainer = registry.local(trainer)
     with paths.lock("images"):
         wheels = wheelhouse()
         reference = _reference(trainer, wheels)
@@ -31,8 +34,8 @@ def build_and_load(cluster: Cluster, trainer: str) -> str:
             with step("build the trainer with Horovod and Open MPI"):
                 builder.build(_FOLDER / "Dockerfile", reference, wheels, base=trainer)
         with step("load it into the cluster"):
-            cluster.load([reference])
-    return reference
+            (known,) = cluster.load([reference])
+    return known
 
 
 def wheelhouse() -> Path:

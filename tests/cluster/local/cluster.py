@@ -92,11 +92,15 @@ class LocalCluster:
                 _clear(folder)
         del self.plane
 
-    def load(self, images: Sequence[str]) -> None:
+    def check(self) -> None:
+        """Nothing can be wrong before `up`."""
+
+    def load(self, images: Sequence[str]) -> list[str]:
         """Import images of the local builder into both nodes, only the layers that these lack."""
         from tests.cluster.images import buildah, transfer
 
         transfer.load([n.store for n in self._nodes()], buildah.storage(), images)
+        return list(images)
 
     def unload(self, images: Sequence[str]) -> None:
         """Remove images from both nodes; what runs from them runs on."""
