@@ -168,6 +168,7 @@ class Connection(asyncio.Protocol):
     def whole(self, request: Request, keep_alive: bool, size: int, old: bool) -> None:
         """A request."""
         headless = request.method == b"HEAD"
+        request.sender = self
         if headless:
             request.method = b"GET"
         slot = _Slot(keep_alive, headless, size, old)

@@ -14,16 +14,25 @@ Buffer = bytes | memoryview
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
-class Request:
-    """`path` without the query; `headers` are those in framing.KEPT, lower case."""
+class Sender(Protocol):
+    """Who has sent a request: a connection."""
 
-    __slots__ = ("body", "headers", "method", "path")
+    @property
+    def peer(self) -> str:
+        """The client's address; what several connections of one client share."""
+
+
+class Request:
+    """`path` without the query; `headers` are those in framing.KEPT, lower case; `sender` where there is one."""
+
+    __slots__ = ("body", "headers", "method", "path", "sender")
 
     def __init__(self, method: bytes, path: bytes, headers: dict[bytes, bytes], body: bytes) -> None:
         self.method = method
         self.path = path
         self.headers = headers
         self.body = body
+        self.sender: Sender | None = None
 
 
 # On a copy of a request that another server has answered.

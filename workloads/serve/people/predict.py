@@ -4,39 +4,34 @@ tokenizer, rows as JSON for all.
 Rows are what the model's only input holds per row, already preprocessed: {"rows": [[...], ...]}.
 """
 
-import asyncio
-import math
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import orjson
 
 from slipway.api.artifact import Task
-from workloads.cpus import cpu_limit
 from workloads.serve.datatypes import Array
-from workloads.serve.errors import Invalid, QueueFull, Refused, UnsupportedEncoding
+from workloads.serve.errors import DeadlineExceeded, Invalid, Refused, UnsupportedEncoding
 from workloads.serve.http import Reply, Request
 from workloads.serve.http.message import json_reply
 from workloads.serve.people import texts as words
 from workloads.serve.people.answers import classify
+from workloads.serve.people.decoding import Decoding
 from workloads.serve.people.detection import Geometry, boxes_of, detect
+from workloads.serve.people.fair import Client
 from workloads.serve.people.multipart import parts
 from workloads.serve.people.pending import TaskPending
-from workloads.serve.people.pictures import to_input
 from workloads.serve.protocol.asked import Asked, in_order
 from workloads.serve.protocol.content import inflate
 from workloads.serve.protocol.tensors import from_json
 from workloads.serve.service import Service
 from workloads.serve.text.texts import Given, Texts
 
-MOST_DECODING = 64  # requests whose pictures wait for a thread, or are on one
-
 
 class Predict:
-    """The two handlers. Pictures are decoded on threads, so that nobody else's request waits for them."""
+    """The two handlers."""
 
     def __init__(self, service: Service, max_body_size: int, texts: Texts | None = None) -> None:
         """`texts`: for a model that takes them."""
@@ -45,8 +40,8 @@ class Predict:
         self._texts = texts
         self._model = service.model
         self._artifact = service.model.artifact
-        self._decoding = 0
-        self._threads = ThreadPoolExecutor(math.ceil(cpu_limit()), thread_name_prefix="pictures")
+        how = self._artifact.preprocessing if self._artifact is not None else None
+        self._decoding = Decoding(how) if how is not None else None
 
     def describe(self, _request: Request) -> Reply:
         """For the page, and for people with curl."""
@@ -79,26 +74,26 @@ class Predict:
         if content_type.startswith(b"multipart/form-data"):
             return self._form(request)
         if content_type.startswith((b"image/", b"application/octet-stream")):
-            return self._seen([request.body])
+            return self._seen([request.body], request)
         raise UnsupportedEncoding("Content-Type may be image/*, text/plain, multipart/form-data or application/json")
 
     def _form(self, request: Request) -> TaskPending:
         found = parts(request.headers[b"content-type"], request.body)
         texts = words.from_parts(found)
-        return self._worded(texts) if texts is not None else self._seen([part.content for part in found if part.file])
+        return self._worded(texts) if texts is not None else self._seen([p.content for p in found if p.file], request)
 
-    def _seen(self, pictures: Sequence[bytes]) -> TaskPending:
+    def _seen(self, pictures: Sequence[bytes], request: Request) -> TaskPending:
         if not pictures or not all(pictures):
             raise Invalid("there is no picture in the request")
-        if self._artifact is None or self._artifact.preprocessing is None:
+        if self._decoding is None:
             raise Invalid("this model has no preprocessing for pictures: send rows as JSON")
         if len(pictures) > self._service.batcher.limits.max_batch_size:
             raise Invalid(
                 f"{len(pictures)} pictures: {self._service.batcher.limits.max_batch_size} fit into one request"
             )
-        if self._decoding >= MOST_DECODING:
-            raise QueueFull("too many pictures are being decoded", 1)
-        return TaskPending(self._pictures(pictures))
+        sender = request.sender
+        client = (sender.peer, id(sender)) if sender is not None else ("", 0)
+        return TaskPending(self._pictures(self._decoding, pictures, client))
 
     def _worded(self, given: Given) -> TaskPending:
         if self._texts is None:
@@ -130,23 +125,21 @@ class Predict:
         tensor = self._model.signature.inputs[0]
         return from_json(tensor.name, rows, tensor.datatype, _shape(rows))
 
-    async def _pictures(self, pictures: Sequence[bytes]) -> Reply:
-        assert self._artifact is not None  # noqa: S101  (handle has asked)
-        assert self._artifact.preprocessing is not None  # noqa: S101
-        self._decoding += 1
-        try:
-            loop = asyncio.get_running_loop()
-            array, ways = await loop.run_in_executor(self._threads, to_input, pictures, self._artifact.preprocessing)
-        finally:
-            self._decoding -= 1
-        return await self._answer(array, ways)
+    async def _pictures(self, decoding: Decoding, pictures: Sequence[bytes], client: Client) -> Reply:
+        """Decoding counts: the request has one time for all of it."""
+        timeout, started = self._service.batcher.limits.default_timeout, time.monotonic()
+        array, ways = await decoding.to_input(pictures, client, timeout)
+        left = timeout - (time.monotonic() - started)
+        if left <= 0:
+            raise DeadlineExceeded(f"the request's {timeout:g} s were over when its pictures were decoded")
+        return await self._answer(array, ways, left)
 
-    async def _answer(self, array: Array, ways: Sequence[Geometry] = ()) -> Reply:
-        """Through the batcher, like everybody else's."""
+    async def _answer(self, array: Array, ways: Sequence[Geometry] = (), seconds: float = 0.0) -> Reply:
+        """Through the batcher, like everybody else's; within so many seconds, or its default for 0."""
         signature, batcher = self._model.signature, self._service.batcher
         inputs, rows, group, size = in_order(signature, {signature.inputs[0].name: array})
         started = time.monotonic()
-        ticket = self._service.submit(Asked(inputs, rows, group, size, ()))
+        ticket = self._service.submit(Asked(inputs, rows, group, size, (), timeout=seconds))
         outputs = await batcher.answer(ticket)
         timing = {
             "queueMs": ticket.queue_seconds * 1000,

@@ -1,0 +1,153 @@
+"""Pictures on threads: off the event loop, bounded in memory, clients in turn, within the request's time.
+
+A picture that takes long goes to threads of low priority; small ones never wait for it, and of the large ones so few
+are decoded at once that their memory is bounded: LARGE_THREADS x pictures.MOST_BYTES.
+"""
+
+import asyncio
+import contextlib
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from slipway.api.artifact import Preprocessing
+from workloads.cpus import cpu_limit
+from workloads.serve.datatypes import Array
+from workloads.serve.errors import DeadlineExceeded, QueueFull
+from workloads.serve.people.detection import Geometry
+from workloads.serve.people.fair import Client, FairLine
+from workloads.serve.people.pictures import Large, Pixels, if_small, stacked, whole
+
+MOST_WAITING = 64  # requests whose pictures wait for a thread, or are on one
+MOST_LARGE = 16  # of them, with pictures that take long
+LARGE_THREADS = 1
+NICE = 10  # a tenth of the others' share of a busy processor
+
+Found = Pixels | Large
+Work = Callable[[], Found]
+
+
+@dataclass(eq=False)
+class _Job:
+    work: Work
+    future: "asyncio.Future[Found]"
+
+
+class _Lane:
+    """Threads and the line before them. From the event loop only."""
+
+    def __init__(self, threads: int, name: str, start: Callable[[], None] | None = None) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=start)
+        self._free = threads
+        self._line: FairLine[_Job] = FairLine()
+
+    def run(self, client: Client, work: Work) -> "asyncio.Future[Found]":
+        """Cancel the future to leave the line."""
+        future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        self._line.add(client, _Job(work, future))
+        self._next()
+        return future
+
+    def _next(self) -> None:
+        while self._free and len(self._line):
+            client, job = self._line.take()
+            if job.future.done():
+                self._line.done(client, 0.0)
+                continue
+            self._free -= 1
+            running = asyncio.get_running_loop().run_in_executor(self._pool, _measured, job.work)
+            running.add_done_callback(partial(self._finished, client, job))
+
+    def _finished(
+        self, client: Client, job: _Job, running: "asyncio.Future[tuple[Found | None, Exception | None, float]]"
+    ) -> None:
+        found, error, seconds = running.result()
+        self._free += 1
+        self._line.done(client, seconds)
+        if not job.future.done():
+            if error is not None:
+                job.future.set_exception(error)
+            elif found is not None:
+                job.future.set_result(found)
+        self._next()
+
+
+def _measured(work: Work) -> tuple[Found | None, Exception | None, float]:
+    """What came of it, and the thread's own seconds of CPU."""
+    started = time.thread_time()
+    try:
+        return work(), None, time.thread_time() - started
+    except Exception as error:
+        return None, error, time.thread_time() - started
+
+
+def _step_back() -> None:
+    """This thread alone: Linux has priorities for each."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+
+
+class Decoding:
+    """Of one model."""
+
+    def __init__(self, how: Preprocessing) -> None:
+        self._how = how
+        self._small = _Lane(math.ceil(cpu_limit()), "pictures")
+        self._large = _Lane(LARGE_THREADS, "large-pictures", _step_back)
+        self._requests = self._large_requests = 0
+
+    async def to_input(self, pictures: Sequence[bytes], client: Client, seconds: float) -> tuple[Array, list[Geometry]]:
+        """float32 [pictures, channels, height, width], and the way back.
+
+        Invalid for what is no picture, or too large a one; QueueFull; DeadlineExceeded after `seconds`.
+        """
+        if self._requests >= MOST_WAITING:
+            raise QueueFull("too many pictures are being decoded", 1)
+        self._requests += 1
+        try:
+            async with asyncio.timeout(seconds):
+                return stacked(await self._all(pictures, client), self._how)
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"the request's {seconds:g} s were over while its pictures were decoded") from error
+        finally:
+            self._requests -= 1
+
+    async def _all(self, pictures: Sequence[bytes], client: Client) -> list[Pixels]:
+        looks = [
+            self._small.run(client, partial(if_small, picture, self._how, place))
+            for place, picture in enumerate(pictures)
+        ]
+        found = await _each(looks)
+        large = [place for place, one in enumerate(found) if isinstance(one, Large)]
+        if large:
+            found = await self._slowly(found, large, pictures, client)
+        return [one for one in found if not isinstance(one, Large)]
+
+    async def _slowly(
+        self, found: list[Found], large: list[int], pictures: Sequence[bytes], client: Client
+    ) -> list[Found]:
+        """The pictures that take long, in the places of their request."""
+        if self._large_requests >= MOST_LARGE:
+            raise QueueFull("too many large pictures are being decoded: try again, or make them smaller", 1)
+        self._large_requests += 1
+        try:
+            decoded = await _each(
+                [self._large.run(client, partial(whole, pictures[place], self._how, place)) for place in large]
+            )
+        finally:
+            self._large_requests -= 1
+        return [decoded[large.index(place)] if place in large else one for place, one in enumerate(found)]
+
+
+async def _each(futures: "Sequence[asyncio.Future[Found]]") -> list[Found]:
+    """All results; the rest leave the line when one fails, or nobody waits any more."""
+    try:
+        return list(await asyncio.gather(*futures))
+    finally:
+        for future in futures:
+            future.cancel()
