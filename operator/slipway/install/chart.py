@@ -36,7 +36,7 @@ def templates() -> dict[str, str]:
             continue
         if obj["kind"] == "ClusterRole":
             obj["metadata"]["name"] += '{{ include "slipway.suffix" $ }}'
-            files.setdefault("user-roles", []).append(_if("$.Values.userRoles", _dump(obj)))
+            files.setdefault("user-roles", []).append(_if("$.Values.userRoles", _user_role(obj)))
         elif obj["kind"] == "Deployment":
             files["operator"] = [_deployment(obj, available[_key(obj)])]
         elif obj["kind"] == "NetworkPolicy":
@@ -87,6 +87,15 @@ def _rights(plain: Sequence[Object], split: Sequence[Object]) -> str:
 
 def _if(condition: str, text: str) -> str:
     return f"{{{{- if {condition} }}}}\n{text}{{{{- end }}}}\n"
+
+
+def _user_role(role: Object) -> str:
+    """With the labels of manifests/components/aggregated-roles, where they are asked for."""
+    verb = "view" if role["metadata"]["name"].startswith("slipway-view") else "edit"
+    into = ("edit", "admin") if verb == "edit" else ("view",)
+    labels = "".join(f'    rbac.authorization.k8s.io/aggregate-to-{name}: "true"\n' for name in into)
+    added = f"    {{{{- if $.Values.aggregateUserRoles }}}}\n{labels}    {{{{- end }}}}\n"
+    return _after(_dump(role), f"    {_LABELS}: null\n", added)
 
 
 def _dump(*objects: Any, indent: int = 0) -> str:

@@ -147,7 +147,7 @@ def _split(binding: Object, role: Object, settings: Settings) -> list[Object]:
             given["metadata"]["namespace"] = namespace
             made.append(given)
     if outside := [part for rule in role["rules"] if (part := _part(rule, of_the_cluster=True))]:
-        name = f"{role['metadata']['name']}-cluster{settings.suffix}"
+        name = f"{role['metadata']['name'].removesuffix('-cluster')}-cluster{settings.suffix}"
         made += [_named(role, name, rules=outside), _named(binding, name, roleRef=_role(name))]
     return made
 

@@ -6,6 +6,7 @@ what the server answers is put into the cache at once: the next look never start
 
 import asyncio
 import contextlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -32,6 +33,9 @@ from slipway.runtime.resource import (
     parent_of,
     uid_of,
 )
+
+# As RBAC says it; admission plugins begin in the same way.
+_NO_RIGHT = re.compile(r'is forbidden: User "[^"]*" cannot [a-z]+ resource')
 
 Record = Callable[[Object, Notice], None]
 
@@ -182,7 +186,7 @@ class Executor:
             await (self._bring_up_to_date(job, write) if write.replace else self._create(job, write))
         except Forbidden as error:
             raise Transient(
-                Reason.CREATE_REFUSED, f"{write.resource.kind} {name_of(write.manifest)}: {error.message}"
+                Reason.CREATE_REFUSED, f"{write.resource.kind} {name_of(write.manifest)}: {refusal(error)}"
             ) from error
         except Invalid as error:
             raise Terminal(
@@ -264,11 +268,20 @@ async def _all(calls: Any) -> None:
             raise result
 
 
+def refusal(error: Forbidden) -> str:
+    """The server's words, and what to do where it is a role that is missing and no quota or policy."""
+    if not _NO_RIGHT.search(error.message):
+        return error.message
+    return f"{error.message}: if namespaces are bound one by one, bind ClusterRole slipway-tenant in this one"
+
+
 def tellable(error: Exception) -> tuple[str, str] | None:
     """An error's reason and words for a condition; None for what passes by itself and nobody can act on."""
     if isinstance(error, Transient | Terminal):
         return (error.reason, error.message) if error.reason != Reason.PENDING else None
     if isinstance(error, ApiError):
         passing = isinstance(error, Conflict) or error.status in {0, 429} or error.status >= 500
-        return None if passing else (Reason.API_ERROR, error.message)
+        return (
+            None if passing else (Reason.API_ERROR, refusal(error) if isinstance(error, Forbidden) else error.message)
+        )
     return Reason.RECONCILE_ERROR, f"{type(error).__name__}: {error}"

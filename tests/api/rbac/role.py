@@ -61,6 +61,29 @@ def install(client: Client) -> None:
             client.apply(_collection(document), document)
 
 
+def aggregate(client: Client) -> None:
+    """The people's roles become part of Kubernetes' own, as manifests/components/aggregated-roles asks for it."""
+    component = REPOSITORY / "manifests" / "components" / "aggregated-roles" / "kustomization.yaml"
+    for patch in yaml.safe_load(component.read_text())["patches"]:
+        document = yaml.safe_load(patch["patch"])
+        client.patch(_path(document), document)
+
+
+@contextmanager
+def unbound(client: Client) -> Iterator[None]:
+    """As manifests/overlays/bound-namespaces has it, as long as the block lasts: what makes and deletes is nobody's."""
+    (binding,) = [doc for doc in documents() if _called(doc) == ("ClusterRoleBinding", "slipway-tenant")]
+    try:
+        client.call("DELETE", _path(binding))
+        yield
+    finally:
+        client.apply(_collection(binding), binding)
+
+
+def _called(document: Object) -> tuple[str, str]:
+    return document["kind"], document["metadata"]["name"]
+
+
 @contextmanager
 def without(client: Client, right: Right) -> Iterator[None]:
     """One right less, as long as the block lasts. The server's authorizer hears of it within a moment."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from tests.api.rbac.conftest import Guarded, follow
-from tests.api.rbac.role import ACCOUNT, NAMESPACE, Right, rights
+from tests.api.rbac.role import ACCOUNT, NAMESPACE, Right, aggregate, rights
 from tests.api.stage import PATIENCE
 from tests.cluster.rest import ApiError, Client
 
@@ -27,6 +28,7 @@ ELSEWHERE = {"secrets", "podgroups", "poddisruptionbudgets", "horizontalpodautos
 
 
 def test_enough_and_no_more(guarded: Guarded) -> None:
+    before = len(guarded.stage.plane.audit_events())
     guarded.restart().ready()
     life = guarded.life()
     life.begin()
@@ -36,7 +38,7 @@ def test_enough_and_no_more(guarded: Guarded) -> None:
         return life.finished()
 
     done = follow(life, finished, 30 * PATIENCE)
-    events = _asked(guarded)
+    events = _asked(guarded, before)
     refused = {str(_right(e)) for e in events if e["responseStatus"]["code"] == 403}
     assert not refused, f"manifests/base/rbac.yaml lacks: {refused}"
     assert done, f"{life._done}; {life.told}; {life.statuses()}; {guarded.said()[-3000:]}"
@@ -53,17 +55,39 @@ def _right(event: dict[str, Any]) -> Right:
     return Right(about.get("apiGroup", ""), about.get("resource", "?") + sub, event["verb"])
 
 
-def _asked(guarded: Guarded) -> list[dict[str, Any]]:
-    """All that the operator has asked for: ended, as the log has watches when they end; and it gives its lease up."""
+def _asked(guarded: Guarded, before: int) -> list[dict[str, Any]]:
+    """All that the operator has asked for since: ended, as the log has watches when they end; it gives its lease up."""
     assert guarded.operator is not None
     guarded.operator.stop()
-    return [event for event in guarded.stage.plane.audit_events() if event["user"]["username"] == USER]
+    return [event for event in guarded.stage.plane.audit_events()[before:] if event["user"]["username"] == USER]
+
+
+def _until_allowed(ann: Client, path: str) -> None:
+    """The authorizer hears of a role a moment after it is written; nothing tells when."""
+    deadline = time.monotonic() + 10 * PATIENCE
+    while True:
+        try:
+            ann.get(path)
+        except ApiError as error:
+            if error.code != 403 or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+@pytest.mark.parametrize("role", ["admin", "edit", "view"])
+def test_nobody_gets_rights_that_nobody_asked_for(guarded: Guarded, role: str) -> None:
+    """Before the component is there; the test after this one is for what it adds."""
+    rules = guarded.stage.plane.client.get(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{role}")["rules"]
+    assert not [rule for rule in rules if "slipway.dev" in (rule.get("apiGroups") or [])]
 
 
 @pytest.mark.parametrize(("role", "writes"), [("admin", True), ("edit", True), ("view", False)])
 def test_people_have_what_their_role_says(guarded: Guarded, role: str, writes: bool) -> None:
-    """Kubernetes' own roles, given in one namespace, hold ours: the controller manager has added them."""
+    """Kubernetes' own roles, given in one namespace, hold ours where that was asked for: by the controller manager."""
     plane = guarded.stage.plane
+    aggregate(plane.client)
     namespace = guarded.stage.namespace(f"team-{role}")
     binding = {
         "metadata": {"name": role},
@@ -73,6 +97,7 @@ def test_people_have_what_their_role_says(guarded: Guarded, role: str, writes: b
     plane.client.call("POST", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings", binding)
     ann = Client(plane.kubeconfig_for_user(f"ann-{role}"))
     jobs = f"/apis/slipway.dev/v1alpha1/namespaces/{namespace}/trainingjobs"
+    _until_allowed(ann, jobs)
     assert ann.get(jobs)["items"] == []
     body = {
         "apiVersion": "slipway.dev/v1alpha1",

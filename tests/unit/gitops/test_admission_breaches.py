@@ -52,6 +52,15 @@ def test_nothing_of_ours_is_in_a_systems_namespace(kind: str, where: str) -> Non
     assert refusals(Request(new=JOB, user="ann")) == []
 
 
+def test_a_teams_own_operator_works_where_it_lives() -> None:
+    """The overlay namespaced; the account itself is still nobody's by name."""
+    for kind in ("Job", "Pod", "Service"):
+        there = one_of(kind)
+        there["metadata"]["namespace"] = HOME
+        assert refusals(Request(new=there, parameters={**OPEN, "ownNamespace": "closed"}))
+        assert refusals(Request(new=there, parameters={**OPEN, "ownNamespace": "open"})) == []
+
+
 def test_namespaces_are_asked_for_by_a_label_where_the_parameters_say_so() -> None:
     parameters = {"namespaceLabel": "slipway.dev/tenant"}
     for kind in ("ConfigMap", "Service"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +30,7 @@ def _settings(deployment: Object) -> dict[str, Any]:
 
 
 def test_the_overlays_that_are_documented() -> None:
-    assert NAMES == ["cluster", "development", "high-availability", "namespaced"]
+    assert NAMES == ["bound-namespaces", "cluster", "development", "high-availability", "namespaced"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,16 +93,44 @@ def test_namespaced_gives_no_right_outside_its_namespace() -> None:
     bindings = {binding["metadata"]["name"]: binding for binding in of_kind(objects, "ClusterRoleBinding")}
     assert set(bindings) == {"slipway-operator-cluster"}
     inside = {b["roleRef"]["name"]: b["metadata"]["namespace"] for b in of_kind(objects, "RoleBinding")}
-    assert inside == dict.fromkeys(("slipway-operator", "slipway-operator-lease"), "slipway-system")
+    assert inside == dict.fromkeys(("slipway-operator", "slipway-tenant", "slipway-operator-lease"), "slipway-system")
 
 
-def test_namespaced_still_gives_what_has_no_namespace() -> None:
-    roles = {role["metadata"]["name"]: role["rules"] for role in of_kind(build(OVERLAYS / "namespaced"), "ClusterRole")}
-    for rule in roles["slipway-operator"]:
-        for resource in set(rule["resources"]) & CLUSTER_SCOPED:
-            given = [r for r in roles["slipway-operator-cluster"] if resource in r["resources"]]
-            assert given, f"manifests/overlays/namespaced/rbac.yaml lacks {resource}"
-            assert set(rule["verbs"]) <= set(given[0]["verbs"])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_has_no_namespace_is_given_in_the_cluster(name: str) -> None:
+    """A RoleBinding gives no right to it."""
+    objects = build(OVERLAYS / name)
+    bound = {binding["roleRef"]["name"] for binding in of_kind(objects, "ClusterRoleBinding")}
+    for role in of_kind(objects, "ClusterRole"):
+        for rule in role["rules"]:
+            if set(rule["resources"]) & CLUSTER_SCOPED:
+                assert role["metadata"]["name"] in bound
+
+
+def test_bound_namespaces_let_the_operator_in_one_by_one() -> None:
+    objects = build(OVERLAYS / "bound-namespaces")
+    bindings = {binding["metadata"]["name"] for binding in of_kind(objects, "ClusterRoleBinding")}
+    assert bindings == {"slipway-operator-cluster", "slipway-operator"}
+    roles = {role["metadata"]["name"] for role in of_kind(objects, "ClusterRole")}
+    # As its first lines say it is bound.
+    first = (OVERLAYS / "bound-namespaces" / "kustomization.yaml").read_text()
+    assert "--clusterrole slipway-tenant" in first
+    assert "slipway-tenant" in roles
+    assert not _settings(_operator("bound-namespaces")).get("SLIPWAY_NAMESPACES")
+
+
+def test_components_build_beside_every_overlay(tmp_path: Path) -> None:
+    folder = OVERLAYS.parent / "components"
+    (tmp_path / "kustomization.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "resources": [os.path.relpath(OVERLAYS / "cluster", tmp_path.resolve())],
+                "components": [os.path.relpath(path, tmp_path.resolve()) for path in sorted(folder.iterdir())],
+            }
+        )
+    )
+    roles = {role["metadata"]["name"]: role for role in of_kind(build(tmp_path), "ClusterRole")}
+    assert roles["slipway-view"]["metadata"]["labels"] == {"rbac.authorization.k8s.io/aggregate-to-view": "true"}
 
 
 def test_the_network_policy_lets_in_what_the_operator_serves() -> None:

@@ -87,9 +87,21 @@ def test_what_is_watched_is_all_that_the_operator_may_touch() -> None:
             (g, r, v) for rule in rules for g in rule["apiGroups"] for r in rule["resources"] for v in rule["verbs"]
         }
 
-    kept = rights([rule for name, rules in roles.items() if name.startswith("slipway-operator") for rule in rules])
+    kept = rights(
+        [
+            rule
+            for name, rules in roles.items()
+            if name.startswith(("slipway-operator", "slipway-tenant"))
+            for rule in rules
+        ]
+    )
     assert kept == rights(
-        [r for o in whole if o["metadata"]["name"].startswith("slipway-operator") for r in o["rules"]]
+        [
+            rule
+            for o in whole
+            if o["metadata"]["name"].startswith(("slipway-operator", "slipway-tenant"))
+            for rule in o["rules"]
+        ]
     )
 
 
@@ -176,5 +188,10 @@ def test_what_a_user_of_charts_sets_arrives() -> None:
         o for o in by_helm(REGISTRY, "ml", highAvailability=True, affinity=own) if o["kind"] == "Deployment"
     ]
     assert deployment["spec"]["template"]["spec"]["affinity"] == own
+    for asked in (False, True):
+        roles = [
+            o for o in by_helm(REGISTRY, "ml", aggregateUserRoles=asked) if o["metadata"]["name"] == "slipway-edit"
+        ]
+        assert any("aggregate-to-admin" in label for label in roles[0]["metadata"]["labels"]) == asked
     assert not [o for o in by_helm(REGISTRY, "ml", userRoles=False) if o["metadata"]["name"] == "slipway-edit"]
     assert not [o for o in by_helm(REGISTRY, "ml", networkPolicy=False) if o["kind"] == "NetworkPolicy"]
