@@ -99,7 +99,8 @@ class Life:
         )
         metadata = pods["items"][0]["metadata"]
         labels = {**metadata["labels"], "slipway.dev/attempt": "3"}
-        body = {"name": f"{self.name(what)}-faster", "labels": labels, "ownerReferences": metadata["ownerReferences"]}
+        name = f"{metadata['name'].rpartition('-a')[0]}-a3"
+        body = {"name": name, "labels": labels, "ownerReferences": metadata["ownerReferences"]}
         spec = {"containers": [{"name": "c", "image": "x"}]}
         self.stage.plane.client.call("POST", PODS.format(self.namespace), {"metadata": body, "spec": spec})
 

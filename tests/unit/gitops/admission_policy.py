@@ -42,6 +42,7 @@ class Request:
     new: Object | None = None
     old: Object | None = None
     user: str = OPERATOR
+    groups: tuple[str, ...] = ("system:authenticated",)
     namespace: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     where: str = ""
@@ -98,7 +99,7 @@ def _given(request: Request) -> Object:
     about: Object = {
         "operation": request.operation,
         "namespace": request.place,
-        "userInfo": {"username": request.user},
+        "userInfo": {"username": request.user, "groups": list(request.groups)},
         "resource": {"group": group, "version": version, "resource": plural},
     }
     if request.subresource:
