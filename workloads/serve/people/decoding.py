@@ -1,7 +1,7 @@
 """Pictures on threads: off the event loop, bounded in memory, clients in turn, within the request's time.
 
-A picture that takes long goes to threads of low priority; small ones never wait for it, and of the large ones so few
-are decoded at once that their memory is bounded: LARGE_THREADS x pictures.MOST_BYTES.
+The longer a picture takes, the lower is the priority of its threads: small ones never wait for larger ones. Of the
+largest so few are decoded at once that their memory is bounded: LARGE_THREADS x pictures.MOST_BYTES.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,14 +21,15 @@ from workloads.serve.datatypes import Array
 from workloads.serve.errors import DeadlineExceeded, QueueFull
 from workloads.serve.people.detection import Geometry
 from workloads.serve.people.fair import Client, FairLine
-from workloads.serve.people.pictures import Large, Pixels, if_small, stacked, whole
+from workloads.serve.people.pictures import Costly, Pixels, if_small, stacked, whole
 
 MOST_WAITING = 64  # requests whose pictures wait for a thread, or are on one
 MOST_LARGE = 16  # of them, with pictures that take long
+MEDIUM = 2_200_000  # pixels of a PNG; a JPEG may have six times as many
 LARGE_THREADS = 1
-NICE = 10  # a tenth of the others' share of a busy processor
+MEDIUM_NICE, LARGE_NICE = 10, 15  # a tenth, and a thirtieth, of the others' share of a busy processor
 
-Found = Pixels | Large
+Found = Pixels | Costly
 Work = Callable[[], Found]
 
 
@@ -86,10 +87,10 @@ def _measured(work: Work) -> tuple[Found | None, Exception | None, float]:
         return None, error, time.thread_time() - started
 
 
-def _step_back() -> None:
+def _step_back(nice: int) -> None:
     """This thread alone: Linux has priorities for each."""
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
 
 
 class Decoding:
@@ -97,8 +98,10 @@ class Decoding:
 
     def __init__(self, how: Preprocessing) -> None:
         self._how = how
-        self._small = _Lane(math.ceil(cpu_limit()), "pictures")
-        self._large = _Lane(LARGE_THREADS, "large-pictures", _step_back)
+        threads = math.ceil(cpu_limit())
+        self._small = _Lane(threads, "pictures")
+        self._medium = _Lane(threads, "medium-pictures", partial(_step_back, MEDIUM_NICE))
+        self._large = _Lane(LARGE_THREADS, "large-pictures", partial(_step_back, LARGE_NICE))
         self._requests = self._large_requests = 0
 
     async def to_input(self, pictures: Sequence[bytes], client: Client, seconds: float) -> tuple[Array, list[Geometry]]:
@@ -123,25 +126,31 @@ class Decoding:
             for place, picture in enumerate(pictures)
         ]
         found = await _each(looks)
-        large = [place for place, one in enumerate(found) if isinstance(one, Large)]
-        if large:
-            found = await self._slowly(found, large, pictures, client)
-        return [one for one in found if not isinstance(one, Large)]
+        costs = {place: one.cost for place, one in enumerate(found) if isinstance(one, Costly)}
+        if costs:
+            with self._counted(max(costs.values())):
+                later = await _each(
+                    [self._later(client, pictures[place], place, cost) for place, cost in costs.items()]
+                )
+            decoded = dict(zip(costs, later, strict=True))
+            found = [decoded.get(place, one) for place, one in enumerate(found)]
+        return [one for one in found if not isinstance(one, Costly)]
 
-    async def _slowly(
-        self, found: list[Found], large: list[int], pictures: Sequence[bytes], client: Client
-    ) -> list[Found]:
-        """The pictures that take long, in the places of their request."""
-        if self._large_requests >= MOST_LARGE:
+    def _later(self, client: Client, picture: bytes, place: int, cost: float) -> "asyncio.Future[Found]":
+        lane = self._medium if cost <= MEDIUM else self._large
+        return lane.run(client, partial(whole, picture, self._how, place))
+
+    @contextlib.contextmanager
+    def _counted(self, cost: float) -> Iterator[None]:
+        """Of the requests with large pictures there are fewer: their lane is slow."""
+        large = cost > MEDIUM
+        if large and self._large_requests >= MOST_LARGE:
             raise QueueFull("too many large pictures are being decoded: try again, or make them smaller", 1)
-        self._large_requests += 1
+        self._large_requests += large
         try:
-            decoded = await _each(
-                [self._large.run(client, partial(whole, pictures[place], self._how, place)) for place in large]
-            )
+            yield
         finally:
-            self._large_requests -= 1
-        return [decoded[large.index(place)] if place in large else one for place, one in enumerate(found)]
+            self._large_requests -= large
 
 
 async def _each(futures: "Sequence[asyncio.Future[Found]]") -> list[Found]:

@@ -6,67 +6,90 @@ among the connections of one: opening more connections gives no larger share of 
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
 
 J = TypeVar("J")
 Client = tuple[str, Hashable]
 
 
-class _Share:
-    """What one client has been charged, and whether something of it waits."""
-
-    __slots__ = ("spent", "waiting")
-
-    def __init__(self, spent: float) -> None:
-        self.spent = spent
-        self.waiting = 0
-
-
-class FairLine(Generic[J]):
-    """Jobs of clients. A client that has nothing in line and under way is forgotten."""
+class _Turns:
+    """Whose turn is it, among those of one level? Each has been charged something; a newcomer starts at `now`."""
 
     def __init__(self) -> None:
-        self._jobs: OrderedDict[Client, deque[J]] = OrderedDict()
-        self._shares: dict[Hashable, _Share] = {}
+        self._spent: dict[Hashable, float] = {}
+        self._last: dict[Hashable, float] = {}
+        self._waiting: dict[Hashable, int] = {}
         self._now = 0.0
 
     def __len__(self) -> int:
-        return sum(len(jobs) for jobs in self._jobs.values())
+        return len(self._spent)
+
+    def add(self, key: Hashable) -> None:
+        """A job of this one."""
+        if not self._waiting.get(key):
+            self._spent[key] = max(self._spent.get(key, 0.0), self._now)
+        self._waiting[key] = self._waiting.get(key, 0) + 1
+
+    def first(self, keys: Iterable[Hashable]) -> Hashable:
+        """Of those that have a job in line."""
+        # Of those who have been charged alike, the one whose last job was cheapest.
+        key = min(keys, key=lambda one: (self._spent[one], self._last.get(one, 0.0)))
+        self._now = max(self._now, self._spent[key])
+        return key
+
+    def done(self, key: Hashable, cost: float) -> None:
+        """A job has cost so much. What somebody owes is remembered until the others have come so far."""
+        self._spent[key] += cost
+        self._last[key] = cost
+        self._waiting[key] -= 1
+        if not any(self._waiting.values()):
+            self._spent.clear()
+            self._waiting.clear()
+            self._last.clear()
+            self._now = 0.0
+            return
+        for one in [one for one, count in self._waiting.items() if not count and self._spent[one] <= self._now]:
+            del self._spent[one], self._waiting[one], self._last[one]
+
+
+class FairLine(Generic[J]):
+    """Jobs of clients. A client that has nothing in line and under way, and owes nothing, is forgotten."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, OrderedDict[Client, deque[J]]] = {}
+        self._peers = _Turns()
+        self._clients: dict[str, _Turns] = {}
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
 
     def add(self, client: Client, job: J) -> None:
         """To the end of the client's own line."""
-        for key in (client[0], client):
-            share = self._shares.setdefault(key, _Share(self._now))
-            if not share.waiting:
-                share.spent = max(share.spent, self._now)
-            share.waiting += 1
-        self._jobs.setdefault(client, deque()).append(job)
+        self._peers.add(client[0])
+        self._clients.setdefault(client[0], _Turns()).add(client)
+        self._jobs.setdefault(client[0], OrderedDict()).setdefault(client, deque()).append(job)
+        self._length += 1
 
     def take(self) -> tuple[Client, J]:
         """The next one. `done` must follow."""
-        client = min(self._jobs, key=lambda one: (self._shares[one[0]].spent, self._shares[one].spent))
-        self._now = self._shares[client[0]].spent
-        jobs = self._jobs[client]
-        job = jobs.popleft()
-        if jobs:
-            self._jobs.move_to_end(client)
+        peer = str(self._peers.first(self._jobs))
+        clients = self._jobs[peer]
+        client: Client = self._clients[peer].first(clients)  # type: ignore[assignment]
+        job = clients[client].popleft()
+        if clients[client]:
+            clients.move_to_end(client)
         else:
-            del self._jobs[client]
+            del clients[client]
+        if not clients:
+            del self._jobs[peer]
+        self._length -= 1
         return client, job
 
     def done(self, client: Client, cost: float) -> None:
         """A job that was taken has cost so much, in seconds."""
-        for key in (client[0], client):
-            share = self._shares[key]
-            share.spent += cost
-            share.waiting -= 1
-            if not share.waiting and share.spent <= self._now:
-                del self._shares[key]
-        if not self._jobs:
-            self._settle()
-
-    def _settle(self) -> None:
-        """Nothing waits: shares that nobody uses are of the past."""
-        for key in [key for key, share in self._shares.items() if not share.waiting]:
-            del self._shares[key]
+        self._peers.done(client[0], cost)
+        self._clients[client[0]].done(client, cost)
+        if not len(self._clients[client[0]]):
+            del self._clients[client[0]]

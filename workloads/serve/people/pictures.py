@@ -5,6 +5,7 @@ them are of use. Nothing interrupts a decoder once it has begun.
 """
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,17 +30,18 @@ MOST_BYTES = 192 << 20  # that one picture may take while it is decoded
 # Measured: by the mode of Pillow, and with the strip that is being converted.
 BYTES_A_PIXEL = {"1": 1.5, "L": 1.5, "P": 1.5, "I;16": 3.5, "I;16B": 3.5}
 BYTES_A_PIXEL_ELSE, BYTES_OF_WEBP, BYTES_OF_COEFFICIENTS = 5.0, 17.0, 8.0
-# What is decoded at once; anything larger has threads of its own, so that small pictures do not wait for it.
-SMALL_PIXELS, SMALL_JPEG_PIXELS = 2_200_000, 13_000_000
+# What a pixel costs in time, in those of a PNG: of a JPEG that is decoded smaller, and of a WebP.
+COST_OF_JPEG, COST_OF_WEBP = 1 / 6, 2.0
+SMALL = 300_000  # is decoded at once; what costs more is only looked at, so that small pictures never wait for it
 
 Pixels = tuple[Array, Geometry]
 
 
 @dataclass(frozen=True)
-class Large:
-    """A picture that takes long: not decoded yet."""
+class Costly:
+    """A picture that is not decoded yet. `cost` in pixels of a PNG."""
 
-    pixels: int
+    cost: float
 
 
 def most_pixels(how: Preprocessing) -> int:
@@ -60,17 +62,17 @@ def stacked(read: Sequence[Pixels], how: Preprocessing) -> tuple[Array, list[Geo
 
 def whole(content: bytes, how: Preprocessing, place: int) -> Pixels:
     """Pixels of a picture of any size that is allowed: uint8 [channels, height, width], and the way back."""
-    found = _opened(content, how, place, small=False)
-    assert not isinstance(found, Large)  # noqa: S101  (only asked for small ones it says so)
+    found = _opened(content, how, place, math.inf)
+    assert not isinstance(found, Costly)  # noqa: S101  (nothing costs more)
     return found
 
 
-def if_small(content: bytes, how: Preprocessing, place: int) -> Pixels | Large:
+def if_small(content: bytes, how: Preprocessing, place: int) -> Pixels | Costly:
     """As `whole`, but a picture that takes long is only looked at."""
-    return _opened(content, how, place, small=True)
+    return _opened(content, how, place, SMALL)
 
 
-def _opened(content: bytes, how: Preprocessing, place: int, *, small: bool) -> Pixels | Large:
+def _opened(content: bytes, how: Preprocessing, place: int, most: float) -> Pixels | Costly:
     words = f"picture {place + 1}"
     try:
         picture_file.check(content)
@@ -78,8 +80,9 @@ def _opened(content: bytes, how: Preprocessing, place: int, *, small: bool) -> P
         if size is not None:
             _require(words, size, BYTES_OF_WEBP, most_pixels(how))
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if _expensive(image, content, how, words) and small:
-                return Large(image.width * image.height)
+            cost = _cost(image, content, how, words)
+            if cost > most:
+                return Costly(cost)
             width, height = image.size
             if orientation(image) in SIDEWAYS:
                 width, height = height, width
@@ -94,16 +97,17 @@ def _opened(content: bytes, how: Preprocessing, place: int, *, small: bool) -> P
         raise Invalid(f"{words} cannot be read: {error}") from error
 
 
-def _expensive(image: Image.Image, content: bytes, how: Preprocessing, words: str) -> bool:
-    """Whether it takes long. Invalid when it takes more than this model is worth."""
+def _cost(image: Image.Image, content: bytes, how: Preprocessing, words: str) -> float:
+    """In pixels of a PNG. Invalid when it takes more than this model is worth."""
     most, pixels = most_pixels(how), image.width * image.height
     if image.format in {"JPEG", "MPO"} and how.interpolation != "nearest":
         spread = bool(image.info.get("progressive")) or picture_file.scans(content) > len(image.getbands())
         _require(words, image.size, BYTES_OF_COEFFICIENTS if spread else 0, most * JPEG_TIMES)
-        return pixels > (SMALL_PIXELS if spread else SMALL_JPEG_PIXELS)
-    each = BYTES_OF_WEBP if image.format == "WEBP" else BYTES_A_PIXEL.get(image.mode, BYTES_A_PIXEL_ELSE)
+        return pixels if spread else pixels * COST_OF_JPEG
+    webp = image.format == "WEBP"
+    each = BYTES_OF_WEBP if webp else BYTES_A_PIXEL.get(image.mode, BYTES_A_PIXEL_ELSE)
     _require(words, image.size, each, most)
-    return pixels > SMALL_PIXELS
+    return pixels * COST_OF_WEBP if webp else pixels
 
 
 def _require(words: str, size: tuple[int, int], bytes_a_pixel: float, most: int) -> None:
