@@ -1,7 +1,8 @@
 """Who is next? A line in which clients take turns by what their work has cost. Pure: no clock, no I/O.
 
-Each client's share grows with what it is charged, and whoever has the smallest share is next (start-time fair queueing,
-Goyal, Vin and Cheng 1996). Whoever comes anew begins where the line is, so nobody saves up. First among addresses, then
+Each client's share grows with what it is charged, and whoever would have the smallest after its next job is next (fair
+queueing by virtual finish, Demers, Keshav and Shenker 1989; a job costs about what the client's last one did). Whoever
+comes anew begins where the line is, so nobody saves up. First among addresses, then
 among the connections of one: opening more connections gives no larger share of the whole.
 """
 
@@ -33,8 +34,8 @@ class _Turns:
 
     def first(self, keys: Iterable[Hashable]) -> Hashable:
         """Of those that have a job in line."""
-        # Of those who have been charged alike, the one whose last job was cheapest.
-        key = min(keys, key=lambda one: (self._spent[one], self._last.get(one, 0.0)))
+        # Whoever would have been charged least when the next job is done, if that costs what the last one did.
+        key = min(keys, key=lambda one: self._spent[one] + self._last.get(one, 0.0))
         self._now = max(self._now, self._spent[key])
         return key
 
