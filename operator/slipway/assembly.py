@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from slipway.inferenceservice import service as serving
+from slipway.inferenceservice import thin
 from slipway.inferenceservice.reconcile import InferenceServices
 from slipway.job.execute import Record
 from slipway.job.footprint import slim_footprint, slim_node
@@ -17,6 +18,7 @@ from slipway.runtime.controller import Controller, ObserveReconcile
 from slipway.runtime.kube import Kube
 from slipway.runtime.queue import WorkQueue
 from slipway.runtime.resource import CONFIGMAPS, NODES, PODS, SERVICES, Resource
+from slipway.runtime.slim import Slim
 from slipway.runtime.store import Key
 from slipway.trainingjob import job as training
 from slipway.trainingjob.admission import Admission
@@ -41,6 +43,18 @@ CHILDREN: Mapping[Resource, str] = {
 }
 # What gangs that wait for room lean on: all nodes, and everybody's pods.
 _CAPACITY: Mapping[Resource, str] = {PODS: "", NODES: ""}
+
+
+_SLIMS: Mapping[Resource, Slim] = {
+    NODES: slim_node,
+    serving.DEPLOYMENTS: thin.deployment,
+    SERVICES: thin.address,
+    CONFIGMAPS: thin.config_map,
+    serving.JOBS: thin.job,
+    serving.REPLICA_SETS: slim_link,
+    **dict.fromkeys((*serving.BUDGETS, *serving.AUTOSCALERS), thin.bare),
+    **dict.fromkeys((*serving.ROUTES, *serving.GRPC_ROUTES), thin.route),
+}
 
 
 @dataclass(frozen=True)
@@ -74,8 +88,7 @@ class Assembly:
             self.cache.add(resource)
         self._kube = kube
         self.children = {**CHILDREN, **(_CAPACITY if platforms.gang_admission else {})}
-        slims = {PODS: slim_footprint if platforms.gang_admission else slim_pod, NODES: slim_node}
-        slims[serving.REPLICA_SETS] = slim_link
+        slims = {**_SLIMS, PODS: slim_footprint if platforms.gang_admission else slim_pod}
         for resource, selector in self.children.items():
             self.cache.add(resource, selector=selector, slim=slims.get(resource, slim))
         self.queues: dict[str, WorkQueue[Any]] = {kind: WorkQueue(observe_wait=wait_observer(kind)) for kind in OURS}
@@ -106,7 +119,7 @@ class Assembly:
         found = [await self._first_served(candidates) for candidates in optional]
         self.children |= {resource: _SERVED for resource in found if resource is not None}
         for resource in filter(None, found):
-            self.cache.add(resource, selector=_SERVED)
+            self.cache.add(resource, selector=_SERVED, slim=_SLIMS[resource])
         budgets, autoscalers, routes, grpc_routes = found
         self._services.platform = replace(
             self._services.platform, budgets=budgets, autoscalers=autoscalers, routes=routes, grpc_routes=grpc_routes

@@ -37,6 +37,9 @@ from slipway.trainingjob import job as training
 
 log = logging.getLogger("slipway")
 
+CHUNK = 50
+"""Objects in a chunk of a watch's first listing."""
+
 
 class Operator:
     """All parts of one operator process, bound together."""
@@ -238,6 +241,9 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.persistence.finalizer = "slipway.dev/unused"
+    # An object may have 1.5 MB: few are listed at once, and one that nothing happens to is soon let go.
+    settings.watching.chunk_size = CHUNK
+    settings.queueing.idle_timeout = 0.2
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 10

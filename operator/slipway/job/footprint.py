@@ -4,16 +4,20 @@ The cache holds all pods of the cluster for this, so a stranger's pod is reduced
 """
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from slipway.api.quantity import parse_quantity
 from slipway.job.labels import MANAGED
 from slipway.runtime.resource import Object
-from slipway.runtime.slim import slim, slim_pod
+from slipway.runtime.slim import pick, slim_pod
 
 # Where the sum of a pod's requests is kept in its slim spec, and the node where it takes them.
 REQUESTS, PLACE = "requests", "place"
+# Of one pod, by name; a node has fewer kinds of things to give.
+MOST_REQUESTS = 32
 
 
 def amounts(quantities: Mapping[str, Any]) -> dict[str, int]:
@@ -36,17 +40,22 @@ def pod_requests(spec: Mapping[str, Any]) -> dict[str, int]:
 
 
 def slim_footprint(pod: Object) -> Object:
-    """A pod of ours with its status, a stranger's without; both with the sum of their requests."""
-    spec = pod.get("spec") or {}
-    asked, place = (spec[REQUESTS], spec[PLACE]) if REQUESTS in spec else (pod_requests(spec), _place(pod))
+    """A pod of ours with its status, a stranger's without; both with the sum of their requests, once they have a node.
+
+    A pod without a node, or at its end, takes no room: what it asks for may be as long as its owner likes.
+    """
+    spec, phase = pod.get("spec") or {}, (pod.get("status") or {}).get("phase") or "Pending"
     thin = slim_pod(pod)
+    thin["spec"][PLACE] = sys.intern(spec[PLACE] if PLACE in spec else _place(pod))
+    if thin["spec"][PLACE] and phase not in ("Succeeded", "Failed"):
+        asked = spec[REQUESTS] if REQUESTS in spec else pod_requests(spec)
+        thin["spec"][REQUESTS] = dict(islice(sorted(asked.items()), MOST_REQUESTS))
     if MANAGED not in (thin["metadata"].get("labels") or {}):
-        kept = ("name", "namespace", "uid", "resourceVersion")
         # No owner: what lost our label is nobody's child any more.
-        thin["metadata"] = {key: thin["metadata"][key] for key in kept if key in thin["metadata"]}
-        thin["spec"] = {}
-        thin["status"] = {"phase": (pod.get("status") or {}).get("phase") or "Pending"}
-    return thin | {"spec": {**thin["spec"], REQUESTS: asked, PLACE: place}}
+        thin["metadata"] = pick(thin["metadata"], "name", "namespace", "uid", "resourceVersion")
+        thin["spec"].pop("nodeName", None)
+        thin["status"] = {"phase": sys.intern(phase)}
+    return thin
 
 
 def _place(pod: Object) -> str:
@@ -65,10 +74,8 @@ def slim_node(node: Object) -> Object:
     """Labels, taints, what can be had of it, and whether it is ready: heartbeats are no news."""
     status = node.get("status") or {}
     ready = [c for c in status.get("conditions") or () if c.get("type") == "Ready"]
-    thin = slim(node)
-    kept = ("name", "uid", "resourceVersion", "labels")
-    return thin | {
-        "metadata": {key: thin["metadata"][key] for key in kept if key in thin["metadata"]},
+    return pick(node, "apiVersion", "kind") | {
+        "metadata": pick(node["metadata"], "name", "uid", "resourceVersion", "labels"),
         "spec": {key: value for key, value in (node.get("spec") or {}).items() if key in ("taints", "unschedulable")},
         "status": {
             "allocatable": _whole(status.get("allocatable") or {}),

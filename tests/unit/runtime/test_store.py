@@ -17,7 +17,7 @@ def test_changes_name_the_ghosts_of_a_gap() -> None:
     store.observe("ADDED", ghost)
     store.observe("ADDED", kept)
     changes = store.replace([kept], "9", store.begin(consistent=True))
-    assert changes == [Change(Key("ns", "ghost"), ghost, None)]
+    assert changes == [Change(Key("ns", "ghost"), slim(ghost), None)]
     assert store.children(parent("j")) == []
 
 
@@ -106,10 +106,10 @@ def test_slim_drops_what_nobody_reads_and_leaves_its_argument_alone() -> None:
     fat = pod("a", "u1", 5)
     fat["metadata"] |= {
         "managedFields": [{}],
-        "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "kept": "1"},
+        "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "slipway.dev/kept": "1"},
     }
     thin = slim(fat)
-    assert thin["metadata"]["annotations"] == {"kept": "1"}
+    assert thin["metadata"]["annotations"] == {"slipway.dev/kept": "1"}
     assert "managedFields" not in thin["metadata"]
     assert "managedFields" in fat["metadata"]
 

@@ -1,0 +1,75 @@
+"""What of the objects that make up a service is worth keeping: the cache holds no more of each. Pure.
+
+Whoever may create objects in a namespace can put our label on his own, as large as the server takes them.
+"""
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from slipway.inferenceservice.mirror import FILE
+from slipway.inferenceservice.service import ENGINE
+from slipway.runtime.resource import Object
+from slipway.runtime.slim import conditions, pick, slim
+
+# Of a list of rules, of backends or of gateways: far more than a route of ours has.
+MOST = 32
+MAX_TEXT = 1024
+
+
+def deployment(obj: Object) -> Object:
+    """Its size, whether its pods have an engine, and how it gets on."""
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    marks = ((spec.get("template") or {}).get("metadata") or {}).get("annotations") or {}
+    template = {"metadata": {"annotations": {ENGINE: str(marks[ENGINE])[:MAX_TEXT]} if ENGINE in marks else {}}}
+    return _bare(obj) | {
+        "spec": pick(spec, "replicas") | {"template": template},
+        "status": pick(status, "observedGeneration", "readyReplicas", "updatedReplicas")
+        | {"conditions": conditions(status.get("conditions"))},
+    }
+
+
+def address(obj: Object) -> Object:
+    """A Service: where it leads."""
+    selector = (obj.get("spec") or {}).get("selector") or {}
+    return _bare(obj) | {"spec": {"selector": dict(islice(selector.items(), MOST))}}
+
+
+def config_map(obj: Object) -> Object:
+    """What the servers are told to copy; one that is too long is told apart from any of ours all the same."""
+    data = obj.get("data") or {}
+    return _bare(obj) | {"data": {FILE: data[FILE][: 4 * MAX_TEXT]} if FILE in data else {}}
+
+
+def job(obj: Object) -> Object:
+    """Whether it has ended, and how."""
+    return _bare(obj) | {"status": {"conditions": conditions((obj.get("status") or {}).get("conditions"))}}
+
+
+def route(obj: Object) -> Object:
+    """Where it leads, and what the gateways say of it."""
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    rules = [_rule(rule) for rule in (spec.get("rules") or [])[:MOST]]
+    parents = [_parent(parent) for parent in (status.get("parents") or [])[:MOST]]
+    return _bare(obj) | {"spec": {"rules": rules}, "status": {"parents": parents}}
+
+
+def bare(obj: Object) -> Object:
+    """That it is there: a budget, an autoscaler."""
+    return _bare(obj)
+
+
+def _bare(obj: Object) -> Object:
+    return pick(slim(obj), "apiVersion", "kind", "metadata")
+
+
+def _rule(rule: Mapping[str, Any]) -> Object:
+    return {"backendRefs": [pick(backend, "name", "weight") for backend in (rule.get("backendRefs") or [])[:MOST]]}
+
+
+def _parent(parent: Mapping[str, Any]) -> Object:
+    about = pick(parent.get("parentRef"), "name", "namespace", "kind", "group", "sectionName", "port")
+    return pick(parent, "controllerName") | {
+        "parentRef": about,
+        "conditions": conditions(parent.get("conditions"), "observedGeneration"),
+    }
