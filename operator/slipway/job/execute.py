@@ -9,7 +9,7 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,6 +43,8 @@ Record = Callable[[Object, Notice], None]
 SOFT_SECONDS = 5.0
 # So many pods are tried first: a quota that refuses a gang of hundreds is asked no more often than this.
 FIRST_PODS = 8
+# So many requests of one plan are under way at once: as many as the client lets through.
+AT_ONCE = 16
 
 
 class Executor:
@@ -260,9 +262,20 @@ class Executor:
             return
 
 
-async def _all(calls: Any) -> None:
-    """Await all, then raise the first error: one refused pod must not cancel its siblings' requests half-way."""
-    results = await asyncio.gather(*calls, return_exceptions=True)
+async def _all(calls: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Await all, then raise the first error: one refused pod must not cancel its siblings' requests half-way.
+
+    Each begins in a turn of the loop of its own: what a large gang is made from is rendered pod by pod.
+    """
+    slots, turn = asyncio.Semaphore(AT_ONCE), asyncio.Lock()
+
+    async def begin(call: Coroutine[Any, Any, None]) -> None:
+        async with slots:
+            async with turn:
+                await asyncio.sleep(0)
+            await call
+
+    results = await asyncio.gather(*(begin(call) for call in calls), return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result

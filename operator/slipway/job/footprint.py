@@ -6,23 +6,33 @@ The cache holds all pods of the cluster for this, so a stranger's pod is reduced
 import math
 import sys
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from slipway.api.quantity import parse_quantity
+from slipway.api.quantity import LARGEST, parse_quantity
 from slipway.job.labels import MANAGED
 from slipway.runtime.resource import Object
 from slipway.runtime.slim import pick, slim_pod
 
 # Where the sum of a pod's requests is kept in its slim spec, and the node where it takes them.
 REQUESTS, PLACE = "requests", "place"
-# Of one pod, by name; a node has fewer kinds of things to give.
-MOST_REQUESTS = 32
+# Of one pod, by name, and its containers: a node has fewer kinds of things to give, and no kubelet runs more.
+MOST_REQUESTS, MOST_CONTAINERS = 32, 256
 
 
 def amounts(quantities: Mapping[str, Any]) -> dict[str, int]:
-    """Kubernetes' quantities as whole numbers: CPUs in thousandths, rounded up."""
-    return {name: math.ceil(parse_quantity(text) * (1000 if name == "cpu" else 1)) for name, text in quantities.items()}
+    """Kubernetes' quantities as whole numbers: CPUs in thousandths, rounded up; so many of them."""
+    asked = islice(quantities.items(), MOST_REQUESTS)
+    return {name: math.ceil(_amount(text) * (1000 if name == "cpu" else 1)) for name, text in asked}
+
+
+def _amount(text: int | str) -> Decimal:
+    try:
+        return parse_quantity(text)
+    except ValueError:
+        # Some server has taken it, and no stranger's pod may end a LIST of all.
+        return LARGEST
 
 
 def requests_of(resources: Mapping[str, Any]) -> dict[str, int]:
@@ -32,11 +42,12 @@ def requests_of(resources: Mapping[str, Any]) -> dict[str, int]:
 
 def pod_requests(spec: Mapping[str, Any]) -> dict[str, int]:
     """What the scheduler sets aside: the containers' sum, or an init container's where it asks for more; overhead."""
-    together = _sum(requests_of(c.get("resources") or {}) for c in spec.get("containers") or ())
-    for container in spec.get("initContainers") or ():
+    containers, initial = (islice(spec.get(key) or (), MOST_CONTAINERS) for key in ("containers", "initContainers"))
+    together = _sum(requests_of(container.get("resources") or {}) for container in containers)
+    for container in initial:
         alone = requests_of(container.get("resources") or {})
         together = {name: max(together.get(name, 0), alone.get(name, 0)) for name in together.keys() | alone.keys()}
-    return _sum([together, amounts(spec.get("overhead") or {})])
+    return dict(islice(_sum([together, amounts(spec.get("overhead") or {})]).items(), MOST_REQUESTS))
 
 
 def slim_footprint(pod: Object) -> Object:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from slipway.api.common import MAX_INT32
 from slipway.job.members import is_member
 from slipway.runtime.cache import Cache
 from slipway.runtime.progress import Coalescer, Report
@@ -69,4 +70,6 @@ def _progress(report: Report) -> dict[str, Any]:
 
 
 def _whole(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
+    number = int(text) if text is not None and text.isdecimal() else None
+    # More than a status has room for would have all of it refused, and the job could tell nothing any more.
+    return number if number is None or number <= MAX_INT32 else None

@@ -5,11 +5,16 @@ kept on nodes where it will fit once others have ended. Whoever comes after it g
 so the kept room can only grow: no gang waits for ever, as long as gangs end.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from slipway.job.packing import Demand, Floor
+
+# At all nodes in one decision, for one namespace (Slurm bounds its backfilling by user in the same way): some
+# milliseconds each. Whoever lets more kinds of gangs wait than that has only the first of them looked at.
+MOST_LOOKS = 16
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,14 @@ def decide(floor: Floor, gangs: Iterable[Waiting]) -> Decision:
     admitted: list[Hashable] = []
     waiting: dict[Hashable, str] = {}
     kept_for = ""
+    looks: Counter[Hashable] = Counter()
     for gang in sorted(gangs, key=lambda gang: gang.rank):
+        whose = gang.key[0] if isinstance(gang.key, tuple) else ""
+        # Gangs of equal pods share a look at all nodes, unless they must be spread.
+        looks[whose] += bool(gang.demand.spreads) or not floor.knows(gang.demand)
+        if looks[whose] > MOST_LOOKS:
+            waiting[gang.key] = f"{MOST_LOOKS} other kinds of gangs of its namespace are looked at before it"
+            continue
         placed = floor.pack(gang.demand)
         if placed is not None:
             floor.take(placed, gang.demand.each)

@@ -25,6 +25,10 @@ _WAITING = {
 _POD_REASONS = {"Evicted": Reason.EVICTED, "NodeLost": Reason.NODE_LOST, "Preempting": Reason.PREEMPTED}
 
 
+# Characters: more than a kubelet lets all containers of a pod say. Whoever may write a pod's status may write more.
+LONGEST_MESSAGE = 16384
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why a pod failed, for policies to judge and for people to read."""
@@ -160,7 +164,7 @@ def _ended_badly(
             exit_code=code,
             signal=_signal_name(ended.get("signal") or (code - 128 if 128 < code <= 192 else 0)),
             reason=why or ended.get("reason") or Reason.ERROR,
-            message=(ended.get("message") or words).strip(),
+            message=(ended.get("message") or words)[-LONGEST_MESSAGE:].strip(),
             time=parse_time(finished) if finished else now,
             pod_conditions=conditions,
         )
@@ -218,5 +222,5 @@ def _termination_message(status: Mapping[str, Any]) -> str:
     for container in status.get("containerStatuses") or []:
         message = ((container.get("state") or {}).get("terminated") or {}).get("message")
         if message:
-            return str(message)
+            return str(message)[:LONGEST_MESSAGE]
     return ""

@@ -81,6 +81,10 @@ class Floor:
         self._free = {name: dict(node.free) for name, node in self._nodes.items()}
         self._fits: dict[str, _Fit] = {}
 
+    def knows(self, demand: Demand) -> bool:
+        """Whether `fit` needs no look at the nodes."""
+        return _kind(demand) in self._fits
+
     def fit(self, demand: Demand) -> _Fit:
         """How such pods fit now; not to be changed."""
         kind = _kind(demand)

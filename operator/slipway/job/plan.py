@@ -5,24 +5,33 @@ must not be decided twice, such as a restart, is persisted first: a crash repeat
 Events are told only when the status that they explain has really changed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from slipway.runtime.resource import Resource
+
+Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Write:
     """An object to create; `replace` also brings one of ours that is there up to date (server-side apply).
 
+    `made`: what it is, or how it is rendered: a thousand pods of a large spec take seconds, and gigabytes at once.
     `drawn`: keys of a Secret, for each of which a random value is drawn when it is written. Such an object is never
     read, and stays as it is once it is there: its name must be one that nobody else can have.
     """
 
     resource: Resource
-    manifest: dict[str, Any]
+    made: Manifest | Callable[[], Manifest]
     replace: bool = False
     drawn: tuple[str, ...] = ()
+
+    @property
+    def manifest(self) -> Manifest:
+        """Rendered anew each time where it is rendered at all."""
+        return self.made if isinstance(self.made, dict) else self.made()
 
 
 @dataclass(frozen=True)

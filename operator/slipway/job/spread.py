@@ -10,9 +10,12 @@ each other nothing is promised: pods that find no place then are shown as Unsche
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 Path = tuple[str, ...]
+
+# Domains that one search looks at: some milliseconds. Skews of a few pods need far fewer; of several labels with skews
+# of hundreds a spread may not be found, and the gang waits.
+MOST_VISITS = 20_000
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,8 @@ def spread_out(sites: Sequence[Site], spreads: Sequence[Spread], count: int) -> 
     if _cross(nested):
         return _filled(nested, count)
     tree = _Tree(nested)
-    skews = [spreads[i].skew for i in order]
-    for fewest in _fewest(tree, count):
-        bounds = _bounds(tree, fewest, skews)
-        if bounds is not None and bounds[()][0] <= count <= bounds[()][1]:
-            return dict(_shares(tree, bounds, (), count))
-    return None
+    bounds = _Search(tree, [spreads[i].skew for i in order], count).bounds()
+    return None if bounds is None else dict(_shares(tree, bounds, (), count))
 
 
 def _cross(sites: Sequence[Site]) -> bool:
@@ -90,30 +89,68 @@ def _filled(sites: Iterable[Site], count: int) -> dict[str, int] | None:
     return None if count else placed
 
 
-def _fewest(tree: _Tree, count: int) -> Iterator[tuple[int, ...]]:
-    """How many pods the emptiest domain of each label may have in the end: at most the average; the most first."""
-    tops = []
-    for domains in tree.levels:
-        average = (count + sum(tree.there[domain] for domain in domains)) // len(domains)
-        tops.append(min(average, *(tree.there[domain] + tree.room[domain] for domain in domains)))
-    return product(*(range(top, -1, -1) for top in tops))
+Bounds = dict[Path, tuple[int, int]]
 
 
-def _bounds(tree: _Tree, fewest: Sequence[int], skews: Sequence[int]) -> dict[Path, tuple[int, int]] | None:
-    """Least and most pods for each domain, and for all under (); None if a domain can't have its least."""
-    found: dict[Path, tuple[int, int]] = {}
-    for depth in range(len(fewest), -1, -1):
-        for domain in tree.levels[depth - 1] if depth else [()]:
-            inner = [found[child] for child in tree.children.get(domain, ())]
-            low = sum(low for low, _ in inner)
-            high = sum(high for _, high in inner) if inner else tree.room[domain]
-            if depth:
-                least = fewest[depth - 1] - tree.there[domain]
-                low, high = max(low, least), min(high, least + skews[depth - 1])
-            if low > high:
+class _Search:
+    """How many pods the emptiest domain of each label may have in the end, the innermost label first.
+
+    All domains of a label lie within its skew, so their average leaves few numbers for the emptiest one; an inner
+    label that cannot be spread ends all that would be tried with it.
+    """
+
+    def __init__(self, tree: _Tree, skews: Sequence[int], count: int) -> None:
+        self._tree = tree
+        self._skews = skews
+        self._count = count
+        self._visits = 0
+
+    def bounds(self) -> Bounds | None:
+        """Least and most pods for each domain, and for all under (); None if there are none, or none were found."""
+        return self._outward(len(self._skews), {})
+
+    def _outward(self, depth: int, inner: Bounds) -> Bounds | None:
+        tree = self._tree
+        if not depth:
+            low, high = _sum(inner[domain] for domain in tree.children[()])
+            return inner | {(): (low, high)} if low <= self._count <= high else None
+        domains, skew = tree.levels[depth - 1], self._skews[depth - 1]
+        reach = {domain: self._reach(domain, inner) for domain in domains}
+        least, most = self._range(reach, skew)
+        for fewest in range(most, least - 1, -1):
+            self._visits += len(domains)
+            if self._visits > MOST_VISITS:
                 return None
-            found[domain] = (low, high)
-    return found
+            found = self._outward(depth - 1, inner | self._within(reach, fewest, skew))
+            if found is not None:
+                return found
+        return None
+
+    def _reach(self, domain: Path, inner: Bounds) -> tuple[int, int]:
+        children = self._tree.children.get(domain)
+        return _sum(inner[child] for child in children) if children else (0, self._tree.room[domain])
+
+    def _range(self, reach: Bounds, skew: int) -> tuple[int, int]:
+        """For the emptiest domain: no domain may be beyond its reach, and all together have all pods."""
+        there = self._tree.there
+        together = self._count + sum(there[domain] for domain in reach)
+        least = max(
+            -(-together // len(reach)) - skew, *(low + there[domain] - skew for domain, (low, _) in reach.items())
+        )
+        most = min(together // len(reach), *(high + there[domain] for domain, (_, high) in reach.items()))
+        return max(0, least), most
+
+    def _within(self, reach: Bounds, fewest: int, skew: int) -> Bounds:
+        there = self._tree.there
+        return {
+            domain: (max(low, fewest - there[domain]), min(high, fewest + skew - there[domain]))
+            for domain, (low, high) in reach.items()
+        }
+
+
+def _sum(bounds: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    lows, highs = zip(*bounds, strict=True)
+    return sum(lows), sum(highs)
 
 
 def _shares(tree: _Tree, bounds: Mapping[Path, tuple[int, int]], domain: Path, count: int) -> Iterator[tuple[str, int]]:

@@ -73,14 +73,15 @@ def format_time(moment: datetime) -> str:
     """metav1.Time: RFC 3339 in UTC, whole seconds (rounded down), "Z". Refuses naive times, whose zone is a guess."""
     if moment.tzinfo is None:
         raise ValueError("a time without a zone")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Not by strftime, whose years before 1000 have fewer than four digits and are no times for the server.
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def format_micro_time(moment: datetime) -> str:
     """metav1.MicroTime, as Leases and Events carry it: six digits of fraction."""
     if moment.tzinfo is None:
         raise ValueError("a time without a zone")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_time(text: str) -> datetime:

@@ -101,7 +101,7 @@ class EventRecorder:
 
         `key` tells what counts as the same thing; by default the note itself. Give one where a note carries numbers.
         """
-        now = self._clock()
+        now, note = self._clock(), _fit(note)
         identity = (uid_of(regarding), type, reason, note if key is None else key)
         series = self._series.get(identity)
         if series is not None and now - series.seen_at < FORGET_SECONDS:
@@ -211,7 +211,7 @@ def _event(
         "reason": reason[:128],
         "regarding": reference,
         "type": kind,
-        "note": _fit(note),
+        "note": note,
     }
     return _renamed(event)
 
@@ -230,7 +230,7 @@ def _series_part(series: _Series) -> Object:
 
 
 def _fit(note: str) -> str:
-    """Cut to the server's limit, which counts bytes."""
-    if len(note.encode()) <= NOTE_LIMIT:
+    """Cut to the server's limit, which counts bytes; a kubelet's words may be of any length, and are kept as a key."""
+    if len(note) <= NOTE_LIMIT and len(note.encode()) <= NOTE_LIMIT:
         return note
-    return shorten(note.encode()[: NOTE_LIMIT - 3].decode("utf-8", "ignore") + "…", NOTE_LIMIT)
+    return shorten(note[:NOTE_LIMIT].encode()[: NOTE_LIMIT - 3].decode("utf-8", "ignore") + "…", NOTE_LIMIT)

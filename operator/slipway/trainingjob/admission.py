@@ -87,7 +87,7 @@ class Admission:
             self._mark_after(first, PAUSE_SECONDS)
 
     def _decide(self) -> None:
-        jobs = [(job, read_run(job.get("status") or {})) for job in self._jobs]
+        jobs = [(job, run) for job in self._jobs if (run := _run_of(job)) is not None]
         waiting = [(job, run) for job, run in jobs if uid_of(job) not in self._let_in and self._waits(job, run)]
         floor = self._floor(jobs)
         before = set(self._decision.waiting)
@@ -180,6 +180,14 @@ def demand_of(spec: TrainingJobSpec) -> Demand:
         terms=tuple(required.get("nodeSelectorTerms") or ()),
         spreads=tuple(Spread(s.topology_key, s.max_skew) for s in spec.scheduling.topology_spread if s.strict),
     )
+
+
+def _run_of(job: Object) -> Run | None:
+    """None for a status that nobody can read: whoever may write one must not hold up everybody's gangs."""
+    try:
+        return read_run(job.get("status") or {})
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _shown(resource: Resource, obj: Object | None) -> object:

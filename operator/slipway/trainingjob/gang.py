@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property, partial
 
 from slipway.api.common import FailurePolicy, Reason, RunPolicy
 from slipway.api.elastic import RestartScope
@@ -55,7 +56,7 @@ class TrainingGang:
         """One pod per node."""
         return self.job.spec.num_nodes
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Of the spec without its policies."""
         return spec_digest(self.job.spec)
@@ -67,7 +68,7 @@ class TrainingGang:
     def writes(self, missing: Sequence[int], attempt: int, *, first: bool) -> tuple[Write, ...]:
         """ConfigMap and Service go first: a pod that is there means that they are, too."""
         job = self.job
-        pods = tuple(Write(PODS, render.pod(job, index, attempt, self.platform)) for index in missing)
+        pods = tuple(Write(PODS, partial(render.pod, job, index, attempt, self.platform)) for index in missing)
         if not first:
             return pods
         again = attempt > 0
@@ -76,7 +77,7 @@ class TrainingGang:
         return (
             *keys,
             *((Write(*group),) if group else ()),
-            Write(CONFIGMAPS, render.config_map(job, self.platform), replace=again),
+            Write(CONFIGMAPS, partial(render.config_map, job, self.platform), replace=again),
             Write(SERVICES, render.service(job, attempt), replace=again),
             *pods,
         )
