@@ -4,7 +4,7 @@ later; a watch that hands out only the newest of what came at once never shows t
 Fed with the cache's changes, read by reconciles; soft state, lost at a restart.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ from slipway.runtime.store import Change
 
 # Longer than a job waits to be looked at while the server answers nobody.
 KEPT = timedelta(minutes=10)
-# About 5 kB each.
+# About 5 kB each. Beyond it, the namespace that has the most loses its oldest: nobody can crowd out the others.
 CAPACITY = 2048
 
 
@@ -25,6 +25,7 @@ class Departed:
         # Pod's UID -> when it went, and its job; in the order in which they went.
         self._went: OrderedDict[str, tuple[datetime, Identity]] = OrderedDict()
         self._pods: dict[Identity, dict[str, Object]] = {}
+        self._of_namespace: Counter[str] = Counter()
 
     def changed(self, change: Change) -> None:
         """Keep a pod that goes, if it had failed."""
@@ -34,18 +35,27 @@ class Departed:
         job, now = parent_of(pod), self._clock()
         if job is None:
             return
+        if uid_of(pod) in self._went:
+            self._drop(uid_of(pod))
+        self._of_namespace[job.namespace] += 1
         self._went[uid_of(pod)] = now, job
         self._pods.setdefault(job, {})[uid_of(pod)] = pod
-        while len(self._went) > CAPACITY or next(iter(self._went.values()))[0] < now - KEPT:
-            self._drop_oldest()
+        while self._went and next(iter(self._went.values()))[0] < now - KEPT:
+            self._drop(next(iter(self._went)))
+        if len(self._went) > CAPACITY:
+            ((most, _),) = self._of_namespace.most_common(1)
+            self._drop(next(uid for uid, (_, whose) in self._went.items() if whose.namespace == most))
 
     def of(self, job: Identity) -> list[Object]:
         """Those of one job, in the order in which they went."""
         return list(self._pods.get(job, {}).values())
 
-    def _drop_oldest(self) -> None:
-        pod, (_, job) = self._went.popitem(last=False)
+    def _drop(self, pod: str) -> None:
+        _, job = self._went.pop(pod)
         left = self._pods[job]
         del left[pod]
         if not left:
             del self._pods[job]
+        self._of_namespace[job.namespace] -= 1
+        if not self._of_namespace[job.namespace]:
+            del self._of_namespace[job.namespace]

@@ -13,6 +13,7 @@ from slipway.runtime.store import Store
 
 # Of an index or an attempt: more digits would not fit into a status.
 MOST_DIGITS = 9
+NODE = "node"
 
 
 def members(pods: Store, job: Object, resource: Resource) -> list[Object]:
@@ -38,7 +39,7 @@ def named(pods: Iterable[Object], job_name: str) -> list[Object]:
 def bears_name(pod: Object, job_name: str) -> bool:
     """Whether it is called as the operator calls the pod that its labels say it is: {job}-{what}-{index}-a{attempt}.
 
-    `what` is "node" for a TrainingJob and the number of the stage for a QuantizationJob.
+    `what` is "node" for a TrainingJob and the number of the stage for a QuantizationJob, whichever owns it.
     """
     marks = pod["metadata"].get("labels") or {}
     index, attempt = marks.get(labels.REPLICA_INDEX) or "", marks.get(labels.ATTEMPT) or ""
@@ -46,7 +47,12 @@ def bears_name(pod: Object, job_name: str) -> bool:
         return False
     name, before, after = name_of(pod), f"{job_name}-", f"-{index}-a{attempt}"
     what = name[len(before) : -len(after)]
-    return name == f"{before}{what}{after}" and (what == "node" or _plain(what))
+    return name == f"{before}{what}{after}" and (what == NODE if _of_training(pod) else _plain(what))
+
+
+def _of_training(pod: Object) -> bool:
+    parent = parent_of(pod)
+    return parent is not None and parent.kind == "TrainingJob"
 
 
 def _plain(text: str) -> bool:

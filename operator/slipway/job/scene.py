@@ -63,9 +63,10 @@ class Scene:
 
     @property
     def current(self) -> list[PodState]:
-        """Pods of the current attempt by index: of those that the gang has, and of nobody else's."""
+        """Pods of the current attempt by index: those that the gang has, under the names that it gives them."""
         attempt, indices = self.draft.run.attempt, set(self.indices)
         mine = [pod for pod in self.pods if pod.attempt == attempt and pod.index in indices]
+        mine = [pod for pod in mine if pod.name == self.gang.pod_name(pod.index, attempt)]
         return sorted(mine, key=lambda pod: pod.index)
 
     @property

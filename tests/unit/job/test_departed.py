@@ -8,7 +8,7 @@ from typing import Any
 from slipway.job import departed
 from slipway.job.departed import KEPT, Departed
 from slipway.runtime.resource import Identity
-from slipway.runtime.store import Change, Store
+from slipway.runtime.store import Change, Key, Store
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -92,3 +92,16 @@ def test_so_many_are_kept_and_no_more(monkeypatch: Any) -> None:
     for index in range(5):
         kept.changed(gone(store, f"p{index}", "Failed", "Failed"))
     assert names(kept) == ["p2", "p3", "p4"]
+
+
+def test_a_namespace_that_floods_it_loses_its_own_alone(monkeypatch: Any) -> None:
+    """Its labels are enough to be kept: one tenant's pods once crowded out everybody's."""
+    monkeypatch.setattr(departed, "CAPACITY", 8)
+    kept = Departed(Clock())
+    kept.changed(Change(Key("team", "mine"), pod("mine"), None))
+    for number in range(100):
+        forged = pod(f"forged-{number}", job=f"v{number % 7}")
+        forged["metadata"]["namespace"] = "other"
+        kept.changed(Change(Key("other", "forged"), forged, None))
+    assert names(kept) == ["mine"]
+    assert len(kept._went) == sum(kept._of_namespace.values()) == sum(map(len, kept._pods.values())) == 8

@@ -46,6 +46,7 @@ WRONG: list[dict[str, Any]] = [
     {"name": "other-node-0-a0"},
     {"name": "job-node-3-a0"},
     {"name": "job-worker-0-a0"},
+    {"name": "job-4-0-a0"},
     {"index": "1"},
     {"index": "00"},
     {"index": ""},
@@ -119,4 +120,5 @@ def test_each_of_these_is_wrong_by_itself(change: dict[str, Any]) -> None:
     ],
 )
 def test_the_names_are_those_that_the_operator_gives(name: str, index: str, attempt: str, bears: bool) -> None:
-    assert bears_name(pod(name, index=index, attempt=attempt), "job") is bears
+    kind = "TrainingJob" if "node" in name else "QuantizationJob"
+    assert bears_name(pod(name, index=index, attempt=attempt, kind=kind), "job") is bears
