@@ -122,13 +122,28 @@ def onnx_signature(path: Path) -> Signature:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise Corrupt(f"{path}: ONNX Runtime cannot read it ({str(error).strip().splitlines()[0]})") from error
+        words = f"{path}: ONNX Runtime cannot read it ({str(error).strip().splitlines()[0]})"
+        # Bytes that are no model may be half of a copy; a model that this runtime does not take stays one.
+        raise (Corrupt if "INVALID_PROTOBUF" in words else BadInput)(words) from error
+    if not session.get_inputs():
+        raise BadInput(f"{path}: the model has no inputs, and a request of the protocol has at least one")
     return Signature(tuple(map(_from_onnx, session.get_inputs())), tuple(map(_from_onnx, session.get_outputs())))
+
+
+def _instead(kind: str) -> str:
+    """What to do about it."""
+    if kind.startswith("seq(map("):
+        return (
+            ": export probabilities as a tensor, with zipmap=False (skl2onnx: options={id(model): {'zipmap': False}})"
+        )
+    if kind.startswith(("seq(", "map(", "optional(", "sparse_tensor(")):
+        return ": it has tensors only; export the model with a tensor in this place"
+    return ": convert it to a type that it has, by a Cast in the model"
 
 
 def _from_onnx(node: "onnxruntime.NodeArg") -> Tensor:  # type: ignore[name-defined]  # noqa: F821
     if node.type not in FROM_ONNX:
-        raise BadInput(f"{node.name}: the protocol has no word for {node.type}")
+        raise BadInput(f"{node.name}: the protocol has no word for {node.type}{_instead(node.type)}")
     axes: list[int | str] = []
     for place, axis in enumerate(node.shape):
         if isinstance(axis, int) and axis > 0:

@@ -1,5 +1,6 @@
 """ONNX Runtime, on the CPU or with its CUDA or TensorRT provider."""
 
+import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from workloads.serve.model import Model
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
+BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 
 
 class OnnxRuntime:
@@ -28,6 +30,8 @@ class OnnxRuntime:
         # Strings come and go as str; the protocol has bytes.
         tensors = (*model.signature.inputs, *model.signature.outputs)
         self._text = any(tensor.datatype is Datatype.BYTES for tensor in tensors)
+        # numpy has no bfloat16 of its own: such tensors go by their bytes.
+        self._half = any(tensor.datatype is Datatype.BF16 for tensor in tensors)
         self._version = version
 
     @property
@@ -39,12 +43,32 @@ class OnnxRuntime:
         """One batch."""
         if self._text:
             inputs = [_each(bytes.decode, array) for array in inputs]
-        results: list[Array] = self._session.run(self._outputs, dict(zip(self._inputs, inputs, strict=True)))
+        named = dict(zip(self._inputs, inputs, strict=True))
+        results: list[Array] = self._by_bytes(named) if self._half else self._session.run(self._outputs, named)
         return [_each(str.encode, array) for array in results] if self._text else results
+
+    def _by_bytes(self, inputs: Mapping[str, Array]) -> list[Array]:
+        from onnxruntime import OrtValue
+
+        values = {
+            name: OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(array).view(np.uint16), BFLOAT16)
+            if array.dtype == Datatype.BF16.dtype
+            else OrtValue.ortvalue_from_numpy(array)
+            for name, array in inputs.items()
+        }
+        return [_array(result) for result in self._session.run_with_ort_values(self._outputs, values)]
 
     def close(self) -> None:
         """The session goes with its last reference."""
         del self._session
+
+
+def _array(value: Any) -> Array:
+    if value.element_type() != BFLOAT16:
+        array: Array = value.numpy()
+        return array
+    content = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
+    return np.frombuffer(content, np.uint16).view(Datatype.BF16.dtype).reshape(value.shape())
 
 
 def _each(change: Callable[[Any], Any], array: Array) -> Array:
