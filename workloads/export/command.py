@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from slipway.api.artifact import DESCRIPTION_FILE, Artifact
 from slipway.api.artifact import Source as LineageSource
-from slipway.api.quantization import Evaluation, metric_for
+from slipway.api.evaluation import Evaluation, metric_for
 from slipway.api.sources import DatasetChoice
 from workloads import artifact, errors, storage
 from workloads.export import onnx_file

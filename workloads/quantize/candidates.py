@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.api.compression import CompressionStep
+from slipway.api.evaluation import EvaluationMetric
 from slipway.api.quantizationladder import Rung, Runtime
 from slipway.api.quantizationstatus import Candidate, Stage
 from workloads import storage
 from workloads.errors import BadInput
 from workloads.export import onnx_file
-from workloads.quantize import benchmark, evaluate, metric
+from workloads.quantize import benchmark, metric
 from workloads.quantize.context import FLOAT_MODEL, Context
-from workloads.quantize.gates import Speedup, judge
+from workloads.quantize.gates import LEAST_DB, LEAST_DB_LABELLED, Sight, Speedup, judge
+from workloads.quantize.graph import integers
 
 if TYPE_CHECKING:
     import onnx
@@ -107,7 +109,11 @@ def _measured(context: Context, attempt: Attempt, model: "Model") -> tuple[Candi
     difference = metric.difference(context, reference, said)
     size, float_size = path.stat().st_size, model_path(context, FLOAT).stat().st_size
     speedup = _speedup(context, model) if context.job.spec.gates.latency is not None else None
-    verdict = judge(context.job.spec.gates, difference, size / float_size, speedup)
+    noise, decisions = metric.noise(reference, said), (metric.float_decisions(reference), metric.decisions(said))
+    sight = Sight(noise, _least_db(context, attempt), *decisions, integer=_integer(attempt, model))
+    verdict = judge(context.job.spec.gates, difference, size / float_size, speedup, sight)
+    # A step of compression goes on with a good accuracy alone: size and speed are for what will be published.
+    told = verdict.of_accuracy() if attempt.rung is Stage.COMPRESS else verdict
     candidate = Candidate(
         name=attempt.name,
         rung=attempt.rung,
@@ -118,19 +124,36 @@ def _measured(context: Context, attempt: Attempt, model: "Model") -> tuple[Candi
         drop_low=verdict.low,
         drop_high=verdict.high,
         agreement=metric.agreement(reference, said),
-        sqnr_db=evaluate.sqnr_db(reference.outputs, said.outputs),
+        sqnr_db=noise,
         size_bytes=size,
         speedup=None if speedup is None else round(speedup.median, 3),
-        passed=verdict.passed,
-        message=verdict.words()[:1024],
+        passed=told.passed,
+        message=told.words()[:1024],
     )
     details = {"limit": verdict.limit, "failures": list(verdict.failures), "digest": storage.sha256_of(path)}
     return candidate, {**details, **_pairs(context, reference, said)}
 
 
+def _integer(attempt: Attempt, model: "Model") -> bool:
+    """Whether a candidate is what its rung says; a float with another name is none."""
+    if attempt.rung in {Rung.FP16, Stage.COMPRESS} or isinstance(model, bytes):
+        return True  # floats by their name, or LiteRT's own quantizer's
+    return integers.weights(model) > 0
+
+
+def _least_db(context: Context, attempt: Attempt) -> float | None:
+    """The floor under the outputs' noise; none where the model was trained anew, and is another function."""
+    gate = context.job.spec.gates.accuracy
+    if gate.min_sqnr_db is not None:
+        return gate.min_sqnr_db
+    if attempt.rung in {Rung.QAT, Stage.COMPRESS}:
+        return None
+    return LEAST_DB if context.job.spec.evaluation.metric is EvaluationMetric.AGREEMENT else LEAST_DB_LABELLED
+
+
 def _pairs(context: Context, reference: "metric.Said", said: "metric.Said") -> dict[str, Any]:
     """How often which of the two was right; of detectors there is no such count."""
-    if metric.detects(context):
+    if metric.detects(context) or metric.by_task(context):
         return {}
     pairs = metric.pairs(context, reference, said)
     counts = {"both": pairs.both, "onlyFloat": pairs.first, "onlyQuantized": pairs.second, "none": pairs.none}

@@ -9,11 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slipway.api.quantization import CalibrationMethod, EvaluationMetric
+from slipway.api.evaluation import EvaluationMetric
+from slipway.api.quantization import CalibrationMethod
 from workloads.errors import BadInput
 from workloads.export import onnx_file
 from workloads.quantize import bias, ranges, rewrite, smooth, statistics, weights
 from workloads.quantize.collect import Observer
+from workloads.quantize.evaluation.judged import Judged, judged
 from workloads.quantize.job import Job
 from workloads.quantize.samples import Samples, calibration_samples, choose, evaluation_samples
 from workloads.quantize.scale import Range
@@ -144,7 +146,7 @@ class Context:
     def evaluation(self) -> Samples:
         """With labels where the metric needs them."""
         choice = self.job.spec.evaluation
-        labels = choice.metric is EvaluationMetric.TOP1
+        labels = choice.metric in {EvaluationMetric.TOP1, EvaluationMetric.LABELS}
         found = evaluation_samples(choice, self.source.ports, self.source.preprocessing, want_labels=labels)
         if bool(found.classes) != (choice.metric is EvaluationMetric.PRECISION50):
             raise BadInput(
@@ -152,6 +154,11 @@ class Context:
                 "data sets with boxes, shapes and yolo-folder, and they are for no other"
             )
         return found
+
+    @cached_property
+    def judged(self) -> Judged:
+        """Which outputs are compared, and how."""
+        return judged(self.float_model, self.job.spec.evaluation, self.source.task)
 
     @cached_property
     def calibration_batches(self) -> list[list[int]]:

@@ -58,13 +58,15 @@ class Answers:
             return cls(arrays["classes"], arrays["labels"] if "labels" in arrays.files else None, arrays["outputs"])
 
 
-def answers(model: "onnx.ModelProto | bytes", samples: Samples, batches: Iterable[list[int]]) -> Answers:
-    """Run the model over the batches. The first output holds a score per class in its last axis; others are ignored."""
+def answers(
+    model: "onnx.ModelProto | bytes", samples: Samples, batches: Iterable[list[int]], place: int = 0
+) -> Answers:
+    """Run the model over the batches. Output number `place` holds a score per class in its last axis."""
     session = runtime.session(model)
     classes, labels, outputs, kept = [], [], [], 0
     for chosen in batches:
         batch = samples.read(chosen)
-        scores = scores_of(session, batch.feeds)
+        scores = scores_of(session, batch.feeds, place)
         classes.append(scores.argmax(axis=1).astype(np.int64))
         if batch.labels is not None:
             labels.append(batch.labels)
@@ -76,20 +78,23 @@ def answers(model: "onnx.ModelProto | bytes", samples: Samples, batches: Iterabl
     return Answers(np.concatenate(classes), np.concatenate(labels) if labels else None, np.concatenate(outputs))
 
 
-def scores_of(session: Any, feeds: "dict[str, npt.NDArray[Any]]") -> "npt.NDArray[Any]":
-    """The first output as [n, classes]. BadInput when it is something else."""
-    scores = outputs_of(session, feeds)
-    if scores.ndim != 2:
-        raise BadInput(f"the model's first output has shape {scores.shape}, not one row of class scores per sample")
+def scores_of(session: Any, feeds: "dict[str, npt.NDArray[Any]]", place: int = 0) -> "npt.NDArray[Any]":
+    """An output as [n, classes]. BadInput when it is something else: one number has no largest."""
+    scores = outputs_of(session, feeds, place)
+    if scores.ndim != 2 or scores.shape[1] < 2:
+        raise BadInput(
+            f"the model's output has shape {scores.shape}, not one row of class scores per sample: "
+            "set evaluation.task, and metric agreement or labels"
+        )
     return scores
 
 
-def outputs_of(session: Any, feeds: "dict[str, npt.NDArray[Any]]") -> "npt.NDArray[Any]":
-    """The first output, one row per sample. BadInput when there are fewer, or when the model answers NaN."""
+def outputs_of(session: Any, feeds: "dict[str, npt.NDArray[Any]]", place: int = 0) -> "npt.NDArray[Any]":
+    """An output, one row per sample. BadInput when there are fewer, or when the model answers NaN."""
     rows, fixed = len(next(iter(feeds.values()))), session.get_inputs()[0].shape[0]
     given = filled(feeds, fixed) if isinstance(fixed, int) else feeds
-    outputs: npt.NDArray[Any] = np.asarray(session.run(None, given)[0])
-    if len(outputs) < rows:
+    outputs: npt.NDArray[Any] = np.asarray(session.run(None, given)[place])
+    if outputs.ndim == 0 or len(outputs) < rows:
         raise BadInput(f"the model's first output has shape {outputs.shape}, not one row per sample")
     if np.isnan(outputs).any():
         raise BadInput("the model answers NaN for some sample")

@@ -1,6 +1,6 @@
 """Does a candidate pass? Accuracy, size and latency against the float model, judged in one place, with words. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slipway.api.quantizationgates import AccuracyGate, AccuracyProfile, DropType, Evidence, Gates
 from workloads.quantize.confidence import Difference
@@ -17,6 +17,37 @@ class Speedup:
     high: float
 
 
+LEAST_DB = 8.0  # without labels: noise of more than 0.16 of the signal's power is no agreement, whatever else agrees
+LEAST_DB_LABELLED = 3.0  # with labels: more is another function that happens to be right
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a share of right answers does not see.
+
+    `sqnr_db`: signal to noise of the outputs (None: equal); `least_db`: the floor under it (None: not asked);
+    how many different answers the float model and the candidate gave (0: the task makes no decisions); whether any
+    weight is an `integer`, for a rung that promises it.
+    """
+
+    sqnr_db: float | None = None
+    least_db: float | None = None
+    float_decisions: int = 0
+    decisions: int = 0
+    integer: bool = True
+
+    def failures(self) -> list[str]:
+        """In words, each an accuracy failure."""
+        found = []
+        if self.sqnr_db is not None and self.least_db is not None and self.sqnr_db < self.least_db:
+            found.append(f"accuracy: signal to noise {self.sqnr_db:.1f} dB, at least {self.least_db:g} dB asked")
+        if self.decisions == 1 < self.float_decisions:
+            found.append("accuracy: it gives every sample the same answer, and the float model does not")
+        if not self.integer:
+            found.append("nothing is quantized: every weight and every kernel is still a float")
+        return found
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The accuracy's drop with its interval, and what failed in words; nothing failed means passed."""
@@ -31,6 +62,10 @@ class Verdict:
     def passed(self) -> bool:
         """All gates hold."""
         return not self.failures
+
+    def of_accuracy(self) -> "Verdict":
+        """The same without the gates of size and speed."""
+        return replace(self, failures=tuple(words for words in self.failures if words.startswith("accuracy")))
 
     def words(self) -> str:
         """One sentence."""
@@ -50,7 +85,9 @@ def drop_limit(gate: AccuracyGate, float_accuracy: float) -> float:
     return gate.max_drop * (float_accuracy if gate.drop_type is DropType.RELATIVE else 1.0)
 
 
-def judge(gates: Gates, found: Difference, size_ratio: float, speedup: Speedup | None) -> Verdict:
+def judge(
+    gates: Gates, found: Difference, size_ratio: float, speedup: Speedup | None, sight: Sight | None = None
+) -> Verdict:
     """`found`: float model against quantized; `size_ratio` is quantized bytes over float bytes."""
     gate = gates.accuracy
     limit = drop_limit(gate, found.reference)
@@ -61,6 +98,7 @@ def judge(gates: Gates, found: Difference, size_ratio: float, speedup: Speedup |
         failures.append(
             "accuracy" if gate.evidence is Evidence.ESTIMATE else f"accuracy: {points(found.high)} cannot be ruled out"
         )
+    failures += [] if sight is None else sight.failures()
     if gates.size is not None and size_ratio > gates.size.max_ratio:
         failures.append(f"size: {size_ratio:.2f} of the float model, at most {gates.size.max_ratio:g} asked")
     if gates.latency is not None and speedup is not None and speedup.high < gates.latency.min_speedup:

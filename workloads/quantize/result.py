@@ -5,7 +5,9 @@ Candidates, the one that is selected, the headline: read off the records, for re
 
 from dataclasses import dataclass
 
-from slipway.api.quantization import EvaluationMetric, OnFailure
+from slipway.api.evaluation import EvaluationMetric
+from slipway.api.quantization import OnFailure
+from slipway.api.quantizationladder import Rung
 from slipway.api.quantizationstatus import Candidate, Gate, GateResult, Headline, Outcome
 from workloads.quantize.candidates import FLOAT, best, candidate_of, details_of, most_accurate, step_name
 from workloads.quantize.context import COMPRESSED, Context
@@ -35,8 +37,10 @@ def _compressed(context: Context) -> list[Candidate]:
 def _smallest(context: Context) -> Candidate | None:
     """What the ladder started from, if that passes the gates of size and speed, too."""
     record = context.work.read(COMPRESSED)
-    smallest = None if record is None or record["selected"] is None else candidate_of(context, record["selected"])
-    return smallest if smallest is not None and smallest.passed else None
+    if record is None or record["selected"] is None:
+        return None
+    passes = not details_of(context, record["selected"]).get("failures")
+    return candidate_of(context, record["selected"]) if passes else None
 
 
 def _climbed(context: Context) -> list[Candidate]:
@@ -48,9 +52,13 @@ def selected_of(context: Context) -> Selected:
     """Which model the job publishes."""
     candidates = _climbed(context)
     # What is smaller and still in float is better than nothing, and worse than what is quantized, too.
-    winner = best(candidates) or _smallest(context)
+    winner = best(candidates)
     if winner is not None:
-        return Selected(winner.name, winner, Outcome.QUANTIZED)
+        half = winner.rung == Rung.FP16
+        return Selected(winner.name, winner, Outcome.HALF_PRECISION if half else Outcome.QUANTIZED)
+    smaller = _smallest(context)
+    if smaller is not None:
+        return Selected(smaller.name, smaller, Outcome.COMPRESSED)
     nearest = most_accurate(candidates)
     if context.job.spec.on_failure is OnFailure.KEEP_FLOAT:
         return Selected(FLOAT, nearest, Outcome.KEPT_FLOAT)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from slipway.api.artifact import Preprocessing
-from slipway.api.quantization import Calibration, Evaluation
+from slipway.api.evaluation import Evaluation, EvaluationMetric
+from slipway.api.quantization import Calibration
 from workloads import data, storage
 from workloads.data import Images
 from workloads.data.boxes import BoxSet
@@ -90,9 +91,11 @@ class ArraySamples:
 
     classes = 0
 
-    def __init__(self, paths: Sequence[Path], ports: Sequence[Port], name: str, *, want_labels: bool) -> None:
+    def __init__(
+        self, paths: Sequence[Path], ports: Sequence[Port], name: str, *, want_labels: bool, any_labels: bool = False
+    ) -> None:
         self.name = name
-        self._files = [_arrays(path, ports, want_labels) for path in paths]
+        self._files = [_arrays(path, ports, want_labels, any_labels=any_labels) for path in paths]
         self._paths = list(paths)
         self.labelled = all(LABELS in arrays for arrays in self._files)
         lengths = [len(arrays[ports[0].name]) for arrays in self._files]
@@ -126,15 +129,15 @@ class ArraySamples:
         feeds = {
             port.name: np.stack([self._files[file][port.name][row] for file, row in places]) for port in self._ports
         }
-        labels = (
-            np.array([self._files[file][LABELS][row] for file, row in places], dtype=np.int64)
-            if self.labelled
-            else None
-        )
+        labels = _whole(np.stack([self._files[file][LABELS][row] for file, row in places])) if self.labelled else None
         return Batch(feeds, labels)
 
 
-def _arrays(path: Path, ports: Sequence[Port], want_labels: bool) -> "Feeds":
+def _whole(labels: "npt.NDArray[Any]") -> "npt.NDArray[Any]":
+    return labels.astype(np.int64) if labels.dtype.kind in "iub" else labels
+
+
+def _arrays(path: Path, ports: Sequence[Port], want_labels: bool, *, any_labels: bool) -> "Feeds":
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -149,7 +152,8 @@ def _arrays(path: Path, ports: Sequence[Port], want_labels: bool) -> "Feeds":
         _require_fit(path.name, port, arrays[port.name])
         lengths.add(len(arrays[port.name]))
     if LABELS in arrays:
-        if arrays[LABELS].ndim != 1 or arrays[LABELS].dtype.kind not in "iu":
+        whole = arrays[LABELS].ndim == 1 and arrays[LABELS].dtype.kind in "iu"
+        if not whole and not (any_labels and arrays[LABELS].ndim and arrays[LABELS].dtype.kind in "iufb"):
             raise BadInput(
                 f"{path.name}: labels must be one whole number per sample, "
                 f"found {arrays[LABELS].dtype} {arrays[LABELS].shape}"
@@ -188,6 +192,11 @@ def evaluation_samples(
     return _samples(choice, ports, preprocessing, held_out=True, want_labels=want_labels)
 
 
+def _any_labels(choice: Calibration | Evaluation) -> bool:
+    """Whether labels may be other than a class number per sample: only another task's measure reads them."""
+    return not isinstance(choice, Evaluation) or choice.metric in {EvaluationMetric.LABELS, EvaluationMetric.AGREEMENT}
+
+
 def _samples(
     choice: Calibration | Evaluation,
     ports: Sequence[Port],
@@ -197,7 +206,7 @@ def _samples(
     want_labels: bool,
 ) -> Samples:
     if choice.dataset is None:
-        return _from_uri(str(choice.uri), ports, want_labels)
+        return _from_uri(str(choice.uri), ports, want_labels, any_labels=_any_labels(choice))
     if preprocessing is None or len(ports) != 1:
         raise BadInput(
             "dataset holds images, and the model does not say how it wants them: give its inputs as .npz files (uri)"
@@ -221,12 +230,12 @@ def _samples(
     )
 
 
-def _from_uri(uri: str, ports: Sequence[Port], want_labels: bool) -> ArraySamples:
+def _from_uri(uri: str, ports: Sequence[Port], want_labels: bool, *, any_labels: bool) -> ArraySamples:
     found = storage.fetch(uri)
     paths = sorted(found.glob("*.npz")) if found.is_dir() else [found]
     if not paths:
         raise BadInput(f"{uri}: no .npz file in this folder")
-    samples = ArraySamples(paths, ports, uri, want_labels=want_labels)
+    samples = ArraySamples(paths, ports, uri, want_labels=want_labels, any_labels=any_labels)
     if len(samples) == 0:
         raise BadInput(f"{uri}: no sample in it")
     return samples

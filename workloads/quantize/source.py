@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.api.artifact import Preprocessing
+from slipway.api.artifact import Preprocessing, Task
 from workloads import artifact, onnx_data
 from workloads.artifact import Stored
 from workloads.errors import BadInput
@@ -26,6 +26,7 @@ class Source:
     is_artifact: bool
     ports: list[Port]
     preprocessing: Preprocessing | None
+    task: Task | None = None
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
@@ -36,6 +37,7 @@ class Source:
             "isArtifact": self.is_artifact,
             "ports": [{"name": port.name, "dtype": port.dtype, "shape": list(port.shape)} for port in self.ports],
             "preprocessing": self.preprocessing.wire() if self.preprocessing else None,
+            "task": self.task,
         }
 
     @classmethod
@@ -49,6 +51,7 @@ class Source:
             is_artifact=record["isArtifact"],
             ports=[Port(port["name"], port["dtype"], tuple(port["shape"])) for port in record["ports"]],
             preprocessing=Preprocessing.model_validate(preprocessing) if preprocessing else None,
+            task=Task(record["task"]) if record.get("task") else None,
         )
 
 

@@ -11,7 +11,8 @@ from pydantic import Field
 from slipway.api import uris
 from slipway.api.base import Model, Rule
 from slipway.api.common import MAX_INT32, Digest, ObjectName, Uri
-from slipway.api.sources import DatasetChoice, DatasetName
+from slipway.api.evaluation import ONE_SOURCE
+from slipway.api.sources import DatasetChoice
 
 
 class SourceJob(Model):
@@ -43,13 +44,6 @@ class SourceModel(Model):
     )
 
 
-_ONE_SOURCE = Rule(
-    "has(self.dataset) != has(self.uri)",
-    "set exactly one of dataset (a built-in loader) and uri (.npz files with the model's inputs)",
-    lambda data: (data.dataset is None) != (data.uri is None),
-)
-
-
 class CalibrationMethod(StrEnum):
     """How a tensor's range is chosen from what was seen of it."""
 
@@ -66,7 +60,7 @@ METHODS = (CalibrationMethod.MIN_MAX, CalibrationMethod.PERCENTILE, CalibrationM
 class Calibration(Model):
     """Unlabelled samples that show which values the model's tensors take."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (_ONE_SOURCE, *uris.read())
+    cel: ClassVar[tuple[Rule, ...]] = (ONE_SOURCE, *uris.read())
     dataset: DatasetChoice | None = Field(
         None, description="Training images of a data set; its held-out ones are never used."
     )
@@ -86,57 +80,6 @@ class Calibration(Model):
         99.99, description="Share of values kept by `percentile`."
     )
     seed: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(0, description="Of the choice of samples.")
-
-
-BOXED = [DatasetName.SHAPES.value, DatasetName.YOLO_FOLDER.value]
-
-
-class EvaluationMetric(StrEnum):
-    """What is compared between float and quantized."""
-
-    TOP1 = "top-1"
-    AGREEMENT = "agreement"
-    PRECISION50 = "average-precision-50"
-
-
-def metric_for(dataset: DatasetName) -> EvaluationMetric:
-    """The metric that the labels of a data set of ours are for."""
-    return EvaluationMetric.PRECISION50 if dataset in BOXED else EvaluationMetric.TOP1
-
-
-class Evaluation(Model):
-    """Held-out samples on which float and quantized model are compared."""
-
-    cel: ClassVar[tuple[Rule, ...]] = (
-        _ONE_SOURCE,
-        *uris.read(),
-        Rule(
-            "!has(self.dataset) || self.dataset.name == 'custom' || "
-            f"(self.dataset.name in {BOXED}) == (self.metric == 'average-precision-50')",
-            f"metric average-precision-50 is for data sets with boxes, {' and '.join(BOXED)}, and they for no other",
-            lambda data: (
-                data.dataset is None
-                or data.dataset.name is DatasetName.CUSTOM
-                or (data.dataset.name in BOXED) == (data.metric is EvaluationMetric.PRECISION50)
-            ),
-        ),
-        Rule(
-            "!has(self.uri) || self.metric != 'average-precision-50'",
-            "metric average-precision-50 needs boxes, which .npz files have not: set dataset to shapes or yolo-folder",
-            lambda data: data.uri is None or data.metric is not EvaluationMetric.PRECISION50,
-        ),
-    )
-    dataset: DatasetChoice | None = Field(None, description="Held-out images of a data set.")
-    uri: Uri | None = Field(None, description="As for calibration, with an array `labels` of class numbers.")
-    samples: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
-        None, description="The first so many; all when unset."
-    )
-    batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(64, description="Samples per inference call.")
-    metric: EvaluationMetric = Field(
-        EvaluationMetric.TOP1,
-        description="top-1 needs labels; agreement counts equal answers of the two models and needs none; "
-        "average-precision-50 is mAP@0.5 of detectors in YOLOv5's layout, and needs a data set with boxes.",
-    )
 
 
 class Exclusions(Model):

@@ -42,6 +42,12 @@ class AccuracyGate(Model):
     profile: AccuracyProfile | None = Field(None, description="mlperf-99 when neither profile nor maxDrop is set.")
     max_drop: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="0.01 is one percent, or one point.")
     drop_type: DropType = Field(DropType.RELATIVE, description="relative to the float accuracy, or absolute (points).")
+    min_sqnr_db: Annotated[float, Field(ge=-100, le=200)] | None = Field(
+        None,
+        alias="minSqnrDb",
+        description="Least signal to noise of the outputs. Unset: 8 with metric agreement, 3 with labels, none after "
+        "training.",
+    )
     evidence: Evidence = Field(
         Evidence.ESTIMATE, description="upper-bound: even the upper end of the paired confidence interval must hold."
     )

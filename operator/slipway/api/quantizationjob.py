@@ -10,14 +10,13 @@ from pydantic import Field, ValidationError
 from slipway.api.base import Model, Rule, problems_of
 from slipway.api.common import FailurePolicy, RunPolicy, same
 from slipway.api.compression import SPARSE_LAST, Steps
+from slipway.api.evaluation import Evaluation, EvaluationMetric
 from slipway.api.kind import OBJECT_NAME, Column, Kind, condition_column, unseen_status
 from slipway.api.pod import PodSettings
 from slipway.api.quantization import (
     WHOLE_BITS,
     Benchmark,
     Calibration,
-    Evaluation,
-    EvaluationMetric,
     Exclusions,
     OnFailure,
     Qat,

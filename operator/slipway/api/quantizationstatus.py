@@ -37,6 +37,8 @@ class Outcome(StrEnum):
     """How a finished job ended."""
 
     QUANTIZED = "quantized"
+    HALF_PRECISION = "half-precision"
+    COMPRESSED = "compressed"
     KEPT_FLOAT = "kept-float"
     REJECTED = "rejected"
 

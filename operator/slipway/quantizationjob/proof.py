@@ -18,6 +18,10 @@ _PROVES = {Stage.BASELINE: "Baselined", Stage.CALIBRATE: "Calibrated"}
 _STARTS = {Stage.SENSITIVITY: Rung.MIXED_PRECISION, Stage.QAT: Rung.QAT}
 
 
+# Something that passed its gates was published; whether its weights are integers is the outcome's to say.
+PASSED = frozenset({Outcome.QUANTIZED, Outcome.HALF_PRECISION, Outcome.COMPRESSED})
+
+
 def of_stage(result: StageResult, ladder: Sequence[Rung], draft: Draft) -> None:
     """A stage has succeeded."""
     if proven := _PROVES.get(result.stage):
@@ -31,7 +35,7 @@ def of_job(result: StageResult, ladder: Sequence[Rung], draft: Draft) -> None:
     """The last stage has ended; `result.outcome` is set."""
     if not _beyond(result, ladder) and not is_true(draft.wire.get("conditions") or [], "Escalated"):
         first = f"the ladder ended with its first rung, {ladder[0]}"
-        draft.condition("Escalated", "False", _reason(result.outcome is Outcome.QUANTIZED), first)
+        draft.condition("Escalated", "False", _reason(result.outcome in PASSED), first)
     _gates(result, draft)
     if result.artifact is None:
         draft.condition("Published", "False", Reason.GATE_FAILED, "no candidate passes the gates: nothing is published")
@@ -41,7 +45,7 @@ def of_job(result: StageResult, ladder: Sequence[Rung], draft: Draft) -> None:
 
 
 def _gates(result: StageResult, draft: Draft) -> None:
-    passes = result.outcome is Outcome.QUANTIZED
+    passes = result.outcome in PASSED
     name = result.selected or "the selected candidate"
     whole = f"{name} passes" if passes else result.message or "no candidate passes"
     accuracy = [gate for gate in result.gates if gate.name is Gate.ACCURACY]

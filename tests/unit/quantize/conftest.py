@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from slipway.api.quantization import Calibration, Evaluation
+from slipway.api.evaluation import Evaluation
+from slipway.api.quantization import Calibration
 from slipway.api.quantizationstatus import StageResult
 from slipway.api.sources import DatasetChoice, DatasetName
 from tests.unit.quantize import jobs

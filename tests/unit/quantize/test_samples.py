@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slipway.api.quantization import Evaluation
+from slipway.api.evaluation import Evaluation
 from workloads.errors import BadInput
 from workloads.export.onnx_file import Port
 from workloads.quantize.samples import ArraySamples, choose, evaluation_samples

@@ -12,6 +12,8 @@ NODES_SHOWN = 12
 STYLE = Path(__file__).with_name("style.css")
 OUTCOMES = {
     "quantized": "A quantized model passes its gates and is published.",
+    "half-precision": "No integer model passes its gates, or none was asked for: one in 16-bit floats is published.",
+    "compressed": "No quantized model passes its gates: the compressed one, in float, does and is published.",
     "kept-float": "No quantized model passes its gates: the float model is published.",
     "rejected": "No quantized model passes its gates: nothing is published.",
 }

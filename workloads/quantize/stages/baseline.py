@@ -9,10 +9,12 @@ import numpy as np
 
 from slipway.api.quantizationstatus import Candidate
 from workloads import artifact, storage
+from workloads.errors import BadInput
 from workloads.quantize import metric
 from workloads.quantize.candidates import FLOAT, model_path
 from workloads.quantize.context import Context
 from workloads.quantize.evaluate import Answers
+from workloads.quantize.evaluation.judged import remarks
 
 FEW_CALIBRATION, FEW_EVALUATION = 32, 100
 
@@ -27,11 +29,28 @@ def run(context: Context) -> str:
     known = {"accuracy": accuracy, "size_bytes": path.stat().st_size, **_weights(context)}
     candidate = Candidate(name=FLOAT, message=words, **known)
     record = {"candidate": candidate.wire(), "samples": len(said), "digest": storage.sha256_of(path)}
-    warnings = _warnings(context, said, accuracy)
+    _require_sight(context, said)
+    warnings = [*_warnings(context, said, accuracy), *remarks(context.judged, _outputs(context))]
     for warning in warnings:
         context.voice.say(f"warning: {warning}")
     context.work.write(f"candidates/{FLOAT}", {**record, "warnings": warnings})
     return f"float model: {words}"
+
+
+def _outputs(context: Context) -> list[str]:
+    return [value.name for value in context.float_model.graph.output]
+
+
+def _require_sight(context: Context, said: "metric.Said") -> None:
+    """BadInput for data on which no candidate could look worse than the float model."""
+    if metric.float_decisions(said) == 1 and len(said) > 1:
+        raise BadInput(
+            "the float model gives all evaluation samples the same answer: on such data a model that always says so "
+            "is as good; give samples of several kinds, or set evaluation.task if its answers are no such decisions"
+        )
+    labels = said.labels if isinstance(said, Answers) else None
+    if labels is not None and len(labels) > 1 and len(np.unique(labels)) == 1:
+        raise BadInput("all evaluation samples have the same label: a model that always says so is as good")
 
 
 def _weights(context: Context) -> dict[str, Any]:

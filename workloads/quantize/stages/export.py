@@ -59,7 +59,7 @@ def _bare(uri: str, bare: Bare) -> "tuple[onnx.ModelProto, Source]":
 def _from_artifact(context: Context, uri: str, stored: Stored) -> "tuple[onnx.ModelProto, Source, str]":
     description = stored.description
     names = {file.path for file in description.files}
-    source: dict[str, Any] = {"uri": uri, "digest": stored.digest, "is_artifact": True}
+    source: dict[str, Any] = {"uri": uri, "digest": stored.digest, "is_artifact": True, "task": description.task}
     if ONNX_FILE in names:
         model = onnx_file.load(stored.folder / ONNX_FILE, names)
         ports = onnx_file.inputs_of(model)

@@ -15,6 +15,7 @@ import numpy as np
 from slipway.api.artifact import (
     DESCRIPTION_FILE,
     TOKENIZER_FILE,
+    WEIGHTS_FILE,
     Architecture,
     Artifact,
     DatasetReference,
@@ -25,7 +26,7 @@ from slipway.api.artifact import (
     TensorSpec,
 )
 from slipway.api.artifact import Source as LineageSource
-from slipway.api.quantization import EvaluationMetric
+from slipway.api.evaluation import EvaluationMetric
 from workloads import artifact, storage
 from workloads.errors import BadInput, Corrupt
 from workloads.export import onnx_file
@@ -81,6 +82,9 @@ def _publish(context: Context, name: str) -> str:
         # What was judged is what is published, byte for byte.
         if storage.sha256_of(file) != details_of(context, name)["digest"]:
             raise Corrupt(f"{model_path(context, name)}: not the file that was judged")
+        weights = context.work.folder / "compress" / name / WEIGHTS_FILE
+        if weights.is_file():
+            shutil.copyfile(weights, folder / WEIGHTS_FILE)  # a smaller model in float can be trained on
         for report in (REPORT_JSON, REPORT_HTML):
             shutil.copyfile(context.work.path(report), folder / report)
         described = _describe(context, name)

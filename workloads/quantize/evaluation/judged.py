@@ -1,0 +1,94 @@
+"""What of a model's answers is judged, and how: task, outputs and threshold, told once for the whole job."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slipway.api.artifact import Task
+from slipway.api.evaluation import Evaluation, EvaluationMetric, EvaluationTask
+from workloads.errors import BadInput
+from workloads.export import onnx_file
+from workloads.quantize.evaluation import task
+from workloads.quantize.evaluation.measures import measure_of
+
+if TYPE_CHECKING:
+    import onnx
+
+SIGMOID_MIDDLE = 0.5
+
+
+@dataclass(frozen=True)
+class Judged:
+    """`places`: numbers of the outputs that are compared; `assumed`: nobody said what the answers are for."""
+
+    task: EvaluationTask
+    places: tuple[int, ...]
+    threshold: float
+    assumed: bool
+
+    @property
+    def words(self) -> str:
+        """The measure, for people."""
+        return measure_of(self.task, self.threshold).words
+
+
+def judged(model: "onnx.ModelProto", choice: Evaluation, artifact: Task | None) -> Judged:
+    """By the job, else by the artifact, else by the graph. BadInput for an output that the model has not."""
+    names = [value.name for value in model.graph.output]
+    if unknown := sorted(set(choice.outputs) - set(names)):
+        raise BadInput(f"evaluation.outputs: the model has no output {unknown[0]!r}; it has {', '.join(names)}")
+    asked = [names.index(name) for name in choice.outputs]
+    found, assumed = _task(model, choice, artifact, names[asked[0]] if asked else names[0])
+    places = asked or ([0] if found is not EvaluationTask.CLOSENESS else _numbers(model))
+    threshold = choice.threshold if choice.threshold is not None else _threshold(model, names[places[0]])
+    return Judged(found, tuple(places), threshold, assumed)
+
+
+def _task(
+    model: "onnx.ModelProto", choice: Evaluation, artifact: Task | None, output: str
+) -> tuple[EvaluationTask, bool]:
+    if choice.task is not None:
+        return choice.task, False
+    if choice.metric in {EvaluationMetric.TOP1, EvaluationMetric.PRECISION50}:
+        return EvaluationTask.CLASSIFICATION, False
+    known = None if artifact is None else task.of_artifact(artifact)
+    if known is not None:
+        return known, False
+    found = task.of_graph(model, output)
+    if choice.metric is EvaluationMetric.LABELS and found is EvaluationTask.CLOSENESS:
+        raise BadInput("metric labels: the graph does not say what its answers are for: set evaluation.task")
+    # Of several outputs only all together tell what a model does, unless the first is a decision.
+    decides = found in {EvaluationTask.CLASSIFICATION, EvaluationTask.BINARY, EvaluationTask.MULTI_LABEL}
+    several = len(_numbers(model)) > 1 and not choice.outputs
+    return (EvaluationTask.CLOSENESS if several and not decides else found), True
+
+
+def _numbers(model: "onnx.ModelProto") -> list[int]:
+    """Outputs that are tensors of floats with a row per sample; BadInput when there is none."""
+    from onnx import TensorProto
+
+    floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
+    batch = onnx_file.fixed_batch(model)
+    ports = zip(model.graph.output, onnx_file.outputs_of(model), strict=True)
+    places = [
+        place
+        for place, (value, port) in enumerate(ports)
+        if value.type.tensor_type.elem_type in floats and (not port.shape or port.shape[0] in {None, batch})
+    ]
+    if not places:
+        raise BadInput(
+            "no output of the model holds a row of floats per sample: name what is judged in evaluation.outputs"
+        )
+    return places
+
+
+def _threshold(model: Any, output: str) -> float:
+    return SIGMOID_MIDDLE if task.maker(model, output) in {"Sigmoid", "Softmax"} else 0.0
+
+
+def remarks(found: Judged, names: Sequence[str]) -> list[str]:
+    """What people should know of the choice."""
+    if not found.assumed:
+        return []
+    which = ", ".join(names[place] for place in found.places)
+    return [f"evaluation.task is not set: {which} judged as {found.task}, by {found.words}"]

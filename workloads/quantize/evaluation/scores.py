@@ -1,0 +1,188 @@
+"""Scores of a candidate and of the float model on the same samples, from 0 to 1 each, and the drop between the means.
+
+The float model runs beside the candidate, batch by batch: outputs of any size are compared without being kept, but for
+measures that look at all samples together (neighbours, spreads), whose outputs are small. The
+interval is a percentile bootstrap over samples drawn again, the same ones for both (Efron 1979).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workloads.errors import BadInput
+from workloads.quantize import runtime
+from workloads.quantize.confidence import Difference
+from workloads.quantize.evaluation.measures import Measure
+from workloads.quantize.samples import Samples, filled
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
+
+    Array = npt.NDArray[Any]
+
+RESAMPLED = 1000
+WHOLE = 256 << 20  # bytes of outputs kept for measures that look at all samples together
+DECISIONS = 64  # different answers, of which more than one is what counts
+
+
+@dataclass(frozen=True)
+class Scores:
+    """`reference` and `own` [n]: scores of the float model and of this one; `sqnr_db` of its outputs, None when equal;
+    `decisions` and `float_decisions`: how many different answers each gave, 0 for a task without decisions.
+    """
+
+    reference: "npt.NDArray[np.float64]"
+    own: "npt.NDArray[np.float64]"
+    sqnr_db: float | None
+    decisions: int
+    float_decisions: int
+
+    def __len__(self) -> int:
+        return len(self.own)
+
+    def difference(self, confidence: float) -> Difference:
+        """The drop of the mean, with its interval."""
+        drops = self.reference - self.own
+        random = np.random.RandomState(0)
+        means = [drops[random.randint(len(drops), size=len(drops))].mean() for _ in range(RESAMPLED)]
+        low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+        return Difference(float(self.reference.mean()), float(drops.mean()), float(low), float(high))
+
+    def save(self, path: Path) -> None:
+        """As .npz, whole or not at all."""
+        staged = path.with_name(f".{path.name}.partial")
+        noise = np.array([np.inf if self.sqnr_db is None else self.sqnr_db])
+        counts = np.array([self.decisions, self.float_decisions])
+        with staged.open("wb") as stream:
+            np.savez_compressed(stream, reference=self.reference, own=self.own, noise=noise, counts=counts)
+        staged.rename(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Scores":
+        """What `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            noise, (own, reference) = float(arrays["noise"][0]), arrays["counts"].tolist()
+            return cls(arrays["reference"], arrays["own"], None if np.isinf(noise) else noise, own, reference)
+
+
+@dataclass(frozen=True)
+class Samplewise:
+    """Outputs of both models for some samples, by place, and the labels if there are any."""
+
+    wanted: "list[Array]"
+    given: "list[Array]"
+    labels: "Array | None"
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of one sample's outputs."""
+        return tuple(values.shape[1:] for values in self.wanted)
+
+    @property
+    def nbytes(self) -> int:
+        """Of all outputs."""
+        return sum(values.nbytes for values in (*self.wanted, *self.given))
+
+
+class Comparison:
+    """Two models side by side over the evaluation samples. `outputs`: the places of those that are judged."""
+
+    def __init__(self, measure: Measure, outputs: Sequence[int], *, labelled: bool) -> None:
+        self._measure, self._outputs, self._labelled = measure, outputs, labelled
+        self._signal, self._noise = np.zeros(len(outputs)), np.zeros(len(outputs))
+        self._reference: list[Array] = []
+        self._own: list[Array] = []
+        self._decisions: tuple[set[bytes], set[bytes]] = set(), set()
+
+    def run(
+        self,
+        float_model: "onnx.ModelProto",
+        model: "onnx.ModelProto | bytes",
+        samples: Samples,
+        batches: Iterable[list[int]],
+    ) -> Scores:
+        """All samples. BadInput for outputs that are no row per sample, or that are no numbers."""
+        sessions = runtime.session(float_model), runtime.session(model)
+        waiting: dict[Any, list[Samplewise]] = {}
+        for chosen in batches:
+            batch = samples.read(chosen)
+            first, second = (self._answers(session, batch.feeds, len(chosen)) for session in sessions)
+            found = Samplewise(first, second, batch.labels if self._labelled else None)
+            self._compare(found)
+            if self._measure.whole:
+                waiting.setdefault(found.shapes, []).append(found)
+            else:
+                self._score(found)
+        for group in waiting.values():
+            for joint in _together(group):
+                self._score(joint)
+        if not self._own:
+            raise BadInput("there are no evaluation samples")
+        noisy = self._noise > 0
+        ratios = self._signal[noisy] / self._noise[noisy]
+        worst = round(10 * float(np.log10(max(1e-30, ratios.min()))), 3) if noisy.any() else None
+        counts = [len(decisions) for decisions in self._decisions]
+        return Scores(np.concatenate(self._reference), np.concatenate(self._own), worst, counts[1], counts[0])
+
+    def _answers(self, session: Any, feeds: "dict[str, Array]", rows: int) -> "list[Array]":
+        fixed = session.get_inputs()[0].shape[0] if session.get_inputs()[0].shape else None
+        found = session.run(None, filled(feeds, fixed) if isinstance(fixed, int) else feeds)
+        answers = []
+        for place in self._outputs:
+            values = np.asarray(found[place])
+            if values.dtype.kind not in "fiub":
+                raise BadInput(f"output {place} holds {values.dtype}, not numbers: name others in evaluation.outputs")
+            if values.ndim == 0 or len(values) < rows:
+                raise BadInput(f"output {place} has shape {values.shape}, not one row per sample")
+            if values.dtype.kind == "f" and np.isnan(values).any():
+                raise BadInput("the model answers NaN for some sample")
+            answers.append(values[:rows])
+        return answers
+
+    def _compare(self, found: Samplewise) -> None:
+        """Noise and decisions of a batch."""
+        for place, (wanted, given) in enumerate(zip(found.wanted, found.given, strict=True)):
+            if wanted.shape != given.shape:
+                raise BadInput(f"the candidate answers {given.shape} where the float model answers {wanted.shape}")
+            first, second = wanted.astype(np.float64), given.astype(np.float64)
+            usable = np.isfinite(first)
+            self._signal[place] += float((first[usable] ** 2).sum())
+            self._noise[place] += float(((np.nan_to_num(second) - np.nan_to_num(first))[usable] ** 2).sum())
+        if self._measure.decide is None:
+            return
+        for seen, outputs in zip(self._decisions, (found.wanted[0], found.given[0]), strict=True):
+            if len(seen) < DECISIONS:
+                decided = np.asarray(self._measure.decide(outputs))
+                seen.update(row.tobytes() for row in decided.reshape(len(decided), -1))
+
+    def _score(self, found: Samplewise) -> None:
+        labels = found.labels
+        truth = found.wanted if labels is None else [labels] * len(found.wanted)
+        for into, outputs in ((self._reference, found.wanted), (self._own, found.given)):
+            by_output = [self._measure.score(one, other) for one, other in zip(outputs, truth, strict=True)]
+            into.append(np.mean(by_output, axis=0))
+
+
+def _together(group: list[Samplewise]) -> Iterable[Samplewise]:
+    """Batches of one shape joined, as many as fit: neighbours and spreads are of all samples, not of a batch."""
+    joined: list[Samplewise] = []
+    for batch in group:
+        if joined and sum(each.nbytes for each in joined) + batch.nbytes > WHOLE:
+            yield _join(joined)
+            joined = []
+        joined.append(batch)
+    yield _join(joined)
+
+
+def _join(parts: list[Samplewise]) -> Samplewise:
+    places = range(len(parts[0].wanted))
+    labels = [part.labels for part in parts if part.labels is not None]
+    return Samplewise(
+        [np.concatenate([part.wanted[place] for part in parts]) for place in places],
+        [np.concatenate([part.given[place] for part in parts]) for place in places],
+        np.concatenate(labels) if labels else None,
+    )
