@@ -12,6 +12,7 @@ COMMANDS = {
     "torchrun": ("workloads.torchrun", "torchrun whose exit code is that of the process that failed first"),
     "plan": ("workloads.plan", "print which training strategies fit a GPU's memory, and which Auto takes"),
     "export": ("workloads.export.command", "add model.onnx to an artifact, proved equal to torch"),
+    "import": ("workloads.importing.command", "make an artifact of an ONNX file and what it does"),
     "quantize": ("workloads.quantize.command", "quantize the model of a QuantizationJob document, and prove it"),
     "bench": ("workloads.bench.command", "measure models on every engine that is here, side by side"),
     "serve": ("workloads.serve.command", "serve an artifact over the Open Inference Protocol, batched"),

@@ -29,16 +29,19 @@ def corners(predictions: Array) -> tuple[Array, Array]:
     return np.concatenate([centre - half, centre + half], axis=-1), predictions[..., 4:5] * predictions[..., 5:]
 
 
-def select(boxes: Array, scores: Array, least: float) -> tuple[Array, Array, Array]:
-    """Of one picture's boxes [n, 4] and scores [n, classes]: places, classes and scores of its objects, best first."""
+def select(boxes: Array, scores: Array, least: float, overlap: float = MOST_OVERLAP) -> tuple[Array, Array, Array]:
+    """Of one picture's boxes [n, 4] and scores [n, classes]: places, classes and scores of its objects, best first.
+
+    `overlap`: of two boxes of a class that overlap more, the better one stays.
+    """
     classes, best = scores.argmax(axis=1), scores.max(axis=1)
     order = np.argsort(-best, kind="stable")[:CANDIDATES]
     order = order[best[order] >= least]
-    kept = order[suppress(boxes[order], classes[order], MOST_OBJECTS)]
+    kept = order[suppress(boxes[order], classes[order], MOST_OBJECTS, overlap)]
     return kept, classes[kept], best[kept]
 
 
-def suppress(boxes: Array, classes: Array, most: int | None = None) -> Array:
+def suppress(boxes: Array, classes: Array, most: int | None = None, overlap: float = MOST_OVERLAP) -> Array:
     """Places of the boxes to keep, of boxes [n, 4] with the best first; only boxes of one class suppress each other.
 
     No more than `most`.
@@ -51,7 +54,7 @@ def suppress(boxes: Array, classes: Array, most: int | None = None) -> Array:
             if len(kept) == most:
                 break
             (shared,) = overlaps(boxes[place : place + 1], boxes)
-            alive &= ~((shared > MOST_OVERLAP) & (classes == classes[place]))
+            alive &= ~((shared > overlap) & (classes == classes[place]))
     return np.array(kept, dtype=np.int64)
 
 

@@ -46,6 +46,10 @@ def prepare(image: Image.Image, how: Preprocessing) -> "npt.NDArray[np.uint8]":
         picture = picture.resize(target, RESAMPLING[how.interpolation], box)
     picture = upright(picture, turned)
     size = (how.width, how.height)
+    if how.letterbox and picture.size != size:
+        whole = Image.new(picture.mode, size, how.fill if how.channels == 1 else (how.fill,) * 3)
+        whole.paste(picture, ((size[0] - picture.width) // 2, (size[1] - picture.height) // 2))
+        picture = whole
     if picture.size != size:
         left, top = (picture.width - size[0]) // 2, (picture.height - size[1]) // 2
         picture = picture.crop((left, top, left + size[0], top + size[1]))
@@ -56,18 +60,23 @@ def prepare(image: Image.Image, how: Preprocessing) -> "npt.NDArray[np.uint8]":
 def scaled_size(stored: tuple[int, int], how: Preprocessing, turned: int = 1) -> tuple[int, int]:
     """Width and height before the centre is cut, as the picture is stored, which its EXIF orientation may turn."""
     size = (how.width, how.height)
-    if how.resize is not None:
-        width, height = stored[::-1] if turned in SIDEWAYS else stored
+    width, height = stored[::-1] if turned in SIDEWAYS else stored
+    if how.letterbox:
+        share = min(size[0] / width, size[1] / height)
+        size = max(1, round(width * share)), max(1, round(height * share))
+    elif how.resize is not None:
         shorter = min(width, height)
         size = max(round(width * how.resize / shorter), size[0]), max(round(height * how.resize / shorter), size[1])
     return (size[1], size[0]) if turned in SIDEWAYS else size
 
 
 def normalise(pixels: "npt.NDArray[np.uint8]", how: Preprocessing) -> "npt.NDArray[np.float32]":
-    """uint8 [n, channels, height, width] to the float32 that the model takes."""
+    """uint8 [n, channels, height, width] to the float32 that the model takes, in its layout."""
+    if how.order == "BGR":
+        pixels = pixels[:, ::-1]
     mean = np.asarray(how.mean).reshape(1, -1, 1, 1)
     std = np.asarray(how.std).reshape(1, -1, 1, 1)
     result = pixels.astype(np.float32)
     result *= (how.scale / std).astype(np.float32)
     result += (-mean / std).astype(np.float32)
-    return result
+    return result if how.layout == "NCHW" else np.ascontiguousarray(result.transpose(0, 2, 3, 1))

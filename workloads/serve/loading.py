@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from slipway.api.artifact import TOKENIZER_FILE
 from slipway.api.inferenceservice import EngineName
 from workloads.cpus import cpu_limit
 from workloads.errors import BadInput
@@ -74,7 +75,7 @@ def build_engine(settings: Settings) -> dict[str, Any]:
         raise BadInput(
             "there is no engine cache to build into: set engine.cache, --engine-cache or SLIPWAY_ENGINE_CACHE"
         )
-    model = load(settings.model, settings.name, settings.version, settings.digest)
+    model = load(settings.model, settings.name, settings.version, settings.digest, settings.described)
     device = gpu.present()
     try:
         _, key = engine.plan_for(model, options_for(settings), device.architecture if device is not None else PORTABLE)
@@ -89,7 +90,7 @@ def build_engine(settings: Settings) -> dict[str, Any]:
 
 def load_and_warm_up(settings: Settings) -> Loaded:
     """Verified, loaded, warm. BadInput, Corrupt or NoEngine in words."""
-    model = load(settings.model, settings.name, settings.version, settings.digest)
+    model = load(settings.model, settings.name, settings.version, settings.digest, settings.described)
     options = options_for(settings)
     given = read_given(settings.warm_up, model.signature)
     accept = _Accept(model, Plan(options.sizes, settings.warm_up.mode, given, model.rows, model.steps8))
@@ -129,6 +130,9 @@ def _tokens(model: Model, engine: Engine) -> Tokens | None:
     how = processing_of(model.artifact, model.signature)
     if how is None:
         return None
+    listed = {file.path for file in model.artifact.files} if model.artifact is not None else set()
+    if listed and how.tokenizer == TOKENIZER_FILE and TOKENIZER_FILE not in listed:
+        raise BadInput(f"the artifact takes texts, and {TOKENIZER_FILE} is not among the files that it lists")
     tokens = Tokens(how, model.signature, model.folder)
     if tokens.padded and not padding_is_harmless(engine, model.signature, tokens):
         LOG.warning("padding changes the model's answers: texts of different lengths are computed apart")

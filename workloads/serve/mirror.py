@@ -117,8 +117,9 @@ async def _exchange(target: Target, request: Request) -> None:
     reader, writer = await asyncio.open_connection(target.host, target.port)
     try:
         kept = b"".join(b"%b: %b\r\n" % (name, value) for name, value in request.headers.items() if name in CARRIED)
+        where = request.path + (b"?" + request.query if request.query else b"")
         head = b"%b %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n%b: 1\r\n%bContent-Length: %d\r\n\r\n"
-        writer.write(head % (request.method, request.path, target.host.encode(), COPY, kept, len(request.body)))
+        writer.write(head % (request.method, where, target.host.encode(), COPY, kept, len(request.body)))
         writer.write(request.body)
         await writer.drain()
         while await reader.read(1 << 16):

@@ -1,15 +1,17 @@
 """Which model is to be served, and is it whole? An artifact with every digest checked, or a bare .onnx file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slipway.api.artifact import DESCRIPTION_FILE, WEIGHTS_FILE, Artifact
+from slipway.api.artifact import DESCRIPTION_FILE, TOKENIZER_FILE, WEIGHTS_FILE, Artifact
+from slipway.api.description import ModelDescription
 from workloads import artifact, onnx_data, storage
+from workloads.describe import described, signature_of
 from workloads.errors import BadInput, Corrupt
 from workloads.serve.datatypes import Datatype
 from workloads.serve.rows import Verdict, Word, verdict_of
-from workloads.serve.signature import Signature, Tensor, from_artifact
+from workloads.serve.signature import Signature, Tensor, from_artifact, specs_of
 
 if TYPE_CHECKING:
     import onnx
@@ -61,20 +63,45 @@ class Model:
         return "onnx_onnxv1" if self.onnx is not None else "pytorch_safetensors"
 
 
-def load(where: str, name: str, version: str, expected: str | None = None) -> Model:
-    """The model at a path or URI. `expected` is the digest it must have.
+def load(
+    where: str, name: str, version: str, expected: str | None = None, wanted: ModelDescription | None = None
+) -> Model:
+    """The model at a path or URI. `expected` is the digest it must have, `wanted` goes before what it says itself.
 
     BadInput: nothing there, or nothing that can be served. Corrupt: a file is not what its digest says.
     """
     folder = onnx_data.fetch(where)
     if folder.is_dir() and (folder / DESCRIPTION_FILE).is_file():
-        return _artifact(where, folder, name, version, expected)
+        return _worded(_artifact(where, folder, name, version, expected), wanted)
     path = folder / ONNX_FILE if folder.is_dir() else folder
     if path.suffix != ".onnx" or not path.is_file():
         raise BadInput(f"{where}: neither a model artifact (no {DESCRIPTION_FILE}) nor an .onnx file")
-    bare, graph = _bare(path, expected)
+    texts = wanted is not None and wanted.wants_texts
+    if texts and storage.local_path(where) is None and path == folder:
+        storage.fetch_beside(where, [TOKENIZER_FILE], path.parent)
+    bare, graph = _bare(path, None if texts else expected)
+    digest = _with_tokenizer(path, bare, expected) if texts else bare.digest
     signature = onnx_signature(path)
-    return Model(name or path.stem, version, signature, bare.digest, path.parent, path, None, None, *_read(graph))
+    model = Model(name or path.stem, version, signature, digest, path.parent, path, None, None, *_read(graph))
+    return _worded(model, wanted)
+
+
+def _with_tokenizer(path: Path, bare: onnx_data.Bare, expected: str | None) -> str:
+    """A digest covers every file that is loaded."""
+    if not (path.parent / TOKENIZER_FILE).is_file():
+        raise BadInput(f"{path}: texts need {TOKENIZER_FILE} beside the model, and there is none")
+    digest = onnx_data.digest_of(path, sorted([*bare.data, TOKENIZER_FILE]))
+    if expected is not None and digest != expected:
+        raise Corrupt(f"{path}: the digest of the model with {TOKENIZER_FILE} is {digest}, expected {expected}")
+    return digest
+
+
+def _worded(model: Model, wanted: ModelDescription | None) -> Model:
+    """With what its user says of it."""
+    if wanted is None or wanted == ModelDescription():
+        return model
+    signature = signature_of(specs_of(model.signature.inputs), specs_of(model.signature.outputs))
+    return replace(model, artifact=described(model.artifact, wanted, signature, model.folder, model.name))
 
 
 def _bare(path: Path, expected: str | None) -> "tuple[onnx_data.Bare, onnx.ModelProto]":

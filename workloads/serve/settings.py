@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from slipway.api.description import ModelDescription
 from slipway.api.inferenceservice import (
     EngineName,
     InferenceServiceSpec,
@@ -62,6 +63,7 @@ class Settings:
     port: int = HTTP_PORT
     grpc_port: int = GRPC_PORT
     nonfinite: bool = False
+    described: ModelDescription | None = None
     warm_up: WarmUpChoice = field(default_factory=WarmUpChoice)
     readiness_lead: float = 10.0
     drain_timeout: float = 30.0
@@ -127,6 +129,7 @@ def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Sett
         model=model.uri,
         name=name,
         digest=model.digest or None,
+        described=ModelDescription(**{name: getattr(predictor.model, name) for name in ModelDescription.model_fields}),
         engine=predictor.engine.name,
         fallback=tuple(predictor.engine.fallback),
         threads=predictor.engine.threads,

@@ -13,6 +13,7 @@ from workloads.serve.datatypes import FROM_ARTIFACT, Array, Datatype
 from workloads.serve.errors import Invalid
 
 Axis = int | str
+TO_ARTIFACT = {datatype: dtype for dtype, datatype in FROM_ARTIFACT.items()}
 KEPT_SHAPES = 1024
 
 
@@ -132,6 +133,14 @@ class Signature:
 def from_artifact(described: Described) -> Signature:
     """The artifact's own signature."""
     return Signature(tuple(map(_tensor, described.inputs)), tuple(map(_tensor, described.outputs)))
+
+
+def specs_of(tensors: Sequence[Tensor]) -> list[TensorSpec]:
+    """As an artifact has them, but for the names of axes, which may be any here."""
+    return [
+        TensorSpec.model_construct(name=one.name, dtype=TO_ARTIFACT[one.datatype], shape=list(one.axes))
+        for one in tensors
+    ]
 
 
 def _tensor(spec: TensorSpec) -> Tensor:

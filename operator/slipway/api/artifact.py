@@ -101,8 +101,9 @@ class Preprocessing(StatusModel):
     """From a picture to the model's input, in this order.
 
     Convert to `channels`; scale the shorter side to `resize` pixels (absent: leave); cut the centre `height` x `width`
-    (absent resize: scale to exactly that); then `(value * scale - mean[c]) / std[c]` values being
-    0 to 255; then `layout`.
+    (absent resize: scale to exactly that); with `letterbox` instead scale so that all of it fits, in the middle of
+    `height` x `width` filled with the grey `fill`; `order` of the channels; then `(value * scale - mean[c]) / std[c]`
+    values being 0 to 255; then `layout`.
     """
 
     channels: Literal[1, 3]
@@ -113,7 +114,10 @@ class Preprocessing(StatusModel):
     scale: Annotated[float, Field(gt=0)] = 1 / 255
     mean: Annotated[list[float], Field(min_length=1, max_length=3)]
     std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1, max_length=3)]
-    layout: Literal["NCHW"] = "NCHW"
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    order: Literal["RGB", "BGR"] = "RGB"
+    letterbox: bool = False
+    fill: Annotated[int, Field(ge=0, le=255)] = 114
 
 
 class Pooling(StrEnum):
@@ -143,6 +147,18 @@ class TextProcessing(StatusModel):
     padded: bool = False
     pooling: Pooling | None = None
     normalise: bool = False
+
+
+class Detection(StatusModel):
+    """Where a detector's boxes are, and which are told unless a request asks otherwise.
+
+    `layout`: yolov5 [batch, n, 5 + classes], yolov8 [batch, 4 + classes, n], yolov10 [batch, n, 6], or boxes-scores,
+    the two outputs `boxes` and `scores`; absent: recognised by the outputs' shapes.
+    """
+
+    layout: Literal["yolov5", "yolov8", "yolov10", "boxes-scores"] | None = None
+    score: Annotated[float, Field(ge=0, le=1)] = 0.25
+    overlap: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
 class FileDigest(StatusModel):
@@ -210,6 +226,7 @@ class Artifact(StatusModel):
     signature: Signature
     preprocessing: Preprocessing | None = None
     text: TextProcessing | None = None
+    detection: Detection | None = None
     labels: list[str] = Field(default_factory=list)
     metrics: dict[str, float] = Field(default_factory=dict)
     parameters: Annotated[int, Field(ge=0)]

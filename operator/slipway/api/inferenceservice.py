@@ -10,6 +10,7 @@ from slipway.api import uris
 from slipway.api.autoscaling import AutoScaling, ScaleMetric
 from slipway.api.base import MapBy, Model, Rule, problems_of
 from slipway.api.common import Digest, ImageName, ObjectName, Uri
+from slipway.api.description import ModelDescription
 from slipway.api.kind import Column, Kind, Scale, condition_column, unseen_status
 from slipway.api.pod import EnvVar, PodPlace
 from slipway.api.quantity import parse_quantity
@@ -41,8 +42,8 @@ class ModelFrom(Model):
     quantization_job: ObjectName | None = Field(None, description="A QuantizationJob of this namespace.")
 
 
-class ModelSource(Model):
-    """Where the model comes from."""
+class ModelSource(ModelDescription):
+    """Where the model comes from, and what it does where it does not say so itself."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -56,6 +57,7 @@ class ModelSource(Model):
             lambda model: model.digest is None or model.uri is not None,
         ),
         *uris.model(),
+        *ModelDescription.cel,
     )
     from_: ModelFrom | None = Field(None, alias="from", description="A job of this namespace whose artifact is served.")
     uri: Uri | None = Field(None, description="The artifact's folder, for example pvc://claim/path.")

@@ -194,3 +194,38 @@ def encoder(path: Path, vocabulary: int, *, masked: bool = True, width: int = 4)
     inputs = [(name, T.INT64, ["batch", "sequence"]) for name in names]
     outputs = [("last_hidden_state", T.FLOAT, ["batch", "sequence", width]), ("score", T.FLOAT, ["batch", 1])]
     return write(path, nodes, inputs, outputs, constants)
+
+
+def yolo(path: Path, layout: str, boxes: Sequence[Sequence[float]], classes: int = 2, size: int = 64) -> Path:
+    """float32 `images` [batch, 3, size, size] to `output0` in a YOLO's layout: one box for each of `boxes` (x1, y1, x2,
+    y2, score, class), scores times the mean of the picture's middle pixel, and as many empty ones as real models have.
+    """
+    rows = np.zeros((300, 6) if layout == "yolov10" else (400, (5 if layout == "yolov5" else 4) + classes), np.float32)
+    for row, (x1, y1, x2, y2, score, kind) in zip(rows, boxes, strict=False):
+        if layout == "yolov10":
+            row[:] = (x1, y1, x2, y2, score, kind)
+            continue
+        row[:4] = ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
+        if layout == "yolov5":
+            row[4], row[5 + int(kind)] = score, 1
+        else:
+            row[4 + int(kind)] = score
+    table = rows.T[None] if layout == "yolov8" else rows[None]
+    nodes = [
+        helper.make_node("Shape", ["images"], ["batch"], start=0, end=1),
+        helper.make_node("Concat", ["batch", "ones"], ["shape"], axis=0),
+        helper.make_node("Expand", ["table", "shape"], ["output0"]),
+    ]
+    constants = {"ones": np.array([1, 1], np.int64), "table": np.ascontiguousarray(table)}
+    inputs = [("images", T.FLOAT, ["batch", 3, size, size])]
+    return write(path, nodes, inputs, [("output0", T.FLOAT, ["batch", *table.shape[1:]])], constants)
+
+
+def pixels(path: Path, shape: Sequence[int | str], kind: int = T.FLOAT) -> Path:
+    """A picture to itself, flattened: what the model sees."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["cast"], to=T.FLOAT),
+        helper.make_node("Flatten", ["cast"], ["y"], axis=1),
+    ]
+    count = int(np.prod([axis for axis in shape[1:] if isinstance(axis, int)]))
+    return write(path, nodes, [("x", kind, list(shape))], [("y", T.FLOAT, ["batch", count])])

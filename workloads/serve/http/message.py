@@ -23,15 +23,18 @@ class Sender(Protocol):
 
 
 class Request:
-    """`path` without the query; `headers` are those in framing.KEPT, lower case; `sender` where there is one."""
+    """`path` without the `query`; `headers` are those in framing.KEPT, lower case; `sender` where there is one."""
 
-    __slots__ = ("body", "headers", "method", "path", "sender")
+    __slots__ = ("body", "headers", "method", "path", "query", "sender")
 
-    def __init__(self, method: bytes, path: bytes, headers: dict[bytes, bytes], body: bytes) -> None:
+    def __init__(
+        self, method: bytes, path: bytes, headers: dict[bytes, bytes], body: bytes, query: bytes = b""
+    ) -> None:
         self.method = method
         self.path = path
         self.headers = headers
         self.body = body
+        self.query = query
         self.sender: Sender | None = None
 
 

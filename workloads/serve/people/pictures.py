@@ -51,7 +51,10 @@ def most_pixels(how: Preprocessing) -> int:
 
 
 def to_input(pictures: Sequence[bytes], how: Preprocessing) -> tuple[Array, list[Geometry]]:
-    """float32 [pictures, channels, height, width], and the way back. Invalid for no picture, or too large a one."""
+    """float32 [pictures, channels, height, width], or as the layout says, and the way back.
+
+    Invalid for no picture, or too large a one.
+    """
     return stacked([whole(picture, how, place) for place, picture in enumerate(pictures)], how)
 
 

@@ -6,6 +6,7 @@ Rows are what the model's only input holds per row, already preprocessed: {"rows
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from workloads.serve.http.message import json_reply
 from workloads.serve.people import texts as words
 from workloads.serve.people.answers import classify
 from workloads.serve.people.decoding import Decoding
-from workloads.serve.people.detection import Geometry, boxes_of, detect
+from workloads.serve.people.detection import Geometry, Wanted, boxes_of, detect
 from workloads.serve.people.fair import Client
 from workloads.serve.people.multipart import parts
+from workloads.serve.people.parameters import wanted_by
 from workloads.serve.people.pending import TaskPending
+from workloads.serve.people.segmentation import segments
 from workloads.serve.protocol.asked import Asked, in_order
 from workloads.serve.protocol.content import inflate
 from workloads.serve.protocol.tensors import from_json
@@ -39,9 +42,12 @@ class Predict:
         self._most = max_body_size
         self._texts = texts
         self._model = service.model
-        self._artifact = service.model.artifact
-        how = self._artifact.preprocessing if self._artifact is not None else None
+        self._artifact = artifact = service.model.artifact
+        how = artifact.preprocessing if artifact is not None else None
         self._decoding = Decoding(how) if how is not None else None
+        boxes = artifact.detection if artifact is not None else None
+        self._layout = boxes.layout if boxes is not None else None
+        self._wanted = Wanted(boxes.score, boxes.overlap) if boxes is not None else Wanted()
 
     def describe(self, _request: Request) -> Reply:
         """For the page, and for people with curl."""
@@ -80,9 +86,12 @@ class Predict:
     def _form(self, request: Request) -> TaskPending:
         found = parts(request.headers[b"content-type"], request.body)
         texts = words.from_parts(found)
-        return self._worded(texts) if texts is not None else self._seen([p.content for p in found if p.file], request)
+        if texts is not None:
+            return self._worded(texts)
+        return self._seen([part.content for part in found if part.file], request)
 
     def _seen(self, pictures: Sequence[bytes], request: Request) -> TaskPending:
+        wanted = wanted_by(request.query, self._wanted)
         if not pictures or not all(pictures):
             raise Invalid("there is no picture in the request")
         if self._decoding is None:
@@ -93,7 +102,7 @@ class Predict:
             )
         sender = request.sender
         client = (sender.peer, id(sender)) if sender is not None else ("", 0)
-        return TaskPending(self._pictures(self._decoding, pictures, client))
+        return TaskPending(self._pictures(self._decoding, pictures, client, wanted))
 
     def _worded(self, given: Given) -> TaskPending:
         if self._texts is None:
@@ -125,16 +134,21 @@ class Predict:
         tensor = self._model.signature.inputs[0]
         return from_json(tensor.name, rows, tensor.datatype, _shape(rows))
 
-    async def _pictures(self, decoding: Decoding, pictures: Sequence[bytes], client: Client) -> Reply:
+    async def _pictures(self, decoding: Decoding, pictures: Sequence[bytes], client: Client, wanted: Wanted) -> Reply:
         """Decoding counts: the request has one time for all of it."""
         timeout, started = self._service.batcher.limits.default_timeout, time.monotonic()
         array, ways = await decoding.to_input(pictures, client, timeout)
         left = timeout - (time.monotonic() - started)
         if left <= 0:
             raise DeadlineExceeded(f"the request's {timeout:g} s were over when its pictures were decoded")
-        return await self._answer(array, ways, left)
+        kind = self._model.signature.inputs[0].datatype.dtype
+        if kind.kind in "iu":
+            array = np.rint(array)
+        return await self._answer(array.astype(kind, copy=False), ways, left, wanted)
 
-    async def _answer(self, array: Array, ways: Sequence[Geometry] = (), seconds: float = 0.0) -> Reply:
+    async def _answer(
+        self, array: Array, ways: Sequence[Geometry] = (), seconds: float = 0.0, wanted: Wanted | None = None
+    ) -> Reply:
         """Through the batcher, like everybody else's; within so many seconds, or its default for 0."""
         signature, batcher = self._model.signature, self._service.batcher
         inputs, rows, group, size = in_order(signature, {signature.inputs[0].name: array})
@@ -147,9 +161,11 @@ class Predict:
             "totalMs": (time.monotonic() - started) * 1000,
             "batchRows": ticket.batch_rows,
         }
-        return json_reply({"model": self._model.name, "predictions": self._words(outputs, ways), "timing": timing})
+        return json_reply(
+            {"model": self._model.name, "predictions": self._words(outputs, ways, wanted), "timing": timing}
+        )
 
-    def _words(self, outputs: Sequence[Array], ways: Sequence[Geometry]) -> list[Any]:
+    def _words(self, outputs: Sequence[Array], ways: Sequence[Geometry], wanted: Wanted | None) -> list[Any]:
         """By the artifact's task; the bare numbers of a model without one."""
         if not all(np.isfinite(output).all() for output in outputs if output.dtype.kind == "f"):
             raise Refused("the model's result for this input is not finite")
@@ -160,9 +176,16 @@ class Predict:
         named: Mapping[str, Any] = {
             tensor.name: output for tensor, output in zip(self._model.signature.outputs, outputs, strict=True)
         }
-        found = boxes_of(named, labels) if task is Task.OBJECT_DETECTION and ways else None
-        if found is not None:
-            return detect(*found, labels, ways)
+        if ways and task is Task.OBJECT_DETECTION:
+            found = boxes_of(named, labels, self._layout)
+            if found is not None:
+                wanted = wanted or self._wanted
+                wanted = replace(wanted, overlap=1.0) if found.final else wanted
+                return detect(found.boxes, found.scores, labels, ways, wanted)
+        if ways and task is Task.SEGMENTATION and outputs[0].ndim in {3, 4}:
+            return segments(outputs[0], labels)
+        if task is Task.EMBEDDING and len(named) == 1:
+            return [{"embedding": row.reshape(-1).tolist()} for row in outputs[0]]
         if len(named) == 1:
             return list(_plain(outputs[0]))
         return [{name: _plain(output[row]) for name, output in named.items()} for row in range(len(outputs[0]))]

@@ -1,0 +1,1 @@
+"""Models that others exported become artifacts: `python -m workloads import`."""
