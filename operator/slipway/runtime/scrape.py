@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 
 import h11
 
+from .conditions import shorten
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -33,6 +35,8 @@ LARGEST_HEAD = 2**13
 FRAMING = 2**16
 # Bytes taken in one turn of the loop.
 PIECE = 2**12
+# Characters of why there is no answer.
+LONGEST_WORDS = 256
 # Chunks and interim answers, which cost more than the bytes in them.
 MOST_PARTS = 2**12
 
@@ -97,13 +101,14 @@ class Scraper:
             except TimeoutError:
                 return Page(error=f"no whole answer within {self._timeout:g} s")
             except (ValueError, OSError, h11.RemoteProtocolError) as error:
-                return Page(error=str(error) or type(error).__name__)
+                # The library quotes what it was sent.
+                return Page(error=shorten(str(error) or type(error).__name__, LONGEST_WORDS))
             async with self._turn:
                 await asyncio.sleep(0)
                 try:
                     return Page(read(body))
                 except ValueError as error:
-                    return Page(error=str(error))
+                    return Page(error=shorten(str(error), LONGEST_WORDS))
                 except Exception as error:
                     # Whoever waits for the answer must hear of one.
                     log.exception("an answer of %s cannot be read", url)
