@@ -12,7 +12,7 @@ help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install the Python dependencies under ~/.cache/slipway
-	@$(PYTHON3) tests/cluster/venv.py
+	@$(PYTHON3) tests/cluster/venv.py >&2
 
 demo: setup ## bring up a cluster, train a model in it, show its accuracy and digest
 	@$(PYTHON) -m tests.cluster demo

@@ -50,7 +50,7 @@ class LocalCluster:
 
     def node(self, name: str) -> Node:
         """Return a node by its name. Raises ClusterError."""
-        for node in self._nodes():
+        for node in self.nodes():
             if node.name == name:
                 return node
         raise ClusterError(f"the local cluster has no node {name}")
@@ -82,13 +82,13 @@ class LocalCluster:
     def down(self) -> None:
         """End everything; keep the programs and the nodes' images."""
         with paths.lock("local"), step("end the local cluster"):
-            for node in self._nodes():
+            for node in self.nodes():
                 node.stop()
             cgroups.remove("/slipway")
             self._addons().stop()
             self.plane.stop()
             network.down(self._before)
-            for folder in [paths.local(), *(n.directory for n in self._nodes())]:
+            for folder in [paths.local(), *(n.directory for n in self.nodes())]:
                 _clear(folder)
         del self.plane
 
@@ -99,12 +99,12 @@ class LocalCluster:
         """Import images of the local builder into both nodes, only the layers that these lack."""
         from tests.cluster.images import buildah, transfer
 
-        transfer.load([n.store for n in self._nodes()], buildah.storage(), images)
+        transfer.load([n.store for n in self.nodes()], buildah.storage(), images)
         return list(images)
 
     def unload(self, images: Sequence[str]) -> None:
         """Remove images from both nodes; what runs from them runs on."""
-        for node in self._nodes():
+        for node in self.nodes():
             node.store.remove(images)
 
     def status(self) -> list[str]:
@@ -146,11 +146,11 @@ class LocalCluster:
     def _before(self) -> Path:
         return paths.local() / "machine-before.json"
 
-    def _nodes(self) -> list[Node]:
+    def nodes(self) -> list[Node]:
         return [Node(index, self.plane.site, gpus.LABELS) for index in range(_NODES)]
 
     def _processes(self) -> list[Process]:
-        return [*self.plane.processes(), self._addons(), *(n.process for n in self._nodes())]
+        return [*self.plane.processes(), self._addons(), *(n.process for n in self.nodes())]
 
     def _addons(self) -> Process:
         code = "".join(p.read_text() for p in sorted(Path(__file__).parent.glob("*.py")))
@@ -163,8 +163,8 @@ class LocalCluster:
         )
 
     def _start_nodes(self, *, fresh: bool) -> None:
-        started = [node.start(fresh=fresh) for node in self._nodes()]
-        for node in self._nodes():
+        started = [node.start(fresh=fresh) for node in self.nodes()]
+        for node in self.nodes():
             if any(started):
                 _await_socket(node.store.socket)
                 pause.load(node.store)
@@ -178,7 +178,7 @@ class LocalCluster:
             if len(nodes) >= _NODES and all(good(n) for n in nodes):
                 return
             if time.monotonic() > deadline:
-                logs = "\n".join(f"{n.directory / 'kubelet.log'}" for n in self._nodes())
+                logs = "\n".join(f"{n.directory / 'kubelet.log'}" for n in self.nodes())
                 raise ClusterError(f"{complaint} after {seconds:.0f} s; look into\n{logs}")
             time.sleep(0.2)
 

@@ -57,7 +57,8 @@ class Node:
         # Debian's Python and a copy of the script: the same command from every clone of the repository.
         argv = [*unshare, "/usr/bin/python3", str(self.directory / "init.py"), str(self.directory / "plan.json")]
         # A changed plan restarts the node at the next `up`.
-        digest = hashlib.sha256(repr((self.plan(fresh=False), self._kubelet_configuration())).encode()).hexdigest()
+        parts = self.plan(fresh=False), self._kubelet_configuration(), _containerd(self.directory, self.store.socket)
+        digest = hashlib.sha256(repr(parts).encode()).hexdigest()
         return Process("node", argv, self.directory, env={"PLAN": digest})
 
     def start(self, *, fresh: bool) -> bool:
@@ -234,6 +235,10 @@ state = "/run/containerd"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = {json.dumps(str(directory / "cni"))}
+
+  # How registries are reached: HOST:PORT/hosts.toml below it, read at each pull.
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = {json.dumps(str(directory / "registries"))}
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,18 @@ def by_helm(registry: str, namespace: str, release: str = "slipway", **values: A
         texts = chart.render({"image": image, **values}, name=release, namespace=namespace)
     files = [text for name, text in sorted(texts.items()) if name.endswith(".yaml")]
     return [obj for text in files for obj in yaml.safe_load_all(text) if obj]
+
+
+def chart_for(folder: Path, minor: int) -> Path:
+    """The chart; for a server before 1.25 without its CRDs, as `helm install --skip-crds` takes it.
+
+    Helm 4 applies CRDs server-side, and such a server refuses rules that it does not know: they are applied before, by
+    `kubectl apply --validate=false -k crds`.
+    """
+    if minor >= 25:
+        return CHART
+    shutil.copytree(CHART, folder / "slipway", ignore=shutil.ignore_patterns("crds"))
+    return folder / "slipway"
 
 
 def by_command(registry: str, namespace: str, *options: str) -> list[Object]:
