@@ -37,6 +37,9 @@ class Config:
     server_image: str
     # Gangs wait until the cluster has room for all their pods; off: pods are created at once.
     gang_admission: bool
+    # Metrics over TLS, and only to those whom the API server lets read them.
+    metrics_authorization: bool
+    metrics_port: int
     log_level: str
 
 
@@ -63,6 +66,8 @@ def read_config(environ: Mapping[str, str] = os.environ) -> Config:
         quantizer_image=_image(environ, "SLIPWAY_QUANTIZER_IMAGE"),
         gang_admission=_switch(environ, "SLIPWAY_GANG_ADMISSION", default=True),
         server_image=_image(environ, "SLIPWAY_SERVER_IMAGE"),
+        metrics_authorization=_metrics_authorization(environ),
+        metrics_port=_number(environ, "SLIPWAY_METRICS_PORT", 8444, 0, 65535),
         log_level=environ.get("SLIPWAY_LOG_LEVEL", "INFO").upper(),
     )
 
@@ -87,6 +92,14 @@ def _status_url(environ: Mapping[str, str]) -> str:
     if service and not namespace:
         raise ConfigError("SLIPWAY_STATUS_SERVICE needs SLIPWAY_POD_NAMESPACE, the namespace of that Service")
     return f"https://{service}.{namespace}.svc:{STATUS_SERVICE_PORT}" if service else ""
+
+
+def _metrics_authorization(environ: Mapping[str, str]) -> bool:
+    """They are served with the status endpoint's certificate: a token must not go over the wire as it is."""
+    asked = _switch(environ, "SLIPWAY_METRICS_AUTHORIZATION", default=False)
+    if asked and not _status_url(environ):
+        raise ConfigError("SLIPWAY_METRICS_AUTHORIZATION=on needs the status endpoint: set SLIPWAY_STATUS_URL")
+    return asked
 
 
 def _image(environ: Mapping[str, str], variable: str) -> str:

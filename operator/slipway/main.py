@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,9 +29,10 @@ from slipway.runtime.events import EventRecorder, Reporter
 from slipway.runtime.kube import Kube, KubeConfig
 from slipway.runtime.lease import Lease, make_identity
 from slipway.runtime.metrics import Metrics, count_conditions
+from slipway.runtime.metrics_server import AccessReviewer, metrics_app
 from slipway.runtime.progress_server import Listener, ProgressServer
 from slipway.runtime.resource import Resource
-from slipway.runtime.server import PROBES, Health, health_app, listening
+from slipway.runtime.server import PROBES, Health, Page, health_app, listening
 from slipway.runtime.token_review import TokenReviewer
 from slipway.trainingjob import job as training
 
@@ -101,7 +102,8 @@ class Operator:
             stack.push_async_callback(self.lease_kube.close)
             stack.push_async_callback(self.kube.close)
             stack.push_async_callback(self.assembly.close)
-            app = health_app(self.health, self.metrics.render)
+            page, guarded = Page(self.metrics.render), self.config.metrics_authorization
+            app = health_app(self.health, None if guarded else page.get)
             ended = self.metrics.cut_off_counter("health")
             probes = listening(app, self.config.health_port, limits=PROBES, ended=ended)
             await stack.enter_async_context(probes)
@@ -116,6 +118,8 @@ class Operator:
                     ended=self.metrics.cut_off_counter("status"),
                 )
                 await stack.enter_async_context(posts)
+                if guarded:
+                    await stack.enter_async_context(self._guarded(page, self.certificate))
             if self.lease:
                 self.health.state = "standby"
                 await self.lease.acquire()
@@ -123,6 +127,15 @@ class Operator:
             await self._work()
             if self.lease:
                 await self.lease.release()
+
+    def _guarded(self, page: Page, certificate: Certificate) -> AbstractAsyncContextManager[int]:
+        return listening(
+            metrics_app(page.get, AccessReviewer(self.kube)),
+            self.config.metrics_port,
+            tls=certificate.context(),
+            limits=PROBES,
+            ended=self.metrics.cut_off_counter("metrics"),
+        )
 
     async def _require_kinds(self) -> None:
         missing = [resource.plural for resource in OURS.values() if not await self.kube.serves(resource)]

@@ -14,6 +14,7 @@ from typing import Any, Self
 from .errors import Gone, NotFound
 from .kubeconfig import KubeConfig
 from .resource import (
+    ACCESS_REVIEWS,
     CONFIGMAPS,
     EVENTS,
     LEASES,
@@ -205,6 +206,13 @@ class Kube:
         body = {"apiVersion": TOKEN_REVIEWS.api_version, "kind": TOKEN_REVIEWS.kind, "spec": spec}
         answer = await self._transport.send(Call("create", "POST", TOKEN_REVIEWS.path(), None, body))
         return dict(answer.get("status") or {})
+
+    async def may_read_path(self, subject: Mapping[str, Any], path: str) -> bool:
+        """Whether somebody may `get` a path that is no resource. `subject`: {user, groups, uid, extra}."""
+        spec = {**subject, "nonResourceAttributes": {"path": path, "verb": "get"}}
+        body = {"apiVersion": ACCESS_REVIEWS.api_version, "kind": ACCESS_REVIEWS.kind, "spec": spec}
+        answer = await self._transport.send(Call("create", "POST", ACCESS_REVIEWS.path(), None, body))
+        return (answer.get("status") or {}).get("allowed") is True
 
     async def serves(self, resource: Resource) -> bool:
         """Whether the server knows this resource in this version, e.g. whether our CRDs are installed."""

@@ -76,10 +76,8 @@ class Health:
         return result
 
 
-def health_app(health: Health, render_metrics: Callable[[], bytes]) -> web.Application:
-    """The application behind the probes."""
-
-    page = _Page(render_metrics)
+def health_app(health: Health, page: Callable[[], bytes] | None) -> web.Application:
+    """The application behind the probes; `page` gives the metrics, None where they are not for everybody."""
 
     async def healthz(request: web.Request) -> web.Response:
         complaints = health.complaints()
@@ -89,14 +87,16 @@ def health_app(health: Health, render_metrics: Callable[[], bytes]) -> web.Appli
         return web.Response(text=health.state, status=200 if health.state in ("leading", "standby") else 503)
 
     async def metrics(request: web.Request) -> web.Response:
-        return web.Response(body=page.get(), headers={"Content-Type": CONTENT_TYPE})
+        if page is None:
+            return web.Response(text="metrics are served over TLS, to those who may read them", status=404)
+        return web.Response(body=page(), headers={"Content-Type": CONTENT_TYPE})
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
     return app
 
 
-class _Page:
+class Page:
     """The metrics' text, made no more often than its cost allows."""
 
     def __init__(self, render: Callable[[], bytes]) -> None:
@@ -105,6 +105,7 @@ class _Page:
         self._good_until = 0.0
 
     def get(self) -> bytes:
+        """The text, at most a moment old."""
         started = time.monotonic()
         if started >= self._good_until:
             self._text = self._render()

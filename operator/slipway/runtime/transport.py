@@ -19,7 +19,7 @@ import orjson
 from .document import parse
 from .errors import ApiError, NotLeading, TooManyRequests, Unauthorized, Unavailable, from_answer, from_network
 from .kubeconfig import KubeConfig, Token
-from .resource import TOKEN_REVIEWS, Object
+from .resource import ACCESS_REVIEWS, TOKEN_REVIEWS, Object
 
 MAX_TRIES = 4
 """Tries for one request that was shed (429), or that only reads and got no usable answer."""
@@ -53,8 +53,8 @@ class Call:
 
     @property
     def gated(self) -> bool:
-        """Whether only the leader may send it; a token review is a question that happens to be a POST."""
-        return not self.reads and not self.path.startswith(TOKEN_REVIEWS.root)
+        """Whether only the leader may send it; a review is a question that happens to be a POST."""
+        return not self.reads and not self.path.startswith((TOKEN_REVIEWS.root, ACCESS_REVIEWS.root))
 
 
 class Transport:

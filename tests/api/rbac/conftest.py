@@ -30,8 +30,8 @@ class Guarded:
         self.operator: Operator | None = None
         self._logs: list[Path] = []
 
-    def restart(self) -> Operator:
-        """End the operator that runs, if any, and start one that works in all namespaces."""
+    def restart(self, **more: str) -> Operator:
+        """End the operator that runs, if any, and start one that works in all namespaces; `more` of its settings."""
         self.end()
         number = next(_numbers)
         env = {
@@ -42,6 +42,7 @@ class Guarded:
             "SLIPWAY_STATUS_PORT": str(self.port),
             "SLIPWAY_STATUS_CERT_DIR": str(self._scratch / "none"),
             "SLIPWAY_STATUS_MADE_DIR": str(self._scratch / "made"),
+            **more,
         }
         self._logs.append(self._scratch / f"log-{number}")
         self.operator = Operator(self.kubeconfig, "", self._logs[-1], env)

@@ -61,6 +61,11 @@ def install(client: Client) -> None:
             client.apply(_collection(document), document)
 
 
+def apply(client: Client, document: Object) -> None:
+    """One more object of RBAC, as a component has it."""
+    client.apply(_collection(document), document)
+
+
 def aggregate(client: Client) -> None:
     """The people's roles become part of Kubernetes' own, as manifests/components/aggregated-roles asks for it."""
     component = REPOSITORY / "manifests" / "components" / "aggregated-roles" / "kustomization.yaml"

@@ -53,5 +53,6 @@ def test_each_setting_is_in_operations_with_its_default() -> None:
         if " " in default.replace(", ", ","):
             continue  # in words: of the machine, or of the version
         values = [str(getattr(defaults, name.lower())) for name in re.findall(r"SLIPWAY_(\w+)", names)]
-        spelled = [{"all": "", "none": "", "on": "True"}.get(value, value) for value in default.split(", ")]
+        words = {"all": "", "none": "", "on": "True", "off": "False"}
+        spelled = [words.get(value, value) for value in default.split(", ")]
         assert spelled == [value.removesuffix(".0") for value in values], names

@@ -119,18 +119,35 @@ def test_bound_namespaces_let_the_operator_in_one_by_one() -> None:
     assert not _settings(_operator("bound-namespaces")).get("SLIPWAY_NAMESPACES")
 
 
-def test_components_build_beside_every_overlay(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_components_build_beside_every_overlay(tmp_path: Path, name: str) -> None:
     folder = OVERLAYS.parent / "components"
     (tmp_path / "kustomization.yaml").write_text(
         yaml.safe_dump(
             {
-                "resources": [os.path.relpath(OVERLAYS / "cluster", tmp_path.resolve())],
+                "resources": [
+                    os.path.relpath(OVERLAYS / name, tmp_path.resolve()),
+                    os.path.relpath(OVERLAYS.parent / "monitoring", tmp_path.resolve()),
+                ],
                 "components": [os.path.relpath(path, tmp_path.resolve()) for path in sorted(folder.iterdir())],
             }
         )
     )
-    roles = {role["metadata"]["name"]: role for role in of_kind(build(tmp_path), "ClusterRole")}
+    objects = build(tmp_path)
+    roles = {role["metadata"]["name"]: role for role in of_kind(objects, "ClusterRole")}
     assert roles["slipway-view"]["metadata"]["labels"] == {"rbac.authorization.k8s.io/aggregate-to-view": "true"}
+    # Metrics go another way, and no other is open.
+    (deployment,) = of_kind(objects, "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    named = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert read_config(_settings(deployment)).metrics_authorization
+    assert named["metrics"] == read_config({}).metrics_port
+    services = {service["metadata"]["name"]: service["spec"]["ports"] for service in of_kind(objects, "Service")}
+    assert [(port["port"], port["targetPort"]) for port in services["slipway-metrics"]] == [(8444, "metrics")]
+    (policy,) = of_kind(objects, "NetworkPolicy")
+    assert {p["port"] for rule in policy["spec"]["ingress"] for p in rule["ports"]} == {8443, named["metrics"]}
+    (monitor,) = of_kind(objects, "ServiceMonitor")
+    assert monitor["spec"]["endpoints"][0]["scheme"] == "https"
 
 
 def test_the_network_policy_lets_in_what_the_operator_serves() -> None:
