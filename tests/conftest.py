@@ -11,7 +11,17 @@ import pytest
 
 HERE = Path(__file__).parent
 # Folders whose tests share one cluster, one control plane or one trained model, the longest first.
-SHARED = ("e2e", "train", "api/trainingjob", "api/inferenceservice", "api", "chaos", "conformance", "unit/quantize")
+SHARED = (
+    "e2e",
+    "train",
+    "api/trainingjob",
+    "api/inferenceservice",
+    "api",
+    "api/forged",
+    "chaos",
+    "conformance",
+    "unit/quantize",
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist, which writes the groups into the names that it shares out
