@@ -70,6 +70,10 @@ def load_model(where: str | Path, expected: str | None = None) -> "tuple[nn.Modu
 
     stored = read(where, expected)
     architecture = stored.description.architecture
+    if WEIGHTS_FILE not in {file.path for file in stored.description.files}:
+        raise BadInput(
+            f"{where}: its {DESCRIPTION_FILE} lists no {WEIGHTS_FILE}, so there is nothing that may be loaded"
+        )
     try:
         model = models.build(architecture.name, architecture.arguments)
         if architecture.changes:

@@ -117,9 +117,11 @@ def data_files(path: Path, model: "onnx.ModelProto", listed: Collection[str] | N
 
 def _size(path: Path, tensor: str, name: str) -> int:
     """Bytes of an external file that may be read."""
-    folder = path.parent.resolve()
     data = path.parent / name
-    if not os.path.realpath(data).startswith(f"{folder}{os.sep}"):
+    # Hugging Face's cache holds links to model and data, which lie side by side: as ONNX Runtime has it, the folder may
+    # be the one of the model's link, or the one of the model itself.
+    folders = {path.parent.resolve(), path.resolve().parent}
+    if not any(os.path.realpath(data).startswith(f"{folder}{os.sep}") for folder in folders):
         raise BadInput(f"{path.name}: the data of {tensor} leaves the model's folder by a link ({name!r})")
     if not data.is_file():
         raise BadInput(f"{path.name}: the data of {tensor} is missing ({name!r}): put the file beside the model")

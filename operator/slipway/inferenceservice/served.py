@@ -34,9 +34,7 @@ def read_model(revision: str, page: bytes) -> dict[str, Any]:
             "performance": [{"rows": rows, "milliseconds": ms} for rows, ms in figures],
             "maxBatchSize": int(properties.get("max_batch_size", 0)),
             "batching": properties.get("batching", "")[:LONGEST],
-            "warnings": [words[:LONGEST] for key, words in properties.items() if key.startswith(WARNING)][
-                :MOST_WARNINGS
-            ],
+            "warnings": _warnings(properties),
             "job": properties.get("lineage_job", ""),
             "dataSet": properties.get("lineage_data_set", ""),
             "sources": [text for text in properties.get("lineage_sources", "").split() if text],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import os
 import struct
@@ -214,6 +215,7 @@ async def test_a_small_picture_does_not_wait_for_large_ones(monkeypatch: pytest.
     monkeypatch.setattr(module, "whole", slow)
     large = flat_png(1600, 1600)
     decoding = Decoding(HOW)
+    monkeypatch.setattr(module, "MEDIUM", 1_000_000)
     hostile = [asyncio.create_task(decoding.to_input([large], ("h", n), 30)) for n in range(module.MOST_LARGE)]
     await asyncio.sleep(0)
     array, _ = await decoding.to_input([SMALL], ("p", 0), 30)
@@ -264,3 +266,18 @@ async def test_one_bad_picture_of_several_is_named_and_the_others_are_left() -> 
     with pytest.raises(Invalid, match="picture 2 is none of"):
         await decoding.to_input([SMALL, b"no picture", SMALL], ("a", 0), 30)
     assert (await decoding.to_input([SMALL], ("a", 0), 30))[0].shape == (1, 3, 224, 224)
+
+
+async def test_refused_pictures_leave_nothing_behind() -> None:
+    """An exception holds the frames that hold it, and with them the picture: memory grew until the collector came."""
+    decoding, content = Decoding(HOW), b"no picture" * 1000
+    before = sys.getrefcount(content)
+    gc.disable()
+    try:
+        with pytest.raises(Invalid):
+            await decoding.to_input([content, SMALL], ("a", 0), 30)
+        with pytest.raises(Invalid):
+            await decoding.to_input([SMALL, content], ("a", 0), 30)
+        assert sys.getrefcount(content) == before
+    finally:
+        gc.enable()

@@ -88,6 +88,15 @@ def test_a_changed_file_is_refused(written: tuple[Path, str], name: str) -> None
         artifact.load_model(path)
 
 
+def test_weights_that_are_not_listed_are_not_loaded(written: tuple[Path, str]) -> None:
+    path, _ = written
+    document = json.loads((path / "artifact.json").read_text())
+    document["files"] = [file for file in document["files"] if file["path"] != "model.safetensors"]
+    (path / "artifact.json").write_text(json.dumps(document))
+    with pytest.raises(BadInput, match=r"lists no model\.safetensors"):
+        artifact.load_model(path)
+
+
 def test_another_artifact_than_the_expected_one_is_refused(written: tuple[Path, str]) -> None:
     path, digest = written
     document = json.loads((path / "artifact.json").read_text())

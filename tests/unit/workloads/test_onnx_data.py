@@ -125,6 +125,23 @@ def test_a_link_out_of_the_folder_is_refused_by_the_server_too(tmp_path: Path) -
         load(str(path), "", "1")
 
 
+def test_hugging_faces_cache_of_links_is_read(tmp_path: Path) -> None:
+    """ONNX Runtime 1.24 refused it, and so did this server."""
+    path = outside(tmp_path / "download")
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    for number, name in enumerate(("model.onnx", "weights.bin")):
+        (path.parent / name).rename(blobs / str(number))
+        (snapshot / name).symlink_to(Path("../../blobs") / str(number))
+    model = load(str(snapshot / "model.onnx"), "", "1")
+    assert model.digest == onnx_data.open_bare(outside(tmp_path / "again"))[0].digest
+    (snapshot / "weights.bin").unlink()
+    (snapshot / "weights.bin").symlink_to("/etc/hostname")
+    with pytest.raises(BadInput, match="by a link"):
+        load(str(snapshot / "model.onnx"), "", "1")
+
+
 def test_what_artifact_json_does_not_list_is_not_loaded(tmp_path: Path) -> None:
     folder, _ = small_cnn(tmp_path / "cnn")
     outside(folder)

@@ -18,19 +18,19 @@ from functools import partial
 from slipway.api.artifact import Preprocessing
 from workloads.cpus import cpu_limit
 from workloads.serve.datatypes import Array
-from workloads.serve.errors import DeadlineExceeded, QueueFull
+from workloads.serve.errors import DeadlineExceeded, Invalid, QueueFull
 from workloads.serve.people.detection import Geometry
 from workloads.serve.people.fair import Client, FairLine
 from workloads.serve.people.pictures import Costly, Pixels, if_small, stacked, whole
 
-MOST_WAITING = 64  # requests whose pictures wait for a thread, or are on one
-MOST_LARGE = 16  # of them, with pictures that take long
+# Requests whose pictures wait for a thread, or are on one; of them, with pictures that take longer.
+MOST_WAITING, MOST_MEDIUM, MOST_LARGE = 256, 48, 16
 MEDIUM = 2_200_000  # pixels of a PNG; a JPEG may have six times as many
 LARGE_THREADS = 1
 MEDIUM_NICE, LARGE_NICE = 10, 15  # a tenth, and a thirtieth, of the others' share of a busy processor
 
-Found = Pixels | Costly
-Work = Callable[[], Found]
+Work = Callable[[], Pixels | Costly]
+Found = Pixels | Costly | Invalid
 
 
 @dataclass(eq=False)
@@ -64,27 +64,27 @@ class _Lane:
             running = asyncio.get_running_loop().run_in_executor(self._pool, _measured, job.work)
             running.add_done_callback(partial(self._finished, client, job))
 
-    def _finished(
-        self, client: Client, job: _Job, running: "asyncio.Future[tuple[Found | None, Exception | None, float]]"
-    ) -> None:
-        found, error, seconds = running.result()
+    def _finished(self, client: Client, job: _Job, running: "asyncio.Future[tuple[Found, float]]") -> None:
+        found, seconds = running.result()
         self._free += 1
         self._line.done(client, seconds)
         if not job.future.done():
-            if error is not None:
-                job.future.set_exception(error)
-            elif found is not None:
-                job.future.set_result(found)
+            job.future.set_result(found)
         self._next()
 
 
-def _measured(work: Work) -> tuple[Found | None, Exception | None, float]:
-    """What came of it, and the thread's own seconds of CPU."""
+def _measured(work: Work) -> tuple[Found, float]:
+    """What came of it, and the thread's own seconds of CPU.
+
+    A failure is a result: an exception holds the frames that hold it, and with them the picture, until the garbage
+    collector comes.
+    """
     started = time.thread_time()
     try:
-        return work(), None, time.thread_time() - started
+        found: Found = work()
     except Exception as error:
-        return None, error, time.thread_time() - started
+        found = Invalid(str(error) if isinstance(error, Invalid) else f"a picture cannot be decoded: {error!r}")
+    return found, time.thread_time() - started
 
 
 def _step_back(nice: int) -> None:
@@ -102,7 +102,8 @@ class Decoding:
         self._small = _Lane(threads, "pictures")
         self._medium = _Lane(threads, "medium-pictures", partial(_step_back, MEDIUM_NICE))
         self._large = _Lane(LARGE_THREADS, "large-pictures", partial(_step_back, LARGE_NICE))
-        self._requests = self._large_requests = 0
+        self._requests = 0
+        self._costly = {"medium": 0, "large": 0}
 
     async def to_input(self, pictures: Sequence[bytes], client: Client, seconds: float) -> tuple[Array, list[Geometry]]:
         """float32 [pictures, channels, height, width], and the way back.
@@ -142,21 +143,27 @@ class Decoding:
 
     @contextlib.contextmanager
     def _counted(self, cost: float) -> Iterator[None]:
-        """Of the requests with large pictures there are fewer: their lane is slow."""
-        large = cost > MEDIUM
-        if large and self._large_requests >= MOST_LARGE:
+        """Of the requests with larger pictures there are fewer: their lanes are slow."""
+        kind, most = ("large", MOST_LARGE) if cost > MEDIUM else ("medium", MOST_MEDIUM)
+        if self._costly[kind] >= most:
             raise QueueFull("too many large pictures are being decoded: try again, or make them smaller", 1)
-        self._large_requests += large
+        self._costly[kind] += 1
         try:
             yield
         finally:
-            self._large_requests -= large
+            self._costly[kind] -= 1
 
 
-async def _each(futures: "Sequence[asyncio.Future[Found]]") -> list[Found]:
-    """All results; the rest leave the line when one fails, or nobody waits any more."""
+async def _each(futures: "Sequence[asyncio.Future[Found]]") -> list[Pixels | Costly]:
+    """All results; the rest leave the line when one fails, or nobody waits any more. Invalid as the first one says."""
     try:
-        return list(await asyncio.gather(*futures))
+        found: list[Pixels | Costly] = []
+        for future in futures:
+            one = await future
+            if isinstance(one, Invalid):
+                raise Invalid(str(one))
+            found.append(one)
+        return found
     finally:
         for future in futures:
             future.cancel()
