@@ -10,7 +10,7 @@ QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]{
 MAX_LENGTH = 32
 _SMALLEST = Decimal("1e-9")
 
-_FORM = re.compile(r"([+-]?[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]{1,9})?)([numkKMGTPE]?i?)")
+_FORM = re.compile(r"([+-]?[0-9]*+\.?[0-9]*+(?:[eE][+-]?[0-9]{1,9})?)([numkKMGTPE]?i?)")
 # As Kubernetes has it, whatever is written: none is larger.
 LARGEST = Decimal(2**63 - 1)
 # A server takes texts of any length; of such a one the first digits say all.

@@ -21,7 +21,8 @@ from typing import Any
 from slipway.inferenceservice.policy.traffic import Traffic, read_metrics
 from slipway.inferenceservice.served import read_model
 from slipway.runtime.progress import MAX_METRICS, Report
-from slipway.runtime.progress_server import Listener, Owner, ProgressServer, Rate
+from slipway.runtime.progress_server import Listener, Owner, ProgressServer
+from slipway.runtime.rate import Rate
 from slipway.runtime.resource import Resource
 from slipway.runtime.scrape import Page, Scraper
 from slipway.runtime.server import listening
