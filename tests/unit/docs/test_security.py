@@ -53,3 +53,13 @@ def test_what_is_denied_is_not_given() -> None:
     assert not elsewhere
     assert "without a wildcard" in words
     assert not any("*" in resource for resource in verbs)
+
+
+def test_each_threat_has_a_test() -> None:
+    """That the tests are there: test_proofs."""
+    text = (REPOSITORY / "docs" / "security.md").read_text()
+    (table,) = [part for part in text.split("\n\n") if part.startswith("| who | what he can send |")]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()[2:]]
+    assert {len(row) for row in rows} == {4}
+    for row in rows:
+        assert re.findall(r"\]\(\.\./(tests/[\w/]+\.py)#(test_\w+)\)", row[3]), row[1]
