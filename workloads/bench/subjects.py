@@ -136,7 +136,9 @@ def open_one(source: Source, name: str, options: Options) -> Engine:
         return LiteRt(_session(source.litert, options.threads))
 
     def accept(engine: Any) -> None:
-        warm_up(engine, source.model.signature, options.sizes)
+        seen = warm_up(engine, source.model.signature, options.sizes)
+        if not seen.finite:
+            raise Unavailable(seen.warnings[0])
 
     try:
         return choose.choose(source.model, [EngineName(name)], options, accept)[0]

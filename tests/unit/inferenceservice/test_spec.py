@@ -36,11 +36,28 @@ SENSE: list[dict[str, Any]] = [
     },
     {"rollout": {"strategy": "Canary", "gateway": {**PUBLIC, "grpc": {"hostnames": ["grpc.example"]}}}},
     {"rollout": {"strategy": "Canary", "gateway": {**PUBLIC, "grpc": {"parentRefs": [{"name": "other"}]}}}},
+    {"predictor": {**MODEL, "warmUp": {"mode": "None"}}},
+    {"predictor": {**MODEL, "warmUp": {"uri": "pvc://samples/rows.npz"}}},
+    {"predictor": {**MODEL, "warmUp": {"mode": "ShapesOnly", "shapes": [{"name": "x", "shape": [1, 3, 640, 640]}]}}},
     {"predictor": {**MODEL, "engine": {"cache": {"uri": "pvc://engines/a"}}}},
     {"predictor": {**MODEL, "engine": {"name": "torch", "fallback": ["tensorrt"], "cache": {"uri": "pvc://e/a"}}}},
 ]
 # With the words of the operator.
 NONSENSE: list[tuple[dict[str, Any], str]] = [
+    ({"predictor": {**MODEL, "warmUp": {"mode": "Some"}}}, "mode"),
+    ({"predictor": {**MODEL, "warmUp": {"mode": "None", "uri": "pvc://a/b.npz"}}}, "nothing is run: remove uri"),
+    (
+        {"predictor": {**MODEL, "warmUp": {"mode": "None", "shapes": [{"name": "x", "shape": [1]}]}}},
+        "nothing is run: remove uri",
+    ),
+    ({"predictor": {**MODEL, "warmUp": {"uri": "pvc://a/rows.pkl"}}}, "an .npz with an array for each input"),
+    ({"predictor": {**MODEL, "warmUp": {"uri": "pvc://a/../rows.npz"}}}, "warmUp.uri"),
+    ({"predictor": {**MODEL, "warmUp": {"uri": "ftp://a/rows.npz"}}}, "warmUp.uri"),
+    ({"predictor": {**MODEL, "warmUp": {"shapes": [{"name": "x", "shape": [-1]}]}}}, "shape"),
+    (
+        {"predictor": {**MODEL, "warmUp": {"shapes": [{"name": "x", "shape": [1]}] * 2}}},
+        "warmUp.shapes",
+    ),
     ({"autoScaling": {"minReplicas": 5, "maxReplicas": 3, "scaleTarget": 4}}, "minReplicas must not be above"),
     ({"autoScaling": {"maxReplicas": 3}}, "scaleTarget"),
     ({"autoScaling": BY_CPU}, "set predictor.resources.requests.cpu"),

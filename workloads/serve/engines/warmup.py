@@ -6,7 +6,7 @@ only clients know what a model takes. An engine that runs nothing at all is anot
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,7 +63,8 @@ class WarmUp:
     alone: str = ""
     largest: int | None = None
     warnings: tuple[str, ...] = ()
-    flaws: tuple[str, ...] = field(default=())
+    flaws: tuple[str, ...] = ()
+    finite: bool = True
 
 
 def sizes_up_to(largest: int) -> tuple[int, ...]:
@@ -86,7 +87,8 @@ def warm_up(engine: Engine, signature: Signature, plan: "Plan | Sequence[int]") 
     if plan.mode is WarmUpMode.NONE:
         return unseen(signature, plan.rows, "there is no warm-up")
     how, least, first = _first(engine, signature, plan.given)
-    flaws = _strange(signature, first, least) if plan.mode is WarmUpMode.FULL else []
+    strange = _strange(signature, first, least) if plan.mode is WarmUpMode.FULL else []
+    flaws = list(strange)
     seconds: dict[int, float] = {}
     shapes = {least: shapes_of(first)}
     largest = None
@@ -108,7 +110,7 @@ def warm_up(engine: Engine, signature: Signature, plan: "Plan | Sequence[int]") 
     alone = _alone(engine, seen, plan, how, largest)
     probe = sample(signature, least, 0, how)
     warnings = (*flaws, *wrong)
-    return WarmUp(seconds, not alone, probe, seen, alone, largest, warnings, warnings)
+    return WarmUp(seconds, not alone, probe, seen, alone, largest, warnings, warnings, not strange)
 
 
 def _first(engine: Engine, signature: Signature, given: Attempt | None) -> tuple[Attempt, int, list[Array]]:
