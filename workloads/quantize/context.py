@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.api.evaluation import EvaluationMetric
 from slipway.api.quantization import CalibrationMethod
+from slipway.api.quantizationladder import Hardware, Target
 from workloads.errors import BadInput
 from workloads.export import onnx_file
 from workloads.quantize import bias, ranges, rewrite, smooth, statistics, weights
@@ -122,7 +123,15 @@ class Context:
     @cached_property
     def profile(self) -> Profile:
         """Of the target."""
-        return profile_of(self.job.spec.target)
+        return profile_of(self.target)
+
+    @cached_property
+    def target(self) -> Target:
+        """With the hardware that `auto` was on the node where the job began: later stages may run on another."""
+        asked = self.job.spec.target
+        if asked.hardware is not Hardware.AUTO:
+            return asked
+        return asked.model_copy(update={"hardware": Hardware(self.work.require(SOURCE)["hardware"])})
 
     @cached_property
     def excluded(self) -> list[str]:

@@ -33,7 +33,7 @@ def climbed(work: Work, rung: Rung) -> Climbed | None:
 
 def climb(context: Context, rung: Rung) -> None:
     """Try a rung and keep its record. Rungs that were interrupted go on where they were."""
-    reason = impossible(rung, context.job.spec.target, context.job.spec.weights.bits)
+    reason = impossible(rung, context.target, context.job.spec.weights.bits)
     how = partial(_litert, rung=rung) if context.job.spec.target.runtime is Runtime.LITERT else HOW[rung]
     result = Climbed(skipped=reason) if reason else how(context)
     if result.skipped:

@@ -6,6 +6,7 @@ One place for ONNX Runtime's session options, so that every figure is measured a
 import os
 from typing import TYPE_CHECKING, Any
 
+from workloads import saturation
 from workloads.cpus import cpu_limit
 from workloads.errors import BadInput
 from workloads.quantize import litert
@@ -24,6 +25,7 @@ def session(model: "onnx.ModelProto | bytes", *, threads: int | None = None, opt
     `optimise` fuses and folds as in serving; without it every tensor of the graph exists. Never for FP8, whose Q/DQ
     the library fuses into kernels that it does not have, and whose Relu it drops; unfused it computes what they say.
     """
+    import onnx
     import onnxruntime
 
     if isinstance(model, bytes) and litert.is_litert(model):
@@ -37,6 +39,7 @@ def session(model: "onnx.ModelProto | bytes", *, threads: int | None = None, opt
     options.graph_optimization_level = (
         levels.ORT_ENABLE_ALL if optimise and not has_float8(model) else levels.ORT_DISABLE_ALL
     )
+    saturation.options(options, onnx.load_model_from_string(model) if isinstance(model, bytes) else model)
     content = model if isinstance(model, bytes) else model.SerializeToString()
     try:
         return onnxruntime.InferenceSession(content, options, providers=PROVIDERS)

@@ -24,6 +24,7 @@ class Runtime(StrEnum):
 class Hardware(StrEnum):
     """What it will run on: decides which integers are fast and which overflow."""
 
+    AUTO = "auto"
     X86_VNNI = "x86-vnni"
     X86 = "x86"
     ARM64 = "arm64"
@@ -35,6 +36,7 @@ class Target(Model):
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
+            "self.hardware == 'auto' ? self.runtime != 'tensorrt' : "
             "(self.runtime == 'tensorrt') == (self.hardware == 'nvidia')",
             "runtime tensorrt and hardware nvidia belong together: set both or neither",
             lambda target: (target.runtime is Runtime.TENSORRT) == (target.hardware is Hardware.NVIDIA),
@@ -42,7 +44,9 @@ class Target(Model):
     )
     runtime: Runtime = Field(Runtime.ONNXRUNTIME, description="The engine.")
     hardware: Hardware = Field(
-        Hardware.X86_VNNI, description="x86 without VNNI gets 7-bit weights, so that products do not overflow 16 bits."
+        Hardware.AUTO,
+        description="auto: the node that the job runs on. x86 without VNNI gets 7-bit weights, so that products do not "
+        "overflow 16 bits; another target than the node's is judged with exact kernels.",
     )
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slipway.api.quantization import CalibrationMethod
-from slipway.api.quantizationladder import CALIBRATED
+from slipway.api.quantizationladder import CALIBRATED, Hardware
+from workloads import saturation
 from workloads.quantize import bisection, metric, result, rungs, runtime, sensitivity
 from workloads.quantize.candidates import FLOAT, candidate_of, details_of
 from workloads.quantize.confidence import Pairs, mcnemar
@@ -46,7 +47,8 @@ def gather(context: Context) -> dict[str, Any]:
         "tensors": _tensors(context),
         "calibration": _calibration(context),
         "benchmark": context.work.read("benchmark"),
-        "judgedIn": f"onnxruntime {runtime.version()} on {platform.machine()}",
+        "judgedIn": f"onnxruntime {runtime.version()} on {platform.machine()} "
+        f"({', '.join(sorted(saturation.features())) or 'features unknown'}), for {context.target.hardware}",
         "statistics": OF_BOXES if metric.detects(context) else OF_CLASSES,
     }
 
@@ -62,6 +64,12 @@ def warnings_of(context: Context) -> list[str]:
     found += context.source_remarks
     for kind, nodes in bisection.left_in_float(context).items():
         found.append(f"{kind}: {len(nodes)} nodes cannot be rewritten and stay in float: {bisection.words(nodes)}")
+    here, target = saturation.hardware(), context.target.hardware
+    if target is not here and target is not Hardware.NVIDIA:
+        found.append(
+            f"the target is {target} and this node is {here}: answers are judged with exact kernels, and hold there; "
+            "latency is this node's"
+        )
     runtime_name = context.job.spec.target.runtime
     if runtime_name == "litert":
         found.append("candidates are judged and measured in LiteRT, one sample a call, the float model in ONNX Runtime")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.api.artifact import WEIGHTS_FILE
 from slipway.api.quantizationladder import Runtime
-from workloads import artifact
+from workloads import artifact, saturation
 from workloads.artifact import Stored
 from workloads.errors import BadInput
 from workloads.export import from_torch, onnx_file
@@ -43,6 +43,7 @@ def run(context: Context) -> str:
         context.voice.say(remark)
     nodes = len(context.prepared.graph.node)
     known = {"nodes": nodes, "export": how, "remarks": found.remarks, "floatNodes": found.floats}
+    known |= {"hardware": saturation.hardware(), "cpu": sorted(saturation.features())}
     # Last: this record says that the stage is done.
     context.work.write(SOURCE, {**source.record(), **known})
     return "; ".join([how, *found.remarks, f"{nodes} nodes"])

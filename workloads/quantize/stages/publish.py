@@ -32,7 +32,7 @@ from workloads.errors import BadInput, Corrupt
 from workloads.export import onnx_file
 from workloads.quantize import result, runtime
 from workloads.quantize.candidates import FLOAT, candidate_of, details_of, model_path
-from workloads.quantize.context import COMPRESSED, Context
+from workloads.quantize.context import COMPRESSED, SOURCE, Context
 from workloads.quantize.graph import axes
 from workloads.quantize.report import figures
 from workloads.quantize.report.page import page
@@ -157,7 +157,8 @@ def _lineage(context: Context, name: str) -> Lineage:
         training_samples=0 if spec.calibration is None else spec.calibration.samples,
         held_out_samples=len(context.evaluation),
     )
-    recipe = {"candidate": name, "floatNodes": details.get("floatNodes", []), "target": spec.target.wire()}
+    recipe = {"candidate": name, "floatNodes": details.get("floatNodes", []), "target": context.target.wire()}
+    recipe["judgedOn"] = context.work.require(SOURCE).get("cpu", [])
     compressed = context.work.read(COMPRESSED)
     if name != FLOAT and compressed is not None and context.smaller is not None:
         recipe["compression"] = [row["step"] for row in compressed["rows"] if row["kept"]]

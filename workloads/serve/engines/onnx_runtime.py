@@ -1,16 +1,21 @@
 """ONNX Runtime, on the CPU or with its CUDA or TensorRT provider."""
 
 import ctypes
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from slipway.api.quantizationladder import Hardware
+from workloads import onnx_data, saturation
 from workloads.serve.datatypes import Array, Datatype
 from workloads.serve.engines.engine import Options, Unavailable
 from workloads.serve.errors import first_line
 from workloads.serve.model import Model
+
+log = logging.getLogger(__name__)
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -93,6 +98,12 @@ def open_engine(model: Model, options: Options) -> OnnxRuntime:
     # A spinning thread takes the CPU from the one that reads requests, and burns a container's quota.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.log_severity_level = 3
+    # Where the CPU's fast kernels would saturate, the answers that were judged are worth more than speed.
+    if saturation.hardware() is Hardware.X86 and saturation.options(settings, onnx_data.parse(model.onnx)):
+        log.warning(
+            "this CPU has no VNNI, and the weights use all 8 bits: exact, slower kernels are taken; quantize for "
+            "target.hardware x86 to have fast ones"
+        )
     providers = _providers(onnxruntime.get_available_providers(), options, model.digest)
     try:
         session = onnxruntime.InferenceSession(str(model.onnx), settings, providers=providers)

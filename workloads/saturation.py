@@ -1,0 +1,80 @@
+"""Saturation of 8-bit products on x86 CPUs without VNNI, and the exact kernels that avoid it.
+
+Without VNNI ONNX Runtime adds pairs of uint8 x int8 products in 16 bits (VPMADDUBSW), which overflow once weights use
+their whole range: a classifier of 97 % answers 60 % right, and no error is raised. Weights of 7 bits never overflow
+(the target `x86`). For the others the library has exact kernels, slower, behind `session.x64quantprecision`: they give
+on any CPU what VNNI gives. Asked by the quantizer, before it judges, and by the server, before it serves.
+"""
+
+import platform
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slipway.api.quantizationladder import Hardware
+
+if TYPE_CHECKING:
+    import onnx
+
+CPUINFO = Path("/proc/cpuinfo")
+EXACT = "session.x64quantprecision"
+VNNI = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"})
+# What decides which integer kernels run, as /proc/cpuinfo names it.
+KNOWN = VNNI | {"avx2", "avx512f", "avx512bw", "asimddp", "i8mm", "sve"}
+SAFE = 64  # weights within +-64: 2 x 255 x 64 fits into 16 bits
+READERS = ("QLinear", "QGemm", "QAttention", "MatMulInteger", "ConvInteger", "DynamicQuantize", "DequantizeLinear")
+
+
+@cache
+def features(cpuinfo: Path = CPUINFO) -> frozenset[str]:
+    """CPU features that matter for integer kernels; empty where the kernel does not tell."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return frozenset()
+    flags = next((line for line in lines if line.split(":")[0].strip() in {"flags", "Features"}), "")
+    return KNOWN & frozenset(flags.partition(":")[2].split())
+
+
+def x86() -> bool:
+    """Whether this is such a CPU."""
+    return platform.machine().lower() in {"x86_64", "amd64"}
+
+
+def hardware() -> Hardware:
+    """This node, as a target of quantization."""
+    if not x86():
+        return Hardware.ARM64
+    return Hardware.X86_VNNI if features() & VNNI else Hardware.X86
+
+
+def saturates(model: "onnx.ModelProto") -> bool:
+    """Whether this CPU would give other answers than one with VNNI: no VNNI, and weights that use all 8 bits."""
+    return hardware() is Hardware.X86 and _whole_range(model)
+
+
+def options(settings: Any, model: "onnx.ModelProto") -> bool:
+    """Ask a session for exact kernels where the fast ones saturate; returns whether they were asked for."""
+    exact = saturates(model)
+    if exact:
+        settings.add_session_config_entry(EXACT, "1")
+    return exact
+
+
+def _whole_range(model: "onnx.ModelProto") -> bool:
+    import numpy as np
+    from onnx import numpy_helper
+
+    if not any(node.op_type.startswith(READERS) for node in model.graph.node):
+        return False
+    for tensor in model.graph.initializer:
+        # Unsigned weights have their middle at 128; a zero point is no weight.
+        if tensor.data_type == tensor.UINT8 and len(tensor.dims) > 1:
+            return True
+        if tensor.data_type != tensor.INT8:
+            continue
+        if tensor.data_location == tensor.EXTERNAL:
+            return True  # not read only to be looked at: exact kernels are right in any case
+        if np.abs(numpy_helper.to_array(tensor).astype(np.int16)).max(initial=0) > SAFE:
+            return True
+    return False
