@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from slipway.inferenceservice.autoscale import Size
@@ -52,7 +53,7 @@ class Scene:
     draft: Draft
     platform: Platform
 
-    @property
+    @cached_property
     def newest(self) -> str:
         """The revision that the spec and the pinned artifact ask for."""
         return self.service.revision(self.model)
@@ -98,7 +99,7 @@ class Scene:
         served = any(revision.ready for revision in self.older)
         return self.build is not None and waits(self.build, only_tensorrt=only, served=served)
 
-    @property
+    @cached_property
     def trouble(self) -> Trouble | None:
         """What keeps the newest revision from serving."""
         found = trouble_of(self.around.pods, self.newest, self.draft.now)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from slipway.api.trainingjob import spec_problems
+from slipway.inferenceservice.evidence import Memory, heard_metrics, metrics_urls
+from slipway.inferenceservice.policy.traffic import Traffic
 from slipway.job import labels
 from slipway.job.endpoint import Endpoint
 from slipway.job.footprint import REQUESTS, amounts, slim_footprint
@@ -19,10 +21,12 @@ from slipway.job.observed import LONGEST_MESSAGE, observe_pod
 from slipway.job.packing import Demand, Floor, Node
 from slipway.job.spread import Spread
 from slipway.quantizationjob.status import result_of
+from slipway.runtime.scrape import Page
 from slipway.runtime.slim import slim
 from slipway.trainingjob.job import Platform
 from slipway.trainingjob.plan import plan
 from tests.unit.hostile.cost import LIMIT, assert_bounded, cost
+from tests.unit.inferenceservice.looks import deployed, look
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 # What etcd takes of one object.
@@ -40,6 +44,9 @@ def pod(spec: Object | None = None, status: Object | None = None, **marks: str) 
         "spec": {"nodeName": "a", **(spec or {})},
         "status": status or {"phase": "Running"},
     }
+
+
+SERVES = {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
 
 
 def container(number: int, **requests: str) -> Object:
@@ -208,3 +215,26 @@ def test_gangs_of_one_namespace_cost_a_decision_no_more_than_the_looks_that_it_h
 def test_labels_of_a_pod_that_are_no_numbers_are_none() -> None:
     for text in ("9" * 63, "x", "-1", "1.5", ""):
         assert observe_pod(pod(None, None, **{labels.ATTEMPT: text, labels.REPLICA_INDEX: text}), NOW).attempt >= 0
+
+
+def test_the_largest_service_with_a_thousand_pods_is_planned_in_a_moment() -> None:
+    """Its revision was hashed ten times in a look, and all pods were read anew for each question about them."""
+    env = [{"name": f"E{i}", "value": "x" * 4000} for i in range(128)]
+    place = {"annotations": {f"a{i}": "x" * 4000 for i in range(32)}}
+    spec = {"predictor": {"model": {"uri": "pvc://m/a"}, "env": env, "pod": place}, "replicas": 1000}
+    metadata = {"name": "digits", "namespace": "team", "uid": "u", "generation": 1}
+    obj = {"apiVersion": "slipway.dev/v1alpha1", "kind": "InferenceService", "metadata": metadata, "spec": spec}
+    began = look(obj)
+    deployment = deployed(began, ready=500)
+    revision = deployment["metadata"]["labels"]["slipway.dev/revision"]
+    pods = [pod({}, SERVES, **{"slipway.dev/revision": revision}) for _ in range(1000)]
+    for number, one in enumerate(pods):
+        one["metadata"] |= {"name": f"p{number}", "uid": f"u{number}"}
+    assert cost(lambda: look({**obj, "status": began.status}, [deployment], pods)) < 2 * LIMIT
+    memory = Memory()
+    assert cost(lambda: metrics_urls(memory, pods, NOW)) < LIMIT
+    for _ in range(2):
+        for one in pods:
+            heard_metrics(memory, "w", [one], {one["metadata"]["uid"]: Page(said=Traffic())}, NOW)
+    one = {"u5": Page(error="x")}
+    assert cost(lambda: heard_metrics(memory, "w", [pods[5]], one, NOW)) < LIMIT / 5

@@ -212,5 +212,6 @@ def forget(window: Window, alive: Iterable[str], silent: Iterable[str] = ()) -> 
     """Drop pods that are gone; what they counted stays. Of those that are `silent` the pace is not known any more."""
     kept = set(alive)
     pods = {uid: pod for uid, pod in window.pods.items() if uid in kept}
-    pace = {uid: growth for uid, growth in window.pace.items() if uid in kept.difference(silent)}
+    heard = kept.difference(silent)
+    pace = {uid: growth for uid, growth in window.pace.items() if uid in heard}
     return Window(window.name, window.began, pods, window.revisions, pace)
