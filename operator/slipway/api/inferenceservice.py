@@ -12,11 +12,13 @@ from slipway.api.base import MapBy, Model, Rule, problems_of
 from slipway.api.common import Digest, ImageName, ObjectName, Uri
 from slipway.api.description import ModelDescription
 from slipway.api.kind import Column, Kind, Scale, condition_column, unseen_status
-from slipway.api.pod import EnvVar, PodPlace
+from slipway.api.pod import EnvVar
 from slipway.api.quantity import parse_quantity
 from slipway.api.resources import Resources
 from slipway.api.rollout import Rollout
+from slipway.api.servicepod import ServicePodPlace
 from slipway.api.servicestatus import InferenceServiceStatus, PinnedModel, TransitionStatus
+from slipway.api.volumes import SharedMemory
 
 __all__ = ["KIND", "InferenceServiceSpec", "InferenceServiceStatus", "PinnedModel", "TransitionStatus", "spec_problems"]
 
@@ -233,11 +235,16 @@ class Predictor(Model):
     env: Annotated[list[EnvVar], Field(max_length=128), MapBy("name")] = Field(
         default_factory=list, description="Further variables of the server's environment."
     )
+    shared_memory: SharedMemory | None = Field(
+        None, description="A /dev/shm of its own for servers of several processes; the runtime's 64 MiB when unset."
+    )
     startup_seconds: Annotated[int, Field(ge=10, le=86400)] = Field(
         600, description="How long a replica may take to load and warm up the model."
     )
     drain: Drain = Field(default_factory=Drain, description="How a replica leaves.")
-    pod: PodPlace = Field(default_factory=PodPlace, description="What the pods share beside their container.")
+    pod: ServicePodPlace = Field(
+        default_factory=ServicePodPlace, description="What the pods share beside their container."
+    )
 
 
 class RolloutOn(StrEnum):

@@ -148,6 +148,9 @@ class PodPlace(Model):
     service_account_name: ObjectName | None = Field(None, description="The namespace's `default` when unset.")
     priority_class_name: ObjectName | None = Field(None, description="Priority of the pods.")
     scheduler_name: ObjectName | None = Field(None, description="The cluster's own scheduler when unset.")
+    runtime_class_name: ObjectName | None = Field(
+        None, description="A RuntimeClass, such as nvidia or gvisor; the node's own runtime when unset."
+    )
     run_as_user: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
         None, description="The pods' user id; the image's own when not set. Never root."
     )

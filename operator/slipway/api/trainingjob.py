@@ -19,12 +19,12 @@ from slipway.api.launchers import DeepSpeed, Launcher, LauncherName, Mpi
 from slipway.api.network import Network
 from slipway.api.parallel import OWN_WAY
 from slipway.api.pod import EnvVar, PodSettings, Words
-from slipway.api.quantity import Quantity
 from slipway.api.recipe import Checkpoint, Output, Recipe
 from slipway.api.resources import Resources
 from slipway.api.scheduling import Scheduling
 from slipway.api.strategy import Strategy
 from slipway.api.trainingstatus import TrainingJobStatus
+from slipway.api.volumes import SharedMemory
 
 # `<job>-node-<index>-a<attempt>` must stay a DNS label of 63 characters: 6 for `-node-`, 6 for `-a` and four digits.
 NAME_BUDGET = 63 - 6 - 6
@@ -86,12 +86,6 @@ class Torch(Model):
     """torch.distributed's own settings."""
 
     master_port: Annotated[int, Field(ge=1024, le=65535)] = Field(29500, description="Where node 0 listens.")
-
-
-class SharedMemory(Model):
-    """The pods' /dev/shm, which data loaders and NCCL use between the processes of a node."""
-
-    size_limit: Quantity | None = Field(None, description="No limit but the container's memory when unset.")
 
 
 def _fixed(field: str) -> Rule:

@@ -92,3 +92,9 @@ class VolumeMount(Model):
         None, description="A folder inside the volume instead of its root."
     )
     read_only: bool = Field(False, description="Mount it read-only.")
+
+
+class SharedMemory(Model):
+    """The pods' /dev/shm, which data loaders and NCCL use between the processes of a node."""
+
+    size_limit: Quantity | None = Field(None, description="No limit but the container's memory when unset.")

@@ -6,6 +6,7 @@ from typing import Any
 
 from slipway.api.autoscaling import AutoScaling
 from slipway.api.common import API_VERSION, GROUP
+from slipway.api.servicepod import InitContainer
 from slipway.inferenceservice.service import ENGINE, GRPC_PORT, HTTP_PORT, KIND, REVISION, InferenceService, Platform
 from slipway.job import labels
 from slipway.job.source import Pinned
@@ -18,6 +19,7 @@ SPEC_HASH = f"{GROUP}/spec-hash"
 ENGINE_THERE = {ENGINE: "built"}
 CONFIG_DIR = "/etc/slipway"
 CLAIMS_DIR = "/mnt/pvc"
+SHARED_MEMORY_DIR = "/dev/shm"  # noqa: S108
 # What the server takes beside readiness lead and timeout to close its sockets.
 CLOSING_SECONDS = 5
 # The wait after a cold start is for nobody: a second costs the server a few microseconds.
@@ -139,8 +141,10 @@ def metadata(service: InferenceService, name: str) -> dict[str, Any]:
 
 def _serving(service: InferenceService, revision: str, model: Pinned, platform: Platform) -> dict[str, Any]:
     drain = service.spec.predictor.drain
+    first = [_before(one, service, platform) for one in service.spec.predictor.pod.init_containers]
     return {
         **pod(service, revision, model, _server(service, platform)),
+        **({"initContainers": first} if first else {}),
         "terminationGracePeriodSeconds": drain.readiness_lead_seconds + drain.timeout_seconds + CLOSING_SECONDS,
         # A node that fails or is drained should not take all replicas; but better together than not at all.
         "topologySpreadConstraints": [
@@ -154,6 +158,15 @@ def _serving(service: InferenceService, revision: str, model: Pinned, platform: 
     }
 
 
+def _before(one: InitContainer, service: InferenceService, platform: Platform) -> dict[str, Any]:
+    """An init container, as restricted as the server."""
+    image = one.image or service.spec.predictor.image or platform.server_image
+    restricted = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    made = {**one.wire(), "image": image, "resources": one.resources.wire(), "securityContext": restricted}
+    made["terminationMessagePolicy"] = "FallbackToLogsOnError"
+    return {name: value for name, value in made.items() if value not in ([], None)}
+
+
 def pod(
     service: InferenceService, revision: str, model: Pinned, container: dict[str, Any], *, builds: bool = False
 ) -> dict[str, Any]:
@@ -164,6 +177,10 @@ def pod(
     for claim, (name, read_only) in _claims(service, model, builds).items():
         mounts.append({"name": name, "mountPath": f"{CLAIMS_DIR}/{claim}", "readOnly": read_only})
         volumes.append({"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": read_only}})
+    if (memory := service.spec.predictor.shared_memory) is not None:
+        limit = {"sizeLimit": memory.size_limit} if memory.size_limit is not None else {}
+        mounts.append({"name": "slipway-shm", "mountPath": SHARED_MEMORY_DIR})
+        volumes.append({"name": "slipway-shm", "emptyDir": {"medium": "Memory", **limit}})
     mounts += [mount.wire() for mount in settings.volume_mounts]
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
@@ -181,6 +198,7 @@ def pod(
         "serviceAccountName",
         "priorityClassName",
         "schedulerName",
+        "runtimeClassName",
     ):
         if optional.get(field):
             spec[field] = optional[field]

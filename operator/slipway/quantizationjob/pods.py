@@ -63,6 +63,7 @@ def pod(job: QuantizationJob, stage: Stage, step: int, shard: int, attempt: int,
         "serviceAccountName",
         "priorityClassName",
         "schedulerName",
+        "runtimeClassName",
     ):
         if optional.get(field):
             spec[field] = optional[field]

@@ -84,6 +84,7 @@ def pod(job: TrainingJob, index: int, attempt: int, platform: Platform) -> dict[
         "serviceAccountName",
         "priorityClassName",
         "schedulerName",
+        "runtimeClassName",
     ):
         if optional.get(field):
             spec[field] = optional[field]

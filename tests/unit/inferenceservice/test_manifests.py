@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slipway.api.inferenceservice import Predictor
-from slipway.api.pod import PodPlace
+from slipway.api.servicepod import ServicePodPlace
 from slipway.inferenceservice.service import Platform
 from tests.unit.inferenceservice.looks import AUTOSCALERS, BUDGETS, PLATFORM, deployed, look
 
@@ -18,13 +18,30 @@ POD = {
     "annotations": {"example.com/cost": "42"},
     "nodeSelector": {"gpu": "l4"},
     "tolerations": [{"key": "gpu", "operator": "Exists"}],
-    "affinity": {"nodeAffinity": {}},
+    "affinity": {
+        "nodeAffinity": {},
+        "podAntiAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [
+                {"labelSelector": {"matchLabels": {"app": "noisy"}}, "topologyKey": "kubernetes.io/hostname"}
+            ]
+        },
+    },
     "volumes": [{"name": "scratch", "emptyDir": {}}],
     "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
     "imagePullSecrets": [{"name": "registry"}],
     "serviceAccountName": "server",
     "priorityClassName": "urgent",
     "schedulerName": "own",
+    "runtimeClassName": "gvisor",
+    "initContainers": [
+        {
+            "name": "fetch",
+            "command": ["sh", "-c", "cp -r /models /scratch"],
+            "env": [{"name": "LEVEL", "value": "debug"}],
+            "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+        },
+        {"name": "check", "image": "example.com/check:1", "args": ["--all"], "workingDir": "/tmp"},
+    ],
     "runAsUser": 1234,
     "fsGroup": 4321,
 }
@@ -37,6 +54,7 @@ PREDICTOR = {
     "warmUp": {"mode": "Full", "uri": "pvc://samples/rows.npz", "shapes": [{"name": "x", "shape": [1, 3]}]},
     "resources": {"requests": {"cpu": "2"}, "limits": {"nvidia.com/gpu": "1"}},
     "env": [{"name": "LEVEL", "value": "debug"}],
+    "sharedMemory": {"sizeLimit": "2Gi"},
     "startupSeconds": 62,
     "drain": {"readinessLeadSeconds": 3, "timeoutSeconds": 50},
     "pod": POD,
@@ -60,18 +78,44 @@ def pod(**predictor: Any) -> dict[str, Any]:
 
 def test_the_specs_below_name_every_field_there_is() -> None:
     assert set(PREDICTOR) == {field.alias or name for name, field in Predictor.model_fields.items()} - {None}
-    assert set(POD) == {field.alias or name for name, field in PodPlace.model_fields.items()}
+    assert set(POD) == {field.alias or name for name, field in ServicePodPlace.model_fields.items()}
 
 
 def test_where_pods_run_and_as_whom() -> None:
     spec = pod()
-    for field in ("nodeSelector", "imagePullSecrets", "serviceAccountName", "priorityClassName", "schedulerName"):
+    for field in (
+        "nodeSelector",
+        "imagePullSecrets",
+        "serviceAccountName",
+        "priorityClassName",
+        "schedulerName",
+        "runtimeClassName",
+    ):
         assert spec[field] == POD[field]
     assert spec["tolerations"][0]["key"] == "gpu"
-    assert "affinity" in spec
+    away = spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert away[0]["labelSelector"]["matchLabels"] == {"app": "noisy"}
     assert (spec["securityContext"]["runAsUser"], spec["securityContext"]["fsGroup"]) == (1234, 4321)
     (spread,) = spec["topologySpreadConstraints"]
     assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+
+
+def test_init_containers_run_before_the_server_and_are_as_restricted() -> None:
+    spec = pod()
+    fetch, check = spec["initContainers"]
+    assert (fetch["image"], check["image"]) == ("example.com/server:2", "example.com/check:1")
+    assert fetch["command"][0] == "sh"
+    assert (check["args"], check["workingDir"]) == (["--all"], "/tmp")
+    for container in (fetch, check):
+        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        assert "volumeMounts" in container or container is check
+    assert [one["name"] for one in spec["containers"]] == ["server"]
+
+
+def test_shared_memory_is_a_volume_of_its_own() -> None:
+    spec = pod()
+    assert {"name": "slipway-shm", "mountPath": "/dev/shm"} in spec["containers"][0]["volumeMounts"]
+    assert {"name": "slipway-shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}} in spec["volumes"]
 
 
 def test_labels_annotations_and_volumes_beside_our_own() -> None:

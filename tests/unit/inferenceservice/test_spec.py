@@ -43,6 +43,27 @@ SENSE: list[dict[str, Any]] = [
     {"predictor": {**MODEL, "engine": {"name": "torch", "fallback": ["tensorrt"], "cache": {"uri": "pvc://e/a"}}}},
 ]
 # With the words of the operator.
+TERM = {"labelSelector": {"matchLabels": {"app": "a"}}, "topologyKey": "kubernetes.io/hostname"}
+
+
+def _pod(**fields: Any) -> dict[str, Any]:
+    return {"predictor": {**MODEL, "pod": fields}}
+
+
+def _near(**term: Any) -> dict[str, Any]:
+    return _pod(affinity={"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{**TERM, **term}]}})
+
+
+def _first(**container: Any) -> dict[str, Any]:
+    return _pod(initContainers=[{"name": "a", **container}])
+
+
+SENSE += [
+    _near(),
+    _pod(runtimeClassName="nvidia"),
+    _first(command=["true"]),
+    {"predictor": {**MODEL, "sharedMemory": {"sizeLimit": "1Gi"}}},
+]
 NONSENSE: list[tuple[dict[str, Any], str]] = [
     ({"predictor": {**MODEL, "warmUp": {"mode": "Some"}}}, "mode"),
     ({"predictor": {**MODEL, "warmUp": {"mode": "None", "uri": "pvc://a/b.npz"}}}, "nothing is run: remove uri"),
@@ -59,6 +80,18 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
         "warmUp.shapes",
     ),
     ({"autoScaling": {"minReplicas": 5, "maxReplicas": 3, "scaleTarget": 4}}, "minReplicas must not be above"),
+    (_near(labelSelector={}), "an empty labelSelector means all pods"),
+    (_near(labelSelector={"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]}), "have no Gt and Lt"),
+    (_near(labelSelector={"matchExpressions": [{"key": "a", "operator": "In"}]}), "In and NotIn need values"),
+    (_near(topologyKey=""), "topologyKey"),
+    (_pod(runtimeClassName="No Such"), "runtimeClassName"),
+    (_first(name="server"), "choose another name"),
+    (_first(name="slipway-x"), "choose another name"),
+    (_first(volumeMounts=[{"name": "data", "mountPath": "/d"}]), "add the volume or correct the name"),
+    (_first(volumeMounts=[{"name": "data", "mountPath": "/mnt/pvc/x"}]), "choose another one"),
+    (_first(securityContext={"privileged": True}), ""),
+    (_first(env=[{"name": "RANK", "value": "1"}]), "remove it"),
+    (_pod(initContainers=[{"name": "a"}, {"name": "a"}]), "appears more than once"),
     ({"autoScaling": {"maxReplicas": 3}}, "scaleTarget"),
     ({"autoScaling": BY_CPU}, "set predictor.resources.requests.cpu"),
     (
