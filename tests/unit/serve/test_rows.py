@@ -287,6 +287,20 @@ def test_a_constant_with_a_value_for_each_place_is_not_proved() -> None:
     assert verdict_of(built).word is Word.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    ("scales", "word"), [([2.0, 1.0, 2.0, 2.0], Word.UNKNOWN), ([1.0, 1.0, 2.0, 2.0], Word.INDEPENDENT)]
+)
+def test_a_resize_of_the_batch_itself_is_not_proved(scales: list[float], word: Word) -> None:
+    built = model([node("Resize", ["x", "", "s"], ["y"], mode="nearest")], PICTURE, {"s": np.array(scales, np.float32)})
+    assert changes(built, PICTURE) is (word is not Word.INDEPENDENT)
+    assert verdict_of(built).word is word
+
+
+def test_a_place_that_is_the_number_of_rows_is_not_proved() -> None:
+    nodes = [node("Shape", ["x"], ["n"], start=0, end=1), node("Gather", ["x", "n"], ["y"], axis=1)]
+    assert verdict_of(model(nodes)).word is Word.UNKNOWN
+
+
 def test_an_operator_that_nobody_knows_is_left_to_the_warm_up() -> None:
     assert verdict_of(model([node("Foo", ["x"], ["y"], domain="own")])).word is Word.UNKNOWN
 

@@ -17,6 +17,7 @@ from slipway.api.inferenceservice import EngineName, WarmUpMode
 from tests.unit.serve import onnx_models
 from workloads.errors import BadInput
 from workloads.serve.batcher import Limits
+from workloads.serve.engines import warmup
 from workloads.serve.errors import Invalid
 from workloads.serve.loading import load_and_warm_up
 from workloads.serve.service import Loaded
@@ -288,3 +289,26 @@ def test_a_sound_whose_first_axis_is_its_length_is_served(tmp_path: Path) -> Non
     found = loaded(saved(tmp_path / "m.onnx", nodes, [("x", T.FLOAT, ["samples"])], [("y", T.FLOAT, None)], constants))
     assert not found.model.signature.batched
     assert not any("tried" in words for words in found.warm_up.warnings)
+
+
+def test_invented_inputs_do_not_take_all_the_memory(tmp_path: Path) -> None:
+    """Five free axes of 640, because nothing shorter ran."""
+    axes = ["n", "a", "b", "c", "d"]
+    nodes = [node("Reshape", ["x", "to"], ["y"])]
+    constants = {"to": np.array([7, 11, 13], np.int64)}
+    path = saved(tmp_path / "m.onnx", nodes, [("x", T.FLOAT, axes)], [("y", T.FLOAT, None)], constants)
+    before = Path("/proc/self/status").read_text() if Path("/proc/self/status").exists() else "VmHWM: 0 kB"
+    seen = loaded(path).warm_up
+    assert any("could not run any input" in words for words in seen.warnings)
+    if "VmHWM:\t" in before:
+        after = Path("/proc/self/status").read_text()
+        grown = [int(text.split("VmHWM:")[1].split()[0]) for text in (before, after)]
+        assert grown[1] - grown[0] < 2 << 20
+
+
+def test_a_batch_of_gigabytes_is_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warmup, "MOST_BYTES", 100)
+    seen = loaded(str(onnx_models.mlp(tmp_path / "m.onnx", (8, 16, 3))), most=16).warm_up
+    assert sorted(seen.seconds) == [1, 2]
+    assert seen.largest is None
+    assert seen.independent

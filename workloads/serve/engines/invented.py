@@ -5,6 +5,7 @@ Nobody knows what a model takes before it has run: lengths of free axes, indices
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 
 import numpy as np
 
@@ -15,6 +16,7 @@ FREE_AXIS = 16  # length given to an axis that may have any, such as a sequence
 PICTURE_SIDE = 224
 COLOURS = frozenset({1, 3, 4})
 LENGTHS = (32, 1, 8, 128, 256, 512, 640)  # tried when the model does not run with the first ones
+MOST_VALUES = 100_000_000  # of one input, where its free axes are somebody's guess
 WORDS = (b"1", b"a", b"")
 
 
@@ -71,7 +73,10 @@ def _shape(tensor: Tensor, names: dict[str, int], how: Attempt, rows: int) -> li
     if given is not None:
         return [rows, *given[1:]] if rows and given else list(given)
     length = how.lengths or (PICTURE_SIDE if _picture(tensor) else FREE_AXIS)
-    return [axis if isinstance(axis, int) else names.setdefault(axis, length) for axis in tensor.axes]
+    shape = [axis if isinstance(axis, int) else names.setdefault(axis, length) for axis in tensor.axes]
+    if prod(shape) > MOST_VALUES and not all(isinstance(axis, int) for axis in tensor.axes[1:]):
+        raise ValueError(f"{shape} are too many values to invent: give shapes")
+    return shape
 
 
 def _picture(tensor: Tensor) -> bool:

@@ -26,6 +26,7 @@ __all__ = ["FREE_AXIS", "NothingRuns", "Plan", "WarmUp", "sample", "sizes_up_to"
 SAME_ROW, SAME_ROW_8_BITS = 0.01, 0.05
 SCALES = (1.0, 100.0, 1e-3, -1.0)  # of the rows that are compared: alone each has a range of its own
 FIRST_AXES = (16, 512, 16000)
+MOST_BYTES = 1 << 30  # of the inputs of a batch that is only tried
 NOT_RUN = Verdict(Word.UNKNOWN)
 
 
@@ -92,9 +93,13 @@ def warm_up(engine: Engine, signature: Signature, plan: "Plan | Sequence[int]") 
     seconds: dict[int, float] = {}
     shapes = {least: shapes_of(first)}
     largest = None
+    probe = sample(signature, least, 0, how)
+    most = MOST_BYTES // max(1, sum(array.nbytes for array in probe))
     for rows in plan.sizes if not signature.fixed and least == 1 else (least,):
-        inputs = sample(signature, rows, 0, how)
+        if 1 < rows > most:
+            break  # nobody has sent so much yet, and the memory may be there for other things
         try:
+            inputs = sample(signature, rows, 0, how)
             outputs = _run(engine, signature, inputs)
             started = time.perf_counter()
             outputs = _run(engine, signature, inputs)
@@ -108,7 +113,6 @@ def warm_up(engine: Engine, signature: Signature, plan: "Plan | Sequence[int]") 
     if least > 1:
         seen = replace(seen, rowwise=False)
     alone = _alone(engine, seen, plan, how, largest)
-    probe = sample(signature, least, 0, how)
     warnings = (*flaws, *wrong)
     return WarmUp(seconds, not alone, probe, seen, alone, largest, warnings, warnings, not strange)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import prod
 
-from workloads.serve.rows.state import At, Free, Mixed, Node, Shape, State, Unknown
+from workloads.serve.rows.state import At, Free, Length, Mixed, Node, Shape, State, Unknown
 
 ENDLESS = 2**31 - 1
 
@@ -161,6 +161,8 @@ def cut(node: Node) -> State:
 
 def gather(node: Node) -> State:
     """Rows as places in a table, or one place of every row."""
+    if any(isinstance(state, Length) for state in node.states):
+        return Unknown(f"{node.words}: the number of rows is among its operands")
     if isinstance(node.states[0], Free):
         axis, at = node.axis(0), _at(node, 1)
         return At(axis + at) if axis is not None and at is not None else Unknown(f"{node.words}: its axis is not known")
@@ -174,6 +176,8 @@ def gather(node: Node) -> State:
 
 def gather_elements(node: Node) -> State:
     """Along one axis."""
+    if any(isinstance(state, Length) for state in node.states):
+        return Unknown(f"{node.words}: the number of rows is among its operands")
     if len({state for state in node.states if isinstance(state, At)}) > 1 or not isinstance(node.states[0], At):
         return Unknown(f"{node.words}: its operands' axes do not agree")
     return _along(node, node.axis(0), "takes values of some rows for others")
@@ -198,7 +202,7 @@ def tile(node: Node) -> State:
 def one_hot(node: Node) -> State:
     """A new axis, the last one unless it is said."""
     at, rank, axis = _at(node), node.rank(0), int(node.attributes.get("axis", -1))
-    if at is None or (axis < 0 and rank is None) or not all(isinstance(state, Free) for state in node.states[1:]):
+    if at is None or (axis < 0 and rank is None) or any(type(state) is not Free for state in node.states[1:]):
         return Unknown(f"{node.words}: its axis is not known")
     counted = axis if axis >= 0 else axis + (rank or 0) + 1
     return At(at + (counted <= at))

@@ -79,6 +79,8 @@ def picture(node: Node) -> State:
     """[batch, channels, ...]: each picture by itself."""
     if node.op == "BatchNormalization" and _trains(node):
         return Mixed(f"{node.words} is in training mode: it normalises by the batch")
+    if node.op in {"Resize", "Upsample"} and not _keeps_rows(node):
+        return Unknown(f"{node.words} may change the number of rows")
     if any(not isinstance(state, Free) for state in node.states[1:]) and node.op != "GridSample":
         return Unknown(f"{node.words}: its weights depend on rows")
     if all(isinstance(state, Free) or state == At(0) for state in node.states):
@@ -86,6 +88,19 @@ def picture(node: Node) -> State:
     if node.op in names.CONTRACTING:
         return Mixed(f"{node.words} runs over the rows")
     return Unknown(f"{node.words}: rows are not on its first axis")
+
+
+def _keeps_rows(node: Node) -> bool:
+    """Whether a picture's first axis stays as it is: `axes` names others, or its scale is 1."""
+    if "axes" in node.attributes:
+        return all((node.counted(int(axis), node.rank(0)) or 0) > 0 for axis in node.attributes["axes"])
+    if "scales" in node.attributes:
+        return bool(node.attributes["scales"][0] == 1)
+    for place in range(1, len(node.values)):
+        value = node.values[place]
+        if value is not None and value.dtype.kind == "f" and value.size and value.size == node.rank(0):
+            return bool(value.reshape(-1)[0] == 1)
+    return False
 
 
 def _trains(node: Node) -> bool:
