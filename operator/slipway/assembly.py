@@ -18,6 +18,7 @@ from slipway.runtime.controller import Controller, ObserveReconcile
 from slipway.runtime.kube import Kube
 from slipway.runtime.queue import WorkQueue
 from slipway.runtime.resource import CONFIGMAPS, NODES, PODS, SERVICES, Resource
+from slipway.runtime.shares import Shares
 from slipway.runtime.slim import Slim
 from slipway.runtime.store import Key
 from slipway.trainingjob import job as training
@@ -66,6 +67,8 @@ class Platforms:
     serving: serving.Platform
     # Whether gangs wait until the cluster has room for them.
     gang_admission: bool = False
+    # What the resources of one namespace may take of the memory.
+    namespace_bytes: int = 32 * 2**20
 
 
 class Assembly:
@@ -84,8 +87,9 @@ class Assembly:
     ) -> None:
         """`namespaces` empty means all of them."""
         self.cache = Cache(self._changed, namespaces=namespaces)
+        shares = Shares(platforms.namespace_bytes)
         for resource in OURS.values():
-            self.cache.add(resource)
+            self.cache.add(resource, shares=shares)
         self._kube = kube
         self.children = {**CHILDREN, **(_CAPACITY if platforms.gang_admission else {})}
         slims = {**_SLIMS, PODS: slim_footprint if platforms.gang_admission else slim_pod}

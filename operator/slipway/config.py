@@ -21,6 +21,8 @@ class Config:
     namespaces: tuple[str, ...]
     workers: int
     resync_seconds: float
+    # What the resources of one namespace may take of the operator's memory.
+    namespace_mib: int
     # Empty turns leader election off: one replica, or a developer's machine.
     lease_namespace: str
     lease_name: str
@@ -54,6 +56,7 @@ def read_config(environ: Mapping[str, str] = os.environ) -> Config:
         namespaces=_namespaces(environ),
         workers=_number(environ, "SLIPWAY_WORKERS", 8, 1, 64),
         resync_seconds=_number(environ, "SLIPWAY_RESYNC_SECONDS", 300, 10, 86400),
+        namespace_mib=_number(environ, "SLIPWAY_NAMESPACE_MIB", 32, 1, 65536),
         lease_namespace=environ.get("SLIPWAY_LEASE_NAMESPACE", ""),
         lease_name=environ.get("SLIPWAY_LEASE_NAME", "slipway-operator"),
         identity=environ.get("SLIPWAY_IDENTITY") or environ.get("HOSTNAME") or f"pid-{os.getpid()}",

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import kopf
+from kopf._cogs.clients import api, fetching
 
 from slipway import log as logs
 from slipway.assembly import OURS, Assembly, Platforms
@@ -37,9 +38,6 @@ from slipway.runtime.token_review import TokenReviewer
 from slipway.trainingjob import job as training
 
 log = logging.getLogger("slipway")
-
-CHUNK = 50
-"""Objects in a chunk of a watch's first listing."""
 
 
 class Operator:
@@ -87,6 +85,7 @@ class Operator:
             quantizing.Platform(self.config.quantizer_image, endpoint),
             serving.Platform(self.config.server_image),
             self.config.gang_admission,
+            self.config.namespace_mib * 2**20,
         )
 
     def _leading(self) -> bool:
@@ -182,6 +181,8 @@ class Operator:
         registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
         _configure(settings)
         kopf.on.login(registry=registry)(_login)
+        # All that is there would be in memory at once, whole; the cache lists it itself, in pages.
+        fetching.fetch_objs = self._position
         for resource in (*OURS.values(), *self.assembly.children):
             self._listen(registry, settings, resource)
         namespaces = self.config.namespaces
@@ -190,6 +191,15 @@ class Operator:
         await kopf.operator(
             registry=registry, settings=settings, standalone=True, namespaces=namespaces, clusterwide=not namespaces
         )
+
+    async def _position(
+        self, *, settings: Any, resource: Any, namespace: Any, logger: Any
+    ) -> AsyncIterator[tuple[list[Any], str]]:
+        """From where a watch has to start, in place of kopf's listing; what happened before, a resync brings in."""
+        url = resource.get_url(namespace=namespace, params={"limit": "1"})
+        answer = await api.get(url=url, logger=logger, settings=settings)
+        self.assembly.cache.ask_for_resync()
+        yield [], answer["metadata"]["resourceVersion"]
 
     def _listen(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings, resource: Resource) -> None:
         async def heard(event: Any, **_: Any) -> None:
@@ -254,8 +264,7 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.persistence.finalizer = "slipway.dev/unused"
-    # An object may have 1.5 MB: few are listed at once, and one that nothing happens to is soon let go.
-    settings.watching.chunk_size = CHUNK
+    # An object may have 1.5 MB: one that nothing happens to is soon let go.
     settings.queueing.idle_timeout = 0.2
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330

@@ -54,6 +54,7 @@ class Reason(StrEnum):
     SPEC_CHANGED = "SpecChanged"
     NAME_CONFLICT = "NameConflict"
     CREATE_REFUSED = "CreateRefused"
+    NAMESPACE_FULL = "NamespaceFull"
     API_ERROR = "ApiError"
     RECONCILE_ERROR = "ReconcileError"
     PODS_CREATED = "PodsCreated"

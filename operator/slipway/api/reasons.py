@@ -8,6 +8,7 @@ MEANINGS: Mapping[str, str] = {
     "SpecChanged": "A field was edited that is fixed while the pods run: take it back, or delete and create anew.",
     "NameConflict": "An object of somebody else has a name that is needed: delete or rename it.",
     "CreateRefused": "The server refused a child: RBAC, a quota, Pod Security or admission, in its own words.",
+    "NamespaceFull": "The namespace's resources take all the memory that one may: delete or shrink some of them.",
     "ApiError": "The server refused something else; its words are in the message.",
     "ReconcileError": "An error that nobody foresaw. It is tried again; please report it with the operator's log.",
     "PodsCreated": "All pods of the attempt were asked for.",

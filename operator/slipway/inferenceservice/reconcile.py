@@ -17,12 +17,14 @@ from slipway.inferenceservice.status import SOFT_FIELDS
 from slipway.job.execute import Executor, Record, tellable
 from slipway.job.plan import soonest
 from slipway.job.status import Draft
+from slipway.job.stubs import Stubs
 from slipway.runtime.cache import Cache
 from slipway.runtime.controller import DONE, Result
 from slipway.runtime.errors import Terminal
 from slipway.runtime.kube import Kube
 from slipway.runtime.resource import CONFIGMAPS, SERVICES, Object, Resource, identity_of, name_of, namespace_of, uid_of
 from slipway.runtime.scrape import Scraper
+from slipway.runtime.shares import crowded
 from slipway.runtime.store import Key
 
 
@@ -45,6 +47,7 @@ class InferenceServices:
         self._sources = sources
         self._clock = clock
         self._executor = Executor(kube, cache, INFERENCE_SERVICES, SOFT_FIELDS, record)
+        self._stubs = Stubs(kube, cache, INFERENCE_SERVICES, self._executor)
         self.scraper = Scraper()
         self._interviews = Interviews(self.scraper, mark, lambda key: cache[INFERENCE_SERVICES].get(*key), clock)
         self.listener = Scraper(timeout=LONGEST, concurrency=MOST, share=None, largest=LARGEST)
@@ -57,6 +60,8 @@ class InferenceServices:
             for remembered in (self._interviews, self._demands):
                 remembered.keep_only(uid_of(there) for there in self._cache[INFERENCE_SERVICES])
             return DONE
+        if crowded(service):
+            return await self._stubs.reconcile(service, self._draft(service))
         memory, now = self._interviews.of(service), self._clock()
         activators = replicas.activating(self._cache, service)
         around = self._demands.beside(service, self._around(service, memory), activators)
@@ -96,11 +101,14 @@ class InferenceServices:
     async def on_error(self, key: Key, error: Exception) -> None:
         """Nothing fails silently: the condition says what the server said."""
         service, words = self._cache[INFERENCE_SERVICES].get(*key), tellable(error)
-        if service is None or words is None:
+        if service is None or words is None or crowded(service):
             return
-        draft = Draft(service.get("status"), service["metadata"].get("generation") or 1, self._clock())
+        draft = self._draft(service)
         told = draft.stalled(*words) if isinstance(error, Terminal) else draft.progressing(*words)
         await self._executor.report(service, told.done())
+
+    def _draft(self, service: Object) -> Draft:
+        return Draft(service.get("status"), service["metadata"].get("generation") or 1, self._clock())
 
     def _source(self, service: Object) -> Object | None:
         for kind, resource in self._sources.items():

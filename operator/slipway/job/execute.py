@@ -254,10 +254,10 @@ class Executor:
         except (NotFound, Conflict):
             return
 
-    async def report(self, job: Object, status: Mapping[str, Any]) -> None:
+    async def report(self, job: Object, status: Mapping[str, Any], notices: tuple[Notice, ...] = ()) -> None:
         """Write a status that tells of an error; a lost race is no error of the job's."""
         try:
-            await self._write_status(job, status)
+            await self._persist(job, status, notices)
         except Conflict:
             return
 

@@ -10,11 +10,13 @@ from slipway.job.lineage import Lineage
 from slipway.job.plan import Plan, soonest
 from slipway.job.policy import deadlines
 from slipway.job.status import Draft
+from slipway.job.stubs import Stubs
 from slipway.runtime.cache import Cache
 from slipway.runtime.controller import DONE, Result
 from slipway.runtime.errors import Terminal, Transient
 from slipway.runtime.kube import Kube
 from slipway.runtime.resource import PODS, Object, Resource, uid_of
+from slipway.runtime.shares import crowded
 
 # Refusals of the server that pass without an edit of the job: tried again at a pace of our own, until a deadline.
 _PASSING = frozenset({Reason.CREATE_REFUSED, Reason.NAME_CONFLICT, Reason.PODS_PENDING})
@@ -38,6 +40,7 @@ class Jobs:
         self._resource = resource
         self._clock = clock
         self._executor = Executor(kube, cache, resource, soft_fields, record)
+        self._stubs = Stubs(kube, cache, resource, self._executor)
         self._lineage = Lineage(cache[PODS], resource)
 
     async def reconcile(self, key: tuple[str, str], decide: Decide) -> Result:
@@ -47,6 +50,8 @@ class Jobs:
             for gone in self._lineage.forget(key):
                 self._executor.forget(gone)
             return DONE
+        if crowded(job):
+            return await self._stubs.reconcile(job, self._draft(job))
         decision = decide(job, self._lineage.predecessors(key, uid_of(job)), self._clock())
         try:
             return Result(requeue_after=await self._executor.execute(job, decision))
@@ -59,7 +64,7 @@ class Jobs:
         """Nothing fails silently: the condition says what the server said."""
         job = self._cache[self._resource].get(*key)
         words = tellable(error)
-        if job is None or words is None:
+        if job is None or words is None or crowded(job):
             return
         draft = self._draft(job)
         if draft.run.finished:

@@ -17,6 +17,7 @@ from functools import partial
 from .errors import ApiError, Forbidden
 from .kube import Kube
 from .resource import Object, Resource
+from .shares import SharedStore, Shares
 from .slim import Slim, slim, slim_link, slim_pod
 from .store import Change, Store
 
@@ -57,9 +58,13 @@ class Cache:
         self.heard_at = clock()
         """The clock's time of the last event or LIST: a watch that went silent shows here."""
 
-    def add(self, resource: Resource, *, selector: str = "", slim: Slim = slim) -> Store:
-        """Keep this resource, or those of its objects that carry the labels; `slim` drops what nobody reads."""
-        store = Store(slim, self._clock, partial(self._on_change, resource))
+    def add(self, resource: Resource, *, selector: str = "", slim: Slim = slim, shares: Shares | None = None) -> Store:
+        """Keep this resource, or those of its objects that carry the labels; `slim` drops what nobody reads.
+
+        With `shares`, its objects count against what their namespaces may take.
+        """
+        told = partial(self._on_change, resource)
+        store = Store(slim, self._clock, told) if shares is None else SharedStore(shares, slim, self._clock, told)
         self._watched[resource] = _Watched(store, selector, slim)
         return store
 
@@ -84,16 +89,16 @@ class Cache:
         if change is not None:
             self._on_change(resource, change)
 
-    async def resync(self, kube: Kube, *, consistent: bool = True) -> int:
+    async def resync(self, kube: Kube) -> int:
         """Replace everything by what the server lists, and return the number of changes. Raises ApiError.
 
-        `consistent` False reads from the server's watch cache: cheap, but it may be a little behind what we know.
+        In small pages: a server that answers from its watch cache takes no notice of a limit, so that is not asked.
         Of several namespaces one may refuse, by whoever rules there: what was known of it stays, and the others go on.
         """
         async with self._one_at_a_time:
             counts = await asyncio.gather(
                 *(
-                    self._resync_any(kube, resource, namespace, consistent)
+                    self._resync_any(kube, resource, namespace)
                     for resource in self._watched
                     for namespace in (self._namespaces if resource.namespaced else ()) or (None,)
                 )
@@ -101,19 +106,19 @@ class Cache:
         self.heard_at = self._clock()
         return sum(counts)
 
-    async def _resync_any(self, kube: Kube, resource: Resource, namespace: str | None, consistent: bool) -> int:
+    async def _resync_any(self, kube: Kube, resource: Resource, namespace: str | None) -> int:
         try:
-            return await self._resync_one(kube, resource, namespace, consistent)
+            return await self._resync_one(kube, resource, namespace)
         except Forbidden as error:
             if namespace is None or len(self._namespaces) < 2:
                 raise
             log.error("namespace %s is left alone until its rights are back: %s", namespace, error)
             return 0
 
-    async def _resync_one(self, kube: Kube, resource: Resource, namespace: str | None, consistent: bool) -> int:
+    async def _resync_one(self, kube: Kube, resource: Resource, namespace: str | None) -> int:
         watched = self._watched[resource]
-        since = watched.store.begin(consistent=consistent)
-        listing = await kube.list(resource, namespace, selector=watched.selector, rv0=not consistent, slim=watched.slim)
+        since = watched.store.begin(consistent=True)
+        listing = await kube.list(resource, namespace, selector=watched.selector, slim=watched.store.sieve())
         # From here to the last mark there is no await: no event can slip in between.
         changes = watched.store.replace(listing.items, listing.resource_version, since, namespace)
         for change in changes:
@@ -133,14 +138,12 @@ class Cache:
                     await self._asked.wait()
             except TimeoutError:
                 pass
-            # Somebody who asks has seen a contradiction, so the server's watch cache won't do.
-            consistent = self._asked.is_set()
-            if consistent:
+            if self._asked.is_set():
                 # A watch that lists tells of many objects at once, and the other watches are about to do the same.
                 await asyncio.sleep(min(every, ASKED_PAUSE))
             self._asked.clear()
             try:
-                changes = await self.resync(kube, consistent=consistent)
+                changes = await self.resync(kube)
                 pause = every
             except ApiError as error:
                 log.warning("resync failed: %s", error)

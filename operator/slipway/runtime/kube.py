@@ -47,7 +47,8 @@ __all__ = [
 ]
 
 FIELD_MANAGER = "slipway"
-PAGE = 500
+PAGE = 20
+"""Objects in one answer to a LIST: each may have 1.5 MB, and all of an answer is in memory at once."""
 
 _OURS = {"fieldManager": FIELD_MANAGER}
 

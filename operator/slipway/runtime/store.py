@@ -143,6 +143,10 @@ class Store:
         if change is not None:
             self._on_change(change)
 
+    def sieve(self) -> Slim:
+        """What a LIST, page by page, has to keep of each object until `replace`."""
+        return self._slim
+
     def begin(self, *, consistent: bool) -> Mark:
         """Call before sending a LIST; `consistent` if it asks for the newest state (no resourceVersion=0)."""
         return Mark(self._sequence, self._highest, consistent)

@@ -30,7 +30,7 @@ async def test_a_gap_is_made_good(kube: Kube, namespace: str) -> None:
     assert await cache.resync(kube) == 3
     assert [o["metadata"]["name"] for o in cache[CONFIGMAPS].children(parent)] == ["kept", "lost"]
     assert await cache.resync(kube) == 0
-    assert await cache.resync(kube, consistent=False) == 0
+    assert await cache.resync(kube) == 0
 
     heard.clear()
     await kube.delete(CONFIGMAPS, namespace, "lost")

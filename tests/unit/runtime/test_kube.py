@@ -96,8 +96,8 @@ async def test_a_list_is_paged_from_one_snapshot(server: FakeServer, kube: Kube)
         ("b", "Pod", "v1"),
     ]
     assert [s.query for s in server.seen] == [
-        {"labelSelector": "a=b,c", "resourceVersion": "0", "limit": "500"},
-        {"labelSelector": "a=b,c", "limit": "500", "continue": "abc"},
+        {"labelSelector": "a=b,c", "resourceVersion": "0", "limit": "20"},
+        {"labelSelector": "a=b,c", "limit": "20", "continue": "abc"},
     ]
 
 
