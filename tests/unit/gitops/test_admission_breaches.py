@@ -208,6 +208,20 @@ def test_an_example_with_a_secret_is_taken_where_its_namespace_opens_it() -> Non
     assert refusals(Request(new=pod, annotations={"admission.slipway.dev/secrets": "tracker"})) == []
 
 
+def test_what_prepares_a_server_is_held_to_the_same_and_taken() -> None:
+    path = next(path for path in EXAMPLES if path.stem == "inferenceservice")
+    document = yaml.safe_load(path.read_text())
+    reads = {"name": "T", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}}
+    place = {"runtimeClassName": "gvisor", "initContainers": [{"name": "fetch", "command": ["sh"], "env": [reads]}]}
+    document["spec"]["predictor"].update(pod=place, sharedMemory={"sizeLimit": "1Gi"})
+    (made,) = preview([document], read_config({}))
+    assert made.problems == []
+    deployment = next(obj for obj in made.creates if obj["kind"] == "Deployment")
+    (said,) = refusals(Request(new=deployment))
+    assert said.startswith("a Secret that is not open")
+    assert refusals(Request(new=deployment, annotations={"admission.slipway.dev/secrets": "hub"})) == []
+
+
 _TRAINING = Admission(KINDS[0])
 
 
