@@ -31,10 +31,7 @@ class ExistingCluster:
 
     @property
     def kubeconfig(self) -> Path:
-        """The user's own; where $KUBECONFIG names several files, a copy of what this context needs of them."""
-        files = [name for name in os.environ.get("KUBECONFIG", "").split(os.pathsep) if name]
-        if len(files) < 2:
-            return Path(files[0]) if files else Path.home() / ".kube" / "config"
+        """A copy of what this context needs of the user's own, with it as the current one."""
         merged = cache() / "existing" / "kubeconfig"
         merged.parent.mkdir(mode=0o700, exist_ok=True)
         text = self._kubectl("config", "view", "--raw", "--flatten", "--minify")

@@ -45,7 +45,7 @@ def commands() -> Iterator[tuple[str, str]]:
         for language, block in BLOCK.findall(text):
             yield from ((name, line.split(" #")[0].strip()) for line in block.splitlines() if language == "sh")
         for span in SPAN.findall(BLOCK.sub("", text)):
-            if re.match(r"(make|kubectl|slipway|python|pytest|pip) ", span):
+            if re.match(r"(make|kubectl|slipway|python|pytest|pip|helm) ", span):
                 yield name, " ".join(span.split())
 
 
@@ -56,7 +56,8 @@ def kinds() -> set[str]:
 
 
 def _make(words: list[str]) -> None:
-    assert f"\n{words[1]}:" in (REPOSITORY / "Makefile").read_text()
+    target = next(word for word in words[1:] if not word.startswith("-"))
+    assert f"\n{target}:" in (REPOSITORY / "Makefile").read_text()
 
 
 def _slipway(words: list[str]) -> None:
@@ -86,7 +87,14 @@ def _pip(words: list[str]) -> None:
         assert set(extra.split(",")) <= set(extras)
 
 
+def _helm(words: list[str]) -> None:
+    assert words[1] == "install"
+    if not words[2].startswith("-"):
+        assert (REPOSITORY / words[3] / "Chart.yaml").is_file()
+
+
 CHECKS = {
+    "helm": _helm,
     "make": _make,
     "slipway": _slipway,
     "kubectl": _kubectl,
