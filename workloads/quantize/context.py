@@ -7,11 +7,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from slipway.api.evaluation import EvaluationMetric
-from slipway.api.quantization import CalibrationMethod
+from slipway.api.evaluation import Evaluation, EvaluationMetric
+from slipway.api.quantization import Calibration, CalibrationMethod
 from slipway.api.quantizationladder import Hardware, Target
+from workloads import data
 from workloads.errors import BadInput
 from workloads.export import onnx_file
 from workloads.quantize import bias, ranges, rewrite, smooth, statistics, weights
@@ -29,6 +30,7 @@ from workloads.quantize.workdir import Work
 if TYPE_CHECKING:
     import onnx
 
+Data = TypeVar("Data", Calibration, Evaluation)
 MEAN_BATCHES = 16  # of calibration data, for the means that biases are corrected by
 SOURCE, FLOAT_MODEL, PREPARED_MODEL = "source", "float.onnx", "prepared.onnx"
 COMPRESSED, SMALLER_MODEL = "compressed", "smaller.onnx"
@@ -149,20 +151,34 @@ class Context:
         """BadInput when the job has none."""
         if self.job.spec.calibration is None:
             raise BadInput("the job has no calibration data: set calibration")
-        return calibration_samples(self.job.spec.calibration, self.source.ports, self.source.preprocessing)
+        choice = self._own_tokens(self.job.spec.calibration)
+        return calibration_samples(choice, self.source.ports, self.source.preprocessing, self.source.text)
 
     @cached_property
     def evaluation(self) -> Samples:
         """With labels where the metric needs them."""
         choice = self.job.spec.evaluation
         labels = choice.metric in {EvaluationMetric.TOP1, EvaluationMetric.LABELS}
-        found = evaluation_samples(choice, self.source.ports, self.source.preprocessing, want_labels=labels)
+        source = self.source
+        found = evaluation_samples(
+            self._own_tokens(choice), source.ports, source.preprocessing, source.text, want_labels=labels
+        )
         if bool(found.classes) != (choice.metric is EvaluationMetric.PRECISION50):
             raise BadInput(
                 f"evaluation.metric {choice.metric} does not fit {found.name}: {EvaluationMetric.PRECISION50} is for "
                 "data sets with boxes, shapes and yolo-folder, and they are for no other"
             )
         return found
+
+    def _own_tokens(self, choice: Data) -> Data:
+        """Texts are cut by the model's own tokenizer where the job names none."""
+        text = self.source.text
+        if choice.dataset is None or choice.dataset.tokenizer is not None or text is None or text.tokenizer == "bytes":
+            return choice
+        if choice.dataset.name.value not in data.CHOSEN:
+            return choice
+        tokenizer = f"{self.source.uri.rstrip('/')}/{text.tokenizer}"
+        return choice.model_copy(update={"dataset": choice.dataset.model_copy(update={"tokenizer": tokenizer})})
 
     @cached_property
     def judged(self) -> Judged:

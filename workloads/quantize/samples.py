@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from slipway.api.artifact import Preprocessing
+from slipway.api.artifact import Preprocessing, TextProcessing
 from slipway.api.evaluation import Evaluation, EvaluationMetric
 from slipway.api.quantization import Calibration
 from workloads import data, storage
 from workloads.data import Images
 from workloads.data.boxes import BoxSet
+from workloads.data.text import TextSet
 from workloads.errors import BadInput
 from workloads.export.onnx_file import Port
 
@@ -180,16 +181,26 @@ def _require_fit(file: str, port: Port, values: "npt.NDArray[Any]") -> None:
         raise BadInput(f"{file}: {port.name} of sample {row} holds values that are not finite (NaN or infinity)")
 
 
-def calibration_samples(choice: Calibration, ports: Sequence[Port], preprocessing: Preprocessing | None) -> Samples:
-    """What the model is calibrated on: training images, never held-out ones."""
-    return _samples(choice, ports, preprocessing, held_out=False, want_labels=False)
+def calibration_samples(
+    choice: Calibration,
+    ports: Sequence[Port],
+    preprocessing: Preprocessing | None,
+    text: TextProcessing | None = None,
+) -> Samples:
+    """What the model is calibrated on: training samples, never held-out ones."""
+    return _samples(choice, ports, preprocessing, text, held_out=False, want_labels=False)
 
 
 def evaluation_samples(
-    choice: Evaluation, ports: Sequence[Port], preprocessing: Preprocessing | None, *, want_labels: bool
+    choice: Evaluation,
+    ports: Sequence[Port],
+    preprocessing: Preprocessing | None,
+    text: TextProcessing | None = None,
+    *,
+    want_labels: bool,
 ) -> Samples:
     """What float and quantized are compared on."""
-    return _samples(choice, ports, preprocessing, held_out=True, want_labels=want_labels)
+    return _samples(choice, ports, preprocessing, text, held_out=True, want_labels=want_labels)
 
 
 def _any_labels(choice: Calibration | Evaluation) -> bool:
@@ -201,12 +212,19 @@ def _samples(
     choice: Calibration | Evaluation,
     ports: Sequence[Port],
     preprocessing: Preprocessing | None,
+    text: TextProcessing | None,
     *,
     held_out: bool,
     want_labels: bool,
 ) -> Samples:
     if choice.dataset is None:
         return _from_uri(str(choice.uri), ports, want_labels, any_labels=_any_labels(choice))
+    if choice.dataset.name.value in data.CHOSEN:
+        opened = data.open_set(choice.dataset)
+        if isinstance(opened, TextSet):
+            from workloads.quantize.token_samples import TokenSamples
+
+            return TokenSamples(opened, ports, text, held_out=held_out)
     if preprocessing is None or len(ports) != 1:
         raise BadInput(
             "dataset holds images, and the model does not say how it wants them: give its inputs as .npz files (uri)"

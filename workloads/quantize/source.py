@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.api.artifact import Preprocessing, Task
+from slipway.api.artifact import Preprocessing, Task, TextProcessing
 from workloads import artifact, onnx_data
 from workloads.artifact import Stored
 from workloads.errors import BadInput
@@ -27,6 +27,7 @@ class Source:
     ports: list[Port]
     preprocessing: Preprocessing | None
     task: Task | None = None
+    text: TextProcessing | None = None
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
@@ -38,6 +39,7 @@ class Source:
             "ports": [{"name": port.name, "dtype": port.dtype, "shape": list(port.shape)} for port in self.ports],
             "preprocessing": self.preprocessing.wire() if self.preprocessing else None,
             "task": self.task,
+            "text": self.text.wire() if self.text else None,
         }
 
     @classmethod
@@ -52,6 +54,7 @@ class Source:
             ports=[Port(port["name"], port["dtype"], tuple(port["shape"])) for port in record["ports"]],
             preprocessing=Preprocessing.model_validate(preprocessing) if preprocessing else None,
             task=Task(record["task"]) if record.get("task") else None,
+            text=TextProcessing.model_validate(record["text"]) if record.get("text") else None,
         )
 
 

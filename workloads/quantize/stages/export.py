@@ -61,6 +61,7 @@ def _from_artifact(context: Context, uri: str, stored: Stored) -> "tuple[onnx.Mo
     description = stored.description
     names = {file.path for file in description.files}
     source: dict[str, Any] = {"uri": uri, "digest": stored.digest, "is_artifact": True, "task": description.task}
+    source["text"] = description.text
     if ONNX_FILE in names:
         model = onnx_file.load(stored.folder / ONNX_FILE, names)
         ports = onnx_file.inputs_of(model)
