@@ -11,9 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from workloads.serve.errors import Invalid, QueueFull, RequestError, TooSlow
-from workloads.serve.http.message import Pending, Reply, Request, error_reply
+from workloads.serve.http.message import Reply, Request, error_reply
 from workloads.serve.http.pace import Progress
 from workloads.serve.http.reader import Reader
+from workloads.serve.http.slot import Slot
 
 if TYPE_CHECKING:
     from workloads.serve.http.server import HttpServer
@@ -21,20 +22,6 @@ if TYPE_CHECKING:
 CLOSE = b"Connection: close\r\n"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"
 PIPELINED = 16  # requests of one connection that are worked on at once, and that are read in one turn
-
-
-class _Slot:
-    """The place of one reply in the order of replies."""
-
-    __slots__ = ("bytes", "headless", "keep_alive", "old", "pending", "reply")
-
-    def __init__(self, keep_alive: bool, headless: bool, size: int, old: bool = False) -> None:
-        self.keep_alive = keep_alive
-        self.old = old  # HTTP/1.0
-        self.headless = headless
-        self.bytes = size
-        self.pending: Pending | None = None
-        self.reply: Reply | None = None
 
 
 class Connection(asyncio.Protocol):
@@ -45,14 +32,14 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._loop = asyncio.get_running_loop()
         self.reader = Reader(server, self)
-        self._slots: deque[_Slot] = deque()
+        self._slots: deque[Slot] = deque()
         self.since = 0.0
         self.progress = Progress()
         self.unsent = 0  # bytes of replies that the client has not read yet, counted with those of requests
-        self._halved = False  # the client will send no more
+        self.halved = False  # the client will send no more
         self.ending = False  # the last reply is written; what still comes is thrown away
         self._refused = False
-        self._write_paused = False
+        self.write_paused = False  # the client has not read for a while
         self._read_paused = False
         self._rest = b""  # received and not parsed yet
 
@@ -101,8 +88,8 @@ class Connection(asyncio.Protocol):
         """
         if self.ending:
             return False
-        if not self._halved:
-            self._halved, self.since = True, self._server.now()
+        if not self.halved:
+            self.halved, self.since = True, self._server.now()
         if self.reader.reading and not self._rest:
             self.refuse(Invalid("the connection ended before the request was whole"))
         return bool(self._slots or self._rest or self.ending)
@@ -128,14 +115,14 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client does not read: stop taking its requests."""
-        self._write_paused = True
+        self.write_paused = True
         self.progress = Progress()
         self.look_at_unsent()
         self._flow()
 
     def resume_writing(self) -> None:
         """It reads again."""
-        self._write_paused = False
+        self.write_paused = False
         self.progress = Progress()
         self._count_unsent(0)
         self._flow()
@@ -171,7 +158,7 @@ class Connection(asyncio.Protocol):
         request.sender = self
         if headless:
             request.method = b"GET"
-        slot = _Slot(keep_alive, headless, size, old)
+        slot = Slot(keep_alive, headless, size, old)
         self._slots.append(slot)
         outcome = self._server.respond(request)
         if isinstance(outcome, Reply):
@@ -185,7 +172,7 @@ class Connection(asyncio.Protocol):
 
     # replies
 
-    def _done(self, slot: _Slot, _future: "asyncio.Future[object]") -> None:
+    def _done(self, slot: Slot, _future: "asyncio.Future[object]") -> None:
         if self.ending or slot.pending is None:
             return
         slot.reply = self._server.finish_pending(slot.pending)
@@ -210,7 +197,7 @@ class Connection(asyncio.Protocol):
                 self.end()
         if not self._slots and not self.reader.reading:
             self.since = self._server.now()
-            if self._halved and not self._rest and not self.ending:
+            if self.halved and not self._rest and not self.ending:
                 self.end()
 
     @property
@@ -229,7 +216,7 @@ class Connection(asyncio.Protocol):
             return
         self._refused = True
         self.reader.forget()
-        slot = _Slot(False, False, 0)
+        slot = Slot(False, False, 0)
         slot.reply = error_reply(error, close=True)
         self._slots.append(slot)
         self.reader.reading = False
@@ -244,7 +231,7 @@ class Connection(asyncio.Protocol):
         self.since = self._server.now()
         self._give_up_replies()
         self.reader.forget()
-        if self._halved or not self._transport.can_write_eof():
+        if self.halved or not self._transport.can_write_eof():
             self._transport.close()
             return
         if self._read_paused:
@@ -255,7 +242,7 @@ class Connection(asyncio.Protocol):
     @property
     def _full(self) -> bool:
         """No room for another request or its reply."""
-        return self._write_paused or len(self._slots) >= PIPELINED
+        return self.write_paused or len(self._slots) >= PIPELINED
 
     def _flow(self) -> None:
         """Read while there is room for requests and replies, and nothing that was read waits to be parsed."""
@@ -272,7 +259,7 @@ class Connection(asyncio.Protocol):
 
     def give_up_half_closed(self) -> None:
         """Its answer takes too long: most likely there is nobody."""
-        slot = _Slot(False, False, 0)
+        slot = Slot(False, False, 0)
         slot.reply = error_reply(TooSlow("the client closed its end, and the answer was not there soon after"), True)
         self._give_up_replies()
         self._slots.append(slot)
@@ -296,19 +283,9 @@ class Connection(asyncio.Protocol):
         return bool(self._slots) and getattr(self._slots[0].pending, "waiting", False)
 
     @property
-    def halved(self) -> bool:
-        """The client will send no more."""
-        return self._halved
-
-    @property
     def held_up(self) -> bool:
         """That nothing is read from it is this server's doing."""
         return self._read_paused
-
-    @property
-    def write_paused(self) -> bool:
-        """The client has not read for a while."""
-        return self._write_paused
 
     @property
     def waiting(self) -> bool:
