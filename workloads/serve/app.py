@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from slipway.api.artifact import Lineage
+from workloads.serve.apart import Apart, Job, inflated_apart
 from workloads.serve.batcher import Batcher, Ticket
 from workloads.serve.errors import MethodNotAllowed, NotFound, NotReady
 from workloads.serve.http import Pending, Reply, Request
@@ -18,8 +19,10 @@ from workloads.serve.life import Life, Phase
 from workloads.serve.metrics import Metrics
 from workloads.serve.mirror import Mirror
 from workloads.serve.people.page import page
+from workloads.serve.people.pending import TaskPending
 from workloads.serve.people.predict import Predict
 from workloads.serve.protocol.asked import Asked
+from workloads.serve.protocol.content import inflated_if_small
 from workloads.serve.protocol.rest import Codec
 from workloads.serve.service import Service
 from workloads.serve.text.protocol import described
@@ -76,6 +79,7 @@ class App:
         self.texts: Texts | None = None
         self.text_rest: TextRest | None = None
         self.mirror: Mirror | None = None
+        self.apart: Apart | None = None
         self.routes: dict[bytes, dict[bytes, Handler]] = {
             b"/v2": {b"GET": self._server},
             b"/v2/": {b"GET": self._server},
@@ -96,8 +100,8 @@ class App:
         if service.loaded.tokens is not None:
             self.texts = Texts(service, service.loaded.tokens)
             self.text_rest = TextRest(self.texts, codec)
-        self.service, self.codec = service, codec
-        self.predict = Predict(service, codec.max_body_size, self.texts)
+        self.service, self.codec, self.apart = service, codec, Apart(codec)
+        self.predict = Predict(service, codec.max_body_size, self.texts, self.apart)
         self.life.phase = Phase.READY
 
     def __call__(self, request: Request) -> "Reply | Pending":
@@ -213,10 +217,29 @@ class App:
 
     def _submitted(self, request: Request) -> Pending:
         service, codec = self.loaded()
-        if self.text_rest is not None and self.text_rest.wants(request):
-            return self.text_rest.begin(request)
+        if self.text_rest is not None:
+            if self.apart is not None and not inflated_if_small(request):
+                return TaskPending(self._inflated(request, service, self.apart))
+            if self.text_rest.wants(request):
+                return self.text_rest.begin(request)
+        if self.apart is not None and codec.heavy(request):
+            job = Job("rest", request.headers, request.parts)
+            return TaskPending(self._read_apart(service, codec, self.apart, job))
         asked = codec.decode(request)
         return InferencePending(service.submit(asked), asked, codec, service.batcher)
+
+    async def _read_apart(self, service: Service, codec: Codec, apart: Apart, job: Job) -> Reply:
+        asked = await service.read_apart(apart, job)
+        return codec.encode(asked, await service.batcher.answer(service.submit(asked)))
+
+    async def _inflated(self, request: Request, service: Service, apart: Apart) -> Reply:
+        await inflated_apart(request, apart, service.batcher.limits.default_timeout)
+        pending = self._submitted(request)
+        try:
+            await asyncio.wait([pending.future])
+            return pending.finish()
+        finally:
+            pending.abandon()
 
 
 def _lineage(lineage: Lineage) -> dict[str, str]:

@@ -25,6 +25,11 @@ class Counted:
         self._metrics = metrics
         self._route = route
 
+    @property
+    def waiting(self) -> bool:
+        """Nothing has been done for it yet."""
+        return bool(getattr(self._pending, "waiting", False))
+
     def finish(self) -> Reply:
         """The reply that was promised."""
         try:

@@ -71,6 +71,8 @@ async def _live(app: App, http: HttpServer, grpc: "GrpcServer | None", settings:
     LOG.info("ready: http://%s:%d/v2/models/%s", _in_url(settings.host), http.port, app.name)
     await told
     await leave(life, http, grpc, service, settings)
+    if app.apart is not None:
+        await app.apart.close()
 
 
 def _load(settings: Settings) -> "asyncio.Future[Loaded]":
@@ -101,7 +103,14 @@ def _load(settings: Settings) -> "asyncio.Future[Loaded]":
 def start(app: App, loaded: Loaded, settings: Settings, metrics: Metrics) -> Service:
     """The model is loaded: serve it."""
     service = Service(loaded, settings.batching, metrics)
-    codec = Codec(loaded.model.signature, app.name, app.version, settings.nonfinite, settings.http.max_body_size)
+    codec = Codec(
+        loaded.model.signature,
+        app.name,
+        app.version,
+        settings.nonfinite,
+        settings.http.max_body_size,
+        settings.batching.max_batch_size if loaded.model.signature.batched else 0,
+    )
     metrics.gauges |= {
         "slipway_queue_rows": ("Rows that wait for an engine.", lambda: service.batcher.waiting),
         "slipway_rows_in_server": ("Rows that wait or are computed.", lambda: service.batcher.rows),

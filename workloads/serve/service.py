@@ -4,13 +4,16 @@ Made once the engine is warm; until then there is none, and requests are told to
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from workloads.serve.apart import Apart, Job
 from workloads.serve.batcher import Batcher, Limits, Ticket
 from workloads.serve.engines.choose import Attempt
 from workloads.serve.engines.engine import Engine
 from workloads.serve.engines.warmup import WarmUp
+from workloads.serve.errors import DeadlineExceeded
 from workloads.serve.lane import EngineLane, Inputs, Outputs
 from workloads.serve.metrics import Metrics
 from workloads.serve.model import Model
@@ -63,6 +66,16 @@ class Service:
             priority=asked.priority,
             timeout=asked.timeout,
         )
+
+    async def read_apart(self, apart: Apart, job: Job) -> Asked:
+        """A large request, checked. The time that reading it took is part of the request's own."""
+        started, most = time.monotonic(), self.batcher.limits.default_timeout
+        asked = await apart.read(job, most)
+        left = min(asked.timeout or most, most) - (time.monotonic() - started)
+        if left <= 0:
+            raise DeadlineExceeded("the request's time was over while it was read")
+        asked.timeout = left
+        return asked
 
     @property
     def broken(self) -> str:

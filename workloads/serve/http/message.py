@@ -25,17 +25,40 @@ class Sender(Protocol):
 class Request:
     """`path` without the `query`; `headers` are those in framing.KEPT, lower case; `sender` where there is one."""
 
-    __slots__ = ("body", "headers", "method", "path", "query", "sender")
+    __slots__ = ("headers", "method", "parts", "path", "query", "sender")
 
     def __init__(
-        self, method: bytes, path: bytes, headers: dict[bytes, bytes], body: bytes, query: bytes = b""
+        self,
+        method: bytes,
+        path: bytes,
+        headers: dict[bytes, bytes],
+        body: bytes = b"",
+        query: bytes = b"",
+        parts: Sequence[bytes] = (),
     ) -> None:
+        """The body in one piece, or in `parts` as it came: putting a large one together takes a while."""
         self.method = method
         self.path = path
         self.headers = headers
-        self.body = body
         self.query = query
+        self.parts = parts or (body,)
         self.sender: Sender | None = None
+
+    @property
+    def body(self) -> bytes:
+        """In one piece."""
+        if len(self.parts) > 1:
+            self.parts = (b"".join(self.parts),)
+        return self.parts[0]
+
+    @body.setter
+    def body(self, body: bytes) -> None:
+        self.parts = (body,)
+
+    @property
+    def size(self) -> int:
+        """Of the body, in bytes."""
+        return sum(map(len, self.parts))
 
 
 # On a copy of a request that another server has answered.

@@ -194,9 +194,9 @@ class Reader:
         self.reading = self.in_body = False
         self.requests += 1
         parser, headers = self._parser, self._headers
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        size, self._body, self.size = self.size, [], 0
-        request = Request(parser.get_method(), framing.path_of(self._url), headers, body, self._url.partition(b"?")[2])
+        parts, size, self._body, self.size = self._body, self.size, [], 0
+        path, query = framing.path_of(self._url), self._url.partition(b"?")[2]
+        request = Request(parser.get_method(), path, headers, b"", query, parts)
         keep_alive = parser.should_keep_alive()
         old = keep_alive and b"connection" in headers and parser.get_http_version() == "1.0"
         self._taker.whole(request, keep_alive, size, old)

@@ -177,6 +177,17 @@ class HttpServer:
         elif progress.stalled(reader.received, now, min(limits.stall_timeout, limits.head_timeout), limits.slowest):
             connection.refuse(TooSlow(f"less than {limits.slowest:g} bytes/s of the body came in the last seconds"))
 
+    def take(self, size: int) -> bool:
+        """Count bytes of a request that came another way; False when there is no room for them."""
+        if self.body_bytes + size > self.limits.max_buffered:
+            return False
+        self.body_bytes += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """They are free again."""
+        self.body_bytes -= size
+
     def make_room(self, asking: Connection) -> bool:
         """Give up what others hold, as `pace` says; False when it is `asking` that must go."""
         now = self.now()

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import orjson
 
 from slipway.api.artifact import Task
+from workloads.serve.apart import Apart, Job, inflated_apart
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import DeadlineExceeded, Invalid, Refused, UnsupportedEncoding
 from workloads.serve.http import Reply, Request
@@ -25,10 +25,11 @@ from workloads.serve.people.fair import Client
 from workloads.serve.people.multipart import parts
 from workloads.serve.people.parameters import wanted_by
 from workloads.serve.people.pending import TaskPending
+from workloads.serve.people.rows import rows_of
 from workloads.serve.people.segmentation import segments
 from workloads.serve.protocol.asked import Asked, in_order
-from workloads.serve.protocol.content import inflate
-from workloads.serve.protocol.tensors import from_json
+from workloads.serve.protocol.content import AT_ONCE, inflate, inflated_if_small
+from workloads.serve.protocol.document import bounded as parsed
 from workloads.serve.service import Service
 from workloads.serve.text.texts import Given, Texts
 
@@ -36,9 +37,12 @@ from workloads.serve.text.texts import Given, Texts
 class Predict:
     """The two handlers."""
 
-    def __init__(self, service: Service, max_body_size: int, texts: Texts | None = None) -> None:
-        """`texts`: for a model that takes them."""
+    def __init__(
+        self, service: Service, max_body_size: int, texts: Texts | None = None, apart: Apart | None = None
+    ) -> None:
+        """`texts`: for a model that takes them; `apart` reads what is large."""
         self._service = service
+        self._apart = apart
         self._most = max_body_size
         self._texts = texts
         self._model = service.model
@@ -68,13 +72,29 @@ class Predict:
 
     def handle(self, request: Request) -> TaskPending:
         """A picture, pictures, texts, or rows."""
+        if self._apart is not None and not inflated_if_small(request):
+            return TaskPending(self._inflated(request, self._apart))
         inflate(request, self._most)
+        return self._taken(request)
+
+    async def _inflated(self, request: Request, apart: Apart) -> Reply:
+        await inflated_apart(request, apart, self._service.batcher.limits.default_timeout)
+        pending = self._taken(request)
+        try:
+            return await pending.future
+        finally:
+            pending.abandon()
+
+    def _taken(self, request: Request) -> TaskPending:
         content_type = request.headers.get(b"content-type", b"").lower()
         if content_type.startswith(b"application/json"):
-            document = _parsed(request.body)
+            if self._texts is None and self._apart is not None and request.size > AT_ONCE:
+                return TaskPending(self._rows_apart(self._apart, Job("rows", {}, request.parts)))
+            document = parsed(request.body)
             if words.asks_for_texts(document):
                 return self._worded(words.from_json(document))
-            return TaskPending(self._answer(self._rows(document)))
+            most = self._service.batcher.limits.max_batch_size
+            return TaskPending(self._answer(rows_of(self._model.signature, document, most)))
         if self._texts is not None and content_type.startswith(b"text/plain"):
             return self._worded(words.from_plain(content_type, request.body))
         if content_type.startswith(b"multipart/form-data"):
@@ -125,14 +145,9 @@ class Predict:
         predictions = words.in_words(texts, answer, names, task, labels)
         return json_reply({"model": self._model.name, "predictions": predictions, "timing": timing})
 
-    def _rows(self, document: Any) -> Array:
-        rows = document.get("rows") if isinstance(document, dict) else None
-        if type(rows) is not list or not rows:
-            raise Invalid('rows are a list with at least one row: {"rows": [[...], ...]}')
-        if len(self._model.signature.inputs) != 1:
-            raise Invalid("this model has several inputs: use the Open Inference Protocol")
-        tensor = self._model.signature.inputs[0]
-        return from_json(tensor.name, rows, tensor.datatype, _shape(rows))
+    async def _rows_apart(self, apart: Apart, job: Job) -> Reply:
+        asked = await self._service.read_apart(apart, job)
+        return await self._answer(asked.inputs[0], (), asked.timeout)
 
     async def _pictures(self, decoding: Decoding, pictures: Sequence[bytes], client: Client, wanted: Wanted) -> Reply:
         """Decoding counts: the request has one time for all of it."""
@@ -191,25 +206,7 @@ class Predict:
         return [{name: _plain(output[row]) for name, output in named.items()} for row in range(len(outputs[0]))]
 
 
-def _parsed(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Invalid(f"the request is not JSON: {error}") from error
-
-
 def _plain(array: Array) -> Any:
     if array.dtype.kind == "O":
         array = np.vectorize(lambda text: text.decode(errors="replace"), otypes=[object])(array)
     return array.tolist()
-
-
-def _shape(rows: Any) -> list[int]:
-    """Of nested lists, by their first elements; from_json finds out whether the others agree."""
-    shape = []
-    while type(rows) is list:
-        shape.append(len(rows))
-        if not rows:
-            break
-        rows = rows[0]
-    return shape

@@ -14,6 +14,8 @@ GZIP, DEFLATE = frozenset({b"gzip", b"x-gzip"}), frozenset({b"deflate"})
 ANY_RATIO = 4 << 20
 MOST_RATIO = 100
 PIECE = 64 << 10
+# Bytes of JSON, or of what is compressed, that are read on the loop: about a millisecond, whatever they hold.
+AT_ONCE = 64 << 10
 MOST_MEMBERS = 4096
 GZIP_FRAME, ZLIB_FRAME, NO_FRAME = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
 ZLIB_METHOD = 8
@@ -55,6 +57,21 @@ def inflate(request: Request, most: int) -> None:
     """The request's own body, in place. Its header goes with the coding: a copy of it would not be what it says."""
     request.body = inflated(request.body, coding_of(request), most)
     request.headers.pop(b"content-encoding", None)
+
+
+def inflated_if_small(request: Request) -> bool:
+    """Inflate in place what takes no time. False: it would, or would not even be whole then; nothing has changed."""
+    coding = coding_of(request)
+    if coding == IDENTITY:
+        return True
+    if request.size > AT_ONCE:
+        return False
+    try:
+        request.body = inflated(request.body, coding, AT_ONCE)
+    except TooLarge:
+        return False
+    del request.headers[b"content-encoding"]
+    return True
 
 
 class _Inflating:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from workloads.serve.datatypes import Array, Datatype, finite
 from workloads.serve.errors import Invalid
 from workloads.serve.protocol import open_inference_pb2 as pb
 from workloads.serve.protocol.asked import Asked, in_order, input_tensor, output_place, scheduling
+from workloads.serve.protocol.message import NOT_A_MESSAGE, raw_bytes
 from workloads.serve.protocol.tensors import check_shape, from_binary, to_binary
 from workloads.serve.signature import Signature, Tensor
 
@@ -37,9 +39,19 @@ class GrpcCodec:
     name: str
     version: str
     nonfinite: bool = False
+    most_rows: int = 0
+
+    def read(self, message: bytes) -> Asked:
+        """A message as it came. Raises Invalid, and TooLarge for one that holds more than a request can need."""
+        raw_bytes(memoryview(message), self.signature)
+        try:
+            return self.decode(pb.ModelInferRequest.FromString(message))
+        except DecodeError as error:
+            raise Invalid(NOT_A_MESSAGE) from error
 
     def decode(self, request: pb.ModelInferRequest) -> Asked:
         """The request, whole and checked. Raises Invalid."""
+        self._check_rows(request)
         arrays: dict[str, Array] = {}
         raw = request.raw_input_contents
         if raw and len(raw) != len(request.inputs):
@@ -59,6 +71,12 @@ class GrpcCodec:
         parameters = _parameters(request.parameters)
         priority, timeout = scheduling(parameters) if parameters else (0, 0.0)
         return Asked(inputs, rows, group, size, self._outputs(request.outputs), request.id, priority, timeout)
+
+    def _check_rows(self, request: pb.ModelInferRequest) -> None:
+        """Before anything is made of their data."""
+        rows = max((one.shape[0] for one in request.inputs if one.shape), default=0)
+        if 0 < self.most_rows < rows:
+            raise Invalid(f"a request of {rows} rows: this model takes 1 to {self.most_rows}")
 
     def _typed(
         self, tensor: Tensor, contents: pb.InferTensorContents, fields: list[str], shape: Sequence[int]

@@ -11,6 +11,7 @@ from typing import Any
 from workloads.serve.datatypes import Datatype
 from workloads.serve.errors import Invalid
 from workloads.serve.protocol.asked import check_parameters, input_tensor, output_place, scheduling
+from workloads.serve.protocol.document import Cut
 from workloads.serve.protocol.tensors import check_shape
 from workloads.serve.signature import Signature, Tensor
 
@@ -49,8 +50,10 @@ class Plan:
 class Planner:
     """Makes plans for one model."""
 
-    def __init__(self, signature: Signature) -> None:
+    def __init__(self, signature: Signature, most_rows: int = 0) -> None:
+        """`most_rows` of one request; 0: as many as it says."""
         self._signature = signature
+        self._most_rows = most_rows
         self._kept: dict[bytes, Plan] = {}
 
     def known(self, text: bytes) -> Plan | None:
@@ -65,8 +68,8 @@ class Planner:
             self._kept.clear()
         self._kept[text] = plan
 
-    def plan(self, document: Any) -> Plan:
-        """Raises Invalid in words."""
+    def plan(self, document: Any, cut: Cut | None = None) -> Plan:
+        """Raises Invalid in words. `cut` has the document's long arrays, which are text still."""
         if type(document) is not dict:
             raise Invalid("the request must be a JSON object")
         identifier = document.get("id")
@@ -77,13 +80,15 @@ class Planner:
             parameters = check_parameters(document["parameters"], "the request")
         outputs = self._outputs(document.get("outputs", []), _flag(parameters, "binary_data_output", False))
         priority, timeout = scheduling(parameters) if parameters else (0, 0.0)
-        fields = self._fields(document.get("inputs"))
+        fields = self._fields(document.get("inputs"), cut)
         rows, group = self._signature.check_shapes(tuple(field.shape for field in fields))
+        if 0 < self._most_rows < rows:
+            raise Invalid(f"a request of {rows} rows: this model takes 1 to {self._most_rows}")
         binary = sum(field.end - field.start for field in fields)
         size = binary + sum(_json_size(field) for field in fields if field.data is not ABSENT)
         return Plan(fields, binary, rows, group, size, outputs, identifier, priority, timeout)
 
-    def _fields(self, given: Any) -> tuple[Field, ...]:
+    def _fields(self, given: Any, cut: Cut | None) -> tuple[Field, ...]:
         """In the model's order. Binary data lies in the order of the request."""
         if type(given) is not list or not given:
             raise Invalid("inputs must be a list with at least one input")
@@ -95,8 +100,11 @@ class Planner:
             tensor = input_tensor(self._signature, one.get("name"), one.get("datatype"), fields)
             shape = check_shape(tensor.name, one.get("shape"))
             size = _binary_size(tensor.name, one)
-            fields[tensor.name] = Field(tensor, tuple(shape), used, used + size, one.get("data", ABSENT))
+            data = one.get("data", ABSENT)
+            fields[tensor.name] = Field(tensor, tuple(shape), used, used + size, cut.text(data) if cut else data)
             used += size
+        if cut is not None:
+            cut.check_used()
         self._signature.check_names(fields)
         return tuple(fields[tensor.name] for tensor in self._signature.inputs)
 

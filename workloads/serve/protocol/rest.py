@@ -1,6 +1,7 @@
 """The REST form of an inference: JSON, with tensors in binary behind it where the client says so."""
 
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,13 +14,17 @@ from workloads.serve.datatypes import Array, Datatype, finite
 from workloads.serve.errors import Invalid
 from workloads.serve.http.message import Buffer, Reply, Request
 from workloads.serve.protocol.asked import Asked, in_order
-from workloads.serve.protocol.content import coding_of, inflated
+from workloads.serve.protocol.content import AT_ONCE, coding_of, inflated, inflated_if_small
+from workloads.serve.protocol.document import SMALL, Cut, parsed
+from workloads.serve.protocol.numbers import Text, from_text
 from workloads.serve.protocol.plan import ABSENT, Field, Plan, Planner
 from workloads.serve.protocol.tensors import from_binary, from_json, to_binary, to_json
 from workloads.serve.signature import Signature
 
 HEADER_LENGTH = b"inference-header-content-length"
 BINARY = b"application/octet-stream"
+# Where a long array was cut out of the JSON: nobody outside can know it.
+MARK = secrets.token_hex(16)
 DIGITS = re.compile(rb"[0-9]{1,18}")
 
 
@@ -32,18 +37,32 @@ class Codec:
     version: str
     nonfinite: bool = False
     max_body_size: int = 64 << 20
+    most_rows: int = 0
 
     @cached_property
     def planner(self) -> Planner:
         """Of this model."""
-        return Planner(self.signature)
+        return Planner(self.signature, self.most_rows)
+
+    def heavy(self, request: Request) -> bool:
+        """Reading it takes so long that others would notice. A small compressed body is inflated on the way."""
+        if not inflated_if_small(request):
+            return True
+        text = request.headers.get(HEADER_LENGTH)
+        size = request.size
+        return size > AT_ONCE and (text is None or self._texts or not DIGITS.fullmatch(text) or int(text) > AT_ONCE)
+
+    @cached_property
+    def _texts(self) -> bool:
+        """Some input has texts, which are objects, each one."""
+        return any(tensor.datatype is Datatype.BYTES for tensor in self.signature.inputs)
 
     def decode(self, request: Request) -> Asked:
         """The request, whole and checked. Raises Invalid, TooLarge or UnsupportedEncoding."""
         body = inflated(request.body, coding_of(request), self.max_body_size)
         length = request.headers.get(HEADER_LENGTH)
         if length is None:
-            return self._read(self.planner.plan(_parse(body)), memoryview(b""))
+            return self._read(self._plan(body), memoryview(b""))
         if not DIGITS.fullmatch(length):
             raise Invalid("Inference-Header-Content-Length must be a whole number")
         header = int(length)
@@ -55,9 +74,15 @@ class Codec:
         text = body[:header]
         plan = self.planner.known(text)
         if plan is None:
-            plan = self.planner.plan(_parse(text))
+            plan = self._plan(text)
             self.planner.keep(text, plan)
         return self._read(plan, view[header:])
+
+    def _plan(self, text: bytes) -> Plan:
+        if len(text) <= SMALL:
+            return self.planner.plan(parsed(text))
+        cut = Cut(text, "data", MARK)
+        return self.planner.plan(cut.document, cut)
 
     def _read(self, plan: Plan, binary: memoryview) -> Asked:
         """The tensors' data, as the plan says."""
@@ -68,6 +93,8 @@ class Codec:
 
     def _array(self, field: Field, binary: memoryview) -> Array:
         tensor = field.tensor
+        if type(field.data) is Text:
+            return from_text(tensor.name, field.data, tensor.datatype, field.shape)
         if field.data is not ABSENT:
             return from_json(tensor.name, field.data, tensor.datatype, field.shape)
         return from_binary(tensor.name, binary[field.start : field.end], tensor.datatype, field.shape, self.nonfinite)
@@ -114,12 +141,3 @@ class Codec:
             return Reply(200, (header,))
         length = b"Inference-Header-Content-Length: %d\r\n" % len(header)
         return Reply(200, (header, *binary), BINARY, length)
-
-
-def _parse(body: "bytes | memoryview") -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Invalid(f"the request is not JSON: {error}") from error
-    except RecursionError as error:
-        raise Invalid("the request is nested too deeply") from error

@@ -34,11 +34,11 @@ def from_json(name: str, data: Any, datatype: Datatype, shape: Sequence[int]) ->
     flat = _flatten(name, data, shape)
     if len(flat) != prod(shape):
         raise Invalid(f"input {name!r}: {len(flat)} elements, its shape {list(shape)} needs {prod(shape)}")
-    _check_kinds(name, flat, datatype)
+    check_kinds(name, flat, datatype)
     if datatype is Datatype.BYTES:
         array = np.empty(len(flat), dtype=object)
         array[:] = [element.encode() for element in flat]
-        return _shaped(name, array, shape)
+        return shaped(name, array, shape)
     try:
         with np.errstate(over="ignore"):
             array = np.array(flat, dtype=datatype.dtype)
@@ -46,10 +46,11 @@ def from_json(name: str, data: Any, datatype: Datatype, shape: Sequence[int]) ->
         raise Invalid(f"input {name!r}: a number is out of range for {datatype.name}") from error
     if not finite(array):
         raise Invalid(f"input {name!r}: a number is out of range for {datatype.name}")
-    return _shaped(name, array, shape)
+    return shaped(name, array, shape)
 
 
-def _shaped(name: str, array: Array, shape: Sequence[int]) -> Array:
+def shaped(name: str, array: Array, shape: Sequence[int]) -> Array:
+    """The same elements in this shape."""
     try:
         return array.reshape(shape)
     except (ValueError, OverflowError) as error:  # [0, 2**62] has no elements, and numpy still cannot have it
@@ -76,7 +77,8 @@ def _flatten(name: str, data: list[Any], shape: Sequence[int]) -> list[Any]:
     return level
 
 
-def _check_kinds(name: str, flat: list[Any], datatype: Datatype) -> None:
+def check_kinds(name: str, flat: list[Any], datatype: Datatype) -> None:
+    """Invalid when an element is of a type that JSON has for other datatypes."""
     kinds = set(map(type, flat))
     if datatype is Datatype.BOOL:
         allowed: set[type] = {bool}
@@ -92,7 +94,7 @@ def _check_kinds(name: str, flat: list[Any], datatype: Datatype) -> None:
 def from_binary(name: str, raw: memoryview, datatype: Datatype, shape: Sequence[int], nonfinite: bool) -> Array:
     """A view of `raw`, not a copy (BYTES and unaligned data apart). `nonfinite`: NaN and infinity are welcome."""
     if datatype is Datatype.BYTES:
-        return _shaped(name, _bytes_elements(name, raw, prod(shape)), shape)
+        return shaped(name, _bytes_elements(name, raw, prod(shape)), shape)
     wanted = prod(shape) * datatype.itemsize
     if len(raw) != wanted:
         raise Invalid(f"input {name!r}: {len(raw)} bytes, its shape {list(shape)} of {datatype.name} needs {wanted}")
@@ -101,7 +103,7 @@ def from_binary(name: str, raw: memoryview, datatype: Datatype, shape: Sequence[
         raise Invalid(f"input {name!r}: a BOOL is one byte, 0 or 1")
     if datatype.floating and not nonfinite and not finite(array):
         raise Invalid(f"input {name!r}: holds NaN or infinity, which this server refuses")
-    return _shaped(name, array, shape)
+    return shaped(name, array, shape)
 
 
 def _bytes_elements(name: str, raw: memoryview, count: int) -> Array:

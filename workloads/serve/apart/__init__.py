@@ -1,0 +1,10 @@
+"""Large requests are read in a process of their own: what one client sends must not stop the loop that all share.
+
+A thread would not do: the parser holds the interpreter's lock. The process may be slow, may be killed when the
+request's time is up, and may have so much memory and no more.
+"""
+
+from workloads.serve.apart.pool import Apart, inflated_apart
+from workloads.serve.apart.wire import Job
+
+__all__ = ["Apart", "Job", "inflated_apart"]

@@ -1,0 +1,202 @@
+"""Which process reads which request when? Two of them, started when the first large request comes.
+
+One takes requests of any size, the other one small ones only, so that a picture need not wait for an album. Who waits
+is taken by arrival and size: a request is overtaken by smaller ones for as long as it would itself be read.
+"""
+
+import asyncio
+import logging
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import orjson
+
+from workloads.serve.apart.wire import LENGTHS, Job, arrays_of, asked_of, error_of
+from workloads.serve.datatypes import Array
+from workloads.serve.errors import DeadlineExceeded, QueueFull, TooLarge
+from workloads.serve.http import Request
+from workloads.serve.protocol.asked import Asked
+from workloads.serve.protocol.rest import Codec
+
+LOG = logging.getLogger("slipway.serve.apart")
+
+SMALL = 8 << 20
+MOST_WAITING = 64
+SECONDS_PER_BYTE = 0.1e-6
+# Of a compressed body nobody knows yet what comes out of it.
+COMPRESSED = 10
+BUFFER = 1 << 20
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+LATE = "the request's time was over while it was read"
+
+
+class Apart:
+    """One per server. `read` from the event loop."""
+
+    def __init__(self, codec: Codec, clock: Callable[[], float] = time.monotonic) -> None:
+        self._codec = codec
+        self._clock = clock
+        self._lanes = [_Process(codec), _Process(codec)]
+        self._free = [True, True]
+        self._waiting: list[tuple[float, bool, asyncio.Future[int]]] = []
+
+    async def read(self, job: Job, seconds: float) -> Asked:
+        """A checked request. Raises what reading it raises, DeadlineExceeded after so long, QueueFull at once."""
+        said, payload = await self._exchanged(job, seconds)
+        arrays: list[Array] = []
+        for array in arrays_of(said, payload, self._codec.signature):
+            if array is None:
+                await asyncio.sleep(0)
+            else:
+                arrays.append(array)
+        return asked_of(said, arrays, self._codec.signature)
+
+    async def inflated(self, job: Job, seconds: float) -> bytes:
+        """A compressed body."""
+        _, payload = await self._exchanged(job, seconds)
+        return bytes(payload)
+
+    async def close(self) -> None:
+        """End the processes."""
+        for lane in self._lanes:
+            await lane.end()
+
+    async def _exchanged(self, job: Job, seconds: float) -> tuple[dict[str, Any], memoryview]:
+        try:
+            async with asyncio.timeout(seconds):
+                number = await self._turn(job)
+                try:
+                    return await self._lanes[number].exchange(job)
+                finally:
+                    self._leave(number)
+        except TimeoutError as error:
+            raise DeadlineExceeded(LATE) from error
+
+    async def _turn(self, job: Job) -> int:
+        """The number of a process that is free for it."""
+        size = job.size * (COMPRESSED if b"content-encoding" in job.headers else 1)
+        small = size <= SMALL
+        for number in (1, 0) if small else (0,):
+            if self._free[number]:
+                self._free[number] = False
+                return number
+        if len(self._waiting) >= MOST_WAITING:
+            raise QueueFull("too many large requests wait to be read", 1)
+        mine: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        place = (self._clock() + size * SECONDS_PER_BYTE, small, mine)
+        self._waiting.append(place)
+        try:
+            return await mine
+        except asyncio.CancelledError:
+            if mine.done() and not mine.cancelled():
+                self._leave(mine.result())
+            raise
+        finally:
+            if place in self._waiting:
+                self._waiting.remove(place)
+
+    def _leave(self, number: int) -> None:
+        """A process is free: the next one that it may take."""
+        suited = [place for place in self._waiting if (number == 0 or place[1]) and not place[2].done()]
+        if not suited:
+            self._free[number] = True
+            return
+        first = min(suited, key=lambda place: place[0])
+        self._waiting.remove(first)
+        first[2].set_result(number)
+
+
+async def inflated_apart(request: Request, apart: Apart, seconds: float) -> None:
+    """The request's own body, in place, as `content.inflate` does with a small one."""
+    request.body = await apart.inflated(Job("inflate", request.headers, request.parts), seconds)
+    request.headers.pop(b"content-encoding", None)
+
+
+class _Process:
+    """Started when it is needed, and again when it had to be killed."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+
+    async def exchange(self, job: Job) -> tuple[dict[str, Any], memoryview]:
+        """What it answers. Whatever goes wrong on the way, this process is not trusted any more."""
+        whole = False
+        try:
+            if self._socket is None:
+                self._socket = await self._start()
+            await _send(self._socket, job.head(), job.parts)
+            job.parts = ()  # what it is read into takes memory enough
+            said, payload = await _receive(self._socket)
+            whole = True
+        except (OSError, EOFError) as error:
+            LOG.warning("a process that reads requests has ended: %s", error or "by itself")
+            raise TooLarge("reading this request has ended the process that read it: it may be too large") from error
+        finally:
+            if not whole:
+                await self.end()
+        if "error" in said:
+            if said["error"] == "EngineFailed":
+                LOG.error("a request could not be read: %s", said["words"])
+            raise error_of(said)
+        return said, payload
+
+    async def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            for one in (ours, theirs):
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+            ours.setblocking(False)
+            command = [sys.executable, "-m", "workloads.serve.apart.process", str(theirs.fileno())]
+            self._process = await asyncio.to_thread(
+                subprocess.Popen,
+                command,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **ENVIRONMENT},
+            )
+        await _send(ours, {}, [pickle.dumps(replace(self._codec))])
+        return ours
+
+    async def end(self) -> None:
+        """Kill it."""
+        process, self._process = self._process, None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if process is not None:
+            process.kill()
+            await asyncio.to_thread(process.wait)
+
+
+async def _send(connection: socket.socket, said: dict[str, Any], parts: Sequence[bytes]) -> None:
+    loop, head = asyncio.get_running_loop(), orjson.dumps(said)
+    await loop.sock_sendall(connection, LENGTHS.pack(len(head), sum(map(len, parts))) + head)
+    for part in parts:
+        await loop.sock_sendall(connection, part)
+
+
+async def _receive(connection: socket.socket) -> tuple[dict[str, Any], memoryview]:
+    head, body = LENGTHS.unpack(await _exactly(connection, LENGTHS.size))
+    said = orjson.loads(await _exactly(connection, head))
+    return said, await _exactly(connection, body)
+
+
+async def _exactly(connection: socket.socket, size: int) -> memoryview:
+    loop, buffer = asyncio.get_running_loop(), np.empty(size, dtype=np.uint8).data
+    place = 0
+    while place < size:
+        got = await loop.sock_recv_into(connection, buffer[place:])
+        if not got:
+            raise EOFError
+        place += got
+    return buffer

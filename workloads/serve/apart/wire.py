@@ -1,0 +1,110 @@
+"""What passes between the server and a process that reads for it: two lengths, a small JSON, then bytes as they are.
+
+The server believes its own processes, but an array still has to be what the signature says.
+"""
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from workloads.serve import errors
+from workloads.serve.datatypes import Array, Datatype
+from workloads.serve.protocol.asked import Asked
+from workloads.serve.protocol.tensors import to_binary
+from workloads.serve.signature import Signature
+
+LENGTHS = struct.Struct("<QQ")
+# Texts are made into objects in steps of so many, for the loop's other work.
+STEP = 4096
+
+
+@dataclass(slots=True)
+class Job:
+    """`kind` says how the body is to be read; `headers` as in a Request. Its `parts` are gone once they are sent."""
+
+    kind: str
+    headers: Mapping[bytes, bytes]
+    parts: Sequence[bytes]
+
+    @property
+    def size(self) -> int:
+        """Of the body, in bytes."""
+        return sum(map(len, self.parts))
+
+    def head(self) -> dict[str, Any]:
+        """Beside the body."""
+        return {"kind": self.kind, "headers": {k.decode(): v.decode("latin-1") for k, v in self.headers.items()}}
+
+
+def job_of(head: Mapping[str, Any], body: bytes) -> Job:
+    """The same again."""
+    headers = {name.encode(): value.encode("latin-1") for name, value in head["headers"].items()}
+    return Job(head["kind"], headers, [body])
+
+
+def describe(asked: Asked, signature: Signature) -> tuple[dict[str, Any], list[memoryview]]:
+    """A request that was read: what is said of it, and its tensors' bytes."""
+    raws: list[memoryview] = []
+    for tensor, array in zip(signature.inputs, asked.inputs, strict=True):
+        raws.append(_texts_out(array) if tensor.datatype is Datatype.BYTES else to_binary(array, tensor.datatype))
+    said = {
+        "shapes": [list(array.shape) for array in asked.inputs],
+        "lengths": [len(raw) for raw in raws],
+        "size": asked.size,
+        "outputs": asked.outputs,
+        "id": asked.id,
+        "priority": asked.priority,
+        "timeout": asked.timeout,
+    }
+    return said, raws
+
+
+def arrays_of(said: Mapping[str, Any], payload: memoryview, signature: Signature) -> Iterator[Array | None]:
+    """In the model's order; None now and then between, where others may have their turn."""
+    place = 0
+    for tensor, shape, length in zip(signature.inputs, said["shapes"], said["lengths"], strict=True):
+        raw = payload[place : place + length]
+        place += length
+        if tensor.datatype is not Datatype.BYTES:
+            yield np.frombuffer(raw, dtype=tensor.datatype.dtype).reshape(shape)
+            continue
+        array = np.empty(int(np.prod(shape)), dtype=object)
+        ends = np.frombuffer(raw[: 8 * len(array)], dtype=np.uint64).tolist()
+        texts, start = raw[8 * len(array) :], 0
+        for number, end in enumerate(ends):
+            array[number] = bytes(texts[start:end])
+            start = end
+            if number % STEP == 0:
+                yield None
+        yield array.reshape(shape)
+
+
+def asked_of(said: Mapping[str, Any], arrays: Sequence[Array], signature: Signature) -> Asked:
+    """The request as it was read."""
+    rows, group = signature.check_shapes(tuple(array.shape for array in arrays))
+    outputs = tuple((place, binary) for place, binary in said["outputs"])
+    return Asked(
+        tuple(arrays), rows, group, said["size"], outputs, said["id"], said["priority"], float(said["timeout"])
+    )
+
+
+def trouble(error: errors.RequestError) -> dict[str, Any]:
+    """Why a request could not be read."""
+    return {"error": type(error).__name__, "words": str(error), "retry": error.retry_after}
+
+
+def error_of(said: Mapping[str, Any]) -> errors.RequestError:
+    """The same again."""
+    kind = getattr(errors, said["error"], errors.Invalid)
+    error: errors.RequestError = kind(said["words"], said["retry"])
+    return error
+
+
+def _texts_out(array: Array) -> memoryview:
+    """Where each text ends, then the texts."""
+    texts = array.reshape(-1).tolist()
+    ends = np.cumsum([len(text) for text in texts], dtype=np.uint64)
+    return memoryview(b"".join((ends.tobytes(), *texts)))

@@ -1,0 +1,81 @@
+"""What does a gRPC message hold, before it is made into objects? A walk over its fields' lengths.
+
+Two bytes on the wire become a message of a hundred: so each field may come as often as the model can need it.
+"""
+
+from collections.abc import Iterator
+
+from workloads.serve.errors import Invalid, TooLarge
+from workloads.serve.signature import Signature
+
+# Numbers of ModelInferRequest's fields, of its inputs', and of their contents'.
+PARAMETERS, INPUTS, OUTPUTS, RAW = 4, 5, 6, 7
+CONTENTS, TEXTS = 5, 8
+VARINT, EIGHT, LENGTH, FOUR = 0, 1, 2, 5
+MOST_PARAMETERS = 1024
+MOST_TEXTS = 1 << 20
+NOT_A_MESSAGE = "the message is no ModelInferRequest"
+
+
+def raw_bytes(message: memoryview, signature: Signature) -> int:
+    """Bytes of tensors that lie in it as they are. Invalid or TooLarge when there is more than a request can need."""
+    most = {INPUTS: len(signature.inputs), RAW: len(signature.inputs), OUTPUTS: len(signature.outputs)}
+    seen = dict.fromkeys((*most, PARAMETERS), 0)
+    raw = 0
+    for field, start, end in _fields(message):
+        if field not in seen:
+            continue
+        seen[field] += 1
+        if seen[field] > most.get(field, MOST_PARAMETERS):
+            raise Invalid("the request has more inputs, outputs or parameters than the model has")
+        if field == RAW:
+            raw += end - start
+        elif field == INPUTS:
+            _check_input(message[start:end])
+    return raw
+
+
+def _check_input(one: memoryview) -> None:
+    texts = parameters = 0
+    for field, start, end in _fields(one):
+        parameters += field == PARAMETERS
+        if parameters > MOST_PARAMETERS:
+            raise Invalid("an input has too many parameters")
+        if field == CONTENTS:
+            for kind, _, _ in _fields(one[start:end]):
+                texts += kind == TEXTS
+                if texts > MOST_TEXTS:
+                    raise TooLarge(f"an input has more than {MOST_TEXTS} texts: send them in raw_input_contents")
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int, int]]:
+    """Number, start and end of each field that has a length; others are passed over."""
+    place, size = 0, len(message)
+    while place < size:
+        tag, place = _varint(message, place)
+        kind = tag & 7
+        if kind == LENGTH:
+            length, place = _varint(message, place)
+            if place + length > size:
+                raise Invalid(NOT_A_MESSAGE)
+            yield tag >> 3, place, place + length
+            place += length
+        elif kind == VARINT:
+            _, place = _varint(message, place)
+            yield tag >> 3, place, place
+        elif kind in {EIGHT, FOUR}:
+            place += 8 if kind == EIGHT else 4
+            yield tag >> 3, place, place
+        else:
+            raise Invalid(NOT_A_MESSAGE)
+
+
+def _varint(message: memoryview, place: int) -> tuple[int, int]:
+    value = shift = 0
+    while place < len(message) and shift < 70:
+        byte = message[place]
+        value |= (byte & 127) << shift
+        place, shift = place + 1, shift + 7
+        if byte < 128:
+            return value, place
+    raise Invalid(NOT_A_MESSAGE)

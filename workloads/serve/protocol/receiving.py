@@ -1,0 +1,104 @@
+"""How many messages may be on their way at once? gRPC keeps each in memory until it is whole, and tells nobody.
+
+So one that takes longer than a moment is counted as if it were as large as a message can be, and there is room for so
+many of these. Whoever has stood there longest, of the client that has most, makes way for the next.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from workloads.serve.errors import QueueFull, RequestError, TooSlow
+
+# A message that is there has been handed over by then, also by a busy loop: it is looked at twice.
+MOMENT = 0.05
+LOOKS = 2
+# After which one may have to make way, and after which it must have come.
+TURN = 2.0
+PATIENCE = 30.0
+# Of the memory for requests: the others are HTTP's.
+SHARE = 0.5
+
+
+class Memory(Protocol):
+    """Of all requests together."""
+
+    def take(self, size: int) -> bool:
+        """Whether there is room for so many bytes more, which are then counted."""
+
+    def give_back(self, size: int) -> None:
+        """They are free again."""
+
+
+class Coming:
+    """A message that is awaited: `words` when it is no longer."""
+
+    __slots__ = ("error", "looks", "peer", "since", "taken", "task", "timer")
+
+    def __init__(self, peer: str, since: float, task: "asyncio.Task[object]") -> None:
+        self.peer = peer
+        self.since = since
+        self.task = task
+        self.looks = 0
+        self.taken = 0
+        self.error: RequestError | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Receiving:
+    """One per server. `begin` before a message is read, `end` after it, whatever came of it."""
+
+    def __init__(self, memory: Memory, most: int, size: int, clock: Callable[[], float] | None = None) -> None:
+        """`most` bytes of memory for requests; `size` of the largest message."""
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock or self._loop.time
+        self.memory = memory
+        self.size = size
+        self.places = max(2, int(most * SHARE) // size)
+        self._slow: dict[Coming, None] = {}
+
+    def begin(self, peer: str, task: "asyncio.Task[object]") -> Coming:
+        """`task` waits for the message; it is cancelled, and finds `error`, when it has waited too long."""
+        coming = Coming(peer, self._clock(), task)
+        coming.timer = self._loop.call_later(MOMENT, self._look, coming)
+        return coming
+
+    def end(self, coming: Coming) -> None:
+        """It has come, or nobody waits for it."""
+        if coming.timer is not None:
+            coming.timer.cancel()
+            coming.timer = None
+        self._slow.pop(coming, None)
+        if coming.taken:
+            self.memory.give_back(coming.taken)
+            coming.taken = 0
+
+    def _look(self, coming: Coming) -> None:
+        coming.looks += 1
+        if coming.looks < LOOKS:
+            coming.timer = self._loop.call_later(MOMENT, self._look, coming)
+            return
+        if coming.taken:
+            self._stop(coming, TooSlow(f"the message did not come within {PATIENCE:g} s"))
+            return
+        if len(self._slow) >= self.places:
+            self._make_way()
+        if len(self._slow) >= self.places or not self.memory.take(self.size):
+            self._stop(coming, QueueFull("too many large messages are on their way", 1))
+            return
+        coming.taken = self.size
+        self._slow[coming] = None
+        coming.timer = self._loop.call_later(PATIENCE, self._look, coming)
+
+    def _make_way(self) -> None:
+        counts = Counter(coming.peer for coming in self._slow)
+        old = [coming for coming in self._slow if self._clock() - coming.since > TURN]
+        loser = max(old, key=lambda coming: (counts[coming.peer], -coming.since), default=None)
+        if loser is not None:
+            self._stop(loser, QueueFull("too many large messages are on their way, and this one came slowest", 1))
+
+    def _stop(self, coming: Coming, error: RequestError) -> None:
+        self.end(coming)
+        coming.error = error
+        coming.task.cancel()
