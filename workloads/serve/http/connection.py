@@ -83,13 +83,14 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client will send no more. It may still read, or be gone: nobody can tell before something is written.
 
-        So what is under way is answered, unless it still waits in the queue a moment later, or takes longer than
-        `half_closed`; the sweep sees to it.
+        So what is computed is answered, if that takes no longer than `half_closed`. What still waits in the queue at
+        the end of this turn is not: a machine that is busy computes for those of whom it knows that they read.
         """
         if self.ending:
             return False
         if not self.halved:
             self.halved, self.since = True, self._server.now()
+            self._loop.call_soon(self._leave_queue)
         if self.reader.reading and not self._rest:
             self.refuse(Invalid("the connection ended before the request was whole"))
         return bool(self._slots or self._rest or self.ending)
@@ -257,6 +258,10 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.resume_reading()
 
+    def _leave_queue(self) -> None:
+        if self._slots and getattr(self._slots[0].pending, "waiting", False):
+            self.give_up_half_closed()
+
     def give_up_half_closed(self) -> None:
         """Its answer takes too long: most likely there is nobody."""
         slot = Slot(False, False, 0)
@@ -276,11 +281,6 @@ class Connection(asyncio.Protocol):
     def held(self) -> int:
         """Bytes in memory for this client: of requests that are under way, and of replies that it does not read."""
         return self.reader.size + self.unsent + sum(slot.bytes for slot in self._slots)
-
-    @property
-    def queued(self) -> bool:
-        """Nothing has been done yet for the reply that is due first."""
-        return bool(self._slots) and getattr(self._slots[0].pending, "waiting", False)
 
     @property
     def held_up(self) -> bool:

@@ -158,8 +158,7 @@ class HttpServer:
                 if connection.progress.stalled(-unread, now, limits.write_timeout, limits.slowest):
                     connection.abort()
             elif connection.halved and connection.waiting:
-                # A machine that is busy computes for those first of whom it knows that they read.
-                if age > limits.half_closed or (age > limits.sweep / 2 and connection.queued):
+                if age > limits.half_closed:
                     connection.give_up_half_closed()
             elif connection.reader.reading:
                 self._look_at_request(connection, now, age)
