@@ -45,6 +45,7 @@ MEANINGS: Mapping[str, str] = {
     "Escalated": "The quantized model was not good enough yet, and the next rung of the ladder is tried.",
     "GatePassed": "The model passes all gates.",
     "RollingOut": "A new revision is starting; the one before goes on serving.",
+    "MetricsUnreadable": "A pod does not tell its metrics within the bounds; the message names it and what to change.",
     "Serving": "The newest revision serves with all its replicas.",
     "ScaledToZero": "`replicas` is 0: set it to serve again.",
     "NoTraffic": "Nobody asks, so no pod runs; the activator holds the next request until one serves again.",
