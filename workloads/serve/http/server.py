@@ -130,6 +130,9 @@ class HttpServer:
         try:
             return pending.finish()
         except RequestError as error:
+            # Its frames hold `pending`, whose future holds the error: the request would stay in memory until the
+            # garbage collector comes, which for old objects is seldom.
+            error.__traceback__ = None
             return error_reply(error)
         except asyncio.CancelledError:
             return error_reply(EngineFailed("the request was cancelled"))
