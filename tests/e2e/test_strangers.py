@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -176,3 +177,29 @@ def test_make_images_pushes_where_the_context_pulls(environment: dict[str, str],
     lines = make("images", environment).splitlines()
     assert [line.partition("=")[0] for line in lines] == ["operator", "trainer", "quantizer", "server"]
     assert all(line.partition("=")[2].startswith(f"{registry.prefix}/") for line in lines)
+
+
+def test_make_demo_and_a_test_run_on_a_context(
+    cluster: Cluster, environment: dict[str, str], registry: Registry
+) -> None:
+    """The README's words: from the context's name to a prediction, and a test as `make test` runs it."""
+    kubectl = Kubectl(cluster.kubeconfig, cluster.context)
+    there = kubectl.exists("-n", install.NAMESPACE, install.DEPLOYMENT)
+    make("demo", environment)
+    deployment = kubectl.get("-n", install.NAMESPACE, install.DEPLOYMENT)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"].startswith(f"{registry.prefix}/operator:")
+    told = {e["name"]: e.get("value") for e in container["env"]}
+    assert str(told["SLIPWAY_SERVER_IMAGE"]).startswith(f"{registry.prefix}/server:")
+    one = "tests/e2e/test_trainingjob.py::test_one_node_reaches_the_same_accuracy"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", one],
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    if not there:
+        install.uninstall(kubectl)
