@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,16 @@ from tests.unit.install.installations import (
     without_namespace_object,
 )
 
+# The chart sets them itself, or they need more than a variable: ports and rights.
+NOT_A_USERS = {
+    f"SLIPWAY_{name}"
+    for name in (
+        *("NAMESPACE", "NAMESPACES", "POD_NAMESPACE", "LEASE_NAMESPACE", "LEASE_NAME", "IDENTITY"),
+        *("OPERATOR_IMAGE", "TRAINER_IMAGE", "QUANTIZER_IMAGE", "SERVER_IMAGE"),
+        *("STATUS_URL", "STATUS_SERVICE", "STATUS_PORT", "STATUS_CERT_DIR", "STATUS_MADE_DIR"),
+        *("HEALTH_PORT", "METRICS_PORT", "METRICS_AUTHORIZATION"),
+    )
+}
 REGISTRY, HOME = "registry.example.com/ml/slipway", "ml-platform"
 
 
@@ -134,6 +147,25 @@ def test_helm_finds_nothing_wrong() -> None:
     found = helm_python.lint(str(CHART))
     assert found["errors"] == []
     assert {message["error"] for message in found["messages"]} <= {"icon is recommended"}
+
+
+def test_each_setting_is_one_of_the_charts_or_a_users() -> None:
+    """A setting that is new has to be put on one side: in charts/slipway/values.schema.json, or here."""
+    known = set(re.findall(r'"(SLIPWAY_[A-Z_]+)"', (REPOSITORY / "operator" / "slipway" / "config.py").read_text()))
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    users = set(schema["properties"]["settings"]["propertyNames"]["enum"])
+    assert users & NOT_A_USERS == set()
+    assert users | NOT_A_USERS == known
+
+
+def test_a_packed_chart_holds_the_crds_and_no_links(tmp_path: Path) -> None:
+    packed = helm_python.package(str(CHART), destination=str(tmp_path))
+    with tarfile.open(packed) as archive:
+        assert all(member.isfile() for member in archive.getmembers())
+        for name in ("trainingjobs", "quantizationjobs", "inferenceservices"):
+            file = archive.extractfile(f"slipway/crds/{name}.yaml")
+            assert file is not None
+            assert file.read() == (REPOSITORY / "crds" / f"{name}.yaml").read_bytes()
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
