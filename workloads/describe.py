@@ -31,6 +31,8 @@ def described(
     task = wanted.task or (known.task if known is not None else Task.RAW)
     labels = list(wanted.labels) if wanted.labels is not None else known.labels if known is not None else []
     update: dict[str, Any] = {"task": task, "labels": labels}
+    if wanted.columns is not None:
+        update["columns"] = _columns(wanted.columns, signature)
     bare = known is None
     vectors = bare and task is Task.EMBEDDING and wanted.image is None and wanted.text is None
     pictures = len(signature.inputs[0].shape) == 4
@@ -175,6 +177,17 @@ def _padding(path: Path) -> tuple[int, int | None]:
     if padding is None:
         padding = next((added[name] for name in ("[PAD]", "<pad>", "<|endoftext|>", "</s>") if name in added), 0)
     return int(padding), int(limit) if limit else None
+
+
+def _columns(names: Sequence[str], signature: api.Signature) -> list[str]:
+    only = signature.inputs[0]
+    if len(signature.inputs) != 1 or len(only.shape) != 2:
+        raise BadInput(
+            "columns name the values of one input [batch, values]: this model's inputs have names themselves"
+        )
+    if len(set(names)) != len(names) or (isinstance(only.shape[1], int) and only.shape[1] != len(names)):
+        raise BadInput(f"{len(set(names))} different columns, the model's input {only.name} has {only.shape[1]} values")
+    return list(names)
 
 
 def _check_labels(task: Task, labels: Sequence[str], signature: api.Signature) -> None:

@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", required=True, metavar="URI", help="where the artifact goes")
     parser.add_argument("--task", required=True, choices=[str(task) for task in Task], help="what the model does")
     parser.add_argument("--labels", metavar="A,B,... | FILE", help="names of the classes; a file has one in each line")
+    parser.add_argument("--columns", metavar="A,B,...", help="names of a row's values, for task tabular")
     parser.add_argument("--size", metavar="N | HxW", help="of the picture, where the model leaves it open")
     parser.add_argument("--channels", type=int, metavar="N", help="1 for grey, 3 for colour")
     parser.add_argument("--mean", metavar="A,B,C", help="of the channels, taken away after --scale")
@@ -88,6 +89,7 @@ def _wanted(options: argparse.Namespace) -> ModelDescription:
     found = {
         "task": options.task,
         "labels": _labels(options.labels),
+        "columns": _labels(options.columns),
         "image": _set(image),
         "text": _set(text) or ({} if options.tokenizer else None),
         "detection": _set({**_thresholds(options.thresholds), "layout": options.layout}),

@@ -227,6 +227,7 @@ class Artifact(StatusModel):
     preprocessing: Preprocessing | None = None
     text: TextProcessing | None = None
     detection: Detection | None = None
+    columns: list[str] = Field(default_factory=list)
     labels: list[str] = Field(default_factory=list)
     metrics: dict[str, float] = Field(default_factory=dict)
     parameters: Annotated[int, Field(ge=0)]

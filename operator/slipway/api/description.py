@@ -98,6 +98,7 @@ class ModelDescription(Model):
         _belongs("image", PICTURES),
         _belongs("text", TEXTS),
         _belongs("detection", (Task.OBJECT_DETECTION,)),
+        _belongs("columns", (Task.TABULAR,)),
         Rule(
             "!has(self.labels) || has(self.task)",
             "labels are those of a task: set task",
@@ -107,6 +108,9 @@ class ModelDescription(Model):
     task: Task | None = Field(None, description="What the model does; as its artifact says when unset.")
     labels: Annotated[list[Label], Field(max_length=1024)] | None = Field(
         None, description="Names of the classes, in the order of the outputs."
+    )
+    columns: Annotated[list[InputName], Field(max_length=1024)] | None = Field(
+        None, description="tabular: names of the values in a row, where the model has one input for all of them."
     )
     image: ImageInput | None = Field(None, description="How pictures become the model's input.")
     text: TextInput | None = Field(None, description="How texts become the model's input.")

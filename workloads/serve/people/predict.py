@@ -1,7 +1,7 @@
 """`/predict`: GET says what it takes, POST takes it. Pictures for models with preprocessing, texts for models with a
 tokenizer, rows as JSON for all.
 
-Rows are what the model's only input holds per row, already preprocessed: {"rows": [[...], ...]}.
+Rows are what the model's inputs hold per row, already preprocessed; see rows.py.
 """
 
 import time
@@ -17,6 +17,7 @@ from workloads.serve.datatypes import Array
 from workloads.serve.errors import DeadlineExceeded, Invalid, Refused, UnsupportedEncoding
 from workloads.serve.http import Reply, Request
 from workloads.serve.http.message import json_reply
+from workloads.serve.people import columns
 from workloads.serve.people import texts as words
 from workloads.serve.people.answers import classify
 from workloads.serve.people.decoding import Decoding
@@ -51,6 +52,8 @@ class Predict:
         self._decoding = Decoding(how) if how is not None else None
         boxes = artifact.detection if artifact is not None else None
         self._layout = boxes.layout if boxes is not None else None
+        self._first = self._model.signature.inputs[0].name
+        self._columns = columns.columns_of(self._model.signature, artifact)
         self._wanted = Wanted(boxes.score, boxes.overlap) if boxes is not None else Wanted()
 
     def describe(self, _request: Request) -> Reply:
@@ -63,6 +66,7 @@ class Predict:
                 "pictures": artifact is not None and artifact.preprocessing is not None,
                 "texts": self._texts is not None,
                 "pairs": self._texts is not None and self._texts.pairs,
+                "columns": self._columns or [],
                 "labels": artifact.labels if artifact is not None else [],
                 "inputs": [{"name": t.name, "datatype": t.datatype.name, "shape": t.shape} for t in signature.inputs],
                 "engine": self._service.loaded.engines[0].name,
@@ -88,13 +92,7 @@ class Predict:
     def _taken(self, request: Request) -> TaskPending:
         content_type = request.headers.get(b"content-type", b"").lower()
         if content_type.startswith(b"application/json"):
-            if self._texts is None and self._apart is not None and request.size > AT_ONCE:
-                return TaskPending(self._rows_apart(self._apart, Job("rows", {}, request.parts)))
-            document = parsed(request.body)
-            if words.asks_for_texts(document):
-                return self._worded(words.from_json(document))
-            most = self._service.batcher.limits.max_batch_size
-            return TaskPending(self._answer(rows_of(self._model.signature, document, most)))
+            return self._json(request)
         if self._texts is not None and content_type.startswith(b"text/plain"):
             return self._worded(words.from_plain(content_type, request.body))
         if content_type.startswith(b"multipart/form-data"):
@@ -102,6 +100,18 @@ class Predict:
         if content_type.startswith((b"image/", b"application/octet-stream")):
             return self._seen([request.body], request)
         raise UnsupportedEncoding("Content-Type may be image/*, text/plain, multipart/form-data or application/json")
+
+    def _json(self, request: Request) -> TaskPending:
+        numbers = request.size > AT_ONCE and not columns.are_named(request.parts[0], request.size)
+        if self._texts is None and self._apart is not None and numbers:
+            return TaskPending(self._rows_apart(self._apart, Job("rows", {}, request.parts)))
+        document = parsed(request.body)
+        if words.asks_for_texts(document):
+            return self._worded(words.from_json(document))
+        if columns.asks_for_columns(document, self._model.signature):
+            return TaskPending(self._answer(columns.from_document(document, self._model.signature, self._columns)))
+        most = self._service.batcher.limits.max_batch_size
+        return TaskPending(self._answer({self._first: rows_of(self._model.signature, document, most)}))
 
     def _form(self, request: Request) -> TaskPending:
         found = parts(request.headers[b"content-type"], request.body)
@@ -147,7 +157,7 @@ class Predict:
 
     async def _rows_apart(self, apart: Apart, job: Job) -> Reply:
         asked = await self._service.read_apart(apart, job)
-        return await self._answer(asked.inputs[0], (), asked.timeout)
+        return await self._answer({self._first: asked.inputs[0]}, (), asked.timeout)
 
     async def _pictures(self, decoding: Decoding, pictures: Sequence[bytes], client: Client, wanted: Wanted) -> Reply:
         """Decoding counts: the request has one time for all of it."""
@@ -159,16 +169,20 @@ class Predict:
         kind = self._model.signature.inputs[0].datatype.dtype
         if kind.kind in "iu":
             array = np.rint(array)
-        return await self._answer(array.astype(kind, copy=False), ways, left, wanted)
+        return await self._answer({self._first: array.astype(kind, copy=False)}, ways, left, wanted)
 
     async def _answer(
-        self, array: Array, ways: Sequence[Geometry] = (), seconds: float = 0.0, wanted: Wanted | None = None
+        self,
+        arrays: Mapping[str, Array],
+        ways: Sequence[Geometry] = (),
+        seconds: float = 0.0,
+        wanted: Wanted | None = None,
     ) -> Reply:
         """Through the batcher, like everybody else's; within so many seconds, or its default for 0."""
         signature, batcher = self._model.signature, self._service.batcher
-        inputs, rows, group, size = in_order(signature, {signature.inputs[0].name: array})
+        inputs, count, group, size = in_order(signature, arrays)
         started = time.monotonic()
-        ticket = self._service.submit(Asked(inputs, rows, group, size, (), timeout=seconds))
+        ticket = self._service.submit(Asked(inputs, count, group, size, (), timeout=seconds))
         outputs = await batcher.answer(ticket)
         timing = {
             "queueMs": ticket.queue_seconds * 1000,
@@ -191,19 +205,27 @@ class Predict:
         named: Mapping[str, Any] = {
             tensor.name: output for tensor, output in zip(self._model.signature.outputs, outputs, strict=True)
         }
-        if ways and task is Task.OBJECT_DETECTION:
-            found = boxes_of(named, labels, self._layout)
-            if found is not None:
-                wanted = wanted or self._wanted
-                wanted = replace(wanted, overlap=1.0) if found.final else wanted
-                return detect(found.boxes, found.scores, labels, ways, wanted)
-        if ways and task is Task.SEGMENTATION and outputs[0].ndim in {3, 4}:
-            return segments(outputs[0], labels)
+        seen = self._seen_in(named, ways, wanted or self._wanted) if ways else None
+        if seen is not None:
+            return seen
         if task is Task.EMBEDDING and len(named) == 1:
             return [{"embedding": row.reshape(-1).tolist()} for row in outputs[0]]
+        if task is Task.TABULAR:
+            return columns.in_words(named, labels)
         if len(named) == 1:
             return list(_plain(outputs[0]))
         return [{name: _plain(output[row]) for name, output in named.items()} for row in range(len(outputs[0]))]
+
+    def _seen_in(self, named: Mapping[str, Array], ways: Sequence[Geometry], wanted: Wanted) -> list[Any] | None:
+        """Objects or areas of pictures; None for outputs of another form."""
+        assert self._artifact is not None  # noqa: S101  (it has said how pictures go in)
+        task, labels = self._artifact.task, self._artifact.labels
+        found = boxes_of(named, labels, self._layout) if task is Task.OBJECT_DETECTION else None
+        if found is not None:
+            wanted = replace(wanted, overlap=1.0) if found.final else wanted
+            return detect(found.boxes, found.scores, labels, ways, wanted)
+        first = next(iter(named.values()))
+        return segments(first, labels) if task is Task.SEGMENTATION and first.ndim in {3, 4} else None
 
 
 def _plain(array: Array) -> Any:

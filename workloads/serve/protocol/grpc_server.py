@@ -15,6 +15,7 @@ from workloads.serve.protocol.asked import Asked
 from workloads.serve.protocol.copied import as_rest
 from workloads.serve.protocol.grpc_tensors import GrpcCodec
 from workloads.serve.text.protocol import PAIR, forms, given
+from workloads.serve.text.texts import MOST_TEXTS
 
 if TYPE_CHECKING:
     from workloads.serve.app import App
@@ -144,7 +145,7 @@ class GrpcServer:
         if self._app.texts is None or not any(one.datatype == "BYTES" for one in request.inputs):
             return own
         form = any(one.name == PAIR for one in request.inputs), min(2, max(1, len(request.inputs[0].shape)))
-        return replace(own, signature=forms(own.signature)[form])
+        return replace(own, signature=forms(own.signature)[form], most_rows=MOST_TEXTS)
 
     async def _texts(self, texts: "Texts", codec: GrpcCodec, asked: Asked) -> pb.ModelInferResponse:
         wanted = given(asked)

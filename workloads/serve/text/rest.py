@@ -10,7 +10,7 @@ from workloads.serve.protocol.asked import Asked
 from workloads.serve.protocol.content import inflate
 from workloads.serve.protocol.rest import HEADER_LENGTH, Codec
 from workloads.serve.text.protocol import MARK, PAIR, forms, given
-from workloads.serve.text.texts import Texts
+from workloads.serve.text.texts import MOST_TEXTS, Texts
 from workloads.serve.text.tokens import Row
 
 TRUNCATED = b"Slipway-Truncated-Texts"
@@ -23,7 +23,9 @@ class TextRest:
     def __init__(self, texts: Texts, codec: Codec) -> None:
         self._texts = texts
         self._most = codec.max_body_size
-        self._codecs = {form: replace(codec, signature=one) for form, one in forms(codec.signature).items()}
+        self._codecs = {
+            form: replace(codec, signature=one, most_rows=MOST_TEXTS) for form, one in forms(codec.signature).items()
+        }
 
     def wants(self, request: Request) -> bool:
         """Whether the request says that it holds texts; its body is decompressed for that. Raises what that raises."""
