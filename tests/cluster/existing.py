@@ -46,7 +46,7 @@ class ExistingCluster:
 
     def up(self) -> None:
         """Only look whether it is there and answers. Raises ClusterError."""
-        known = self._run("kubectl", "config", "get-contexts", "-o", "name").split()
+        known = self._run("kubectl", "config", "get-contexts", "-o", "name").splitlines()
         if self.context not in known:
             where = os.environ.get("KUBECONFIG") or "~/.kube/config"
             raise ClusterError(

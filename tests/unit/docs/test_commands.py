@@ -88,8 +88,8 @@ def _pip(words: list[str]) -> None:
 
 
 def _helm(words: list[str]) -> None:
-    assert words[1] == "install"
-    if not words[2].startswith("-"):
+    assert words[1] in {"install", "upgrade", "uninstall"}
+    if words[1] == "install" and not words[2].startswith("-"):
         assert (REPOSITORY / words[3] / "Chart.yaml").is_file()
 
 
