@@ -22,6 +22,8 @@ RESAMPLING = {
 # A picture is brought near to its final size by whole factors first, which costs little memory; so many times larger it
 # stays, for the last step to be exact.
 GAP = 2
+# EXIF orientations whose upright left or top is the stored right or bottom.
+FROM_THE_RIGHT, FROM_THE_BOTTOM = frozenset({2, 3, 7, 8}), frozenset({3, 4, 6, 7})
 
 
 def prepare(image: Image.Image, how: Preprocessing) -> "npt.NDArray[np.uint8]":
@@ -33,28 +35,40 @@ def prepare(image: Image.Image, how: Preprocessing) -> "npt.NDArray[np.uint8]":
     settle_transparency(image)
     turned = orientation(image)
     target = scaled_size(image.size, how, turned)
+    left, top, wide, high = window(target, how, turned)
     exact = how.interpolation == "nearest"  # these pixels are chosen and not mixed
     # What the pixels stand for: the last ones of a JPEG that is decoded smaller may stand for less than a whole one.
     decoded = None if exact else image.draft(None, (target[0] * GAP, target[1] * GAP))
     width, height = decoded[1][2:] if decoded is not None else image.size
     factor = 1 if exact else max(1, int(min(width / (target[0] * GAP), height / (target[1] * GAP))))
+    across, down = width / target[0], height / target[1]
+    box = left * across, top * down, min((left + wide) * across, width), min((top + high) * down, height)
     if exact:
-        image = image.resize(target, Image.Resampling.NEAREST)
+        image, box = image.resize((wide, high), Image.Resampling.NEAREST, box), (0, 0, wide, high)
     picture = in_8_bits(image, how.channels, factor)
-    if picture.size != target:
-        box = (0.0, 0.0, width / factor, height / factor)
-        picture = picture.resize(target, RESAMPLING[how.interpolation], box)
-    picture = upright(picture, turned)
-    size = (how.width, how.height)
-    if how.letterbox and picture.size != size:
-        whole = Image.new(picture.mode, size, how.fill if how.channels == 1 else (how.fill,) * 3)
-        whole.paste(picture, ((size[0] - picture.width) // 2, (size[1] - picture.height) // 2))
-        picture = whole
-    if picture.size != size:
-        left, top = (picture.width - size[0]) // 2, (picture.height - size[1]) // 2
-        picture = picture.crop((left, top, left + size[0], top + size[1]))
-    pixels = np.asarray(picture, dtype=np.uint8)
+    if picture.size != (wide, high) or box != (0, 0, wide, high):
+        smaller = box[0] / factor, box[1] / factor, box[2] / factor, box[3] / factor
+        picture = picture.resize((wide, high), RESAMPLING[how.interpolation], smaller)
+    pixels = np.asarray(upright(picture, turned), dtype=np.uint8)
     return pixels[None] if how.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def window(scaled: tuple[int, int], how: Preprocessing, turned: int = 1) -> tuple[int, int, int, int]:
+    """Left, top, width and height of the centre, in a picture of this size as it is stored.
+
+    Only the centre is ever scaled: of a picture of 40000 x 10 pixels the whole would have hundreds of millions.
+    """
+    sideways = turned in SIDEWAYS
+    wide, high = (how.height, how.width) if sideways else (how.width, how.height)
+    rest = scaled[0] - wide, scaled[1] - high
+    left, top = rest[0] // 2, rest[1] // 2
+    # The centre is rounded to the left and to the top of the upright picture.
+    return (
+        rest[0] - left if turned in FROM_THE_RIGHT else left,
+        rest[1] - top if turned in FROM_THE_BOTTOM else top,
+        wide,
+        high,
+    )
 
 
 def scaled_size(stored: tuple[int, int], how: Preprocessing, turned: int = 1) -> tuple[int, int]:
