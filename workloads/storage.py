@@ -75,6 +75,10 @@ def fetch(uri: str) -> Path:
         files.get(path, str(target), recursive=bool(files.isdir(path)))
     except FileNotFoundError as error:
         raise BadInput(f"{uri}: there is nothing at this address") from error
+    except Exception as error:
+        # Each driver has errors of its own for a name that is not known, a refused connection, a missing right.
+        words = str(error).strip().partition("\n")[0] or "no words"
+        raise BadInput(f"{uri}: it cannot be fetched ({type(error).__name__}: {words})") from error
     return target
 
 

@@ -37,7 +37,7 @@ async def serve(settings: Settings) -> None:
         "slipway_request_bytes": ("Bytes of requests in memory.", lambda: http.body_bytes),
     }
     LOG.info("listening on %s:%d, loading %s", settings.host or "all addresses", http.port, settings.model)
-    grpc = await _start_grpc(app, settings)
+    grpc = await _start_grpc(app, http, settings)
     mirroring = _mirror(app, settings)
     try:
         await _live(app, http, grpc, settings)
@@ -121,7 +121,7 @@ def start(app: App, loaded: Loaded, settings: Settings, metrics: Metrics) -> Ser
     return service
 
 
-async def _start_grpc(app: App, settings: Settings) -> "GrpcServer | None":
+async def _start_grpc(app: App, http: HttpServer, settings: Settings) -> "GrpcServer | None":
     """None when the port is -1, or grpcio is not installed."""
     if settings.grpc_port < 0:
         return None
@@ -131,7 +131,9 @@ async def _start_grpc(app: App, settings: Settings) -> "GrpcServer | None":
         LOG.warning("no gRPC: %s", error)
         return None
     limits = settings.http
-    server = GrpcServer(app, limits.max_body_size, settings.nonfinite, limits.max_connections)
+    server = GrpcServer(
+        app, limits.max_body_size, settings.nonfinite, limits.max_connections, http, limits.max_buffered
+    )
     await server.start(settings.host, settings.grpc_port)
     return server
 

@@ -1,6 +1,6 @@
 """A whole inference request in numpy, whichever way it came: checked against the signature, ready for the batcher."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,17 @@ def check_parameters(parameters: Any, of: str) -> Mapping[str, Any]:
     """An object of strings, numbers and booleans."""
     if type(parameters) is not dict or not all(type(v) in PLAIN for v in parameters.values()):
         raise Invalid(f"{of}: parameters must be an object of strings, numbers and booleans")
+    refuse_unknown_ways(parameters, of)
     return parameters
+
+
+def refuse_unknown_ways(names: Collection[str], of: str) -> None:
+    """Invalid for what changes where data lies or what comes back: to ignore it would be a wrong answer."""
+    for name in names:
+        if name.startswith("shared_memory_"):
+            raise Invalid(f"{of}: parameter {name}: this server shares no memory with clients: send the data itself")
+        if name == "classification":
+            raise Invalid(f"{of}: parameter classification: this server does not have the classification extension")
 
 
 def scheduling(parameters: Mapping[str, Any]) -> tuple[int, float]:

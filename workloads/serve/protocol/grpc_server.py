@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc_health.v1 import health_pb2
 
-from workloads.serve.errors import NotFound, RequestError
+from workloads.serve.apart import Job
+from workloads.serve.errors import NotFound, QueueFull, RequestError
+from workloads.serve.freed import Freed
 from workloads.serve.inferences import counting
 from workloads.serve.protocol import open_inference_pb2 as pb
 from workloads.serve.protocol.asked import Asked
+from workloads.serve.protocol.content import AT_ONCE
 from workloads.serve.protocol.copied import as_rest
-from workloads.serve.protocol.grpc_tensors import GrpcCodec
+from workloads.serve.protocol.grpc_tensors import GrpcCodec, parsed
+from workloads.serve.protocol.message import model_of, raw_bytes
+from workloads.serve.protocol.receiving import Memory, Own, Receiving
+from workloads.serve.protocol.rest import Codec
 from workloads.serve.text.protocol import PAIR, forms, given
 from workloads.serve.text.texts import MOST_TEXTS
 
@@ -25,18 +31,30 @@ LOG = logging.getLogger("slipway.serve.grpc")
 
 SERVICE = "inference.GRPCInferenceService"
 ENVELOPE = 1 << 20  # bytes of a message beside its tensors
+APART = 8 << 20  # even where nothing has to be done but to copy
 Handler = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]
 
 
 class GrpcServer:
     """`app` says what is loaded and ready, and holds the batcher."""
 
-    def __init__(self, app: "App", max_body_size: int, nonfinite: bool, max_requests: int) -> None:
+    def __init__(
+        self,
+        app: "App",
+        max_body_size: int,
+        nonfinite: bool,
+        max_requests: int,
+        memory: Memory | None = None,
+        most: int = 512 << 20,
+    ) -> None:
+        """`memory` of all requests, of which there are `most` bytes; its own where there is no HTTP server."""
         self._app = app
         self._nonfinite = nonfinite
         self._codec: GrpcCodec | None = None
         self.port = 0
         size = max_body_size + ENVELOPE
+        self._freed = Freed()
+        self._receiving = Receiving(memory or Own(most), most, size)
         options = [
             ("grpc.max_receive_message_length", size),
             ("grpc.max_send_message_length", -1),
@@ -63,7 +81,7 @@ class GrpcServer:
             "ModelReady": self._method(self._model_ready, pb.ModelReadyRequest),
             "ServerMetadata": self._method(self._server_metadata, pb.ServerMetadataRequest),
             "ModelMetadata": self._method(self._model_metadata, pb.ModelMetadataRequest),
-            "ModelInfer": self._method(self._counted, pb.ModelInferRequest),
+            "ModelInfer": self._inferring(),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
@@ -74,6 +92,37 @@ class GrpcServer:
 
     def _method(self, handler: Handler, request: Any) -> grpc.RpcMethodHandler:
         """A unary method whose RequestErrors become statuses."""
+
+        return grpc.unary_unary_rpc_method_handler(
+            self._guarded(handler),
+            request_deserializer=request.FromString,
+            response_serializer=lambda reply: reply.SerializeToString(),
+        )
+
+    def _inferring(self) -> grpc.RpcMethodHandler:
+        """On the wire like any other unary method, but the message is read here: it is known how long that takes."""
+        receiving = self._receiving
+
+        async def infer(_messages: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
+            message = await receiving.message(context)
+            size = len(message)
+            if size > APART:
+                self._freed.soon()
+            if not receiving.memory.take(size):
+                raise QueueFull("too many bytes of requests are in memory", 1)
+            try:
+                return await self._counted(message, context)
+            finally:
+                receiving.memory.give_back(size)
+                if size > APART:
+                    self._freed.soon()
+
+        return grpc.stream_unary_rpc_method_handler(
+            self._guarded(infer), response_serializer=lambda reply: reply.SerializeToString()
+        )
+
+    def _guarded(self, handler: Handler) -> Handler:
+        """Whose errors become statuses, and are counted."""
 
         async def call(message: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
             try:
@@ -91,9 +140,7 @@ class GrpcServer:
             self._app.metrics.grpc_replied("OK")
             return reply
 
-        return grpc.unary_unary_rpc_method_handler(
-            call, request_deserializer=request.FromString, response_serializer=lambda reply: reply.SerializeToString()
-        )
+        return call
 
     def _known(self, name: str, version: str) -> None:
         if name != self._app.name:
@@ -119,17 +166,27 @@ class GrpcServer:
         service, _ = self._app.loaded()
         return pb.ModelMetadataResponse(**self._app.metadata(service))
 
-    async def _counted(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
-        self._known(request.model_name, request.model_version)
+    async def _counted(self, message: bytes, context: Any) -> pb.ModelInferResponse:
+        request = parsed(message) if len(message) <= AT_ONCE else None
+        if request is not None:
+            self._known(request.model_name, request.model_version)
+        else:
+            self._known(*model_of(memoryview(message)))
         with counting(self._app.metrics, "grpc"):
-            return await self._infer(request, context)
+            return await self._infer(message, request, context)
 
-    async def _infer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
+    async def _infer(self, message: bytes, request: pb.ModelInferRequest | None, context: Any) -> pb.ModelInferResponse:
         service, codec = self._app.loaded()
         if self._codec is None:
-            self._codec = GrpcCodec(codec.signature, codec.name, codec.version, self._nonfinite)
-        used = self._codec_for(request, self._codec)
-        asked = used.decode(request)
+            rows = codec.most_rows
+            self._codec = GrpcCodec(codec.signature, codec.name, codec.version, self._nonfinite, rows)
+        if request is None and self._heavy(message, codec) and self._app.apart is not None:
+            used = self._codec
+            asked = await service.read_apart(self._app.apart, Job("grpc", {}, (message,)))
+        else:
+            request = request or parsed(message)
+            used = self._codec_for(request, self._codec)
+            asked = used.decode(request)
         if self._app.mirror is not None:
             self._app.mirror.offer_as(lambda: as_rest(codec.name, used.signature, asked))
         left = context.time_remaining()
@@ -139,6 +196,13 @@ class GrpcServer:
             return await self._texts(self._app.texts, used, asked)
         # A client that goes away cancels this coroutine, and `answer` takes its request out of the queue.
         return self._codec.encode(asked, await service.batcher.answer(service.submit(asked)))
+
+    def _heavy(self, message: bytes, codec: Codec) -> bool:
+        """Reading it takes so long that others would notice. Invalid for one that no request can need."""
+        if self._app.texts is not None:
+            return False
+        raw = raw_bytes(memoryview(message), codec.signature)
+        return len(message) - raw > AT_ONCE or len(message) > APART or codec.texts
 
     def _codec_for(self, request: pb.ModelInferRequest, own: GrpcCodec) -> GrpcCodec:
         """One that reads texts where the request holds them and the model takes them."""

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from workloads.serve.datatypes import Array, Datatype, finite
 from workloads.serve.errors import Invalid
 from workloads.serve.protocol import open_inference_pb2 as pb
-from workloads.serve.protocol.asked import Asked, in_order, input_tensor, output_place, scheduling
+from workloads.serve.protocol.asked import Asked, in_order, input_tensor, output_place, refuse_unknown_ways, scheduling
 from workloads.serve.protocol.message import NOT_A_MESSAGE, raw_bytes
 from workloads.serve.protocol.tensors import check_shape, from_binary, to_binary
 from workloads.serve.signature import Signature, Tensor
@@ -44,10 +44,7 @@ class GrpcCodec:
     def read(self, message: bytes) -> Asked:
         """A message as it came. Raises Invalid, and TooLarge for one that holds more than a request can need."""
         raw_bytes(memoryview(message), self.signature)
-        try:
-            return self.decode(pb.ModelInferRequest.FromString(message))
-        except DecodeError as error:
-            raise Invalid(NOT_A_MESSAGE) from error
+        return self.decode(parsed(message))
 
     def decode(self, request: pb.ModelInferRequest) -> Asked:
         """The request, whole and checked. Raises Invalid."""
@@ -59,6 +56,8 @@ class GrpcCodec:
         for place, one in enumerate(request.inputs):
             tensor = input_tensor(self.signature, one.name, one.datatype, arrays)
             shape = check_shape(tensor.name, list(one.shape))
+            if one.parameters:
+                refuse_unknown_ways(one.parameters, f"input {one.name!r}")
             fields = [field.name for field, _ in one.contents.ListFields()]
             if raw:
                 if fields:
@@ -108,8 +107,7 @@ class GrpcCodec:
         places: list[int] = []
         for one in asked:
             places.append(output_place(self.signature, one.name, places))
-            if "classification" in one.parameters:
-                raise Invalid("parameter classification: this server does not have the classification extension")
+            refuse_unknown_ways(one.parameters, f"output {one.name!r}")
         return tuple((place, True) for place in places or range(len(self.signature.outputs)))
 
     def encode(self, asked: Asked, results: Sequence[Array]) -> pb.ModelInferResponse:
@@ -122,6 +120,15 @@ class GrpcCodec:
         return response
 
 
+def parsed(message: bytes) -> pb.ModelInferRequest:
+    """Invalid for what is none."""
+    try:
+        request: pb.ModelInferRequest = pb.ModelInferRequest.FromString(message)
+    except DecodeError as error:
+        raise Invalid(NOT_A_MESSAGE) from error
+    return request
+
+
 def _parameters(given: Mapping[str, pb.InferParameter]) -> Mapping[str, Any]:
     """Plain values. Invalid for one without a value."""
     plain = {}
@@ -130,4 +137,5 @@ def _parameters(given: Mapping[str, pb.InferParameter]) -> Mapping[str, Any]:
         if choice is None:
             raise Invalid(f"parameter {name} has no value")
         plain[name] = getattr(parameter, choice)
+    refuse_unknown_ways(plain, "the request")
     return plain

@@ -9,12 +9,23 @@ from workloads.serve.errors import Invalid, TooLarge
 from workloads.serve.signature import Signature
 
 # Numbers of ModelInferRequest's fields, of its inputs', and of their contents'.
-PARAMETERS, INPUTS, OUTPUTS, RAW = 4, 5, 6, 7
+NAME, VERSION, PARAMETERS, INPUTS, OUTPUTS, RAW = 1, 2, 4, 5, 6, 7
 CONTENTS, TEXTS = 5, 8
 VARINT, EIGHT, LENGTH, FOUR = 0, 1, 2, 5
 MOST_PARAMETERS = 1024
 MOST_TEXTS = 1 << 20
 NOT_A_MESSAGE = "the message is no ModelInferRequest"
+
+
+def model_of(message: memoryview) -> tuple[str, str]:
+    """Name and version of the model that it is for."""
+    said = {NAME: "", VERSION: ""}
+    for field, start, end in _fields(message):
+        if field in said:
+            said[field] = bytes(message[start:end]).decode(errors="replace")
+        elif field > VERSION and said[NAME]:
+            break
+    return said[NAME], said[VERSION]
 
 
 def raw_bytes(message: memoryview, signature: Signature) -> int:

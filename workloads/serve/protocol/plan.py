@@ -122,8 +122,6 @@ class Planner:
             parameters = NOTHING
             if "parameters" in one:
                 parameters = check_parameters(one["parameters"], f"output {one['name']!r}")
-            if "classification" in parameters:
-                raise Invalid("parameter classification: this server does not have the classification extension")
             chosen[place] = self._form(place, _flag(parameters, "binary_data", binary))
         return tuple(chosen.items())
 

@@ -7,9 +7,9 @@ many of these. Whoever has stood there longest, of the client that has most, mak
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
-from workloads.serve.errors import QueueFull, RequestError, TooSlow
+from workloads.serve.errors import Invalid, QueueFull, RequestError, TooSlow
 
 # A message that is there has been handed over by then, also by a busy loop: it is looked at twice.
 MOMENT = 0.05
@@ -31,8 +31,26 @@ class Memory(Protocol):
         """They are free again."""
 
 
+class Own:
+    """Where there are no others."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def take(self, size: int) -> bool:
+        """As above."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """As above."""
+        self._left += size
+
+
 class Coming:
-    """A message that is awaited: `words` when it is no longer."""
+    """A message that is awaited; `error` when it is no longer."""
 
     __slots__ = ("error", "looks", "peer", "since", "taken", "task", "timer")
 
@@ -57,6 +75,24 @@ class Receiving:
         self.size = size
         self.places = max(2, int(most * SHARE) // size)
         self._slow: dict[Coming, None] = {}
+
+    async def message(self, context: Any) -> bytes:
+        """The call's message. RequestError when it does not come, or there is no room for it."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (a coroutine runs in one)
+        coming = self.begin(context.peer().rpartition(":")[0], task)
+        try:
+            message = await context.read()
+        except asyncio.CancelledError:
+            if coming.error is None:
+                raise
+            task.uncancel()
+            raise coming.error from None
+        finally:
+            self.end(coming)
+        if not isinstance(message, bytes):
+            raise Invalid("the call ended without a message")
+        return message
 
     def begin(self, peer: str, task: "asyncio.Task[object]") -> Coming:
         """`task` waits for the message; it is cancelled, and finds `error`, when it has waited too long."""

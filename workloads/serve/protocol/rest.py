@@ -50,10 +50,10 @@ class Codec:
             return True
         text = request.headers.get(HEADER_LENGTH)
         size = request.size
-        return size > AT_ONCE and (text is None or self._texts or not DIGITS.fullmatch(text) or int(text) > AT_ONCE)
+        return size > AT_ONCE and (text is None or self.texts or not DIGITS.fullmatch(text) or int(text) > AT_ONCE)
 
     @cached_property
-    def _texts(self) -> bool:
+    def texts(self) -> bool:
         """Some input has texts, which are objects, each one."""
         return any(tensor.datatype is Datatype.BYTES for tensor in self.signature.inputs)
 

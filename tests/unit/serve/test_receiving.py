@@ -1,0 +1,96 @@
+"""gRPC messages on their way: all together take so much memory and no more, and whoever stalls makes way."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.runtime.waiting import until
+from workloads.serve.datatypes import Datatype
+from workloads.serve.errors import Invalid, QueueFull, TooLarge
+from workloads.serve.protocol import open_inference_pb2 as pb
+from workloads.serve.protocol import receiving
+from workloads.serve.protocol.message import model_of, raw_bytes
+from workloads.serve.protocol.receiving import Own, Receiving
+from workloads.serve.signature import Signature, Tensor
+
+
+class Call:
+    """What Receiving asks of a call: a message that comes when the test says so."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+        self.message: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def peer(self) -> str:
+        return f"ipv4:{self._peer}:1234"
+
+    async def read(self) -> bytes:
+        return await self.message
+
+
+async def test_stalled_messages_take_so_many_places_and_the_others_are_refused() -> None:
+    memory = Own(100)
+    found = Receiving(memory, 100, 10)
+    assert found.places == 5
+    calls = [Call("a") for _ in range(30)]
+    tasks = [asyncio.create_task(found.message(call)) for call in calls]
+    await until(lambda: sum(task.done() for task in tasks) == 25)
+    assert not memory.take(51)
+    ended = [task for task in tasks if task.done()]
+    assert all(isinstance(task.exception(), QueueFull) for task in ended)
+    quick = Call("b")
+    quick.message.set_result(b"x")
+    assert await found.message(quick) == b"x"
+    for call, task in zip(calls, tasks, strict=True):
+        if not task.done():
+            call.message.set_result(b"y")
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert memory.take(100), "all of it was given back"
+
+
+async def test_whoever_has_stalled_longest_makes_way(monkeypatch) -> None:
+    monkeypatch.setattr(receiving, "TURN", 0.2)
+    found = Receiving(Own(100), 40, 10)
+    stalled = [asyncio.create_task(found.message(Call("a"))) for _ in range(2)]
+    await until(lambda: len(found._slow) == 2)
+    await asyncio.sleep(0.2)
+    late = Call("b")
+    task = asyncio.create_task(found.message(late))
+    await until(lambda: any(one.done() for one in stalled))
+    late.message.set_result(b"z")
+    assert await task == b"z"
+    for one in stalled:
+        one.cancel()
+    await asyncio.gather(*stalled, return_exceptions=True)
+
+
+PLAIN = Signature((Tensor("x", Datatype.BYTES, ("batch",)),), (Tensor("y", Datatype.BYTES, ("batch",)),))
+
+
+@given(st.text(max_size=5), st.text(max_size=3), st.binary(max_size=50), st.lists(st.binary(max_size=5), max_size=5))
+def test_a_walk_over_a_message_sees_what_is_in_it(name, version, raw, texts) -> None:
+    message = pb.ModelInferRequest(model_name=name, model_version=version, raw_input_contents=[raw])
+    message.inputs.add(name="x", datatype="BYTES", shape=[1]).contents.bytes_contents.extend(texts)
+    message.parameters["a"].int64_param = -1
+    packed = memoryview(message.SerializeToString())
+    assert raw_bytes(packed, PLAIN) == len(raw)
+    assert model_of(packed) == (name, version if name else model_of(packed)[1])
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_walked_over_or_refused(data) -> None:
+    try:
+        raw_bytes(memoryview(data), PLAIN)
+        model_of(memoryview(data))
+    except (Invalid, TooLarge):
+        pass
+
+
+@pytest.mark.parametrize("field", [b"\x2a\x00", b"\x32\x00", b"\x3a\x00", b"\x22\x00"])
+def test_two_bytes_that_become_an_object_are_counted_first(field) -> None:
+    with pytest.raises(Invalid, match="more inputs, outputs or parameters"):
+        raw_bytes(memoryview(field * (1 << 20)), PLAIN)
