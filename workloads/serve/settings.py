@@ -132,6 +132,7 @@ def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Sett
         described=ModelDescription(**{name: getattr(predictor.model, name) for name in ModelDescription.model_fields}),
         engine=predictor.engine.name,
         fallback=tuple(predictor.engine.fallback),
+        providers=(predictor.engine.provider.value,) if predictor.engine.provider is not None else (),
         threads=predictor.engine.threads,
         instances=predictor.engine.instances,
         engine_cache=storage.local_path(cache.uri) if cache is not None else None,

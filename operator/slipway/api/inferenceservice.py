@@ -76,6 +76,21 @@ class EngineName(StrEnum):
     TORCH = "torch"
 
 
+class Provider(StrEnum):
+    """What ONNX Runtime computes on, in its own names; the image must have it."""
+
+    CPU = "CPUExecutionProvider"
+    CUDA = "CUDAExecutionProvider"
+    TENSORRT = "TensorrtExecutionProvider"
+    TENSORRT_RTX = "NvTensorRTRTXExecutionProvider"
+    OPENVINO = "OpenVINOExecutionProvider"
+    COREML = "CoreMLExecutionProvider"
+    MIGRAPHX = "MIGraphXExecutionProvider"
+    ROCM = "ROCMExecutionProvider"
+    QNN = "QNNExecutionProvider"
+    XNNPACK = "XnnpackExecutionProvider"
+
+
 class EngineCache(Model):
     """Where TensorRT engines are kept: built once by a Job on the GPU that serves, and shared by all replicas."""
 
@@ -102,10 +117,21 @@ class Engine(Model):
             "cache has no effect without the engine tensorrt or auto: set engine.name, or remove cache",
             lambda engine: engine.cache is None or _builds_engines(engine),
         ),
+        Rule(
+            "!has(self.provider) || self.name == 'onnxruntime'"
+            " || (has(self.fallback) && self.fallback.exists(name, name == 'onnxruntime'))",
+            "provider is ONNX Runtime's: set engine.name to onnxruntime, or remove provider",
+            lambda engine: engine.provider is None or EngineName.ONNXRUNTIME in {engine.name, *engine.fallback},
+        ),
     )
     name: EngineName = Field(EngineName.AUTO, description="auto takes the fastest that can load the model here.")
     fallback: Annotated[list[EngineName], Field(max_length=4, json_schema_extra={"x-kubernetes-list-type": "set"})] = (
         Field(default_factory=list, description="Tried in this order when the engine cannot load the model.")
+    )
+    provider: Provider | None = Field(
+        None,
+        description="What ONNX Runtime computes on, with the CPU for what that cannot; CUDA, if there, when unset. One"
+        " that the image or the node lacks is refused in words.",
     )
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="The CPU limit when unset.")
     instances: Annotated[int, Field(ge=1, le=64)] = Field(

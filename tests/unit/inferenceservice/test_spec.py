@@ -61,6 +61,13 @@ def _first(**container: Any) -> dict[str, Any]:
 SENSE += [
     _near(),
     _pod(runtimeClassName="nvidia"),
+    {"predictor": {**MODEL, "engine": {"name": "onnxruntime", "provider": "OpenVINOExecutionProvider"}}},
+    {
+        "predictor": {
+            **MODEL,
+            "engine": {"name": "torch", "fallback": ["onnxruntime"], "provider": "CPUExecutionProvider"},
+        }
+    },
     _first(command=["true"]),
     {"predictor": {**MODEL, "sharedMemory": {"sizeLimit": "1Gi"}}},
 ]
@@ -80,6 +87,8 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
         "warmUp.shapes",
     ),
     ({"autoScaling": {"minReplicas": 5, "maxReplicas": 3, "scaleTarget": 4}}, "minReplicas must not be above"),
+    ({"predictor": {**MODEL, "engine": {"provider": "CUDAExecutionProvider"}}}, "set engine.name to onnxruntime"),
+    ({"predictor": {**MODEL, "engine": {"name": "onnxruntime", "provider": "cuda"}}}, "provider"),
     (_near(labelSelector={}), "an empty labelSelector means all pods"),
     (_near(labelSelector={"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]}), "have no Gt and Lt"),
     (_near(labelSelector={"matchExpressions": [{"key": "a", "operator": "In"}]}), "In and NotIn need values"),
