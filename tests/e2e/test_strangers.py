@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import helm_python
 import pytest
 import yaml
 
@@ -26,6 +25,7 @@ from tests.cluster.paths import REPOSITORY
 from tests.e2e.conftest import Job, Namespace
 from tests.e2e.own_registry import serving
 from tests.e2e.steady import ends_well, waiting_job
+from tests.unit.install.helm import helm_python
 from tests.unit.install.installations import by_kustomize, chart_for
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import helm_python
 import pytest
 import yaml
 
@@ -18,6 +17,7 @@ from tests.api.operators import Operator
 from tests.api.stage import PATIENCE, Stage
 from tests.cluster.kubectl import Kubectl, KubectlError
 from tests.ports import free_port
+from tests.unit.install.helm import helm_python
 from tests.unit.install.installations import by_command, by_helm, by_kustomize, chart_for
 
 pytestmark = pytest.mark.api

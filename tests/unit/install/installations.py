@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import helm_python
 import yaml
 from typer.testing import CliRunner
 
 from slipway.cli.app import app
 from tests.cluster.paths import REPOSITORY
 from tests.unit.gitops.build import OVERLAYS, build
+from tests.unit.install.helm import helm_python
 
 Object = dict[str, Any]
 CHART = REPOSITORY / "charts" / "slipway"

@@ -8,13 +8,13 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-import helm_python
 import pytest
 import yaml
 
 from slipway import __version__
 from slipway.install import chart
 from tests.cluster.paths import REPOSITORY
+from tests.unit.install.helm import helm_python
 from tests.unit.install.installations import (
     CHART,
     Object,
