@@ -5,6 +5,7 @@ Two sources: the image data sets of the trainer, and .npz files with an array fo
 """
 
 import hashlib
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     Labels = npt.NDArray[np.int64]
 
 LABELS = "labels"
+BATCH_BYTES = 4 << 20  # of inputs in one call: what a model makes of them inside may be hundreds of times as much
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,10 @@ class ImageSamples:
 
 
 class ArraySamples:
-    """Rows of .npz files, without boxes. Files may differ in the length of any further axis: texts, say."""
+    """Rows of .npz files, without boxes. Files may differ in the length of any further axis: texts, say.
+
+    Each file is checked once, and read again when its rows are wanted: one is in memory at a time.
+    """
 
     classes = 0
 
@@ -96,13 +101,17 @@ class ArraySamples:
         self, paths: Sequence[Path], ports: Sequence[Port], name: str, *, want_labels: bool, any_labels: bool = False
     ) -> None:
         self.name = name
-        self._files = [_arrays(path, ports, want_labels, any_labels=any_labels) for path in paths]
-        self._paths = list(paths)
-        self.labelled = all(LABELS in arrays for arrays in self._files)
-        lengths = [len(arrays[ports[0].name]) for arrays in self._files]
+        self._paths, self._ports = list(paths), ports
+        self._open: tuple[int, Feeds] | None = None
+        lengths, self._shapes, self._row_bytes, labelled = [], [], [], []
+        for path in paths:
+            arrays = _arrays(path, ports, want_labels, any_labels=any_labels)
+            lengths.append(len(arrays[ports[0].name]))
+            self._shapes.append(tuple(arrays[port.name].shape[1:] for port in ports))
+            self._row_bytes.append(sum(arrays[port.name].nbytes for port in ports) // max(1, lengths[-1]))
+            labelled.append(LABELS in arrays)
+        self.labelled = all(labelled)
         self._starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        self._shapes = [tuple(arrays[port.name].shape[1:] for port in ports) for arrays in self._files]
-        self._ports = ports
         content = hashlib.sha256("".join(storage.sha256_of(path) for path in paths).encode())
         self.digest = f"sha256:{content.hexdigest()}"
 
@@ -113,12 +122,13 @@ class ArraySamples:
         return int(np.searchsorted(self._starts, index, side="right")) - 1
 
     def batches(self, chosen: Sequence[int], size: int) -> list[list[int]]:
-        """Neighbours of one shape together."""
+        """Neighbours of one shape together, fewer where they are large."""
         result: list[list[int]] = []
         shape = None
         for index in chosen:
-            own = self._shapes[self._file(index)]
-            if not result or own != shape or len(result[-1]) == size:
+            file = self._file(index)
+            own, most = self._shapes[file], max(1, min(size, BATCH_BYTES // max(1, self._row_bytes[file])))
+            if not result or own != shape or len(result[-1]) == most:
                 result.append([])
                 shape = own
             result[-1].append(index)
@@ -126,24 +136,40 @@ class ArraySamples:
 
     def read(self, batch: Sequence[int]) -> Batch:
         """The rows, stacked."""
-        places = [(file := self._file(index), index - int(self._starts[file])) for index in batch]
-        feeds = {
-            port.name: np.stack([self._files[file][port.name][row] for file, row in places]) for port in self._ports
-        }
-        labels = _whole(np.stack([self._files[file][LABELS][row] for file, row in places])) if self.labelled else None
-        return Batch(feeds, labels)
+        names = [*(port.name for port in self._ports), *([LABELS] if self.labelled else [])]
+        rows: dict[str, list[Any]] = {name: [] for name in names}
+        for index in batch:
+            file = self._file(index)
+            arrays = self._arrays_of(file)
+            for name in names:
+                rows[name].append(arrays[name][index - int(self._starts[file])])
+        feeds = {port.name: np.stack(rows[port.name]) for port in self._ports}
+        return Batch(feeds, _whole(np.stack(rows[LABELS])) if self.labelled else None)
+
+    def _arrays_of(self, file: int) -> "Feeds":
+        """The file's arrays, read anew unless it is the one that was read last."""
+        if self._open is None or self._open[0] != file:
+            self._open = None  # before the next is read: never two at a time
+            self._open = file, _loaded(self._paths[file], self._ports)
+        return self._open[1]
 
 
 def _whole(labels: "npt.NDArray[Any]") -> "npt.NDArray[Any]":
     return labels.astype(np.int64) if labels.dtype.kind in "iub" else labels
 
 
-def _arrays(path: Path, ports: Sequence[Port], want_labels: bool, *, any_labels: bool) -> "Feeds":
+def _loaded(path: Path, ports: Sequence[Port]) -> "Feeds":
+    """Inputs and labels of a file, and nothing else that may be in it."""
+    wanted = {LABELS, *(port.name for port in ports)}
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
+            return {name: archive[name] for name in archive.files if name in wanted}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise BadInput(f"{path.name}: not an .npz file of plain arrays ({error})") from error
+
+
+def _arrays(path: Path, ports: Sequence[Port], want_labels: bool, *, any_labels: bool) -> "Feeds":
+    arrays = _loaded(path, ports)
     lengths = set()
     for port in ports:
         if port.name not in arrays:

@@ -1,5 +1,6 @@
 """What is read from .npz files, and what is refused in words."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from slipway.api.evaluation import Evaluation
 from workloads.errors import BadInput
 from workloads.export.onnx_file import Port
-from workloads.quantize.samples import ArraySamples, choose, evaluation_samples
+from workloads.quantize.samples import BATCH_BYTES, ArraySamples, choose, evaluation_samples
 
 IDS, SCALE = Port("ids", "int64", (None, None)), Port("scale", "float32", (None, 2))
 
@@ -62,3 +63,26 @@ def test_the_choice_depends_on_the_seed_only() -> None:
     assert choose(1000, 10, 0) == choose(1000, 10, 0)
     assert choose(1000, 10, 0) != choose(1000, 10, 1)
     assert choose(5, 10, 3) == [0, 1, 2, 3, 4]
+
+
+def test_one_file_is_in_memory_whatever_there_is(tmp_path: Path) -> None:
+    """It kept every file whole, in every stage: memory grew with the data."""
+    for number in range(12):
+        np.savez(tmp_path / f"{number:02}.npz", x=np.full((4, 65536), number, np.float32), other=np.zeros(1 << 20))
+    ports = [Port("x", "float32", (None, 65536))]
+    tracemalloc.start()
+    samples = ArraySamples(sorted(tmp_path.glob("*.npz")), ports, "data", want_labels=False)
+    for batch in samples.batches(range(len(samples)), 64):
+        samples.read(batch)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5 * 4 * 65536 * 4 + BATCH_BYTES * 3, peak
+    assert samples.read([4, 5]).feeds["x"][:, 0].tolist() == [1.0, 1.0]
+
+
+def test_large_samples_come_in_small_batches(tmp_path: Path) -> None:
+    np.savez(tmp_path / "clips.npz", x=np.zeros((40, 144000), np.float32))
+    samples = ArraySamples([tmp_path / "clips.npz"], [Port("x", "float32", (None, None))], "clips", want_labels=False)
+    batches = samples.batches(range(40), 64)
+    assert max(len(batch) for batch in batches) * 144000 * 4 <= BATCH_BYTES
+    assert sum(len(batch) for batch in batches) == 40
