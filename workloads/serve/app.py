@@ -24,13 +24,14 @@ from workloads.serve.people.predict import Predict
 from workloads.serve.protocol.asked import Asked
 from workloads.serve.protocol.content import inflated_if_small
 from workloads.serve.protocol.rest import Codec
+from workloads.serve.protocol.statistics import configuration, statistics
 from workloads.serve.service import Service
 from workloads.serve.text.protocol import described
 from workloads.serve.text.rest import TextRest
 from workloads.serve.text.texts import Texts
 
 SERVER = "slipway"
-EXTENSIONS = ["binary_tensor_data", "schedule_policy"]
+EXTENSIONS = ["binary_tensor_data", "model_configuration", "schedule_policy", "statistics"]
 MODELS = b"/v2/models/"
 PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -89,10 +90,13 @@ class App:
         }
         self.routes[b"/"] = {b"GET": page}
         self.routes[b"/predict"] = {b"GET": self._describe, b"POST": self._predict}
+        self.routes.setdefault(MODELS + b"stats", {b"GET": self._statistics})
         for base in (b"", b"/versions/" + version.encode()):
             path = MODELS + name.encode() + base
             self.routes[path] = {b"GET": self._model}
             self.routes[path + b"/ready"] = {b"GET": self._model_ready}
+            self.routes[path + b"/stats"] = {b"GET": self._statistics}
+            self.routes[path + b"/config"] = {b"GET": self._configuration}
             self.routes[path + b"/infer"] = {b"POST": self._infer}
 
     def serve(self, service: Service, codec: Codec) -> None:
@@ -193,6 +197,17 @@ class App:
             **ports,
             "properties": properties,
         }
+
+    def _statistics(self, _request: Request) -> Reply:
+        self.loaded()
+        return json_reply(statistics(self.name, self.version, self.metrics))
+
+    def _configuration(self, _request: Request) -> Reply:
+        service, _ = self.loaded()
+        model, engines = service.model, service.loaded.engines
+        limits = service.batcher.limits
+        said = configuration(self.name, model.platform, engines[0].name, model.signature, limits, len(engines))
+        return json_reply(said)
 
     def _people(self) -> Predict:
         if self.predict is None:

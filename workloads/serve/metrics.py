@@ -4,6 +4,7 @@ prometheus_client's own counters take a lock and walk buckets in Python for each
 one bisection and a few additions.
 """
 
+import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -56,6 +57,8 @@ class Metrics:
         self.inferences: Counter[tuple[str, str]] = Counter()
         self.copies: Counter[str] = Counter()
         self.rows = 0
+        # Requests that engines have computed, the seconds of their batches, each request's for itself, and when.
+        self.computed, self.compute, self.last = 0, 0.0, 0.0
         self.engine_busy = 0.0
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         # Of the model's outputs, once it is loaded.
@@ -75,6 +78,9 @@ class Metrics:
         self.engine.observe(seconds)
         self.engine_busy += seconds
         self.rows += rows
+        self.computed += requests
+        self.compute += seconds * requests
+        self.last = time.time()
 
     def answered(self, seconds: float) -> None:
         """A request got its result."""
