@@ -17,6 +17,7 @@ class Exit:
 
     `reason`: the container's, such as OOMKilled; by default Completed or Error. `message`: its termination message.
     `pod_reason`: the pod's own, such as Evicted; `condition`: one more pod condition, such as DisruptionTarget.
+    `others`: how containers of these names end instead; by None they go on, and the pod with them.
     """
 
     code: int = 0
@@ -25,11 +26,13 @@ class Exit:
     message: str = ""
     pod_reason: str = ""
     condition: str = ""
+    others: Mapping[str, Exit | None] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
         """Whether the pod ends as Failed."""
-        return bool(self.code or self.signal or self.pod_reason)
+        others = any(other.failed for other in self.others.values() if other is not None)
+        return bool(self.code or self.signal or self.pod_reason or others)
 
 
 @dataclass(frozen=True)
@@ -124,15 +127,30 @@ def _terminated(how: Exit, started: str, now: str) -> Object:
 def ended(pod: Object, how: Exit, started: str, now: str) -> Object:
     """Return the status of a pod whose containers have ended."""
     terminated = _terminated(how, started, now)
-    conditions = _conditions("False", now, "PodFailed" if how.failed else "PodCompleted")
+    going_on = None in how.others.values()
+    why = "ContainersNotReady" if going_on else "PodFailed" if how.failed else "PodCompleted"
+    conditions = _conditions("False", now, why)
     if how.condition:
         conditions.append(_condition(how.condition, "True", now, reason=how.pod_reason or how.condition))
     status: Object = {
-        "phase": "Failed" if how.failed else "Succeeded",
+        "phase": "Running" if going_on else "Failed" if how.failed else "Succeeded",
         "conditions": conditions,
-        "containerStatuses": _containers(pod, {"terminated": terminated}, ready=False, started=False),
+        "containerStatuses": [
+            _beside(container, how, started, now)
+            for container in _containers(pod, {"terminated": terminated}, ready=False, started=False)
+        ],
     }
     return status | ({"reason": how.pod_reason, "message": how.message} if how.pod_reason else {})
+
+
+def _beside(container: Object, how: Exit, started: str, now: str) -> Object:
+    name = container["name"]
+    if name not in how.others:
+        return container
+    other = how.others[name]
+    if other is None:
+        return container | {"ready": True, "started": True, "state": {"running": {"startedAt": started}}}
+    return container | {"state": {"terminated": _terminated(other, started, now)}}
 
 
 def node(name: str, resources: Mapping[str, str], now: str, *, ready: bool = True) -> tuple[Object, Object]:

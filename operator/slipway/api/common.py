@@ -168,7 +168,9 @@ class RunPolicy(Model):
         None, description="Delete the job and its pods so long after it has finished."
     )
     clean_pod_policy: CleanPodPolicy = Field(
-        CleanPodPolicy.RUNNING, description="Which pods are deleted when the job finishes."
+        CleanPodPolicy.RUNNING,
+        description="Which pods are deleted when the job finishes; by any policy also one in which a container that "
+        "others put into it goes on 10 s after the operator's own has ended.",
     )
     managed_by: (
         Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[-A-Za-z0-9_.]+$")] | None

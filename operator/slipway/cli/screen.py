@@ -13,6 +13,7 @@ from rich.tree import Tree
 
 from slipway.cli.lineage import Link
 from slipway.cli.verdict import Exit, headline, verdict
+from slipway.runtime.slim import OWN_CONTAINERS
 
 COLOURS = {Exit.READY: "green", Exit.FAILED: "red", Exit.IN_PROGRESS: "yellow"}
 BAR_WIDTH = 40
@@ -100,7 +101,10 @@ def _pods(view: View) -> RenderableType | None:
 
 def _pod(pod: Mapping[str, Any]) -> dict[str, Any]:
     status = pod.get("status") or {}
-    ends = [(c.get("state") or {}).get("terminated") or {} for c in status.get("containerStatuses") or []]
+    # What others put into the pod says nothing of how the work ended.
+    known = status.get("containerStatuses") or []
+    own = [c for c in known if c.get("name") in OWN_CONTAINERS] or known
+    ends = [(c.get("state") or {}).get("terminated") or {} for c in own]
     going = bool(pod["metadata"].get("deletionTimestamp"))
     return {
         "name": pod["metadata"]["name"],

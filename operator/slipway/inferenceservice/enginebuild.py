@@ -5,7 +5,7 @@ anyway: then the new one waits, so that it is never compared, or seen by clients
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -16,10 +16,14 @@ from pydantic import ValidationError
 from slipway.api.common import Reason
 from slipway.api.servicestatus import BuiltEngine
 from slipway.inferenceservice.observed import Trouble, revision_of, trouble_of
-from slipway.job.observed import observe_pod
+from slipway.job.observed import PodState, observe_pod
+from slipway.job.plan import Delete
+from slipway.job.policy import cleanup
 from slipway.runtime import conditions
 
 Object = Mapping[str, Any]
+# The one in the pods of the Job.
+CONTAINER = "build"
 
 
 class BuildPhase(StrEnum):
@@ -38,6 +42,10 @@ class Build:
     phase: BuildPhase
     trouble: Trouble | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    # Whether the Job must go for its pods to end, other pods that must, and seconds until one of them may have to.
+    over: bool = False
+    deletes: tuple[Delete, ...] = ()
+    wait: float | None = None
 
 
 def job_name(child: str) -> str:
@@ -45,20 +53,46 @@ def job_name(child: str) -> str:
     return f"{child}-engine"
 
 
-def observe_build(name: str, job: Object | None, pods: Iterable[Object], revision: str, now: datetime) -> Build:
-    """`job` None: it is still to be made. `pods`: those of the service's build Jobs."""
+def observe_build(
+    name: str, job: Object | None, pods: Iterable[Object], revision: str, now: datetime, told: Object | None = None
+) -> Build:
+    """`job` None: it is still to be made, unless it has gone with `told`, which status.engine says already. `pods`:
+    those of the service's build Jobs.
+    """
+    if job is None:
+        known = told is not None and told.get("job") == name
+        return Build(name, BuildPhase.BUILT, facts=told or {}) if known else Build(name, BuildPhase.BUILDING)
     own = [pod for pod in pods if revision_of(pod) == revision]
-    marks = ((job or {}).get("status") or {}).get("conditions") or []
+    marks = (job.get("status") or {}).get("conditions") or []
     if conditions.is_true(marks, "Complete"):
         return Build(name, BuildPhase.BUILT, facts=_facts(name, own, now))
-    trouble = trouble_of(own, revision, now)
+    seen = [observe_pod(pod, now, CONTAINER) for pod in own]
+    # Pods that are to go already are the Job controller's and the kubelet's.
+    beside = cleanup.left_over([state for state in seen if not state.deleting], 0, now)
+    if _built_beside_others(own, seen, beside):
+        return Build(name, BuildPhase.BUILT, facts=_facts(name, own, now), over=True)
+    trouble = trouble_of(own, revision, now, CONTAINER)
     failed = conditions.get(marks, "Failed") if conditions.is_true(marks, "Failed") else None
     if failed is not None:
         words = trouble.message if trouble is not None else failed.get("message") or "the Job failed"
-        return Build(name, BuildPhase.FAILED, _failure(words, trouble))
+        return Build(name, BuildPhase.FAILED, _failure(words, trouble), deletes=beside.deletes)
     if trouble is not None and trouble.exit_code is not None:
         trouble = _failure(f"{trouble.message}; it is tried again", trouble)
-    return Build(name, BuildPhase.BUILDING, trouble)
+    return Build(name, BuildPhase.BUILDING, trouble, deletes=beside.deletes, wait=beside.wait)
+
+
+def _built_beside_others(pods: Sequence[Object], seen: Sequence[PodState], beside: cleanup.Cleaning) -> bool:
+    """Whether an engine is there, and the Job does not come to know: what others put beside the build in its pod goes
+    on for ever, or has failed, and the Job would build once more.
+    """
+    doomed = {delete.uid for delete in beside.deletes}
+    built = ((pod, state) for pod, state in zip(pods, seen, strict=True) if state.phase == "Succeeded")
+    return any(
+        state.uid in doomed
+        or (state.left_over and state.deleting)
+        or (pod.get("status") or {}).get("phase") == "Failed"
+        for pod, state in built
+    )
 
 
 def _failure(words: str, seen: Trouble | None) -> Trouble:
@@ -68,7 +102,7 @@ def _failure(words: str, seen: Trouble | None) -> Trouble:
 
 def _facts(name: str, pods: Iterable[Object], now: datetime) -> Mapping[str, Any]:
     for pod in pods:
-        text = observe_pod(pod, now).termination_message
+        text = observe_pod(pod, now, CONTAINER).termination_message
         try:
             said = json.loads(text or "{}")
             return BuiltEngine.model_validate({**said["engine"], "job": name}).wire()

@@ -10,7 +10,7 @@ from slipway.api.common import Reason
 from slipway.api.inferenceservice import EngineCache
 from slipway.api.servicestatus import BuiltEngine
 from slipway.inferenceservice import manifests
-from slipway.inferenceservice.enginebuild import Build, BuildPhase, job_name
+from slipway.inferenceservice.enginebuild import CONTAINER, Build, BuildPhase, job_name
 from slipway.inferenceservice.scene import Scene
 from slipway.inferenceservice.service import REVISION
 from slipway.job import labels
@@ -26,7 +26,7 @@ def engine_job(scene: Scene, cache: EngineCache) -> dict[str, Any]:
     service, predictor = scene.service, scene.service.spec.predictor
     marks = {**service.labels, REVISION: scene.newest}
     pod_marks = {key: value for key, value in marks.items() if key != labels.JOB_UID}
-    container = {**manifests.container(service, scene.platform), "name": "build"}
+    container = {**manifests.container(service, scene.platform), "name": CONTAINER}
     container["command"] = [*container["command"], "--build-only"]
     metadata = manifests.metadata(service, job_name(service.child(scene.newest)))
     metadata["labels"] = marks
@@ -71,7 +71,8 @@ def _known(scene: Scene, build: Build) -> dict[str, Any]:
 def _words(scene: Scene, build: Build) -> tuple[Reason, str]:
     if build.phase is BuildPhase.BUILT:
         facts = build.facts or _known(scene, build)
-        what = f" for {facts['architecture']} with {facts['library']}" if facts.get("architecture") else ""
+        parts = (("for", facts.get("architecture")), ("with", facts.get("library")))
+        what = "".join(f" {word} {value}" for word, value in parts if value)
         return Reason.ENGINE_BUILT, f"Job {build.job}: the TensorRT engine{what} is in the cache"
     meanwhile = "its pods wait for it" if scene.held_back else "a fallback engine serves"
     trouble = build.trouble

@@ -7,12 +7,20 @@ from typing import Any
 from slipway.api.autoscaling import AutoScaling
 from slipway.api.common import API_VERSION, GROUP
 from slipway.api.servicepod import InitContainer
-from slipway.inferenceservice.service import ENGINE, GRPC_PORT, HTTP_PORT, KIND, REVISION, InferenceService, Platform
+from slipway.inferenceservice.service import (
+    ENGINE,
+    GRPC_PORT,
+    HTTP_PORT,
+    KIND,
+    REVISION,
+    SERVER,
+    InferenceService,
+    Platform,
+)
 from slipway.job import labels
 from slipway.job.source import Pinned
 from slipway.runtime.resource import Resource
 
-CONTAINER = "server"
 # What an object was made from, where the server fills in defaults and a comparison would not end.
 SPEC_HASH = f"{GROUP}/spec-hash"
 # On pods that were started when their engine was in the cache; to set it on others makes them start again.
@@ -226,7 +234,7 @@ def container(service: InferenceService, platform: Platform) -> dict[str, Any]:
     """The server's image and command, for whatever it shall do."""
     predictor = service.spec.predictor
     return {
-        "name": CONTAINER,
+        "name": SERVER,
         "image": predictor.image or platform.server_image,
         "command": ["python", "-m", "workloads", "serve", "--config", f"{CONFIG_DIR}/service.json"],
         "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *(env.wire() for env in predictor.env)],

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from slipway.api.common import Reason
-from slipway.inferenceservice.service import ENGINE, REVISION
+from slipway.inferenceservice.service import ENGINE, REVISION, SERVER
 from slipway.job.observed import observe_pod
 
 
@@ -98,26 +98,32 @@ def revision_of(pod: Mapping[str, Any]) -> str:
     return str((pod["metadata"].get("labels") or {}).get(REVISION) or "")
 
 
-def trouble_of(pods: Iterable[Mapping[str, Any]], revision: str, now: datetime) -> Trouble | None:
-    """The first thing that keeps a pod of this revision from serving, in the server's own words."""
+def trouble_of(
+    pods: Iterable[Mapping[str, Any]], revision: str, now: datetime, container: str = SERVER
+) -> Trouble | None:
+    """The first thing that keeps a pod of this revision from serving, in the server's own words. `container`: the one
+    that we made, whose crash counts, and not that of what others put beside it.
+    """
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
         if revision_of(pod) != revision or pod["metadata"].get("deletionTimestamp"):
             continue
         # Only what has not begun is kept from running; of a thousand pods that serve, none is read for it.
         waits = ((pod.get("status") or {}).get("phase") or "Pending") == "Pending"
-        obstacle = observe_pod(pod, now).obstacle if waits else None
+        obstacle = observe_pod(pod, now, container).obstacle if waits else None
         if obstacle is not None:
             return Trouble(obstacle.reason, obstacle.message, obstacle.pod)
-        crash = _crash(pod)
+        crash = _crash(pod, container)
         if crash is not None:
             return crash
     return None
 
 
-def _crash(pod: Mapping[str, Any]) -> Trouble | None:
-    for container in (pod.get("status") or {}).get("containerStatuses") or []:
-        state, last = container.get("state") or {}, container.get("lastState") or {}
-        ended = state.get("terminated") or (last.get("terminated") if not container.get("ready") else None)
+def _crash(pod: Mapping[str, Any], container: str) -> Trouble | None:
+    for entry in (pod.get("status") or {}).get("containerStatuses") or []:
+        if entry.get("name") != container:
+            continue
+        state, last = entry.get("state") or {}, entry.get("lastState") or {}
+        ended = state.get("terminated") or (last.get("terminated") if not entry.get("ready") else None)
         if ended and ended.get("exitCode"):
             reason = Reason.OOM_KILLED if ended.get("reason") == Reason.OOM_KILLED else Reason.MODEL_LOAD_FAILED
             message = (ended.get("message") or f"the server ended with exit code {ended['exitCode']}").strip()

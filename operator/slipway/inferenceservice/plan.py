@@ -23,7 +23,7 @@ from slipway.inferenceservice.replace import replace
 from slipway.inferenceservice.scene import Around, Course, Scene
 from slipway.inferenceservice.service import DEPLOYMENTS, JOBS, Platform, identify
 from slipway.inferenceservice.source import resolve
-from slipway.job.plan import Delete, Notice, Patch, Plan, Write
+from slipway.job.plan import Delete, Notice, Patch, Plan, Write, soonest
 from slipway.job.source import Resolution
 from slipway.job.status import Draft
 from slipway.runtime.resource import CONFIGMAPS, SERVICES, uid_of
@@ -106,12 +106,13 @@ def _carried_out(scene: Scene, course: Course) -> Plan:
     retired = {revision.revision for revision in leaving}
     return Plan(
         status=status,
-        persist_first=course.persist or decided,
+        persist_first=course.persist or decided or _outlived_build(scene, course) is not None,
         deletes=(
             *(delete for old in leaving for delete in _retire(scene, old)),
             *_unwanted(scene),
             *standby.deletes(scene),
             *_needless_builds(scene, course),
+            *_outlived_pods(scene, course),
             *httproute.deletes(scene),
         ),
         patches=(
@@ -125,7 +126,7 @@ def _carried_out(scene: Scene, course: Course) -> Plan:
         ),
         writes=_missing(scene, course),
         notices=(*course.notices, *told),
-        requeue_after=course.requeue_after,
+        requeue_after=soonest(course.requeue_after, scene.build.wait if scene.build is not None else None),
     )
 
 
@@ -216,3 +217,17 @@ def _needless_builds(scene: Scene, course: Course) -> list[Delete]:
         if revision not in deployed:
             deletes += _config_map(scene, scene.service.child(revision))
     return deletes
+
+
+def _outlived_build(scene: Scene, course: Course) -> Delete | None:
+    """A Job whose engine is there and whose pod goes on, or fails, by what others put into it."""
+    build = scene.build
+    job = scene.around.children.get(JOBS, {}).get(build.job) if build is not None and build.over else None
+    if build is None or job is None or job["metadata"].get("deletionTimestamp") or scene.newest not in course.replicas:
+        return None
+    return Delete(JOBS, build.job, uid_of(job))
+
+
+def _outlived_pods(scene: Scene, course: Course) -> list[Delete]:
+    job = _outlived_build(scene, course)
+    return [*([job] if job is not None else []), *(scene.build.deletes if scene.build is not None else ())]

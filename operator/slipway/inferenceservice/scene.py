@@ -90,7 +90,8 @@ class Scene:
         job = self.around.children.get(JOBS, {}).get(name)
         if job is None and self.current is not None and self.current.engine:
             return Build(name, BuildPhase.BUILT)
-        return observe_build(name, job, self.around.builds, self.newest, self.draft.now)
+        told = self.draft.old.get("engine")
+        return observe_build(name, job, self.around.builds, self.newest, self.draft.now, told)
 
     @property
     def held_back(self) -> bool:

@@ -34,6 +34,8 @@ GRPC_ROUTES = (Resource("gateway.networking.k8s.io", "v1", "grpcroutes", "GRPCRo
 
 REVISION = f"{GROUP}/revision"
 ENGINE = f"{GROUP}/engine"
+# The container that serves.
+SERVER = "server"
 HTTP_PORT = 8080
 GRPC_PORT = 9000
 

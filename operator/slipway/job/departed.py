@@ -30,7 +30,7 @@ class Departed:
     def changed(self, change: Change) -> None:
         """Keep a pod that goes, if it had failed."""
         pod = change.last or change.old
-        if pod is None or change.new is not None or (pod.get("status") or {}).get("phase") != "Failed":
+        if pod is None or change.new is not None or not _failed(pod):
             return
         job, now = parent_of(pod), self._clock()
         if job is None:
@@ -59,3 +59,10 @@ class Departed:
         self._of_namespace[job.namespace] -= 1
         if not self._of_namespace[job.namespace]:
             del self._of_namespace[job.namespace]
+
+
+def _failed(pod: Object) -> bool:
+    """Whether it had, or one of its containers, whose end another one's going on hides in the pod's phase."""
+    status = pod.get("status") or {}
+    ends = ((entry.get("state") or {}).get("terminated") or {} for entry in status.get("containerStatuses") or ())
+    return status.get("phase") == "Failed" or any(end.get("exitCode") for end in ends)

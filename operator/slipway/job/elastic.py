@@ -23,7 +23,7 @@ def replaced(scene: Scene, failure: Failure) -> Plan | None:
     action = matching_action(policy.rules, failure)
     counts = action is not RuleAction.RESTART_IGNORE_MAX_RESTARTS
     used = scene.draft.run.restarts_towards_max
-    final = action is None and failure.exit_code in scene.gang.final_exit_codes
+    final = action is None and failure.own and failure.exit_code in scene.gang.final_exit_codes
     if final or action is RuleAction.FAIL_JOB or (counts and used >= policy.max_restarts):
         return None
     draft = scene.draft.record_failure(failure)

@@ -77,7 +77,8 @@ def _follows(scene: Scene, failure: Failure) -> bool:
     """Whether a pod may have failed only because another was gone. What a rule names is the program's own statement."""
     gang = scene.gang
     stated = failure.exit_code in gang.final_exit_codes or matching_action(gang.failure_policy.rules, failure)
-    return not stated and failure.reason == Reason.ERROR and failure.signal in _FOLLOWING
+    # Nothing runs yet beside an init container: it fails of its own.
+    return not stated and failure.own and failure.reason == Reason.ERROR and failure.signal in _FOLLOWING
 
 
 def first_failure(pods: Iterable[PodState]) -> Failure | None:

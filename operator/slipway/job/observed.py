@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from slipway.api.common import Reason
-from slipway.job import labels
+from slipway.job import containers, labels
 from slipway.runtime.conditions import parse_time
 
 # The scheduler's and the kubelet's words -> ours. The server's message goes along.
@@ -31,7 +31,10 @@ LONGEST_MESSAGE = 16384
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a pod failed, for policies to judge and for people to read."""
+    """Why a pod failed, for policies to judge and for people to read.
+
+    `own`: how the container that the operator made has ended. Another's exit code is told, and judged by no rule.
+    """
 
     pod: str
     node: str
@@ -42,6 +45,7 @@ class Failure:
     message: str
     time: datetime
     pod_conditions: tuple[str, ...] = ()
+    own: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Obstacle:
 
 @dataclass(frozen=True)
 class PodState:
-    """One pod of a gang."""
+    """One pod of a gang; all but `left_over` as it would be without the containers that others put into it."""
 
     name: str
     uid: str
@@ -70,6 +74,9 @@ class PodState:
     obstacle: Obstacle | None
     failure: Failure | None
     termination_message: str
+    # Whether other containers go on after the end of its own, and when that was by the node's clock.
+    left_over: bool = False
+    end_time: datetime | None = None
 
     @property
     def deleting(self) -> bool:
@@ -78,16 +85,18 @@ class PodState:
 
     @property
     def ended(self) -> bool:
-        """Whether its containers have ended for good."""
+        """Whether its own container has ended for good."""
         return self.phase in {"Succeeded", "Failed"}
 
 
-def observe_pod(pod: Mapping[str, Any], now: datetime) -> PodState:
-    """Read a pod as the API server gave it. `now` stands in for times that the pod does not carry."""
+def observe_pod(pod: Mapping[str, Any], now: datetime, container: str = "") -> PodState:
+    """Read a pod as the API server gave it. `now` stands in for times that the pod does not carry; `container` is the
+    one that the operator made, by which alone the pod is judged, "" for all of them.
+    """
     metadata, status = pod["metadata"], pod.get("status") or {}
     marks = metadata.get("labels") or {}
     deletion = metadata.get("deletionTimestamp")
-    phase = status.get("phase") or "Pending"
+    phase = containers.phase_of(status, container)
     conditions = {c.get("type"): c for c in status.get("conditions") or []}
     return PodState(
         name=metadata["name"],
@@ -96,11 +105,13 @@ def observe_pod(pod: Mapping[str, Any], now: datetime) -> PodState:
         attempt=_number(marks.get(labels.ATTEMPT)),
         phase=phase,
         node=(pod.get("spec") or {}).get("nodeName") or "",
-        ready=(conditions.get("Ready") or {}).get("status") == "True",
+        ready=containers.ready(status, container, conditions),
         deletion_time=parse_time(deletion) if deletion else None,
-        obstacle=_obstacle(metadata["name"], status, conditions) if phase == "Pending" else None,
-        failure=_failure(pod, conditions, now),
-        termination_message=_termination_message(status),
+        obstacle=_obstacle(metadata["name"], status, conditions, container) if phase == "Pending" else None,
+        failure=_failure(pod, phase, conditions, now, container),
+        termination_message=containers.last_words(status, container)[:LONGEST_MESSAGE],
+        left_over=containers.left_over(status, container),
+        end_time=containers.end_time(status, container),
     )
 
 
@@ -108,14 +119,14 @@ def _number(text: str | None) -> int:
     return int(text) if text is not None and text.isdigit() else 0
 
 
-def _obstacle(name: str, status: Mapping[str, Any], conditions: Mapping[str, Any]) -> Obstacle | None:
+def _obstacle(name: str, status: Mapping[str, Any], conditions: Mapping[str, Any], container: str) -> Obstacle | None:
     scheduled = conditions.get("PodScheduled") or {}
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
         return Obstacle(name, Reason.UNSCHEDULABLE, scheduled.get("message") or "no node can take the pod")
     if scheduled.get("status") == "False" and scheduled.get("reason") == "SchedulingGated":
         return Obstacle(name, Reason.QUEUED, scheduled.get("message") or "another controller has not let it in yet")
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        waiting = (container.get("state") or {}).get("waiting") or {}
+    for entry in containers.in_order(status, container):
+        waiting = (entry.get("state") or {}).get("waiting") or {}
         reason = _WAITING.get(waiting.get("reason") or "")
         if reason is not None:
             words = waiting.get("message") or "no further words from the kubelet"
@@ -124,72 +135,66 @@ def _obstacle(name: str, status: Mapping[str, Any], conditions: Mapping[str, Any
     return None
 
 
-def _failure(pod: Mapping[str, Any], conditions: Mapping[str, Any], now: datetime) -> Failure | None:
+def _failure(
+    pod: Mapping[str, Any], phase: str, conditions: Mapping[str, Any], now: datetime, container: str
+) -> Failure | None:
     status, metadata = pod.get("status") or {}, pod["metadata"]
-    true_conditions = tuple(sorted(kind for kind, c in conditions.items() if c.get("status") == "True"))
     node = (pod.get("spec") or {}).get("nodeName") or ""
-    deleted = metadata.get("deletionTimestamp")
-    if status.get("phase") == "Failed":
-        failure = _ended_badly(metadata["name"], node, status, true_conditions, _disruption(conditions), now)
-        return _told_to_go(failure, status, conditions, _deleted_at(metadata, now)) if deleted else failure
-    if deleted and status.get("phase") != "Succeeded":
-        reason, message = _why_deleted(status, conditions)
-        return Failure(
-            metadata["name"], node, "", None, "", reason, message, _deleted_at(metadata, now), true_conditions
-        )
+    asked = _deleted_at(metadata, now) if metadata.get("deletionTimestamp") else None
+    if phase == "Failed":
+        failure = _ended_badly(metadata["name"], node, status, conditions, now, container)
+        return failure if asked is None else _told_to_go(failure, _why_deleted(status, conditions, container), asked)
+    if asked is not None and phase != "Succeeded":
+        reason, message = _why_deleted(status, conditions, container)
+        true = _true(conditions)
+        return Failure(metadata["name"], node, "", None, "", reason, message, asked, true)
     return None
 
 
+def _true(conditions: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(sorted(kind for kind, c in conditions.items() if c.get("status") == "True"))
+
+
 def _ended_badly(
-    name: str,
-    node: str,
-    status: Mapping[str, Any],
-    conditions: tuple[str, ...],
-    disrupted: tuple[str, str] | None,
-    now: datetime,
+    name: str, node: str, status: Mapping[str, Any], conditions: Mapping[str, Any], now: datetime, container: str
 ) -> Failure:
+    disrupted = _disruption(conditions)
     why = _POD_REASONS.get(status.get("reason") or "") or (disrupted[0] if disrupted else None)
     words = status.get("message") or (disrupted[1] if disrupted else "")
-    containers = [*(status.get("containerStatuses") or []), *(status.get("initContainerStatuses") or [])]
-    for container in containers:
-        ended = (container.get("state") or {}).get("terminated") or {}
-        if not ended or ended.get("exitCode") == 0:
-            continue
-        code = int(ended["exitCode"])
-        finished = ended.get("finishedAt")
-        return Failure(
-            pod=name,
-            node=node,
-            container=container.get("name") or "",
-            exit_code=code,
-            signal=_signal_name(ended.get("signal") or (code - 128 if 128 < code <= 192 else 0)),
-            reason=why or ended.get("reason") or Reason.ERROR,
-            message=(ended.get("message") or words)[-LONGEST_MESSAGE:].strip(),
-            time=parse_time(finished) if finished else now,
-            pod_conditions=conditions,
-        )
-    reason = why or status.get("reason") or Reason.ERROR
-    words = words or "the pod failed without a container's exit code"
-    return Failure(name, node, "", None, "", reason, words, now, conditions)
+    end = containers.bad_end(status, container)
+    if end is None:
+        reason = why or status.get("reason") or Reason.ERROR
+        words = words or "the pod failed without a container's exit code"
+        return Failure(name, node, "", None, "", reason, words, now, _true(conditions))
+    code, finished = int(end.terminated["exitCode"]), end.terminated.get("finishedAt")
+    return Failure(
+        pod=name,
+        node=node,
+        container=end.container,
+        exit_code=code,
+        signal=_signal_name(end.terminated.get("signal") or (code - 128 if 128 < code <= 192 else 0)),
+        reason=why or end.terminated.get("reason") or Reason.ERROR,
+        message=(end.terminated.get("message") or words)[-LONGEST_MESSAGE:].strip(),
+        time=parse_time(finished) if finished else now,
+        pod_conditions=_true(conditions),
+        own=end.own,
+    )
 
 
-def _told_to_go(failure: Failure, status: Mapping[str, Any], conditions: Mapping[str, Any], asked: datetime) -> Failure:
+def _told_to_go(failure: Failure, why: tuple[str, str], asked: datetime) -> Failure:
     """Containers that end after somebody asked for their pod's deletion end because of it, by whatever exit code."""
     # No kubelet kills a container in the second in which it asked it to end.
     killed = failure.signal == "SIGKILL" and failure.time <= asked
     if failure.reason != Reason.ERROR or failure.time < asked or killed:
         return failure
-    reason, message = _why_deleted(status, conditions)
-    return replace(failure, reason=reason, message=message, time=asked)
+    return replace(failure, reason=why[0], message=why[1], time=asked)
 
 
-def _why_deleted(status: Mapping[str, Any], conditions: Mapping[str, Any]) -> tuple[str, str]:
+def _why_deleted(status: Mapping[str, Any], conditions: Mapping[str, Any], container: str) -> tuple[str, str]:
     disrupted = _disruption(conditions)
     if disrupted is not None and disrupted[0] == Reason.PREEMPTED:
         return disrupted
-    # A live kubelet reports the end of containers; one still running in a pod not ready: none reports.
-    silent = any((c.get("state") or {}).get("running") for c in status.get("containerStatuses") or [])
-    if silent and (conditions.get("Ready") or {}).get("status") != "True":
+    if containers.silent(status, container, conditions):
         return Reason.NODE_LOST, "the pod's node does not answer any more"
     return disrupted or (Reason.POD_DELETED, "the pod was deleted by somebody else")
 
@@ -216,11 +221,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name if number else ""
     except ValueError:
         return f"SIG{number}"
-
-
-def _termination_message(status: Mapping[str, Any]) -> str:
-    for container in status.get("containerStatuses") or []:
-        message = ((container.get("state") or {}).get("terminated") or {}).get("message")
-        if message:
-            return str(message)[:LONGEST_MESSAGE]
-    return ""

@@ -19,6 +19,7 @@ from slipway.job.status import Draft
 from slipway.quantizationjob import status
 from slipway.quantizationjob.gang import StageGang
 from slipway.quantizationjob.job import Platform, identify
+from slipway.quantizationjob.pods import CONTAINER
 
 
 def plan(
@@ -56,8 +57,8 @@ def plan(
             return Plan(status=draft.done(), persist_first=True)
     stage, step = Stage(draft.wire.get("stage") or FIRST_STAGE), draft.wire.get("step") or 0
     gang = StageGang(identify(obj, spec, found.pinned or Pinned("", "")), stage, step, platform)
-    pods = tuple(observe_pod(pod, now) for pod in children)
-    earlier = tuple(observe_pod(pod, now) for pod in predecessors)
+    pods = tuple(observe_pod(pod, now, CONTAINER) for pod in children)
+    earlier = tuple(observe_pod(pod, now, CONTAINER) for pod in predecessors)
     return lifecycle.decide(Scene(gang, pods, earlier, draft, now), progress)
 
 

@@ -8,7 +8,7 @@ object, leaves its argument alone, and changes nothing when applied again.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -21,6 +21,8 @@ MAX_MARKS = 64
 MAX_MARK = 256
 """Characters of an annotation's value."""
 MAX_CONTAINERS = 16
+OWN_CONTAINERS = frozenset({"trainer", "quantizer", "build", "server"})
+"""By which pods of ours are judged: kept, wherever among its own an injector puts them."""
 MAX_WORDS = 4096
 """Characters of a message: what a kubelet takes of a container's last words."""
 
@@ -89,8 +91,20 @@ def _pod_status(status: Mapping[str, Any]) -> Object:
         kept["conditions"] = conditions(status["conditions"])
     for field in ("initContainerStatuses", "containerStatuses"):
         if status.get(field):
-            kept[field] = [_container(entry) for entry in status[field][:MAX_CONTAINERS]]
+            kept[field] = [_container(entry) for entry in _weightiest(status[field])]
     return kept
+
+
+def _weightiest(entries: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    if len(entries) <= MAX_CONTAINERS:
+        return entries
+    # Sorted as they come: applied again, nothing moves.
+    return sorted(entries, key=_weight)[:MAX_CONTAINERS]
+
+
+def _weight(entry: Mapping[str, Any]) -> tuple[bool, bool]:
+    ended = bool((entry.get("state") or {}).get("terminated"))
+    return entry.get("name") not in OWN_CONTAINERS, ended
 
 
 def _container(entry: Mapping[str, Any]) -> Object:

@@ -19,6 +19,7 @@ from slipway.job.status import Draft
 from slipway.trainingjob import launchers, status, strategy
 from slipway.trainingjob.gang import TrainingGang, rules_of
 from slipway.trainingjob.job import Cluster, Platform, identify
+from slipway.trainingjob.pods import CONTAINER
 
 # Nodes may yet appear that say how much memory their GPUs have.
 AGAIN_SECONDS = 30.0
@@ -54,8 +55,8 @@ def plan(
     job = identify(obj, spec, strategy.chosen(draft.wire))
     if problems := launchers.problems(job):
         return lifecycle.invalid(draft, problems)
-    pods = tuple(observe_pod(pod, now) for pod in children)
-    earlier = tuple(observe_pod(pod, now) for pod in predecessors)
+    pods = tuple(observe_pod(pod, now, CONTAINER) for pod in children)
+    earlier = tuple(observe_pod(pod, now, CONTAINER) for pod in predecessors)
     if spec.elastic_policy is not None and _begins(draft, pods):
         draft.wire["elastic"] = Nodes.first(spec.num_nodes).wire()
     scene = Scene(
@@ -66,7 +67,7 @@ def plan(
         now,
         rules_of(spec, platform.listening),
         cluster.hold,
-        departed=tuple(observe_pod(pod, now) for pod in cluster.departed),
+        departed=tuple(observe_pod(pod, now, CONTAINER) for pod in cluster.departed),
     )
     ended = draft.run.finished
     decision = lifecycle.decide(scene, progress)

@@ -11,6 +11,8 @@ from slipway.runtime.resource import PODS
 
 # A delete whose answer did not say when the pod's grace period ends is looked at again after so many seconds.
 SECOND_LOOK_SECONDS = 1.0
+# Containers that others put into a pod may end by themselves so long after its own: some upload its logs then.
+LEFT_OVER_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -22,17 +24,45 @@ class Cleaning:
 
 
 def after_finish(policy: CleanPodPolicy, pods: Iterable[PodState], grace: int, now: datetime) -> Cleaning:
-    """Pods to delete once the job has finished. Asked for again at every look until they are gone."""
-    return clean(
-        [pod for pod in pods if policy is CleanPodPolicy.ALL or (policy is CleanPodPolicy.RUNNING and not pod.ended)],
-        grace,
-        now,
-    )
+    """Pods to delete once the job has finished. Asked for again at every look until they are gone.
+
+    What others put into a pod must not hold its node's accelerators, whatever the policy keeps.
+    """
+    pods = list(pods)
+    running = [pod for pod in pods if not pod.ended] if policy is CleanPodPolicy.RUNNING else []
+    doomed = clean(pods if policy is CleanPodPolicy.ALL else running, grace, now)
+    return doomed if policy is CleanPodPolicy.ALL else _joined(doomed, left_over(pods, grace, now))
 
 
 def replaced(pods: Iterable[PodState], keep: str, grace: int, now: datetime) -> Cleaning:
     """Pods that are not the gang's any more; the one that failed last stays, when it has ended, for its logs."""
-    return clean([pod for pod in pods if not (pod.ended and pod.name == keep)], grace, now)
+    pods = list(pods)
+    kept = [pod for pod in pods if pod.ended and pod.name == keep]
+    doomed = clean([pod for pod in pods if pod not in kept], grace, now)
+    return _joined(doomed, left_over(kept, grace, now))
+
+
+def left_over(pods: Iterable[PodState], grace: int, now: datetime) -> Cleaning:
+    """Of pods whose own container has ended, those in which others still go on."""
+    doomed, wait = [], None
+    for pod in pods:
+        left = _seconds_left_over(pod, now) if pod.left_over else None
+        if left is not None and left > 0 and not pod.deleting:
+            wait = soonest(wait, left)
+        elif left is not None:
+            doomed.append(pod)
+    cleaning = clean(doomed, grace, now)
+    return Cleaning(cleaning.deletes, soonest(cleaning.wait, wait))
+
+
+def _seconds_left_over(pod: PodState, now: datetime) -> float:
+    ended = (now - pod.end_time).total_seconds() if pod.end_time is not None else LEFT_OVER_SECONDS
+    # A node whose clock is ahead must not hold its pod until ours gets there.
+    return LEFT_OVER_SECONDS - ended if ended >= 0 else 0.0
+
+
+def _joined(one: Cleaning, other: Cleaning) -> Cleaning:
+    return Cleaning((*one.deletes, *other.deletes), soonest(one.wait, other.wait))
 
 
 def in_the_way(pods: Iterable[PodState], attempt: int) -> bool:

@@ -13,13 +13,13 @@ def matching_action(rules: Sequence[FailureRule], failure: Failure) -> RuleActio
 
 def _matches(rule: FailureRule, failure: Failure) -> bool:
     return (
-        (rule.on_exit_codes is None or _exit_code_matches(rule.on_exit_codes, failure.exit_code))
+        (rule.on_exit_codes is None or _exit_code_matches(rule.on_exit_codes, failure))
         and (rule.on_reasons is None or failure.reason in rule.on_reasons)
         and (rule.on_pod_conditions is None or any(kind in rule.on_pod_conditions for kind in failure.pod_conditions))
     )
 
 
-def _exit_code_matches(criterion: OnExitCodes, code: int | None) -> bool:
-    if code is None:
+def _exit_code_matches(criterion: OnExitCodes, failure: Failure) -> bool:
+    if failure.exit_code is None or not failure.own:
         return False
-    return (code in criterion.values) == (criterion.operator is ExitCodeOperator.IN)
+    return (failure.exit_code in criterion.values) == (criterion.operator is ExitCodeOperator.IN)

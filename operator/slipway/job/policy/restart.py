@@ -12,7 +12,7 @@ def restart_or_fail(
     """Draft the next attempt, or the end of the job when a rule, a `final` exit code or the budget says so."""
     action = matching_action(policy.rules, failure)
     draft.record_failure(failure)
-    if action is None and failure.exit_code in final:
+    if action is None and failure.own and failure.exit_code in final:
         return draft.fail(Reason.BAD_INPUT, f"{describe(failure)}, which a restart would not change: {failure.message}")
     if action is RuleAction.FAIL_JOB:
         return draft.fail(Reason.FAILURE_RULE, f"a failure rule ends the job: {describe(failure)}")
