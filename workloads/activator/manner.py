@@ -15,8 +15,53 @@ SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 ACKNOWLEDGED = bytes((0, 0, 0, 4, 1, 0, 0, 0, 0))
 
 
+# Frames that belong to a request; the others are between the two ends of a connection.
+ASKING = frozenset({0, 1, 9})
+
+
+class Ear(Protocol):
+    """Of one connection: hears requests in what the client sends, piece by piece."""
+
+    def asks(self, data: bytes) -> bool:
+        """Whether some of a request is in it."""
+
+
+class Everything:
+    """Everything that a client of HTTP/1.1 sends is part of a request."""
+
+    def asks(self, data: bytes) -> bool:
+        """Yes."""
+        return True
+
+
+class Frames:
+    """HTTP/2: settings, pings and windows are sent by a channel that only stands there."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._skip = len(PREFACE)
+
+    def asks(self, data: bytes) -> bool:
+        """Walk over the heads of the frames."""
+        at, asked = 0, False
+        while at < len(data):
+            if self._skip:
+                step = min(self._skip, len(data) - at)
+                self._skip, at = self._skip - step, at + step
+                continue
+            take = data[at : at + FRAME - len(self._head)]
+            self._head, at = self._head + take, at + len(take)
+            if len(self._head) == FRAME:
+                asked = asked or self._head[3] in ASKING
+                self._skip, self._head = int.from_bytes(self._head[:3], "big"), b""
+        return asked
+
+
 class Manner(Protocol):
     """Of one port."""
+
+    def ear(self) -> Ear:
+        """For a new connection."""
 
     def excuse(self, status: int, words: str) -> bytes:
         """What to send to a client that is not served."""
@@ -30,6 +75,10 @@ class Manner(Protocol):
 
 class Http:
     """HTTP/1.1: refused in the Open Inference Protocol's format, and as patient as its client is."""
+
+    def ear(self) -> Ear:
+        """Hears everything."""
+        return Everything()
 
     def excuse(self, status: int, words: str) -> bytes:
         """With when to try again."""
@@ -52,6 +101,10 @@ class Http:
 
 class Grpc:
     """HTTP/2 with prior knowledge. A client whose connection closes reports UNAVAILABLE, which is meant."""
+
+    def ear(self) -> Ear:
+        """Hears requests, not connections."""
+        return Frames()
 
     def excuse(self, status: int, words: str) -> bytes:
         """None."""

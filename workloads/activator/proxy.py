@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from workloads.activator.demand import Demand
 from workloads.activator.gate import Gate, Streams
-from workloads.activator.manner import Manner
+from workloads.activator.manner import Ear, Manner
 from workloads.activator.splice import CHUNK, linger, splice
 from workloads.listener import Listener
 
@@ -82,22 +82,50 @@ class Proxy:
         try:
             async with asyncio.timeout(self._limits.hold):
                 data = await client[0].read(KEPT)
+            ear = self._manner.ear()
+            if data and not ear.asks(data):
+                data = await self._until_asked(client, data, ear)
             if data:
-                await self._said(client, data)
+                await self._said(client, data, ear)
         except OSError:  # it has gone, or never said a word
             client[1].transport.abort()
         finally:
             client[1].close()
 
-    async def _said(self, client: Streams, data: bytes) -> None:
+    async def _until_asked(self, client: Streams, data: bytes, ear: Ear) -> bytes:
+        """A channel that connects and asks nothing wakes nobody: it is greeted, so that it has its connection, and
+        stands there. What it has said when it asks; nothing when it goes.
+        """
+        kept, asked = bytearray(data), False
+        greeting = self._manner.greeting(data)
+        client[1].write(greeting)
+        settled, hold = not greeting, self._limits.hold
+        try:
+            while not (asked and settled) and len(kept) < KEPT:
+                async with asyncio.timeout(hold if settled else min(COURTESY, hold)):
+                    more = await client[0].read(KEPT - len(kept))
+                if not more:
+                    return b""
+                kept += more
+                asked = ear.asks(more) or asked
+                settled = settled or self._manner.settle(kept)
+        except TimeoutError:
+            if settled or hold <= COURTESY:
+                self._demand.expired += 1
+            else:
+                self._demand.vanished += 1
+            return b""
+        return bytes(kept)
+
+    async def _said(self, client: Streams, data: bytes, ear: Ear) -> None:
         self._demand.heard()
         self._demand.open += 1
         try:
-            await self._serve(client, data)
+            await self._serve(client, data, ear)
         finally:
             self._demand.open -= 1
 
-    async def _serve(self, client: Streams, data: bytes) -> None:
+    async def _serve(self, client: Streams, data: bytes, ear: Ear) -> None:
         if self._waiting >= self._limits.held or len(self._clients) > self._limits.open:
             self._demand.refused += 1
             await self._give_up(client, 429, "too many requests wait for this service already: try again later")
@@ -115,7 +143,7 @@ class Proxy:
             return
         self._demand.forwarded += 1
         replica[1].write(held.kept)
-        await splice(client, replica, self._demand.heard)
+        await splice(client, replica, lambda said: self._demand.heard() if ear.asks(said) else None)
 
     async def _held(self, held: "_Held") -> Streams | None:
         """A connection to a replica, or None when the client has gone. Raises TimeoutError."""

@@ -11,7 +11,7 @@ CHUNK = 2**16
 LINGER = 5.0
 
 
-async def splice(client: Streams, replica: Streams, heard: Callable[[], None]) -> None:
+async def splice(client: Streams, replica: Streams, heard: Callable[[bytes], None]) -> None:
     """Returns when it is over. `heard` is called when the client sends something."""
     up = asyncio.create_task(_pump(client[0], replica[1], heard))
     down = asyncio.create_task(_pump(replica[0], client[1], _nothing))
@@ -42,9 +42,9 @@ async def linger(client: Streams) -> None:
                 pass
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Callable[[], None]) -> None:
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Callable[[bytes], None]) -> None:
     while data := await reader.read(CHUNK):
-        moved()
+        moved(data)
         writer.write(data)
         await writer.drain()
     writer.write_eof()
@@ -60,5 +60,5 @@ def _failed(*tasks: "asyncio.Task[None]") -> bool:
     return any(not task.cancelled() and task.exception() is not None for task in tasks)
 
 
-def _nothing() -> None:
+def _nothing(_data: bytes) -> None:
     return None
