@@ -7,19 +7,17 @@ is taken by arrival and size: a request is overtaken by smaller ones for as long
 import asyncio
 import logging
 import os
-import pickle
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import orjson
 
-from workloads.serve.apart.wire import LENGTHS, Job, arrays_of, asked_of, error_of
+from workloads.serve.apart.wire import LENGTHS, Job, arrays_of, asked_of, error_of, setup_of
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import DeadlineExceeded, QueueFull, TooLarge
 from workloads.serve.http import Request
@@ -164,7 +162,7 @@ class _Process:
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **ENVIRONMENT},
             )
-        await _send(ours, {}, [pickle.dumps(replace(self._codec))])
+        await _send(ours, setup_of(self._codec), [])
         return ours
 
     async def end(self) -> None:

@@ -7,7 +7,6 @@ because it is where a stranger's bytes become objects.
 import gc
 import io
 import os
-import pickle
 import resource
 import signal
 import socket
@@ -17,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from workloads.serve.apart.wire import LENGTHS, Job, describe, job_of, trouble
+from workloads.serve.apart.wire import LENGTHS, Job, codec_of, describe, job_of, trouble
 from workloads.serve.errors import EngineFailed, RequestError, TooLarge
 from workloads.serve.http import Request
 from workloads.serve.people.rows import asked_rows
@@ -40,7 +39,7 @@ def main() -> None:
         setup = _frame(stream)
         if setup is None:
             return
-        codec: Codec = pickle.loads(setup[1])  # noqa: S301  (from the process that has started this one)
+        codec = codec_of(setup[0])
         _bound_memory(BODIES * codec.max_body_size + SPARE)
         while (frame := _frame(stream)) is not None:
             said, parts = _answer(codec, job_of(*frame))

@@ -13,12 +13,32 @@ import numpy as np
 from workloads.serve import errors
 from workloads.serve.datatypes import Array, Datatype
 from workloads.serve.protocol.asked import Asked
+from workloads.serve.protocol.rest import Codec
 from workloads.serve.protocol.tensors import to_binary
-from workloads.serve.signature import Signature
+from workloads.serve.signature import Signature, Tensor
 
 LENGTHS = struct.Struct("<QQ")
 # Texts are made into objects in steps of so many, for the loop's other work.
 STEP = 4096
+
+
+def setup_of(codec: Codec) -> dict[str, Any]:
+    """What a process must know of the model, as JSON: no pickle, not even between one's own processes."""
+    tensors = {
+        name: [[tensor.name, tensor.datatype.name, list(tensor.axes)] for tensor in side]
+        for name, side in (("inputs", codec.signature.inputs), ("outputs", codec.signature.outputs))
+    }
+    own = {name: getattr(codec, name) for name in ("name", "version", "nonfinite", "max_body_size", "most_rows")}
+    return {**tensors, "rowwise": codec.signature.rowwise, "codec": own}
+
+
+def codec_of(setup: Mapping[str, Any]) -> Codec:
+    """What `setup_of` told."""
+    inputs, outputs = (
+        tuple(Tensor(name, Datatype[datatype], tuple(axes)) for name, datatype, axes in setup[side])
+        for side in ("inputs", "outputs")
+    )
+    return Codec(signature=Signature(inputs, outputs, setup["rowwise"]), **setup["codec"])
 
 
 @dataclass(slots=True)
