@@ -46,6 +46,9 @@ class Codec:
 
     def heavy(self, request: Request) -> bool:
         """Reading it takes so long that others would notice. A small compressed body is inflated on the way."""
+        parts = request.parts
+        if len(parts) == 1 and len(parts[0]) <= AT_ONCE and b"content-encoding" not in request.headers:
+            return False
         if not inflated_if_small(request):
             return True
         text = request.headers.get(HEADER_LENGTH)
@@ -59,7 +62,9 @@ class Codec:
 
     def decode(self, request: Request) -> Asked:
         """The request, whole and checked. Raises Invalid, TooLarge or UnsupportedEncoding."""
-        body = inflated(request.body, coding_of(request), self.max_body_size)
+        body = request.body
+        if b"content-encoding" in request.headers:
+            body = inflated(body, coding_of(request), self.max_body_size)
         length = request.headers.get(HEADER_LENGTH)
         if length is None:
             return self._read(self._plan(body), memoryview(b""))
