@@ -1,10 +1,10 @@
 """What the gang's pods mean for the job's status: counts, conditions, progress. Pure; called by lifecycle.py."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from slipway.api.common import Reason
-from slipway.job.observed import Obstacle
+from slipway.job.observed import Obstacle, PodState
 from slipway.job.plan import Notice
 from slipway.job.scene import Hold, Scene
 from slipway.job.status import Draft
@@ -14,6 +14,8 @@ from slipway.runtime.conditions import format_time
 # Fields that may lag behind by a few seconds, so that a gang of hundreds costs a handful of writes.
 SOFT_FIELDS = frozenset({"replicaStatuses", "progress", "queue"})
 
+# Named in a condition.
+MOST_FINALIZERS = 4
 _PENDING = "waiting for the pods to run"
 _SPEC_CHANGED = (
     "only runPolicy and failurePolicy can be changed while the job runs: "
@@ -94,6 +96,16 @@ def why_not_running(scene: Scene) -> str:
         return f"; {refused['reason']}: {refused['message']}"
     obstacle = scene.obstacle
     return f"; pod {obstacle.pod}: {obstacle.reason}: {obstacle.message}" if obstacle else ""
+
+
+def held(pods: Iterable[PodState]) -> str:
+    """The end of a sentence on pods that are to go: those that only somebody's finalizers keep; "" for none."""
+    found = [pod for pod in pods if pod.held_by]
+    if not found:
+        return ""
+    more = f" (and {len(found) - 1} more pods)" if len(found) > 1 else ""
+    names = ", ".join(sorted({word for pod in found for word in pod.held_by})[:MOST_FINALIZERS])
+    return f"; pod {found[0].name}{more} stays until its finalizers are taken away by whoever set them: {names}"
 
 
 def spec_changed(draft: Draft) -> Draft:

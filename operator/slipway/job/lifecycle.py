@@ -81,6 +81,7 @@ def _suspended(scene: Scene) -> Plan | None:
         if run.refused_time is not None:
             draft.without("Created")
         draft.unset("specDigest")
+    message += words.held(pod for pod in scene.pods if not pod.ended)
     draft.condition("Suspended", "True", Reason.SUSPENDED, message)
     draft.condition("Running", "False", Reason.SUSPENDED, message)
     draft.condition("Ready", "Unknown", Reason.SUSPENDED, message).without("Reconciling", "Restarting", "Stalled")
@@ -107,7 +108,9 @@ def _leftovers(scene: Scene) -> Plan | None:
     if not cleanup.in_the_way(scene.pods, scene.draft.run.attempt):
         return None
     old = _earlier_attempts(scene)
-    return Plan(deletes=old.deletes, requeue_after=old.wait)
+    if held := words.held(pod for pod in scene.pods if pod.attempt < scene.draft.run.attempt and not pod.ended):
+        scene.draft.progressing(Reason.PODS_PENDING, f"waiting for pods of the attempt before to go{held}")
+    return Plan(status=scene.draft.done(), deletes=old.deletes, requeue_after=old.wait)
 
 
 def _predecessor(scene: Scene) -> Plan | None:
@@ -116,6 +119,7 @@ def _predecessor(scene: Scene) -> Plan | None:
     if scene.draft.run.attempt_time is not None or not alive:
         return None
     message = f"waiting for pods of a deleted job of the same name to go: {alive[0].name}"
+    message += words.held(alive)
     words.refused(scene.draft, Reason.PODS_PENDING, message)
     # Only the garbage collector says that they are to go: until it does, they may belong to a job that was orphaned.
     ghosts = cleanup.clean([pod for pod in alive if pod.deleting], scene.grace, scene.now)

@@ -77,6 +77,8 @@ class PodState:
     # Whether other containers go on after the end of its own, and when that was by the node's clock.
     left_over: bool = False
     end_time: datetime | None = None
+    # Finalizers, where nothing but them keeps the pod: its grace period is over, or was cut short by force.
+    held_by: tuple[str, ...] = ()
 
     @property
     def deleting(self) -> bool:
@@ -112,7 +114,13 @@ def observe_pod(pod: Mapping[str, Any], now: datetime, container: str = "") -> P
         termination_message=containers.last_words(status, container)[:LONGEST_MESSAGE],
         left_over=containers.left_over(status, container),
         end_time=containers.end_time(status, container),
+        held_by=_held_by(metadata),
     )
+
+
+def _held_by(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    gone = metadata.get("deletionTimestamp") and metadata.get("deletionGracePeriodSeconds") == 0
+    return tuple(metadata.get("finalizers") or ()) if gone else ()
 
 
 def _number(text: str | None) -> int:

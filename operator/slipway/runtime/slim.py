@@ -20,6 +20,7 @@ MAX_MARKS = 64
 """Labels or annotations of ours on one object; there are never more than a dozen."""
 MAX_MARK = 256
 """Characters of an annotation's value."""
+MAX_FINALIZERS = 4
 MAX_CONTAINERS = 16
 OWN_CONTAINERS = frozenset({"trainer", "quantizer", "build", "server"})
 """By which pods of ours are judged: kept, wherever among its own an injector puts them."""
@@ -54,6 +55,9 @@ def slim_pod(pod: Object) -> Object:
     """Also without the pod's spec, all but the node: a pod's spec never changes, and we have rendered it ourselves."""
     node = (pod.get("spec") or {}).get("nodeName")
     thin = slim(pod) | {"spec": {"nodeName": sys.intern(node)} if node else {}}
+    if finalizers := pod["metadata"].get("finalizers"):
+        kept = [sys.intern(word[:MAX_MARK]) for word in finalizers[:MAX_FINALIZERS]]
+        thin["metadata"] = thin["metadata"] | {"finalizers": kept}
     return thin | {"status": _pod_status(pod.get("status") or {})}
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from slipway.job.labels import JOB_NAME
-from slipway.runtime.cache import Cache, Change
+from slipway.runtime.cache import Cache, Change, slim_pod
 from slipway.runtime.controller import Controller
 from slipway.runtime.queue import WorkQueue
 from slipway.runtime.resource import PODS, Object, Resource
@@ -47,7 +47,7 @@ class Process:
         self.queue: WorkQueue[Key] = WorkQueue(clock=lambda: clock.seconds, rng=lambda: 0.5)
         self.cache = Cache(self._on_change, clock=lambda: clock.seconds)
         self.cache.add(TRAINING_JOBS)
-        self.cache.add(PODS)
+        self.cache.add(PODS, slim=slim_pod)
         self.heard = {TRAINING_JOBS.plural: 0, PODS.plural: 0}
         self.posted: dict[str, dict[str, Any]] = {}
         self.jobs = TrainingJobs(

@@ -11,6 +11,8 @@ from slipway.runtime.resource import PODS
 
 # A delete whose answer did not say when the pod's grace period ends is looked at again after so many seconds.
 SECOND_LOOK_SECONDS = 1.0
+# The end of what only finalizers keep is an event; that it may be lost, no reason to look often.
+HELD_LOOK_SECONDS = 60.0
 # Containers that others put into a pod may end by themselves so long after its own: some upload its logs then.
 LEFT_OVER_SECONDS = 10.0
 
@@ -78,6 +80,10 @@ def clean(pods: Iterable[PodState], grace: int, now: datetime) -> Cleaning:
         if pod.deletion_time is None:
             deletes.append(Delete(PODS, pod.name, pod.uid))
             wait = soonest(wait, max(SECOND_LOOK_SECONDS, grace))
+            continue
+        if pod.held_by:
+            # No delete, however often and by whatever force, does what whoever set the finalizer has to do.
+            wait = soonest(wait, HELD_LOOK_SECONDS)
             continue
         overdue_in = (pod.deletion_time + timedelta(seconds=grace) - now).total_seconds()
         if overdue_in <= 0:
