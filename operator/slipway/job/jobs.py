@@ -6,6 +6,7 @@ from datetime import datetime
 from slipway.api.common import Reason, RunPolicy
 from slipway.job.execute import Executor, Record, tellable
 from slipway.job.gangstatus import refused
+from slipway.job.going import Going
 from slipway.job.lineage import Lineage
 from slipway.job.plan import Plan, soonest
 from slipway.job.policy import deadlines
@@ -15,8 +16,9 @@ from slipway.runtime.cache import Cache
 from slipway.runtime.controller import DONE, Result
 from slipway.runtime.errors import Terminal, Transient
 from slipway.runtime.kube import Kube
-from slipway.runtime.resource import PODS, Object, Resource, uid_of
+from slipway.runtime.resource import PODS, Object, Resource, identity_of, name_of, namespace_of, uid_of
 from slipway.runtime.shares import crowded
+from slipway.runtime.store import Key
 
 # Refusals of the server that pass without an edit of the job: tried again at a pace of our own, until a deadline.
 _PASSING = frozenset({Reason.CREATE_REFUSED, Reason.NAME_CONFLICT, Reason.PODS_PENDING})
@@ -42,6 +44,7 @@ class Jobs:
         self._executor = Executor(kube, cache, resource, soft_fields, record)
         self._stubs = Stubs(kube, cache, resource, self._executor)
         self._lineage = Lineage(cache[PODS], resource)
+        self._going = Going()
 
     async def reconcile(self, key: tuple[str, str], decide: Decide) -> Result:
         """`decide` gets the job, the pods of deleted jobs of the same name, and the time."""
@@ -49,16 +52,34 @@ class Jobs:
         if job is None:
             for gone in self._lineage.forget(key):
                 self._executor.forget(gone)
+            self._going.forget(Key(*key))
             return DONE
         if crowded(job):
             return await self._stubs.reconcile(job, self._draft(job))
-        decision = decide(job, self._lineage.predecessors(key, uid_of(job)), self._clock())
+        before = self._lineage.predecessors(key, uid_of(job))
+        self._look(job, before)
+        decision = decide(job, self.timed(job, before), self._clock())
         try:
-            return Result(requeue_after=await self._executor.execute(job, decision))
+            wait = await self._executor.execute(job, decision)
+            if decision.deletes:
+                # The echo of our own delete wakes nobody: the next look is when the grace period should be over.
+                self._look(job, before)
+            return Result(requeue_after=wait)
         except Transient as refusal:
             if refusal.reason not in _PASSING:
                 raise
             return await self._refused(key, refusal)
+
+    def timed(self, job: Object, pods: list[Object]) -> list[Object]:
+        """Pods of a job, or of its predecessors; what is to go says until when by our own clock."""
+        return self._going.timed(Key(namespace_of(job), name_of(job)), pods)
+
+    def _look(self, job: Object, predecessors: list[Object]) -> None:
+        store = self._cache[PODS]
+        # As they are by now.
+        others = [found for pod in predecessors if (found := store.get(namespace_of(pod), name_of(pod))) is not None]
+        pods = [*store.children(identity_of(job, self._resource)), *others]
+        self._going.look(Key(namespace_of(job), name_of(job)), pods, self._clock())
 
     async def on_error(self, key: tuple[str, str], error: Exception) -> None:
         """Nothing fails silently: the condition says what the server said."""

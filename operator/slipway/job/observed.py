@@ -25,6 +25,8 @@ _WAITING = {
 _POD_REASONS = {"Evicted": Reason.EVICTED, "NodeLost": Reason.NODE_LOST, "Preempting": Reason.PREEMPTED}
 
 
+# A field of metadata that going.py adds, and the API server drops: the end of the grace period by the operator's clock.
+GOING_UNTIL = "slipway.dev/goingUntil"
 # Characters: more than a kubelet lets all containers of a pod say. Whoever may write a pod's status may write more.
 LONGEST_MESSAGE = 16384
 
@@ -97,7 +99,7 @@ def observe_pod(pod: Mapping[str, Any], now: datetime, container: str = "") -> P
     """
     metadata, status = pod["metadata"], pod.get("status") or {}
     marks = metadata.get("labels") or {}
-    deletion = metadata.get("deletionTimestamp")
+    deletion = metadata.get("deletionTimestamp") and (metadata.get(GOING_UNTIL) or metadata["deletionTimestamp"])
     phase = containers.phase_of(status, container)
     conditions = {c.get("type"): c for c in status.get("conditions") or []}
     return PodState(

@@ -58,7 +58,7 @@ class QuantizationJobs:
     def _plan(self, job: Object, predecessors: list[Object], now: datetime) -> Plan:
         name = _source_name(job)
         source = self._cache[self._trained].get(namespace_of(job), name) if name else None
-        pods = members(self._cache[PODS], job, QUANTIZATION_JOBS)
+        pods = self._jobs.timed(job, members(self._cache[PODS], job, QUANTIZATION_JOBS))
         progress = self._progress_of(Key(namespace_of(job), name_of(job)), uid_of(job))
         return plan(job, pods, source, self._platform, now, predecessors=predecessors, progress=progress)
 

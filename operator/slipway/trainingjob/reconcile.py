@@ -54,7 +54,7 @@ class TrainingJobs:
 
     def _plan(self, job: Object, predecessors: list[Object], now: datetime) -> Plan:
         progress = self._progress_of(Key(namespace_of(job), name_of(job)), uid_of(job))
-        pods = members(self._pods, job, TRAINING_JOBS)
+        pods = self._jobs.timed(job, members(self._pods, job, TRAINING_JOBS))
         cluster = replace(
             self.view(job), departed=named(self.departed.of(identity_of(job, TRAINING_JOBS)), name_of(job))
         )
