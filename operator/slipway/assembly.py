@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
+from slipway.config import Config
 from slipway.inferenceservice import service as serving
 from slipway.inferenceservice import thin
 from slipway.inferenceservice.reconcile import InferenceServices
@@ -14,6 +16,7 @@ from slipway.job.labels import JOB_NAME, KIND, MANAGED_SELECTOR
 from slipway.quantizationjob import job as quantizing
 from slipway.quantizationjob.reconcile import QuantizationJobs
 from slipway.runtime.cache import Cache, Change, slim, slim_link, slim_pod
+from slipway.runtime.certificate import Certificate, obtain
 from slipway.runtime.controller import Controller, ObserveReconcile
 from slipway.runtime.kube import Kube
 from slipway.runtime.queue import WorkQueue
@@ -178,3 +181,14 @@ class Assembly:
     def mark(self, kind: str, key: Key) -> None:
         """Have an object looked at."""
         self.queues[kind].mark(key)
+
+
+def endpoint_certificate(config: Config) -> Certificate:
+    """The mounted one; else one made here, which lives as long as the pod."""
+
+    def make() -> Certificate:
+        from slipway.runtime import self_signed  # costs memory that a mounted certificate saves
+
+        return self_signed.certificate((urlsplit(config.status_url).hostname or "localhost",))
+
+    return obtain(config.status_cert_dir, config.status_made_dir, make)

@@ -13,18 +13,17 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 import kopf
 from kopf._cogs.clients import api, fetching
 
 from slipway import log as logs
-from slipway.assembly import OURS, Assembly, Platforms
+from slipway.assembly import OURS, Assembly, Platforms, endpoint_certificate
 from slipway.config import Config, ConfigError, read_config
 from slipway.inferenceservice import service as serving
 from slipway.job.endpoint import STATUS_AUDIENCE, Endpoint
 from slipway.quantizationjob import job as quantizing
-from slipway.runtime.certificate import Certificate, obtain, until_renewed
+from slipway.runtime.certificate import Certificate, until_renewed
 from slipway.runtime.document import accept_depth
 from slipway.runtime.events import EventRecorder, Reporter
 from slipway.runtime.kube import Kube, KubeConfig
@@ -283,17 +282,6 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-
-
-def endpoint_certificate(config: Config) -> Certificate:
-    """The mounted one; else one made here, which lives as long as the pod."""
-
-    def make() -> Certificate:
-        from slipway.runtime import self_signed  # costs memory that a mounted certificate saves
-
-        return self_signed.certificate((urlsplit(config.status_url).hostname or "localhost",))
-
-    return obtain(config.status_cert_dir, config.status_made_dir, make)
 
 
 def run() -> None:

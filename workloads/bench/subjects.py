@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.api.artifact import DESCRIPTION_FILE
-from slipway.api.inferenceservice import EngineName
+from slipway.api.engine import EngineName
 from workloads import artifact, storage
 from workloads.errors import BadInput
 from workloads.quantize import litert

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slipway.api.inferenceservice import EngineName, WarmUpMode
+from slipway.api.engine import EngineName
+from slipway.api.warmup import WarmUpMode
 from workloads import errors
 from workloads.serve.settings import GRPC_PORT, HTTP_PORT, Settings, WarmUpChoice, from_document
 from workloads.train import termination

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from slipway.api.artifact import TOKENIZER_FILE
-from slipway.api.inferenceservice import EngineName
+from slipway.api.engine import EngineName
 from workloads.cpus import cpu_limit
 from workloads.errors import BadInput
 from workloads.serve.engines import choose

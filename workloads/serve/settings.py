@@ -10,16 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from slipway.api.description import ModelDescription
-from slipway.api.inferenceservice import (
-    EngineName,
-    InferenceServiceSpec,
-    NonFinite,
-    PinnedModel,
-    Protocol,
-    WarmUp,
-    WarmUpMode,
-    spec_problems,
-)
+from slipway.api.engine import EngineName
+from slipway.api.inferenceservice import InferenceServiceSpec, NonFinite, PinnedModel, Protocol, spec_problems
+from slipway.api.warmup import WarmUp, WarmUpMode
 from workloads import storage
 from workloads.errors import BadInput
 from workloads.serve.batcher import Limits

@@ -11,6 +11,7 @@ from slipway.api.autoscaling import AutoScaling, ScaleMetric
 from slipway.api.base import MapBy, Model, Rule, problems_of
 from slipway.api.common import Digest, ImageName, ObjectName, Uri
 from slipway.api.description import ModelDescription
+from slipway.api.engine import Engine
 from slipway.api.kind import Column, Kind, Scale, condition_column, unseen_status
 from slipway.api.pod import EnvVar
 from slipway.api.quantity import parse_quantity
@@ -19,12 +20,12 @@ from slipway.api.rollout import Rollout
 from slipway.api.servicepod import ServicePodPlace
 from slipway.api.servicestatus import InferenceServiceStatus, PinnedModel, TransitionStatus
 from slipway.api.volumes import SharedMemory
+from slipway.api.warmup import WarmUp
 
 __all__ = ["KIND", "InferenceServiceSpec", "InferenceServiceStatus", "PinnedModel", "TransitionStatus", "spec_problems"]
 
 # `<service>-<8 characters of the revision>` names Deployments, and their pods add 17 more.
 NAME_BUDGET = 63 - 9 - 17
-WARM_UP_FILE = "[.](npz|json)$"
 DURATION = r"^[0-9]{1,9}(us|ms|s|m)$"
 
 Duration = Annotated[str, Field(min_length=2, max_length=12, pattern=DURATION)]
@@ -66,87 +67,6 @@ class ModelSource(ModelDescription):
     digest: Digest | None = Field(None, description="Refuse to serve anything else.")
 
 
-class EngineName(StrEnum):
-    """What computes the predictions."""
-
-    AUTO = "auto"
-    ONNXRUNTIME = "onnxruntime"
-    OPENVINO = "openvino"
-    TENSORRT = "tensorrt"
-    TORCH = "torch"
-
-
-class Provider(StrEnum):
-    """What ONNX Runtime computes on, in its own names; the image must have it."""
-
-    CPU = "CPUExecutionProvider"
-    CUDA = "CUDAExecutionProvider"
-    TENSORRT = "TensorrtExecutionProvider"
-    TENSORRT_RTX = "NvTensorRTRTXExecutionProvider"
-    OPENVINO = "OpenVINOExecutionProvider"
-    COREML = "CoreMLExecutionProvider"
-    MIGRAPHX = "MIGraphXExecutionProvider"
-    ROCM = "ROCMExecutionProvider"
-    QNN = "QNNExecutionProvider"
-    XNNPACK = "XnnpackExecutionProvider"
-
-
-class EngineCache(Model):
-    """Where TensorRT engines are kept: built once by a Job on the GPU that serves, and shared by all replicas."""
-
-    cel: ClassVar[tuple[Rule, ...]] = uris.on_disk(
-        uris.CLAIM_URI, "cache.uri is pvc://claim/path: replicas and the build Job mount the claim"
-    )
-    uri: Uri = Field(description="A folder on a claim that all replicas can mount, for example pvc://engines/cache.")
-    build_seconds: Annotated[int, Field(ge=60, le=86400)] = Field(
-        3600, description="How long the build may take, waiting for its node included."
-    )
-
-
-def _builds_engines(engine: "Engine") -> bool:
-    return not {EngineName.TENSORRT, EngineName.AUTO}.isdisjoint({engine.name, *engine.fallback})
-
-
-class Engine(Model):
-    """The engine and those tried after it."""
-
-    cel: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "!has(self.cache) || self.name in ['auto', 'tensorrt']"
-            " || (has(self.fallback) && self.fallback.exists(name, name in ['auto', 'tensorrt']))",
-            "cache has no effect without the engine tensorrt or auto: set engine.name, or remove cache",
-            lambda engine: engine.cache is None or _builds_engines(engine),
-        ),
-        Rule(
-            "!has(self.provider) || self.name == 'onnxruntime'"
-            " || (has(self.fallback) && self.fallback.exists(name, name == 'onnxruntime'))",
-            "provider is ONNX Runtime's: set engine.name to onnxruntime, or remove provider",
-            lambda engine: engine.provider is None or EngineName.ONNXRUNTIME in {engine.name, *engine.fallback},
-        ),
-    )
-    name: EngineName = Field(EngineName.AUTO, description="auto takes the fastest that can load the model here.")
-    fallback: Annotated[list[EngineName], Field(max_length=4, json_schema_extra={"x-kubernetes-list-type": "set"})] = (
-        Field(default_factory=list, description="Tried in this order when the engine cannot load the model.")
-    )
-    provider: Provider | None = Field(
-        None,
-        description="What ONNX Runtime computes on, with the CPU for what that cannot; CUDA, if there, when unset. One"
-        " that the image or the node lacks is refused in words.",
-    )
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="The CPU limit when unset.")
-    instances: Annotated[int, Field(ge=1, le=64)] = Field(
-        1, description="Engines in each replica that compute at the same time; they share the threads."
-    )
-    cache: EngineCache | None = Field(
-        None, description="Have TensorRT's engines built by a Job; each replica builds its own when unset."
-    )
-
-    @property
-    def only_tensorrt(self) -> bool:
-        """Whether nothing else can serve in its place."""
-        return {self.name, *self.fallback} == {EngineName.TENSORRT}
-
-
 class Batching(Model):
     """Requests that wait while the engine is busy are computed together."""
 
@@ -165,56 +85,6 @@ class Batching(Model):
     default_timeout: Duration = Field("10s", description="For queue and engine together, unless a request asks less.")
     priority_levels: Annotated[int, Field(ge=1, le=8)] = Field(
         1, description="A request's parameter priority: 1 is served first; the middle level when it names none."
-    )
-
-
-class WarmUpMode(StrEnum):
-    """What a replica runs before the first request."""
-
-    FULL = "Full"
-    SHAPES_ONLY = "ShapesOnly"
-    NONE = "None"
-
-
-class InputShape(Model):
-    """The shape of one input."""
-
-    name: Annotated[str, Field(min_length=1, max_length=256)] = Field(description="The input's name.")
-    shape: Annotated[list[Annotated[int, Field(ge=0, le=2**31 - 1)]], Field(max_length=16)] = Field(
-        description="All of its lengths; the first one counts rows where the model takes several, and may be 1."
-    )
-
-
-class WarmUp(Model):
-    """What a replica runs before it is ready. What it finds is a warning in status.servedModel."""
-
-    cel: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "!has(self.mode) || self.mode != 'None'"
-            " || (!has(self.uri) && (!has(self.shapes) || size(self.shapes) == 0))",
-            "with mode None nothing is run: remove uri and shapes, or choose Full or ShapesOnly",
-            lambda warm_up: warm_up.mode is not WarmUpMode.NONE or (warm_up.uri is None and not warm_up.shapes),
-        ),
-        Rule(
-            f"!has(self.uri) || self.uri.matches('{WARM_UP_FILE}')",
-            "warmUp.uri is a file of rows: an .npz with an array for each input, or an inference request as .json",
-            lambda warm_up: warm_up.uri is None or warm_up.uri.endswith((".npz", ".json")),
-        ),
-        *uris.read("uri", where="warmUp.uri"),
-    )
-    mode: WarmUpMode = Field(
-        WarmUpMode.FULL,
-        description="Full: rows are run, timed and compared. ShapesOnly: they are run and timed, and their values are "
-        "not looked at. None: nothing is run. Without a comparison requests share a batch only where the model's graph "
-        "itself proves that rows do not change each other.",
-    )
-    uri: Uri | None = Field(
-        None,
-        description="Rows to run, for example pvc://claim/rows.npz: an array for each input, or an inference request "
-        "as .json. A replica that cannot run them is not ready. Invented when unset.",
-    )
-    shapes: Annotated[list[InputShape], Field(max_length=32), MapBy("name")] = Field(
-        default_factory=list, description="Of inputs with free axes; several lengths are tried for those left out."
     )
 
 

@@ -38,7 +38,7 @@ class PodRequirement(Model):
 
 
 class PodSelector(Model):
-    """Which pods are meant: all of it must hold."""
+    """Selection of pods: all of it must hold."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(

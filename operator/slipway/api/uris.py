@@ -31,7 +31,7 @@ WHERE_WRITTEN = (
 
 
 def read(field: str = "uri", *, where: str = "") -> tuple[Rule, ...]:
-    """Of what is read. `where`: how the field is called in messages."""
+    """Rules of a URI that is read. `where`: how the field is called in messages."""
     name = where or field
     return (
         _matching(field, DATA_URI, f"{name} {WHERE_READ}"),
@@ -42,13 +42,16 @@ def read(field: str = "uri", *, where: str = "") -> tuple[Rule, ...]:
 
 
 def model(field: str = "uri") -> tuple[Rule, ...]:
-    """Of a model that is read: no pickle."""
+    """Rules of the URI of a model that is read: no pickle."""
     words = "is a pickle, which can run code when it is opened: train to an artifact, or export to ONNX"
     return (*read(field, where="model.uri"), _free_of(field, PICKLE, f"model.uri {words}"))
 
 
 def written(field: str = "uri") -> tuple[Rule, ...]:
-    """Of a folder that is written: a volume's root cannot be renamed, and a web page cannot be written."""
+    """Rules of the URI of a folder that is written.
+
+    A volume's root cannot be renamed, and a web page cannot be written.
+    """
     return (
         _matching(field, FOLDER_URI, f"{field} {WHERE_WRITTEN}"),
         _plain(field, field),
@@ -57,7 +60,7 @@ def written(field: str = "uri") -> tuple[Rule, ...]:
 
 
 def on_disk(pattern: str, message: str, field: str = "uri") -> tuple[Rule, ...]:
-    """Of a folder on a claim, or also of the image: `pattern` is LOCAL_URI or CLAIM_URI."""
+    """Rules of the URI of a folder on a claim, or also of the image: `pattern` is LOCAL_URI or CLAIM_URI."""
     value = _value(field)
     return (
         Rule(

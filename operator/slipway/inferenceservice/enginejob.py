@@ -7,7 +7,7 @@ the label by which the Service, the budget and the operator find the pods that s
 from typing import Any
 
 from slipway.api.common import Reason
-from slipway.api.inferenceservice import EngineCache
+from slipway.api.engine import EngineCache
 from slipway.api.servicestatus import BuiltEngine
 from slipway.inferenceservice import manifests
 from slipway.inferenceservice.enginebuild import CONTAINER, Build, BuildPhase, job_name

@@ -1,4 +1,4 @@
-"""Which Deployments and pods are a service's own? Decided here alone, for all who count pods or ask them. Pure.
+"""Ownership of Deployments and pods by a service, decided here alone for all who count pods or ask them. Pure.
 
 A label is nothing, and neither is an ownerReference without the owner: a pod counts if a ReplicaSet owns it, a
 Deployment that ReplicaSet, and the service the Deployment, each by its UID and in this namespace, and if it carries

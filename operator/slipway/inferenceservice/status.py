@@ -62,7 +62,7 @@ def _revisions(draft: Draft, **changes: str) -> None:
 
 
 def metrics(scene: Scene, *, asked: bool) -> None:
-    """Which pod tells no figures that can be read, as long as a decision waits for them."""
+    """Name the pod whose figures cannot be read, as long as a decision waits for them."""
     if not asked or not scene.around.given_up:
         scene.draft.without("MetricsReady")
         return

@@ -13,7 +13,8 @@ import pytest
 from onnx import TensorProto as T
 from onnx import helper, numpy_helper
 
-from slipway.api.inferenceservice import EngineName, WarmUpMode
+from slipway.api.engine import EngineName
+from slipway.api.warmup import WarmUpMode
 from tests.unit.serve import onnx_models
 from workloads.errors import BadInput
 from workloads.serve.batcher import Limits
