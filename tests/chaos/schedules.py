@@ -43,7 +43,7 @@ class Schedule:
         most = self.stumbles if self.story == "fails for good" else 10
         elastic = {"elasticPolicy": {"minNodes": 1, "maxNodes": self.nodes}} if self.story == "is elastic" else {}
         quick = {"pod": {"terminationGracePeriodSeconds": 1}} if self.on_doomed_node else {}
-        policy = {"maxRestarts": most, "nodeLostGraceSeconds": 1}
+        policy = {"maxRestarts": most, "nodeLostGraceSeconds": 1, "backoff": {"seconds": 0}}
         return {"numNodes": self.nodes, "failurePolicy": policy, **elastic, **quick}
 
     @property

@@ -227,6 +227,18 @@ class FailureRule(Model):
     )
 
 
+class Backoff(Model):
+    """A pause before a gang starts again that has failed before; the first restart comes at once."""
+
+    seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
+        10, description="Pause before the second restart in a row; it doubles with each further one. 0: no pauses."
+    )
+    max_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(360, description="The longest pause.")
+    reset_after_seconds: Annotated[int, Field(ge=1, le=604800)] = Field(
+        600, description="An attempt whose pods have all run for so long ends the row: the next restart comes at once."
+    )
+
+
 class FailurePolicy(Model):
     """What a failed pod means for the job: the whole gang restarts, within a budget that survives the operator."""
 
@@ -239,3 +251,4 @@ class FailurePolicy(Model):
     rules: Annotated[list[FailureRule], Field(max_length=20)] = Field(
         default_factory=list, description="The first rule that matches decides; no match restarts."
     )
+    backoff: Backoff = Field(default_factory=Backoff, description="Pauses between restarts that follow each other.")

@@ -32,6 +32,13 @@ class LastFailure(StatusModel):
     attempt: Count = Field(description="The attempt that failed.")
 
 
+class BackoffStatus(StatusModel):
+    """Restarts that followed each other without a long healthy run between them."""
+
+    restarts: Count = Field(0, description="How many.")
+    next_attempt_time: Time | None = Field(None, description="When the pods are made anew, after a pause.")
+
+
 class Metric(StatusModel):
     """A figure by name."""
 

@@ -45,6 +45,9 @@ def created(scene: Scene) -> None:
     draft.wire["attemptTime"] = moment
     draft.wire["specDigest"] = scene.digest
     draft.wire["replicaStatuses"] = {"desired": nodes, "active": nodes, "ready": 0, "succeeded": 0, "failed": 0}
+    if "backoff" in draft.wire:
+        # The row of restarts is still one until an attempt has run for long; its pause is over.
+        draft.wire["backoff"] = {key: told for key, told in draft.wire["backoff"].items() if key != "nextAttemptTime"}
     draft.condition("Created", "True", Reason.PODS_CREATED, "all pods have been created")
     if draft.run.suspended:
         draft.condition("Suspended", "False", Reason.RESUMED, "the job was resumed")

@@ -14,11 +14,10 @@ from slipway.job import gangstatus as words
 from slipway.job.loss import heard_late, loss, seconds_to_settle
 from slipway.job.observed import Failure
 from slipway.job.plan import Notice, Plan, soonest
-from slipway.job.policy import cleanup, deadlines, hang, success, ttl
+from slipway.job.policy import cleanup, deadlines, success, ttl
 from slipway.job.policy.restart import restart_or_fail
 from slipway.job.scene import Scene
 from slipway.job.status import Draft, describe
-from slipway.runtime.conditions import parse_time
 
 # A gang that waits for room is woken when there is some; its place in the line is looked up so often besides.
 QUEUE_LOOK_SECONDS = 60.0
@@ -113,6 +112,13 @@ def _leftovers(scene: Scene) -> Plan | None:
     return Plan(status=scene.draft.done(), deletes=old.deletes, requeue_after=old.wait)
 
 
+def _pausing(scene: Scene) -> Plan | None:
+    if not scene.pause:
+        return None
+    old = _earlier_attempts(scene)
+    return Plan(status=scene.draft.done(), deletes=old.deletes, requeue_after=soonest(scene.pause, old.wait))
+
+
 def _predecessor(scene: Scene) -> Plan | None:
     """A job of this name was deleted, and its pods are still saving their checkpoint, or are ghosts on a lost node."""
     alive = [pod for pod in scene.predecessors if not pod.ended or pod.name in scene.missing_names]
@@ -148,7 +154,7 @@ def _failed(scene: Scene) -> Plan | None:
 
 def _hanging(scene: Scene) -> Plan | None:
     """All pods run and none reports: the likeliest cause is a collective in which one of them does not take part."""
-    left = _hang_seconds_left(scene)
+    left = scene.hang_seconds_left
     if left is None or left > 0 or not scene.all_started:
         return None
     message = f"no progress was reported for {scene.rules.progress_deadline} s while all pods ran"
@@ -255,6 +261,7 @@ _RULES: tuple[Callable[[Scene], Plan | None], ...] = (
     _failed,
     _hanging,
     _overdue,
+    _pausing,
     _predecessor,
     _queued,
     _incomplete,
@@ -288,12 +295,5 @@ def _next_deadline(scene: Scene) -> float | None:
     return soonest(
         deadlines.active_seconds_left(policy, run, scene.now),
         deadlines.startup_seconds_left(policy, run, scene.now),
-        _hang_seconds_left(scene),
+        scene.hang_seconds_left,
     )
-
-
-def _hang_seconds_left(scene: Scene) -> float | None:
-    told = (scene.draft.wire.get("progress") or {}).get("lastUpdatedTime")
-    reported = parse_time(told) if told else None
-    rules = scene.rules
-    return hang.seconds_left(rules.progress_deadline, scene.draft.run, reported, rules.listening, scene.now)

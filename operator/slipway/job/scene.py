@@ -7,8 +7,10 @@ from functools import cached_property
 from slipway.api.elastic import SuccessPolicy
 from slipway.job.gang import Gang
 from slipway.job.observed import Obstacle, PodState
+from slipway.job.policy import backoff, hang
 from slipway.job.policy.elastic import Nodes
 from slipway.job.status import Draft
+from slipway.runtime.conditions import parse_time
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,21 @@ class Scene:
     def all_started(self) -> bool:
         """Whether each pod runs, or has already run well; of an elastic job's, as many as it needs."""
         return self.started >= (self.size if self.rules.least is None else self.rules.least)
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next attempt's pods may be made, where none has been."""
+        if self.draft.run.attempt_time is not None or self.current:
+            return 0.0
+        told = self.draft.wire.get("backoff") or {}
+        return backoff.seconds_left(self.gang.failure_policy.backoff, told, self.now)
+
+    @property
+    def hang_seconds_left(self) -> float | None:
+        """Until pods that report no progress are taken for hanging."""
+        told = (self.draft.wire.get("progress") or {}).get("lastUpdatedTime")
+        reported = parse_time(told) if told else None
+        return hang.seconds_left(self.rules.progress_deadline, self.draft.run, reported, self.rules.listening, self.now)
 
     @property
     def obstacle(self) -> Obstacle | None:

@@ -98,7 +98,7 @@ class StageGang:
 
     def _go_on(self, scene: Scene, result: StageResult, following: Stage) -> Plan:
         status.begin(following, self.step + 1, scene.draft)
-        scene.draft.next_attempt()
+        scene.draft.next_attempt().unset("backoff")
         message = f"{result.message}; next: {following}"
         scene.draft.progressing(Reason.STAGE_DONE, message).condition("Running", "False", Reason.STAGE_DONE, message)
         scene.draft.without("Restarting")

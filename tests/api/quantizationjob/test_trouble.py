@@ -51,7 +51,7 @@ def test_a_pod_that_dies_restarts_its_stage_and_no_other(jobs: Jobs, name: str, 
 @pytest.mark.usefixtures("shared_operator")
 def test_the_budget_is_the_whole_jobs(jobs: Jobs, name: str) -> None:
     trouble = {(0, 0): Exit(code=1), (1, 0): Exit(signal=9), (3, 0): Exit(code=1, message="third")}
-    jobs.create(NS, name, play(trouble=trouble), failurePolicy={"maxRestarts": 2})
+    jobs.create(NS, name, play(trouble=trouble), failurePolicy={"maxRestarts": 2, "backoff": {"seconds": 1}})
     failed = jobs.until_condition(NS, name, "Failed", reason="MaxRestartsExceeded")
     assert (failed["stage"], failed["restartCount"]) == ("quantize", 2)
     assert failed["lastFailure"]["message"] == "third"

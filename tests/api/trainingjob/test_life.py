@@ -92,7 +92,7 @@ def test_no_pod_of_the_old_attempt_runs_when_the_new_one_starts(stage: Stage, na
 
 def test_the_budget_ends_the_job(stage: Stage, name: str) -> None:
     stage.scripts[name] = lambda pod: Script(exit=Exit(code=1))
-    stage.create(NS, name, numNodes=2, failurePolicy={"maxRestarts": 2})
+    stage.create(NS, name, numNodes=2, failurePolicy={"maxRestarts": 2, "backoff": {"seconds": 2}})
     failed = stage.until_condition(NS, name, "Failed", reason="MaxRestartsExceeded")
     assert (failed["restartCount"], failed["restartCountTowardsMax"], failed["attempt"]) == (2, 2, 2)
     assert failed["completionTime"]

@@ -2,6 +2,7 @@
 
 from slipway.api.common import FailurePolicy, Reason, RuleAction
 from slipway.job.observed import Failure
+from slipway.job.policy import backoff
 from slipway.job.policy.failure import matching_action
 from slipway.job.status import Draft, describe
 
@@ -23,8 +24,12 @@ def restart_or_fail(
         return draft.fail(Reason.MAX_RESTARTS_EXCEEDED, message)
     draft.wire["restartCount"] = draft.run.restarts + 1
     draft.wire["restartCountTowardsMax"] = used + int(counts)
+    told = backoff.after_failure(policy.backoff, draft.wire.get("backoff") or {}, draft.run, draft.now)
+    draft.wire["backoff"] = told
     draft.next_attempt()
     message = f"restarting all pods after {describe(failure)}"
+    if "nextAttemptTime" in told:
+        message += f"; restart {told['restarts']} in a row: the next attempt begins at {told['nextAttemptTime']}"
     draft.condition("Restarting", "True", Reason.RESTARTING, message).condition(
         "Running", "False", Reason.RESTARTING, message
     )

@@ -1,0 +1,25 @@
+"""How long to wait before a gang starts again: not at all the first time, then twice as long each time. Pure."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from slipway.api.common import Backoff
+from slipway.job.run import Run
+from slipway.runtime.conditions import format_time, parse_time
+
+
+def after_failure(policy: Backoff, told: Mapping[str, Any], run: Run, now: datetime) -> dict[str, Any]:
+    """status.backoff once the attempt of `run` has failed; `told` is what it was before."""
+    ran = (now - run.running_time).total_seconds() if run.running_time is not None else 0.0
+    before = 0 if ran >= policy.reset_after_seconds else told.get("restarts") or 0
+    # 2 ** 16 s is longer than the longest pause that can be asked for.
+    pause = min(policy.max_seconds, policy.seconds * 2 ** min(before - 1, 16)) if before else 0
+    wire: dict[str, Any] = {"restarts": before + 1}
+    return wire | ({"nextAttemptTime": format_time(now + timedelta(seconds=pause))} if pause else {})
+
+
+def seconds_left(policy: Backoff, told: Mapping[str, Any], now: datetime) -> float:
+    """Of the pause; 0 where there is none. Never more than the policy's longest, should a clock have been set back."""
+    until = told.get("nextAttemptTime")
+    return min(max(0.0, (parse_time(until) - now).total_seconds()), policy.max_seconds) if until else 0.0
