@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -82,12 +83,14 @@ def meshed(stage: Stage, operators: Callable[..., Operator], injector: Object) -
 
 
 def until_injected(stage: Stage, probe: Object) -> None:
-    """The server takes a new configuration up a moment later."""
-    for attempt in range(200):
-        body = {**probe, "metadata": {"name": f"probe-{attempt}"}}
+    """The server takes a new configuration, and the namespace's labels, up a moment later; a busy one later still."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        body = {**probe, "metadata": {"name": f"probe-{time.monotonic_ns()}"}}
         made = stage.plane.client.call("POST", f"{PODS.format(NS)}?dryRun=All", body)
         if len(made["spec"]["containers"]) > 1:
             return
+        time.sleep(0.05)
     raise AssertionError("the webhook is never called")
 
 
