@@ -49,15 +49,27 @@ def prepare(image: Image.Image, how: Preprocessing) -> "npt.NDArray[np.uint8]":
     if picture.size != (wide, high) or box != (0, 0, wide, high):
         smaller = box[0] / factor, box[1] / factor, box[2] / factor, box[3] / factor
         picture = picture.resize((wide, high), RESAMPLING[how.interpolation], smaller)
-    pixels = np.asarray(upright(picture, turned), dtype=np.uint8)
+    pixels = np.asarray(_filled(upright(picture, turned), how), dtype=np.uint8)
     return pixels[None] if how.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
+def _filled(picture: Image.Image, how: Preprocessing) -> Image.Image:
+    """In the middle of the grey that a letterbox leaves free; as it is without one."""
+    size = (how.width, how.height)
+    if not how.letterbox or picture.size == size:
+        return picture
+    whole = Image.new(picture.mode, size, how.fill if how.channels == 1 else (how.fill,) * 3)
+    whole.paste(picture, ((size[0] - picture.width) // 2, (size[1] - picture.height) // 2))
+    return whole
+
+
 def window(scaled: tuple[int, int], how: Preprocessing, turned: int = 1) -> tuple[int, int, int, int]:
-    """Left, top, width and height of the centre, in a picture of this size as it is stored.
+    """Left, top, width and height of the centre, in a picture of this size as it is stored; all of it in a letterbox.
 
     Only the centre is ever scaled: of a picture of 40000 x 10 pixels the whole would have hundreds of millions.
     """
+    if how.letterbox:
+        return 0, 0, *scaled
     sideways = turned in SIDEWAYS
     wide, high = (how.height, how.width) if sideways else (how.width, how.height)
     rest = scaled[0] - wide, scaled[1] - high

@@ -12,8 +12,8 @@ from typing import Any
 LIMIT = 0.05
 """Seconds of the operator's loop: what the largest hostile input may cost in one turn."""
 TRIES = 7
-# Caches and the clock's steps make small costs uneven, so a cost below this is not compared with one of half the size.
-COMPARABLE = 0.004
+# A cost below this is measured once only, on whatever the machine does at the time: it is not compared with another.
+COMPARABLE = LIMIT / 4
 
 
 def cost(call: Callable[[], Any]) -> float:
@@ -25,7 +25,7 @@ def cost(call: Callable[[], Any]) -> float:
         with contextlib.suppress(ValueError):
             call()
         best = min(best, time.thread_time() - began)
-        if best < LIMIT / 4:
+        if best < COMPARABLE:
             break
     return best
 

@@ -239,3 +239,18 @@ def test_a_thread_of_a_picture_costs_no_more_than_another(size: tuple[int, int],
     pixels = prepare(Image.open(io.BytesIO(content)), how(size=224, resize=256, interpolation=interpolation))
     assert pixels[0].min() == 255
     assert time.thread_time() - started < 2
+
+
+@pytest.mark.parametrize("turned", [1, 6])
+@pytest.mark.parametrize("size", [(40, 20), (20, 40), (33, 7), (4000, 3)])
+def test_a_letterbox_holds_all_of_a_picture(size: tuple[int, int], turned: int) -> None:
+    """It was cut like the others, at offsets below zero, once only the centre was scaled."""
+    how = Preprocessing(channels=3, height=16, width=16, mean=[0.0] * 3, std=[1.0] * 3, letterbox=True, fill=7)
+    picture = Image.new("RGB", size, (200, 200, 200))
+    picture.getexif()[0x0112] = turned
+    pixels = prepare(picture, how)
+    assert pixels.shape == (3, 16, 16)
+    assert set(np.unique(pixels)) == {7, 200}
+    wide = size[0] > size[1]
+    rows = (pixels[0] == 200).any(1)
+    assert rows.all() == (wide == (turned == 6))
