@@ -9,7 +9,22 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-LIMIT = 0.05
+NOMINAL = 0.008
+"""CPU seconds of `_reference` on the machine for which the limits are meant."""
+
+
+def _reference() -> float:
+    best = float("inf")
+    for _ in range(5):
+        began = time.thread_time()
+        sum(number * number for number in range(200_000))
+        best = min(best, time.thread_time() - began)
+    return best
+
+
+SLOWNESS = max(1.0, _reference() / NOMINAL)
+"""Of this machine: one that is four times slower takes four times as long for everything, hostile or not."""
+LIMIT = 0.05 * SLOWNESS
 """Seconds of the operator's loop: what the largest hostile input may cost in one turn."""
 TRIES = 7
 # A cost below this is measured once only, on whatever the machine does at the time: it is not compared with another.
