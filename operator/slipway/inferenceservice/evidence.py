@@ -47,6 +47,8 @@ class Memory:
     window: Window | None = None
     metrics_asked: float = float("-inf")
     model_asked: float = float("-inf")
+    # The revision whose pods were asked then: another one is asked at once.
+    model_of: str = ""
     # Pods that were asked for their figures and have not answered yet, and those that gave none; by UID.
     asked: set[str] = field(default_factory=set)
     silent: dict[str, Silence] = field(default_factory=dict)

@@ -72,12 +72,12 @@ class Interviews:
         if not revision or (memory.model is not None and memory.model["revision"] == revision):
             return None
         left = memory.model_asked + evidence.MODEL_SECONDS - self._clock().timestamp()
-        if left > 0:
+        if left > 0 and memory.model_of == revision:
             return left
         urls = evidence.model_urls(key.name, revision, pods)
         read, heard = partial(read_model, revision), partial(self._heard_model, key, memory)
         if urls and self._scraper.ask((key, "model"), key.namespace, urls, read, heard):
-            memory.model_asked = self._clock().timestamp()
+            memory.model_asked, memory.model_of = self._clock().timestamp(), revision
         return evidence.MODEL_SECONDS
 
     def _heard_metrics(self, key: Key, memory: Memory, pod: Object, pages: Mapping[str, Page[Traffic]]) -> None:
