@@ -46,7 +46,7 @@ async def test_no_answer_holds_the_loop_or_lasts(name: str) -> None:
     said, words = ATTACKS[name]
     scraper, turns = Scraper(timeout=2), []
     with attacker(said) as url:
-        for _ in range(3):
+        for _ in range(8):
             page: asyncio.Task[Page[int]] = asyncio.ensure_future(answer_of(scraper, f"{url}/metrics"))
             turns.append(await longest_turn(page))
             assert words in page.result().error
@@ -61,7 +61,7 @@ async def test_forty_of_them_at_once_get_one_turn_together() -> None:
     """Each a little is much: one iteration of the loop takes in one piece of all that came."""
     turns = []
     with attacker(for_ever(b"1\r\nx\r\n" * 1000, CHUNKED)) as url:
-        for _ in range(3):
+        for _ in range(8):
             scraper = Scraper(timeout=5, share=64)
             pages = [answer_of(scraper, f"{url}/{i}") for i in range(40)]
             turns.append(await longest_turn(asyncio.gather(*pages)))

@@ -102,7 +102,7 @@ async def rounds(once: Callable[[int], Any]) -> int:
     began, seed = time.monotonic(), int(os.environ.get("SLIPWAY_FUZZ_SEED", "1"))
     while time.monotonic() - began < SECONDS:
         turns: list[float] = []
-        for _ in range(3):
+        for _ in range(8):
             turns.append(await longest_turn(once(seed)))
             if turns[-1] < LIMIT:
                 break
