@@ -18,7 +18,7 @@ MAX_TEXT = 1024
 
 
 def deployment(obj: Object) -> Object:
-    """Its size, whether its pods have an engine, and how it gets on."""
+    """Keep a workload's size, whether its pods have an engine, and its status."""
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     marks = ((spec.get("template") or {}).get("metadata") or {}).get("annotations") or {}
     template = {"metadata": {"annotations": {ENGINE: str(marks[ENGINE])[:MAX_TEXT]} if ENGINE in marks else {}}}
@@ -55,7 +55,7 @@ def route(obj: Object) -> Object:
 
 
 def bare(obj: Object) -> Object:
-    """That it is there: a budget, an autoscaler."""
+    """Keep the presence alone of a budget or an autoscaler."""
     return _bare(obj)
 
 

@@ -58,7 +58,7 @@ class Settings:
 
     @property
     def suffix(self) -> str:
-        """Of cluster-scoped names."""
+        """Suffix of cluster-scoped names."""
         return f"-{self.namespace}" if self.watch else ""
 
     def image(self, name: str) -> str:

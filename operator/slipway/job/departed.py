@@ -47,7 +47,7 @@ class Departed:
             self._drop(next(uid for uid, (_, whose) in self._went.items() if whose.namespace == most))
 
     def of(self, job: Identity) -> list[Object]:
-        """Those of one job, in the order in which they went."""
+        """Deleted pods of one job, in the order in which they went."""
         return list(self._pods.get(job, {}).values())
 
     def _drop(self, pod: str) -> None:

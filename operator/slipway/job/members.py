@@ -1,4 +1,4 @@
-"""Which pods are a job's own? Decided here alone, for all who count pods, believe them or delete them. Pure.
+"""Membership of pods in a job, decided here alone for all who count pods, believe them or delete them. Pure.
 
 A pod is a member if its controller is this very job, in this namespace, and if its name is the one that the operator
 gives to the pod of its index and attempt: an ownerReference and labels can be put on anything by whoever may create
@@ -32,7 +32,7 @@ def is_member(pod: Object, job: Object, resource: Resource) -> bool:
 
 
 def named(pods: Iterable[Object], job_name: str) -> list[Object]:
-    """Those that bear their name."""
+    """Select the pods that bear the exact name of their index and attempt."""
     return [pod for pod in pods if bears_name(pod, job_name)]
 
 

@@ -20,6 +20,6 @@ def after_failure(policy: Backoff, told: Mapping[str, Any], run: Run, now: datet
 
 
 def seconds_left(policy: Backoff, told: Mapping[str, Any], now: datetime) -> float:
-    """Of the pause; 0 where there is none. Never more than the policy's longest, should a clock have been set back."""
+    """Seconds left of the pause; 0 without one, and never more than the longest, should a clock have been set back."""
     until = told.get("nextAttemptTime")
     return min(max(0.0, (parse_time(until) - now).total_seconds()), policy.max_seconds) if until else 0.0

@@ -45,7 +45,7 @@ def replaced(pods: Iterable[PodState], keep: str, grace: int, now: datetime) -> 
 
 
 def left_over(pods: Iterable[PodState], grace: int, now: datetime) -> Cleaning:
-    """Of pods whose own container has ended, those in which others still go on."""
+    """Select pods whose own container has ended while others still run."""
     doomed, wait = [], None
     for pod in pods:
         left = _seconds_left_over(pod, now) if pod.left_over else None
