@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import yaml
 
 from tests.api.watching import watch
@@ -11,9 +13,11 @@ from tests.cluster.rest import Client
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
-def install_crds(client: Client) -> None:
-    """Create what crds/ holds, and wait until each is established. An old server drops the rules that it can't read."""
-    documents = [yaml.safe_load(path.read_text()) for path in sorted((REPOSITORY / "crds").glob("*.yaml"))]
+def install_crds(client: Client, folder: Path = REPOSITORY / "crds") -> None:
+    """Create what the folder holds, and wait until each is established. An old server drops the rules that it can't
+    read.
+    """
+    documents = [yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml"))]
     names = []
     for document in documents:
         if document["kind"] == "CustomResourceDefinition":

@@ -17,10 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.paths import REPOSITORY
-from tests.perf import compress_table, quantize_table, train_table
+from tests.perf import compress_table, flood_table, quantize_table, train_table
 
 RESULTS = Path(__file__).parent / "results"
-TEXTS = ("README.md", "docs/performance.md", "docs/operations.md", "docs/quantization.md", "docs/compression.md")
+TEXTS = (
+    "README.md",
+    "docs/performance.md",
+    "docs/operations.md",
+    "docs/quantization.md",
+    "docs/compression.md",
+    "docs/adr/0013-the-endpoint-stays-in-the-operator.md",
+)
 BLOCK = re.compile(r"(<!-- figures:(\w+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
 CONNECTIONS = (1, 8, 32, 128)
 
@@ -185,6 +192,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "operator": operator,
     "sizing": sizing,
     "gangs": gangs,
+    "floods": flood_table.floods,
+    "before": flood_table.before,
     "serving": serving,
     "sizes": sizes,
     "trained": train_table.trainer,

@@ -131,7 +131,7 @@ async def operator(lab: Lab, jobs: int) -> dict[str, Any]:
         process = await asyncio.to_thread(lab.operator, namespace)
         try:
             used, cpu = machine.cpu_seconds(process.process.pid), lab.cpu()
-            seconds = await _burst(load, namespace, JOBS, training_jobs(_names(jobs)))
+            seconds = await burst(load, namespace, JOBS, training_jobs(_names(jobs)))
             mine = machine.cpu_seconds(process.process.pid) - used
             return {
                 "what": "operator",
@@ -151,7 +151,7 @@ async def builtin(lab: Lab, jobs: int, what: str) -> dict[str, Any]:
     namespace = f"builtin-{next(_numbers)}"
     async with lab.load() as load:
         await load.namespace(namespace)
-        seconds = await _burst(load, namespace, BATCH, batch_jobs(_names(jobs)))
+        seconds = await burst(load, namespace, BATCH, batch_jobs(_names(jobs)))
     return {"what": what, "jobsPerSecond": round(jobs / seconds, 2), "load": machine.load()}
 
 
@@ -203,7 +203,8 @@ async def memory(lab: Lab, sizes: list[int], quiet: float) -> list[dict[str, Any
     return found
 
 
-async def _burst(load: Load, namespace: str, path: str, bodies: list[bytes]) -> float:
+async def burst(load: Load, namespace: str, path: str, bodies: list[bytes]) -> float:
+    """Seconds from the first job's creation to the last pod's."""
     async with Arrivals(load, PODS.format(namespace)) as arrivals:
         started = time.perf_counter()
         await load.create_all(path.format(namespace), bodies, CONCURRENCY)
