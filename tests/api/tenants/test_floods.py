@@ -150,7 +150,7 @@ def test_a_pod_that_takes_all_connections_costs_memory_and_time_within_bounds(sc
     assert all(share < ROOM_CPU for share in shares)
     if how not in WITHOUT_TLS:
         let_in = Limits().burst + Limits().per_second * (time.monotonic() - began)
-        assert figures["connected"] <= let_in, "handshakes were paid for above the rate of one peer"
+        assert figures.get("connected", 0) <= let_in, "handshakes were paid for above the rate of one peer"
     told_of = scene.leader.operator.log.read_text().count("connections cut off: peer-rate")
     assert told_of <= 1 + (time.monotonic() - scene.since) / 60, "a line for each would fill a disk"
 
