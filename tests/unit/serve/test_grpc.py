@@ -12,7 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from tests.unit.runtime.waiting import until
-from tests.unit.serve.test_service import Serving, serving
+from tests.unit.serve.serving import Serving, serving
 from workloads.serve.batcher import Limits
 from workloads.serve.life import Phase
 from workloads.serve.protocol import open_inference_pb2 as pb

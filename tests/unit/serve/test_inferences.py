@@ -10,8 +10,8 @@ import pytest
 
 from slipway.inferenceservice.policy.traffic import read_metrics
 from tests.unit.runtime.waiting import until
+from tests.unit.serve.serving import POISON, Serving, serving
 from tests.unit.serve.test_grpc import listening, refused, waiting
-from tests.unit.serve.test_service import POISON, Serving, serving
 from workloads.serve.batcher import Limits
 from workloads.serve.sketch import bins_of
 

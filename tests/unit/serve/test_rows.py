@@ -2,64 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from onnx import TensorProto as T
-from onnx import helper, numpy_helper
+from onnx import helper
 
+from tests.unit.serve.row_graphs import MS, ONE, RANDOM, WEIGHT, changes, model, node
 from workloads.serve.rows import Word, verdict_of
-
-MS, ML = "com.microsoft", "ai.onnx.ml"
-RANDOM = np.random.default_rng(3)
-WEIGHT = RANDOM.standard_normal((4, 4)).astype(np.float32)
-ONE = np.array([1], np.int64)
-node = helper.make_node
-
-
-def model(
-    nodes: Sequence[Any],
-    axes: Sequence[int | str] = ("batch", 4),
-    constants: dict[str, np.ndarray] | None = None,
-    opset: int = 18,
-    kind: int = T.FLOAT,
-    functions: Sequence[Any] = (),
-) -> onnx.ModelProto:
-    """`x` to `y`; the output's shape is left open."""
-    graph = helper.make_graph(
-        list(nodes),
-        "g",
-        [helper.make_tensor_value_info("x", kind, list(axes))],
-        [helper.make_tensor_value_info("y", T.FLOAT, None)],
-        [numpy_helper.from_array(value, name) for name, value in (constants or {}).items()],
-    )
-    opsets = [helper.make_opsetid(domain, version) for domain, version in (("", opset), (MS, 1), (ML, 3), ("own", 1))]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=9, functions=list(functions))
-
-
-def changes(built: onnx.ModelProto, axes: Sequence[int | str]) -> bool | None:
-    """Whether the runtime gives a row something else beside others; None when it does not run rows together."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(built.SerializeToString(), options)
-    shape = [3, *(axis if isinstance(axis, int) else 3 for axis in axes[1:])]
-    rows = np.random.default_rng(1).standard_normal(shape) * np.array([1, 50, 0.1]).reshape(3, *[1] * (len(shape) - 1))
-    rows = rows.astype(np.float32)
-    try:
-        together = session.run(None, {"x": rows})[0]
-        alone = [session.run(None, {"x": rows[i : i + 1]})[0] for i in range(3)]
-    except Exception:
-        return None
-    if together.shape[:1] != (3,) or any(one.shape != (1, *together.shape[1:]) for one in alone):
-        return True
-    return not all(np.allclose(together[i : i + 1], alone[i], rtol=1e-3, atol=1e-5, equal_nan=True) for i in range(3))
-
 
 QUANTIZED = {"wq": np.clip(np.round(WEIGHT * 40), -127, 127).astype(np.int8), "s": np.float32(1 / 40), "z": np.int8(0)}
 DYNAMIC = [
@@ -303,56 +255,3 @@ def test_a_place_that_is_the_number_of_rows_is_not_proved() -> None:
 
 def test_an_operator_that_nobody_knows_is_left_to_the_warm_up() -> None:
     assert verdict_of(model([node("Foo", ["x"], ["y"], domain="own")])).word is Word.UNKNOWN
-
-
-STEPS = {
-    "t102": ("Transpose", {"perm": [1, 0, 2]}, ()),
-    "t021": ("Transpose", {"perm": [0, 2, 1]}, ()),
-    "t210": ("Transpose", {"perm": [2, 1, 0]}, ()),
-    "softmax0": ("Softmax", {"axis": 0}, ()),
-    "softmax1": ("Softmax", {"axis": 1}, ()),
-    "softmax-1": ("Softmax", {"axis": -1}, ()),
-    "max0": ("ReduceMax", {"keepdims": 1}, (np.array([0]),)),
-    "max12": ("ReduceMax", {"keepdims": 1}, (np.array([1, -1]),)),
-    "cumsum1": ("CumSum", {}, (np.int64(1),)),
-    "cumsum0": ("CumSum", {}, (np.int64(0),)),
-    "fold": ("Reshape", {}, (np.array([-1, 1, 4]),)),
-    "fold3": ("Reshape", {}, (np.array([-1, 3, 4]),)),
-    "swap": ("Reshape", {}, (np.array([4, -1, 3]),)),
-    "keep": ("Reshape", {}, (np.array([0, 4, -1]),)),
-    "flat": ("Reshape", {}, (np.array([1, 1, -1]),)),
-    "matmul": ("MatMul", {}, (WEIGHT,)),
-    "add": ("Add", {}, (np.ones((3, 4), np.float32),)),
-    "add3": ("Add", {}, (RANDOM.standard_normal((3, 1, 1)).astype(np.float32),)),
-    "norm1": ("LayerNormalization", {"axis": 1}, (np.ones(1, np.float32),)),
-    "slice": ("Slice", {}, (np.array([0]), np.array([1]), np.array([1]))),
-    "slice0": ("Slice", {}, (np.array([0]), np.array([1]), np.array([0]))),
-    "gather": ("Gather", {"axis": 1}, (np.array([0]),)),
-    "dynamic": ("own", {}, ()),
-}
-
-
-@settings(max_examples=120, deadline=None)
-@given(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=5))
-def test_no_graph_is_proved_whose_rows_the_runtime_sees_mixed(names: list[str]) -> None:
-    nodes, constants, value = [], {}, "x"
-    for number, name in enumerate(names):
-        op, attributes, operands = STEPS[name]
-        extra = []
-        for place, operand in enumerate(operands):
-            constants[f"c{number}_{place}"] = np.asarray(operand)
-            extra.append(f"c{number}_{place}")
-        after = "y" if number == len(names) - 1 else f"v{number}"
-        if op == "own":
-            nodes.append(node("DynamicQuantizeLinear", [value], [f"q{number}", f"s{number}", f"z{number}"]))
-            nodes.append(node("DequantizeLinear", [f"q{number}", f"s{number}", f"z{number}"], [after]))
-        else:
-            nodes.append(node(op, [value, *extra], [after], **attributes))
-        value = after
-    built = model(nodes, ("batch", 3, 4), constants)
-    try:
-        mixed = changes(built, ("batch", 3, 4))
-    except Exception:
-        return  # a sequence of shapes that do not fit
-    if mixed:
-        assert verdict_of(built).word is not Word.INDEPENDENT, names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.unit.serve.test_service import POISON, serving
+from tests.unit.serve.serving import POISON, serving
 from workloads.serve.batcher import Limits
 
 
