@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import grpc
 import numpy as np
 import pytest
@@ -163,3 +167,35 @@ def test_the_generated_code_is_that_of_the_proto(tmp_path) -> None:
     generate.generate(tmp_path)
     for name in generate.GENERATED:
         assert (tmp_path / name).read_text() == (generate.HERE / name).read_text(), f"run {generate.__name__}"
+
+
+def test_many_large_messages_at_once_stay_within_the_memory_for_requests(serve) -> None:
+    """30 of 62 MiB; each is refused, in words, and none is kept."""
+    server = serve("simple")
+    message = pb.ModelInferRequest(model_name=server.name)
+    message.inputs.add(name="nothing", datatype="FP32", shape=[1])
+    message.raw_input_contents.append(bytes(62 << 20))
+    packed, before = message.SerializeToString(), memory(server, "VmHWM")
+
+    def ask(_: int) -> grpc.StatusCode:
+        options = [("grpc.max_send_message_length", -1)]
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}", options=options) as channel:
+            method = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+            with pytest.raises(grpc.RpcError) as refused:
+                method(packed, timeout=60)
+            return refused.value.code()
+
+    with ThreadPoolExecutor(30) as clients:
+        codes = set(clients.map(ask, range(30)))
+    assert codes <= {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert memory(server, "VmHWM") - before < 1.2 * 512
+    until = time.monotonic() + 30
+    while memory(server, "VmRSS") - before > 128 and time.monotonic() < until:
+        time.sleep(0.2)
+    assert memory(server, "VmRSS") - before < 128, "what was refused is still in memory"
+
+
+def memory(server, what: str) -> int:
+    """MiB."""
+    lines = Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) >> 10 for line in lines if line.startswith(what))

@@ -15,6 +15,7 @@ from workloads.serve.protocol import open_inference_pb2 as pb
 from workloads.serve.protocol import receiving
 from workloads.serve.protocol.message import model_of, raw_bytes
 from workloads.serve.protocol.receiving import Own, Receiving
+from workloads.serve.protocol.turns import Turns
 from workloads.serve.signature import Signature, Tensor
 
 
@@ -35,11 +36,11 @@ class Call:
 async def test_stalled_messages_take_so_many_places_and_the_others_are_refused() -> None:
     memory = Own(100)
     found = Receiving(memory, 100, 10)
-    assert found.places == 5
+    assert found.places == 5 - receiving.QUICK
     calls = [Call("a") for _ in range(30)]
     tasks = [asyncio.create_task(found.message(call)) for call in calls]
-    await until(lambda: sum(task.done() for task in tasks) == 25)
-    assert not memory.take(51)
+    await until(lambda: sum(task.done() for task in tasks) == 27)
+    assert not memory.take(71)
     ended = [task for task in tasks if task.done()]
     assert all(isinstance(task.exception(), QueueFull) for task in ended)
     quick = Call("b")
@@ -94,3 +95,43 @@ def test_any_bytes_are_walked_over_or_refused(data) -> None:
 def test_two_bytes_that_become_an_object_are_counted_first(field) -> None:
     with pytest.raises(Invalid, match="more inputs, outputs or parameters"):
         raw_bytes(memoryview(field * (1 << 20)), PLAIN)
+
+
+async def test_no_more_messages_are_asked_for_at_once_than_there_are_turns() -> None:
+    found = Receiving(Own(100), 100, 10)
+    asked = 0
+
+    class Counted(Call):
+        async def read(self) -> bytes:
+            nonlocal asked
+            asked += 1
+            return await super().read()
+
+    calls = [Counted("a") for _ in range(30)]
+    tasks = [asyncio.create_task(found.message(call)) for call in calls]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert asked == receiving.QUICK
+    for call in calls:
+        call.message.set_result(b"x")
+    assert await asyncio.gather(*tasks) == [b"x"] * 30
+
+
+async def test_a_connection_with_many_calls_takes_turns_with_another() -> None:
+    turns, order = Turns(1), []
+
+    async def call(connection: str) -> None:
+        await turns.begin(connection)
+        order.append(connection)
+
+    await turns.begin("first")
+    tasks = [asyncio.create_task(call("many")) for _ in range(5)]
+    tasks.append(asyncio.create_task(call("one")))
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    for _ in range(6):
+        turns.end()
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert order == ["many", "one", "many", "many", "many"]
+    await asyncio.wait_for(turns.begin("again"), 1)

@@ -59,6 +59,8 @@ class GrpcServer:
             ("grpc.max_receive_message_length", size),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
+            # What a call sends before it is read stays within one window; grpc would let it grow with the connection.
+            ("grpc.http2.bdp_probe", 0),
         ]
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=max_requests)
         self._server.add_generic_rpc_handlers((self._inference(), self._health()))
@@ -108,12 +110,14 @@ class GrpcServer:
             size = len(message)
             if size > APART:
                 self._freed.soon()
-            if not receiving.memory.take(size):
+            # A large one is there twice: as it came, and as what is read from it.
+            cost = 2 * size if size > APART else size
+            if not receiving.memory.take(cost):
                 raise QueueFull("too many bytes of requests are in memory", 1)
             try:
                 return await self._counted(message, context)
             finally:
-                receiving.memory.give_back(size)
+                receiving.memory.give_back(cost)
                 if size > APART:
                     self._freed.soon()
 
@@ -128,6 +132,9 @@ class GrpcServer:
             try:
                 reply = await handler(message, context)
             except RequestError as error:
+                # Its frames hold the message, and a future of theirs the error: all would stay in memory until the
+                # garbage collector comes, which for old objects is seldom.
+                error.__traceback__ = None
                 self._app.metrics.grpc_replied(error.grpc)
                 if error.retry_after:
                     context.set_trailing_metadata((("retry-after", str(error.retry_after)),))

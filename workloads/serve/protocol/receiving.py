@@ -1,7 +1,9 @@
 """How many messages may be on their way at once? gRPC keeps each in memory until it is whole, and tells nobody.
 
-So one that takes longer than a moment is counted as if it were as large as a message can be, and there is room for so
-many of these. Whoever has stood there longest, of the client that has most, makes way for the next.
+It takes no more of a message than HTTP/2's window until it is asked for it. So few are asked for at a time, each
+connection in its turn, for a moment: a small message is there by then. One that takes longer leaves its turn to others
+and is counted as if it were as large as a message can be, and there is room for so many of these. Whoever has stood
+there longest, of the client that has most, makes way for the next.
 """
 
 import asyncio
@@ -10,10 +12,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from workloads.serve.errors import Invalid, QueueFull, RequestError, TooSlow
+from workloads.serve.protocol.turns import Turns
 
 # A message that is there has been handed over by then, also by a busy loop: it is looked at twice.
-MOMENT = 0.05
+MOMENT = 0.01
 LOOKS = 2
+# Messages that are read at once and for no longer.
+QUICK = 2
 # After which one may have to make way, and after which it must have come.
 TURN = 2.0
 PATIENCE = 30.0
@@ -52,13 +57,14 @@ class Own:
 class Coming:
     """A message that is awaited; `error` when it is no longer."""
 
-    __slots__ = ("error", "looks", "peer", "since", "taken", "task", "timer")
+    __slots__ = ("error", "looks", "peer", "quick", "since", "taken", "task", "timer")
 
     def __init__(self, peer: str, since: float, task: "asyncio.Task[object]") -> None:
         self.peer = peer
         self.since = since
         self.task = task
         self.looks = 0
+        self.quick = True
         self.taken = 0
         self.error: RequestError | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -73,14 +79,17 @@ class Receiving:
         self._clock = clock or self._loop.time
         self.memory = memory
         self.size = size
-        self.places = max(2, int(most * SHARE) // size)
+        self.places = max(2, int(most * SHARE) // size - QUICK)
+        self._turns = Turns(QUICK)
         self._slow: dict[Coming, None] = {}
 
     async def message(self, context: Any) -> bytes:
         """The call's message. RequestError when it does not come, or there is no room for it."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  (a coroutine runs in one)
-        coming = self.begin(context.peer().rpartition(":")[0], task)
+        peer = context.peer()
+        await self._turns.begin(peer)
+        coming = self.begin(peer.rpartition(":")[0], task)
         try:
             message = await context.read()
         except asyncio.CancelledError:
@@ -106,6 +115,7 @@ class Receiving:
             coming.timer.cancel()
             coming.timer = None
         self._slow.pop(coming, None)
+        self._leave(coming)
         if coming.taken:
             self.memory.give_back(coming.taken)
             coming.taken = 0
@@ -125,7 +135,13 @@ class Receiving:
             return
         coming.taken = self.size
         self._slow[coming] = None
+        self._leave(coming)
         coming.timer = self._loop.call_later(PATIENCE, self._look, coming)
+
+    def _leave(self, coming: Coming) -> None:
+        if coming.quick:
+            coming.quick = False
+            self._turns.end()
 
     def _make_way(self) -> None:
         counts = Counter(coming.peer for coming in self._slow)
