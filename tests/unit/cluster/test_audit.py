@@ -75,3 +75,21 @@ def test_what_the_server_died_of_is_awaited_once(log: AuditLog) -> None:
     assert numbers(log.finished()) == ["2"]
     log.patience = 3600
     assert numbers(log.finished()) == ["2"]
+
+
+def test_each_line_is_parsed_once(log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for by each of hundreds of tests, a whole log of 30 MB was parsed anew each time."""
+    parsed = []
+    monkeypatch.setattr(json, "loads", lambda text, loads=json.loads: parsed.append(text) or loads(text))
+    for number in range(5):
+        with log.path.open("a") as file:
+            file.write(came_in(number) + line(number))
+        assert len(log.finished()) == number + 1
+    assert len(parsed) == 10
+
+
+def test_a_new_file_after_a_full_one_is_read_from_its_beginning(log: AuditLog) -> None:
+    log.path.write_text("".join(came_in(number) + line(number) for number in range(3)))
+    assert numbers(log.finished()) == ["0", "1", "2"]
+    log.path.write_text(came_in(3) + line(3))
+    assert numbers(log.finished()) == ["0", "1", "2", "3"]
