@@ -1,5 +1,6 @@
 """What a pod tells: its place in the gang, what keeps it from running, what ended it. Read by plans and policies."""
 
+import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +30,9 @@ _POD_REASONS = {"Evicted": Reason.EVICTED, "NodeLost": Reason.NODE_LOST, "Preemp
 GOING_UNTIL = "slipway.dev/goingUntil"
 # Characters: more than a kubelet lets all containers of a pod say. Whoever may write a pod's status may write more.
 LONGEST_MESSAGE = 16384
+# What the launchers' programs end with where the kernel killed one of the processes that they started: the kubelet of a
+# container whose first process goes on says Error.
+_STARVED = re.compile(r"was killed by SIGKILL \[OOMKilled\]")
 
 
 @dataclass(frozen=True)
@@ -183,12 +187,18 @@ def _ended_badly(
         container=end.container,
         exit_code=code,
         signal=_signal_name(end.terminated.get("signal") or (code - 128 if 128 < code <= 192 else 0)),
-        reason=why or end.terminated.get("reason") or Reason.ERROR,
+        reason=why or _reason(end, code),
         message=(end.terminated.get("message") or words)[-LONGEST_MESSAGE:].strip(),
         time=parse_time(finished) if finished else now,
         pod_conditions=_true(conditions),
         own=end.own,
     )
+
+
+def _reason(end: containers.End, code: int) -> str:
+    told = end.terminated.get("reason") or Reason.ERROR
+    starved = code == 137 and told == Reason.ERROR and _STARVED.search(end.terminated.get("message") or "")
+    return Reason.OOM_KILLED if starved else told
 
 
 def _told_to_go(failure: Failure, why: tuple[str, str], asked: datetime) -> Failure:

@@ -12,7 +12,16 @@ from slipway.runtime.resource import SECRETS
 from slipway.trainingjob import launchers, pods
 from slipway.trainingjob.gang import TrainingGang
 from slipway.trainingjob.launchers.base import Simple
-from tests.unit.trainingjob.rendered import PLATFORM, RECIPE, container_of, env_of, job_of, pod_of, resources
+from tests.unit.trainingjob.rendered import (
+    AGENT,
+    PLATFORM,
+    RECIPE,
+    container_of,
+    env_of,
+    job_of,
+    pod_of,
+    resources,
+)
 
 GPUS = resources(**{"nvidia.com/gpu": 4})
 N0, N1 = "j-node-0.j-nodes.team.svc", "j-node-1.j-nodes.team.svc"
@@ -58,7 +67,7 @@ def test_the_pods_address_is_known_before_it_is_referred_to() -> None:
 
 def test_the_store_is_a_process_of_its_own_beside_node_0() -> None:
     job = job_of(numNodes=2, elasticPolicy=ELASTIC)
-    run = ["torchrun", "--no-python", "python", "train.py"]
+    run = [*AGENT, "torchrun", "--no-python", "python", "train.py"]
     assert container_of(job, 0)["command"] == ["python3", "/etc/slipway/store.py", "29500", *run]
     assert container_of(job, 1)["command"] == run
     compile(files_of(job)["store.py"], "store.py", "exec")
@@ -69,7 +78,7 @@ def test_one_elastic_node_stands_alone() -> None:
     env = env_of(job)
     assert env["PET_STANDALONE"] == "1"
     assert not [name for name in env if "RDZV" in name]
-    assert container_of(job)["command"][0] == "torchrun"
+    assert container_of(job)["command"][:3] == [*AGENT, "torchrun"]
     assert "store.py" not in files_of(job)
 
 
@@ -158,7 +167,7 @@ def test_a_disk_that_the_user_has_mounted_is_used() -> None:
 def test_deepspeed_is_started_by_torchrun_without_ssh() -> None:
     job = deepspeed(zeroStage=1)
     for index in (0, 1):
-        assert container_of(job, index)["command"] == ["torchrun", "--no-python", "python", "train.py"]
+        assert container_of(job, index)["command"] == [*AGENT, "torchrun", "--no-python", "python", "train.py"]
         assert env_of(job, index)["PET_NODE_RANK"] == str(index)
     assert not launchers.launcher_of(job).keyed(job)
     assert volume_of(pod_of(job), "/var/run/secrets/slipway.dev/gang") is None

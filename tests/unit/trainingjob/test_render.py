@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from slipway.api.trainingjob import NAME_BUDGET, TrainingJobSpec, spec_problems
 from slipway.trainingjob import pods
 from tests.unit.trainingjob.rendered import (
+    AGENT,
     PLATFORM,
     RECIPE,
     WITH_STATUS,
@@ -42,7 +43,7 @@ def test_torchrun_static_finds_its_peers() -> None:
             "RANK": str(index),
             "PYTHONUNBUFFERED": "1",
         }
-        assert container_of(job, index)["command"] == ["torchrun", "--no-python", "python", "train.py"]
+        assert container_of(job, index)["command"] == [*AGENT, "torchrun", "--no-python", "python", "train.py"]
 
 
 def test_the_masters_name_is_one_that_the_service_gives() -> None:
@@ -60,8 +61,10 @@ def test_one_node_needs_no_name_service() -> None:
 
 
 def test_an_image_that_calls_torchrun_itself_is_left_to_do_so() -> None:
-    for command in (["torchrun", "x.py"], ["/opt/venv/bin/torchrun", "x"], ["python", "-m", "torch.distributed.run"]):
-        assert container_of(job_of(trainer={"command": command}))["command"] == command
+    for command in (["torchrun", "x.py"], ["/opt/venv/bin/torchrun", "x"]):
+        assert container_of(job_of(trainer={"command": command}))["command"] == [*AGENT, *command]
+    module = ["python3.11", "-m", "torch.distributed.run", "x.py"]
+    assert container_of(job_of(trainer={"command": module}))["command"] == ["python3.11", AGENT[1], "-", "x.py"]
 
 
 def test_plain_has_a_rank_per_node_and_no_pet() -> None:

@@ -45,11 +45,6 @@ class Simple:
         return False
 
 
-def is_torchrun(program: list[str]) -> bool:
-    """Whether the image calls torchrun itself."""
-    return program[0].rsplit("/", 1)[-1] == "torchrun" or program[1:3] == ["-m", "torch.distributed.run"]
-
-
 def meeting_point(job: TrainingJob) -> str:
     """Node 0's stable DNS name; a lone node needs no name service."""
     return job.master_address if job.spec.num_nodes > 1 or job.spec.elastic_policy else "127.0.0.1"

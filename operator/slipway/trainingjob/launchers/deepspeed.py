@@ -9,15 +9,15 @@ from slipway.api.memory import StrategyName
 from slipway.api.processes import batch_problems, processes_per_node, world_size
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers import hosts
-from slipway.trainingjob.launchers.base import Place, is_torchrun
-from slipway.trainingjob.launchers.torchrun import starter, static_env
+from slipway.trainingjob.launchers.base import Place
+from slipway.trainingjob.launchers.torchrun import agent, agent_files, static_env
 from slipway.trainingjob.volumes import CONFIG_DIR
 
 CONFIG = "ds_config.json"
 
 
 class Deepspeed:
-    """`torchrun --no-python PROGRAM`, or `deepspeed --no_python PROGRAM` with a host file."""
+    """torchrun with `--no-python PROGRAM`, or `deepspeed --no_python PROGRAM` with a host file."""
 
     def problems(self, job: TrainingJob) -> list[str]:
         """Batch sizes and strategies that contradict each other, and settings that the recipe sets already."""
@@ -27,7 +27,7 @@ class Deepspeed:
     def command(self, job: TrainingJob, program: list[str], place: Place) -> list[str]:
         """By torchrun on each node; by deepspeed on node 0 when pdsh is asked for."""
         if _settings(job).launcher is ZeroLauncher.TORCHRUN:
-            return program if is_torchrun(program) else [*starter(job), "--no-python", *program]
+            return agent(job, program)
         found = ["--hostfile", f"{CONFIG_DIR}/{hosts.HOSTFILE}", "--launcher", "pdsh", "--force_multi"]
         sizes = ["--num_nodes", str(job.spec.num_nodes), "--num_gpus", str(processes_per_node(job.spec))]
         master = ["--master_addr", hosts.names(job)[0], "--master_port", str(job.master_port)]
@@ -43,7 +43,7 @@ class Deepspeed:
         """The configuration; for pdsh the host file, too."""
         config = {CONFIG: json.dumps(ds_config(job), indent=1, sort_keys=True)}
         if _settings(job).launcher is ZeroLauncher.TORCHRUN:
-            return config
+            return config | agent_files(job)
         return {**config, hosts.HOSTFILE: hosts.hostfile(job, " slots="), **hosts.files(job)}
 
     def keyed(self, job: TrainingJob) -> bool:

@@ -9,7 +9,7 @@ from slipway.api.elastic import ElasticPolicy
 from slipway.api.processes import batch_problems, processes_per_node, world_size
 from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob
-from slipway.trainingjob.launchers.base import Place, is_torchrun, meeting_point
+from slipway.trainingjob.launchers.base import Place, meeting_point
 from slipway.trainingjob.volumes import CONFIG_DIR
 
 # How soon a node that is gone is missed (3 keep-alives, one every 5 s), and how long a late one is waited for.
@@ -17,7 +17,7 @@ RENDEZVOUS = "is_host=0,join_timeout=600,last_call_timeout=10,keep_alive_interva
 
 
 class Torchrun:
-    """`torchrun --no-python PROGRAM`; an image that calls torchrun itself is left to do so."""
+    """torchrun with `--no-python PROGRAM`; where the program is torchrun itself, with the arguments that it names."""
 
     def problems(self, job: TrainingJob) -> list[str]:
         """The batch must divide by the processes, at every size that the job may have."""
@@ -25,7 +25,7 @@ class Torchrun:
 
     def command(self, job: TrainingJob, program: list[str], place: Place) -> list[str]:
         """Start `program` in every process of the node; node 0 of an elastic job also keeps the store."""
-        started = [*starter(job), "--no-python", *program] if not is_torchrun(program) else program
+        started = agent(job, program)
         if not _several(job) or place.index != 0:
             return started
         return ["python3", f"{CONFIG_DIR}/{payload.STORE}", str(job.master_port), *started]
@@ -43,17 +43,30 @@ class Torchrun:
         return shared | (_rendezvous(job, place, elastic) if elastic.max_nodes > 1 else {"PET_STANDALONE": "1"})
 
     def files(self, job: TrainingJob) -> dict[str, str]:
-        """The store's program."""
-        return {payload.STORE: payload.read(payload.STORE)} if _several(job) else {}
+        """The agent's program, and the store's."""
+        names = [payload.STORE] if _several(job) else []
+        return agent_files(job) | {name: payload.read(name) for name in names}
 
     def keyed(self, job: TrainingJob) -> bool:
         """No: agents meet in the store."""
         return False
 
 
-def starter(job: TrainingJob) -> list[str]:
-    """Torchrun itself, or ours, which ends with the exit code of the process that failed: torchrun's is always 1."""
-    return ["python", "-m", "workloads", "torchrun"] if job.spec.recipe is not None else ["torchrun"]
+def agent(job: TrainingJob, program: list[str]) -> list[str]:
+    """torchrun by a program of ours, which ends with the exit code of the process that failed: its own is always 1."""
+    if job.spec.recipe is not None:
+        return ["python", "-m", "workloads", "torchrun", "--no-python", *program]
+    file = f"{CONFIG_DIR}/{payload.TORCH_AGENT}"
+    if program[0].rsplit("/", 1)[-1] == "torchrun":
+        return ["python3", file, *program]
+    if program[1:3] == ["-m", "torch.distributed.run"]:
+        return [program[0], file, "-", *program[3:]]
+    return ["python3", file, "torchrun", "--no-python", *program]
+
+
+def agent_files(job: TrainingJob) -> dict[str, str]:
+    """The agent's program, for an image of the user's; a recipe's has it."""
+    return {} if job.spec.recipe is not None else {payload.TORCH_AGENT: payload.read(payload.TORCH_AGENT)}
 
 
 def static_env(job: TrainingJob, place: Place) -> dict[str, str]:

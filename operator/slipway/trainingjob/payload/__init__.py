@@ -6,6 +6,7 @@ STORE = "store.py"
 GANG = "gang.py"
 HOROVOD = "hvd.py"
 INTERFACE = "interface.py"
+TORCH_AGENT = "torch_agent.py"
 SSH = "ssh"
 
 
