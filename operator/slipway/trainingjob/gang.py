@@ -69,15 +69,17 @@ class TrainingGang:
         """ConfigMap and Service go first: a pod that is there means that they are, too."""
         job = self.job
         pods = tuple(Write(PODS, partial(render.pod, job, index, attempt, self.platform)) for index in missing)
+        again = attempt > 0 or not first
+        config = Write(CONFIGMAPS, partial(render.config_map, job, self.platform), replace=again)
         if not first:
-            return pods
-        again = attempt > 0
+            # An earlier release may have made it, without a file that these pods start with.
+            return config, *pods
         keys = (Write(SECRETS, render.secret(job), drawn=("key",)),) if launcher_of(job).keyed(job) else ()
         group = groups.pod_group(job, attempt)
         return (
             *keys,
             *((Write(*group),) if group else ()),
-            Write(CONFIGMAPS, partial(render.config_map, job, self.platform), replace=again),
+            config,
             Write(SERVICES, render.service(job, attempt), replace=again),
             *pods,
         )
