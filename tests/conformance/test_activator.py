@@ -46,7 +46,7 @@ class Activator:
         self.port, self.grpc_port, self.control = map(int, self.until(READY).groups())
 
     def until(self, pattern: re.Pattern[str]) -> re.Match[str]:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 90
         while (found := pattern.search(self.log.read_text())) is None:
             assert time.monotonic() < end, self.log.read_text()
             time.sleep(0.01)
@@ -59,7 +59,7 @@ class Activator:
         return float(re.findall(rf"^slipway_activator_{name} (\S+)$", text, re.MULTILINE)[0])
 
     def until_held(self, count: int) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 90
         while self.figure("held") < count:
             assert time.monotonic() < end, self.figure("held")
             time.sleep(0.02)

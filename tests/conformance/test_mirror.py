@@ -20,7 +20,7 @@ from tests.unit.serve import onnx_models
 from workloads.serve.mirror import COPY_SECONDS
 
 ROW = {"inputs": [{"name": "x", "shape": [1, 8], "datatype": "FP32", "data": [[0.5] * 8]}]}
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 
 
 def counted(server: Server, name: str) -> int:

@@ -73,7 +73,7 @@ async def ask(port: int, words: bytes = ASKED) -> bytes:
     return answer
 
 
-async def until(holds: Callable[[], bool], seconds: float = 10) -> None:
+async def until(holds: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for what another task of this process brings about."""
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110 (plain counters, that nobody announces)

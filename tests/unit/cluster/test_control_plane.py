@@ -31,7 +31,7 @@ def pod(name: str, **spec: Any) -> dict[str, Any]:
     }
 
 
-async def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+async def until(condition: Callable[[], Any], seconds: float = 90) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := await asyncio.to_thread(condition)):
         assert time.monotonic() < deadline, "did not happen in time"

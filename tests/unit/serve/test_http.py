@@ -224,7 +224,7 @@ async def test_head_and_http_1_0() -> None:
     async with serving() as (_, _, connect):
         client = await connect()
         client.send(b"HEAD /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.0\r\n\r\n")
-        head = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 5)
+        head = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 60)
         assert b"Content-Length: 7" in head
         status, headers, body = await client.reply()
         assert (status, headers["connection"], body) == (200, "close", b"GET /b ")

@@ -39,7 +39,7 @@ def connected(port: int, host: str = "127.0.0.1") -> socket.socket:
 
 async def answers(client: socket.socket) -> bool:
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await loop.sock_sendall(client, b"hello")
         return await loop.sock_recv(client, 5) == b"hello"
 
