@@ -1,6 +1,7 @@
 """The typed subset of a pod that users may set: an inlined PodSpec would make the CRD too large for `kubectl apply`."""
 
-from typing import Annotated, ClassVar
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -109,6 +110,14 @@ def _well_formed_keys(field: str) -> Rule:
     )
 
 
+class PullPolicy(StrEnum):
+    """When a node asks the registry for an image."""
+
+    ALWAYS = "Always"
+    IF_NOT_PRESENT = "IfNotPresent"
+    NEVER = "Never"
+
+
 class PodPlace(Model):
     """What pods share, beside their container: labels, place, volumes, identity."""
 
@@ -152,11 +161,33 @@ class PodPlace(Model):
         None, description="A RuntimeClass, such as nvidia or gvisor; the node's own runtime when unset."
     )
     run_as_user: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
-        None, description="The pods' user id; the image's own when not set. Never root."
+        None, description="The pods' user id; the image's own when not set. Never 0."
+    )
+    run_as_group: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
+        None, description="The pods' group id; the image's own when not set."
+    )
+    run_as_non_root: bool = Field(
+        True, description="false: an image that runs as root may, where the namespace's pod security level allows it."
     )
     fs_group: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
         None, description="The group that owns the volumes' files."
     )
+    image_pull_policy: PullPolicy | None = Field(
+        None, description="Always for the tag latest and for none, IfNotPresent for others, when unset."
+    )
+
+    def security(self) -> dict[str, Any]:
+        """The pods' securityContext: what the level `restricted` asks for, but for what the user lifts."""
+        security: dict[str, Any] = {
+            "runAsNonRoot": self.run_as_non_root,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        chosen = {"runAsUser": self.run_as_user, "runAsGroup": self.run_as_group, "fsGroup": self.fs_group}
+        return security | {key: value for key, value in chosen.items() if value is not None}
+
+    def pulled(self) -> dict[str, str]:
+        """The field of each container that says when its image is pulled; {} when the cluster decides."""
+        return {} if self.image_pull_policy is None else {"imagePullPolicy": self.image_pull_policy.value}
 
 
 class PodSettings(PodPlace):

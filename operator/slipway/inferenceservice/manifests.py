@@ -193,7 +193,7 @@ def pod(
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": _security(service),
+        "securityContext": settings.security(),
         "containers": [{**container, "volumeMounts": mounts}],
         "volumes": volumes + [volume.wire() for volume in settings.volumes],
     }
@@ -236,6 +236,7 @@ def container(service: InferenceService, platform: Platform) -> dict[str, Any]:
     return {
         "name": SERVER,
         "image": predictor.image or platform.server_image,
+        **predictor.pod.pulled(),
         "command": ["python", "-m", "workloads", "serve", "--config", f"{CONFIG_DIR}/service.json"],
         "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *(env.wire() for env in predictor.env)],
         "resources": predictor.resources.wire(),
@@ -274,13 +275,3 @@ def _server(service: InferenceService, platform: Platform) -> dict[str, Any]:
 
 def _probe(path: str) -> dict[str, Any]:
     return {"httpGet": {"path": path, "port": "http"}}
-
-
-def _security(service: InferenceService) -> dict[str, Any]:
-    settings = service.spec.predictor.pod
-    security: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    if settings.run_as_user is not None:
-        security["runAsUser"] = settings.run_as_user
-    if settings.fs_group is not None:
-        security["fsGroup"] = settings.fs_group
-    return security

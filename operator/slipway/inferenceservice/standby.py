@@ -105,9 +105,7 @@ def _pod(service: InferenceService, platform: Platform) -> dict[str, Any]:
     settings = service.spec.predictor.pod
     # Who is held is waited for; nobody is, most of the time, and then it leaves at once.
     patience = LEAD_SECONDS + service.spec.predictor.startup_seconds + DRAIN_SECONDS
-    security: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    if settings.run_as_user is not None:
-        security["runAsUser"] = settings.run_as_user
+    security = {key: value for key, value in settings.security().items() if key != "fsGroup"}
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -136,6 +134,7 @@ def _container(service: InferenceService, platform: Platform) -> dict[str, Any]:
     return {
         "name": "activator",
         "image": service.spec.predictor.image or platform.server_image,
+        **service.spec.predictor.pod.pulled(),
         "command": command + [word for name, value in options.items() for word in (f"--{name}", str(value))],
         "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}],
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()],

@@ -28,6 +28,7 @@ _POD_REASONS = {"Evicted": Reason.EVICTED, "NodeLost": Reason.NODE_LOST, "Preemp
 
 # A field of metadata that going.py adds, and the API server drops: the end of the grace period by the operator's clock.
 GOING_UNTIL = "slipway.dev/goingUntil"
+AS_ROOT = "; set pod.runAsUser to a number, or pod.runAsNonRoot to false where the namespace lets images run as root"
 # Characters: more than a kubelet lets all containers of a pod say. Whoever may write a pod's status may write more.
 LONGEST_MESSAGE = 16384
 # What the launchers' programs end with where the kernel killed one of the processes that they started: the kubelet of a
@@ -144,6 +145,8 @@ def _obstacle(name: str, status: Mapping[str, Any], conditions: Mapping[str, Any
         reason = _WAITING.get(waiting.get("reason") or "")
         if reason is not None:
             words = waiting.get("message") or "no further words from the kubelet"
+            if "runAsNonRoot" in words or "non-numeric user" in words:
+                words += AS_ROOT
             again = waiting["reason"] == "ImagePullBackOff"
             return Obstacle(name, reason, f"{waiting['reason']}: {words}", again)
     return None

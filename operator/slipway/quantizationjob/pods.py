@@ -38,6 +38,7 @@ def pod(job: QuantizationJob, stage: Stage, step: int, shard: int, attempt: int,
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": job.spec.worker.image or platform.quantizer_image,
+        **job.spec.pod.pulled(),
         "command": command,
         "env": _env(job, platform),
         "resources": job.spec.worker.resources.wire(),
@@ -50,7 +51,7 @@ def pod(job: QuantizationJob, stage: Stage, step: int, shard: int, attempt: int,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.termination_grace_period_seconds,
-        "securityContext": _security(job),
+        "securityContext": settings.security(),
         "containers": [container],
         "volumes": volumes,
     }
@@ -109,13 +110,3 @@ def claims(job: QuantizationJob) -> list[str]:
     if spec.calibration is not None:
         uris += [spec.calibration.uri, spec.calibration.dataset.uri if spec.calibration.dataset else None]
     return sorted({uri.removeprefix("pvc://").split("/", 1)[0] for uri in uris if uri and uri.startswith("pvc://")})
-
-
-def _security(job: QuantizationJob) -> dict[str, Any]:
-    settings = job.spec.pod
-    security: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    if settings.run_as_user is not None:
-        security["runAsUser"] = settings.run_as_user
-    if settings.fs_group is not None:
-        security["fsGroup"] = settings.fs_group
-    return security

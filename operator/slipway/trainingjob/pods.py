@@ -70,7 +70,7 @@ def pod(job: TrainingJob, index: int, attempt: int, platform: Platform) -> dict[
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.termination_grace_period_seconds,
-        "securityContext": _pod_security(job),
+        "securityContext": settings.security(),
         "containers": [_container(job, Place(index, attempt), platform, mounts)],
         "volumes": volumes,
         "tolerations": tolerations(job.spec),
@@ -115,6 +115,7 @@ def _container(job: TrainingJob, place: Place, platform: Platform, mounts: list[
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": trainer.image or platform.trainer_image,
+        **job.spec.pod.pulled(),
         "command": command,
         "env": _env(job, place, platform),
         "ports": _ports(job),
@@ -159,15 +160,6 @@ def _ports(job: TrainingJob) -> list[dict[str, Any]]:
     if job.spec.network.host_network and launcher_of(job).keyed(job):
         named["agent"] = hosts.agent_port(job)
     return [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in named.items()]
-
-
-def _pod_security(job: TrainingJob) -> dict[str, Any]:
-    security: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    if job.spec.pod.run_as_user is not None:
-        security["runAsUser"] = job.spec.pod.run_as_user
-    if job.spec.pod.fs_group is not None:
-        security["fsGroup"] = job.spec.pod.fs_group
-    return security
 
 
 def _wants_shared_memory(job: TrainingJob) -> bool:

@@ -43,6 +43,9 @@ POD = {
         {"name": "check", "image": "example.com/check:1", "args": ["--all"], "workingDir": "/tmp"},
     ],
     "runAsUser": 1234,
+    "runAsGroup": 2345,
+    "runAsNonRoot": False,
+    "imagePullPolicy": "Always",
     "fsGroup": 4321,
 }
 PREDICTOR = {
@@ -95,7 +98,9 @@ def test_where_pods_run_and_as_whom() -> None:
     assert spec["tolerations"][0]["key"] == "gpu"
     away = spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     assert away[0]["labelSelector"]["matchLabels"] == {"app": "noisy"}
-    assert (spec["securityContext"]["runAsUser"], spec["securityContext"]["fsGroup"]) == (1234, 4321)
+    own = {"runAsUser": 1234, "runAsGroup": 2345, "fsGroup": 4321, "runAsNonRoot": False}
+    assert spec["securityContext"].items() >= own.items()
+    assert spec["containers"][0]["imagePullPolicy"] == "Always"
     (spread,) = spec["topologySpreadConstraints"]
     assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
 
