@@ -5,20 +5,23 @@ A candidate is built, run on the evaluation samples and judged, once and for all
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.api.compression import CompressionStep
 from slipway.api.evaluation import EvaluationMetric
-from slipway.api.quantizationladder import Rung, Runtime
+from slipway.api.quantizationladder import CHEAP, Goal, Rung, Runtime, goal_of
 from slipway.api.quantizationstatus import Candidate, Stage
-from workloads import storage
+from workloads import saturation, storage
 from workloads.errors import BadInput
 from workloads.export import onnx_file
 from workloads.quantize import benchmark, metric
 from workloads.quantize.context import FLOAT_MODEL, Context
+from workloads.quantize.evaluation import ranking
 from workloads.quantize.gates import LEAST_DB, LEAST_DB_LABELLED, Sight, Speedup, judge
 from workloads.quantize.graph import integers
+from workloads.quantize.workdir import Work
 
 if TYPE_CHECKING:
     import onnx
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 FLOAT = "float"
 GATE_ITERATIONS = 100  # pairs of calls for the latency gate
 GATE_WARMUP = 10
+WEIGH_SECONDS = 3.0  # of calls for the choice between candidates, each
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,57 @@ def details_of(context: Context, name: str) -> dict[str, Any]:
 
 def candidate_of(context: Context, name: str) -> Candidate:
     """The candidate's figures."""
-    return Candidate.model_validate(details_of(context, name)["candidate"])
+    return candidate_in(context.work, name)
+
+
+def candidate_in(work: Work, name: str) -> Candidate:
+    """The figures in a work folder: as judged, with the latency if that was measured, and without a gain no pass."""
+    found = Candidate.model_validate(work.require(f"candidates/{name}")["candidate"])
+    measured = work.read(f"latency/{name}")
+    if measured is None:
+        return found
+    words = measured["noGain"]
+    told = {"passed": False, "message": f"{found.message}; {words}"[:1024]} if words else {}
+    return found.model_copy(update={"speedup": found.speedup or measured["speedup"], **told})
+
+
+def weigh(context: Context, names: Sequence[str]) -> None:
+    """Measure once how fast the candidates are that pass, and whether any of it is a gain; only where rungs compete.
+
+    A record of its own beside the candidate's: clocks never say the same twice, so a run that goes on after a kill
+    reads what was measured before, and what the candidate is stays equal to the last byte.
+    """
+    spec = context.job.spec
+    if goal_of(spec.ladder, spec.optimize_for) is None:
+        return
+    float_size = model_path(context, FLOAT).stat().st_size
+    for name in names:
+        candidate = candidate_in(context.work, name)
+        if not candidate.passed or context.work.read(f"latency/{name}") is not None:
+            continue
+        speedup = _paired(context, name) if _measurable(context) else None
+        ratio = (candidate.size_bytes or 0) / float_size
+        context.work.write(f"latency/{name}", {"speedup": speedup, "noGain": ranking.no_gain(ratio, speedup)})
+
+
+def _measurable(context: Context) -> bool:
+    """Whether a clock on this node says anything of the target."""
+    own = context.job.spec.target.runtime in {Runtime.ONNXRUNTIME, Runtime.LITERT}
+    return own and saturation.hardware() is context.target.hardware
+
+
+def _paired(context: Context, name: str) -> float:
+    """Float latency over the candidate's: the fastest of calls in turns, which a busy machine disturbs least."""
+    path = model_path(context, name)
+    model = path.read_bytes() if path.suffix == ".tflite" else onnx_file.load(path)
+    feeds = context.evaluation.read(context.evaluation_batches(1)[0]).feeds
+    choice = partial(
+        benchmark.in_turns, [context.float_model, model], feeds, threads=context.job.spec.benchmark.threads
+    )
+    first = choice(iterations=3, warmup=1)
+    rounds = int(WEIGH_SECONDS / max(1e-6, float(first.min(axis=1).sum())))
+    seconds = choice(iterations=max(5, min(GATE_ITERATIONS, rounds)), warmup=1)
+    return round(float(seconds[0].min() / seconds[1].min()), 3)
 
 
 def step_name(number: int, step: CompressionStep) -> str:
@@ -174,12 +228,14 @@ def _speedup(context: Context, model: "Model") -> Speedup:
     return benchmark.speedup_of(seconds)
 
 
-def best(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The one to publish: it passes.
+def best(candidates: Sequence[Candidate], goal: Goal | None = None) -> Candidate | None:
+    """The one to publish: it passes. Of cheap rungs that compete, what the goal asks for.
 
-    Then the fewest float nodes, the highest accuracy, the least noise, the first one.
+    Else the fewest float nodes, the highest accuracy, the least noise, the first one.
     """
     passing = [candidate for candidate in candidates if candidate.passed]
+    if goal is not None and passing and all(Rung(candidate.rung) in CHEAP for candidate in passing):
+        return ranking.first(passing, goal)
     return max(passing, key=lambda c: (-c.float_nodes, *_worth(c)), default=None)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway.api.quantizationjob import QuantizationJobSpec
-from slipway.api.quantizationladder import CALIBRATED, Rung
+from slipway.api.quantizationladder import CALIBRATED, Rung, climbing
 from slipway.api.quantizationstatus import Stage
 
 # What a piece of work takes beside the others, as seen with a small CNN; only the pace is measured, not these.
@@ -36,7 +36,7 @@ def legs_of(spec: QuantizationJobSpec, shards: int = 1) -> tuple[Leg, ...]:
         # Each is trained, and judged.
         legs.append(Leg(Stage.COMPRESS, None, _EPOCH * spec.qat.epochs * steps, 2 * steps))
     mine = shards / spec.parallelism
-    for rung in spec.ladder:
+    for rung in climbing(spec.ladder, spec.optimize_for):
         if rung in CALIBRATED and not any(leg.stage is Stage.CALIBRATE for leg in legs):
             legs.append(Leg(Stage.CALIBRATE, None, _CALIBRATE * mine, shards))
         if rung is Rung.MIXED_PRECISION:

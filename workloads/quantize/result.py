@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from slipway.api.evaluation import EvaluationMetric
 from slipway.api.quantization import OnFailure
-from slipway.api.quantizationladder import Rung
+from slipway.api.quantizationladder import Rung, climbing, goal_of
 from slipway.api.quantizationstatus import Candidate, Gate, GateResult, Headline, Outcome
 from workloads.quantize.candidates import FLOAT, best, candidate_of, details_of, most_accurate, step_name
 from workloads.quantize.context import COMPRESSED, Context
@@ -44,7 +44,7 @@ def _smallest(context: Context) -> Candidate | None:
 
 
 def _climbed(context: Context) -> list[Candidate]:
-    done = [climbed(context.work, rung) for rung in context.job.spec.ladder]
+    done = [climbed(context.work, rung) for rung in climbing(context.job.spec.ladder, context.job.spec.optimize_for)]
     return candidates_of(context, [rung for rung in done if rung is not None])
 
 
@@ -52,7 +52,7 @@ def selected_of(context: Context) -> Selected:
     """Which model the job publishes."""
     candidates = _climbed(context)
     # What is smaller and still in float is better than nothing, and worse than what is quantized, too.
-    winner = best(candidates)
+    winner = best(candidates, goal_of(context.job.spec.ladder, context.job.spec.optimize_for))
     if winner is not None:
         half = winner.rung == Rung.FP16
         return Selected(winner.name, winner, Outcome.HALF_PRECISION if half else Outcome.QUANTIZED)

@@ -11,7 +11,7 @@ from slipway.api.quantization import CalibrationMethod
 from slipway.api.quantizationladder import Rung, Runtime
 from slipway.api.quantizationstatus import Candidate
 from workloads.quantize import bisection, floats, litert, metric, rewrite, sensitivity, smooth
-from workloads.quantize.candidates import Attempt, candidate_of, consider, details_of, most_accurate
+from workloads.quantize.candidates import Attempt, candidate_of, consider, details_of, most_accurate, weigh
 from workloads.quantize.context import Context
 from workloads.quantize.target import impossible
 from workloads.quantize.workdir import Work
@@ -38,6 +38,7 @@ def climb(context: Context, rung: Rung) -> None:
     result = Climbed(skipped=reason) if reason else how(context)
     if result.skipped:
         context.voice.say(f"{rung}: skipped, {result.skipped}")
+    weigh(context, result.candidates)
     context.work.write(f"rungs/{rung}", {"candidates": list(result.candidates), "skipped": result.skipped})
 
 

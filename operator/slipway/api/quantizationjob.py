@@ -25,7 +25,7 @@ from slipway.api.quantization import (
     Weights,
 )
 from slipway.api.quantizationgates import Gates
-from slipway.api.quantizationladder import CALIBRATED, LADDER, OWN_WIDTH, UNSUPPORTED, Rung, Runtime, Target
+from slipway.api.quantizationladder import CALIBRATED, LADDER, OWN_WIDTH, UNSUPPORTED, Goal, Rung, Runtime, Target
 from slipway.api.quantizationstatus import QuantizationJobStatus
 from slipway.api.quantizationwork import Worker, WorkFolder
 from slipway.api.recipe import Output
@@ -40,6 +40,7 @@ FIXED_FIELDS = (
     "target",
     "compression",
     "ladder",
+    "optimizeFor",
     "exclude",
     "weights",
     "sensitivity",
@@ -207,7 +208,16 @@ class QuantizationJobSpec(Model):
         list[Rung], Field(min_length=1, max_length=11, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = Field(
         default_factory=lambda: list(LADDER),
-        description="Tried in this order until a candidate passes the gates.",
+        description="Tried in this order until a candidate passes the gates. With optimizeFor, and as it is by "
+        "default, all cheap ones (static, dynamic, weight-only, fp8, fp16) are tried first, and the best that passes "
+        "is taken.",
+    )
+    optimize_for: Goal | None = Field(
+        None,
+        description="How the best of the cheap candidates that pass is chosen. latency: the fastest, then the "
+        "smallest; size: the other way round; accuracy: the most accurate; balanced: times faster multiplied by times "
+        "smaller. What is nearly equal is decided by the least noise. Unset: balanced with the default ladder, and "
+        "the first rung that passes with another.",
     )
     exclude: Exclusions = Field(default_factory=Exclusions, description="What stays float in every candidate.")
     weights: Weights = Field(default_factory=Weights, description="How static rungs and qat quantize the weights.")

@@ -3,7 +3,7 @@
 Read by the API's rules at admission and by `python -m workloads quantize` when it climbs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import ClassVar
 
@@ -50,6 +50,15 @@ class Target(Model):
     )
 
 
+class Goal(StrEnum):
+    """What the candidate that is chosen from those that pass should be best at."""
+
+    BALANCED = "balanced"
+    LATENCY = "latency"
+    SIZE = "size"
+    ACCURACY = "accuracy"
+
+
 class Rung(StrEnum):
     """One step of the escalation."""
 
@@ -73,7 +82,20 @@ LADDER = (
     Rung.BIAS_CORRECTION,
     Rung.MIXED_PRECISION,
     Rung.DYNAMIC,
+    Rung.WEIGHT_ONLY_INT8,
     Rung.QAT,
+)
+# A pass over the model at most, once the ranges are known: those of a ladder are all tried before one is chosen.
+CHEAP = frozenset(
+    {
+        Rung.STATIC_PER_TENSOR,
+        Rung.STATIC_PER_CHANNEL,
+        Rung.DYNAMIC,
+        Rung.WEIGHT_ONLY_INT8,
+        Rung.WEIGHT_ONLY_INT4,
+        Rung.FP8,
+        Rung.FP16,
+    }
 )
 # These read the activations' ranges.
 CALIBRATED = frozenset(
@@ -97,3 +119,13 @@ UNSUPPORTED: Mapping[Runtime, frozenset[Rung]] = {
 }
 # Their width is their own: they say nothing about weights of fewer bits.
 OWN_WIDTH = frozenset({Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4, Rung.FP8, Rung.FP16})
+
+
+def goal_of(ladder: Sequence[Rung], asked: Goal | None) -> Goal | None:
+    """By what the cheap rungs compete; None: the ladder was written out, and the first rung that passes is taken."""
+    return asked or (Goal.BALANCED if tuple(ladder) == LADDER else None)
+
+
+def climbing(ladder: Sequence[Rung], asked: Goal | None) -> list[Rung]:
+    """The rungs in the order in which they are tried: when they compete, cheap ones first."""
+    return list(ladder) if goal_of(ladder, asked) is None else sorted(ladder, key=lambda rung: rung not in CHEAP)

@@ -93,7 +93,7 @@ class StageGang:
             message = f"stage {self.stage} named neither a next stage nor an outcome: {result.message}"
             return self._end_badly(scene, Reason.BAD_INPUT, message)
         status.carry(result, scene.draft)
-        proof.of_stage(result, self.job.spec.ladder, scene.draft)
+        proof.of_stage(result, self.job.spec.ladder, scene.draft, self.job.spec.optimize_for)
         return self._finish(scene, result) if result.next is None else self._go_on(scene, result, result.next)
 
     def _go_on(self, scene: Scene, result: StageResult, following: Stage) -> Plan:
@@ -119,7 +119,7 @@ class StageGang:
 
     def _finish(self, scene: Scene, result: StageResult) -> Plan:
         gangstatus.complete_progress(scene.draft)
-        proof.of_job(result, self.job.spec.ladder, scene.draft)
+        proof.of_job(result, self.job.spec.ladder, scene.draft, self.job.spec.optimize_for)
         message = result.message or "done"
         return lifecycle.end(scene, scene.draft.succeed(message), Notice("Normal", Reason.SUCCEEDED, message))
 
@@ -135,7 +135,7 @@ class StageGang:
         if result is None or result.outcome is not Outcome.REJECTED:
             return None
         status.carry(result, scene.draft)
-        proof.of_stage(result, self.job.spec.ladder, scene.draft)
-        proof.of_job(result, self.job.spec.ladder, scene.draft)
+        proof.of_stage(result, self.job.spec.ladder, scene.draft, self.job.spec.optimize_for)
+        proof.of_job(result, self.job.spec.ladder, scene.draft, self.job.spec.optimize_for)
         gangstatus.complete_progress(scene.draft)
         return self._end_badly(scene, Reason.GATE_FAILED, f"no candidate passes the gates: {result.message}")

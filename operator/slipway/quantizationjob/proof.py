@@ -7,7 +7,7 @@ rung. The gates and Published are told at the end, for whatever outcome: none of
 from collections.abc import Sequence
 
 from slipway.api.common import Reason
-from slipway.api.quantizationladder import Rung
+from slipway.api.quantizationladder import CHEAP, Goal, Rung, climbing, goal_of
 from slipway.api.quantizationstatus import Gate, GateResult, Outcome, Stage, StageResult
 from slipway.job.status import Draft
 from slipway.runtime.conditions import is_true
@@ -22,19 +22,21 @@ _STARTS = {Stage.SENSITIVITY: Rung.MIXED_PRECISION, Stage.QAT: Rung.QAT}
 PASSED = frozenset({Outcome.QUANTIZED, Outcome.HALF_PRECISION, Outcome.COMPRESSED})
 
 
-def of_stage(result: StageResult, ladder: Sequence[Rung], draft: Draft) -> None:
+def of_stage(result: StageResult, ladder: Sequence[Rung], draft: Draft, goal: Goal | None = None) -> None:
     """A stage has succeeded."""
     if proven := _PROVES.get(result.stage):
         draft.condition(proven, "True", Reason.STAGE_DONE, result.message or proven)
-    beyond = _beyond(result, ladder)
+    beyond = _beyond(result, ladder, goal)
     if beyond:
-        draft.condition("Escalated", "True", Reason.ESCALATED, f"{ladder[0]} does not suffice: on to {beyond}")
+        before = f"{ladder[0]} does not suffice" if goal_of(ladder, goal) is None else "no cheap rung suffices"
+        draft.condition("Escalated", "True", Reason.ESCALATED, f"{before}: on to {beyond}")
 
 
-def of_job(result: StageResult, ladder: Sequence[Rung], draft: Draft) -> None:
+def of_job(result: StageResult, ladder: Sequence[Rung], draft: Draft, goal: Goal | None = None) -> None:
     """The last stage has ended; `result.outcome` is set."""
-    if not _beyond(result, ladder) and not is_true(draft.wire.get("conditions") or [], "Escalated"):
-        first = f"the ladder ended with its first rung, {ladder[0]}"
+    if not _beyond(result, ladder, goal) and not is_true(draft.wire.get("conditions") or [], "Escalated"):
+        competed = goal_of(ladder, goal) is not None
+        first = "the ladder ended with its " + ("cheap rungs" if competed else f"first rung, {ladder[0]}")
         draft.condition("Escalated", "False", _reason(result.outcome in PASSED), first)
     _gates(result, draft)
     if result.artifact is None:
@@ -68,9 +70,11 @@ def _reason(passed: bool) -> Reason:
     return Reason.GATE_PASSED if passed else Reason.GATE_FAILED
 
 
-def _beyond(result: StageResult, ladder: Sequence[Rung]) -> str:
-    """The rungs after the first that were tried or are about to be; empty when there are none."""
+def _beyond(result: StageResult, ladder: Sequence[Rung], goal: Goal | None) -> str:
+    """The rungs after the first, or after those that compete, that were tried or are about to be; or nothing."""
     tried = {row.rung for row in result.comparison}
     if result.next is not None and (coming := _STARTS.get(result.next)):
         tried.add(coming)
-    return ", ".join(rung for rung in ladder[1:] if rung in tried)
+    compete = goal_of(ladder, goal) is not None
+    later = [rung for rung in climbing(ladder, goal)[1:] if not (compete and rung in CHEAP)]
+    return ", ".join(rung for rung in later if rung in tried)

@@ -23,6 +23,9 @@ def words(draft: Draft, kind: str) -> str:
     return str((conditions.get(draft.wire["conditions"], kind) or {})["message"])
 
 
+BOTH = (Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL)
+
+
 def rows(*rungs: Rung) -> list[Candidate]:
     return [Candidate(name="float"), *(Candidate(name=f"{rung}-x", rung=rung) for rung in rungs)]
 
@@ -58,7 +61,9 @@ def test_stages_prove_what_they_did():
     ("draft", "to"),
     [
         (stage(Stage.QUANTIZE, Stage.BENCHMARK, Rung.STATIC_PER_TENSOR), ""),
-        (stage(Stage.QUANTIZE, Stage.BENCHMARK, Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL), "static-per-channel"),
+        # Cheap rungs compete; in a ladder that was written out the second is an escalation.
+        (stage(Stage.QUANTIZE, Stage.BENCHMARK, *BOTH), ""),
+        (stage(Stage.QUANTIZE, Stage.BENCHMARK, *BOTH, ladder=BOTH), "static-per-channel"),
         (stage(Stage.QUANTIZE, Stage.SENSITIVITY, Rung.STATIC_PER_TENSOR), "mixed-precision"),
         (stage(Stage.QUANTIZE, Stage.QAT, Rung.STATIC_PER_TENSOR), "qat"),
         # Asked for first of all, training is no escalation.

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from slipway.api.quantizationladder import Rung
+from slipway.api.quantizationladder import Goal, Rung
 from slipway.api.quantizationstatus import Candidate
 from workloads.quantize.candidates import best, most_accurate
+from workloads.quantize.evaluation.ranking import no_gain
 from workloads.quantize.rungs import fewest
 
 
@@ -55,3 +56,42 @@ def test_nothing_passes() -> None:
     assert nearest is not None
     assert nearest.name == "b"
     assert most_accurate([failed[2]]) is None
+
+
+TENSOR = candidate("per-tensor", 0.9, sqnr_db=19.7, size_bytes=1000, speedup=1.52)
+CHANNEL = candidate("per-channel", 0.9, sqnr_db=40.5, size_bytes=1040, speedup=1.45)
+WEIGHTS = candidate("weight-only", 0.91, sqnr_db=45.0, size_bytes=700, speedup=0.75)
+HALF = candidate("half", 0.92, sqnr_db=60.0, size_bytes=2000, speedup=0.9)
+CHEAP = [TENSOR, CHANNEL, WEIGHTS, HALF]
+
+
+@pytest.mark.parametrize(
+    ("goal", "name"),
+    [
+        (Goal.BALANCED, "per-channel"),
+        (Goal.LATENCY, "per-channel"),
+        (Goal.SIZE, "weight-only"),
+        (Goal.ACCURACY, "half"),
+    ],
+)
+def test_cheap_rungs_compete_by_what_is_asked(goal: Goal, name: str) -> None:
+    for order in (CHEAP, CHEAP[::-1]):
+        found = best(order, goal)
+        assert found is not None
+        assert found.name == name
+
+
+def test_a_clock_s_noise_changes_nothing() -> None:
+    for shift in (0.95, 1.0, 1.05):
+        noisy = CHANNEL.model_copy(update={"speedup": 1.5 * shift})
+        found = best([TENSOR, noisy], Goal.LATENCY)
+        assert found is not None
+        assert found.name == "per-channel"
+
+
+def test_neither_smaller_nor_faster_is_no_gain() -> None:
+    assert "0.97 times smaller and 0.74 times as fast" in no_gain(1 / 0.97, 0.74)
+    assert no_gain(0.95, 1.05)
+    assert not no_gain(0.5, 0.5)
+    assert not no_gain(1.2, 1.3)
+    assert not no_gain(1.2, None)  # the target's clock is not here

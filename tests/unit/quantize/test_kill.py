@@ -19,8 +19,7 @@ from workloads import storage
 
 # 2-bit weights need the worst layers in float: every stage but training takes part.
 NARROW = {
-    "weights": {"bits": 2},
-    "sensitivity": {"maxExclusions": 3},
+    **jobs.NARROW,
     "calibration": {**jobs.DIGITS, "samples": 600, "batchSize": 2},
 }
 KILLS = 3

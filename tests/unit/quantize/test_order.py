@@ -8,6 +8,7 @@ import pytest
 from slipway.api.quantizationladder import Rung
 from slipway.api.quantizationstatus import Candidate, Stage
 from tests.unit.quantize import jobs
+from workloads.quantize.candidates import candidate_in
 from workloads.quantize.stages.order import next_rung, next_stage
 from workloads.quantize.workdir import Work
 
@@ -69,3 +70,26 @@ def test_compression_comes_before_all_of_it(tmp_path: Path, work: Work) -> None:
     assert next_stage(wanted, work) is Stage.COMPRESS
     work.write("compressed", {})
     assert next_stage(wanted, work) is Stage.QUANTIZE
+
+
+def test_cheap_rungs_compete_and_expensive_ones_wait(tmp_path: Path, work: Work) -> None:
+    wanted = spec(tmp_path, optimizeFor="size")
+    climbed = []
+    for passes in (True, False, False):
+        rung = next_rung(wanted, work)
+        assert rung is not None
+        judged(work, rung, passes)
+        climbed.append(rung)
+    assert climbed == [Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL, Rung.DYNAMIC]
+    assert next_stage(wanted, work) is Stage.BENCHMARK
+
+
+def test_what_gains_nothing_is_no_pass(tmp_path: Path, work: Work) -> None:
+    wanted = spec(tmp_path, optimizeFor="latency")
+    for rung in ("static-per-tensor", "static-per-channel", "dynamic"):
+        judged(work, rung, rung == "dynamic")
+    work.write("latency/dynamic-0", {"speedup": 0.8, "noGain": "no gain: 1.02 times smaller"})
+    assert next_rung(wanted, work) is Rung.MIXED_PRECISION
+    found = candidate_in(work, "dynamic-0")
+    assert (found.passed, found.speedup) == (False, 0.8)
+    assert found.message.endswith("no gain: 1.02 times smaller")

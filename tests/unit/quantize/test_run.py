@@ -263,3 +263,21 @@ def test_a_candidate_pays_for_its_own_faults_only(
         with pytest.raises(OSError, match="No space left"):
             jobs.run(job)
     assert jobs.run(job).outcome is Outcome.QUANTIZED
+
+
+def test_the_default_ladder_tries_all_cheap_rungs_and_measures_each_once(digits: Path, tmp_path: Path) -> None:
+    job = jobs.job(tmp_path, digits)
+    result = jobs.run(job)
+    report = json.loads((storage.fetch(job.spec.output.uri) / "report.json").read_text())
+    tried = {row["rung"]: row for row in report["rungs"]}
+    cheap = ("static-per-tensor", "static-per-channel", "dynamic", "weight-only-int8")
+    assert all(tried[rung]["candidates"] for rung in cheap)
+    assert tried["qat"]["skipped"] == "not needed"
+    assert result.outcome is Outcome.QUANTIZED
+    kept = {path.name: path.read_text() for path in (jobs.work_of(job).folder / "latency").glob("*.json")}
+    passed = [row for row in report["candidates"][1:] if row["passed"]]
+    assert passed
+    assert all(f"{row['name']}.json" in kept and row["speedup"] for row in passed)
+    (jobs.work_of(job).folder / "published.json").unlink()
+    assert jobs.run(job).selected == result.selected
+    assert kept == {path.name: path.read_text() for path in (jobs.work_of(job).folder / "latency").glob("*.json")}

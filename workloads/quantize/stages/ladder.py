@@ -1,6 +1,7 @@
 """Stages quantize, sensitivity and qat: the rungs of the ladder, until one passes or another stage's work is needed."""
 
 from slipway.api.quantization import CalibrationMethod
+from slipway.api.quantizationladder import goal_of
 from slipway.api.quantizationstatus import Stage
 from workloads.quantize import result, rungs, sensitivity
 from workloads.quantize.candidates import best, most_accurate
@@ -24,7 +25,7 @@ def climb(context: Context, stage: Stage) -> str:
         if (done := rungs.climbed(context.work, rung))
         for candidate in rungs.candidates_of(context, [done])
     ]
-    winner = best(candidates)
+    winner = best(candidates, goal_of(context.job.spec.ladder, context.job.spec.optimize_for))
     if winner is not None:
         return f"{winner.name} passes: {winner.message}"
     nearest = most_accurate(candidates)

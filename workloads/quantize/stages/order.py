@@ -1,9 +1,9 @@
 """What is to be done next? Read off the records in the work folder, so that whoever asks gets the same answer."""
 
 from slipway.api.quantizationjob import QuantizationJobSpec
-from slipway.api.quantizationladder import CALIBRATED, Rung
-from slipway.api.quantizationstatus import SHARDED, Candidate, Stage
-from workloads.quantize.candidates import FLOAT
+from slipway.api.quantizationladder import CALIBRATED, CHEAP, Rung, climbing, goal_of
+from slipway.api.quantizationstatus import SHARDED, Stage
+from workloads.quantize.candidates import FLOAT, candidate_in
 from workloads.quantize.context import COMPRESSED
 from workloads.quantize.rungs import climbed
 from workloads.quantize.workdir import Work
@@ -33,18 +33,17 @@ def next_stage(spec: QuantizationJobSpec, work: Work) -> Stage | None:
 
 
 def next_rung(spec: QuantizationJobSpec, work: Work) -> Rung | None:
-    """The rung to climb now; None when one has passed or all have been tried."""
-    for rung in spec.ladder:
+    """The rung to climb now; None when one has passed or all have been tried. Cheap rungs that compete are one."""
+    compete = goal_of(spec.ladder, spec.optimize_for) is not None
+    passed = False
+    for rung in climbing(spec.ladder, spec.optimize_for):
+        if passed and not (compete and rung in CHEAP):
+            return None
         done = climbed(work, rung)
         if done is None:
             return rung
-        if any(_passed(work, name) for name in done.candidates):
-            return None
+        passed = passed or any(candidate_in(work, name).passed for name in done.candidates)
     return None
-
-
-def _passed(work: Work, name: str) -> bool:
-    return bool(Candidate.model_validate(work.require(f"candidates/{name}")["candidate"]).passed)
 
 
 def _ladder_stage(spec: QuantizationJobSpec, work: Work) -> Stage | None:

@@ -1,0 +1,58 @@
+"""Which of several candidates that pass is the best? By latency, size and noise, in wide classes. Pure."""
+
+from collections.abc import Callable, Sequence
+
+from slipway.api.quantizationladder import Goal
+from slipway.api.quantizationstatus import Candidate
+
+# What lies within this share of the best is equal to it: clocks of a shared node differ by so much.
+FASTER_TIE, SMALLER_TIE, PRODUCT_TIE = 0.15, 0.10, 0.25
+NOISE_TIE_DB = 3.0
+GAIN = 0.10  # of size or of latency, or it is not worth another model
+
+Figure = Callable[[Candidate], float]
+
+
+def no_gain(ratio: float, speedup: float | None) -> str:
+    """Why a candidate gains nothing, or the empty string. `ratio`: its bytes over the float model's.
+
+    `speedup`: float latency over its own; None where this node cannot say, and then nothing is held against it.
+    """
+    if ratio <= 1 - GAIN or speedup is None or speedup >= 1 + GAIN:
+        return ""
+    return (
+        f"no gain: {1 / ratio:.2f} times smaller and {speedup:.2f} times as fast as the float model, "
+        f"at least {1 + GAIN:g} times as fast or {GAIN:.0%} smaller asked"
+    )
+
+
+def first(candidates: Sequence[Candidate], goal: Goal) -> Candidate:
+    """The best one; among equal ones the first. At least one candidate."""
+    kept = list(candidates)
+    if goal is Goal.ACCURACY:
+        top = max(candidate.accuracy or 0.0 for candidate in kept)
+        kept = [candidate for candidate in kept if (candidate.accuracy or 0.0) == top]
+        loudest = max(_noise(candidate) for candidate in kept)
+        kept = [candidate for candidate in kept if _noise(candidate) >= loudest - NOISE_TIE_DB]
+    orders: dict[Goal, list[tuple[Figure, float]]] = {
+        Goal.BALANCED: [(lambda one: _speed(one) * _smallness(one), PRODUCT_TIE)],
+        Goal.LATENCY: [(_speed, FASTER_TIE), (_smallness, SMALLER_TIE)],
+        Goal.SIZE: [(_smallness, SMALLER_TIE), (_speed, FASTER_TIE)],
+        Goal.ACCURACY: [(_speed, FASTER_TIE), (_smallness, SMALLER_TIE)],
+    }
+    for figure, tie in orders[goal]:
+        most = max(map(figure, kept))
+        kept = [candidate for candidate in kept if figure(candidate) >= most / (1 + tie)]
+    return max(kept, key=lambda one: (_noise(one), one.accuracy or 0.0))
+
+
+def _speed(candidate: Candidate) -> float:
+    return 1.0 if candidate.speedup is None else candidate.speedup
+
+
+def _smallness(candidate: Candidate) -> float:
+    return 1.0 / max(1, candidate.size_bytes or 1)
+
+
+def _noise(candidate: Candidate) -> float:
+    return float("inf") if candidate.sqnr_db is None else candidate.sqnr_db
