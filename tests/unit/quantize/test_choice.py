@@ -8,7 +8,7 @@ import pytest
 from slipway.api.quantizationladder import Goal, Rung
 from slipway.api.quantizationstatus import Candidate
 from workloads.quantize.candidates import best, most_accurate
-from workloads.quantize.evaluation.ranking import no_gain
+from workloads.quantize.evaluation.ranking import front, no_gain
 from workloads.quantize.rungs import fewest
 
 
@@ -95,3 +95,11 @@ def test_neither_smaller_nor_faster_is_no_gain() -> None:
     assert not no_gain(0.5, 0.5)
     assert not no_gain(1.2, 1.3)
     assert not no_gain(1.2, None)  # the target's clock is not here
+
+
+def test_the_front_holds_what_no_other_beats() -> None:
+    worse = candidate("worse", 0.9, sqnr_db=19.0, size_bytes=1050, speedup=1.4)
+    assert front([*CHEAP, worse]) == CHEAP
+    twin = TENSOR.model_copy(update={"name": "twin"})
+    assert front([TENSOR, twin]) == [TENSOR, twin]
+    assert front([TENSOR, candidate("unmeasured", 0.9, sqnr_db=30.0, size_bytes=900)])[0].name == "unmeasured"

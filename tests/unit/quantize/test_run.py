@@ -274,6 +274,9 @@ def test_the_default_ladder_tries_all_cheap_rungs_and_measures_each_once(digits:
     assert all(tried[rung]["candidates"] for rung in cheap)
     assert tried["qat"]["skipped"] == "not needed"
     assert result.outcome is Outcome.QUANTIZED
+    on_front = {row["name"] for row in report["candidates"] if row["pareto"]}
+    assert on_front
+    assert on_front <= {row["name"] for row in report["candidates"] if row.get("passed")}
     kept = {path.name: path.read_text() for path in (jobs.work_of(job).folder / "latency").glob("*.json")}
     passed = [row for row in report["candidates"][1:] if row["passed"]]
     assert passed

@@ -46,6 +46,24 @@ def first(candidates: Sequence[Candidate], goal: Goal) -> Candidate:
     return max(kept, key=lambda one: (_noise(one), one.accuracy or 0.0))
 
 
+def front(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that no other one beats: at least as accurate, as clean, as small and as fast, and better in one of these.
+
+    Figures that one of two has not, such as the latency of what was not measured, are left out between these two.
+    """
+    return [one for one in candidates if not any(_beats(other, one) for other in candidates)]
+
+
+def _beats(first: Candidate, second: Candidate) -> bool:
+    pairs = [(a, b) for a, b in zip(_figures(first), _figures(second), strict=True) if a is not None and b is not None]
+    return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
+
+
+def _figures(candidate: Candidate) -> list[float | None]:
+    size = None if candidate.size_bytes is None else -float(candidate.size_bytes)
+    return [candidate.accuracy, candidate.sqnr_db, size, candidate.speedup]
+
+
 def _speed(candidate: Candidate) -> float:
     return 1.0 if candidate.speedup is None else candidate.speedup
 

@@ -15,6 +15,7 @@ from workloads.quantize import bisection, metric, result, rungs, runtime, sensit
 from workloads.quantize.candidates import FLOAT, candidate_of, details_of
 from workloads.quantize.confidence import Pairs, mcnemar
 from workloads.quantize.context import COMPRESSED, Context
+from workloads.quantize.evaluation import ranking
 from workloads.quantize.stages.order import CALIBRATION, SENSITIVITY, shards_done
 
 if TYPE_CHECKING:
@@ -82,10 +83,11 @@ def warnings_of(context: Context) -> list[str]:
 
 def candidates(context: Context) -> list[dict[str, Any]]:
     """The float model first, then all candidates in the order they were tried."""
-    rows = []
-    for candidate in [candidate_of(context, FLOAT), *result.tried(context)]:
+    rows, tried = [], result.tried(context)
+    front = {candidate.name for candidate in ranking.front([one for one in tried if one.passed])}
+    for candidate in [candidate_of(context, FLOAT), *tried]:
         details = details_of(context, candidate.name)
-        row = {**candidate.wire(), "floatNodeNames": details.get("floatNodes", [])}
+        row = {**candidate.wire(), "floatNodeNames": details.get("floatNodes", []), "pareto": candidate.name in front}
         if "pairs" in details:
             counts = details["pairs"]
             pairs = Pairs(counts["both"], counts["onlyFloat"], counts["onlyQuantized"], counts["none"])

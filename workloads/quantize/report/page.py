@@ -96,6 +96,8 @@ def _candidates(report: Mapping[str, Any]) -> str:
             _number(row.get("agreement"), ".2f", 100),
             _number(row.get("sqnrDb"), ".1f"),
             _number(row.get("sizeBytes"), ",.0f", 1 / 1000),
+            _number(row.get("speedup"), ".2f"),
+            "yes" if row.get("pareto") else "",
             str(row.get("floatNodes") or ""),
             f'<span class="{verdict}">{verdict}</span> {escape(_verdict(row))}',
         ]
@@ -109,6 +111,8 @@ def _candidates(report: Mapping[str, Any]) -> str:
         "agreement %",
         "SQNR dB",
         "kB",
+        "times as fast",
+        "Pareto front",
         "float nodes",
         "verdict",
     ]

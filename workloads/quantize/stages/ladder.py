@@ -6,6 +6,7 @@ from slipway.api.quantizationstatus import Stage
 from workloads.quantize import result, rungs, sensitivity
 from workloads.quantize.candidates import best, most_accurate
 from workloads.quantize.context import Context
+from workloads.quantize.evaluation import ranking
 from workloads.quantize.stages.order import next_rung, next_stage
 
 
@@ -27,7 +28,10 @@ def climb(context: Context, stage: Stage) -> str:
     ]
     winner = best(candidates, goal_of(context.job.spec.ladder, context.job.spec.optimize_for))
     if winner is not None:
-        return f"{winner.name} passes: {winner.message}"
+        passing = [candidate for candidate in candidates if candidate.passed]
+        front = ", ".join(candidate.name for candidate in ranking.front(passing))
+        words = f"; {len(passing)} of {len(candidates)} pass, Pareto front: {front}" if passing[1:] else ""
+        return f"{winner.name} passes: {winner.message}{words}"
     nearest = most_accurate(candidates)
     return (
         f"nothing passes yet; nearest is {nearest.name}: {nearest.message}"
