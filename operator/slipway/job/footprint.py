@@ -5,7 +5,7 @@ The cache holds all pods of the cluster for this, so a stranger's pod is reduced
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -40,14 +40,88 @@ def requests_of(resources: Mapping[str, Any]) -> dict[str, int]:
     return amounts({**(resources.get("limits") or {}), **(resources.get("requests") or {})})
 
 
-def pod_requests(spec: Mapping[str, Any]) -> dict[str, int]:
-    """What the scheduler sets aside: the containers' sum, or an init container's where it asks for more; overhead."""
-    containers, initial = (islice(spec.get(key) or (), MOST_CONTAINERS) for key in ("containers", "initContainers"))
-    together = _sum(requests_of(container.get("resources") or {}) for container in containers)
-    for container in initial:
-        alone = requests_of(container.get("resources") or {})
-        together = {name: max(together.get(name, 0), alone.get(name, 0)) for name in together.keys() | alone.keys()}
-    return dict(islice(_sum([together, amounts(spec.get("overhead") or {})]).items(), MOST_REQUESTS))
+def pod_requests(pod: Mapping[str, Any]) -> dict[str, int]:
+    """What the scheduler sets aside for a pod, by the formula of k8s.io/component-helpers (PodRequests).
+
+    Containers and native sidecars together, or what the init containers need at their worst moment; what the pod itself
+    asks for instead, where it does (KEP-2837); overhead. After a resize, what the kubelet still holds counts, too.
+    """
+    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    instead: dict[str, int] | None = {} if _infeasible(status) else None
+    granted, granted_first = (_by_name(status, field) for field in ("containerStatuses", "initContainerStatuses"))
+    together = _sum(_held(one, granted, instead) for one in _first(spec, "containers"))
+    # Init containers run one by one, each beside the native sidecars that began before it (KEP-753).
+    beside: dict[str, int] = {}
+    worst: dict[str, int] = {}
+    for container in _first(spec, "initContainers"):
+        lasting = container.get("restartPolicy") == "Always"
+        alone = _held(container, granted_first if lasting else {}, instead)
+        beside = _sum([beside, alone]) if lasting else beside
+        worst = _most([worst, beside if lasting else _sum([beside, alone])])
+    asked = _most([_sum([together, beside]), worst])
+    asked |= _of_the_pod(spec, status, instead, asked)
+    return dict(islice(_sum([asked, amounts(spec.get("overhead") or {})]).items(), MOST_REQUESTS))
+
+
+def _first(spec: Mapping[str, Any], field: str) -> Iterable[Mapping[str, Any]]:
+    return islice(spec.get(field) or (), MOST_CONTAINERS)
+
+
+def _infeasible(status: Mapping[str, Any]) -> bool:
+    """Whether the node can never grant the resize: then what the spec wishes for is not set aside."""
+    pending = (c for c in status.get("conditions") or () if c.get("type") == "PodResizePending")
+    return status.get("resize") == "Infeasible" or any(
+        c.get("status") == "True" and c.get("reason") == "Infeasible" for c in pending
+    )
+
+
+def _by_name(status: Mapping[str, Any], field: str) -> dict[str, Mapping[str, Any]]:
+    return {str(entry.get("name")): entry for entry in _first(status, field)}
+
+
+def _held(
+    container: Mapping[str, Any], granted: Mapping[str, Mapping[str, Any]], instead: Mapping[str, int] | None
+) -> dict[str, int]:
+    """Requests of one container, as asked for and as its node has granted them; `instead` of the former, if given."""
+    asked = requests_of(container.get("resources") or {})
+    return _or_granted(asked, granted.get(container.get("name") or "", {}), instead, amounts)
+
+
+def _of_the_pod(
+    spec: Mapping[str, Any],
+    status: Mapping[str, Any],
+    instead: Mapping[str, int] | None,
+    containers: Mapping[str, int],
+) -> dict[str, int]:
+    """What the pod asks for as a whole: CPU, memory and huge pages only. A limit that nobody requests is a request."""
+    requests, limits = (_whole_pods((spec.get("resources") or {}).get(key) or {}) for key in ("requests", "limits"))
+    asked = {name: amount for name, amount in limits.items() if name not in containers} | requests
+    return _or_granted(asked, status, instead, _whole_pods) if asked else {}
+
+
+def _or_granted(
+    asked: dict[str, int],
+    status: Mapping[str, Any],
+    instead: Mapping[str, int] | None,
+    read: Callable[[Mapping[str, Any]], dict[str, int]],
+) -> dict[str, int]:
+    real, allocated = read((status.get("resources") or {}).get("requests") or {}), status.get("allocatedResources")
+    if not real and not allocated:
+        return asked
+    return _most([asked if instead is None else instead, real, read(allocated or {})])
+
+
+def _whole_pods(quantities: Mapping[str, Any]) -> dict[str, int]:
+    known = {n: q for n, q in quantities.items() if n in ("cpu", "memory") or n.startswith("hugepages-")}
+    return amounts(known)
+
+
+def _most(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in parts:
+        for name, amount in part.items():
+            total[name] = max(total.get(name, 0), amount)
+    return total
 
 
 def slim_footprint(pod: Object) -> Object:
@@ -59,7 +133,7 @@ def slim_footprint(pod: Object) -> Object:
     thin = slim_pod(pod)
     thin["spec"][PLACE] = sys.intern(spec[PLACE] if PLACE in spec else _place(pod))
     if thin["spec"][PLACE] and phase not in ("Succeeded", "Failed"):
-        asked = spec[REQUESTS] if REQUESTS in spec else pod_requests(spec)
+        asked = spec[REQUESTS] if REQUESTS in spec else pod_requests(pod)
         thin["spec"][REQUESTS] = dict(islice(sorted(asked.items()), MOST_REQUESTS))
     if MANAGED not in (thin["metadata"].get("labels") or {}):
         # No owner: what lost our label is nobody's child any more.

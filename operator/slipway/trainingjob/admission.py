@@ -197,7 +197,8 @@ def _shown(resource: Resource, obj: Object | None) -> object:
 
 def _of_pod(pod: Object) -> object:
     ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-    return None if ended else (pod["metadata"]["uid"], pod["spec"][PLACE])
+    # Pods are resized in place, too.
+    return None if ended else (pod["metadata"]["uid"], pod["spec"][PLACE], pod["spec"].get(REQUESTS))
 
 
 def _of_job(job: Object) -> object:

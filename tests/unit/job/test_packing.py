@@ -186,7 +186,7 @@ def test_requests_as_the_scheduler_counts_them() -> None:
         ],
         "overhead": {"cpu": "250m"},
     }
-    assert pod_requests(spec) == {"cpu": 3250, "memory": 2 * 2**30, GPU: 2}
+    assert pod_requests({"spec": spec}) == {"cpu": 3250, "memory": 2 * 2**30, GPU: 2}
     assert amounts({"cpu": "1.5", "memory": "1500m"}) == {"cpu": 1500, "memory": 2}
 
 

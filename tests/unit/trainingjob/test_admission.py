@@ -148,7 +148,9 @@ def test_news_that_change_no_decision_cost_none(cluster: Cluster, monkeypatch: p
     whole = cluster.admission._decide
     monkeypatch.setattr(cluster.admission, "_decide", lambda: (decided.append(1), whole()))
     cluster.job("one", 1, status={"conditions": []})
-    cluster.tell(PODS, "p", metadata={"annotations": {"x": "y"}}, spec={"nodeName": "a"}, status={"phase": "Running"})
+    asked = [{"name": "c", "resources": {"limits": {GPU: "4"}}}]
+    news = {"nodeName": "a", "containers": asked}
+    cluster.tell(PODS, "p", metadata={"annotations": {"x": "y"}}, spec=news, status={"phase": "Running"})
     cluster.node("a")
     for _ in range(5):
         cluster.held("one")
@@ -156,6 +158,15 @@ def test_news_that_change_no_decision_cost_none(cluster: Cluster, monkeypatch: p
     cluster.node("a", ready="Unknown")
     cluster.held("one")
     assert decided == [1]
+
+
+def test_a_pod_that_was_resized_in_place_is_news(cluster: Cluster) -> None:
+    cluster.pod("p", "a")
+    cluster.pod("q", "b")
+    cluster.job("one", 1)
+    assert cluster.held("one")
+    cluster.pod("p", "a", gpus=0)
+    assert cluster.held("one") == ""
 
 
 def test_a_strangers_pod_takes_room_and_one_that_a_quota_refuses_keeps_none(cluster: Cluster) -> None:
