@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from slipway.api.artifact import DESCRIPTION_FILE, FORMAT_VERSION, HISTORY_FILE, WEIGHTS_FILE, Artifact
-from workloads import models, storage
+from workloads import models, storage, strict_json
 from workloads.errors import BadInput, Corrupt
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def load_model(where: str | Path, expected: str | None = None) -> "tuple[nn.Modu
     """
     from safetensors.torch import load_file
 
+    from workloads import tied  # imports torch
+
     stored = read(where, expected)
     architecture = stored.description.architecture
     if WEIGHTS_FILE not in {file.path for file in stored.description.files}:
@@ -80,7 +82,7 @@ def load_model(where: str | Path, expected: str | None = None) -> "tuple[nn.Modu
             from workloads.compress.changes import rebuilt  # imports torch
 
             rebuilt(model, architecture.changes)
-        model.load_state_dict(load_file(stored.folder / WEIGHTS_FILE))
+        model.load_state_dict(tied.completed(model, load_file(stored.folder / WEIGHTS_FILE)))
     except (TypeError, RuntimeError, FileNotFoundError) as error:
         raise Corrupt(
             f"{where}: the weights do not fit {architecture.name} {architecture.arguments} ({error})"
@@ -102,13 +104,15 @@ def write(
     """
     from safetensors.torch import save_file
 
+    from workloads import tied
+
     with storage.publishing(uri, writer) as folder:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS_FILE)
-        (folder / HISTORY_FILE).write_text("".join(json.dumps(row) + "\n" for row in history))
+        save_file(tied.written(weights), folder / WEIGHTS_FILE)
+        (folder / HISTORY_FILE).write_text("".join(strict_json.line(row) for row in history))
         for name, text in (more or {}).items():
             (folder / name).write_text(text)
         description = description.model_copy(update={"files": storage.digests_of(folder)})
         path = folder / DESCRIPTION_FILE
-        path.write_text(json.dumps(description.wire(), indent=2, sort_keys=True) + "\n")
+        path.write_text(strict_json.document(description.wire()))
         digest = storage.sha256_of(path)
     return description, digest

@@ -11,6 +11,10 @@ class BadInput(Exception):  # noqa: N818 (read as what happened, at every raise)
     """The job, its data or its paths are wrong: running again without a change cannot help. Exit code 2."""
 
 
+class Diverged(BadInput):
+    """The training has left the numbers. Exit code 2: the same steps would lead there again."""
+
+
 class Corrupt(Exception):  # noqa: N818
     """A file is not what its digest says. Exit code 1: another copy or another attempt may be whole."""
 

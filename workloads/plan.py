@@ -66,7 +66,8 @@ def _rows(spec: TrainingJobSpec, model: ModelSize, options: argparse.Namespace) 
     elif spec.deepspeed is not None:
         micro = spec.deepspeed.train_micro_batch_size_per_gpu
     memory = options.gpu_memory or (spec.strategy.gpu_memory if spec.strategy else None) or 0
-    return table(workload(model, world, micro), int(parse_quantity(memory)))
+    judged = spec.recipe.evaluation_batch_size if spec.recipe is not None else None
+    return table(workload(model, world, micro, judged), int(parse_quantity(memory)))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ Exit codes: 0 exported, 1 failed, 2 the artifact cannot be exported, 143 SIGTERM
 """
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from slipway.api.artifact import DESCRIPTION_FILE, Artifact
 from slipway.api.artifact import Source as LineageSource
 from slipway.api.evaluation import Evaluation, metric_for
 from slipway.api.sources import DatasetChoice
-from workloads import artifact, errors, storage
+from workloads import artifact, errors, storage, strict_json
 from workloads.export import onnx_file
 from workloads.export.from_torch import COMPARED, LENGTHS, Comparison, compare, compare_on, export
 from workloads.train.stop import Stop
@@ -61,7 +60,7 @@ def run(uri: str, output: str) -> tuple[str, Comparison]:
         onnx_file.save(model, folder / ONNX_FILE)
         described = description.model_copy(update={"lineage": lineage, "files": storage.digests_of(folder)})
         path = folder / DESCRIPTION_FILE
-        path.write_text(json.dumps(described.wire(), indent=2, sort_keys=True) + "\n")
+        path.write_text(strict_json.document(described.wire()))
         return storage.sha256_of(path), same
 
 

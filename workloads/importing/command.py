@@ -4,7 +4,6 @@ Exit codes: 0 imported, 1 failed, 2 the model or what is said of it is wrong, 14
 """
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from pydantic import ValidationError
 from slipway.api.artifact import DESCRIPTION_FILE, TOKENIZER_FILE, Artifact, Source, Task
 from slipway.api.base import problems_of
 from slipway.api.description import ModelDescription
-from workloads import artifact, errors, onnx_data, storage
+from workloads import artifact, errors, onnx_data, storage, strict_json
 from workloads.describe import described, signature_of
 from workloads.serve.model import ONNX_FILE, onnx_signature
 from workloads.serve.signature import specs_of
@@ -166,7 +165,7 @@ def run(uri: str, output: str, wanted: ModelDescription, tokenizer: str | None) 
         lineage = description.lineage.model_copy(update={"sources": [Source(uri=uri, digest=bare.digest)]})
         about = {"parameters": parameters, "lineage": lineage, "files": storage.digests_of(folder)}
         description = description.model_copy(update=about)
-        (folder / DESCRIPTION_FILE).write_text(json.dumps(description.wire(), indent=2, sort_keys=True) + "\n")
+        (folder / DESCRIPTION_FILE).write_text(strict_json.document(description.wire()))
         digest = storage.sha256_of(folder / DESCRIPTION_FILE)
         artifact.read(folder, digest)
     return digest, description

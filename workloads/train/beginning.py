@@ -31,8 +31,6 @@ from workloads.train.strategies.base import Strategy
 from workloads.train.tasks import Task
 from workloads.train.world import World
 
-EVALUATION_BATCH = 256
-
 
 @dataclass
 class Beginning:
@@ -98,11 +96,13 @@ def _compress(made: Beginning, job: Job, world: World, strategy: Strategy, task:
             "spreads them: use strategy DDP, or channels and low-rank"
         )
     # By the first process alone, which is the only one that will tell.
+    share = job.recipe.global_batch_size // (world.shares * job.recipe.gradient_accumulation_steps)
+    batch = job.recipe.evaluation_batch_size or max(1, share)
     speed = latencies(seen, example) if world.first else [0.0] * len(seen)
     for what, model, milliseconds in zip(words, seen, speed, strict=True):
         found: Row = {"what": what, **figures(model, example), "p50Ms": milliseconds}
         if job.recipe.model.uri is not None:  # weights that nobody has trained have nothing to lose
-            judged = evaluate(world, Bare(model.to(world.device)), task, held_out, EVALUATION_BATCH)
+            judged = evaluate(world, Bare(model.to(world.device)), task, held_out, batch)
             found |= {"metrics": judged.metrics}
         made.rows.append(found)
 

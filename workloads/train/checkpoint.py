@@ -22,9 +22,9 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from slipway.api.artifact import FileDigest
-from workloads import storage
+from workloads import storage, strict_json
 from workloads.errors import BadInput, Corrupt
-from workloads.train.checkpoint_files import TensorsOnly
+from workloads.train.checkpoint_files import TensorsOnly, saved_part
 from workloads.train.world import World
 
 MANIFEST = "manifest.json"
@@ -122,14 +122,20 @@ class Checkpoints:
                     "use an empty folder"
                 )
 
-    def read(self, found: Found, state: dict[str, Any]) -> None:
-        """Fill a nest of tensors in place; how many processes saved them, and how they were cut, does not matter."""
+    def read(self, found: Found, state: dict[str, Any]) -> set[str]:
+        """Fill a nest of tensors in place; how many processes saved them, and how they were cut, does not matter.
+
+        Returns the parameters of which no moments were saved, since no gradient had come to them: theirs are left as
+        they are. BadInput when the model's code asks for other tensors than were saved.
+        """
         files = TensorsOnly(found.folder)
+        kept, without = saved_part(state, files.read_metadata(), found.folder)
         try:
-            load(state, storage_reader=files, process_group=self._group, no_dist=self._group is None)
+            load(kept, storage_reader=files, process_group=self._group, no_dist=self._group is None)
         except CheckpointException as error:
             refused = next((cause for cause, _ in error.failures.values() if isinstance(cause, Corrupt)), None)
             raise refused or error from error
+        return without
 
     def save(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any], score: float | None = None) -> None:
         """Copy the tensors now, write them in the background. A save that fails is reported, and training goes on.
@@ -148,7 +154,7 @@ class Checkpoints:
             "madeFor": self._made_for,
             "state": dict(state),
         }
-        content = json.dumps(manifest)  # now, because the loop goes on changing what `state` refers to
+        content = strict_json.line(manifest)  # now, because the loop goes on changing what `state` refers to
         self._step = step
         self._under_way = self._thread.submit(self._write, copied, step, content)
 
@@ -176,7 +182,7 @@ class Checkpoints:
             return
         files = storage.digests_of(staged)
         (staged / MANIFEST).write_text(
-            json.dumps({**json.loads(manifest), "files": [file.wire() for file in files]}, indent=1)
+            strict_json.document({**json.loads(manifest), "files": [file.wire() for file in files]}, sort=False)
         )
         storage.sync_tree(staged)
         staged.rename(self._folder / name)

@@ -7,6 +7,8 @@ entries that are no tensors, which torch would unpickle without a question, are 
 
 import enum
 import pickle
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +23,7 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
-from workloads.errors import Corrupt
+from workloads.errors import BadInput, Corrupt
 
 CLASSES = (
     BytesStorageMetadata, ChunkStorageMetadata, Metadata, MetadataIndex, StorageMeta, TensorProperties,
@@ -70,3 +72,36 @@ class TensorsOnly(FileSystemReader):
         found.storage_meta = found.storage_meta or StorageMeta()
         found.storage_meta.load_id = self.load_id
         return found
+
+
+def saved_part(state: dict[str, Any], table: Metadata, folder: Path) -> tuple[dict[str, Any], set[str]]:
+    """What of a nest `{"model": ..., "optimizer": {"state": {name: {moment: ...}}}}` a checkpoint holds, the same
+    tensors in another nest; and the parameters whose moments it does not hold.
+
+    An optimizer has no moments for a parameter that no gradient has come to (a frozen layer, an unused branch).
+    BadInput for a tensor of the model that is not there, or has another shape there: the model's code was changed.
+    """
+    saved = table.state_dict_metadata
+    for name, tensor in _tensors("model", state.get("model", {})):
+        found = saved.get(name)
+        if not isinstance(found, TensorStorageMetadata) or tuple(found.size) != tuple(tensor.shape):
+            instead = (
+                "no such tensor" if not isinstance(found, TensorStorageMetadata) else f"the shape {list(found.size)}"
+            )
+            raise BadInput(
+                f"{folder}: the model has {name.partition('.')[2]} of shape {list(tensor.shape)}, the checkpoint "
+                f"{instead}: the model's code was changed since; take it back, or use an empty checkpoint folder"
+            )
+    moments = state.get("optimizer", {}).get("state", {})
+    kept = {
+        name: there
+        for name, own in moments.items()
+        if (there := {key: value for key, value in own.items() if f"optimizer.state.{name}.{key}" in saved})
+    }
+    if "optimizer" not in state:
+        return state, set()
+    return {**state, "optimizer": {**state["optimizer"], "state": kept}}, set(moments) - set(kept)
+
+
+def _tensors(prefix: str, nest: dict[str, Any]) -> Iterator[tuple[str, torch.Tensor]]:
+    return ((f"{prefix}.{name}", value) for name, value in nest.items() if isinstance(value, torch.Tensor))

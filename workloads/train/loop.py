@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from slipway.api.artifact import Architecture
 from slipway.api.recipe import Recipe
@@ -17,7 +18,7 @@ from workloads.compress.distill import Teacher
 from workloads.data import DataSet
 from workloads.data.samples import Batch, ResumableSampler, TrainingSamples, training_loader
 from workloads.data.text import TextSet
-from workloads.errors import Terminated
+from workloads.errors import Diverged, Terminated
 from workloads.train.evaluation import evaluate
 from workloads.train.meter import Meter
 from workloads.train.optimisation import LearningRate
@@ -31,11 +32,7 @@ from workloads.train.world import World
 if TYPE_CHECKING:
     from workloads.train.checkpoint import Checkpoints
 
-EVALUATION_BATCH = 256
-
-
-class Diverged(Exception):  # noqa: N818
-    """The loss is not a number any more."""
+REMEDY = "lower the learning rate, warm up, or clip the gradients"
 
 
 @dataclass
@@ -177,9 +174,7 @@ class Training:
         """The epoch's mean loss so far over all processes; Diverged on all of them when it is not finite."""
         total, count = self.world.count([float(self._loss), float(self._seen)])
         if not math.isfinite(total):
-            raise Diverged(
-                f"the loss is {total} at step {self.step}: lower the learning rate, warm up, or clip the gradients"
-            )
+            raise Diverged(f"the loss is {total} at step {self.step}: {REMEDY}")
         self.carried = (total, count)
         return total / max(1.0, count)
 
@@ -187,8 +182,9 @@ class Training:
         """Evaluate at the end of an epoch. `loss` is None when a resumed run had nothing left to train."""
         speed = self._speed() if loss else {}
         self.strategy.synchronise()
-        held_out = self.data.held_out
-        figures = evaluate(self.world, self.strategy, self.task, held_out, EVALUATION_BATCH, self._answer_stop)
+        held_out, batch = self.data.held_out, self.recipe.evaluation_batch_size or self.micro_batch
+        figures = evaluate(self.world, self.strategy, self.task, held_out, batch, self._answer_stop)
+        self._require_finite(figures)
         epoch = self.step // self.rate.steps_per_epoch
         row = {"epoch": epoch, "step": self.step, "trainingLoss": loss, "learningRate": self.rate.at(self.step - 1)}
         before = next((row for row in self.history if row["step"] == self.step), {})
@@ -197,6 +193,16 @@ class Training:
         self.history.append({**row, **before, **known, **speed, **figures.metrics})
         self.report.epoch(self.step, loss, figures, speed)
         return figures
+
+    def _require_finite(self, figures: Figures) -> None:
+        """Diverged, on all processes alike, when the last update broke the model: no training loss has seen it yet."""
+        parameters = [one for one in self.strategy.model.parameters() if one.is_floating_point()]
+        broken = sum(float(not bool(_local(one).isfinite().all())) for one in parameters)
+        bad = [name for name, value in figures.metrics.items() if not math.isfinite(value)]
+        if self.world.sum([broken])[0]:
+            raise Diverged(f"weights are not finite after step {self.step}: {REMEDY}")
+        if bad:
+            raise Diverged(f"the held-out {bad[0]} is {figures.metrics[bad[0]]} after step {self.step}: {REMEDY}")
 
     def _speed(self) -> dict[str, float | int]:
         return self.meter.figures(self.world, self.recipe.global_batch_size, self.tracing.share)
@@ -225,3 +231,8 @@ class Training:
         self.checkpoints.wait(must_succeed=True)
         self.world.barrier()  # the first process publishes the checkpoint: nobody leaves before
         raise Terminated(f"terminated: state of step {self.step} saved in {time.monotonic() - started:.1f} s")
+
+
+def _local(parameter: torch.Tensor) -> torch.Tensor:
+    """This process's part of a parameter."""
+    return parameter.to_local() if isinstance(parameter, DTensor) else parameter.detach()

@@ -6,7 +6,7 @@ The wire format and the three variables are Kubeflow's KEP-2779, so the operator
 as well.
 """
 
-import json
+import math
 import os
 import ssl
 import sys
@@ -20,6 +20,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+
+from workloads import strict_json
 
 URL, CA_CERT, TOKEN = "KUBEFLOW_TRAINER_SERVER_URL", "KUBEFLOW_TRAINER_SERVER_CA_CERT", "KUBEFLOW_TRAINER_SERVER_TOKEN"
 INTERVAL = 5.0  # seconds between two posts at least; KEP-2779 asks for as much
@@ -54,6 +56,7 @@ def body(percent: int, remaining_seconds: int | None, metrics: Mapping[str, floa
         "metrics": [
             {"name": name, "value": f"{value:.6g}" if isinstance(value, float) else str(value)}
             for name, value in metrics.items()
+            if math.isfinite(value)
         ],
         "lastUpdatedTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
@@ -139,7 +142,7 @@ class Poster:
             headers["Authorization"] = (
                 f"Bearer {Path(self._token).read_text().strip()}"  # read each time: the kubelet rotates it
             )
-        request = urllib.request.Request(str(self._url), json.dumps(body).encode(), headers, method="POST")  # noqa: S310 (set by the operator)
+        request = urllib.request.Request(str(self._url), strict_json.line(body).encode(), headers, method="POST")  # noqa: S310 (set by the operator)
         trust = ssl.create_default_context(cafile=self._ca) if self._ca else ssl.create_default_context()
         handlers = (urllib.request.HTTPSHandler(context=trust), urllib.request.ProxyHandler({}), _NoRedirect())
         with urllib.request.build_opener(*handlers).open(request, timeout=PATIENCE):

@@ -1,6 +1,5 @@
 """What does a run leave? The artifact with its lineage and pages, and the pod's last words. Called by run.py."""
 
-import json
 import platform
 from datetime import UTC, datetime
 
@@ -9,7 +8,7 @@ import safetensors
 import torch
 
 from slipway.api.artifact import Artifact, Lineage
-from workloads import artifact
+from workloads import artifact, strict_json
 from workloads.train.compressed import Row, ended, in_words
 from workloads.train.job import Job
 from workloads.train.loop import Training
@@ -85,8 +84,8 @@ def _pages(job: Job, training: Training, description: Artifact, rows: list[Row])
         **description.metrics,
         **in_words(rows),
     }
-    curve = "".join(json.dumps({"step": step, "trainingLoss": loss}) + "\n" for step, loss in training.meter.curve)
+    curve = "".join(strict_json.line({"step": step, "trainingLoss": loss}) for step, loss in training.meter.curve)
     found = {REPORT: page(job.reference.name, facts, training.history, training.meter.curve), CURVE: curve}
     if rows:
-        found[COMPRESSION] = json.dumps(rows, indent=1) + "\n"
+        found[COMPRESSION] = strict_json.document(rows)
     return found if training.tracing.trace is None else {**found, TRACE: training.tracing.trace}

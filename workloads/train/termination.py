@@ -4,11 +4,12 @@ After a failure that nobody has foreseen nothing is written: the kubelet then ta
 traceback is (FallbackToLogsOnError).
 """
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from workloads import strict_json
 
 VARIABLE = "SLIPWAY_TERMINATION_LOG"
 DEFAULT = Path("/dev/termination-log")
@@ -23,10 +24,10 @@ def write_message(
     figures = [{"name": name, "value": f"{value:.6g}"} for name, value in metrics.items()]
     if uri is not None:
         message["artifact"] = {"uri": uri, "digest": digest, "metrics": figures}
-    text = json.dumps(message)
+    text = strict_json.line(message).rstrip()
     while len(text.encode()) > LIMIT and figures:
         figures.pop()
-        text = json.dumps(message)
+        text = strict_json.line(message).rstrip()
     tell(text)
 
 

@@ -75,6 +75,8 @@ class Workload:
     activation_bytes_per_sample: int = 0
     # Elements of DeepSpeed's reduce_bucket_size.
     bucket: int = DEEPSPEED_BUCKET
+    # Samples that are evaluated at a time; 0: as many as in micro_batch, which never need more than training them.
+    evaluation_batch: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,14 @@ def activations(work: Workload) -> int:
     # The loss is computed in 32 bits: log-softmax, its gradient and the logits', beside the logits themselves.
     logits = tokens * work.vocabulary * (14 if work.sixteen_bit else 16)
     return kept * width + logits + work.micro_batch * work.activation_bytes_per_sample
+
+
+def evaluation(work: Workload) -> int:
+    """Bytes of one batch of held-out samples: one layer at a time, and the logits with their 32-bit log-softmax."""
+    tokens = work.evaluation_batch * work.sequence
+    logits = tokens * work.vocabulary * (10 if work.sixteen_bit else 8)
+    kept = _layer(work, tokens) * (1 if work.sixteen_bit else 2)
+    return kept + logits + work.evaluation_batch * work.activation_bytes_per_sample
 
 
 def _layer(work: Workload, tokens: int) -> int:
@@ -141,7 +151,7 @@ def tensors(work: Workload, name: StrategyName) -> int:
     return (
         device
         + gathered(work, name)
-        + max(activations(work) + bucket, _step(work, name) + (bucket if STAGES[name] >= 3 else 0))
+        + max(activations(work) + bucket, evaluation(work), _step(work, name) + (bucket if STAGES[name] >= 3 else 0))
     )
 
 

@@ -87,6 +87,9 @@ class Recipe(Model):
     gradient_accumulation_steps: Annotated[int, Field(ge=1, le=4096)] = Field(
         1, description="Forward and backward passes per optimizer step."
     )
+    evaluation_batch_size: Annotated[int, Field(ge=1, le=1048576)] | None = Field(
+        None, description="Samples that a process evaluates at a time; as many as in a training pass when unset."
+    )
     gradient_clipping: Annotated[float, Field(gt=0, le=1000000)] | None = Field(
         None, description="Largest norm of the gradient; no clipping when unset."
     )

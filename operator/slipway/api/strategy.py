@@ -79,7 +79,9 @@ class Choice:
         return memory.STAGES[self.name]
 
 
-def workload(model: ModelSize, processes: int, micro_batch: int | None = None) -> memory.Workload:
+def workload(
+    model: ModelSize, processes: int, micro_batch: int | None = None, evaluation_batch: int | None = None
+) -> memory.Workload:
     """The model's fields as the memory model takes them; the model's own micro batch wins."""
     return memory.Workload(
         parameters=model.parameters,
@@ -95,4 +97,5 @@ def workload(model: ModelSize, processes: int, micro_batch: int | None = None) -
         scores_kept=model.attention_scores_kept,
         recompute=model.activation_checkpointing,
         activation_bytes_per_sample=model.activation_bytes_per_sample or 0,
+        evaluation_batch=evaluation_batch or 0,
     )

@@ -31,7 +31,8 @@ def choose(spec: TrainingJobSpec, node_gpu_bytes: int | None) -> tuple[StrategyS
     gpu = int(parse_quantity(asked.gpu_memory)) if asked.gpu_memory is not None else node_gpu_bytes
     if gpu is None or asked.model is None:
         return None, "spec.strategy: no node tells its GPUs' memory (label nvidia.com/gpu.memory): set gpuMemory"
-    rows = table(workload(asked.model, world_size(spec), _micro_batch(spec)), gpu)
+    judged = spec.recipe.evaluation_batch_size if spec.recipe is not None else None
+    rows = table(workload(asked.model, world_size(spec), _micro_batch(spec), judged), gpu)
     best = cheapest(rows)
     if best is None:
         least = min(rows, key=lambda row: row.device_bytes)

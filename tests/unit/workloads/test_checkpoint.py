@@ -11,7 +11,6 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
-from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING
 
 from slipway.api.recipe import Optimizer
@@ -192,7 +191,7 @@ def test_a_pickle_that_runs_a_program_is_refused(
     (tmp_path / "ran").unlink(missing_ok=True)
     found = checkpoints.latest()
     assert found is not None
-    with pytest.raises((Corrupt, CheckpointException), match=r"refused, not the table|Missing key .*0\.weight"):
+    with pytest.raises((Corrupt, BadInput), match=r"refused, not the table|0\.weight .* no such tensor"):
         load(checkpoints, found, parts)
     assert not (tmp_path / "ran").exists()
 

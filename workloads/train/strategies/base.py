@@ -23,7 +23,8 @@ from workloads.train.world import World
 State = dict[str, Any]
 Ready = Callable[[Batch], tuple[torch.Tensor, torch.Tensor]]
 LossOf = Callable[[torch.Tensor, Any, torch.Tensor], torch.Tensor]
-Read = Callable[[State], None]  # fills a nest of tensors in place, together with all processes
+# Fills a nest of tensors in place, together with all processes. Returns the parameters whose moments were not saved.
+Read = Callable[[State], set[str]]
 
 
 class Strategy(Protocol):
@@ -159,9 +160,13 @@ class Single:
         """Into model and optimizer."""
         weights, moments = get_state_dict(self.model, self.optimizer)
         state: State = {"model": weights, "optimizer": {"state": moments["state"]}}
-        read(state)
+        without = read(state)
         found = {**moments, "state": state["optimizer"]["state"]}
         set_state_dict(self.model, self.optimizer, model_state_dict=state["model"], optim_state_dict=found)
+        for name, parameter in self.model.named_parameters():
+            if name in without:
+                # As it was when it was saved; the moments that torch made, to have something to fill, count a step.
+                self.optimizer.state.pop(parameter, None)
 
     def scaling(self) -> dict[str, Any]:
         """GradScaler's."""

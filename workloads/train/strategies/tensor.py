@@ -51,14 +51,15 @@ class Tensor(FullyShard):
     def load(self, read: Read, rehearse: Callable[[], torch.Tensor]) -> None:
         """As `save` left them: the fused matrices are read whole, and each process keeps its part."""
 
-        def cut(state: State) -> None:
+        def cut(state: State) -> set[str]:
             parts = [(nest, name, nest[name]) for nest, name in self._fused(state)]
             for nest, name, part in parts:
                 nest[name] = torch.empty(part.shape, dtype=part.dtype)
-            read(state)
+            without = read(state)
             for nest, name, part in parts:
                 part.to_local().copy_(self._part(nest[name]))
                 nest[name] = part
+            return without
 
         super().load(cut, rehearse)
 

@@ -4,6 +4,7 @@ Parameter by parameter, through DeepSpeed's public functions for gathering and s
 the whole model, and a checkpoint has no world size. All functions are called by all processes together.
 """
 
+import contextlib
 import importlib
 from collections.abc import Iterator
 from typing import Any
@@ -46,11 +47,14 @@ def gather(model: nn.Module, optimizer: torch.optim.Optimizer, world: World) -> 
     weights: dict[str, torch.Tensor] = dict(model.named_buffers())
     state: dict[str, dict[str, torch.Tensor]] = {}
     for number, (name, parameter) in enumerate(model.named_parameters()):
-        whole = api.safe_get_full_fp32_param(parameter)
-        moments = {moment: api.safe_get_full_optimizer_state(parameter, moment) for moment in names}
+        value = _value(parameter)
+        asked = names if parameter.requires_grad else []
+        moments = {moment: api.safe_get_full_optimizer_state(parameter, moment) for moment in asked}
         if number % world.size != world.rank:
             continue
-        weights[name] = whole.detach().cpu()
+        weights[name] = value
+        if not parameter.requires_grad:
+            continue
         state[name] = {moment: value.detach().cpu() for moment, value in moments.items()}
         if step is not None:
             state[name]["step"] = step.clone()
@@ -59,13 +63,31 @@ def gather(model: nn.Module, optimizer: torch.optim.Optimizer, world: World) -> 
 
 def whole(model: nn.Module, *, first: bool) -> dict[str, torch.Tensor]:
     """All parameters in float32 and all buffers; only buffers on others than the first."""
-    api = _api()
     found: dict[str, torch.Tensor] = dict(model.named_buffers())
     for name, parameter in model.named_parameters():
-        value = api.safe_get_full_fp32_param(parameter)
+        value = _value(parameter)
         if first:
-            found[name] = value.detach().cpu()
+            found[name] = value
     return _persistent(model, found)
+
+
+def _value(parameter: Any) -> torch.Tensor:
+    """The whole parameter in float32, on the CPU. Of a frozen one, which no optimizer has, there is no master."""
+    if parameter.requires_grad:
+        found: torch.Tensor = _api().safe_get_full_fp32_param(parameter).detach().cpu()
+        return found
+    with _gathered(parameter):
+        frozen: torch.Tensor = parameter.detach().float().cpu().clone()
+        return frozen
+
+
+def _gathered(parameter: Any) -> contextlib.AbstractContextManager[None]:
+    """Stage 3: inside of it the parameter is whole, and what the first process writes into it is sent to all."""
+    if not hasattr(parameter, "ds_id"):
+        return contextlib.nullcontext()
+    whole = importlib.import_module("deepspeed").zero.GatheredParameters
+    found: contextlib.AbstractContextManager[None] = whole([parameter], modifier_rank=0)
+    return found
 
 
 def _persistent(model: nn.Module, found: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -77,18 +99,24 @@ def _persistent(model: nn.Module, found: dict[str, torch.Tensor]) -> dict[str, t
 def scatter(model: nn.Module, optimizer: torch.optim.Optimizer, world: World, read: Read) -> None:
     """Read some parameters at a time and put each where ZeRO keeps it: masters, moments, and the 16-bit copies."""
     names, step = _moments(optimizer)
+    steps = torch.zeros(())
     for group in _portions(model):
         state: State = {"model": {}, "optimizer": {"state": {}}}
         for name, parameter in group:
             state["model"][name] = torch.empty(_shape(parameter))
-            state["optimizer"]["state"][name] = {moment: torch.empty(_shape(parameter)) for moment in names}
+            if not parameter.requires_grad:
+                continue
+            state["optimizer"]["state"][name] = {moment: torch.zeros(_shape(parameter)) for moment in names}
             if step is not None:
                 state["optimizer"]["state"][name]["step"] = torch.zeros(())
         read(state)
         for name, parameter in group:
-            _put(parameter, state["model"][name], state["optimizer"]["state"][name], names, world)
+            moments = state["optimizer"]["state"].get(name, {})
+            if "step" in moments:  # 0 where no moments were saved; this optimizer counts for all parameters at once
+                steps = torch.maximum(steps, moments["step"])
+            _put(parameter, state["model"][name], moments, names, world)
     if step is not None:
-        _count(optimizer, state["optimizer"]["state"][name]["step"])
+        _count(optimizer, steps)
     buffers = _persistent(model, dict(model.named_buffers()))
     if buffers:
         read({"model": buffers})
@@ -109,12 +137,15 @@ def _portions(model: nn.Module) -> Iterator[list[tuple[str, nn.Parameter]]]:
 
 def _put(parameter: Any, value: torch.Tensor, moments: dict[str, torch.Tensor], names: list[str], world: World) -> None:
     api = _api()
+    if not parameter.requires_grad:
+        with _gathered(parameter), torch.no_grad():
+            parameter.data.copy_(value)
+        return
     if hasattr(parameter, "ds_id"):
         api.safe_set_local_fp32_param(parameter, _part(parameter, value, world))
         for moment in names:
             api.safe_set_local_optimizer_state(parameter, _part(parameter, moments[moment], world), moment)
-        gathered = importlib.import_module("deepspeed").zero.GatheredParameters
-        with gathered([parameter], modifier_rank=0), torch.no_grad():
+        with _gathered(parameter), torch.no_grad():
             parameter.data.copy_(value)
         return
     device = parameter.device

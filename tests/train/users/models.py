@@ -1,0 +1,99 @@
+"""Models as users bring them: module:function, called with what is known of the data."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Tied(nn.Module):
+    """A language model whose output layer is its embedding, by assignment, as minGPT's descendants write it."""
+
+    def __init__(self, vocabulary: int, width: int = 16) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.body = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+        self.head = nn.Linear(width, vocabulary, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.head(self.body(self.embedding(tokens)))
+        return found
+
+
+def tied(vocabulary: int, **_known: Any) -> nn.Module:
+    """Of the data's vocabulary."""
+    return Tied(vocabulary)
+
+
+class Branched(nn.Module):
+    """A classifier with a frozen layer, and a branch that no sample takes before `step` batches have been learned."""
+
+    def __init__(self, inputs: int, classes: int, awake: int | None) -> None:
+        super().__init__()
+        self.frozen = nn.Linear(inputs, 16).requires_grad_(False)
+        self.body = nn.Linear(16, classes)
+        self.unused = nn.Linear(16, classes)
+        self.awake = awake
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self.seen: torch.Tensor
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        hidden = self.frozen(pixels.flatten(1)).relu()
+        found: torch.Tensor = self.body(hidden)
+        if self.training:
+            self.seen += 1
+        if self.awake is not None and self.seen > self.awake:
+            found = found + self.unused(hidden)
+        return found
+
+
+def branched(
+    channels: int, height: int, width: int, classes: int, awake: int | None = None, **_known: Any
+) -> nn.Module:
+    """Of the data's shape. `awake`: after how many batches the branch is taken; never when unset."""
+    return Branched(channels * height * width, classes, awake)
+
+
+class Breaking(nn.Module):
+    """A classifier whose last layer is infinite after the last update of a run: no training loss has seen it."""
+
+    def __init__(self, inputs: int, classes: int, steps: int) -> None:
+        super().__init__()
+        self.body = nn.Linear(inputs, classes)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self.seen: torch.Tensor
+        self.body.weight.register_hook(self._gradient)
+        self.steps = steps
+
+    def _gradient(self, gradient: torch.Tensor) -> torch.Tensor:
+        self.seen += 1
+        return gradient * float("inf") if self.seen == self.steps else gradient
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.body(pixels.flatten(1))
+        return found
+
+
+def breaking(channels: int, height: int, width: int, classes: int, steps: int, **_known: Any) -> nn.Module:
+    """Broken by the update of step `steps`."""
+    return Breaking(channels * height * width, classes, steps)
+
+
+class Sized(nn.Module):
+    """A classifier that prints how many samples it is given in evaluation."""
+
+    def __init__(self, inputs: int, classes: int) -> None:
+        super().__init__()
+        self.body = nn.Linear(inputs, classes)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            print(f"evaluated at once: {len(pixels)}", flush=True)
+        found: torch.Tensor = self.body(pixels.flatten(1))
+        return found
+
+
+def sized(channels: int, height: int, width: int, classes: int, **_known: Any) -> nn.Module:
+    """Of the data's shape."""
+    return Sized(channels * height * width, classes)
