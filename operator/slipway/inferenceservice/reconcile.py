@@ -14,8 +14,9 @@ from slipway.inferenceservice.scene import Around
 from slipway.inferenceservice.service import INFERENCE_SERVICES, JOBS, Platform
 from slipway.inferenceservice.source import job_named
 from slipway.inferenceservice.status import SOFT_FIELDS
-from slipway.job.execute import Executor, Record, tellable
+from slipway.job.execute import Executor, Record
 from slipway.job.plan import soonest
+from slipway.job.refusal import tellable
 from slipway.job.status import Draft
 from slipway.job.stubs import Stubs
 from slipway.runtime.cache import Cache

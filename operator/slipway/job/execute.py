@@ -6,7 +6,6 @@ what the server answers is put into the cache at once: the next look never start
 
 import asyncio
 import contextlib
-import re
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -14,13 +13,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from slipway.api.common import Reason
+from slipway.job.lanes import Lanes
 from slipway.job.members import is_member
 from slipway.job.patch import merge_patch
 from slipway.job.plan import Delete, Notice, Patch, Plan, Write, soonest
+from slipway.job.refusal import refused_in_words
 from slipway.job.run import read_run
 from slipway.runtime.cache import Cache
 from slipway.runtime.conditions import format_time
-from slipway.runtime.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound, Terminal, Transient
+from slipway.runtime.errors import AlreadyExists, ApiError, Conflict, Invalid, NotFound, Terminal, Transient
 from slipway.runtime.kube import Kube
 from slipway.runtime.resource import (
     PODS,
@@ -34,15 +35,14 @@ from slipway.runtime.resource import (
     uid_of,
 )
 
-# As RBAC says it; admission plugins begin in the same way.
-_NO_RIGHT = re.compile(r'is forbidden: User "[^"]*" cannot [a-z]+ resource')
-
 Record = Callable[[Object, Notice], None]
 
 # A write of soft fields alone waits until the last status write is so old.
 SOFT_SECONDS = 5.0
 # So many pods are tried first: a quota that refuses a gang of hundreds is asked no more often than this.
 FIRST_PODS = 8
+# Another gang is being made where a quota is short.
+BUSY_SECONDS = 0.2
 # So many requests of one plan are under way at once: as many as the client lets through.
 AT_ONCE = 16
 
@@ -58,6 +58,7 @@ class Executor:
         self._resource = resource
         self._soft = soft_fields
         self._record = record
+        self._lanes = Lanes()
         # UID -> monotonic time of the last status write; lost at a restart, which costs one early write.
         self._written: dict[str, float] = {}
 
@@ -68,6 +69,10 @@ class Executor:
             return None
         if await self._outdated(job, plan):
             return 0.0
+        with self._lanes.enter(namespace_of(job), plan.writes) as free:
+            return await self._carry_out(job, plan) if free else BUSY_SECONDS
+
+    async def _carry_out(self, job: Object, plan: Plan) -> float | None:
         wait = None
         if plan.persist_first and plan.status is not None:
             job = await self._persist(job, plan.status, plan.notices)
@@ -186,14 +191,14 @@ class Executor:
     async def _write_one(self, job: Object, write: Write) -> None:
         try:
             await (self._bring_up_to_date(job, write) if write.replace else self._create(job, write))
-        except Forbidden as error:
-            raise Transient(
-                Reason.CREATE_REFUSED, f"{write.resource.kind} {name_of(write.manifest)}: {refusal(error)}"
-            ) from error
-        except Invalid as error:
-            raise Terminal(
-                Reason.INVALID_SPEC, f"{write.resource.kind} {name_of(write.manifest)}: {error.message}"
-            ) from error
+        except ApiError as error:
+            what, words = f"{write.resource.kind} {name_of(write.manifest)}", refused_in_words(error)
+            if words is not None:
+                self._lanes.refused(namespace_of(job))
+                raise Transient(Reason.CREATE_REFUSED, f"{what}: {words}") from error
+            if isinstance(error, Invalid):
+                raise Terminal(Reason.INVALID_SPEC, f"{what}: {error.message}") from error
+            raise
 
     async def _create(self, job: Object, write: Write) -> None:
         """AlreadyExists is success if the object is ours, made before a crash; a foreign one is left alone."""
@@ -279,22 +284,3 @@ async def _all(calls: Iterable[Coroutine[Any, Any, None]]) -> None:
     for result in results:
         if isinstance(result, BaseException):
             raise result
-
-
-def refusal(error: Forbidden) -> str:
-    """The server's words, and what to do where it is a role that is missing and no quota or policy."""
-    if not _NO_RIGHT.search(error.message):
-        return error.message
-    return f"{error.message}: if namespaces are bound one by one, bind ClusterRole slipway-tenant in this one"
-
-
-def tellable(error: Exception) -> tuple[str, str] | None:
-    """An error's reason and words for a condition; None for what passes by itself and nobody can act on."""
-    if isinstance(error, Transient | Terminal):
-        return (error.reason, error.message) if error.reason != Reason.PENDING else None
-    if isinstance(error, ApiError):
-        passing = isinstance(error, Conflict) or error.status in {0, 429} or error.status >= 500
-        return (
-            None if passing else (Reason.API_ERROR, refusal(error) if isinstance(error, Forbidden) else error.message)
-        )
-    return Reason.RECONCILE_ERROR, f"{type(error).__name__}: {error}"

@@ -6,6 +6,7 @@ from typing import Any
 from slipway.api.common import Reason
 from slipway.job.observed import Obstacle, PodState
 from slipway.job.plan import Notice
+from slipway.job.policy import backoff
 from slipway.job.scene import Hold, Scene
 from slipway.job.status import Draft
 from slipway.runtime import conditions
@@ -45,9 +46,7 @@ def created(scene: Scene) -> None:
     draft.wire["attemptTime"] = moment
     draft.wire["specDigest"] = scene.digest
     draft.wire["replicaStatuses"] = {"desired": nodes, "active": nodes, "ready": 0, "succeeded": 0, "failed": 0}
-    if "backoff" in draft.wire:
-        # The row of restarts is still one until an attempt has run for long; its pause is over.
-        draft.wire["backoff"] = {key: told for key, told in draft.wire["backoff"].items() if key != "nextAttemptTime"}
+    pause_over(draft)
     draft.condition("Created", "True", Reason.PODS_CREATED, "all pods have been created")
     if draft.run.suspended:
         draft.condition("Suspended", "False", Reason.RESUMED, "the job was resumed")
@@ -119,6 +118,23 @@ def spec_changed(draft: Draft) -> Draft:
 def refused(draft: Draft, reason: str, message: str) -> Draft:
     """The server did not let something be created. The condition's time is when that began."""
     return draft.condition("Created", "False", reason, message).progressing(reason, message)
+
+
+def take_back(draft: Draft, made: int, least: int) -> Draft:
+    """The server let only `made` pods of the attempt be created: fewer than `least` go, and all are tried anew later.
+
+    No restart is counted: nothing has run. The next try has a number of its own, since pods that are going keep names.
+    """
+    draft.wire["backoff"] = backoff.after_refusal(draft.wire.get("backoff") or {}, draft.now)
+    return draft.next_attempt() if 0 < made < least else draft
+
+
+def pause_over(draft: Draft) -> None:
+    """The row of restarts is still one until an attempt has run for long."""
+    told = {key: value for key, value in (draft.wire.get("backoff") or {}).items() if key == "restarts"}
+    draft.wire["backoff"] = told
+    if not told:
+        draft.unset("backoff")
 
 
 def complete_progress(draft: Draft) -> None:

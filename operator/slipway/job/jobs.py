@@ -4,12 +4,15 @@ from collections.abc import Callable
 from datetime import datetime
 
 from slipway.api.common import Reason, RunPolicy
-from slipway.job.execute import Executor, Record, tellable
-from slipway.job.gangstatus import refused
+from slipway.job.execute import Executor, Record
+from slipway.job.gangstatus import refused, take_back
 from slipway.job.going import Going
+from slipway.job.labels import ATTEMPT
 from slipway.job.lineage import Lineage
+from slipway.job.members import members
 from slipway.job.plan import Plan, soonest
 from slipway.job.policy import deadlines
+from slipway.job.refusal import tellable
 from slipway.job.status import Draft
 from slipway.job.stubs import Stubs
 from slipway.runtime.cache import Cache
@@ -68,7 +71,7 @@ class Jobs:
         except Transient as refusal:
             if refusal.reason not in _PASSING:
                 raise
-            return await self._refused(key, refusal)
+            return await self._refused(key, refusal, decision)
 
     def timed(self, job: Object, pods: list[Object]) -> list[Object]:
         """Pods of a job, or of its predecessors; what is to go says until when by our own clock."""
@@ -93,11 +96,18 @@ class Jobs:
         given_up = isinstance(error, Terminal)
         await self._executor.report(job, (draft.stalled(*words) if given_up else draft.progressing(*words)).done())
 
-    async def _refused(self, key: tuple[str, str], refusal: Transient) -> Result:
+    async def _refused(self, key: tuple[str, str], refusal: Transient, decision: Plan) -> Result:
         job = self._cache[self._resource].get(*key)
         if job is None:
             return DONE
         draft = refused(self._draft(job), refusal.reason, refusal.message)
+        attempt, pods = str(draft.run.attempt), members(self._cache[PODS], job, self._resource)
+        made = sum(pod["metadata"]["labels"][ATTEMPT] == attempt for pod in pods)
+        # A foreign object of a pod's name is no reason either for the other pods to hold what they have.
+        begun = refusal.reason == Reason.CREATE_REFUSED or (refusal.reason == Reason.NAME_CONFLICT and made)
+        if decision.least is not None and begun:
+            await self._executor.report(job, take_back(draft, made, decision.least).done())
+            return Result(requeue_after=0.0)
         await self._executor.report(job, draft.done())
         policy = RunPolicy.model_validate(job["spec"].get("runPolicy") or {})
         left = deadlines.startup_seconds_left(policy, draft.run, draft.now)

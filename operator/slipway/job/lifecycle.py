@@ -79,6 +79,7 @@ def _suspended(scene: Scene) -> Plan | None:
             draft.next_attempt()
         if run.refused_time is not None:
             draft.without("Created")
+            words.pause_over(draft)
         draft.unset("specDigest")
     message += words.held(pod for pod in scene.pods if not pod.ended)
     draft.condition("Suspended", "True", Reason.SUSPENDED, message)
@@ -116,7 +117,8 @@ def _pausing(scene: Scene) -> Plan | None:
     if not scene.pause:
         return None
     old = _earlier_attempts(scene)
-    return Plan(status=scene.draft.done(), deletes=old.deletes, requeue_after=soonest(scene.pause, old.wait))
+    again = soonest(scene.pause, old.wait, _next_deadline(scene))
+    return Plan(status=scene.draft.done(), deletes=old.deletes, requeue_after=again)
 
 
 def _predecessor(scene: Scene) -> Plan | None:
@@ -129,11 +131,8 @@ def _predecessor(scene: Scene) -> Plan | None:
     words.refused(scene.draft, Reason.PODS_PENDING, message)
     # Only the garbage collector says that they are to go: until it does, they may belong to a job that was orphaned.
     ghosts = cleanup.clean([pod for pod in alive if pod.deleting], scene.grace, scene.now)
-    return Plan(
-        status=scene.draft.done(),
-        deletes=ghosts.deletes,
-        requeue_after=soonest(ghosts.wait, _next_deadline(scene)),
-    )
+    again = soonest(ghosts.wait, _next_deadline(scene))
+    return Plan(status=scene.draft.done(), deletes=ghosts.deletes, requeue_after=again)
 
 
 def _failed(scene: Scene) -> Plan | None:
@@ -231,6 +230,7 @@ def _incomplete(scene: Scene) -> Plan | None:
         writes=writes,
         notices=notices,
         requeue_after=soonest(_next_deadline(scene), old.wait),
+        least=scene.rules.least or scene.size,
     )
 
 

@@ -71,7 +71,8 @@ class Plan:
     """What to do now. `status` None leaves the status as it is; `requeue_after` is the nearest deadline in seconds.
 
     `verify_absent`: do nothing if one of these pods is there after all. `verify_job`: do nothing if the job that was
-    looked at is not the newest any more. Both guard against a watch that lags behind.
+    looked at is not the newest any more. Both guard against a watch that lags behind. `least`: of the attempt's pods so
+    many are of use; if fewer are there when one is refused, they are taken back.
     """
 
     status: dict[str, Any] | None = None
@@ -84,6 +85,7 @@ class Plan:
     notices: tuple[Notice, ...] = ()
     requeue_after: float | None = None
     delete_job: bool = False
+    least: int | None = None
 
 
 def soonest(*delays: float | None) -> float | None:

@@ -121,9 +121,9 @@ class Scene:
     @property
     def pause(self) -> float:
         """Seconds until the next attempt's pods may be made, where none has been."""
-        if self.draft.run.attempt_time is not None or self.current:
-            return 0.0
         told = self.draft.wire.get("backoff") or {}
+        if self.draft.run.attempt_time is not None or (self.current and not told.get("refusals")):
+            return 0.0
         return backoff.seconds_left(self.gang.failure_policy.backoff, told, self.now)
 
     @property

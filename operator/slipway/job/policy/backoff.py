@@ -8,6 +8,10 @@ from slipway.api.common import Backoff
 from slipway.job.run import Run
 from slipway.runtime.conditions import format_time, parse_time
 
+# A quota or a policy refused the pods: the pause before the next try doubles from the first to the longest.
+FIRST_REFUSAL_SECONDS = 5
+LONGEST_REFUSAL_SECONDS = 60
+
 
 def after_failure(policy: Backoff, told: Mapping[str, Any], run: Run, now: datetime) -> dict[str, Any]:
     """status.backoff once the attempt of `run` has failed; `told` is what it was before."""
@@ -19,7 +23,15 @@ def after_failure(policy: Backoff, told: Mapping[str, Any], run: Run, now: datet
     return wire | ({"nextAttemptTime": format_time(now + timedelta(seconds=pause))} if pause else {})
 
 
+def after_refusal(told: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """status.backoff once the server has refused to let the attempt's pods be created; `told` is what it was before."""
+    before = told.get("refusals") or 0
+    pause = min(LONGEST_REFUSAL_SECONDS, FIRST_REFUSAL_SECONDS * 2 ** min(before, 16))
+    return {**told, "refusals": before + 1, "nextAttemptTime": format_time(now + timedelta(seconds=pause))}
+
+
 def seconds_left(policy: Backoff, told: Mapping[str, Any], now: datetime) -> float:
     """Seconds left of the pause; 0 without one, and never more than the longest, should a clock have been set back."""
     until = told.get("nextAttemptTime")
-    return min(max(0.0, (parse_time(until) - now).total_seconds()), policy.max_seconds) if until else 0.0
+    longest = LONGEST_REFUSAL_SECONDS if told.get("refusals") else policy.max_seconds
+    return min(max(0.0, (parse_time(until) - now).total_seconds()), longest) if until else 0.0
