@@ -59,7 +59,9 @@ class InferencePending:
 
     def finish(self) -> Reply:
         """The protocol's reply."""
-        return self._codec.encode(self._asked, self.future.result())
+        reply = self._codec.encode(self._asked, self.future.result())
+        reply.timing = self._ticket.queue_seconds, self._ticket.engine_seconds
+        return reply
 
     def abandon(self) -> None:
         """Out of the queue."""

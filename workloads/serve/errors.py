@@ -39,6 +39,12 @@ class Refused(Invalid):
     reason = "refused"
 
 
+class Unauthenticated(RequestError):
+    """No key, or one that is not among the service's."""
+
+    status, grpc, reason = 401, "UNAUTHENTICATED", "unauthenticated"
+
+
 class NotFound(RequestError):
     """No such path, model or version."""
 

@@ -128,4 +128,7 @@ async def _exchange(target: Target, request: Request) -> None:
         writer.transport.abort()
 
 
-CARRIED = frozenset({b"accept", b"content-encoding", b"content-type", b"inference-header-content-length"})
+# The other server asks for the same keys.
+CARRIED = frozenset({b"accept", b"authorization", b"x-api-key"}) | frozenset(
+    {b"content-encoding", b"content-type", b"inference-header-content-length"}
+)

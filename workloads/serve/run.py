@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from workloads.serve.app import App
+from workloads.serve.edge import Edge
 from workloads.serve.http import HttpServer
 from workloads.serve.life import Life, Phase
 from workloads.serve.loading import load_and_warm_up
@@ -29,7 +30,8 @@ async def serve(settings: Settings) -> None:
     life, metrics = Life(), Metrics()
     life.install()
     app = App(settings.name or _name_of(settings.model), settings.version, life, metrics)
-    http = HttpServer(app, settings.http, metrics.http_replied)
+    edge = Edge(app, settings.edge)
+    http = HttpServer(edge, settings.http, metrics.http_replied)
     await http.start(settings.host, settings.port)
     metrics.gauges |= {
         "slipway_ready": ("1 while requests are welcome.", lambda: float(app.ready)),
@@ -37,7 +39,7 @@ async def serve(settings: Settings) -> None:
         "slipway_request_bytes": ("Bytes of requests in memory.", lambda: http.body_bytes),
     }
     LOG.info("listening on %s:%d, loading %s", settings.host or "all addresses", http.port, settings.model)
-    grpc = await _start_grpc(app, http, settings)
+    grpc = await _start_grpc(app, http, settings, edge)
     mirroring = _mirror(app, settings)
     try:
         await _live(app, http, grpc, settings)
@@ -121,19 +123,27 @@ def start(app: App, loaded: Loaded, settings: Settings, metrics: Metrics) -> Ser
     return service
 
 
-async def _start_grpc(app: App, http: HttpServer, settings: Settings) -> "GrpcServer | None":
+async def _start_grpc(app: App, http: HttpServer, settings: Settings, edge: Edge) -> "GrpcServer | None":
     """None when the port is -1, or grpcio is not installed."""
     if settings.grpc_port < 0:
         return None
     try:
+        from workloads.serve.protocol.grpc_edge import around
         from workloads.serve.protocol.grpc_server import GrpcServer
     except ImportError as error:
         LOG.warning("no gRPC: %s", error)
         return None
     limits = settings.http
     server = GrpcServer(
-        app, limits.max_body_size, settings.nonfinite, limits.max_connections, http, limits.max_buffered
+        app,
+        limits.max_body_size,
+        settings.nonfinite,
+        limits.max_connections,
+        http,
+        limits.max_buffered,
+        around(settings.edge, edge.keys),
     )
+    server.tells_time = settings.edge.server_timing
     await server.start(settings.host, settings.grpc_port)
     return server
 

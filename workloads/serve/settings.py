@@ -10,8 +10,16 @@ import yaml
 from pydantic import ValidationError
 
 from slipway.api.description import ModelDescription
+from slipway.api.edge import Cors
 from slipway.api.engine import EngineName
-from slipway.api.inferenceservice import InferenceServiceSpec, NonFinite, PinnedModel, Protocol, spec_problems
+from slipway.api.inferenceservice import (
+    InferenceServiceSpec,
+    NonFinite,
+    PinnedModel,
+    Predictor,
+    Protocol,
+    spec_problems,
+)
 from slipway.api.warmup import WarmUp, WarmUpMode
 from workloads import storage
 from workloads.errors import BadInput
@@ -23,6 +31,19 @@ HTTP_PORT = 8080
 GRPC_PORT = 9000
 # Beside the document.
 MIRROR_FILE = "mirror.json"
+# Where the operator mounts the Secret with the clients' keys.
+KEYS_DIR = Path("/etc/slipway-keys")
+
+
+@dataclass(frozen=True)
+class EdgeChoice:
+    """What is done around requests. `keys`: a folder whose files are keys; `sample`: percent that are logged."""
+
+    request_id: bool = False
+    server_timing: bool = False
+    cors: Cors | None = None
+    keys: Path | None = None
+    sample: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +76,7 @@ class Settings:
     host: str = ""  # all of the machine's addresses, IPv4 and IPv6: a server in a pod is reached from outside of it
     port: int = HTTP_PORT
     grpc_port: int = GRPC_PORT
+    edge: EdgeChoice = field(default_factory=EdgeChoice)
     nonfinite: bool = False
     described: ModelDescription | None = None
     warm_up: WarmUpChoice = field(default_factory=WarmUpChoice)
@@ -93,6 +115,16 @@ def _http(protocol: Protocol) -> HttpLimits:
     limits, most = HttpLimits(), protocol.max_body_mib << 20
     buffered = max(limits.max_buffered, 4 * most)
     return replace(limits, max_body_size=most, max_buffered=buffered, idle_timeout=protocol.idle_timeout_seconds)
+
+
+def _edge(predictor: Predictor) -> EdgeChoice:
+    return EdgeChoice(
+        predictor.protocol.request_id,
+        predictor.protocol.server_timing,
+        predictor.cors,
+        KEYS_DIR if predictor.auth is not None else None,
+        predictor.access_log.sample_percent if predictor.access_log is not None else 0,
+    )
 
 
 def _warm_up(asked: WarmUp | None) -> WarmUpChoice:
@@ -138,6 +170,7 @@ def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Sett
             priority_levels=batching.priority_levels,
         ),
         http=_http(predictor.protocol),
+        edge=_edge(predictor),
         warm_up=_warm_up(predictor.warm_up),
         nonfinite=predictor.protocol.non_finite is NonFinite.ALLOW,
         readiness_lead=predictor.drain.readiness_lead_seconds,

@@ -11,6 +11,7 @@ from slipway.api.autoscaling import AutoScaling, ScaleMetric
 from slipway.api.base import MapBy, Model, Rule, problems_of
 from slipway.api.common import Digest, ImageName, ObjectName, Uri
 from slipway.api.description import ModelDescription
+from slipway.api.edge import AccessLog, Auth, Cors
 from slipway.api.engine import Engine
 from slipway.api.kind import Column, Kind, Scale, condition_column, unseen_status
 from slipway.api.pod import EnvVar
@@ -107,6 +108,15 @@ class Protocol(Model):
         description="After which a connection without a request is closed: later than the balancer before it does so "
         "(Envoy after 3600 s, Google's after 600), or requests are lost in that moment.",
     )
+    request_id: bool = Field(
+        False,
+        description="Answer with an X-Request-Id, over gRPC as metadata: the client's, or a new one. Over HTTP a "
+        "client's own is always given back.",
+    )
+    server_timing: bool = Field(
+        False,
+        description="Answer with a Server-Timing header, over gRPC as trailing metadata: queue and compute in ms.",
+    )
 
 
 class Drain(Model):
@@ -126,6 +136,13 @@ class Predictor(Model):
     engine: Engine = Field(default_factory=Engine, description="What computes.")
     batching: Batching = Field(default_factory=Batching, description="What is computed together.")
     protocol: Protocol = Field(default_factory=Protocol, description="What clients may send.")
+    cors: Cors | None = Field(None, description="Browsers' pages of other origins that may ask; none when unset.")
+    auth: Auth | None = Field(
+        None,
+        description="Ask clients for a key, as Authorization: Bearer or X-Api-Key, over gRPC as metadata. Health and "
+        "metrics are free.",
+    )
+    access_log: AccessLog | None = Field(None, description="Log requests as lines of JSON; no log when unset.")
     warm_up: WarmUp | None = Field(None, description="What is run before the first request; invented rows when unset.")
     resources: Resources = Field(default_factory=Resources, description="What each replica asks of its node.")
     env: Annotated[list[EnvVar], Field(max_length=128), MapBy("name")] = Field(

@@ -27,6 +27,8 @@ SPEC_HASH = f"{GROUP}/spec-hash"
 ENGINE_THERE = {ENGINE: "built"}
 CONFIG_DIR = "/etc/slipway"
 CLAIMS_DIR = "/mnt/pvc"
+# Where workloads/serve/settings.py looks. A folder, not single files: those would never change in a pod.
+KEYS_DIR = "/etc/slipway-keys"
 SHARED_MEMORY_DIR = "/dev/shm"  # noqa: S108
 # What the server takes beside readiness lead and timeout to close its sockets.
 CLOSING_SECONDS = 5
@@ -189,6 +191,10 @@ def pod(
         limit = {"sizeLimit": memory.size_limit} if memory.size_limit is not None else {}
         mounts.append({"name": "slipway-shm", "mountPath": SHARED_MEMORY_DIR})
         volumes.append({"name": "slipway-shm", "emptyDir": {"medium": "Memory", **limit}})
+    if (auth := service.spec.predictor.auth) is not None:
+        mounts.append({"name": "slipway-keys", "mountPath": KEYS_DIR, "readOnly": True})
+        # Readable for the server's user, whoever that is, and for nobody outside of the pod.
+        volumes.append({"name": "slipway-keys", "secret": {"secretName": auth.secret_ref.name}})
     mounts += [mount.wire() for mount in settings.volume_mounts]
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,

@@ -54,6 +54,9 @@ PREDICTOR = {
     "engine": {"name": "torch"},
     "batching": {"maxBatchSize": 8},
     "protocol": {"maxBodyMiB": 8},
+    "cors": {"allowOrigins": ["https://app.example.com"]},
+    "auth": {"secretRef": {"name": "keys"}},
+    "accessLog": {"samplePercent": 10},
     "warmUp": {"mode": "Full", "uri": "pvc://samples/rows.npz", "shapes": [{"name": "x", "shape": [1, 3]}]},
     "resources": {"requests": {"cpu": "2"}, "limits": {"nvidia.com/gpu": "1"}},
     "env": [{"name": "LEVEL", "value": "debug"}],
@@ -121,6 +124,13 @@ def test_shared_memory_is_a_volume_of_its_own() -> None:
     spec = pod()
     assert {"name": "slipway-shm", "mountPath": "/dev/shm"} in spec["containers"][0]["volumeMounts"]
     assert {"name": "slipway-shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}} in spec["volumes"]
+
+
+def test_keys_are_a_folder_that_follows_its_secret() -> None:
+    spec = pod()
+    assert {"name": "slipway-keys", "secret": {"secretName": "keys"}} in spec["volumes"]
+    mount = {"name": "slipway-keys", "mountPath": "/etc/slipway-keys", "readOnly": True}
+    assert mount in spec["containers"][0]["volumeMounts"], "with subPath a change would never come"
 
 
 def test_labels_annotations_and_volumes_beside_our_own() -> None:

@@ -10,7 +10,13 @@ from workloads.serve.http.message import COPY
 
 # With one value; what two of them say, no two servers read alike.
 ONCE = frozenset({COPY, b"content-length", b"content-type", b"host", b"inference-header-content-length"})
-KEPT = ONCE | {b"accept", b"accept-encoding", b"connection", b"content-encoding", b"expect", b"transfer-encoding"}
+# Read by the edge alone, and given on to nobody.
+EDGE = frozenset(
+    {b"access-control-request-method", b"authorization", b"origin", b"user-agent", b"x-api-key", b"x-request-id"}
+)
+KEPT = (
+    ONCE | EDGE | {b"accept", b"accept-encoding", b"connection", b"content-encoding", b"expect", b"transfer-encoding"}
+)
 FRAMING = (b"content-length", b"transfer-encoding")
 SCHEMES = (b"http://", b"https://")
 

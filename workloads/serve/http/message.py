@@ -1,13 +1,16 @@
 """What passes between a connection and the application: a whole request, a reply, or the promise of one."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
 
 import orjson
 
-from workloads.serve.errors import RequestError, UnsupportedEncoding
+from workloads.serve.errors import EngineFailed, RequestError, UnsupportedEncoding
+
+LOG = logging.getLogger("slipway.serve.http")
 
 JSON = b"application/json"
 Buffer = bytes | memoryview
@@ -68,7 +71,7 @@ COPY = b"slipway-copy"
 class Reply:
     """`body` is written as it is, without joining; `headers` are whole lines with their line ends."""
 
-    __slots__ = ("body", "close", "content_type", "headers", "status")
+    __slots__ = ("body", "close", "content_type", "headers", "status", "timing")
 
     def __init__(
         self,
@@ -83,6 +86,8 @@ class Reply:
         self.content_type = content_type
         self.headers = headers
         self.close = close
+        # Seconds in the queue and in the engine, where it is an inference's.
+        self.timing: tuple[float, float] | None = None
 
     def head(self, date: bytes, connection: bytes) -> bytes:
         """Status line and headers, up to the empty line; `connection` is a whole line of them, or nothing."""
@@ -122,3 +127,16 @@ def error_reply(error: RequestError, close: bool = False) -> Reply:
     if isinstance(error, UnsupportedEncoding):
         headers += b"Accept-Encoding: gzip, deflate\r\n"
     return Reply(error.status, (orjson.dumps({"error": str(error)}),), headers=headers, close=close)
+
+
+def failure_reply(error: BaseException) -> Reply:
+    """What a client is told of an error, whosoever it is. The log gets what nobody has foreseen."""
+    if isinstance(error, RequestError):
+        # Its frames hold the pending reply, whose future holds the error: the request would stay in memory until the
+        # garbage collector comes, which for old objects is seldom.
+        error.__traceback__ = None
+        return error_reply(error)
+    if isinstance(error, asyncio.CancelledError):
+        return error_reply(EngineFailed("the request was cancelled"))
+    LOG.error("a request failed", exc_info=error)
+    return error_reply(EngineFailed("an error of the server's own, which is in its log"))

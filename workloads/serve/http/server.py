@@ -14,7 +14,7 @@ from email.utils import formatdate
 from workloads.listener import Listener
 from workloads.serve.errors import EngineFailed, QueueFull, RequestError, TooSlow
 from workloads.serve.http.connection import Connection
-from workloads.serve.http.message import Handle, Pending, Reply, Request, error_reply
+from workloads.serve.http.message import Handle, Pending, Reply, Request, error_reply, failure_reply
 from workloads.serve.http.pace import Holder, whose_turn
 
 LOG = logging.getLogger("slipway.serve.http")
@@ -129,17 +129,9 @@ class HttpServer:
         """The promised answer; what it raises becomes a reply."""
         try:
             return pending.finish()
-        except RequestError as error:
-            # Its frames hold `pending`, whose future holds the error: the request would stay in memory until the
-            # garbage collector comes, which for old objects is seldom.
-            error.__traceback__ = None
-            return error_reply(error)
-        except asyncio.CancelledError:
-            return error_reply(EngineFailed("the request was cancelled"))
-        except Exception:
-            # As above: one request's failure is one request's reply.
-            LOG.exception("a request failed")
-            return error_reply(EngineFailed("an error of the server's own, which is in its log"))
+        except (Exception, asyncio.CancelledError) as error:
+            # Whatever one request breaks, the others are served on.
+            return failure_reply(error)
 
     def _sweep(self) -> None:
         """Regularly, instead of a timer for each connection."""

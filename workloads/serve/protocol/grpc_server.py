@@ -1,7 +1,7 @@
 """The gRPC server: the protocol's six methods and the standard health service, on the same event loop and batcher."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from workloads.serve.apart import Job
+from workloads.serve.edge.timing import server_timing
 from workloads.serve.errors import NotFound, QueueFull, RequestError
 from workloads.serve.freed import Freed
 from workloads.serve.inferences import counting
@@ -46,12 +47,17 @@ class GrpcServer:
         max_requests: int,
         memory: Memory | None = None,
         most: int = 512 << 20,
+        around: "Sequence[grpc.aio.ServerInterceptor[Any, Any]]" = (),
     ) -> None:
-        """`memory` of all requests, of which there are `most` bytes; its own where there is no HTTP server."""
+        """`memory` of all requests, of which there are `most` bytes; its own where there is no HTTP server.
+
+        `around`: what is done before and after each call.
+        """
         self._app = app
         self._nonfinite = nonfinite
         self._codec: GrpcCodec | None = None
         self.port = 0
+        self.tells_time = False  # queue and compute of each inference, in its trailing metadata
         size = max_body_size + ENVELOPE
         self._freed = Freed()
         self._receiving = Receiving(memory or Own(most), most, size)
@@ -62,7 +68,7 @@ class GrpcServer:
             # What a call sends before it is read stays within one window; grpc would let it grow with the connection.
             ("grpc.http2.bdp_probe", 0),
         ]
-        self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=max_requests)
+        self._server = grpc.aio.server(interceptors=around, options=options, maximum_concurrent_rpcs=max_requests)
         self._server.add_generic_rpc_handlers((self._inference(), self._health()))
 
     async def start(self, host: str, port: int) -> int:
@@ -202,7 +208,12 @@ class GrpcServer:
         if self._app.texts is not None and used is not self._codec:
             return await self._texts(self._app.texts, used, asked)
         # A client that goes away cancels this coroutine, and `answer` takes its request out of the queue.
-        return self._codec.encode(asked, await service.batcher.answer(service.submit(asked)))
+        ticket = service.submit(asked)
+        outputs = await service.batcher.answer(ticket)
+        if self.tells_time:
+            told = server_timing((ticket.queue_seconds, ticket.engine_seconds))
+            context.set_trailing_metadata((("server-timing", told.decode()),))
+        return self._codec.encode(asked, outputs)
 
     def _heavy(self, message: bytes, codec: Codec) -> bool:
         """Reading it takes so long that others would notice. Invalid for one that no request can need."""

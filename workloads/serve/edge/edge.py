@@ -1,0 +1,104 @@
+"""The application as clients see it: what run.py puts around it where a service asks for anything of it.
+
+A request that brings nothing to do pays one comparison. Order: preflights (browsers send no key with them), the key,
+the request itself; then the headers and the log, of errors as well.
+"""
+
+import asyncio
+import re
+import secrets
+import time
+from typing import Any
+
+from workloads.serve.edge.access_log import AccessLog
+from workloads.serve.edge.keys import Keys
+from workloads.serve.edge.origins import Origins
+from workloads.serve.edge.timing import server_timing
+from workloads.serve.http import Pending, Reply, Request
+from workloads.serve.http.message import Handle, failure_reply
+from workloads.serve.settings import EdgeChoice
+
+ID = b"x-request-id"
+# What a log and a header can hold; of anything else a new one is made.
+GIVEN = re.compile(rb"[\x21-\x7e]{1,128}")
+FREE = (b"/v2/health/", b"/metrics")
+
+
+class Answered:
+    """A pending reply that is dressed when it is there."""
+
+    __slots__ = ("_edge", "_inner", "_name", "_request", "_started", "future")
+
+    def __init__(self, edge: "Edge", inner: Pending, request: Request, name: bytes, started: float) -> None:
+        self.future: asyncio.Future[Any] = inner.future
+        self._edge, self._inner, self._request, self._name, self._started = edge, inner, request, name, started
+
+    @property
+    def waiting(self) -> bool:
+        """Nothing has been done for it yet."""
+        return bool(getattr(self._inner, "waiting", False))
+
+    def finish(self) -> Reply:
+        """The reply, an error's as well."""
+        try:
+            reply = self._inner.finish()
+        except (Exception, asyncio.CancelledError) as error:
+            reply = failure_reply(error)
+        return self._edge.dressed(reply, self._request, self._name, self._started)
+
+    def abandon(self) -> None:
+        """Its client is gone."""
+        self._inner.abandon()
+
+
+class Edge:
+    """Around `app`. Raises BadInput for keys that are not there."""
+
+    def __init__(self, app: Handle, choice: EdgeChoice, log: AccessLog | None = None) -> None:
+        self._app = app
+        self._makes = choice.request_id
+        self._times = choice.server_timing
+        self._origins = Origins(choice.cors) if choice.cors is not None else None
+        self.keys = Keys(choice.keys) if choice.keys is not None else None
+        self._log = log or (AccessLog(choice.sample) if choice.sample else None)
+        self._plain = self._log is None and choice == EdgeChoice()
+
+    def __call__(self, request: Request) -> "Reply | Pending":
+        """The answer, or its promise."""
+        headers = request.headers
+        if self._plain and ID not in headers:
+            return self._app(request)
+        started = time.monotonic()
+        name = headers.get(ID, b"")
+        if not GIVEN.fullmatch(name):
+            name = secrets.token_hex(16).encode() if self._makes or self._log is not None else b""
+        try:
+            outcome = self._inner(request)
+        except Exception as error:
+            outcome = failure_reply(error)
+        if isinstance(outcome, Reply):
+            return self.dressed(outcome, request, name, started)
+        return Answered(self, outcome, request, name, started)
+
+    def _inner(self, request: Request) -> "Reply | Pending":
+        if self._origins is not None and (reply := self._origins.preflight(request)) is not None:
+            return reply
+        if self.keys is not None and not request.path.startswith(FREE):
+            self.keys.check(request.headers.get(b"authorization"), request.headers.get(b"x-api-key"))
+        return self._app(request)
+
+    def dressed(self, reply: Reply, request: Request, name: bytes, started: float) -> Reply:
+        """With what the service says beside it."""
+        seconds, lines = time.monotonic() - started, b""
+        if name:
+            lines += b"X-Request-Id: %b\r\n" % name
+        if self._times:
+            lines += b"Server-Timing: %b\r\n" % server_timing(reply.timing, seconds)
+        if self._origins is not None and b"Access-Control-Allow-Origin" not in reply.headers:
+            lines += self._origins.headers(request.headers)
+        if reply.status == 401:
+            lines += b'WWW-Authenticate: Bearer realm="slipway"\r\n'
+        reply.headers += lines
+        if self._log is not None:
+            self._log.request(request, reply, name, seconds)
+        return reply
