@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from slipway.api.edge import Cors
-from tests.unit.serve.test_service import POISON, Serving, serving
+from tests.unit.serve.serving import POISON, Serving, serving
 from workloads.errors import BadInput
 from workloads.serve.edge import Edge, Keys
 from workloads.serve.edge.access_log import AccessLog
