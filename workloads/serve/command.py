@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", metavar="ADDRESS", help="all of the machine's, IPv4 and IPv6, when unset")
     parser.add_argument("--port", type=int, metavar="N", help=f"HTTP, {HTTP_PORT} when unset")
     parser.add_argument("--grpc-port", type=int, metavar="N", help=f"{GRPC_PORT} when unset, -1 for none")
+    parser.add_argument("--keys", type=Path, metavar="DIR", help="whose files are keys; clients must show one of them")
     parser.add_argument("--idle-timeout", type=float, metavar="SECONDS", help="of a connection without a request")
     parser.add_argument(
         "--warm-up", type=WarmUpMode, choices=list(WarmUpMode), help="what is run before the first request"
@@ -106,6 +107,8 @@ def settings_from(arguments: list[str]) -> Settings:
         options["batching"] = dataclasses.replace(base.batching, **{**batching, "max_queue_size": wider})
     if "idle_timeout" in options:
         options["http"] = dataclasses.replace(base.http, idle_timeout=options.pop("idle_timeout"))
+    if "keys" in options:
+        options["edge"] = dataclasses.replace(base.edge, keys=options.pop("keys"))
     options["warm_up"] = _warm_up(base.warm_up, options)
     for name in ("threads", "instances"):
         if options.get(name, 1) < 1:

@@ -26,19 +26,28 @@ LOOK_SECONDS = 2.0
 MOST = 32
 MOST_BYTES = 64 << 20
 COPY_SECONDS = 10.0
+CARRIED = frozenset(
+    {b"accept", b"content-encoding", b"content-type", b"inference-header-content-length", b"x-request-id"}
+)
+# To whom has to know them, and to nobody else: what clients send there may be a secret of somebody before this server.
+KEYS = frozenset({b"authorization", b"x-api-key"})
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where copies go, and of how many of a hundred requests."""
+    """Where copies go, and of how many of a hundred requests. `keys`: that server asks clients for theirs."""
 
     host: str
     port: int
     percent: int
+    keys: bool = False
 
 
 def read_target(place: Path) -> Target | None:
-    """`{"url": "http://host:port", "percent": 20}`; None without the file. ValueError when it makes no sense."""
+    """`{"url": "http://host:port", "percent": 20, "keys": true}`, the last where that server asks for keys.
+
+    None without the file. ValueError when it makes no sense.
+    """
     try:
         said = orjson.loads(place.read_bytes())
     except OSError:
@@ -48,7 +57,7 @@ def read_target(place: Path) -> Target | None:
     parts = urlsplit(said["url"])
     if parts.scheme != "http" or not parts.hostname or not 0 <= said["percent"] <= 100:
         raise ValueError("its url begins with http://, its percent is from 0 to 100")
-    return Target(parts.hostname, parts.port or 80, said["percent"])
+    return Target(parts.hostname, parts.port or 80, said["percent"], said.get("keys") is True)
 
 
 class Mirror:
@@ -116,7 +125,8 @@ async def _exchange(target: Target, request: Request) -> None:
     """A connection of its own: the Service behind the address spreads connections over pods, not requests."""
     reader, writer = await asyncio.open_connection(target.host, target.port)
     try:
-        kept = b"".join(b"%b: %b\r\n" % (name, value) for name, value in request.headers.items() if name in CARRIED)
+        carried = CARRIED | KEYS if target.keys else CARRIED
+        kept = b"".join(b"%b: %b\r\n" % (name, value) for name, value in request.headers.items() if name in carried)
         where = request.path + (b"?" + request.query if request.query else b"")
         head = b"%b %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n%b: 1\r\n%bContent-Length: %d\r\n\r\n"
         writer.write(head % (request.method, where, target.host.encode(), COPY, kept, len(request.body)))
@@ -126,9 +136,3 @@ async def _exchange(target: Target, request: Request) -> None:
             pass
     finally:
         writer.transport.abort()
-
-
-# The other server asks for the same keys.
-CARRIED = frozenset({b"accept", b"authorization", b"x-api-key"}) | frozenset(
-    {b"content-encoding", b"content-type", b"inference-header-content-length"}
-)

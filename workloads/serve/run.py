@@ -141,7 +141,7 @@ async def _start_grpc(app: App, http: HttpServer, settings: Settings, edge: Edge
         limits.max_connections,
         http,
         limits.max_buffered,
-        around(settings.edge, edge.keys),
+        around(settings.edge, edge.keys, edge.log, app.metrics.grpc_replied),
     )
     server.tells_time = settings.edge.server_timing
     await server.start(settings.host, settings.grpc_port)

@@ -32,18 +32,23 @@ GRPC_PORT = 9000
 # Beside the document.
 MIRROR_FILE = "mirror.json"
 # Where the operator mounts the Secret with the clients' keys.
-KEYS_DIR = Path("/etc/slipway-keys")
+KEYS_DIR = Path("/var/run/secrets/slipway.dev/keys")
 
 
 @dataclass(frozen=True)
 class EdgeChoice:
-    """What is done around requests. `keys`: a folder whose files are keys; `sample`: percent that are logged."""
+    """What is done around requests. `keys`: a folder whose files are keys; `sample`: percent that are logged.
+
+    `uid` of the service, whose holder is told what the model is without a key: the operator.
+    """
 
     request_id: bool = False
     server_timing: bool = False
     cors: Cors | None = None
     keys: Path | None = None
     sample: int = 0
+    secret: str = ""
+    uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,8 @@ def from_document(path: Path) -> Settings:
     if spec is None:
         raise BadInput(f"{path}: " + "; ".join(problems))
     settings = _settings(name, spec, _pinned(path, spec, (document.get("status") or {}).get("model")))
-    return replace(settings, mirror=path.parent / MIRROR_FILE)
+    edge = _edge(spec.predictor, str(metadata.get("uid") or ""))
+    return replace(settings, edge=edge, mirror=path.parent / MIRROR_FILE)
 
 
 def _http(protocol: Protocol) -> HttpLimits:
@@ -117,13 +123,16 @@ def _http(protocol: Protocol) -> HttpLimits:
     return replace(limits, max_body_size=most, max_buffered=buffered, idle_timeout=protocol.idle_timeout_seconds)
 
 
-def _edge(predictor: Predictor) -> EdgeChoice:
+def _edge(predictor: Predictor, uid: str) -> EdgeChoice:
+    auth, log = predictor.auth, predictor.access_log
     return EdgeChoice(
         predictor.protocol.request_id,
         predictor.protocol.server_timing,
         predictor.cors,
-        KEYS_DIR if predictor.auth is not None else None,
-        predictor.access_log.sample_percent if predictor.access_log is not None else 0,
+        KEYS_DIR if auth is not None else None,
+        log.sample_percent if log is not None else 0,
+        auth.secret_ref.name if auth is not None else "",
+        uid if auth is not None else "",
     )
 
 
@@ -170,7 +179,6 @@ def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Sett
             priority_levels=batching.priority_levels,
         ),
         http=_http(predictor.protocol),
-        edge=_edge(predictor),
         warm_up=_warm_up(predictor.warm_up),
         nonfinite=predictor.protocol.non_finite is NonFinite.ALLOW,
         readiness_lead=predictor.drain.readiness_lead_seconds,

@@ -11,7 +11,7 @@ from slipway.api.quantity import Quantity
 
 # Where and as what the operator mounts the rendered job, the token, claims named in URIs, and /dev/shm.
 OWN_VOLUMES = "slipway-"
-OWN_PATHS = ("/etc/slipway", "/etc/slipway-keys", "/var/run/secrets/slipway.dev", "/mnt/pvc", "/dev/shm")  # noqa: S108
+OWN_PATHS = ("/etc/slipway", "/var/run/secrets/slipway.dev", "/mnt/pvc", "/dev/shm")  # noqa: S108
 
 _UPWARDS = "(^|/)[.][.](/|$)"
 

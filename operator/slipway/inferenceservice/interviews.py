@@ -17,6 +17,10 @@ from slipway.runtime.resource import uid_of
 from slipway.runtime.scrape import Page, Scraper
 from slipway.runtime.store import Key
 
+# A server that asks its clients for keys tells its model to who knows the service's UID: so does whoever may read the
+# status, where the answer is shown.
+SERVICE_HEADER = "Slipway-Service"
+
 # A service as it is now; None when it is gone.
 Lookup = Callable[[Key], Object | None]
 
@@ -76,7 +80,8 @@ class Interviews:
             return left
         urls = evidence.model_urls(key.name, revision, pods)
         read, heard = partial(read_model, revision), partial(self._heard_model, key, memory)
-        if urls and self._scraper.ask((key, "model"), key.namespace, urls, read, heard):
+        known = {SERVICE_HEADER: uid_of(service)}
+        if urls and self._scraper.ask((key, "model"), key.namespace, urls, read, heard, known):
             memory.model_asked, memory.model_of = self._clock().timestamp(), revision
         return evidence.MODEL_SECONDS
 

@@ -28,7 +28,7 @@ ENGINE_THERE = {ENGINE: "built"}
 CONFIG_DIR = "/etc/slipway"
 CLAIMS_DIR = "/mnt/pvc"
 # Where workloads/serve/settings.py looks. A folder, not single files: those would never change in a pod.
-KEYS_DIR = "/etc/slipway-keys"
+KEYS_DIR = "/var/run/secrets/slipway.dev/keys"
 SHARED_MEMORY_DIR = "/dev/shm"  # noqa: S108
 # What the server takes beside readiness lead and timeout to close its sockets.
 CLOSING_SECONDS = 5
@@ -191,10 +191,11 @@ def pod(
         limit = {"sizeLimit": memory.size_limit} if memory.size_limit is not None else {}
         mounts.append({"name": "slipway-shm", "mountPath": SHARED_MEMORY_DIR})
         volumes.append({"name": "slipway-shm", "emptyDir": {"medium": "Memory", **limit}})
-    if (auth := service.spec.predictor.auth) is not None:
-        mounts.append({"name": "slipway-keys", "mountPath": KEYS_DIR, "readOnly": True})
-        # Readable for the server's user, whoever that is, and for nobody outside of the pod.
-        volumes.append({"name": "slipway-keys", "secret": {"secretName": auth.secret_ref.name}})
+    if not builds:
+        for name, (secret, place) in _secrets(service).items():
+            mounts.append({"name": name, "mountPath": place, "readOnly": True})
+            # Without the Secret the server says so in its last words; the kubelet would only wait.
+            volumes.append({"name": name, "secret": {"secretName": secret, "optional": True}})
     mounts += [mount.wire() for mount in settings.volume_mounts]
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
@@ -217,6 +218,12 @@ def pod(
         if optional.get(field):
             spec[field] = optional[field]
     return spec
+
+
+def _secrets(service: InferenceService) -> dict[str, tuple[str, str]]:
+    """Name and place by volume, of those that the server alone reads: no Job, and nobody's init container."""
+    auth = service.spec.predictor.auth
+    return {"slipway-keys": (auth.secret_ref.name, KEYS_DIR)} if auth is not None else {}
 
 
 def _claims(service: InferenceService, model: Pinned, builds: bool) -> dict[str, tuple[str, bool]]:

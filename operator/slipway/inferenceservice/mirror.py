@@ -79,7 +79,10 @@ def _told(scene: Scene) -> list[Patch]:
     if entry and entry["phase"] == CanaryPhase.ANALYSING:
         copier = service.child(entry["stable"])
         url = f"http://{service.child(entry['name'])}.{service.namespace}.svc:80"
-        text = json.dumps({"url": url, "percent": entry["trafficPercent"]}, sort_keys=True)
+        told = {"url": url, "percent": entry["trafficPercent"]}
+        if service.spec.predictor.auth is not None:
+            told["keys"] = True
+        text = json.dumps(told, sort_keys=True)
     for name, known in scene.around.children.get(CONFIGMAPS, {}).items():
         wanted = text if name == copier else None
         if (known.get("data") or {}).get(FILE) != wanted:

@@ -73,11 +73,22 @@ class Scraper:
         self._turn = asyncio.Lock()
         self._tasks: dict[Hashable, asyncio.Task[None]] = {}
 
-    def ask(self, key: Hashable, namespace: str, urls: Mapping[str, str], read: Read[T], answered: Answered[T]) -> bool:
-        """GET each URL; `answered` hears of all of them by the same names. False while this key's last is under way."""
+    def ask(
+        self,
+        key: Hashable,
+        namespace: str,
+        urls: Mapping[str, str],
+        read: Read[T],
+        answered: Answered[T],
+        headers: Mapping[str, str] | None = None,
+    ) -> bool:
+        """GET each URL; `answered` hears of all of them by the same names. False while this key's last is under way.
+
+        `headers`: further ones, which every URL's server may know.
+        """
         if key in self._tasks:
             return False
-        task = asyncio.create_task(self._all(namespace, urls, read, answered), name=f"scrape {key}")
+        task = asyncio.create_task(self._all(namespace, urls, read, answered, headers or {}), name=f"scrape {key}")
         self._tasks[key] = task
         task.add_done_callback(lambda _: self._tasks.pop(key, None))
         return True
@@ -89,15 +100,22 @@ class Scraper:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _all(self, namespace: str, urls: Mapping[str, str], read: Read[T], answered: Answered[T]) -> None:
-        pages = await asyncio.gather(*(self._page(namespace, url, read) for url in urls.values()))
+    async def _all(
+        self,
+        namespace: str,
+        urls: Mapping[str, str],
+        read: Read[T],
+        answered: Answered[T],
+        headers: Mapping[str, str],
+    ) -> None:
+        pages = await asyncio.gather(*(self._page(namespace, url, read, headers) for url in urls.values()))
         answered(dict(zip(urls, pages, strict=True)))
 
-    async def _page(self, namespace: str, url: str, read: Read[T]) -> Page[T]:
+    async def _page(self, namespace: str, url: str, read: Read[T], headers: Mapping[str, str]) -> Page[T]:
         async with self._slot(namespace):
             try:
                 async with asyncio.timeout(self._timeout):
-                    body = await self._get(url)
+                    body = await self._get(url, headers)
             except TimeoutError:
                 return Page(error=f"no whole answer within {self._timeout:g} s")
             except (ValueError, OSError, h11.RemoteProtocolError) as error:
@@ -126,7 +144,7 @@ class Scraper:
             if not self._users[namespace]:
                 del self._users[namespace], self._shares[namespace]
 
-    async def _get(self, url: str) -> bytes:
+    async def _get(self, url: str, more: Mapping[str, str]) -> bytes:
         """The body. Raises ValueError for one that is too large, or an error."""
         parts, loop = urlsplit(url), asyncio.get_running_loop()
         host, port = parts.hostname or "", parts.port or 80
@@ -134,7 +152,7 @@ class Scraper:
             connection.setblocking(False)
             await loop.sock_connect(connection, (host, port))
             parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD)
-            headers = [("Host", parts.netloc), ("Connection", "close"), ("Accept-Encoding", "identity")]
+            headers = [("Host", parts.netloc), ("Connection", "close"), ("Accept-Encoding", "identity"), *more.items()]
             asked = parser.send(h11.Request(method="GET", target=parts.path or "/", headers=headers))
             await loop.sock_sendall(connection, (asked or b"") + (parser.send(h11.EndOfMessage()) or b""))
             return await self._body(connection, parser)

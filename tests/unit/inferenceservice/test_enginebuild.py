@@ -226,3 +226,10 @@ def test_deleting_the_job_of_a_failed_build_has_it_tried_again():
     again = look(service(failed.status), **around(None))
     assert "Job" in kinds(again)
     assert condition(again, "EngineReady")["reason"] == "EngineBuilding"
+
+
+def test_the_job_is_given_no_secret_that_only_the_server_reads():
+    """It runs what a model's file says, and answers nobody."""
+    first = look(service(auth={"secretRef": {"name": "team-keys"}}))
+    assert "team-keys" not in json.dumps(job_of(first))
+    assert "slipway-keys" not in json.dumps(job_of(first))

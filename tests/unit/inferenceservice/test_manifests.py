@@ -11,6 +11,7 @@ from slipway.api.inferenceservice import Predictor
 from slipway.api.servicepod import ServicePodPlace
 from slipway.inferenceservice.service import Platform
 from tests.unit.inferenceservice.looks import AUTOSCALERS, BUDGETS, PLATFORM, deployed, look
+from workloads.serve.settings import KEYS_DIR
 
 DIGEST = f"sha256:{'a' * 64}"
 POD = {
@@ -128,9 +129,10 @@ def test_shared_memory_is_a_volume_of_its_own() -> None:
 
 def test_keys_are_a_folder_that_follows_its_secret() -> None:
     spec = pod()
-    assert {"name": "slipway-keys", "secret": {"secretName": "keys"}} in spec["volumes"]
-    mount = {"name": "slipway-keys", "mountPath": "/etc/slipway-keys", "readOnly": True}
+    assert {"name": "slipway-keys", "secret": {"secretName": "keys", "optional": True}} in spec["volumes"]
+    mount = {"name": "slipway-keys", "mountPath": str(KEYS_DIR), "readOnly": True}
     assert mount in spec["containers"][0]["volumeMounts"], "with subPath a change would never come"
+    assert not any("keys" in mount["name"] for mount in spec["initContainers"][0].get("volumeMounts", []))
 
 
 def test_labels_annotations_and_volumes_beside_our_own() -> None:

@@ -106,6 +106,16 @@ def test_it_gets_copies_first_then_its_share_then_all():
     assert there.revisions() == {newest: 4}
 
 
+def test_copies_for_one_that_asks_for_keys_carry_them():
+    """It would refuse them all, and nothing would be known of it."""
+    there = Copying(STEPS)
+    (first,) = there.revisions()
+    there.edit(maxBatchSize=8)
+    there.spec["predictor"]["auth"] = {"secretRef": {"name": "team-keys"}}
+    there.settle()
+    assert there.told(first)["keys"] is True
+
+
 def test_a_worse_one_never_meets_a_request():
     there, first, newest = begun()
     there.traffic(61, errors=500)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import grpc
 import orjson
 import pytest
+from pydantic import ValidationError
 
 from slipway.api.edge import Cors
+from slipway.api.inferenceservice import spec_problems
 from tests.unit.serve.serving import POISON, Serving, serving
 from workloads.errors import BadInput
 from workloads.serve.edge import Edge, Keys
 from workloads.serve.edge.access_log import AccessLog
+from workloads.serve.edge.keys import MOST
+from workloads.serve.errors import Unauthenticated
 from workloads.serve.http import HttpLimits, HttpServer
-from workloads.serve.protocol import open_inference_pb2 as pb
-from workloads.serve.protocol.grpc_edge import around
-from workloads.serve.protocol.grpc_server import GrpcServer
 from workloads.serve.settings import EdgeChoice
 
 PAGE = "https://app.example.com"
@@ -56,13 +57,27 @@ def keys(tmp_path: Path) -> Path:
 
 async def test_without_a_key_nothing_is_told_but_health_and_metrics(keys: Path) -> None:
     async with edged(EdgeChoice(keys=keys)) as (server, base, _):
-        for method, path in (("GET", "/v2"), ("POST", INFER), ("POST", "/predict"), ("GET", "/"), ("GET", "/nothing")):
+        for method, path in (
+            ("GET", "/v2"),
+            ("POST", INFER),
+            ("POST", "/predict"),
+            ("GET", "/nothing"),
+            ("GET", "/v2/models/m"),
+        ):
             status, headers, body = await ask(server.client, method, base + path)
             assert (status, headers["WWW-Authenticate"]) == (401, 'Bearer realm="slipway"')
             assert b"X-Api-Key" in body
-        for path in ("/v2/health/live", "/v2/health/ready", "/metrics"):
+        for path in ("/v2/health/live", "/v2/health/ready", "/metrics", "/v2/models/m/ready", "/"):
             assert (await ask(server.client, "GET", base + path))[0] == 200
-        for path in (b"/metrics/../v2", b"/v2/health/../models/m", b"/v2/health%2f../models/m", b"//metrics"):
+        for path in (
+            b"/metrics/../v2",
+            b"/v2/health/../models/m",
+            b"/v2/health%2f../models/m",
+            b"//metrics",
+            b"/v2/models/m%2finfer/ready",
+            b"/v2/models/m/infer?/ready",
+            b"/v2/health/nothing",
+        ):
             # Nobody's client may straighten these out.
             reader, writer = await asyncio.open_connection("127.0.0.1", int(base.rpartition(":")[2]))
             writer.write(b"GET %b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" % path)
@@ -89,6 +104,23 @@ async def test_each_key_in_each_header(keys: Path, headers: dict[str, str], stat
         assert (await ask(server.client, "POST", base + INFER, json=ROW, headers=headers))[0] == status
 
 
+async def test_the_operator_is_told_what_the_model_is_and_nothing_else(keys: Path) -> None:
+    """status.servedModel comes from there; who knows the service's UID may read the status anyway."""
+    async with edged(EdgeChoice(keys=keys, uid="3a-7f")) as (server, base, _):
+        for said, method, path, status in (
+            ("3a-7f", "GET", "/v2/models/m", 200),
+            ("3a-7f", "GET", "/v2/models/m/config", 401),
+            ("3a-7f", "GET", "/v2", 401),
+            ("3a-7f", "POST", INFER, 401),
+            ("3a-7", "GET", "/v2/models/m", 401),
+            ("", "GET", "/v2/models/m", 401),
+        ):
+            found = await ask(server.client, method, base + path, headers={"Slipway-Service": said})
+            assert found[0] == status, (said, path)
+    async with edged(EdgeChoice(keys=keys)) as (server, base, _):
+        assert (await ask(server.client, "GET", f"{base}/v2/models/m", headers={"Slipway-Service": ""}))[0] == 401
+
+
 async def test_a_key_is_changed_without_a_restart_and_never_logged(keys: Path, caplog: Any) -> None:
     caplog.set_level(logging.DEBUG)
     found = Keys(keys, look_seconds=0)
@@ -103,37 +135,31 @@ async def test_a_key_is_changed_without_a_restart_and_never_logged(keys: Path, c
     assert not any(word in caplog.text + str(error.value) for word in ("another", "sesame", "new"))
 
 
+def test_a_wrong_key_is_compared_with_all_and_never_in_its_own_length(keys: Path, monkeypatch: Any) -> None:
+    """How long it takes must not tell how much of a key is right: digests of one length, all of them, to the end."""
+    for number in range(5):
+        (keys / f"more-{number}").write_text(f"key-{number}")
+    found, compared = Keys(keys), []
+    monkeypatch.setattr("hmac.compare_digest", lambda one, other: compared.append((one, other)) or one == other)
+    for shown in (b"x", b"open sesame", b"open sesam", b"k" * 100_000):
+        compared.clear()
+        with contextlib.suppress(Unauthenticated):
+            found.check(None, shown)
+        assert [len(one) for one, _ in compared] == [32] * 7, shown[:20]
+
+
+def test_a_secret_of_very_many_keys_is_read_as_far_as_is_said(tmp_path: Path) -> None:
+    for number in range(MOST + 5):
+        (tmp_path / f"k{number:04}").write_text(f"key-{number}")
+    found = Keys(tmp_path)
+    found.check(None, b"key-%d" % (MOST - 1))
+    with pytest.raises(Unauthenticated):
+        found.check(None, b"key-%d" % (MOST + 1))
+
+
 def test_a_secret_without_a_key_ends_the_start_in_words(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="holds no key"):
-        Keys(tmp_path)
-
-
-async def test_keys_and_request_ids_over_grpc(keys: Path) -> None:
-    choice = EdgeChoice(keys=keys, request_id=True)
-    async with serving() as server:
-        listening = GrpcServer(server.app, 1 << 20, False, 100, around=around(choice, Keys(keys)))
-        listening.tells_time = True
-        port = await listening.start("127.0.0.1", 0)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            tensor = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[1, 1])
-            tensor.contents.fp32_contents.append(2.0)
-            infer = channel.unary_unary(
-                "/inference.GRPCInferenceService/ModelInfer",
-                lambda message: message.SerializeToString(),
-                pb.ModelInferResponse.FromString,
-            )
-            request = pb.ModelInferRequest(model_name="m", inputs=[tensor])
-            for metadata in ((), (("x-api-key", "wrong"),)):
-                with pytest.raises(grpc.aio.AioRpcError) as error:
-                    await infer(request, metadata=metadata)
-                assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
-            call = infer(request, metadata=(("authorization", "Bearer another"), ("x-request-id", "mine")))
-            assert dict(await call.initial_metadata())["x-request-id"] == "mine"
-            assert (await call).outputs[0].name == "y"
-            assert "compute;dur=" in dict(await call.trailing_metadata())["server-timing"]
-            live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive", None, None)
-            assert await live(b"")
-        await listening.finish(0)
+    with pytest.raises(BadInput, match=r"auth\.secretRef: the Secret team-keys is missing, or holds no key"):
+        Keys(tmp_path / "gone", "team-keys")
 
 
 async def test_a_browser_asks_before_it_asks_and_brings_no_key(keys: Path) -> None:
@@ -148,10 +174,28 @@ async def test_a_browser_asks_before_it_asks_and_brings_no_key(keys: Path) -> No
         other = {**asking, "Origin": f"{PAGE}.evil.example"}
         _, headers, _ = await ask(server.client, "OPTIONS", base + INFER, headers=other)
         assert "Access-Control-Allow-Origin" not in headers
-        assert headers["Vary"] == "Origin"
+        assert headers.getall("Vary") == ["Origin"], "once"
         # The page must be able to read errors as well, or its author sees nothing but a failed fetch.
         status, headers, _ = await ask(server.client, "POST", base + INFER, json=ROW, headers={"Origin": PAGE})
         assert (status, headers["Access-Control-Allow-Origin"]) == (401, PAGE)
+
+
+def test_any_origin_with_credentials_is_refused_in_words() -> None:
+    with pytest.raises(ValidationError, match="name the origins in place of"):
+        Cors(allowOrigins=["*"], allowCredentials=True)
+    spec = {
+        "predictor": {"model": {"uri": "pvc://c/m"}, "cors": {"allowOrigins": [PAGE, "*"], "allowCredentials": True}}
+    }
+    assert "name the origins in place of *" in str(spec_problems("m", spec))
+
+
+async def test_the_page_asks_for_the_key_itself(keys: Path) -> None:
+    """A browser sends none with an address that somebody has typed in."""
+    async with edged(EdgeChoice(keys=keys)) as (server, base, _):
+        status, _, body = await ask(server.client, "GET", base + "/")
+        assert status == 200
+        assert b'type="password" id="key"' in body
+        assert body.count(b"known()") == 2, "sent with what describes and what predicts"
 
 
 async def test_a_request_id_is_given_back_with_errors_too_and_made_on_demand() -> None:

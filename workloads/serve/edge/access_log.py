@@ -1,4 +1,4 @@
-"""One line of JSON for a request, on the standard output. Called by edge.py once its reply is made.
+"""One line of JSON for a request, on the standard output. Called by edge.py and grpc_edge.py once its reply is made.
 
 No header's value but the request's id and the client's program is in it: keys never are, nor is the query.
 """
@@ -7,12 +7,16 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
 
 import orjson
 
 from workloads.serve.http import Reply, Request
 
 LONGEST = 512
+# The server's own faults over gRPC, as statuses from 500 on are over HTTP.
+FAULTS = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
 
 def _write(line: bytes) -> None:
@@ -28,11 +32,12 @@ class AccessLog:
         self._write = write
 
     def request(self, request: Request, reply: Reply, name: bytes, seconds: float) -> None:
-        """It was answered after so many seconds."""
-        if reply.status < 500 and not random.random() < self._share:  # noqa: S311  (a sample, no secret)
+        """One over HTTP was answered after so many seconds."""
+        if self._left_out(reply.status >= 500):
             return
         line = {
             "time": time.time(),
+            "protocol": "http",
             "requestId": _text(name),
             "client": request.sender.peer if request.sender is not None else "",
             "method": _text(request.method),
@@ -45,6 +50,20 @@ class AccessLog:
         }
         if reply.timing is not None:
             line |= {"queueSeconds": round(reply.timing[0], 6), "computeSeconds": round(reply.timing[1], 6)}
+        self._say(line)
+
+    def call(self, peer: str, method: str, code: str, name: str, seconds: float) -> None:
+        """One over gRPC."""
+        if self._left_out(code in FAULTS):
+            return
+        client = unquote(peer.partition(":")[2].rpartition(":")[0]).strip("[]")
+        line = {"time": time.time(), "protocol": "grpc", "requestId": name, "client": client, "path": method[:LONGEST]}
+        self._say(line | {"status": code, "seconds": round(seconds, 6)})
+
+    def _left_out(self, fault: bool) -> bool:
+        return not fault and not random.random() < self._share  # noqa: S311  (a sample, no secret)
+
+    def _say(self, line: dict[str, Any]) -> None:
         self._write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 

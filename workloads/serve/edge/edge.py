@@ -5,6 +5,7 @@ the request itself; then the headers and the log, of errors as well.
 """
 
 import asyncio
+import hmac
 import re
 import secrets
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 from workloads.serve.edge.access_log import AccessLog
 from workloads.serve.edge.keys import Keys
-from workloads.serve.edge.origins import Origins
+from workloads.serve.edge.origins import PREFLIGHT, Origins
 from workloads.serve.edge.timing import server_timing
 from workloads.serve.http import Pending, Reply, Request
 from workloads.serve.http.message import Handle, failure_reply
@@ -21,7 +22,10 @@ from workloads.serve.settings import EdgeChoice
 ID = b"x-request-id"
 # What a log and a header can hold; of anything else a new one is made.
 GIVEN = re.compile(rb"[\x21-\x7e]{1,128}")
-FREE = (b"/v2/health/", b"/metrics")
+# The page holds nothing of the service's, and is where a browser's user gives the key.
+FREE = frozenset({b"/", b"/metrics", b"/v2/health/live", b"/v2/health/ready"})
+READY = re.compile(rb"/v2/models/[^/%]+(/versions/[^/%]+)?/ready")
+DESCRIBED = re.compile(rb"/v2/models/[^/%]+")
 
 
 class Answered:
@@ -59,9 +63,10 @@ class Edge:
         self._makes = choice.request_id
         self._times = choice.server_timing
         self._origins = Origins(choice.cors) if choice.cors is not None else None
-        self.keys = Keys(choice.keys) if choice.keys is not None else None
-        self._log = log or (AccessLog(choice.sample) if choice.sample else None)
-        self._plain = self._log is None and choice == EdgeChoice()
+        self.keys = Keys(choice.keys, choice.secret) if choice.keys is not None else None
+        self._uid = choice.uid.encode()
+        self.log = log or (AccessLog(choice.sample) if choice.sample else None)
+        self._plain = self.log is None and choice == EdgeChoice()
 
     def __call__(self, request: Request) -> "Reply | Pending":
         """The answer, or its promise."""
@@ -71,7 +76,7 @@ class Edge:
         started = time.monotonic()
         name = headers.get(ID, b"")
         if not GIVEN.fullmatch(name):
-            name = secrets.token_hex(16).encode() if self._makes or self._log is not None else b""
+            name = secrets.token_hex(16).encode() if self._makes or self.log is not None else b""
         try:
             outcome = self._inner(request)
         except Exception as error:
@@ -83,9 +88,17 @@ class Edge:
     def _inner(self, request: Request) -> "Reply | Pending":
         if self._origins is not None and (reply := self._origins.preflight(request)) is not None:
             return reply
-        if self.keys is not None and not request.path.startswith(FREE):
+        if self.keys is not None and not self._free(request):
             self.keys.check(request.headers.get(b"authorization"), request.headers.get(b"x-api-key"))
         return self._app(request)
+
+    def _free(self, request: Request) -> bool:
+        """Without a key: what probes, scrapers and the operator ask."""
+        path, known = request.path, request.headers.get(b"slipway-service", b"")
+        if path in FREE or READY.fullmatch(path):
+            return True
+        told = bool(self._uid) and hmac.compare_digest(known, self._uid)
+        return told and request.method == b"GET" and bool(DESCRIBED.fullmatch(path))
 
     def dressed(self, reply: Reply, request: Request, name: bytes, started: float) -> Reply:
         """With what the service says beside it."""
@@ -94,11 +107,11 @@ class Edge:
             lines += b"X-Request-Id: %b\r\n" % name
         if self._times:
             lines += b"Server-Timing: %b\r\n" % server_timing(reply.timing, seconds)
-        if self._origins is not None and b"Access-Control-Allow-Origin" not in reply.headers:
+        if self._origins is not None and reply.status != PREFLIGHT:
             lines += self._origins.headers(request.headers)
         if reply.status == 401:
             lines += b'WWW-Authenticate: Bearer realm="slipway"\r\n'
         reply.headers += lines
-        if self._log is not None:
-            self._log.request(request, reply, name, seconds)
+        if self.log is not None:
+            self.log.request(request, reply, name, seconds)
         return reply

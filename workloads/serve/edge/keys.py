@@ -26,14 +26,16 @@ UNKNOWN = "the key is none of this service's"
 class Keys:
     """Of one folder. BadInput when there is none at the start; later the last ones that were there hold."""
 
-    def __init__(self, place: Path, look_seconds: float = LOOK_SECONDS) -> None:
+    def __init__(self, place: Path, secret: str = "", look_seconds: float = LOOK_SECONDS) -> None:
+        """`secret`: its name, for people."""
         self._place = place
         self._pause = look_seconds
         self._digests = _read(place)
         self._looked = time.monotonic()
         if not self._digests:
             raise BadInput(
-                f"{place}: the Secret of auth.secretRef holds no key: give it a value, such as a random word"
+                f"auth.secretRef: the Secret {secret or place} is missing, or holds no key: create it in the service's "
+                "namespace, each of its values a key, such as a random word"
             )
 
     def check(self, authorization: bytes | None, own: bytes | None) -> None:

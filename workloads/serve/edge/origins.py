@@ -6,6 +6,7 @@ from slipway.api.edge import Cors
 from workloads.serve.http import Reply, Request
 
 ANY = "*"
+PREFLIGHT = 204  # no other reply has this status
 METHODS = ("GET", "POST")
 READ = (
     "Accept", "Authorization", "Content-Encoding", "Content-Type", "Inference-Header-Content-Length", "X-Api-Key",
@@ -35,7 +36,7 @@ class Origins:
         if request.method != b"OPTIONS" or b"origin" not in asked or b"access-control-request-method" not in asked:
             return None
         allowed = self._origin(asked)
-        return Reply(204, headers=allowed + (self._preflight if b"Allow-Origin" in allowed else b""))
+        return Reply(PREFLIGHT, headers=allowed + (self._preflight if b"Allow-Origin" in allowed else b""))
 
     def headers(self, asked: Mapping[bytes, bytes]) -> bytes:
         """Lines for the answer to a request with these headers. A cache must know that they differ by origin."""

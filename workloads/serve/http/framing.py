@@ -12,7 +12,15 @@ from workloads.serve.http.message import COPY
 ONCE = frozenset({COPY, b"content-length", b"content-type", b"host", b"inference-header-content-length"})
 # Read by the edge alone, and given on to nobody.
 EDGE = frozenset(
-    {b"access-control-request-method", b"authorization", b"origin", b"user-agent", b"x-api-key", b"x-request-id"}
+    {
+        b"access-control-request-method",
+        b"authorization",
+        b"origin",
+        b"slipway-service",
+        b"user-agent",
+        b"x-api-key",
+        b"x-request-id",
+    }
 )
 KEPT = (
     ONCE | EDGE | {b"accept", b"accept-encoding", b"connection", b"content-encoding", b"expect", b"transfer-encoding"}

@@ -1,14 +1,17 @@
-"""Keys and request ids over gRPC: metadata, as the HTTP server's headers. Only where a service asks for it."""
+"""Keys, request ids and the log over gRPC: metadata, as the HTTP server's headers. Only where a service asks for it."""
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
 
 from workloads.serve.edge import Keys
+from workloads.serve.edge.access_log import AccessLog
 from workloads.serve.errors import Unauthenticated
+from workloads.serve.protocol.copied import as_bytes
 from workloads.serve.settings import EdgeChoice
 
 ID = "x-request-id"
@@ -16,43 +19,60 @@ GIVEN = re.compile(r"[\x21-\x7e]{1,128}")
 OPEN_INFERENCE = "/inference.GRPCInferenceService/"
 FREE = ("/grpc.health.v1.Health/", *(OPEN_INFERENCE + one for one in ("ServerLive", "ServerReady", "ModelReady")))
 Continuation = Callable[[Any], Awaitable[Any]]
+Context = Any
+CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
-def around(choice: EdgeChoice, keys: Keys | None) -> "list[grpc.aio.ServerInterceptor[Any, Any]]":
-    """Nothing where the service asks for nothing: a call then costs what it did."""
-    return [GrpcEdge(choice, keys)] if keys is not None or choice.request_id else []
+def around(
+    choice: EdgeChoice, keys: Keys | None, log: AccessLog | None, replied: Callable[[str], None]
+) -> "list[grpc.aio.ServerInterceptor[Any, Any]]":
+    """Nothing where the service asks for nothing: a call then costs what it did. `replied` hears of what is refused."""
+    return [GrpcEdge(choice, keys, log, replied)] if keys is not None or log is not None or choice.request_id else []
 
 
 class GrpcEdge(grpc.aio.ServerInterceptor):  # type: ignore[misc, unused-ignore]
     """Before and after each call."""
 
-    def __init__(self, choice: EdgeChoice, keys: Keys | None) -> None:
+    def __init__(
+        self, choice: EdgeChoice, keys: Keys | None, log: AccessLog | None, replied: Callable[[str], None]
+    ) -> None:
         self._makes = choice.request_id
         self._keys = keys
+        self._log = log
+        self._replied = replied
 
     async def intercept_service(self, continuation: Continuation, handler_call_details: Any) -> Any:
         """The call's handler, or one that refuses it."""
-        said = {name: value for name, value in handler_call_details.invocation_metadata or ()}  # noqa: C416
+        said = dict(handler_call_details.invocation_metadata or ())
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        words = self._refusal(handler_call_details.method, said)
-        if words or self._makes:
-            return _wrapped(handler, words, _id(said) if self._makes else "")
-        return handler
+        method = handler_call_details.method
+        call = _Call(method, _id(said) if self._makes or self._log is not None else "", self._makes, self._log)
+        words = self._refusal(method, said)
+        if words:
+            return call.like(handler, self._refusing(words))
+        return call.like(handler) if call.name else handler
 
     def _refusal(self, method: str, said: dict[str, Any]) -> str:
         if self._keys is None or method.startswith(FREE):
             return ""
         try:
-            self._keys.check(_bytes(said.get("authorization")), _bytes(said.get("x-api-key")))
+            self._keys.check(
+                *(as_bytes(said[name]) if name in said else None for name in ("authorization", "x-api-key"))
+            )
         except Unauthenticated as error:
             return str(error)
         return ""
 
+    def _refusing(self, words: str) -> Callable[[Any, Context], Awaitable[Any]]:
+        """Whoever is refused has nothing of its message read."""
 
-def _bytes(value: Any) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value
+        async def refuse(_message: Any, context: Context) -> Any:
+            self._replied(Unauthenticated.grpc)
+            await context.abort(grpc.StatusCode[Unauthenticated.grpc], words)
+
+        return refuse
 
 
 def _id(said: dict[str, Any]) -> str:
@@ -60,19 +80,47 @@ def _id(said: dict[str, Any]) -> str:
     return given if isinstance(given, str) and GIVEN.fullmatch(given) else secrets.token_hex(16)
 
 
-def _wrapped(handler: Any, refusal: str, name: str) -> Any:
-    """The same kind of handler. Whoever is refused has nothing of its message read."""
+class _Call:
+    """One call, which `tells` its name, and is logged where there is a log."""
 
-    async def before(context: Any) -> None:
-        if name:
-            await context.send_initial_metadata(((ID, name),))
-        if refusal:
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, refusal)
+    def __init__(self, method: str, name: str, tells: bool, log: AccessLog | None) -> None:
+        self._method, self.name, self._tells, self._log = method, name, tells, log
 
-    async def unary(message: Any, context: Any) -> Any:
-        await before(context)
-        return await (handler.unary_unary or handler.stream_unary)(message, context)
+    def like(self, handler: Any, behavior: Callable[[Any, Context], Awaitable[Any]] | None = None) -> Any:
+        """A handler of the same kind."""
+        unary = behavior or handler.unary_unary or handler.stream_unary
 
-    if handler.request_streaming:
-        return grpc.stream_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
-    return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
+        async def one(message: Any, context: Context) -> Any:
+            started = await self._begun(context)
+            try:
+                return await unary(message, context)
+            finally:
+                self._ended(context, started)
+
+        async def several(message: Any, context: Context) -> AsyncIterator[Any]:
+            started = await self._begun(context)
+            try:
+                if behavior is not None:
+                    await behavior(message, context)
+                else:
+                    async for reply in (handler.unary_stream or handler.stream_stream)(message, context):
+                        yield reply
+            finally:
+                self._ended(context, started)
+
+        kind = f"{'stream' if handler.request_streaming else 'unary'}_"
+        kind += "stream" if handler.response_streaming else "unary"
+        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        made = several if handler.response_streaming else one
+        return make(made, handler.request_deserializer, handler.response_serializer)
+
+    async def _begun(self, context: Context) -> float:
+        if self._tells:
+            await context.send_initial_metadata(((ID, self.name),))
+        return time.monotonic()
+
+    def _ended(self, context: Context, started: float) -> None:
+        if self._log is not None:
+            code = context.code() or 0
+            status = code if isinstance(code, grpc.StatusCode) else CODES.get(code, grpc.StatusCode.UNKNOWN)
+            self._log.call(context.peer(), self._method, status.name, self.name, time.monotonic() - started)

@@ -201,7 +201,8 @@ class GrpcServer:
             used = self._codec_for(request, self._codec)
             asked = used.decode(request)
         if self._app.mirror is not None:
-            self._app.mirror.offer_as(lambda: as_rest(codec.name, used.signature, asked))
+            said = dict(context.invocation_metadata() or ())
+            self._app.mirror.offer_as(lambda: as_rest(codec.name, used.signature, asked, said))
         left = context.time_remaining()
         if left is not None:
             asked.timeout = min(asked.timeout, left) if asked.timeout else left
