@@ -1,7 +1,7 @@
 # `make` lists what a person can do here. Everything else is in tests/cluster and pyproject.toml.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup cluster-check push demo up down test test-modern lint crds images bench bench-serve e2e chaos
+.PHONY: help setup cluster-check push demo up down test test-modern lint crds images bench bench-serve e2e chaos fuzz-graphs
 
 PYTHON3 ?= python3
 export PYTHONPATH := operator:.
@@ -65,3 +65,6 @@ e2e: setup ## every launcher, example, installation and hard case on the cluster
 
 chaos: setup ## thousands of jobs in bad weather (SLIPWAY_CHAOS_SCHEDULES, SLIPWAY_CHAOS_SEED)
 	@$(PYTHON) -m pytest -m slow -s tests/chaos/test_storm.py
+
+fuzz-graphs: setup ## quantize 20,000 random ONNX graphs (SLIPWAY_FUZZ_GRAPHS; half an hour)
+	@SLIPWAY_FUZZ_GRAPHS=$${SLIPWAY_FUZZ_GRAPHS:-20000} $(PYTHON) -m pytest -q tests/unit/onnx_graphs/test_fuzz.py
