@@ -16,6 +16,8 @@ from workloads.errors import BadInput
 if TYPE_CHECKING:
     import onnx
 
+ONE_MESSAGE = (1 << 31) - (64 << 20)  # bytes: protobuf's limit, and room for the graph
+
 
 @dataclass(frozen=True)
 class Port:
@@ -41,23 +43,30 @@ def load(path: Path, listed: Collection[str] | None = None) -> "onnx.ModelProto"
         # By path: a model of more than 2 GB cannot be checked in memory.
         onnx.checker.check_model(str(path))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
-        if not _runs(path):
+        if not _runs(model, path):
             raise BadInput(f"{path.name}: not a valid ONNX model ({str(error).strip().splitlines()[0]})") from error
     return _with_output_shapes(model)
 
 
-def _runs(path: Path) -> bool:
+def _runs(model: "onnx.ModelProto", path: Path) -> bool:
     """Whether ONNX Runtime takes a model that the checker refuses: an output without a shape, a custom attribute."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # In memory where it fits: from a path, ONNX Runtime does not find the external data of some graphs with bodies.
+    given: bytes | str = model.SerializeToString() if _fits(model) else str(path)
     try:
-        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     except Exception:  # the library raises a dozen unrelated types; the checker's words are told
         return False
     return True
+
+
+def _fits(model: "onnx.ModelProto") -> bool:
+    """Whether the model with all its constants is one message of protobuf's."""
+    return sum(len(tensor.raw_data) for tensor in onnx_data.tensors(model)) < ONE_MESSAGE
 
 
 def _with_output_shapes(model: "onnx.ModelProto") -> "onnx.ModelProto":

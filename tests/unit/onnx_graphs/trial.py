@@ -17,6 +17,7 @@ from workloads.errors import BadInput
 from workloads.quantize import run
 from workloads.quantize.candidates import candidate_of, model_path
 from workloads.quantize.context import Context
+from workloads.quantize.graph.tidy import tidy
 from workloads.quantize.rungs import climbed
 from workloads.quantize.stages.order import next_stage
 
@@ -87,6 +88,6 @@ def _session(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     # In memory: from a path, ONNX Runtime does not find the external data of some graphs with bodies.
-    return onnxruntime.InferenceSession(
-        onnx.load(path).SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    model = onnx.load(path)
+    tidy(model)
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

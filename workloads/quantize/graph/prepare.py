@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from workloads.errors import BadInput
 from workloads.quantize.graph import gemm, opset, walk, widen
 from workloads.quantize.graph.silence import silent
+from workloads.quantize.graph.tidy import name_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -107,16 +108,6 @@ def _preprocessed(model: "onnx.ModelProto", *, optimise: bool) -> "onnx.ModelPro
     del found.graph.value_info[:]
     found.graph.value_info.extend(noted)
     return found
-
-
-def name_nodes(model: "onnx.ModelProto") -> None:
-    """Give every node of the graph a name of its own: rewriting, exclusions and reports go by names."""
-    seen: set[str] = set()
-    taken = walk.names(model.graph)
-    for index, node in enumerate(model.graph.node):
-        if not node.name or node.name in seen:
-            node.name = walk.fresh(node.name or f"{node.op_type}_{index}", taken)
-        seen.add(node.name)
 
 
 def require_float(model: "onnx.ModelProto", name: str) -> None:

@@ -3,23 +3,27 @@
 Pin the source, turn it into ONNX, prove that it is the same function, and simplify it for quantization.
 """
 
+from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.api.artifact import WEIGHTS_FILE
 from slipway.api.quantizationladder import Runtime
-from workloads import artifact, saturation
+from workloads import artifact, onnx_data, saturation
 from workloads.artifact import Stored
 from workloads.errors import BadInput
 from workloads.export import from_torch, onnx_file
 from workloads.onnx_data import Bare
-from workloads.quantize import litert, runtime, sameness
+from workloads.quantize import first_load, litert, runtime, sameness
 from workloads.quantize.context import FLOAT_MODEL, PREPARED_MODEL, SOURCE, Context
-from workloads.quantize.graph.axes import name_free
 from workloads.quantize.graph.prepare import prepared, require_float
+from workloads.quantize.graph.tidy import tidy
 from workloads.quantize.source import ONNX_FILE, Source, open_source
 
 if TYPE_CHECKING:
     import onnx
+
+FOREIGN = frozenset({"bfloat16"})
 
 
 def run(context: Context) -> str:
@@ -33,7 +37,8 @@ def run(context: Context) -> str:
     if context.job.spec.target.runtime is Runtime.LITERT:
         litert.require(trainable=source.trainable)
     require_float(model, uri)
-    name_free(model)
+    _require_types(model, uri)
+    tidy(model)
     onnx_file.save(model, context.work.path(FLOAT_MODEL))
     # Set before it is a record: the comparison reads samples through it.
     context.source = source
@@ -50,11 +55,30 @@ def run(context: Context) -> str:
 
 
 def _bare(uri: str, bare: Bare) -> "tuple[onnx.ModelProto, Source]":
-    model = onnx_file.load(bare.path)
+    model = _loaded(bare.path)
     ports = onnx_file.inputs_of(model)
     if not ports or not all(port.shape for port in ports):
         raise BadInput(f"{uri}: the model has no inputs with a batch axis")
     return model, Source(uri, bare.digest, False, False, ports, None)
+
+
+def _loaded(path: Path, listed: Collection[str] | None = None) -> "onnx.ModelProto":
+    """A stranger's model: first where it can do no harm, then here."""
+    data = onnx_data.data_files(path, onnx_data.parse(path), listed)
+    first_load.require(path, sum((path.parent / name).stat().st_size for name in (path.name, *data)))
+    model = onnx_file.load(path, listed)
+    tidy(model)
+    return model
+
+
+def _require_types(model: "onnx.ModelProto", uri: str) -> None:
+    """BadInput for inputs and outputs of a type that no caller of ONNX Runtime can give or take here."""
+    for port in (*onnx_file.inputs_of(model), *onnx_file.outputs_of(model)):
+        if port.dtype in FOREIGN or port.dtype.startswith(("float8", "float4", "int4", "uint4", "int2", "uint2")):
+            raise BadInput(
+                f"{uri}: {port.name} is {port.dtype}, which numpy does not have and ONNX Runtime neither takes nor "
+                "gives on a CPU: export the model with float32 or float16 inputs and outputs"
+            )
 
 
 def _from_artifact(context: Context, uri: str, stored: Stored) -> "tuple[onnx.ModelProto, Source, str]":
@@ -63,7 +87,7 @@ def _from_artifact(context: Context, uri: str, stored: Stored) -> "tuple[onnx.Mo
     source: dict[str, Any] = {"uri": uri, "digest": stored.digest, "is_artifact": True, "task": description.task}
     source["text"] = description.text
     if ONNX_FILE in names:
-        model = onnx_file.load(stored.folder / ONNX_FILE, names)
+        model = _loaded(stored.folder / ONNX_FILE, names)
         ports = onnx_file.inputs_of(model)
         trainable = WEIGHTS_FILE in names
         found = Source(trainable=trainable, ports=ports, preprocessing=description.preprocessing, **source)
