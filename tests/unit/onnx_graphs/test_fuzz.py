@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.unit.onnx_graphs.generator import graphs
 from tests.unit.onnx_graphs.trial import CHEAP, tried
 
-COUNT = int(os.environ.get("SLIPWAY_FUZZ_GRAPHS", "60"))
+COUNT = int(os.environ.get("SLIPWAY_FUZZ_GRAPHS", "25"))
 LADDERS = [*((rung,) for rung in CHEAP), CHEAP]
 
 
