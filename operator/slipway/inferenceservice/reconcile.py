@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 from slipway.api.inferenceservice import spec_problems
 from slipway.inferenceservice import replicas
@@ -14,6 +15,7 @@ from slipway.inferenceservice.scene import Around
 from slipway.inferenceservice.service import INFERENCE_SERVICES, JOBS, Platform
 from slipway.inferenceservice.source import job_named
 from slipway.inferenceservice.status import SOFT_FIELDS
+from slipway.job.complaints import Complaints
 from slipway.job.execute import Executor, Record
 from slipway.job.plan import soonest
 from slipway.job.refusal import tellable
@@ -52,10 +54,12 @@ class InferenceServices:
         self.scraper = Scraper()
         self._interviews = Interviews(self.scraper, mark, lambda key: cache[INFERENCE_SERVICES].get(*key), clock)
         self.listener = Scraper(timeout=LONGEST, concurrency=MOST, share=None, largest=LARGEST)
+        self._complaints = Complaints(kube)
         self._demands = Demands(self.listener, mark, clock)
 
     async def reconcile(self, key: Key) -> Result:
         """Bring the service one step further; raises Transient, Terminal or ApiError."""
+        late = await self._complaints.look(key, replicas.of_key(self._cache, key))
         service = self._cache[INFERENCE_SERVICES].get(*key)
         if service is None:
             for remembered in (self._interviews, self._demands):
@@ -64,14 +68,14 @@ class InferenceServices:
         if crowded(service):
             return await self._stubs.reconcile(service, self._draft(service))
         memory, now = self._interviews.of(service), self._clock()
-        activators = replicas.activating(self._cache, service)
+        activators = self._complaints.told(key, replicas.activating(self._cache, service))
         around = self._demands.beside(service, self._around(service, memory), activators)
         size = self._size(service, around, memory, now)
         wait = await self._executor.execute(service, plan(service, around, size, self.platform, now))
         # What was just written may be what makes a question due, and its echo wakes nobody.
         written = self._cache[INFERENCE_SERVICES].get(*key) or service
         due = self._interviews.ask(key, written, around.pods), self._demands.ask(key, written, activators)
-        return Result(requeue_after=soonest(wait, *due))
+        return Result(requeue_after=soonest(wait, late, *due))
 
     def _size(self, service: Object, around: Around, memory: Memory, now: datetime) -> Size:
         spec, _ = spec_problems(name_of(service), service.get("spec") or {})
@@ -86,18 +90,16 @@ class InferenceServices:
         cache, owner = self._cache, identity_of(service, INFERENCE_SERVICES)
         kinds = (SERVICES, CONFIGMAPS, JOBS, *self.platform.optional)
         children = {kind: {name_of(o): o for o in cache[kind].children(owner)} for kind in kinds}
-        deployments, pods = replicas.revisions(cache, service), replicas.serving(cache, service)
-        builds, activator = replicas.building(cache, children[JOBS].values()), replicas.activator(cache, service)
+        told = partial(self._complaints.told, Key(namespace_of(service), name_of(service)))
+        pods, builds = told(replicas.serving(cache, service)), told(replicas.building(cache, children[JOBS].values()))
         said = memory.window, memory.unread, memory.given_up, memory.model
-        return Around(deployments, pods, children, self._source(service), *said, builds, activator)
+        beside = self._source(service), *said, builds, replicas.activator(cache, service)
+        return Around(replicas.revisions(cache, service), pods, children, *beside)
 
     def waiting_for(self, kind: str, key: Key) -> list[Key]:
         """The services that serve what this job makes: they are looked at when it changes."""
-        return [
-            Key(namespace_of(service), name_of(service))
-            for service in self._cache[INFERENCE_SERVICES]
-            if namespace_of(service) == key.namespace and job_named(service, kind) == key.name
-        ]
+        there = (service for service in self._cache[INFERENCE_SERVICES] if namespace_of(service) == key.namespace)
+        return [Key(key.namespace, name_of(service)) for service in there if job_named(service, kind) == key.name]
 
     async def on_error(self, key: Key, error: Exception) -> None:
         """Nothing fails silently: the condition says what the server said."""
@@ -112,8 +114,6 @@ class InferenceServices:
         return Draft(service.get("status"), service["metadata"].get("generation") or 1, self._clock())
 
     def _source(self, service: Object) -> Object | None:
-        for kind, resource in self._sources.items():
-            name = job_named(service, kind)
-            if name is not None:
-                return self._cache[resource].get(namespace_of(service), name)
-        return None
+        named = ((resource, job_named(service, kind)) for kind, resource in self._sources.items())
+        found = (self._cache[resource].get(namespace_of(service), name) for resource, name in named if name is not None)
+        return next(found, None)

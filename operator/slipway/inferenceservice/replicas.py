@@ -14,6 +14,8 @@ from slipway.inferenceservice.standby import ACTIVATOR, activator_name
 from slipway.job import labels
 from slipway.runtime.cache import Cache
 from slipway.runtime.resource import PODS, Object, identity_of, name_of, uid_of
+from slipway.runtime.shares import crowded
+from slipway.runtime.store import Key
 
 
 def revisions(cache: Cache, service: Object) -> list[Object]:
@@ -46,6 +48,15 @@ def activating(cache: Cache, service: Object) -> list[Object]:
 def building(cache: Cache, builds: Iterable[Object]) -> list[Object]:
     """The pods of these Jobs."""
     return [pod for job in builds for pod in cache[PODS].children(identity_of(job, JOBS))]
+
+
+def of_key(cache: Cache, key: Key) -> list[Object]:
+    """All pods of the service of this name; none of one that is gone, or of which only a stub is kept."""
+    service = cache[INFERENCE_SERVICES].get(*key)
+    if service is None or crowded(service):
+        return []
+    jobs = cache[JOBS].children(identity_of(service, INFERENCE_SERVICES))
+    return [*serving(cache, service), *building(cache, jobs), *activating(cache, service)]
 
 
 def _pods(cache: Cache, deployment: Object) -> list[Object]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from slipway.api.common import Reason, RunPolicy
+from slipway.job.complaints import FIRST_SECONDS, Complaints
 from slipway.job.execute import Executor, Record
 from slipway.job.gangstatus import refused, take_back
 from slipway.job.going import Going
@@ -13,6 +14,7 @@ from slipway.job.members import members
 from slipway.job.plan import Plan, soonest
 from slipway.job.policy import deadlines
 from slipway.job.refusal import tellable
+from slipway.job.run import read_run
 from slipway.job.status import Draft
 from slipway.job.stubs import Stubs
 from slipway.runtime.cache import Cache
@@ -48,14 +50,17 @@ class Jobs:
         self._stubs = Stubs(kube, cache, resource, self._executor)
         self._lineage = Lineage(cache[PODS], resource)
         self._going = Going()
+        self._complaints = Complaints(kube)
 
     async def reconcile(self, key: tuple[str, str], decide: Decide) -> Result:
         """`decide` gets the job, the pods of deleted jobs of the same name, and the time."""
+        due = await self._listen(Key(*key))
         job = self._cache[self._resource].get(*key)
         if job is None:
             for gone in self._lineage.forget(key):
                 self._executor.forget(gone)
             self._going.forget(Key(*key))
+            self._complaints.forget(Key(*key))
             return DONE
         if crowded(job):
             return await self._stubs.reconcile(job, self._draft(job))
@@ -67,15 +72,26 @@ class Jobs:
             if decision.deletes:
                 # The echo of our own delete wakes nobody: the next look is when the grace period should be over.
                 self._look(job, before)
-            return Result(requeue_after=wait)
+            return Result(requeue_after=soonest(wait, due))
         except Transient as refusal:
             if refusal.reason not in _PASSING:
                 raise
             return await self._refused(key, refusal, decision)
 
     def timed(self, job: Object, pods: list[Object]) -> list[Object]:
-        """Pods of a job, or of its predecessors; what is to go says until when by our own clock."""
-        return self._going.timed(Key(namespace_of(job), name_of(job)), pods)
+        """Pods of a job, or of its predecessors; what is to go says until when by our own clock, and what does not
+        start why.
+        """
+        key = Key(namespace_of(job), name_of(job))
+        return self._complaints.told(key, self._going.timed(key, pods))
+
+    async def _listen(self, key: Key) -> float | None:
+        """Seconds until somebody should be asked again why pods do not start; before the look that tells of it."""
+        job = self._cache[self._resource].get(*key)
+        if job is None or crowded(job) or read_run(job.get("status") or {}).finished:
+            return None
+        pods = self._cache[PODS].children(identity_of(job, self._resource))
+        return await self._complaints.look(key, pods, _patience(job))
 
     def _look(self, job: Object, predecessors: list[Object]) -> None:
         store = self._cache[PODS]
@@ -115,3 +131,10 @@ class Jobs:
 
     def _draft(self, job: Object) -> Draft:
         return Draft(job.get("status"), job["metadata"].get("generation") or 1, self._clock())
+
+
+def _patience(job: Object) -> float:
+    """Seconds that pods may wait: what kept them is to be known when their time is up."""
+    policy = (job.get("spec") or {}).get("runPolicy")
+    deadline = policy.get("startupDeadlineSeconds") if isinstance(policy, dict) else None
+    return min(FIRST_SECONDS, deadline / 2) if isinstance(deadline, int) and deadline > 0 else FIRST_SECONDS

@@ -28,6 +28,20 @@ _POD_REASONS = {"Evicted": Reason.EVICTED, "NodeLost": Reason.NODE_LOST, "Preemp
 
 # A field of metadata that going.py adds, and the API server drops: the end of the grace period by the operator's clock.
 GOING_UNTIL = "slipway.dev/goingUntil"
+# A field of metadata that complaints.py adds, and the API server drops: what an event says of a pod that waits.
+COMPLAINT = "slipway.dev/complaint"
+_COMPLAINTS = {
+    "FailedMount": Reason.VOLUME_ERROR,
+    "FailedAttachVolume": Reason.VOLUME_ERROR,
+    "FailedMapVolume": Reason.VOLUME_ERROR,
+    "VolumeResizeFailed": Reason.VOLUME_ERROR,
+    "FileSystemResizeFailed": Reason.VOLUME_ERROR,
+    "FailedCreatePodSandBox": Reason.POD_SANDBOX_ERROR,
+    "FailedCreatePodContainer": Reason.POD_SANDBOX_ERROR,
+    "FailedPodSandBoxStatus": Reason.POD_SANDBOX_ERROR,
+    "NetworkNotReady": Reason.POD_SANDBOX_ERROR,
+    "Unscheduled": Reason.UNSCHEDULABLE,
+}
 AS_ROOT = "; set pod.runAsUser to a number, or pod.runAsNonRoot to false where the namespace lets images run as root"
 # Characters: more than a kubelet lets all containers of a pod say. Whoever may write a pod's status may write more.
 LONGEST_MESSAGE = 16384
@@ -116,7 +130,9 @@ def observe_pod(pod: Mapping[str, Any], now: datetime, container: str = "") -> P
         node=(pod.get("spec") or {}).get("nodeName") or "",
         ready=containers.ready(status, container, conditions),
         deletion_time=parse_time(deletion) if deletion else None,
-        obstacle=_obstacle(metadata["name"], status, conditions, container) if phase == "Pending" else None,
+        obstacle=(_obstacle(metadata["name"], status, conditions, container) or _complaint(metadata))
+        if phase == "Pending"
+        else None,
         failure=_failure(pod, phase, conditions, now, container),
         termination_message=containers.last_words(status, container)[:LONGEST_MESSAGE],
         left_over=containers.left_over(status, container),
@@ -150,6 +166,15 @@ def _obstacle(name: str, status: Mapping[str, Any], conditions: Mapping[str, Any
             again = waiting["reason"] == "ImagePullBackOff"
             return Obstacle(name, reason, f"{waiting['reason']}: {words}", again)
     return None
+
+
+def _complaint(metadata: Mapping[str, Any]) -> Obstacle | None:
+    """What an event says, where the pod itself says nothing."""
+    words = metadata.get(COMPLAINT)
+    if not words:
+        return None
+    reason = _COMPLAINTS.get(words.partition(":")[0], Reason.POD_NOT_STARTED)
+    return Obstacle(metadata["name"], reason, words)
 
 
 def _failure(

@@ -6,7 +6,7 @@ runs out. The lease itself needs a Kube of its own without the gate, so that ren
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -122,6 +122,12 @@ class Kube:
         except Gone:
             # The first page's snapshot was compacted away while we were paging: take everything in one go.
             return await self._pages(resource, namespace, params, slim)
+
+    async def some(self, resource: Resource, namespace: str, *, fields: str, limit: int) -> Sequence[Mapping[str, Any]]:
+        """At most `limit` objects of a namespace that a field selector finds: one answer, whatever else there is."""
+        query = {"fieldSelector": fields, "limit": str(limit)}
+        answer = await self._transport.send(Call("list", "GET", resource.path(namespace), query))
+        return list(answer.get("items") or ())[:limit]
 
     async def _pages(self, resource: Resource, namespace: str | None, params: Mapping[str, str], slim: Slim) -> Listing:
         path = resource.path(namespace)

@@ -45,6 +45,7 @@ class Life:
             self.name("lives"): lambda pod: Script(exit=Exit(code=int(pod["metadata"]["name"].endswith("a0")))),
             self.name("source"): lambda _: Script(exit=Exit(message=json.dumps({"artifact": ARTIFACT}))),
             self.name("shrinks"): stage_of,
+            self.name("waits"): lambda _: Script(waiting="ContainerCreating"),
             self.name("serves"): lambda pod: Script(runs_for=None if "slipway.dev/job-uid" in _labels(pod) else 0.0),
         }
         # Their names are taken: the operator has to look at whose they are.
@@ -59,6 +60,8 @@ class Life:
             ("held", {}),
             ("posts", {}),
             ("trains", {}),
+            # Its pod is asked about while it does not start.
+            ("waits", {"runPolicy": {"startupDeadlineSeconds": 5}}),
         ):
             self._make("TrainingJob", what, {"recipe": _RECIPE, "output": {"uri": ARTIFACT["uri"]}, **more})
         source = {"model": {"from": {"trainingJob": self.name("source")}}}
