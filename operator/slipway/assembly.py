@@ -110,6 +110,8 @@ class Assembly:
         self._quantizations = QuantizationJobs(
             kube, self.cache, platforms.quantizing, training.TRAINING_JOBS, record, said_of[quantizing.KIND]
         )
+        # One memory for all kinds: it is bounded as a whole.
+        self._quantizations.departed = jobs.departed
         sources = {training.KIND: training.TRAINING_JOBS, quantizing.KIND: quantizing.QUANTIZATION_JOBS}
         self._services = InferenceServices(kube, self.cache, platforms.serving, sources, record, self._mark_service)
         self.controllers = [

@@ -77,11 +77,14 @@ class Reason(StrEnum):
     GATE_FAILED = "GateFailed"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     STARTUP_DEADLINE_EXCEEDED = "StartupDeadlineExceeded"
+    MAX_DISRUPTIONS_EXCEEDED = "MaxDisruptionsExceeded"
     # What ended a container or a pod (lastFailure.reason).
     ERROR = "Error"
     OOM_KILLED = "OOMKilled"
     EVICTED = "Evicted"
     NODE_LOST = "NodeLost"
+    NODE_SHUTDOWN = "NodeShutdown"
+    NODE_REFUSED = "NodeRefused"
     POD_DELETED = "PodDeleted"
     PREEMPTED = "Preempted"
     HANG = "Hang"
@@ -246,12 +249,18 @@ class FailurePolicy(Model):
     """What a failed pod means for the job: the whole gang restarts, within a budget that survives the operator."""
 
     max_restarts: Annotated[int, Field(ge=0, le=1000)] = Field(
-        3, description="Restarts of the whole gang before the job fails."
+        3, description="Restarts after failures of the program before the job fails; disruptions have maxDisruptions."
+    )
+    max_disruptions: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        1000,
+        description="Restarts before the job fails after pods were evicted, preempted, deleted, or lost with their "
+        "node. They don't count against maxRestarts, unless a rule with action Restart matches.",
     )
     node_lost_grace_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
         60, description="How long a pod on an unreachable node is waited for before it is deleted by force."
     )
     rules: Annotated[list[FailureRule], Field(max_length=20)] = Field(
-        default_factory=list, description="The first rule that matches decides; no match restarts."
+        default_factory=list,
+        description="The first rule that matches decides, also of a disruption; no match restarts.",
     )
     backoff: Backoff = Field(default_factory=Backoff, description="Pauses between restarts that follow each other.")

@@ -152,6 +152,7 @@ class QuantizationJobStatus(StatusModel):
     attempt: Count = Field(0, description="Number of the current pods; it is in their names.")
     restart_count: Count = Field(0, description="Restarts after failures, all causes.")
     restart_count_towards_max: Count = Field(0, description="Restarts that count against failurePolicy.maxRestarts.")
+    disruption_count: Count = Field(0, description="Restarts that count against failurePolicy.maxDisruptions.")
     start_time: Time | None = Field(None, description="When the first pod was asked for.")
     attempt_time: Time | None = Field(None, description="When the current pods were asked for.")
     running_time: Time | None = Field(None, description="When all current pods were running.")

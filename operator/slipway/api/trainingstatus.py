@@ -43,6 +43,7 @@ class TrainingJobStatus(StatusModel):
     attempt: Count = Field(0, description="Number of the current gang of pods; it is in their names.")
     restart_count: Count = Field(0, description="Restarts after failures, all causes.")
     restart_count_towards_max: Count = Field(0, description="Restarts that count against failurePolicy.maxRestarts.")
+    disruption_count: Count = Field(0, description="Restarts that count against failurePolicy.maxDisruptions.")
     start_time: Time | None = Field(None, description="When the first pods were asked for.")
     attempt_time: Time | None = Field(None, description="When the current attempt's pods were asked for.")
     running_time: Time | None = Field(None, description="When all pods of the current attempt were running.")

@@ -53,8 +53,13 @@ def left_over(status: Status, name: str) -> bool:
 
 def end_time(status: Status, name: str) -> datetime | None:
     """When this container ended, by its node's clock."""
-    finished = (state_of(status, name).get("terminated") or {}).get("finishedAt")
-    return parse_time(finished) if finished else None
+    return finished_at(state_of(status, name).get("terminated") or {})
+
+
+def finished_at(terminated: Mapping[str, Any]) -> datetime | None:
+    """The time of an end, None where its kubelet has not seen it: Go writes that as the first day of the year 1."""
+    told = str(terminated.get("finishedAt") or "")
+    return parse_time(told) if told and not told.startswith("0001-") else None
 
 
 def ready(status: Status, name: str, conditions: Mapping[str, Any]) -> bool:

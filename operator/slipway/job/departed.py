@@ -1,5 +1,6 @@
-"""The ends of pods that are gone already. A kubelet tells how a pod that is to go has ended and removes it milliseconds
-later; a watch that hands out only the newest of what came at once never shows the end in a pod that is still there.
+"""Pods that are gone already, if they tell how they ended or who sent them away. A kubelet tells how a pod that is to
+go has ended and removes it milliseconds later; a watch that hands out only the newest of what came at once never shows
+the end in a pod that is still there.
 
 Fed with the cache's changes, read by reconciles; soft state, lost at a restart.
 """
@@ -8,6 +9,9 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from slipway.api.common import GROUP
+from slipway.job.disruptions import of_conditions
+from slipway.runtime.conditions import format_time
 from slipway.runtime.resource import Identity, Object, parent_of, uid_of
 from slipway.runtime.store import Change
 
@@ -18,7 +22,7 @@ CAPACITY = 2048
 
 
 class Departed:
-    """Pods that failed and are gone, by their job."""
+    """Those of jobs, by their job."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
@@ -28,13 +32,16 @@ class Departed:
         self._of_namespace: Counter[str] = Counter()
 
     def changed(self, change: Change) -> None:
-        """Keep a pod that goes, if it had failed."""
-        pod = change.last or change.old
-        if pod is None or change.new is not None or not _failed(pod):
+        """Keep a pod that goes, if it tells more than that it is gone."""
+        pod, now = change.last or change.old, self._clock()
+        if pod is None or change.new is not None or not (_ended(pod) or _disrupted(pod)):
             return
-        job, now = parent_of(pod), self._clock()
-        if job is None:
+        job = parent_of(pod)
+        if job is None or job.group != GROUP:
             return
+        if not _ended(pod):
+            # Who deletes by force is not always told of before.
+            pod = pod | {"metadata": {"deletionTimestamp": format_time(now)} | pod["metadata"]}
         if uid_of(pod) in self._went:
             self._drop(uid_of(pod))
         self._of_namespace[job.namespace] += 1
@@ -61,8 +68,14 @@ class Departed:
             del self._of_namespace[job.namespace]
 
 
-def _failed(pod: Object) -> bool:
+def _ended(pod: Object) -> bool:
     """Whether it had, or one of its containers, whose end another one's going on hides in the pod's phase."""
     status = pod.get("status") or {}
-    ends = ((entry.get("state") or {}).get("terminated") or {} for entry in status.get("containerStatuses") or ())
-    return status.get("phase") == "Failed" or any(end.get("exitCode") for end in ends)
+    ends = ((entry.get("state") or {}).get("terminated") for entry in status.get("containerStatuses") or ())
+    return status.get("phase") in {"Failed", "Succeeded"} or any(ends)
+
+
+def _disrupted(pod: Object) -> bool:
+    """Whether somebody had announced that he would delete it."""
+    told = (pod.get("status") or {}).get("conditions") or ()
+    return of_conditions({entry.get("type"): entry for entry in told}) is not None

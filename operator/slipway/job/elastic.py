@@ -9,6 +9,7 @@ from dataclasses import replace
 from slipway.api.common import Reason, RuleAction
 from slipway.job.observed import Failure
 from slipway.job.plan import Notice, Plan
+from slipway.job.policy import budget
 from slipway.job.policy.failure import matching_action
 from slipway.job.scene import Scene
 from slipway.job.status import describe
@@ -21,16 +22,13 @@ def replaced(scene: Scene, failure: Failure) -> Plan | None:
     if nodes is None or not scene.rules.replaces or index == 0 or scene.changed:
         return None
     action = matching_action(policy.rules, failure)
-    counts = action is not RuleAction.RESTART_IGNORE_MAX_RESTARTS
-    used = scene.draft.run.restarts_towards_max
     final = action is None and failure.own and failure.exit_code in scene.gang.final_exit_codes
-    if final or action is RuleAction.FAIL_JOB or (counts and used >= policy.max_restarts):
+    if final or action is RuleAction.FAIL_JOB or budget.exceeded(policy, failure, scene.draft):
         return None
     draft = scene.draft.record_failure(failure)
-    draft.wire["restartCount"] = draft.run.restarts + 1
-    draft.wire["restartCountTowardsMax"] = used + int(counts)
+    disrupted = budget.count(policy, failure, draft)
     draft.wire["elastic"] = nodes.replaced(index).wire()
-    message = f"{describe(failure)}; the other nodes go on, and a new one joins them"
+    message = f"{describe(failure)}{disrupted}; the other nodes go on, and a new one joins them"
     notice = Notice("Warning", Reason.NODE_REPLACED, message)
     return Plan(status=draft.done(), persist_first=True, notices=(notice,))
 

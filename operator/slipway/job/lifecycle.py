@@ -14,7 +14,7 @@ from slipway.job import gangstatus as words
 from slipway.job.loss import heard_late, loss, seconds_to_settle
 from slipway.job.observed import Failure
 from slipway.job.plan import Notice, Plan, soonest
-from slipway.job.policy import cleanup, deadlines, success, ttl
+from slipway.job.policy import budget, cleanup, deadlines, success, ttl
 from slipway.job.policy.restart import restart_or_fail
 from slipway.job.scene import Scene
 from slipway.job.status import Draft, describe
@@ -34,6 +34,7 @@ def decide(scene: Scene, progress: Mapping[str, Any] | None = None) -> Plan:
     cause = heard_late(scene)
     if cause is not None:
         scene.draft.explain_failure(cause)
+        budget.recount(scene.gang.failure_policy, cause, scene.draft)
     if scene.draft.run.finished:
         return _finished(scene)
     if progress:
@@ -108,7 +109,7 @@ def _leftovers(scene: Scene) -> Plan | None:
     if not cleanup.in_the_way(scene.pods, scene.draft.run.attempt):
         return None
     old = _earlier_attempts(scene)
-    if held := words.held(pod for pod in scene.pods if pod.attempt < scene.draft.run.attempt and not pod.ended):
+    if held := words.held(pod for pod in scene.pods if pod.attempt < scene.draft.run.attempt and pod.may_run):
         scene.draft.progressing(Reason.PODS_PENDING, f"waiting for pods of the attempt before to go{held}")
     return Plan(status=scene.draft.done(), deletes=old.deletes, requeue_after=old.wait)
 
@@ -123,7 +124,7 @@ def _pausing(scene: Scene) -> Plan | None:
 
 def _predecessor(scene: Scene) -> Plan | None:
     """A job of this name was deleted, and its pods are still saving their checkpoint, or are ghosts on a lost node."""
-    alive = [pod for pod in scene.predecessors if not pod.ended or pod.name in scene.missing_names]
+    alive = [pod for pod in scene.predecessors if pod.may_run or pod.name in scene.missing_names]
     if scene.draft.run.attempt_time is not None or not alive:
         return None
     message = f"waiting for pods of a deleted job of the same name to go: {alive[0].name}"
@@ -142,8 +143,8 @@ def _failed(scene: Scene) -> Plan | None:
     if wait := seconds_to_settle(scene, failure):
         return Plan(status=scene.draft.done(), requeue_after=soonest(wait, _next_deadline(scene)))
     # Before the draft moves on to the next attempt, whose pods are all missing.
-    unseen = failure.reason == Reason.POD_DELETED and not failure.node
-    absent = tuple(scene.missing_names) if unseen else ()
+    missing = scene.missing_names
+    absent = tuple(missing) if failure.pod in missing else ()
     known = scene.gang.failed(scene, failure)
     if known is not None:
         return known

@@ -28,15 +28,24 @@ _SETTLED = timedelta(seconds=3)
 
 def loss(scene: Scene) -> Failure | None:
     """A pod of the current attempt that failed, or one that is gone although it was created."""
-    failed = first_failure(scene.current)
     missing = scene.missing_names if scene.draft.run.attempt_time is not None else []
+    # How they ended, of those that were seen to go.
+    seen = [pod for pod in scene.departed if pod.attempt == scene.draft.run.attempt and pod.name in missing]
+    failed = first_failure([*scene.current, *seen])
     if not missing or (failed is not None and not _follows(scene, failed)):
         return failed
-    gone = Failure(missing[0], "", "", None, "", Reason.POD_DELETED, "the pod is gone: somebody deleted it", scene.now)
-    if failed is None:
-        return gone
+    why = [pod for pod in seen if pod.failure is not None and not _follows(scene, pod.failure)]
+    unseen = [name for name in missing if name not in {pod.name for pod in seen if pod.failure is not None}]
+    gone = first_failure(why) or (_gone(unseen[0], scene) if unseen else None)
+    if failed is None or gone is None:
+        return gone or failed
     message = f"{gone.message}; {describe(failed)}, which came of it"
     return replace(gone, message=message, time=failed.time)
+
+
+def _gone(name: str, scene: Scene) -> Failure:
+    words = "the pod is gone: somebody deleted it"
+    return Failure(name, "", "", None, "", Reason.POD_DELETED, words, scene.now, disruption=True)
 
 
 def seconds_to_settle(scene: Scene, failure: Failure) -> float:
@@ -67,7 +76,11 @@ def heard_late(scene: Scene) -> Failure | None:
 
 
 def _explains(failure: Failure, consequence: Failure) -> bool:
-    """What happened later may have come of the gang's replacement, and so may whatever has no exit code."""
+    """What happened later may have come of the gang's replacement, and so may whatever has no exit code; but not what
+    the cluster says it did to the pod. Nobody hears of a lost node until a minute after its peers have died of it.
+    """
+    if failure.disruption and failure.reason != Reason.POD_DELETED:
+        return True
     if failure.exit_code is None or failure.time > consequence.time + _TOGETHER or failure.reason == Reason.POD_DELETED:
         return False
     return failure.reason != Reason.ERROR or failure.signal in _CAUSES - _FOLLOWING

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from slipway.api.common import Reason
-from slipway.job import containers, labels
+from slipway.job import containers, disruptions, labels
 from slipway.runtime.conditions import parse_time
 
 # The scheduler's and the kubelet's words -> ours. The server's message goes along.
@@ -23,9 +23,6 @@ _WAITING = {
     "CreateContainerError": Reason.CONTAINER_CONFIG_ERROR,
     "RunContainerError": Reason.CONTAINER_CONFIG_ERROR,
 }
-_POD_REASONS = {"Evicted": Reason.EVICTED, "NodeLost": Reason.NODE_LOST, "Preempting": Reason.PREEMPTED}
-
-
 # A field of metadata that going.py adds, and the API server drops: the end of the grace period by the operator's clock.
 GOING_UNTIL = "slipway.dev/goingUntil"
 # A field of metadata that complaints.py adds, and the API server drops: what an event says of a pod that waits.
@@ -55,6 +52,7 @@ class Failure:
     """Why a pod failed, for policies to judge and for people to read.
 
     `own`: how the container that the operator made has ended. Another's exit code is told, and judged by no rule.
+    `disruption`: it is the cluster's doing, or a person's, and not the program's.
     """
 
     pod: str
@@ -67,6 +65,7 @@ class Failure:
     time: datetime
     pod_conditions: tuple[str, ...] = ()
     own: bool = True
+    disruption: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +109,11 @@ class PodState:
     def ended(self) -> bool:
         """Whether its own container has ended for good."""
         return self.phase in {"Succeeded", "Failed"}
+
+    @property
+    def may_run(self) -> bool:
+        """Whether it runs, or may still: what is to go before it has a node gets none any more, whoever holds it."""
+        return not self.ended and not (self.deleting and not self.node)
 
 
 def observe_pod(pod: Mapping[str, Any], now: datetime, container: str = "") -> PodState:
@@ -189,7 +193,7 @@ def _failure(
     if asked is not None and phase != "Succeeded":
         reason, message = _why_deleted(status, conditions, container)
         true = _true(conditions)
-        return Failure(metadata["name"], node, "", None, "", reason, message, asked, true)
+        return Failure(metadata["name"], node, "", None, "", reason, message, asked, true, disruption=True)
     return None
 
 
@@ -200,26 +204,26 @@ def _true(conditions: Mapping[str, Any]) -> tuple[str, ...]:
 def _ended_badly(
     name: str, node: str, status: Mapping[str, Any], conditions: Mapping[str, Any], now: datetime, container: str
 ) -> Failure:
-    disrupted = _disruption(conditions)
-    why = _POD_REASONS.get(status.get("reason") or "") or (disrupted[0] if disrupted else None)
-    words = status.get("message") or (disrupted[1] if disrupted else "")
     end = containers.bad_end(status, container)
+    cause = disruptions.of_pod(status, conditions) or (disruptions.of_container(end.terminated) if end else None)
+    words, disrupted = cause.message if cause else status.get("message") or "", cause is not None and not cause.own
     if end is None:
-        reason = why or status.get("reason") or Reason.ERROR
+        reason = cause.reason if cause else status.get("reason") or Reason.ERROR
         words = words or "the pod failed without a container's exit code"
-        return Failure(name, node, "", None, "", reason, words, now, _true(conditions))
-    code, finished = int(end.terminated["exitCode"]), end.terminated.get("finishedAt")
+        return Failure(name, node, "", None, "", reason, words, now, _true(conditions), disruption=disrupted)
+    code = int(end.terminated["exitCode"])
     return Failure(
         pod=name,
         node=node,
         container=end.container,
         exit_code=code,
         signal=_signal_name(end.terminated.get("signal") or (code - 128 if 128 < code <= 192 else 0)),
-        reason=why or _reason(end, code),
+        reason=cause.reason if cause else _reason(end, code),
         message=(end.terminated.get("message") or words)[-LONGEST_MESSAGE:].strip(),
-        time=parse_time(finished) if finished else now,
+        time=containers.finished_at(end.terminated) or now,
         pod_conditions=_true(conditions),
         own=end.own,
+        disruption=disrupted,
     )
 
 
@@ -235,25 +239,16 @@ def _told_to_go(failure: Failure, why: tuple[str, str], asked: datetime) -> Fail
     killed = failure.signal == "SIGKILL" and failure.time <= asked
     if failure.reason != Reason.ERROR or failure.time < asked or killed:
         return failure
-    return replace(failure, reason=why[0], message=why[1], time=asked)
+    return replace(failure, reason=why[0], message=why[1], time=asked, disruption=True)
 
 
 def _why_deleted(status: Mapping[str, Any], conditions: Mapping[str, Any], container: str) -> tuple[str, str]:
-    disrupted = _disruption(conditions)
-    if disrupted is not None and disrupted[0] == Reason.PREEMPTED:
-        return disrupted
+    disrupted = disruptions.of_conditions(conditions)
+    if disrupted is not None and disrupted.reason == Reason.PREEMPTED:
+        return disrupted[:2]
     if containers.silent(status, container, conditions):
         return Reason.NODE_LOST, "the pod's node does not answer any more"
-    return disrupted or (Reason.POD_DELETED, "the pod was deleted by somebody else")
-
-
-def _disruption(conditions: Mapping[str, Any]) -> tuple[str, str] | None:
-    """What Kubernetes 1.26 and later say before they delete a pod on their own account."""
-    target = conditions.get("DisruptionTarget") or {}
-    if target.get("status") != "True":
-        return None
-    reason = Reason.PREEMPTED if target.get("reason") == "PreemptionByScheduler" else Reason.EVICTED
-    return reason, target.get("message") or "the pod was disrupted"
+    return disrupted[:2] if disrupted else (Reason.POD_DELETED, "the pod was deleted by somebody else")
 
 
 def _deleted_at(metadata: Mapping[str, Any], now: datetime) -> datetime:

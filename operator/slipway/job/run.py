@@ -13,6 +13,7 @@ RUN_FIELDS = (
     "attempt",
     "restartCount",
     "restartCountTowardsMax",
+    "disruptionCount",
     "startTime",
     "attemptTime",
     "runningTime",
@@ -35,6 +36,7 @@ class Run:
     attempt: int
     restarts: int
     restarts_towards_max: int
+    disruptions: int
     start_time: datetime | None
     attempt_time: datetime | None
     refused_time: datetime | None
@@ -65,6 +67,7 @@ def read_run(status: Mapping[str, Any]) -> Run:
         attempt=status.get("attempt") or 0,
         restarts=status.get("restartCount") or 0,
         restarts_towards_max=status.get("restartCountTowardsMax") or 0,
+        disruptions=status.get("disruptionCount") or 0,
         start_time=_time(status, "startTime"),
         attempt_time=_time(status, "attemptTime"),
         refused_time=_refused_time(marks),

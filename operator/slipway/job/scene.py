@@ -41,7 +41,7 @@ class Rules:
 class Scene:
     """The gang, its pods of all attempts, those of deleted jobs of the same name, and the status being drafted.
 
-    `departed`: pods of it that had failed and are gone by now.
+    `departed`: pods of it that are gone by now, as they were last seen.
     """
 
     gang: Gang

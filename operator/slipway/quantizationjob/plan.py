@@ -5,7 +5,7 @@ The life of a stage's pods is slipway.job.lifecycle; here is what comes before: 
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from slipway.api.common import Reason
 from slipway.api.quantizationjob import QuantizationJobSpec, spec_problems
@@ -22,6 +22,16 @@ from slipway.quantizationjob.job import Platform, identify
 from slipway.quantizationjob.pods import CONTAINER
 
 
+class Others(NamedTuple):
+    """Pods of deleted jobs of the same name, and pods of the job that are gone."""
+
+    predecessors: Sequence[Mapping[str, Any]]
+    departed: Sequence[Mapping[str, Any]]
+
+
+NO_OTHERS = Others((), ())
+
+
 def plan(
     obj: Mapping[str, Any],
     children: Sequence[Mapping[str, Any]],
@@ -29,7 +39,7 @@ def plan(
     platform: Platform,
     now: datetime,
     *,
-    predecessors: Sequence[Mapping[str, Any]] = (),
+    others: Others = NO_OTHERS,
     progress: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Decide. `source` is the TrainingJob that the spec names, as the cache has it, or None; `progress` is the newest
@@ -58,8 +68,9 @@ def plan(
     stage, step = Stage(draft.wire.get("stage") or FIRST_STAGE), draft.wire.get("step") or 0
     gang = StageGang(identify(obj, spec, found.pinned or Pinned("", "")), stage, step, platform)
     pods = tuple(observe_pod(pod, now, CONTAINER) for pod in children)
-    earlier = tuple(observe_pod(pod, now, CONTAINER) for pod in predecessors)
-    return lifecycle.decide(Scene(gang, pods, earlier, draft, now), progress)
+    earlier = tuple(observe_pod(pod, now, CONTAINER) for pod in others.predecessors)
+    gone = tuple(observe_pod(pod, now, CONTAINER) for pod in others.departed)
+    return lifecycle.decide(Scene(gang, pods, earlier, draft, now, departed=gone), progress)
 
 
 def _source(spec: QuantizationJobSpec, draft: Draft, job: Mapping[str, Any] | None) -> Resolution:

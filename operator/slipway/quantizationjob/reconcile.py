@@ -4,18 +4,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from slipway.job.departed import Departed
 from slipway.job.execute import Record
 from slipway.job.inbox import ProgressOf
 from slipway.job.jobs import Jobs
-from slipway.job.members import members
+from slipway.job.members import members, named
 from slipway.job.plan import Plan
 from slipway.quantizationjob.job import QUANTIZATION_JOBS, Platform
-from slipway.quantizationjob.plan import plan
+from slipway.quantizationjob.plan import Others, plan
 from slipway.quantizationjob.status import SOFT_FIELDS
 from slipway.runtime.cache import Cache
 from slipway.runtime.controller import Result
 from slipway.runtime.kube import Kube
-from slipway.runtime.resource import PODS, Object, Resource, name_of, namespace_of, uid_of
+from slipway.runtime.resource import PODS, Object, Resource, identity_of, name_of, namespace_of, uid_of
 from slipway.runtime.store import Key
 
 
@@ -33,6 +34,8 @@ class QuantizationJobs:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`trained`: the kind whose artifacts can be quantized. `progress_of`: what the pods posted last."""
+        # Whoever binds the cache tells it which pods go.
+        self.departed = Departed(clock)
         self._cache = cache
         self._platform = platform
         self._trained = trained
@@ -60,7 +63,9 @@ class QuantizationJobs:
         source = self._cache[self._trained].get(namespace_of(job), name) if name else None
         pods = self._jobs.timed(job, members(self._cache[PODS], job, QUANTIZATION_JOBS))
         progress = self._progress_of(Key(namespace_of(job), name_of(job)), uid_of(job))
-        return plan(job, pods, source, self._platform, now, predecessors=predecessors, progress=progress)
+        gone = named(self.departed.of(identity_of(job, QUANTIZATION_JOBS)), name_of(job))
+        others = Others(predecessors, gone)
+        return plan(job, pods, source, self._platform, now, others=others, progress=progress)
 
 
 def _source_name(job: Object) -> str | None:

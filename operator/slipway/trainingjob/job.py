@@ -32,8 +32,8 @@ class Platform:
 class Cluster:
     """What the cluster says about one job. `hold`: why its gang must not be created yet.
 
-    `gpu_bytes`: memory of the smallest GPU that it may get, as far as its nodes say. `departed`: its pods that had
-    failed and are gone.
+    `gpu_bytes`: memory of the smallest GPU that it may get, as far as its nodes say. `departed`: its pods that
+    are gone, as they were last seen.
     """
 
     hold: Hold | None = None

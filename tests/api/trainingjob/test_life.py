@@ -126,6 +126,7 @@ def test_a_pod_deleted_by_somebody_else_restarts_the_gang(stage: Stage, name: st
     again = stage.until_running(NS, name, attempt=1)["status"]
     assert again["lastFailure"]["reason"] == "PodDeleted"
     assert again["restartCount"] == 1
+    assert (again["restartCountTowardsMax"], again["disruptionCount"]) == (0, 1)
 
 
 def test_suspend_keeps_the_grace_period_and_resume_takes_the_edits(stage: Stage, name: str) -> None:

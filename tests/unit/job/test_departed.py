@@ -46,13 +46,39 @@ def names(kept: Departed, job: str = "j") -> list[str]:
 
 
 def test_an_end_that_only_the_deletion_tells_is_kept() -> None:
+    """Good ones, too: what was done must not be done again because its pod is gone."""
     kept, store = Departed(Clock()), Store()
     kept.changed(gone(store, "a", "Running", "Failed"))
     kept.changed(gone(store, "b", "Failed", "Failed"))
     kept.changed(gone(store, "c", "Running", "Succeeded"))
     kept.changed(gone(store, "d", "Running", "Running"))
     kept.changed(gone(store, "e", "Running", "Failed", job="other"))
-    assert (names(kept), names(kept, "other"), names(kept, "nobody")) == (["a", "b"], ["e"], [])
+    assert (names(kept), names(kept, "other"), names(kept, "nobody")) == (["a", "b", "c"], ["e"], [])
+
+
+def test_who_sent_a_pod_away_is_kept() -> None:
+    kept, store = Departed(Clock()), Store()
+    for name, truth in (("a", "True"), ("b", "False")):
+        drained = pod(name, phase="Running", version=3)
+        said = {"type": "DisruptionTarget", "status": truth, "reason": "EvictionByEvictionAPI"}
+        drained["status"]["conditions"] = [said]
+        store.observe("ADDED", pod(name, phase="Running"))
+        change = store.observe("DELETED", drained)
+        assert change is not None
+        kept.changed(change)
+    assert names(kept) == ["a"]
+
+
+def test_pods_of_others_are_not_kept() -> None:
+    """A service's pods come and go by the hundred, and nobody asks for them."""
+    kept, store = Departed(Clock()), Store()
+    other = pod("a")
+    other["metadata"]["ownerReferences"][0] |= {"apiVersion": "apps/v1", "kind": "ReplicaSet"}
+    store.observe("ADDED", other)
+    change = store.observe("DELETED", other | {"metadata": other["metadata"] | {"resourceVersion": "2"}})
+    assert change is not None
+    kept.changed(change)
+    assert kept.of(Identity("team", "apps", "ReplicaSet", "j")) == []
 
 
 def test_a_pod_that_a_list_misses_is_kept_as_it_was_known() -> None:

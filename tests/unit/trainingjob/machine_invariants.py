@@ -69,7 +69,11 @@ class Invariants(RuleBasedStateMachine):
         assert after["status"] != before.get("status"), "a write that changes nothing"
         assert new.attempt >= old.attempt
         assert 0 <= new.restarts - old.restarts <= new.attempt - old.attempt, "a restart is counted once per attempt"
-        assert 0 <= new.restarts_towards_max - old.restarts_towards_max <= new.restarts - old.restarts
+        charged = new.restarts_towards_max - old.restarts_towards_max, new.disruptions - old.disruptions
+        if new.restarts > old.restarts:
+            assert charged in {(1, 0), (0, 1)} or (charged == (0, 0) and _waived(after)), "one budget pays"
+        else:
+            assert charged in {(0, 0), (-1, 1)}, "what is heard late moves a restart from one budget to the other"
         if new.restarts_towards_max > old.restarts_towards_max:
             assert new.restarts_towards_max <= after["spec"]["failurePolicy"]["maxRestarts"]
         assert new.finished == (new.completion_time is not None)
@@ -97,6 +101,11 @@ class Invariants(RuleBasedStateMachine):
                 assert parse_time(condition["lastTransitionTime"]) <= self.world.clock.now()
         if conditions.get(new, "Ready")["status"] == "False":  # type: ignore[index]
             assert conditions.is_true(new, "Stalled") or conditions.is_true(new, "Failed")
+
+
+def _waived(job: Object) -> bool:
+    """Whether a rule of the user's may have said that the restart counts nowhere."""
+    return any(rule["action"] == "RestartIgnoreMaxRestarts" for rule in job["spec"]["failurePolicy"].get("rules") or ())
 
 
 def _attempt(pod: Object) -> int:

@@ -118,6 +118,21 @@ def test_a_rule_decides_about_a_lost_node_too(world: World) -> None:
     assert condition(world, "Failed")["reason"] == "FailureRule"
 
 
+def test_a_disrupted_node_is_replaced_without_a_restart_of_the_budget(world: World) -> None:
+    """It was counted here a second time, by a rule of its own."""
+    begin(world, failurePolicy={"maxRestarts": 0, "maxDisruptions": 2})
+    for lost in (1, 2):
+        world.server.delete(PODS, f"job-node-{lost}-a0")
+        world.settle()
+        free_killed(world)
+        run(world)
+    assert (status(world)["restartCountTowardsMax"], status(world)["disruptionCount"]) == (0, 2)
+    assert (status(world).get("attempt", 0), len(live(world))) == (0, 3)
+    world.server.delete(PODS, "job-node-3-a0")
+    world.settle()
+    assert condition(world, "Failed")["reason"] == "MaxDisruptionsExceeded"
+
+
 def test_scaling_up_and_down_by_an_edit(world: World) -> None:
     begin(world, nodes=2)
     world.edit(("numNodes",), 4)

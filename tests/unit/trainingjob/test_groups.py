@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from slipway.api.common import Reason
 from slipway.job.observed import observe_pod
 from slipway.runtime.resource import PODS
+from slipway.trainingjob import groups
 from slipway.trainingjob.gang import TrainingGang
 from tests.unit.trainingjob.rendered import PLATFORM, job_of, pod_of
 
@@ -23,10 +25,22 @@ def test_kueue_counts_plain_pods_by_labels() -> None:
     for attempt in (0, 2):
         metadata = pod_of(job, 1, attempt)["metadata"]
         assert metadata["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
-        assert metadata["labels"]["kueue.x-k8s.io/pod-group-name"] == f"j-gang-a{attempt}"
-        assert metadata["annotations"] == {"kueue.x-k8s.io/pod-group-total-count": "3"}
+        assert metadata["labels"]["kueue.x-k8s.io/pod-group-name"] == f"j-{job.uid[:8]}-a{attempt}"
+        assert metadata["annotations"] == {
+            "kueue.x-k8s.io/pod-group-total-count": "3",
+            "kueue.x-k8s.io/retriable-in-group": "false",
+        }
     assert groups_of(job) == []
     assert "schedulerName" not in pod_of(job)["spec"]
+
+
+def test_kueue_groups_of_jobs_of_the_same_name_differ() -> None:
+    """The Workload of the one before has finished, and lets nothing in."""
+    kueue = {"gang": "Kueue", "queue": "q"}
+    one, other = (replace(job_of(scheduling=kueue), name="n" * 55, uid=uid) for uid in ("1" * 36, "2" * 36))
+    names = [groups.workload(job, attempt) for job in (one, other) for attempt in (0, 12)]
+    assert len({*names}) == 4
+    assert all(len(name) <= 63 for name in names)
 
 
 def test_kueue_counts_all_pods_of_an_elastic_gang() -> None:

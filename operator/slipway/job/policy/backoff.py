@@ -13,10 +13,18 @@ FIRST_REFUSAL_SECONDS = 5
 LONGEST_REFUSAL_SECONDS = 60
 
 
-def after_failure(policy: Backoff, told: Mapping[str, Any], run: Run, now: datetime) -> dict[str, Any]:
-    """status.backoff once the attempt of `run` has failed; `told` is what it was before."""
+def after_failure(
+    policy: Backoff, told: Mapping[str, Any], run: Run, now: datetime, *, disrupted: bool = False
+) -> dict[str, Any]:
+    """status.backoff once the attempt of `run` has failed; `told` is what it was before.
+
+    A disruption neither lengthens the row nor waits, once all pods have run: a drain of many nodes must not keep a
+    sound job from the others. Where they never ran, a node or a queue may send them away again at once.
+    """
     ran = (now - run.running_time).total_seconds() if run.running_time is not None else 0.0
     before = 0 if ran >= policy.reset_after_seconds else told.get("restarts") or 0
+    if disrupted and run.running_time is not None:
+        return {"restarts": before}
     # 2 ** 16 s is longer than the longest pause that can be asked for.
     pause = min(policy.max_seconds, policy.seconds * 2 ** min(before - 1, 16)) if before else 0
     wire: dict[str, Any] = {"restarts": before + 1}

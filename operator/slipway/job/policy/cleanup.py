@@ -69,7 +69,7 @@ def _joined(one: Cleaning, other: Cleaning) -> Cleaning:
 
 def in_the_way(pods: Iterable[PodState], attempt: int) -> bool:
     """Whether a pod of an earlier attempt may still run: two gangs at once would corrupt the checkpoint."""
-    return any(pod.attempt < attempt and not pod.ended for pod in pods)
+    return any(pod.attempt < attempt and pod.may_run for pod in pods)
 
 
 def clean(pods: Iterable[PodState], grace: int, now: datetime) -> Cleaning:

@@ -2,7 +2,7 @@
 
 from slipway.api.common import FailurePolicy, Reason, RuleAction
 from slipway.job.observed import Failure
-from slipway.job.policy import backoff
+from slipway.job.policy import backoff, budget
 from slipway.job.policy.failure import matching_action
 from slipway.job.status import Draft, describe
 
@@ -17,17 +17,15 @@ def restart_or_fail(
         return draft.fail(Reason.BAD_INPUT, f"{describe(failure)}, which a restart would not change: {failure.message}")
     if action is RuleAction.FAIL_JOB:
         return draft.fail(Reason.FAILURE_RULE, f"a failure rule ends the job: {describe(failure)}")
-    counts = action is not RuleAction.RESTART_IGNORE_MAX_RESTARTS
-    used = draft.run.restarts_towards_max
-    if counts and used >= policy.max_restarts:
-        message = f"{describe(failure)}; the budget of {policy.max_restarts} restarts is used up"
-        return draft.fail(Reason.MAX_RESTARTS_EXCEEDED, message)
-    draft.wire["restartCount"] = draft.run.restarts + 1
-    draft.wire["restartCountTowardsMax"] = used + int(counts)
-    told = backoff.after_failure(policy.backoff, draft.wire.get("backoff") or {}, draft.run, draft.now)
+    if over := budget.exceeded(policy, failure, draft):
+        return draft.fail(over[0], f"{describe(failure)}; {over[1]}")
+    disrupted = budget.count(policy, failure, draft)
+    told = backoff.after_failure(
+        policy.backoff, draft.wire.get("backoff") or {}, draft.run, draft.now, disrupted=bool(disrupted)
+    )
     draft.wire["backoff"] = told
     draft.next_attempt()
-    message = f"restarting all pods after {describe(failure)}"
+    message = f"restarting all pods after {describe(failure)}{disrupted}"
     if "nextAttemptTime" in told:
         message += f"; restart {told['restarts']} in a row: the next attempt begins at {told['nextAttemptTime']}"
     draft.condition("Restarting", "True", Reason.RESTARTING, message).condition(
