@@ -19,6 +19,10 @@ class Corrupt(Exception):  # noqa: N818
     """A file is not what its digest says. Exit code 1: another copy or another attempt may be whole."""
 
 
+class Unavailable(Exception):  # noqa: N818
+    """A store does not answer, or a disk has no room now. Exit code 1: another attempt may find it well."""
+
+
 class Terminated(Exception):  # noqa: N818
     """SIGTERM was received and what there was to save is saved. Exit code 143 = 128 + 15, as a shell shows it."""
 
@@ -39,3 +43,23 @@ def comes_again(error: BaseException) -> bool:
     module = type(error).__module__
     of_library = any(module == name or module.startswith(f"{name}.") for name in _OF_THE_INPUT)
     return isinstance(error, _DETERMINISTIC) or (of_library and not isinstance(error, OSError | MemoryError))
+
+
+# What is told in words alone, without a traceback.
+TOLD = (BadInput, Corrupt, Unavailable, Terminated)
+_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (SystemExit, TERMINATED),
+    (Terminated, TERMINATED),
+    (KeyboardInterrupt, INTERRUPTED),
+    (BadInput, BAD_INPUT),
+    (Corrupt, FAILURE),
+    (Unavailable, FAILURE),
+)
+
+
+def code_of(error: BaseException) -> int:
+    """The exit code: from the table of causes, else whether the same input would be answered with the same error."""
+    known = next((code for kind, code in _CODES if isinstance(error, kind)), None)
+    if known is not None:
+        return known
+    return BAD_INPUT if comes_again(error) else FAILURE

@@ -12,10 +12,10 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from slipway.api.artifact import FileDigest
+from workloads import placing, stores
 from workloads.errors import BadInput, Corrupt
 
 PVC_ROOT = "SLIPWAY_PVC_ROOT"
@@ -45,21 +45,6 @@ def local_path(uri: str) -> Path | None:
     return claim / inside
 
 
-def _remote(uri: str) -> tuple[Any, str]:
-    """The fsspec file system of a URI and the path in it."""
-    import fsspec
-
-    scheme = urlsplit(uri).scheme
-    if scheme == "hf" and "@" not in uri:
-        raise BadInput(
-            f"{uri}: pin the revision, hf://owner/name@revision/path, so that the same job reads the same bytes"
-        )
-    try:
-        return fsspec.core.url_to_fs(uri)  # type: ignore[no-any-return]
-    except (ImportError, ValueError) as error:
-        raise BadInput(f"{uri}: this image has no driver for {scheme}:// ({error})") from error
-
-
 def fetch(uri: str) -> Path:
     """A local path with the content of `uri`: the place itself, or a download that is removed when the process ends."""
     local = local_path(uri)
@@ -67,7 +52,7 @@ def fetch(uri: str) -> Path:
         if not local.exists():
             raise BadInput(f"{uri}: there is nothing at {local}")
         return local
-    files, path = _remote(uri)
+    files, path = stores.of(uri)
     folder = Path(tempfile.mkdtemp(prefix="slipway-fetch-"))
     _downloads.append(folder)
     target = folder / PurePosixPath(path).name
@@ -76,16 +61,14 @@ def fetch(uri: str) -> Path:
     except FileNotFoundError as error:
         raise BadInput(f"{uri}: there is nothing at this address") from error
     except Exception as error:
-        # Each driver has errors of its own for a name that is not known, a refused connection, a missing right.
-        words = str(error).strip().partition("\n")[0] or "no words"
-        raise BadInput(f"{uri}: it cannot be fetched ({type(error).__name__}: {words})") from error
+        raise stores.refusal(uri, error, "fetched") from error
     return target
 
 
 def fetch_beside(uri: str, names: Iterable[str], folder: Path) -> None:
     """Download the files of these names beside a remote one into a folder. BadInput when one is not there."""
     for name in names:
-        files, path = _remote(uri)
+        files, path = stores.of(uri)
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -159,69 +142,65 @@ def sync_tree(root: Path) -> None:
             os.close(descriptor)
 
 
+def check_output(uri: str, owner: str) -> None:
+    """Whether `publishing` will be able to write there, by a byte that is removed again: before a job works for hours.
+
+    BadInput names what to change; Unavailable for a store that does not answer.
+    """
+    target = _target(uri)
+    if target is None:
+        stores.check(uri, owner)
+        return
+    placing.require_replaceable(uri, target)
+    with placing.writing(uri):
+        missing = [one for one in (target.parent, *target.parent.parents) if not one.exists()]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        probe = target.parent / f".{target.name}.{owner}.check"
+        try:
+            with probe.open("wb") as stream:
+                stream.write(b"1")
+                stream.flush()
+                os.fsync(stream.fileno())
+            probe.rename(probe.with_suffix(".checked"))
+        finally:
+            for left in (probe, probe.with_suffix(".checked")):
+                left.unlink(missing_ok=True)
+            for folder in missing:
+                if folder.exists() and not any(folder.iterdir()):
+                    folder.rmdir()
+
+
+def _target(uri: str) -> Path | None:
+    """Where a local artifact comes to lie, links followed; None when it is remote. BadInput for a volume's root."""
+    if urlsplit(uri).scheme == "pvc" and not urlsplit(uri).path.strip("/"):
+        raise BadInput(f"{uri}: name a folder inside the claim, pvc://claim/path; the volume's root cannot be renamed")
+    target = local_path(uri)
+    return target.resolve() if target is not None and target.is_symlink() else target
+
+
 @contextmanager
 def publishing(uri: str, owner: str) -> Iterator[Path]:
     """A folder to fill; at the end of the block it stands whole at `uri`, or nothing has changed there.
 
-    `owner` names the writer: what a killed attempt of the same writer left is removed. What was at `uri` before is
-    moved aside under a name with its digest. Remote: `artifact.json` is uploaded last, and an artifact without it is
-    none.
+    `owner` names the writer: what a killed attempt of the same writer left is removed. An artifact that was at `uri`
+    before is moved aside under a name with its digest, anything else is refused. Remote: `artifact.json` is uploaded
+    last, and an artifact without it is none.
     """
-    target = local_path(uri)
+    target = _target(uri)
     if target is None:
         with tempfile.TemporaryDirectory(prefix="slipway-publish-") as folder:
             yield Path(folder)
-            _upload(Path(folder), uri)
+            stores.upload(Path(folder), uri, owner)
         return
-    if urlsplit(uri).scheme == "pvc" and not urlsplit(uri).path.strip("/"):
-        raise BadInput(f"{uri}: name a folder inside the claim, pvc://claim/path; the volume's root cannot be renamed")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    placing.require_replaceable(uri, target)
     staged = target.parent / f".{target.name}.{owner}.partial"
     shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir()
     try:
-        yield staged
-        sync_tree(staged)
-        _replace(target, staged)
+        with placing.writing(uri, begun=True):
+            staged.mkdir(parents=True)
+            yield staged
+            sync_tree(staged)
+            placing.replace(uri, target, staged)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
-
-
-def _replace(target: Path, staged: Path) -> None:
-    """Rename; what is there already steps aside first. A reader in between sees nothing there, never a half."""
-    while True:
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            target.rename(_aside(target))
-        try:
-            staged.rename(target)
-        except OSError:
-            if not target.exists():
-                raise
-            continue  # another writer was faster: its work steps aside as well
-        break
-    descriptor = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _aside(target: Path) -> Path:
-    content = tree_digest(digests_of(target)) if target.is_dir() else sha256_of(target)
-    name = f"{target.name}.replaced-{content.removeprefix('sha256:')[:12]}"
-    candidate, count = target.with_name(name), 1
-    while candidate.exists():
-        count += 1
-        candidate = target.with_name(f"{name}-{count}")
-    return candidate
-
-
-def _upload(folder: Path, uri: str) -> None:
-    files, root = _remote(uri)
-    if files.exists(root):
-        raise BadInput(f"{uri}: something is there already; object stores cannot move it aside, choose another path")
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    for name in sorted(names, key=lambda name: (name == "artifact.json", name)):
-        files.makedirs(f"{root}/{PurePosixPath(name).parent}".rstrip("/."), exist_ok=True)
-        files.put_file(str(folder / name), f"{root}/{name}")

@@ -4,6 +4,7 @@ Called by run.py, and by the benchmark beside a bare loop.
 """
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,9 +39,11 @@ def assemble(job: Job, place: Place, stop: Stop) -> Training:
     torch.set_num_threads(threads(place, os.environ, cpu_limit()))
     torch.backends.cudnn.deterministic = True
     _require_even_batches(job, place)
-    dataset = data.open_set(job.recipe.dataset)
     strategy = strategies.choose(job, place, os.environ)
     world = strategy.setup(place)
+    if job.spec.output is not None:
+        world.decide(partial(storage.check_output, job.spec.output.uri, job.writer))
+    dataset = data.open_set(job.recipe.dataset)
     stop.begin()  # from here on the processes depend on each other: they stop together, at a step's end
     return _training(job, strategy, world, dataset, stop)
 

@@ -22,8 +22,8 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from slipway.api.artifact import FileDigest
-from workloads import storage, strict_json
-from workloads.errors import BadInput, Corrupt
+from workloads import placing, storage, strict_json
+from workloads.errors import BadInput, Corrupt, Unavailable
 from workloads.train.checkpoint_files import TensorsOnly, saved_part
 from workloads.train.world import World
 
@@ -31,6 +31,7 @@ MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 PREFIX = "step-"
 DAMAGED = "damaged-"
+MARGIN = 1.1  # of the newest checkpoint's bytes
 SHARED_WITHIN = 10.0  # seconds; NFS shows a new name to other clients only after its attribute cache
 
 
@@ -59,15 +60,27 @@ class Checkpoints:
         self._group = world.new_group()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._under_way: Future[None] | None = None
+        self.failed = 0
+        """Saves of this process's life that did not come to be."""
         self._step, self._saved = -1, -1  # last begun, last known to be whole
         warnings.filterwarnings(
             "ignore", module="torch.distributed"
         )  # on its own deprecations, and on running without a group
 
     def _open(self) -> str:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        """Clear what killed attempts left, and prove that it can be written. A full disk is no reason to leave whole
+        checkpoints alone: the run can go on from them, and end.
+        """
         for leftover in self._folder.glob(f".{PREFIX}*"):
             shutil.rmtree(leftover, ignore_errors=True)
+        mark = self._folder / f".{PREFIX}check"
+        try:
+            with placing.writing(str(self._folder), "checkpoint.uri", begun=any(self._folder.glob(f"{PREFIX}*"))):
+                mark.mkdir(parents=True)
+                (mark / "byte").write_bytes(b"1")
+        except Unavailable as error:
+            print(f"warning: {error}", flush=True)
+        shutil.rmtree(mark, ignore_errors=True)
         return uuid.uuid4().hex[:12]
 
     def _require_shared(self) -> None:
@@ -156,6 +169,8 @@ class Checkpoints:
         }
         content = strict_json.line(manifest)  # now, because the loop goes on changing what `state` refers to
         self._step = step
+        if self._world.first:
+            self._make_room()
         self._under_way = self._thread.submit(self._write, copied, step, content)
 
     def wait(self, *, must_succeed: bool = False) -> None:
@@ -167,6 +182,7 @@ class Checkpoints:
         self._saved = self._saved if error is not None else self._step
         if error is not None and must_succeed:
             raise error
+        self.failed += error is not None
         if error is not None and self._world.first:
             print(f"warning: a checkpoint could not be saved, training goes on without it: {error}", flush=True)
 
@@ -175,18 +191,36 @@ class Checkpoints:
         staged = self._folder / f".{name}-{self._token}"
         try:
             save(state, checkpoint_id=staged, process_group=self._group, no_dist=self._group is None)
+            if self._world.first:
+                self._complete(staged, manifest)
+                staged.rename(self._folder / name)
+                self._prune()
         except CheckpointException as error:
             causes = "; ".join(f"process {rank}: {cause}" for rank, (cause, _) in error.failures.items())
             raise RuntimeError(f"checkpoint of step {step} not saved: {causes}") from error
-        if not self._world.first:
-            return
+        finally:
+            if self._world.first:  # half a save would eat the room that the next one needs
+                shutil.rmtree(staged, ignore_errors=True)
+
+    @staticmethod
+    def _complete(staged: Path, manifest: str) -> None:
         files = storage.digests_of(staged)
         (staged / MANIFEST).write_text(
             strict_json.document({**json.loads(manifest), "files": [file.wire() for file in files]}, sort=False)
         )
         storage.sync_tree(staged)
-        staged.rename(self._folder / name)
-        self._prune()
+
+    def _make_room(self) -> None:
+        """Remove the oldest checkpoints where the next one would find no room, but never the newest whole one."""
+        whole = sorted(self._folder.glob(f"{PREFIX}*"), reverse=True)
+        if not whole:
+            return
+        needed = MARGIN * sum(path.stat().st_size for path in whole[0].rglob("*") if path.is_file())
+        for old in (*self._folder.glob(f"{DAMAGED}*"), *reversed(whole[1:])):
+            if shutil.disk_usage(self._folder).free >= needed:
+                return
+            print(f"warning: the disk is short, {old.name} is removed before the next save", flush=True)
+            shutil.rmtree(old, ignore_errors=True)
 
     def _prune(self) -> None:
         """Keep the last ones, and the best of those before them."""

@@ -1,6 +1,7 @@
 """`python -m workloads train`: arguments in, exit code out. Everything that goes wrong ends here, in words.
 
-Exit codes: 0 trained, 1 failed, 2 the job or its data is wrong, 130 Ctrl-C, 143 SIGTERM (the state is saved first).
+Exit codes: 0 trained, 1 failed, 2 another attempt would fail alike (the job, its code or its data is wrong), 130
+Ctrl-C, 143 SIGTERM (the state is saved first).
 """
 
 import argparse
@@ -62,12 +63,12 @@ def _train(job: Job, stop: Stop) -> None:
 def _failed(error: BaseException) -> int:
     """Say what went wrong. Returns the exit code."""
     code, words = _explain(error)
-    if code == errors.FAILURE and not words.startswith(LOST):
+    if not isinstance(error, (*errors.TOLD, SystemExit, KeyboardInterrupt)) and not words.startswith(LOST):
         traceback.print_exception(error)
     sys.stdout.flush()
     stopped = code in {errors.TERMINATED, errors.INTERRUPTED}
     print(words if stopped else f"error: {words}", file=sys.stderr, flush=True)
-    if code == errors.BAD_INPUT:
+    if code == errors.BAD_INPUT and isinstance(error, errors.BadInput):
         termination.tell(words)
     _tell_torchrun(words, code)
     return code
@@ -87,19 +88,18 @@ def _end(code: int) -> NoReturn:
 
 def _explain(error: BaseException) -> tuple[int, str]:
     """The exit code of a failure, and its words."""
+    code = errors.code_of(error)
     if isinstance(error, SystemExit):
-        return errors.TERMINATED, "terminated before training began: nothing to save"
-    if isinstance(error, errors.Terminated):
-        return errors.TERMINATED, str(error)
+        return code, "terminated before training began: nothing to save"
     if isinstance(error, KeyboardInterrupt):
-        return errors.INTERRUPTED, "interrupted"
-    if isinstance(error, errors.BadInput):
-        return errors.BAD_INPUT, str(error)
+        return code, "interrupted"
+    if isinstance(error, errors.TOLD):
+        return code, str(error)
     lost = LOST_PEER.search(str(error)) if isinstance(error, RuntimeError) else None
     if lost is not None:
         return errors.FAILURE, f"{LOST}; its own log says why ({lost.group(1) or lost.group(0)})"
     text = str(error).strip().splitlines()
-    return errors.FAILURE, f"{type(error).__name__}: {text[0] if text else 'no message'}"
+    return code, f"{type(error).__name__}: {text[0] if text else 'no message'}"
 
 
 def _tell_torchrun(words: str, code: int) -> None:

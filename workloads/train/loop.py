@@ -222,6 +222,7 @@ class Training:
             "scaler": self.strategy.scaling(),
         }
         checkpoints.save(self.step, self.strategy.save(), state, score)
+        self.report.saved(checkpoints.failed)
 
     def _terminate(self) -> None:
         if self.checkpoints is None:

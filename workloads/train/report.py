@@ -65,6 +65,11 @@ class Report:
         )
         self._poster.update(snapshot)
 
+    def saved(self, failed: int) -> None:
+        """How many saves of a checkpoint have failed: shown with the figures once there is one."""
+        if failed:
+            self._figures["checkpoints_failed"] = float(failed)
+
     def resumed(self, step: int) -> None:
         """Before the first step of a run that goes on where another ended."""
         self._clock = Clock(step, time.monotonic())

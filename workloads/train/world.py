@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore, Store
 
-from workloads.errors import BadInput, Corrupt
+from workloads.errors import BadInput, Corrupt, Unavailable
 from workloads.train.environment import Place
 
 T = TypeVar("T")
@@ -113,12 +113,12 @@ class World:
         return float(votes)
 
     def decide(self, question: Callable[[], T]) -> T:
-        """Let the first process answer for all. BadInput and Corrupt that it meets are raised by every process."""
+        """Let the first process answer for all. Every process raises BadInput, Corrupt or Unavailable that it meets."""
         answer: list[Any] = [None, None]
         if self.first:
             try:
                 answer[0] = question()
-            except (BadInput, Corrupt) as error:
+            except (BadInput, Corrupt, Unavailable) as error:
                 answer[1] = error
         if self.size > 1:
             dist.broadcast_object_list(answer, src=0)

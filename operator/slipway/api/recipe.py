@@ -128,7 +128,11 @@ class Recipe(Model):
 class Checkpoint(Model):
     """Where and how often the state is saved, so that a restart goes on where it was."""
 
-    cel: ClassVar[tuple[Rule, ...]] = uris.written()
+    cel: ClassVar[tuple[Rule, ...]] = uris.on_disk(
+        uris.LOCAL_URI,
+        "checkpoint.uri must be a folder of a file system, pvc://claim/path or file:///path: object stores cannot "
+        "rename what is whole; output.uri may be one",
+    )
     uri: Uri = Field(description="A folder for this job's checkpoints, for example pvc://claim/path.")
     every_steps: Annotated[int, Field(ge=1, le=MAX_INT32)] = Field(
         100, description="Optimizer steps between two saves."

@@ -98,14 +98,14 @@ def test_published_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_what_was_there_steps_aside_under_its_digest(tmp_path: Path) -> None:
     target = tmp_path / "model"
-    for text in ("first", "second", "first", "third"):
+    for text in ("first", "second", "second"):
         with storage.publishing(str(target), "job") as folder:
-            (folder / "file").write_text(text)
-    assert (target / "file").read_text() == "third"
+            (folder / "artifact.json").write_text(text)
+    assert (target / "artifact.json").read_text() == "second"
     aside = sorted(path for path in tmp_path.iterdir() if path != target)
-    assert sorted((path / "file").read_text() for path in aside) == ["first", "first", "second"]
+    assert sorted((path / "artifact.json").read_text() for path in aside) == ["first", "second"]
     for path in aside:
-        digest = storage.tree_digest(storage.digests_of(path)).removeprefix("sha256:")[:12]
+        digest = storage.sha256_of(path / "artifact.json").removeprefix("sha256:")[:12]
         assert path.name.startswith(f"model.replaced-{digest}")
 
 
