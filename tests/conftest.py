@@ -5,9 +5,16 @@ The slowest parts begin first, so that the small ones fill the gaps that these l
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# There are more processes of pytest-xdist than cores: torch's threads in each would spin while they wait for others,
+# which doubles the work. Read when torch is first imported, here and in what we start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 HERE = Path(__file__).parent
 # Folders whose tests share one cluster, one control plane or one trained model, the longest first.
