@@ -1,5 +1,6 @@
 """Which parts make an operator, and who hears of what? Binds kinds, cache and queues; main.py runs the result."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,20 +14,24 @@ from slipway.job.execute import Record
 from slipway.job.footprint import slim_footprint, slim_node
 from slipway.job.inbox import Inbox
 from slipway.job.labels import JOB_NAME, KIND, MANAGED_SELECTOR
+from slipway.job.quota import slim_limits, slim_quota
 from slipway.quantizationjob import job as quantizing
 from slipway.quantizationjob.reconcile import QuantizationJobs
 from slipway.runtime.cache import Cache, Change, slim, slim_link, slim_pod
 from slipway.runtime.certificate import Certificate, obtain
 from slipway.runtime.controller import Controller, ObserveReconcile
+from slipway.runtime.errors import Forbidden
 from slipway.runtime.kube import Kube
 from slipway.runtime.queue import WorkQueue
-from slipway.runtime.resource import CONFIGMAPS, NODES, PODS, SERVICES, Resource
+from slipway.runtime.resource import CONFIGMAPS, LIMIT_RANGES, NODES, PODS, QUOTAS, SERVICES, Resource
 from slipway.runtime.shares import Shares
 from slipway.runtime.slim import Slim
 from slipway.runtime.store import Key
 from slipway.trainingjob import job as training
 from slipway.trainingjob.admission import Admission
 from slipway.trainingjob.reconcile import TrainingJobs
+
+log = logging.getLogger("slipway")
 
 OURS: Mapping[str, Resource] = {
     training.KIND: training.TRAINING_JOBS,
@@ -47,6 +52,8 @@ CHILDREN: Mapping[Resource, str] = {
 }
 # What gangs that wait for room lean on: all nodes, and everybody's pods.
 _CAPACITY: Mapping[Resource, str] = {PODS: "", NODES: ""}
+# The same, where they may be read: else the server's refusals tell of them.
+_BOUNDS: Mapping[Resource, Slim] = {QUOTAS: slim_quota, LIMIT_RANGES: slim_limits}
 
 
 _SLIMS: Mapping[Resource, Slim] = {
@@ -93,7 +100,7 @@ class Assembly:
         shares = Shares(platforms.namespace_bytes)
         for resource in OURS.values():
             self.cache.add(resource, shares=shares)
-        self._kube = kube
+        self._kube, self._namespaces = kube, namespaces
         self.children = {**CHILDREN, **(_CAPACITY if platforms.gang_admission else {})}
         slims = {**_SLIMS, PODS: slim_footprint if platforms.gang_admission else slim_pod}
         for resource, selector in self.children.items():
@@ -129,6 +136,10 @@ class Assembly:
         self.children |= {resource: _SERVED for resource in found if resource is not None}
         for resource in filter(None, found):
             self.cache.add(resource, selector=_SERVED, slim=_SLIMS[resource])
+        for resource, thin_out in _BOUNDS.items() if self._admission is not None else ():
+            if await self._may_list(resource):
+                self.children |= {resource: ""}
+                self.cache.add(resource, slim=thin_out)
         budgets, autoscalers, routes, grpc_routes = found
         self._services.platform = replace(
             self._services.platform, budgets=budgets, autoscalers=autoscalers, routes=routes, grpc_routes=grpc_routes
@@ -139,6 +150,15 @@ class Assembly:
             if await self._kube.serves(resource):
                 return resource
         return None
+
+    async def _may_list(self, resource: Resource) -> bool:
+        try:
+            for namespace in self._namespaces or (None,):
+                await self._kube.list(resource, namespace, slim=lambda obj: {})
+        except Forbidden as error:
+            log.warning("not counted when gangs are let in, so that the server may refuse some: %s", error)
+            return False
+        return True
 
     async def close(self) -> None:
         """Drop the questions to pods that are under way."""

@@ -36,7 +36,9 @@ class BackoffStatus(StatusModel):
     """Restarts that followed each other without a long healthy run between them, and tries that the server refused."""
 
     restarts: Count = Field(0, description="Restarts in a row.")
-    refusals: Count = Field(0, description="Tries in a row in which the server did not let all pods be created.")
+    refusals: Count | None = Field(
+        None, description="Tries in a row in which the server did not let all pods be created."
+    )
     next_attempt_time: Time | None = Field(None, description="When the pods are made anew, after a pause.")
 
 

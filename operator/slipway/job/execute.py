@@ -126,8 +126,9 @@ class Executor:
             # Deleted meanwhile: its children go with it, and there is nobody to tell.
             raise Transient(Reason.PENDING, "the job was deleted while it was worked on") from None
         self._written[uid_of(job)] = time.monotonic()
-        # We know what we wrote; but others may wait for the end of this job.
-        self._cache[self._resource].put(written, quiet=not read_run(written.get("status") or {}).finished)
+        # We know what we wrote; but others may wait for the end of this job, or for what it was promised.
+        told = read_run(written.get("status") or {}).finished or "refusals" in (patch.get("backoff") or {})
+        self._cache[self._resource].put(written, quiet=not told)
         return written
 
     async def _found(self, job: Object, names: tuple[str, ...]) -> bool:

@@ -15,6 +15,9 @@ from slipway.job.labels import MANAGED
 from slipway.runtime.resource import Object
 from slipway.runtime.slim import pick, slim_pod
 
+Amounts = Mapping[str, int]
+"""By resource: thousandths of CPUs, bytes, devices."""
+
 # Where the sum of a pod's requests is kept in its slim spec, and the node where it takes them.
 REQUESTS, PLACE = "requests", "place"
 # Of one pod, by name, and its containers: a node has fewer kinds of things to give, and no kubelet runs more.
@@ -171,7 +174,12 @@ def slim_node(node: Object) -> Object:
 
 def _whole(quantities: Mapping[str, Any]) -> dict[str, int]:
     """As the server gives it, all are texts; as kept, whole numbers."""
-    return dict(quantities) if all(isinstance(q, int) for q in quantities.values()) else amounts(quantities)
+    return dict(quantities) if whole(quantities) else amounts(quantities)
+
+
+def whole(quantities: Mapping[str, Any]) -> bool:
+    """Whether they are whole numbers already."""
+    return all(isinstance(quantity, int) for quantity in quantities.values())
 
 
 def usable(node: Object) -> bool:

@@ -54,10 +54,23 @@ def created(scene: Scene) -> None:
 
 
 def queued(draft: Draft, hold: Hold) -> tuple[Notice, ...]:
-    """No room yet. The condition is written once: the place in the line, which changes, has a field of its own."""
+    """No room yet. The condition is written once: the place in the line, which changes, has a field of its own.
+
+    Only a quota is told in it with all figures: it is people who make it large enough.
+    """
     told = conditions.get(draft.wire.get("conditions") or [], "Ready")
     draft.wire["queue"] = {"position": hold.position, "length": hold.length, "missing": hold.missing}
+    if hold.never:
+        refused(draft, Reason.CREATE_REFUSED, hold.missing).condition(
+            "Running", "False", Reason.CREATE_REFUSED, hold.missing
+        )
+        known = told is not None and told.get("reason") == Reason.CREATE_REFUSED
+        return () if known else (Notice("Warning", Reason.CREATE_REFUSED, hold.missing),)
+    if draft.run.refused_time is not None and not (draft.wire.get("backoff") or {}).get("refusals"):
+        draft.without("Created")
     message = "waiting for room for all pods of the gang; status.queue says which place and what is missing"
+    if hold.short:
+        message = f"waiting for the namespace's quota: {hold.missing}"
     draft.progressing(Reason.QUEUED, message).condition("Running", "False", Reason.QUEUED, message)
     if told is not None and told.get("reason") == Reason.QUEUED:
         return ()
@@ -131,10 +144,10 @@ def take_back(draft: Draft, made: int, least: int) -> Draft:
 
 def pause_over(draft: Draft) -> None:
     """The row of restarts is still one until an attempt has run for long."""
-    told = {key: value for key, value in (draft.wire.get("backoff") or {}).items() if key == "restarts"}
-    draft.wire["backoff"] = told
-    if not told:
-        draft.unset("backoff")
+    restarts = (draft.wire.get("backoff") or {}).get("restarts")
+    draft.unset("backoff")
+    if restarts:
+        draft.wire["backoff"] = {"restarts": restarts}
 
 
 def complete_progress(draft: Draft) -> None:

@@ -7,10 +7,12 @@ so the kept room can only grow: no gang waits for ever, as long as gangs end.
 
 from collections import Counter
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.job.packing import Demand, Floor
+from slipway.job.quota import Bill, Quotas, Shortage
+from slipway.job.words import shown
 
 # At all nodes in one decision, for one namespace (Slurm bounds its backfilling by user in the same way): some
 # milliseconds each. Whoever lets more kinds of gangs wait than that has only the first of them looked at.
@@ -24,15 +26,21 @@ class Waiting:
     key: Hashable
     rank: tuple[Any, ...]
     demand: Demand
+    bill: Bill = field(default_factory=Bill)
 
 
 @dataclass(frozen=True)
 class Place:
-    """A gang's place in the line: 1 is the next to start. `missing`: what the cluster lacks, in words."""
+    """A gang's place in the line: 1 is the next to start. `missing`: what the cluster lacks, in words.
+
+    `short`: it is a quota of the namespace, and if it `never` can be enough, somebody must change something.
+    """
 
     position: int
     length: int
     missing: str
+    short: bool = False
+    never: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,14 +51,24 @@ class Decision:
     waiting: dict[Hashable, Place]
 
 
-def decide(floor: Floor, gangs: Iterable[Waiting]) -> Decision:
-    """Go through the line once. `floor`: with what is promised to gangs that were let in before; it is used up."""
+def decide(floor: Floor, gangs: Iterable[Waiting], quotas: Quotas | None = None) -> Decision:
+    """Go through the line once. `floor`, `quotas`: less what is promised to gangs that were let in; used up."""
+    quotas = quotas or Quotas()
     admitted: list[Hashable] = []
     waiting: dict[Hashable, str] = {}
+    shortages: dict[Hashable, Shortage] = {}
     kept_for = ""
     looks: Counter[Hashable] = Counter()
     for gang in sorted(gangs, key=lambda gang: gang.rank):
         whose = gang.key[0] if isinstance(gang.key, tuple) else ""
+        name = "/".join(gang.key) if isinstance(gang.key, tuple) else str(gang.key)
+        shortage = quotas.short(whose, gang.bill, gang.demand.count)
+        if shortage is not None:
+            # No room is kept on nodes for what a quota holds back.
+            shortages[gang.key], waiting[gang.key] = shortage, shortage.words
+            if not shortage.never:
+                quotas.keep(whose, gang.bill, gang.demand.count, name)
+            continue
         # Gangs of equal pods share a look at all nodes, unless they must be spread.
         looks[whose] += bool(gang.demand.spreads) or not floor.knows(gang.demand)
         if looks[whose] > MOST_LOOKS:
@@ -59,14 +77,19 @@ def decide(floor: Floor, gangs: Iterable[Waiting]) -> Decision:
         placed = floor.pack(gang.demand)
         if placed is not None:
             floor.take(placed, gang.demand.each)
+            quotas.take(whose, gang.bill, gang.demand.count)
             admitted.append(gang.key)
             continue
         waiting[gang.key] = _missing(floor, gang.demand, kept_for)
         kept = floor.keep(gang.demand) if not kept_for else None
         if kept is not None:
             floor.take(kept, gang.demand.each)
-            kept_for = "/".join(gang.key) if isinstance(gang.key, tuple) else str(gang.key)
-    places = {key: Place(number, len(waiting), words) for number, (key, words) in enumerate(waiting.items(), start=1)}
+            quotas.keep(whose, gang.bill, gang.demand.count, name)
+            kept_for = name
+    places = {
+        key: Place(number, len(waiting), words, key in shortages, key in shortages and shortages[key].never)
+        for number, (key, words) in enumerate(waiting.items(), start=1)
+    }
     return Decision(tuple(admitted), places)
 
 
@@ -83,12 +106,3 @@ def _missing(floor: Floor, demand: Demand, kept_for: str) -> str:
     if fit.most_total < demand.count or (demand.spreads and floor.keep(demand) is None):
         return f"{words}: too many even for the nodes' whole capacity"
     return f"{words}, beside what is kept for {kept_for}, which is before it" if kept_for else words
-
-
-def shown(name: str, amount: int) -> str:
-    """An amount as people write it: 1500 thousandths of CPUs are 1.5, bytes become Gi or Mi."""
-    if name == "cpu":
-        return f"{amount / 1000:g}"
-    if "/" not in name and amount >= 2**20:
-        return f"{amount / 2**30:.3g}Gi" if amount >= 2**30 else f"{amount / 2**20:.3g}Mi"
-    return str(amount)

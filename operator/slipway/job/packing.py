@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway.job.footprint import Amounts
 from slipway.job.spread import Site, Spread, spread_out
 
-Amounts = Mapping[str, int]
 _REPELS = frozenset({"NoSchedule", "NoExecute"})
 
 

@@ -15,11 +15,16 @@ from slipway.runtime.conditions import parse_time
 
 @dataclass(frozen=True)
 class Hold:
-    """Why a gang may not be created yet: its place in the line of those that wait, and what the cluster lacks."""
+    """Why a gang may not be created yet: its place in the line of those that wait, and what the cluster lacks.
+
+    `short`: a quota of the namespace; `never`: one that cannot be enough, whoever ends.
+    """
 
     position: int
     length: int
     missing: str
+    short: bool = False
+    never: bool = False
 
 
 @dataclass(frozen=True)

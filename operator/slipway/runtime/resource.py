@@ -50,6 +50,8 @@ PODS = Resource("", "v1", "pods", "Pod")
 SERVICES = Resource("", "v1", "services", "Service")
 CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
 SECRETS = Resource("", "v1", "secrets", "Secret")
+QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
+LIMIT_RANGES = Resource("", "v1", "limitranges", "LimitRange")
 NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
 # As kubelets write them; those that we write are of the newer group.
 POD_EVENTS = Resource("", "v1", "events", "Event")

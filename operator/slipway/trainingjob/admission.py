@@ -5,28 +5,42 @@ gangs at once and holds until something changes, so a burst of jobs costs a hand
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from slipway.api.common import GROUP
 from slipway.api.scheduling import GangScheduler
 from slipway.api.trainingjob import TrainingJobSpec, spec_problems
 from slipway.job import lifecycle
-from slipway.job.footprint import PLACE, REQUESTS, requests_of, usable
+from slipway.job.footprint import PLACE, REQUESTS, usable
 from slipway.job.labels import ATTEMPT, REPLICA_INDEX
 from slipway.job.line import Decision, Waiting, decide
 from slipway.job.members import members
 from slipway.job.packing import Demand, Floor, Node, takes
 from slipway.job.policy.elastic import Nodes
+from slipway.job.quota import Defaults, Quotas, defaults_of
 from slipway.job.run import Run, read_run
 from slipway.job.scene import Hold
-from slipway.job.spread import Spread
 from slipway.runtime.cache import Cache, Change
-from slipway.runtime.resource import NODES, PODS, Object, Resource, name_of, namespace_of, parent_of, uid_of
+from slipway.runtime.clock import utc_now
+from slipway.runtime.conditions import parse_time
+from slipway.runtime.resource import (
+    LIMIT_RANGES,
+    NODES,
+    PODS,
+    QUOTAS,
+    Object,
+    Resource,
+    name_of,
+    namespace_of,
+    parent_of,
+    uid_of,
+)
 from slipway.runtime.store import Key
+from slipway.trainingjob.claim import Claim, bill_of, demand_of
 from slipway.trainingjob.job import TRAINING_JOBS, Cluster
-from slipway.trainingjob.pods import tolerations
 
 NOTHING = Decision((), {})
 # In MiB; NVIDIA's GPU feature discovery puts it on nodes.
@@ -37,33 +51,34 @@ GPU_MEMORY = "nvidia.com/gpu.memory"
 PAUSE_SECONDS = 0.2
 
 
-@dataclass(frozen=True)
-class _Gang:
-    """What is known of a job's spec: parsed once per generation."""
-
-    spec: TrainingJobSpec
-    demand: Demand
-
-
 class Admission:
     """`mark_after` has a job looked at again after some seconds; several wishes for one job cost one look."""
 
-    def __init__(self, cache: Cache, mark_after: Callable[[Key, float], None]) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        mark_after: Callable[[Key, float], None],
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._cache, self._clock = cache, clock
         self._jobs, self._pods, self._nodes = cache[TRAINING_JOBS], cache[PODS], cache[NODES]
         self._mark_after = mark_after
-        self._gangs: dict[tuple[str, int], _Gang | None] = {}
+        self._gangs: dict[tuple[str, int], Claim | None] = {}
         self._decision = NOTHING
         self._let_in: set[str] = set()
+        self._defaults: dict[str, Defaults] | None = None
         self._stale = True
 
     def hold(self, job: Object) -> Hold | None:
         """Why the job's gang must wait, or None if it may be created, or waits for nobody."""
-        if uid_of(job) in self._let_in or not self._waits(job, read_run(job.get("status") or {})):
+        if not self._waits(job, read_run(job.get("status") or {})) or uid_of(job) in self._let_in:
             return None
-        if self._stale:
+        key = Key(namespace_of(job), name_of(job))
+        if self._stale or key not in self._decision.waiting:
+            # Who comes out of a pause after a refusal is in no decision yet.
             self._decide()
-        place = self._decision.waiting.get(Key(namespace_of(job), name_of(job)))
-        return Hold(place.position, place.length, place.missing) if place is not None else None
+        place = self._decision.waiting.get(key)
+        return Hold(**vars(place)) if place is not None else None
 
     def view(self, job: Object) -> Cluster:
         """What the plan must know of the cluster."""
@@ -81,17 +96,27 @@ class Admission:
         """Note what may change a decision; what may have made room has the first in the line, and so all, looked at."""
         if resource not in _SHOWN or _shown(resource, change.old) == (shown := _shown(resource, change.new)):
             return
+        if resource is LIMIT_RANGES:
+            self._defaults = None
+        if resource in _BOUNDS and not any(_of_namespace(key, change.key.namespace) for key in self._decision.waiting):
+            return
         self._stale = True
         first = next(iter(self._decision.waiting), None)
-        if isinstance(first, Key) and (shown is None or resource is NODES):
+        freed = (
+            shown is None
+            or resource in (NODES, *_BOUNDS)
+            or (resource is TRAINING_JOBS and change.new and _until(change.new))
+        )
+        if isinstance(first, Key) and freed:
             self._mark_after(first, PAUSE_SECONDS)
 
     def _decide(self) -> None:
         jobs = [(job, run) for job in self._jobs if (run := _run_of(job)) is not None]
-        waiting = [(job, run) for job, run in jobs if uid_of(job) not in self._let_in and self._waits(job, run)]
-        floor = self._floor(jobs)
+        waiting = [(job, run) for job, run in jobs if self._waits(job, run) and uid_of(job) not in self._let_in]
+        quotas = Quotas(self._cache.get(QUOTAS) or ())
+        floor = self._floor(jobs, quotas)
         before = set(self._decision.waiting)
-        self._decision = decide(floor, self._line(waiting))
+        self._decision = decide(floor, self._line(waiting), quotas)
         self._stale = False
         known = {uid_of(job) for job, _ in jobs}
         keys = {Key(namespace_of(job), name_of(job)): uid_of(job) for job, _ in waiting}
@@ -108,7 +133,7 @@ class Admission:
                 age = job["metadata"].get("creationTimestamp") or ""
                 # A gang that was running before goes first: it has a checkpoint, and somebody waits for it.
                 rank = (run.start_time is None, -gang.spec.scheduling.priority, age, *_key(job))
-                yield Waiting(_key(job), rank, gang.demand)
+                yield Waiting(_key(job), rank, gang.demand, gang.bill)
 
     def _waits(self, job: Object, run: Run) -> bool:
         """Whether its pods are still to be created, and nobody else decides when."""
@@ -116,18 +141,26 @@ class Admission:
         if run.finished or run.attempt_time is not None or policy.get("suspend") or lifecycle.left_alone(job):
             self._let_in.discard(uid_of(job))
             return False
+        until = _until(job)
+        if until is not None and until > self._clock():
+            # The server has refused its pods: whoever is before it in the line by then goes first.
+            self._let_in.discard(uid_of(job))
+            return False
         gang = self._gang(job)
         return gang is not None and gang.spec.scheduling.gang is GangScheduler.SLIPWAY
 
-    def _gang(self, job: Object) -> _Gang | None:
+    def _gang(self, job: Object) -> Claim | None:
         known_as = (uid_of(job), job["metadata"].get("generation") or 1)
         if known_as not in self._gangs:
             spec, _ = spec_problems(name_of(job), job.get("spec") or {})
-            self._gangs[known_as] = _Gang(spec, demand_of(spec)) if spec is not None else None
-        return self._gangs[known_as]
+            self._gangs[known_as] = Claim(spec, demand_of(spec), bill_of(spec)) if spec is not None else None
+        gang = self._gangs[known_as]
+        if self._defaults is None:
+            self._defaults = defaults_of(self._cache.get(LIMIT_RANGES) or ())
+        return gang.within(self._defaults.get(namespace_of(job))) if gang is not None else None
 
-    def _floor(self, jobs: list[tuple[Object, Run]]) -> Floor:
-        """What is free once all pods that have been promised a place have one."""
+    def _floor(self, jobs: list[tuple[Object, Run]], quotas: Quotas) -> Floor:
+        """What is free once all pods that have been promised a place have one; their quota is taken, too."""
         used: dict[str, dict[str, int]] = {}
         foreign: dict[str, dict[str, int]] = {}
         for pod in self._pods:
@@ -143,12 +176,13 @@ class Admission:
             promised = self._promised(job, run)
             if promised is not None and promised.count > 0:
                 floor.take(floor.pack(promised, partly=True) or {}, promised.each)
+            self._charge(job, run, quotas)
         return floor
 
     def _promised(self, job: Object, run: Run) -> Demand | None:
         """Pods of a gang that was let in and that have no node yet; a gang that a quota refuses promises nothing."""
         let_in = run.attempt_time is not None or uid_of(job) in self._let_in
-        if run.finished or not let_in or (run.refused_time is not None and run.attempt_time is None):
+        if run.finished or not let_in:
             return None
         gang = self._gang(job)
         if gang is None:
@@ -156,6 +190,13 @@ class Admission:
         mine = self._gang_of(job, run, gang.spec)
         bound = Counter(pod["spec"][PLACE] for pod in mine if pod["spec"][PLACE])
         return replace(gang.demand, count=max(len(mine), gang.demand.count) - bound.total(), there=bound)
+
+    def _charge(self, job: Object, run: Run, quotas: Quotas) -> None:
+        """Pods of a gang that is being created: the server counts those that are there."""
+        gang = self._gang(job) if uid_of(job) in self._let_in and run.attempt_time is None else None
+        if gang is not None and not run.finished:
+            missing = gang.demand.count - len(self._gang_of(job, run, gang.spec))
+            quotas.take(namespace_of(job), gang.bill, max(0, missing))
 
     def _gang_of(self, job: Object, run: Run, spec: TrainingJobSpec) -> list[Object]:
         """The pods of the attempt. More than the job can have would be promised room at the others' expense."""
@@ -166,20 +207,13 @@ class Admission:
         return [p for p in members(self._pods, job, TRAINING_JOBS) if _place_in_gang(p) in wanted]
 
 
-def demand_of(spec: TrainingJobSpec) -> Demand:
-    """What the job's pods ask for; of an elastic job as many as it needs."""
-    settings, elastic = spec.pod, spec.elastic_policy
-    affinity = (settings.affinity.wire() if settings.affinity else {}).get("nodeAffinity") or {}
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
-    return Demand(
-        count=elastic.min_nodes if elastic else spec.num_nodes,
-        each=requests_of(spec.trainer.resources_per_node.wire()),
-        apart=spec.network.host_network,
-        selector=settings.node_selector,
-        tolerations=tuple(tolerations(spec)),
-        terms=tuple(required.get("nodeSelectorTerms") or ()),
-        spreads=tuple(Spread(s.topology_key, s.max_skew) for s in spec.scheduling.topology_spread if s.strict),
-    )
+def _until(job: Object) -> datetime | None:
+    """The end of the pause after the server refused the job's pods; None without one."""
+    told = (job.get("status") or {}).get("backoff") or {}
+    try:
+        return parse_time(told["nextAttemptTime"]) if told.get("refusals") and told.get("nextAttemptTime") else None
+    except (ValueError, TypeError):
+        return None
 
 
 def _run_of(job: Object) -> Run | None:
@@ -204,14 +238,33 @@ def _of_pod(pod: Object) -> object:
 def _of_job(job: Object) -> object:
     status = job.get("status") or {}
     asked = job["metadata"]["uid"], job["metadata"].get("generation")
-    return None if status.get("completionTime") else (*asked, status.get("attemptTime"))
+    return None if status.get("completionTime") else (*asked, status.get("attemptTime"), _until(job))
 
 
 def _of_node(node: Object) -> object:
     return node["spec"], node["status"], node["metadata"].get("labels")
 
 
-_SHOWN: Mapping[Resource, Callable[[Object], object]] = {PODS: _of_pod, TRAINING_JOBS: _of_job, NODES: _of_node}
+def _of_bounds(bounds: Object) -> object:
+    return bounds["spec"], bounds.get("status")
+
+
+_BOUNDS = (QUOTAS, LIMIT_RANGES)
+_SHOWN: Mapping[Resource, Callable[[Object], object]] = {
+    PODS: _of_pod,
+    TRAINING_JOBS: _of_job,
+    NODES: _of_node,
+    **dict.fromkeys(_BOUNDS, _of_bounds),
+}
+
+
+def _gave_up(resource: Resource, change: Change) -> bool:
+    """Whether a gang was refused and has taken back what it had."""
+    return resource is TRAINING_JOBS and change.new is not None and _until(change.new) is not None
+
+
+def _of_namespace(key: Hashable, namespace: str) -> bool:
+    return isinstance(key, Key) and key.namespace == namespace
 
 
 def _place_in_gang(pod: Object) -> tuple[str, str]:

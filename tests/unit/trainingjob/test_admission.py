@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from slipway.job.footprint import slim_footprint, slim_node
+from slipway.job.quota import slim_limits, slim_quota
 from slipway.runtime.cache import Cache, Change
-from slipway.runtime.resource import NODES, PODS, Resource
+from slipway.runtime.resource import LIMIT_RANGES, NODES, PODS, QUOTAS, Resource
 from slipway.runtime.store import Key
 from slipway.trainingjob.admission import Admission
 from slipway.trainingjob.job import TRAINING_JOBS
@@ -26,7 +28,10 @@ class Cluster:
         self.cache.add(TRAINING_JOBS)
         self.cache.add(PODS, slim=slim_footprint)
         self.cache.add(NODES, slim=slim_node)
-        self.admission = Admission(self.cache, lambda key, seconds: self.woken.append(key.name))
+        self.cache.add(QUOTAS, slim=slim_quota)
+        self.cache.add(LIMIT_RANGES, slim=slim_limits)
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.admission = Admission(self.cache, lambda key, seconds: self.woken.append(key.name), lambda: self.now)
 
     def _changed(self, resource: Resource, change: Change) -> None:
         self.admission.changed(resource, change)
@@ -171,16 +176,58 @@ def test_a_pod_that_was_resized_in_place_is_news(cluster: Cluster) -> None:
 
 def test_a_strangers_pod_takes_room_and_one_that_a_quota_refuses_keeps_none(cluster: Cluster) -> None:
     cluster.pod("theirs", "a")
-    refused = [
-        {"type": "Created", "status": "False", "reason": "CreateRefused", "lastTransitionTime": "2026-01-01T00:00:00Z"}
-    ]
+    paused = {"refusals": 1, "nextAttemptTime": "2026-01-01T00:01:00Z"}
     cluster.job("one", 1)
     assert cluster.held("one") == ""
     cluster.job("two", 1)
     assert cluster.held("two")
-    cluster.job("one", 1, status={"conditions": refused})
-    cluster.node("a", gpus=4, changed="yes")
+    cluster.woken.clear()
+    cluster.job("one", 1, status={"backoff": paused})
+    assert cluster.woken == ["two"]
     assert cluster.held("two") == ""
+    cluster.now += timedelta(minutes=2)
+    assert cluster.held("one").startswith("1/1"), "its pause is over, and its place is taken"
+
+
+def quota(cluster: Cluster, used: int, hard: int = 4) -> None:
+    status = {"hard": {"pods": str(hard)}, "used": {"pods": str(used)}}
+    cluster.tell(QUOTAS, "q", spec={"hard": {"pods": str(hard)}}, status=status)
+
+
+def test_two_gangs_that_come_together_share_no_quota_and_news_of_it_wake_the_first(cluster: Cluster) -> None:
+    for name in "cdefgh":
+        cluster.node(name)
+    quota(cluster, used=0)
+    for name in ("one", "two"):
+        cluster.job(name, 3)
+    assert cluster.held("one") == ""
+    assert "exceeded quota: q, requested: pods=3, used: pods=3, limited: pods=4" in cluster.held("two")
+    for index in range(3):
+        cluster.pod(f"one-node-{index}-a0", "abc"[index], job="one")
+    cluster.job("one", 3, status={"attemptTime": "2026-01-01T00:00:00Z"})
+    quota(cluster, used=3)
+    assert "used: pods=3" in cluster.held("two"), "counted once"
+    cluster.woken.clear()
+    quota(cluster, used=0)
+    assert cluster.woken == ["two"]
+    assert cluster.held("two") == ""
+
+
+def test_a_limitrange_s_defaults_are_asked_of_the_nodes(cluster: Cluster) -> None:
+    cluster.job("one", 1, gpus=1)
+    cluster.pod("p", "a")
+    cluster.pod("q", "b")
+    assert "1 nvidia.com/gpu" in cluster.held("one")
+    entry = {"type": "Container", "defaultRequest": {"cpu": "8"}, "default": {"cpu": "8"}}
+    cluster.tell(LIMIT_RANGES, "r", spec={"limits": [entry]})
+    assert "8 cpu, 1 nvidia.com/gpu" in cluster.held("one")
+
+
+def test_news_of_quotas_where_nobody_waits_cost_no_decision(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    quota(cluster, used=1)
+    monkeypatch.setattr(cluster.admission, "_stale", False)
+    quota(cluster, used=2)
+    assert not cluster.admission._stale
 
 
 def test_nobody_waits_who_is_suspended_finished_or_anothers(cluster: Cluster) -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from slipway.api.network import Network
 from slipway.job.spread import Spread
-from slipway.trainingjob.admission import demand_of
+from slipway.trainingjob.claim import demand_of
 from slipway.trainingjob.network import master_port
 from tests.unit.trainingjob.pod_security import violations
 from tests.unit.trainingjob.rendered import container_of, env_of, job_of, pod_of

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from slipway.api.memory import STAGES, StrategyName, Workload, activations, cheapest, gathered, states, table
 from slipway.api.strategy import Choice
 from slipway.trainingjob import launchers
-from slipway.trainingjob.admission import demand_of
+from slipway.trainingjob.claim import demand_of
 from slipway.trainingjob.job import Cluster, TrainingJob
 from slipway.trainingjob.plan import AGAIN_SECONDS, plan
 from slipway.trainingjob.strategy import choose
