@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from workloads import onnx_data
 from workloads.errors import BadInput
+from workloads.export import outside
 
 if TYPE_CHECKING:
     import onnx
@@ -32,14 +33,21 @@ class Port:
     axes: tuple[str, ...] = field(default=(), compare=False)
 
 
-def load(path: Path, listed: Collection[str] | None = None) -> "onnx.ModelProto":
-    """The whole model, checked. BadInput says in words what is wrong with it. `listed`: the artifact's files."""
+def load(path: Path, listed: Collection[str] | None = None, *, own: bool = False) -> "onnx.ModelProto":
+    """The whole model, checked. BadInput says in words what is wrong with it. `listed`: the artifact's files.
+
+    Over 2 GB, and wherever a file of our `own` has external data, large constants stay in their files (outside.py).
+    """
     import onnx
 
     model = onnx_data.parse(path)
-    onnx_data.data_files(path, model, listed)
+    data = onnx_data.data_files(path, model, listed)
+    size = path.stat().st_size + sum((path.parent / name).stat().st_size for name in data)
     try:
-        onnx.load_external_data_for_model(model, str(path.parent))
+        if data and (own or size > ONE_MESSAGE):
+            outside.hold(model, path.parent)
+        else:
+            onnx.load_external_data_for_model(model, str(path.parent))
         # By path: a model of more than 2 GB cannot be checked in memory.
         onnx.checker.check_model(str(path))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
@@ -56,17 +64,12 @@ def _runs(model: "onnx.ModelProto", path: Path) -> bool:
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # In memory where it fits: from a path, ONNX Runtime does not find the external data of some graphs with bodies.
-    given: bytes | str = model.SerializeToString() if _fits(model) else str(path)
+    given: bytes | str = str(path) if outside.held(model) else model.SerializeToString()
     try:
         onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     except Exception:  # the library raises a dozen unrelated types; the checker's words are told
         return False
     return True
-
-
-def _fits(model: "onnx.ModelProto") -> bool:
-    """Whether the model with all its constants is one message of protobuf's."""
-    return sum(len(tensor.raw_data) for tensor in onnx_data.tensors(model)) < ONE_MESSAGE
 
 
 def _with_output_shapes(model: "onnx.ModelProto") -> "onnx.ModelProto":
@@ -124,7 +127,15 @@ def _length(axis: Any) -> int | None:
 
 
 def save(model: "onnx.ModelProto | bytes", path: Path) -> None:
-    """Write it in one file, whole or not at all, the same bytes for the same model."""
+    """Write it whole or not at all, the same bytes for the same model; in one file unless it is held in several."""
+    if not isinstance(model, bytes) and outside.held(model):
+        outside.save(model, path)
+        return
     staged = path.with_name(f".{path.name}.partial")
     staged.write_bytes(model if isinstance(model, bytes) else model.SerializeToString(deterministic=True))
     staged.rename(path)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a model that `save` wrote, its constants in another file included."""
+    return path.stat().st_size + sum(data.stat().st_size for data in outside.data_of(path))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workloads.bench import growth, timing
+from workloads.export import onnx_file
 from workloads.quantize import runtime
 from workloads.quantize.confidence import median_interval
 from workloads.quantize.gates import Speedup
@@ -66,7 +67,7 @@ def _grow(model: Path, inputs: Path) -> int:
         feeds = dict(arrays)
 
     def work() -> object:
-        session = runtime.session(model.read_bytes())
+        session = runtime.session(model.read_bytes() if model.suffix == ".tflite" else onnx_file.load(model, own=True))
         return session, session.run(None, feeds)
 
     return growth.peak_growth(work)

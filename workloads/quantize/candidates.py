@@ -15,7 +15,7 @@ from slipway.api.quantizationladder import CHEAP, Goal, Rung, Runtime, goal_of
 from slipway.api.quantizationstatus import Candidate, Stage
 from workloads import saturation, storage
 from workloads.errors import BadInput
-from workloads.export import onnx_file
+from workloads.export import onnx_file, outside
 from workloads.quantize import benchmark, metric
 from workloads.quantize.context import FLOAT_MODEL, Context
 from workloads.quantize.evaluation import ranking
@@ -86,7 +86,7 @@ def weigh(context: Context, names: Sequence[str]) -> None:
     spec = context.job.spec
     if goal_of(spec.ladder, spec.optimize_for) is None:
         return
-    float_size = model_path(context, FLOAT).stat().st_size
+    float_size = onnx_file.size_of(model_path(context, FLOAT))
     for name in names:
         candidate = candidate_in(context.work, name)
         if not candidate.passed or context.work.read(f"latency/{name}") is not None:
@@ -105,7 +105,7 @@ def _measurable(context: Context) -> bool:
 def _paired(context: Context, name: str) -> float:
     """Float latency over the candidate's: the fastest of calls in turns, which a busy machine disturbs least."""
     path = model_path(context, name)
-    model = path.read_bytes() if path.suffix == ".tflite" else onnx_file.load(path)
+    model = path.read_bytes() if path.suffix == ".tflite" else onnx_file.load(path, own=True)
     feeds = context.evaluation.read(context.evaluation_batches(1)[0]).feeds
     choice = partial(
         benchmark.in_turns, [context.float_model, model], feeds, threads=context.job.spec.benchmark.threads
@@ -161,7 +161,7 @@ def _measured(context: Context, attempt: Attempt, model: "Model") -> tuple[Candi
     said, reference = metric.ask(context, model), metric.kept(context, FLOAT)
     said.save(context.work.path(f"answers/{attempt.name}.npz"))
     difference = metric.difference(context, reference, said)
-    size, float_size = path.stat().st_size, model_path(context, FLOAT).stat().st_size
+    size, float_size = onnx_file.size_of(path), onnx_file.size_of(model_path(context, FLOAT))
     speedup = _speedup(context, model) if context.job.spec.gates.latency is not None else None
     noise, decisions = metric.noise(reference, said), (metric.float_decisions(reference), metric.decisions(said))
     sight = Sight(noise, _least_db(context, attempt), *decisions, integer=_integer(attempt, model))
@@ -185,6 +185,7 @@ def _measured(context: Context, attempt: Attempt, model: "Model") -> tuple[Candi
         message=told.words()[:1024],
     )
     details = {"limit": verdict.limit, "failures": list(verdict.failures), "digest": storage.sha256_of(path)}
+    details |= {"data": {data.name: storage.sha256_of(data) for data in outside.data_of(path)}}
     return candidate, {**details, **_pairs(context, reference, said)}
 
 

@@ -60,12 +60,12 @@ class Context:
     @cached_property
     def float_model(self) -> "onnx.ModelProto":
         """As exported: what the candidates are compared with."""
-        return onnx_file.load(self.work.path(FLOAT_MODEL))
+        return onnx_file.load(self.work.path(FLOAT_MODEL), own=True)
 
     @cached_property
     def prepared(self) -> "onnx.ModelProto":
         """Simplified and shape-inferred: what the candidates are made from."""
-        return onnx_file.load(self.prepared_path)
+        return onnx_file.load(self.prepared_path, own=True)
 
     @property
     def prepared_path(self) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 
 from slipway.api.quantizationladder import Rung
 from slipway.api.quantizationstatus import Stage
+from workloads.export import outside
 
 INTEGER = ("QLinear", "QGemm", "QAttention", "MatMulInteger", "ConvInteger", "DynamicQuantize", "MatMulNBits", "QMoE")
 # Rungs that leave floats to all nodes of a kind.
@@ -36,6 +37,8 @@ PLUMBING = frozenset(
 
 
 LITERT = "all of it, by LiteRT's own kernels: it does not tell which"
+LARGE = 1 << 30  # bytes: the optimised form may be larger, and protobuf takes 2 GB at most
+UNTOLD = "not told of so large a model: its optimised form would have to be written and read whole"
 SIMULATED = "FP8 is computed in float here: only TensorRT has kernels for it"
 
 
@@ -52,6 +55,8 @@ def of(path: Path, why: "Callable[[str, str], str]") -> dict[str, Any]:
     result: dict[str, Any] = {"integer": {}, "float": {}, "conversions": 0, "floatNodes": [], "note": ""}
     if path.suffix == ".tflite":
         return {**result, "note": LITERT}
+    if outside.data_of(path) or path.stat().st_size > LARGE:
+        return {**result, "note": UNTOLD}
     model = onnx.load(path)
     if has_float8(model):
         return {**result, "note": SIMULATED}

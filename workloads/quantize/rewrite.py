@@ -14,6 +14,7 @@ import numpy as np
 
 from slipway.api.quantization import Exclusions
 from workloads.errors import BadInput
+from workloads.export import outside
 from workloads.quantize.collect import quantizable_op_types
 from workloads.quantize.graph import domains, walk
 from workloads.quantize.graph.prepare import prepared
@@ -185,6 +186,21 @@ def weight_only(model: "onnx.ModelProto", bits: int, nodes: Sequence[str]) -> "o
         quantizer.process()
     packed: onnx.ModelProto = quantizer.model.model
     return packed if any(node.op_type == "MatMulNBits" for node in packed.graph.node) else None
+
+
+def weight_only_outside(model: "onnx.ModelProto", nodes: Sequence[str], data: Path) -> "onnx.ModelProto | None":
+    """`weight_only` of 8 bits for a model whose constants are in files: read one by one, and written to `data`."""
+    import onnx
+
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    writer = outside.Writer(data)
+    count = weight_only_int8(copied, set(nodes), writer)
+    for tensor in copied.graph.initializer:
+        if tensor.data_location == tensor.EXTERNAL and outside.file_of(tensor) != data.resolve():
+            writer.place(tensor, outside.parts(tensor))
+    writer.close()
+    return copied if count else None
 
 
 def operators(model: Any) -> dict[str, int]:

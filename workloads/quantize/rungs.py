@@ -10,8 +10,9 @@ from functools import partial
 from slipway.api.quantization import CalibrationMethod
 from slipway.api.quantizationladder import Rung, Runtime
 from slipway.api.quantizationstatus import Candidate
+from workloads.export import outside
 from workloads.quantize import bisection, floats, litert, metric, rewrite, sensitivity, smooth
-from workloads.quantize.candidates import Attempt, candidate_of, consider, details_of, most_accurate, weigh
+from workloads.quantize.candidates import Attempt, candidate_of, consider, details_of, model_path, most_accurate, weigh
 from workloads.quantize.context import Context
 from workloads.quantize.target import impossible
 from workloads.quantize.workdir import Work
@@ -34,6 +35,8 @@ def climbed(work: Work, rung: Rung) -> Climbed | None:
 def climb(context: Context, rung: Rung) -> None:
     """Try a rung and keep its record. Rungs that were interrupted go on where they were."""
     reason = impossible(rung, context.target, context.job.spec.weights.bits)
+    if reason is None and rung is not Rung.WEIGHT_ONLY_INT8 and outside.held(context.prepared):
+        reason = "the model is over 2 GB: only weight-only-int8 is made without holding it whole in memory"
     how = partial(_litert, rung=rung) if context.job.spec.target.runtime is Runtime.LITERT else HOW[rung]
     result = Climbed(skipped=reason) if reason else how(context)
     if result.skipped:
@@ -175,10 +178,14 @@ def _dynamic(context: Context, rung: Rung) -> Climbed:
 def _weight_only(bits: int, context: Context, rung: Rung) -> Climbed:
     nodes = rewrite.packable_nodes(context.prepared, context.excluded)
 
+    attempt = Attempt(rung.value, rung, per_channel=True)
+    data = model_path(context, attempt.name).with_name(f"{model_path(context, attempt.name).name}.data")
+
     def build(chosen: Sequence[str]) -> rewrite.Rewritten:
+        if outside.held(context.prepared):
+            return rewrite.weight_only_outside(context.prepared, chosen, data)
         return rewrite.weight_only(context.prepared, bits, chosen)
 
-    attempt = Attempt(rung.value, rung, per_channel=True)
     built = consider(context, attempt, partial(bisection.rewritten, context, rung.value, nodes, build))
     return Climbed((attempt.name,)) if built else Climbed(skipped="the model has no weight worth packing")
 

@@ -4,11 +4,14 @@ One place for ONNX Runtime's session options, so that every figure is measured a
 """
 
 import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workloads import saturation
 from workloads.cpus import cpu_limit
 from workloads.errors import BadInput
+from workloads.export import outside
 from workloads.quantize import litert
 from workloads.train import environment
 
@@ -40,11 +43,34 @@ def session(model: "onnx.ModelProto | bytes", *, threads: int | None = None, opt
         levels.ORT_ENABLE_ALL if optimise and not has_float8(model) else levels.ORT_DISABLE_ALL
     )
     saturation.options(options, onnx.load_model_from_string(model) if isinstance(model, bytes) else model)
-    content = model if isinstance(model, bytes) else model.SerializeToString()
     try:
+        if outside.held(model):
+            return _from_files(model, options)
+        content = model if isinstance(model, bytes) else model.SerializeToString()
         return onnxruntime.InferenceSession(content, options, providers=PROVIDERS)
+    except OSError:
+        raise
     except Exception as error:  # the library raises a dozen unrelated types
         raise BadInput(f"ONNX Runtime cannot load the model: {str(error).strip().splitlines()[0]}") from error
+
+
+def _from_files(model: Any, options: Any) -> Any:
+    """A session whose constants are mapped from their files: the graph is written beside them for as long as it loads.
+
+    Without packed copies of floats for the kernels, which would be as large as the constants.
+    """
+    import onnxruntime
+
+    constants = model.graph.initializer
+    if any(tensor.data_location == tensor.EXTERNAL and tensor.data_type == tensor.FLOAT for tensor in constants):
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    with tempfile.TemporaryDirectory(prefix=".session-", dir=outside.folder_of(model)) as folder:
+        path = Path(folder).with_suffix(".onnx")
+        outside.write_graph(model, path)
+        try:
+            return onnxruntime.InferenceSession(str(path), options, providers=PROVIDERS)
+        finally:
+            path.unlink()
 
 
 def has_float8(model: "onnx.ModelProto | bytes") -> bool:

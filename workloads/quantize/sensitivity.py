@@ -11,6 +11,7 @@ import numpy as np
 
 from slipway.api.quantization import CalibrationMethod, Granularity, SensitivityMetric
 from workloads.errors import BadInput
+from workloads.export import outside
 from workloads.quantize import evaluate, metric, rewrite, runtime
 from workloads.quantize.context import Context
 from workloads.quantize.samples import Batch
@@ -37,7 +38,9 @@ class Part:
 
 
 def parts_of(context: Context) -> list[Part]:
-    """What is measured, in order of the graph."""
+    """What is measured, in order of the graph; nothing of a model over 2 GB."""
+    if outside.held(context.prepared):
+        return []
     op_types = {node.name: node.op_type for node in context.prepared.graph.node}
     if context.job.spec.sensitivity.granularity is Granularity.NODE:
         return [Part(name, (name,)) for name in context.nodes]

@@ -3,6 +3,7 @@
 Fewer than 8 bits, and int8 weights under float arithmetic.
 """
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slipway.api.quantization import CalibrationMethod
+from workloads.export import outside
 from workloads.quantize import ranges
 from workloads.quantize.graph import domains, walk
 from workloads.quantize.histogram import CHANNEL_BITS
@@ -34,10 +36,8 @@ class Weight:
 
     @property
     def values(self) -> "Array":
-        """As numpy."""
-        from onnx import numpy_helper
-
-        return numpy_helper.to_array(self.tensor)
+        """As numpy; a view of the file where the constant is in one."""
+        return outside.values(self.tensor)
 
 
 def weights_of(model: "onnx.ModelProto", nodes: Collection[str] | None = None) -> Iterator[Weight]:
@@ -119,24 +119,54 @@ def _rows(values: "Array", axis: int | None) -> tuple["Array", Any]:
     )
 
 
-def weight_only_int8(model: "onnx.ModelProto", nodes: Collection[str]) -> int:
-    """Store these nodes' weights as int8 with one scale per channel, dequantized at loading. Returns how many."""
-    from onnx import helper, numpy_helper
+def _slices(weight: Weight) -> "Iterator[Array]":
+    """The weight in slices of its first axis, each mapped anew, so that what was read is not kept."""
+    length, values = weight.tensor.dims[0], weight.values
+    step = max(1, outside.PART // max(1, values.nbytes // length))
+    for begin in range(0, length, step):
+        yield weight.values[begin : begin + step] if step < length else values
+
+
+def _scales(weight: Weight) -> "Array":
+    """float32 [channels]: the largest magnitude of each over the greatest integer."""
+    others = tuple(axis for axis in range(len(weight.tensor.dims)) if axis != weight.axis)
+    peaks = [np.maximum(part.max(axis=others), -part.min(axis=others)) for part in _slices(weight)]
+    largest = np.concatenate(peaks) if weight.axis == 0 else np.max(peaks, axis=0)
+    return np.maximum(largest / INT8.greatest, np.finfo(np.float32).tiny).astype(np.float32)
+
+
+def _integers(weight: Weight, scales: "Array") -> "Iterator[Array]":
+    """int8 slices of the first axis."""
+    shape, begin = [1] * len(weight.tensor.dims), 0
+    shape[weight.axis] = -1
+    for part in _slices(weight):
+        own = scales[begin : begin + len(part)] if weight.axis == 0 else scales
+        begin += len(part)
+        yield np.clip(np.rint(part / own.reshape(shape)), INT8.least, INT8.greatest).astype(np.int8)
+
+
+def weight_only_int8(model: "onnx.ModelProto", nodes: Collection[str], writer: "outside.Writer | None" = None) -> int:
+    """Store these nodes' weights as int8 with one scale per channel, dequantized at loading. Returns how many.
+
+    With a `writer` the integers go to its file, and no more than a part of a weight is in memory.
+    """
+    from onnx import TensorProto, helper, numpy_helper
 
     count, taken = 0, walk.names(model.graph)
     for weight in list(weights_of(model, nodes)):
-        values, name = weight.values, weight.tensor.name
-        if values.size < SMALLEST:
+        name = weight.tensor.name
+        if math.prod(weight.tensor.dims) < SMALLEST:
             continue
-        rows, restore = _rows(values, weight.axis)
-        scales = np.maximum(np.abs(rows).max(axis=1) / INT8.greatest, np.finfo(np.float32).tiny).astype(np.float32)
-        integers = np.clip(np.rint(rows / scales[:, None]), INT8.least, INT8.greatest).astype(np.int8)
+        scales = _scales(weight)
         # A name that is somebody's would be computed with instead: both are drawn anew.
         inputs = [walk.fresh(f"{name}_int8", taken), walk.fresh(f"{name}_scale", taken)]
+        if writer is None:
+            small = numpy_helper.from_array(np.concatenate([*_integers(weight, scales)]), inputs[0])
+        else:
+            small = TensorProto(name=inputs[0], dims=weight.tensor.dims, data_type=TensorProto.INT8)
+            writer.place(small, _integers(weight, scales))
         model.graph.initializer.remove(weight.tensor)
-        model.graph.initializer.extend(
-            [numpy_helper.from_array(restore(integers), inputs[0]), numpy_helper.from_array(scales, inputs[1])]
-        )
+        model.graph.initializer.extend([small, numpy_helper.from_array(scales, inputs[1])])
         label = walk.fresh(f"{name}_dequantize", taken)
         model.graph.node.insert(0, helper.make_node("DequantizeLinear", inputs, [name], label, axis=weight.axis))
         count += 1

@@ -108,3 +108,17 @@ def test_weights_in_another_file_that_a_body_reads(tmp_path: Path, form: str) ->
     (tmp_path / "w.bin").rename(tmp_path / "job" / "w.bin")
     found = quantize(tmp_path / "job", split, X, ["static-per-tensor"])
     assert len(built(found)) == 1
+
+
+def test_a_constant_of_16_bits_that_is_an_output_is_widened(tmp_path: Path) -> None:
+    """Its name was defined twice in the widened graph, and no preparation was the same function: StopIteration."""
+    half = TensorProto.FLOAT16
+    graph = model(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], "product")],
+        [value("x", ["n", 16], half)],
+        [value("y", ["n", 4], half), value("w", [16, 4], half)],
+        {"w": random(16, 4).astype(np.float16)},
+    )
+    judged = {"uri": (tmp_path / "data.npz").as_uri(), "metric": "agreement", "outputs": ["y"]}
+    found = quantize(tmp_path, graph, {"x": X["x"].astype(np.float16)}, ["static-per-tensor"], evaluation=judged)
+    assert len(built(found)) == 1

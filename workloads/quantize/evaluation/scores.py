@@ -106,12 +106,13 @@ class Comparison:
         batches: Iterable[list[int]],
     ) -> Scores:
         """All samples. BadInput for outputs that are no row per sample, or that are no numbers."""
-        sessions = runtime.session(float_model), runtime.session(model)
+        first = runtime.session(float_model)
+        sessions = first, first if model is float_model else runtime.session(model)
         waiting: dict[Any, list[Samplewise]] = {}
         for chosen in batches:
             batch = samples.read(chosen)
-            first, second = (self._answers(session, batch.feeds, len(chosen)) for session in sessions)
-            found = Samplewise(first, second, batch.labels if self._labelled else None)
+            wanted, given = (self._answers(session, batch.feeds, len(chosen)) for session in sessions)
+            found = Samplewise(wanted, given, batch.labels if self._labelled else None)
             self._compare(found)
             if self._measure.whole:
                 waiting.setdefault(found.shapes, []).append(found)

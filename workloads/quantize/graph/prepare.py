@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workloads.errors import BadInput
+from workloads.export import outside
 from workloads.quantize.graph import gemm, opset, walk, widen
 from workloads.quantize.graph.silence import silent
 from workloads.quantize.graph.tidy import name_nodes
@@ -39,12 +40,23 @@ def prepared(model: "onnx.ModelProto", same: Same) -> Prepared:
     result = Prepared(_inlined(model))
     _constant_inputs(result.model)
     if kind := widen.found(result.model):
+        if outside.held(result.model):
+            raise BadInput(
+                f"a model over 2 GB with weights of {kind}: quantization reads float32; export it in float32"
+            )
         widen.widen(result.model)
         result.remarks.append(f"weights of {kind} are quantized from float32; sizes are compared with the {kind} file")
     if opset.version(result.model) < opset.LEAST:
         words, result.model = _converted(result.model, same)
         result.remarks.append(words)
-    result.model = next(found for found in _simplified(result.model) if same(found))
+    if outside.held(result.model):
+        name_nodes(result.model)
+        result.remarks.append("a model over 2 GB is quantized as it is: nothing is folded before")
+        return result
+    simple = next((found for found in _simplified(result.model) if same(found)), None)
+    if simple is None:
+        raise BadInput("the model's answers are not the same twice, or change in a copy of its graph: export it anew")
+    result.model = simple
     name_nodes(result.model)
     result.floats = gemm.fold(result.model)
     return result
@@ -122,11 +134,11 @@ def require_float(model: "onnx.ModelProto", name: str) -> None:
 
 def _not_numbers(model: Any) -> str:
     import numpy as np
-    from onnx import TensorProto, numpy_helper
+    from onnx import TensorProto
 
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
     for graph in walk.graphs(model.graph):
         for tensor in graph.initializer:
-            if tensor.data_type in floats and np.isnan(numpy_helper.to_array(tensor)).any():
+            if tensor.data_type in floats and any(np.isnan(part).any() for part in outside.parts(tensor)):
                 return str(tensor.name)
     return ""

@@ -94,5 +94,8 @@ def _output(graph: Any, value: Any, taken: set[str]) -> None:
         for node in each.node:
             node.output[:] = [wide if written == value.name else written for written in node.output]
             node.input[:] = [wide if read == value.name else read for read in node.input]
+    for tensor in graph.initializer:
+        if tensor.name == value.name:  # a constant may be an output, too
+            tensor.name = wide
     to = value.type.tensor_type.elem_type
     graph.node.append(helper.make_node("Cast", [wide], [value.name], walk.fresh(f"{value.name}_narrow", taken), to=to))

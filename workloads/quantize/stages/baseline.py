@@ -10,6 +10,7 @@ import numpy as np
 from slipway.api.quantizationstatus import Candidate
 from workloads import artifact, storage
 from workloads.errors import BadInput
+from workloads.export import onnx_file, outside
 from workloads.quantize import metric
 from workloads.quantize.candidates import FLOAT, model_path
 from workloads.quantize.context import Context
@@ -26,9 +27,10 @@ def run(context: Context) -> str:
     accuracy, words = metric.worth(context, said)
     said.save(context.work.path(f"answers/{FLOAT}.npz"))
     path = model_path(context, FLOAT)
-    known = {"accuracy": accuracy, "size_bytes": path.stat().st_size, **_weights(context)}
+    known = {"accuracy": accuracy, "size_bytes": onnx_file.size_of(path), **_weights(context)}
     candidate = Candidate(name=FLOAT, message=words, **known)
     record = {"candidate": candidate.wire(), "samples": len(said), "digest": storage.sha256_of(path)}
+    record |= {"data": {data.name: storage.sha256_of(data) for data in outside.data_of(path)}}
     _require_sight(context, said)
     warnings = [*_warnings(context, said, accuracy), *remarks(context.judged, _outputs(context))]
     for warning in warnings:

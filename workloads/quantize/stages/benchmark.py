@@ -6,6 +6,7 @@ What runs on integers.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from workloads.export import onnx_file
 from workloads.quantize import benchmark, kernels
 from workloads.quantize.candidates import FLOAT, candidate_of, details_of, model_path
 from workloads.quantize.collect import quantizable_op_types
@@ -79,10 +80,8 @@ def _why(context: Context, name: str) -> "Callable[[str, str], str]":
 
 
 def _load(context: Context, name: str) -> Any:
-    import onnx
-
     path = model_path(context, name)
-    return path.read_bytes() if path.suffix == ".tflite" else onnx.load(path)
+    return path.read_bytes() if path.suffix == ".tflite" else onnx_file.load(path, own=True)
 
 
 def _feeds(context: Context, size: int) -> "dict[str, npt.NDArray[Any]]":

@@ -9,6 +9,7 @@ from typing import Any
 
 from workloads import storage
 from workloads.errors import Corrupt
+from workloads.export import outside
 from workloads.quantize import statistics
 from workloads.quantize.collect import Observer
 from workloads.quantize.context import Context
@@ -23,6 +24,10 @@ def run(context: Context, shard: int) -> str:
     name = context.shard_name(CALIBRATION, shard)
     if context.work.read(name) is not None:
         return f"shard {shard} was done before"
+    if outside.held(context.prepared):
+        statistics.save(context.work.path(f"{name}.npz"), {}, {"done": 0})
+        context.work.write(name, {"batches": 0, "samples": 0, "notFinite": []})
+        return "a model over 2 GB: no rung that needs ranges is tried"
     mine = context.calibration_batches[shard :: context.job.spec.parallelism]
     made_for = {
         "model": storage.sha256_of(context.prepared_path),

@@ -12,7 +12,7 @@ from slipway.api.quantizationladder import Runtime
 from workloads import artifact, onnx_data, saturation
 from workloads.artifact import Stored
 from workloads.errors import BadInput
-from workloads.export import from_torch, onnx_file
+from workloads.export import from_torch, onnx_file, outside
 from workloads.onnx_data import Bare
 from workloads.quantize import first_load, litert, runtime, sameness
 from workloads.quantize.context import FLOAT_MODEL, PREPARED_MODEL, SOURCE, Context
@@ -40,6 +40,8 @@ def run(context: Context) -> str:
     _require_types(model, uri)
     tidy(model)
     onnx_file.save(model, context.work.path(FLOAT_MODEL))
+    if outside.held(model):
+        model = context.float_model  # its constants are in the work folder from here on
     # Set before it is a record: the comparison reads samples through it.
     context.source = source
     found = prepared(model, sameness.on_samples(context, model))

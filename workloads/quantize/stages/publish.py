@@ -29,7 +29,7 @@ from slipway.api.artifact import Source as LineageSource
 from slipway.api.evaluation import EvaluationMetric
 from workloads import artifact, storage
 from workloads.errors import BadInput, Corrupt
-from workloads.export import onnx_file
+from workloads.export import onnx_file, outside
 from workloads.quantize import result, runtime
 from workloads.quantize.candidates import FLOAT, candidate_of, details_of, model_path
 from workloads.quantize.context import COMPRESSED, SOURCE, Context
@@ -63,7 +63,8 @@ def _tidy(context: Context, published: str | None) -> None:
     """Their figures are kept, and the models that lost are not: there may be dozens."""
     for path in (*context.work.folder.glob("candidates/*.onnx"), *context.work.folder.glob("candidates/*.tflite")):
         if path.stem != published:
-            path.unlink()
+            for file in (*outside.data_of(path), path):
+                file.unlink()
     for folder in ("qat", "compress"):
         shutil.rmtree(context.work.folder / folder, ignore_errors=True)
 
@@ -78,9 +79,13 @@ def _publish(context: Context, name: str) -> str:
     """Returns the artifact's digest."""
     with storage.publishing(context.job.spec.output.uri, context.job.writer) as folder:
         file = folder / _file_name(context, name)
-        shutil.copyfile(model_path(context, name), file)
+        outside.copy(model_path(context, name), file) if file.suffix == ".onnx" else shutil.copyfile(
+            model_path(context, name), file
+        )
         # What was judged is what is published, byte for byte.
-        if storage.sha256_of(file) != details_of(context, name)["digest"]:
+        judged = details_of(context, name)
+        data = {each: storage.sha256_of(folder / each) for each in judged.get("data", {})}
+        if storage.sha256_of(file) != judged["digest"] or data != judged.get("data", {}):
             raise Corrupt(f"{model_path(context, name)}: not the file that was judged")
         weights = context.work.folder / "compress" / name / WEIGHTS_FILE
         if weights.is_file():
@@ -107,17 +112,17 @@ def _already(context: Context, name: str) -> str | None:
         stored = artifact.read(context.job.spec.output.uri)
     except (BadInput, Corrupt):
         return None
-    wanted = details_of(context, name)["digest"]
-    file_name = _file_name(context, name)
-    model = next((file.digest for file in stored.description.files if file.path == file_name), None)
+    details = details_of(context, name)
+    wanted = {_file_name(context, name): details["digest"], **details.get("data", {})}
+    found = {file.path: file.digest for file in stored.description.files}
     same_job = stored.description.lineage.job == context.job.reference
-    return stored.digest if same_job and model == wanted else None
+    return stored.digest if same_job and wanted.items() <= found.items() else None
 
 
 def _describe(context: Context, name: str) -> Artifact:
     path = model_path(context, name)
     # A LiteRT model takes and gives what the float one does, but for the batch.
-    model = context.float_model if path.suffix == ".tflite" else onnx_file.load(path)
+    model = context.float_model if path.suffix == ".tflite" else onnx_file.load(path, own=True)
     candidate = candidate_of(context, name)
     metrics = {"accuracy": candidate.accuracy, "drop": candidate.drop, "agreement": candidate.agreement}
     signature = Signature(
