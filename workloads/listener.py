@@ -9,6 +9,7 @@ import asyncio
 import errno
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 
 LOG = logging.getLogger("slipway.listener")
@@ -22,16 +23,28 @@ ELSEWHERE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
 
+# Seconds for a TLS handshake, and how many are awaited at once: the oldest makes way, for most likely it is stalled.
+HANDSHAKE_SECONDS = 10.0
+HANDSHAKES = 512
+
+
 class Listener:
     """Makes a protocol for every connection. `port` is known after `start`."""
 
-    def __init__(self, protocol: Callable[[], asyncio.BaseProtocol], backlog: int) -> None:
+    def __init__(
+        self,
+        protocol: Callable[[], asyncio.BaseProtocol],
+        backlog: int,
+        seal: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        """`seal`: what the next connection speaks TLS with; none speaks it without."""
+        self._seal = seal
         self.port = 0
         self._protocol = protocol
         self._backlog = backlog
         self._loop = asyncio.get_running_loop()
         self._sockets: list[socket.socket] = []
-        self._starting: set[asyncio.Task[None]] = set()
+        self._starting: dict[asyncio.Task[None], None] = {}
 
     async def start(self, host: str | None, port: int) -> None:
         """Listen on every address of `host`, on all of the machine's for None. Raises OSError."""
@@ -61,7 +74,12 @@ class Listener:
         for listening in self._sockets:
             self._accept(listening)
         self._stop()
-        await asyncio.gather(*self._starting)
+        if self._seal is not None and self._starting:
+            # Those that answer are done in a moment; a stalled one has not asked anything.
+            await asyncio.wait(self._starting, timeout=1.0)
+            for stalled in list(self._starting):
+                stalled.cancel()
+        await asyncio.gather(*self._starting, return_exceptions=self._seal is not None)
 
     def _stop(self) -> None:
         for listening in self._sockets:
@@ -83,8 +101,10 @@ class Listener:
                 self._loop.call_later(SCARCE_SECONDS, self._again, listening)
                 return
             starting = self._loop.create_task(self._begin(connected))
-            self._starting.add(starting)
-            starting.add_done_callback(self._starting.discard)
+            self._starting[starting] = None
+            starting.add_done_callback(self._starting.pop)
+            if self._seal is not None and len(self._starting) > HANDSHAKES:
+                next(iter(self._starting)).cancel()
 
     def _again(self, listening: socket.socket) -> None:
         if listening in self._sockets:
@@ -97,7 +117,13 @@ class Listener:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for name, value in KEEPALIVE:
                 connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-            await self._loop.connect_accepted_socket(self._protocol, connected)
-        except OSError as error:  # the client has gone meanwhile
+            if self._seal is None:
+                await self._loop.connect_accepted_socket(self._protocol, connected)
+            else:
+                seal, most = self._seal(), HANDSHAKE_SECONDS
+                await self._loop.connect_accepted_socket(
+                    self._protocol, connected, ssl=seal, ssl_handshake_timeout=most, ssl_shutdown_timeout=most
+                )
+        except OSError as error:  # the client has gone meanwhile, or speaks something else
             LOG.debug("a connection that was only just made is gone: %s", error)
             connected.close()

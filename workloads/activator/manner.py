@@ -11,6 +11,7 @@ from typing import Protocol
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME = 9
+HANDSHAKE = b"\x16"  # the first byte of TLS, and of nothing else that is spoken here
 SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 ACKNOWLEDGED = bytes((0, 0, 0, 4, 1, 0, 0, 0, 0))
 
@@ -26,6 +27,11 @@ class Ear(Protocol):
         """Whether some of a request is in it."""
 
 
+def sealed(said: bytes) -> bool:
+    """Whether a client speaks TLS: it is understood by the replica alone, and understands no other."""
+    return said[:1] == HANDSHAKE
+
+
 class Everything:
     """Everything that a client of HTTP/1.1 sends is part of a request."""
 
@@ -35,14 +41,22 @@ class Everything:
 
 
 class Frames:
-    """HTTP/2: settings, pings and windows are sent by a channel that only stands there."""
+    """HTTP/2: settings, pings and windows are sent by a channel that only stands there.
+
+    By TLS nobody can tell: a replica has to answer the handshake, so all of it counts.
+    """
 
     def __init__(self) -> None:
+        self._sealed: bool | None = None
         self._head = b""
         self._skip = len(PREFACE)
 
     def asks(self, data: bytes) -> bool:
         """Walk over the heads of the frames."""
+        if self._sealed is None:
+            self._sealed = sealed(data)
+        if self._sealed:
+            return True
         at, asked = 0, False
         while at < len(data):
             if self._skip:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from workloads.activator.demand import Demand
 from workloads.activator.gate import Gate, Streams
-from workloads.activator.manner import Ear, Manner
+from workloads.activator.manner import Ear, Manner, sealed
 from workloads.activator.splice import CHUNK, linger, splice
 from workloads.listener import Listener
 
@@ -128,7 +128,7 @@ class Proxy:
     async def _serve(self, client: Streams, data: bytes, ear: Ear) -> None:
         if self._waiting >= self._limits.held or len(self._clients) > self._limits.open:
             self._demand.refused += 1
-            await self._give_up(client, 429, "too many requests wait for this service already: try again later")
+            await self._give_up(client, data, 429, "too many requests wait for this service already: try again later")
             return
         held = _Held(client, bytearray(data), self._manner)
         try:
@@ -136,7 +136,7 @@ class Proxy:
         except TimeoutError:
             self._demand.expired += 1
             words = f"no replica of this service came up within {self._limits.hold:g} s: try again later"
-            await self._give_up(client, 503, words)
+            await self._give_up(client, data, 503, words)
             return
         if replica is None:
             self._demand.vanished += 1
@@ -173,9 +173,10 @@ class Proxy:
                 task.cancel()
             await asyncio.gather(reach, gone, return_exceptions=True)
 
-    async def _give_up(self, client: Streams, status: int, words: str) -> None:
+    async def _give_up(self, client: Streams, said: bytes, status: int, words: str) -> None:
         LOG.info("%d: %s", status, words)
-        client[1].write(self._manner.excuse(status, words))
+        if not sealed(said):
+            client[1].write(self._manner.excuse(status, words))
         await linger(client)
 
 

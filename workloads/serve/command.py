@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, metavar="N", help=f"HTTP, {HTTP_PORT} when unset")
     parser.add_argument("--grpc-port", type=int, metavar="N", help=f"{GRPC_PORT} when unset, -1 for none")
     parser.add_argument("--keys", type=Path, metavar="DIR", help="whose files are keys; clients must show one of them")
+    parser.add_argument("--tls", type=Path, metavar="DIR", help="with tls.crt and tls.key: speak TLS alone")
     parser.add_argument("--idle-timeout", type=float, metavar="SECONDS", help="of a connection without a request")
     parser.add_argument(
         "--warm-up", type=WarmUpMode, choices=list(WarmUpMode), help="what is run before the first request"

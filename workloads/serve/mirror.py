@@ -7,9 +7,11 @@ are made after nothing but a comparison, so many at a time, and dropped beyond t
 
 import asyncio
 import logging
+import ssl
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,6 +28,7 @@ LOOK_SECONDS = 2.0
 MOST = 32
 MOST_BYTES = 64 << 20
 COPY_SECONDS = 10.0
+PORTS = {"http": 80, "https": 443}
 CARRIED = frozenset(
     {b"accept", b"content-encoding", b"content-type", b"inference-header-content-length", b"x-request-id"}
 )
@@ -35,12 +38,16 @@ KEYS = frozenset({b"authorization", b"x-api-key"})
 
 @dataclass(frozen=True)
 class Target:
-    """Where copies go, and of how many of a hundred requests. `keys`: that server asks clients for theirs."""
+    """Where copies go, and of how many of a hundred requests. `keys`: that server asks clients for theirs.
+
+    `sealed`: it speaks TLS.
+    """
 
     host: str
     port: int
     percent: int
     keys: bool = False
+    sealed: bool = False
 
 
 def read_target(place: Path) -> Target | None:
@@ -55,15 +62,24 @@ def read_target(place: Path) -> Target | None:
     if not isinstance(said, dict) or not isinstance(said.get("url"), str) or not isinstance(said.get("percent"), int):
         raise ValueError("it needs a url and a percent")
     parts = urlsplit(said["url"])
-    if parts.scheme != "http" or not parts.hostname or not 0 <= said["percent"] <= 100:
-        raise ValueError("its url begins with http://, its percent is from 0 to 100")
-    return Target(parts.hostname, parts.port or 80, said["percent"], said.get("keys") is True)
+    if parts.scheme not in PORTS or not parts.hostname or not 0 <= said["percent"] <= 100:
+        raise ValueError("its url begins with http:// or https://, its percent is from 0 to 100")
+    port = parts.port or PORTS[parts.scheme]
+    return Target(parts.hostname, port, said["percent"], said.get("keys") is True, parts.scheme == "https")
 
 
 class Mirror:
     """`outcomes` counts copies: sent, failed, dropped."""
 
-    def __init__(self, place: Path, outcomes: Counter[str], look_seconds: float = LOOK_SECONDS) -> None:
+    def __init__(
+        self,
+        place: Path,
+        outcomes: Counter[str],
+        look_seconds: float = LOOK_SECONDS,
+        trust: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        """`trust`: whom to believe that it is the other server; anybody where this one speaks in the open itself."""
+        self._trust = trust or anybody
         self._place = place
         self._outcomes = outcomes
         self._pause = look_seconds
@@ -112,7 +128,7 @@ class Mirror:
         outcome = "failed"
         try:
             async with asyncio.timeout(COPY_SECONDS):
-                await _exchange(target, request)
+                await _exchange(target, request, self._trust() if target.sealed else None)
             outcome = "sent"
         except (OSError, TimeoutError) as error:
             LOG.debug("a copy was lost: %s", error)
@@ -121,9 +137,18 @@ class Mirror:
             self._outcomes[outcome] += 1
 
 
-async def _exchange(target: Target, request: Request) -> None:
+@cache
+def anybody() -> ssl.SSLContext:
+    """TLS without a look at the certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _exchange(target: Target, request: Request, seal: ssl.SSLContext | None) -> None:
     """A connection of its own: the Service behind the address spreads connections over pods, not requests."""
-    reader, writer = await asyncio.open_connection(target.host, target.port)
+    reader, writer = await asyncio.open_connection(target.host, target.port, ssl=seal)
     try:
         carried = CARRIED | KEYS if target.keys else CARRIED
         kept = b"".join(b"%b: %b\r\n" % (name, value) for name, value in request.headers.items() if name in carried)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workloads.serve.app import App
 from workloads.serve.edge import Edge
+from workloads.serve.edge.certificates import Certificates
 from workloads.serve.http import HttpServer
 from workloads.serve.life import Life, Phase
 from workloads.serve.loading import load_and_warm_up
@@ -31,7 +32,8 @@ async def serve(settings: Settings) -> None:
     life.install()
     app = App(settings.name or _name_of(settings.model), settings.version, life, metrics)
     edge = Edge(app, settings.edge)
-    http = HttpServer(edge, settings.http, metrics.http_replied)
+    sealed = Certificates(settings.tls, settings.tls_secret) if settings.tls is not None else None
+    http = HttpServer(edge, settings.http, metrics.http_replied, sealed.context if sealed is not None else None)
     await http.start(settings.host, settings.port)
     metrics.gauges |= {
         "slipway_ready": ("1 while requests are welcome.", lambda: float(app.ready)),
@@ -39,8 +41,8 @@ async def serve(settings: Settings) -> None:
         "slipway_request_bytes": ("Bytes of requests in memory.", lambda: http.body_bytes),
     }
     LOG.info("listening on %s:%d, loading %s", settings.host or "all addresses", http.port, settings.model)
-    grpc = await _start_grpc(app, http, settings, edge)
-    mirroring = _mirror(app, settings)
+    grpc = await _start_grpc(app, http, settings, edge, sealed)
+    mirroring = _mirror(app, settings, sealed)
     try:
         await _live(app, http, grpc, settings)
     finally:
@@ -49,11 +51,11 @@ async def serve(settings: Settings) -> None:
             await grpc.finish(0)
 
 
-def _mirror(app: App, settings: Settings) -> "asyncio.Future[None]":
+def _mirror(app: App, settings: Settings, sealed: Certificates | None) -> "asyncio.Future[None]":
     """Follows the file that says where copies of requests go."""
     if settings.mirror is None:
         return asyncio.get_running_loop().create_future()
-    app.mirror = Mirror(settings.mirror, app.metrics.copies)
+    app.mirror = Mirror(settings.mirror, app.metrics.copies, trust=sealed.trust if sealed is not None else None)
     return asyncio.create_task(app.mirror.follow())
 
 
@@ -70,7 +72,8 @@ async def _live(app: App, http: HttpServer, grpc: "GrpcServer | None", settings:
     service = start(app, loading.result(), settings, metrics)
     if grpc is not None:
         LOG.info("gRPC on port %d", grpc.port)
-    LOG.info("ready: http://%s:%d/v2/models/%s", _in_url(settings.host), http.port, app.name)
+    scheme = "http" if settings.tls is None else "https"
+    LOG.info("ready: %s://%s:%d/v2/models/%s", scheme, _in_url(settings.host), http.port, app.name)
     await told
     await leave(life, http, grpc, service, settings)
     if app.apart is not None:
@@ -123,7 +126,9 @@ def start(app: App, loaded: Loaded, settings: Settings, metrics: Metrics) -> Ser
     return service
 
 
-async def _start_grpc(app: App, http: HttpServer, settings: Settings, edge: Edge) -> "GrpcServer | None":
+async def _start_grpc(
+    app: App, http: HttpServer, settings: Settings, edge: Edge, sealed: Certificates | None
+) -> "GrpcServer | None":
     """None when the port is -1, or grpcio is not installed."""
     if settings.grpc_port < 0:
         return None
@@ -144,7 +149,7 @@ async def _start_grpc(app: App, http: HttpServer, settings: Settings, edge: Edge
         around(settings.edge, edge.keys, edge.log, app.metrics.grpc_replied),
     )
     server.tells_time = settings.edge.server_timing
-    await server.start(settings.host, settings.grpc_port)
+    await server.start(settings.host, settings.grpc_port, sealed)
     return server
 
 

@@ -33,6 +33,8 @@ GRPC_PORT = 9000
 MIRROR_FILE = "mirror.json"
 # Where the operator mounts the Secret with the clients' keys.
 KEYS_DIR = Path("/var/run/secrets/slipway.dev/keys")
+# And that with its certificate.
+TLS_DIR = Path("/var/run/secrets/slipway.dev/tls")
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,9 @@ class Settings:
     port: int = HTTP_PORT
     grpc_port: int = GRPC_PORT
     edge: EdgeChoice = field(default_factory=EdgeChoice)
+    # A folder with tls.crt and tls.key, and the name of its Secret.
+    tls: Path | None = None
+    tls_secret: str = ""
     nonfinite: bool = False
     described: ModelDescription | None = None
     warm_up: WarmUpChoice = field(default_factory=WarmUpChoice)
@@ -179,6 +184,8 @@ def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Sett
             priority_levels=batching.priority_levels,
         ),
         http=_http(predictor.protocol),
+        tls=TLS_DIR if predictor.tls is not None else None,
+        tls_secret=predictor.tls.secret_ref.name if predictor.tls is not None else "",
         warm_up=_warm_up(predictor.warm_up),
         nonfinite=predictor.protocol.non_finite is NonFinite.ALLOW,
         readiness_lead=predictor.drain.readiness_lead_seconds,

@@ -27,6 +27,20 @@ class Auth(Model):
     secret_ref: KeySecret = Field(description="The Secret with the keys: several while they are changed.")
 
 
+class TlsSecret(Model):
+    """A Secret of type kubernetes.io/tls in the service's namespace, such as cert-manager writes."""
+
+    name: ObjectName = Field(
+        description="Name of the Secret: tls.crt, tls.key, perhaps ca.crt. A new certificate needs no restart."
+    )
+
+
+class Tls(Model):
+    """What the server proves to be who it is with."""
+
+    secret_ref: TlsSecret = Field(description="The Secret with the certificate and its key.")
+
+
 class Cors(Model):
     """Browsers' pages of other origins that may ask, by the names of the Gateway API."""
 

@@ -11,7 +11,7 @@ from slipway.api.autoscaling import AutoScaling, ScaleMetric
 from slipway.api.base import MapBy, Model, Rule, problems_of
 from slipway.api.common import Digest, ImageName, ObjectName, Uri
 from slipway.api.description import ModelDescription
-from slipway.api.edge import AccessLog, Auth, Cors
+from slipway.api.edge import AccessLog, Auth, Cors, Tls
 from slipway.api.engine import Engine
 from slipway.api.kind import Column, Kind, Scale, condition_column, unseen_status
 from slipway.api.pod import EnvVar
@@ -142,6 +142,11 @@ class Predictor(Model):
         description="Ask clients for a key, as Authorization: Bearer or X-Api-Key, over gRPC as metadata. Health and "
         "metrics are free.",
     )
+    tls: Tls | None = Field(
+        None,
+        description="Speak TLS, HTTP and gRPC, and nothing else; probes, metrics and copies do so as well. For people "
+        "without a mesh.",
+    )
     access_log: AccessLog | None = Field(None, description="Log requests as lines of JSON; no log when unset.")
     warm_up: WarmUp | None = Field(None, description="What is run before the first request; invented rows when unset.")
     resources: Resources = Field(default_factory=Resources, description="What each replica asks of its node.")
@@ -212,6 +217,11 @@ class InferenceServiceSpec(Model):
             " <= (has(self.predictor.batching) ? self.predictor.batching.maxQueueSize : 256)",
             "scaleTarget is more than batching.maxQueueSize, so no queue ever reaches it: lower it",
             _queue_can_reach,
+        ),
+        Rule(
+            "!has(self.predictor.tls) || !has(self.rollout) || !has(self.rollout.gateway)",
+            "a gateway speaks plain HTTP to the pods: let it end TLS itself, and remove predictor.tls",
+            lambda spec: spec.predictor.tls is None or spec.rollout.gateway is None,
         ),
     )
     predictor: Predictor = Field(description="What serves.")

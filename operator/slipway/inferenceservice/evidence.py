@@ -14,7 +14,7 @@ from slipway.api.servicestatus import MOST_BINS, MOST_COUNTED, CanaryEvidence, R
 from slipway.inferenceservice.observed import host_of, ready_pods, revision_of
 from slipway.inferenceservice.policy.scale import Recommendation
 from slipway.inferenceservice.policy.traffic import MOST_BUCKETS, Seen, Traffic, Window, advance, forget
-from slipway.inferenceservice.service import HTTP_PORT
+from slipway.inferenceservice.service import HTTP_PORT, SCHEME
 from slipway.runtime.conditions import shorten
 from slipway.runtime.scrape import Page
 
@@ -163,7 +163,8 @@ def model_urls(name: str, revision: str, pods: Sequence[Object]) -> dict[str, st
 
 
 def _base(pod: Object) -> str:
-    return f"http://{host_of(pod)}:{HTTP_PORT}"
+    scheme = "https" if (pod["metadata"].get("labels") or {}).get(SCHEME) == "https" else "http"
+    return f"{scheme}://{host_of(pod)}:{HTTP_PORT}"
 
 
 def heard_metrics(

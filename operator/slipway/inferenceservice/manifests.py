@@ -7,12 +7,14 @@ from typing import Any
 from slipway.api.autoscaling import AutoScaling
 from slipway.api.common import API_VERSION, GROUP
 from slipway.api.servicepod import InitContainer
+from slipway.inferenceservice.doors import ports, secrets
 from slipway.inferenceservice.service import (
     ENGINE,
     GRPC_PORT,
     HTTP_PORT,
     KIND,
     REVISION,
+    SCHEME,
     SERVER,
     InferenceService,
     Platform,
@@ -27,8 +29,6 @@ SPEC_HASH = f"{GROUP}/spec-hash"
 ENGINE_THERE = {ENGINE: "built"}
 CONFIG_DIR = "/etc/slipway"
 CLAIMS_DIR = "/mnt/pvc"
-# Where workloads/serve/settings.py looks. A folder, not single files: those would never change in a pod.
-KEYS_DIR = "/var/run/secrets/slipway.dev/keys"
 SHARED_MEMORY_DIR = "/dev/shm"  # noqa: S108
 # What the server takes beside readiness lead and timeout to close its sockets.
 CLOSING_SECONDS = 5
@@ -48,15 +48,11 @@ def pods_of(service: InferenceService, revision: str) -> dict[str, str]:
 
 def address(service: InferenceService) -> dict[str, Any]:
     """The Service that clients talk to."""
-    ports = [
-        {"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"},
-        {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "protocol": "TCP"},
-    ]
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata(service, service.name),
-        "spec": {"selector": selector(service), "ports": ports},
+        "spec": {"selector": selector(service), "ports": ports(service)},
     }
 
 
@@ -117,8 +113,9 @@ def deployment(
     marks = {**service.labels, REVISION: revision}
     about = metadata(service, service.child(revision))
     about["labels"] = marks
+    sealed = {SCHEME: "https"} if predictor.tls is not None else {}
     template: dict[str, Any] = {
-        "metadata": {"labels": {**predictor.pod.labels, **marks}},
+        "metadata": {"labels": {**predictor.pod.labels, **marks, **sealed}},
         "spec": _serving(service, revision, model, platform),
     }
     annotations = {**predictor.pod.annotations, **(ENGINE_THERE if engine else {})}
@@ -192,7 +189,7 @@ def pod(
         mounts.append({"name": "slipway-shm", "mountPath": SHARED_MEMORY_DIR})
         volumes.append({"name": "slipway-shm", "emptyDir": {"medium": "Memory", **limit}})
     if not builds:
-        for name, (secret, place) in _secrets(service).items():
+        for name, (secret, place) in secrets(service).items():
             mounts.append({"name": name, "mountPath": place, "readOnly": True})
             # Without the Secret the server says so in its last words; the kubelet would only wait.
             volumes.append({"name": name, "secret": {"secretName": secret, "optional": True}})
@@ -218,12 +215,6 @@ def pod(
         if optional.get(field):
             spec[field] = optional[field]
     return spec
-
-
-def _secrets(service: InferenceService) -> dict[str, tuple[str, str]]:
-    """Name and place by volume, of those that the server alone reads: no Job, and nobody's init container."""
-    auth = service.spec.predictor.auth
-    return {"slipway-keys": (auth.secret_ref.name, KEYS_DIR)} if auth is not None else {}
 
 
 def _claims(service: InferenceService, model: Pinned, builds: bool) -> dict[str, tuple[str, bool]]:
@@ -267,18 +258,18 @@ def _server(service: InferenceService, platform: Platform) -> dict[str, Any]:
             {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"},
         ],
         "startupProbe": {
-            **_probe("/v2/health/live"),
+            **_probe(service, "/v2/health/live"),
             "periodSeconds": PROBE_SECONDS,
             "failureThreshold": -(-service.spec.predictor.startup_seconds // PROBE_SECONDS),
         },
         "readinessProbe": {
-            **_probe("/v2/health/ready"),
+            **_probe(service, "/v2/health/ready"),
             "periodSeconds": 1,
             "failureThreshold": 1,
             "timeoutSeconds": 5,
         },
         "livenessProbe": {
-            **_probe("/v2/health/live"),
+            **_probe(service, "/v2/health/live"),
             "periodSeconds": 10,
             "failureThreshold": 6,
             "timeoutSeconds": 10,
@@ -286,5 +277,7 @@ def _server(service: InferenceService, platform: Platform) -> dict[str, Any]:
     }
 
 
-def _probe(path: str) -> dict[str, Any]:
-    return {"httpGet": {"path": path, "port": "http"}}
+def _probe(service: InferenceService, path: str) -> dict[str, Any]:
+    """The kubelet asks the pod's address, and does not look whose the certificate is."""
+    sealed = {"scheme": "HTTPS"} if service.spec.predictor.tls is not None else {}
+    return {"httpGet": {"path": path, "port": "http", **sealed}}

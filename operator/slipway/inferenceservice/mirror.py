@@ -11,8 +11,9 @@ from typing import Any
 
 from slipway.api.servicestatus import CanaryPhase
 from slipway.inferenceservice import manifests
+from slipway.inferenceservice.doors import ports
 from slipway.inferenceservice.scene import Scene
-from slipway.inferenceservice.service import REVISION
+from slipway.inferenceservice.service import HTTPS, REVISION
 from slipway.job import labels
 from slipway.job.plan import Patch, Write
 from slipway.runtime.resource import CONFIGMAPS, SERVICES, uid_of
@@ -55,7 +56,19 @@ def writes(scene: Scene) -> list[Write]:
 
 def patches(scene: Scene) -> list[Patch]:
     """Where Services of pods lead, and what the servers are told to copy."""
-    return [*_led(scene), *_told(scene)]
+    return [*_led(scene), *_opened(scene), *_told(scene)]
+
+
+def _opened(scene: Scene) -> list[Patch]:
+    """The port for TLS, on Services that were made without it."""
+    wanted, changes = ports(scene.service), []
+    for name, address in scene.around.children.get(SERVICES, {}).items():
+        spec = address.get("spec") or {}
+        known = {port.get("port") for port in spec.get("ports") or ()}
+        ours = labels.JOB_UID in (address["metadata"].get("labels") or {})
+        if ours and known and not {port["port"] for port in wanted} <= known:
+            changes.append(Patch(SERVICES, name, uid_of(address), {"spec": {"ports": wanted}}))
+    return changes
 
 
 def _led(scene: Scene) -> list[Patch]:
@@ -78,7 +91,8 @@ def _told(scene: Scene) -> list[Patch]:
     copier, text = "", None
     if entry and entry["phase"] == CanaryPhase.ANALYSING:
         copier = service.child(entry["stable"])
-        url = f"http://{service.child(entry['name'])}.{service.namespace}.svc:80"
+        scheme = "http:{}:80" if service.spec.predictor.tls is None else f"https:{{}}:{HTTPS}"
+        url = scheme.format(f"//{service.child(entry['name'])}.{service.namespace}.svc")
         told = {"url": url, "percent": entry["trafficPercent"]}
         if service.spec.predictor.auth is not None:
             told["keys"] = True

@@ -36,6 +36,9 @@ REVISION = f"{GROUP}/revision"
 ENGINE = f"{GROUP}/engine"
 # The container that serves.
 SERVER = "server"
+# On pods whose server speaks TLS; manifests/monitoring reads it, too.
+SCHEME = f"{GROUP}/scheme"
+HTTPS = 443
 HTTP_PORT = 8080
 GRPC_PORT = 9000
 

@@ -27,8 +27,9 @@ def transition(draft: Draft, status: TransitionStatus, failure: dict[str, Any] |
 def addresses(service: InferenceService, draft: Draft) -> None:
     """Where clients find it."""
     host = f"{service.name}.{service.namespace}.svc.cluster.local"
-    draft.wire["url"] = f"http://{host}"
-    draft.wire["address"] = {"url": f"http://{host}", "grpc": f"{host}:{GRPC_PORT}"}
+    url = f"{'http' if service.spec.predictor.tls is None else 'https'}://{host}"
+    draft.wire["url"] = url
+    draft.wire["address"] = {"url": url, "grpc": f"{host}:{GRPC_PORT}"}
 
 
 def count(scene: Scene) -> None:

@@ -30,9 +30,10 @@ def deployment(obj: Object) -> Object:
 
 
 def address(obj: Object) -> Object:
-    """A Service: where it leads."""
-    selector = (obj.get("spec") or {}).get("selector") or {}
-    return _bare(obj) | {"spec": {"selector": dict(islice(selector.items(), MOST))}}
+    """A Service: where it leads, and by which ports."""
+    spec = obj.get("spec") or {}
+    ports = [pick(port, "port") for port in (spec.get("ports") or [])[:MOST]]
+    return _bare(obj) | {"spec": {"selector": dict(islice((spec.get("selector") or {}).items(), MOST)), "ports": ports}}
 
 
 def config_map(obj: Object) -> Object:

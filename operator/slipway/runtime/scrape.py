@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import h11
 
 from .conditions import shorten
+from .wire import Sealed, Wire
 
 log = logging.getLogger(__name__)
 
@@ -147,20 +148,22 @@ class Scraper:
     async def _get(self, url: str, more: Mapping[str, str]) -> bytes:
         """The body. Raises ValueError for one that is too large, or an error."""
         parts, loop = urlsplit(url), asyncio.get_running_loop()
-        host, port = parts.hostname or "", parts.port or 80
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as connection:
             connection.setblocking(False)
             await loop.sock_connect(connection, (host, port))
+            wire = Sealed(connection) if parts.scheme == "https" else Wire(connection)
+            await wire.begin()
             parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD)
             headers = [("Host", parts.netloc), ("Connection", "close"), ("Accept-Encoding", "identity"), *more.items()]
             asked = parser.send(h11.Request(method="GET", target=parts.path or "/", headers=headers))
-            await loop.sock_sendall(connection, (asked or b"") + (parser.send(h11.EndOfMessage()) or b""))
-            return await self._body(connection, parser)
+            await wire.send((asked or b"") + (parser.send(h11.EndOfMessage()) or b""))
+            return await self._body(wire, parser)
 
-    async def _body(self, connection: socket.socket, parser: Any) -> bytes:
-        loop, answer = asyncio.get_running_loop(), _Answer(self._largest)
+    async def _body(self, wire: Wire, parser: Any) -> bytes:
+        answer = _Answer(self._largest)
         while not answer.ended:
-            piece = await loop.sock_recv(connection, PIECE)
+            piece = await wire.receive(PIECE)
             async with self._turn:
                 answer.take(parser, piece)
                 # Without it, whoever sends faster than this reads would never let the loop go.

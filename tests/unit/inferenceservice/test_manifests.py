@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from slipway.api.inferenceservice import Predictor
+from slipway.api.inferenceservice import Predictor, spec_problems
 from slipway.api.servicepod import ServicePodPlace
+from slipway.inferenceservice.evidence import Memory, metrics_urls
 from slipway.inferenceservice.service import Platform
+from slipway.runtime.resource import SERVICES
 from tests.unit.inferenceservice.looks import AUTOSCALERS, BUDGETS, PLATFORM, deployed, look
-from workloads.serve.settings import KEYS_DIR
+from workloads.serve.settings import KEYS_DIR, TLS_DIR
 
 DIGEST = f"sha256:{'a' * 64}"
 POD = {
@@ -58,6 +61,7 @@ PREDICTOR = {
     "cors": {"allowOrigins": ["https://app.example.com"]},
     "auth": {"secretRef": {"name": "keys"}},
     "accessLog": {"samplePercent": 10},
+    "tls": {"secretRef": {"name": "digits-tls"}},
     "warmUp": {"mode": "Full", "uri": "pvc://samples/rows.npz", "shapes": [{"name": "x", "shape": [1, 3]}]},
     "resources": {"requests": {"cpu": "2"}, "limits": {"nvidia.com/gpu": "1"}},
     "env": [{"name": "LEVEL", "value": "debug"}],
@@ -133,6 +137,50 @@ def test_keys_are_a_folder_that_follows_its_secret() -> None:
     mount = {"name": "slipway-keys", "mountPath": str(KEYS_DIR), "readOnly": True}
     assert mount in spec["containers"][0]["volumeMounts"], "with subPath a change would never come"
     assert not any("keys" in mount["name"] for mount in spec["initContainers"][0].get("volumeMounts", []))
+
+
+def test_with_tls_probes_metrics_and_clients_speak_it() -> None:
+    template = made("Deployment")["spec"]["template"]
+    server = template["spec"]["containers"][0]
+    assert {"name": "slipway-tls", "mountPath": str(TLS_DIR), "readOnly": True} in server["volumeMounts"]
+    probes = [server[name]["httpGet"]["scheme"] for name in ("startupProbe", "readinessProbe", "livenessProbe")]
+    assert probes == ["HTTPS"] * 3
+    assert template["metadata"]["labels"]["slipway.dev/scheme"] == "https"
+    ports = {port["name"]: port["port"] for port in made("Service")["spec"]["ports"]}
+    assert ports == {"http": 80, "grpc": 9000, "https": 443}
+    assert look(service()).status["url"] == "https://digits.team.svc.cluster.local"
+    plain = made("Deployment", tls=None)["spec"]["template"]
+    assert "scheme" not in plain["spec"]["containers"][0]["readinessProbe"]["httpGet"]
+    assert "slipway.dev/scheme" not in plain["metadata"]["labels"]
+
+
+def test_figures_are_asked_as_each_pod_speaks() -> None:
+    """While TLS is switched on, pods of both kinds are there."""
+    pods = [
+        {
+            "metadata": {"name": name, "uid": name, "labels": labels},
+            "status": {"podIP": "10.0.0.7", "conditions": [{"type": "Ready", "status": "True"}]},
+        }
+        for name, labels in (("new", {"slipway.dev/scheme": "https"}), ("old", {}))
+    ]
+    urls = metrics_urls(Memory(), pods, datetime.now(UTC))
+    assert urls == {"new": "https://10.0.0.7:8080/metrics", "old": "http://10.0.0.7:8080/metrics"}
+
+
+def test_a_service_made_before_tls_gets_its_port() -> None:
+    made_before = made("Service", tls=None)
+    there = {SERVICES: {"digits": {**made_before, "metadata": {**made_before["metadata"], "uid": "s"}}}}
+    opened = [patch.body for patch in look(service(), beside=there).patches if patch.resource is SERVICES]
+    assert [port["port"] for port in opened[0]["spec"]["ports"]] == [80, 9000, 443]
+    opened = look(service(predictor={**PREDICTOR, "tls": None}), beside=there).patches
+    assert not opened
+
+
+def test_a_gateway_before_tls_is_refused_in_words() -> None:
+    rollout = {"strategy": "Canary", "canary": {"steps": [{"trafficPercent": 50}]}}
+    rollout["gateway"] = {"parentRefs": [{"name": "public"}]}
+    _, problems = spec_problems("digits", {"predictor": PREDICTOR, "rollout": rollout})
+    assert "a gateway speaks plain HTTP to the pods" in str(problems)
 
 
 def test_labels_annotations_and_volumes_beside_our_own() -> None:

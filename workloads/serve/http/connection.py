@@ -93,7 +93,9 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._leave_queue)
         if self.reader.reading and not self._rest:
             self.refuse(Invalid("the connection ended before the request was whole"))
-        return bool(self._slots or self._rest or self.ending)
+        # By TLS the transport closes whatever is said here.
+        sealed = self._transport.get_extra_info("ssl_object") is not None
+        return bool(self._slots or self._rest or self.ending) and not sealed
 
     def connection_lost(self, error: Exception | None) -> None:
         """Gone: its requests leave the queue, and nobody else waits for them."""

@@ -6,6 +6,7 @@ need a while to notice. `finish`: no new connections, what is under way is answe
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,8 +51,13 @@ class HttpServer:
     """`handle` answers requests; `observe` gets the status of every reply."""
 
     def __init__(
-        self, handle: Handle, limits: HttpLimits, observe: Callable[[int], None] = lambda status: None
+        self,
+        handle: Handle,
+        limits: HttpLimits,
+        observe: Callable[[int], None] = lambda status: None,
+        seal: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
+        """`seal`: what the next connection speaks TLS with."""
         self.limits = limits
         self.closing = False
         self.body_bytes = 0
@@ -63,7 +69,7 @@ class HttpServer:
         # Not the loop's clock: uvloop's counts milliseconds, and idle connections are told apart by less.
         self.now = time.monotonic
         self._connections: set[Connection] = set()
-        self._listener = Listener(lambda: Connection(self), BACKLOG)
+        self._listener = Listener(lambda: Connection(self), BACKLOG, seal)
         self._sweeper: asyncio.TimerHandle | None = None
         self._leaving = False
         self._gone: asyncio.Future[None] | None = None

@@ -18,6 +18,7 @@ from workloads.serve.protocol.asked import Asked
 from workloads.serve.protocol.content import AT_ONCE
 from workloads.serve.protocol.copied import as_rest
 from workloads.serve.protocol.grpc_tensors import GrpcCodec, parsed
+from workloads.serve.protocol.grpc_tls import credentials
 from workloads.serve.protocol.message import model_of, raw_bytes
 from workloads.serve.protocol.receiving import Memory, Own, Receiving
 from workloads.serve.protocol.rest import Codec
@@ -26,6 +27,7 @@ from workloads.serve.text.texts import MOST_TEXTS
 
 if TYPE_CHECKING:
     from workloads.serve.app import App
+    from workloads.serve.edge.certificates import Certificates
     from workloads.serve.text.texts import Texts
 
 LOG = logging.getLogger("slipway.serve.grpc")
@@ -71,10 +73,13 @@ class GrpcServer:
         self._server = grpc.aio.server(interceptors=around, options=options, maximum_concurrent_rpcs=max_requests)
         self._server.add_generic_rpc_handlers((self._inference(), self._health()))
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, sealed: "Certificates | None" = None) -> int:
         """Listen, on all addresses for an empty `host`. Returns the port, which the system chooses for port 0."""
         address = f"[{host or '::'}]" if ":" in host or not host else host
-        self.port = int(self._server.add_insecure_port(f"{address}:{port}"))
+        if sealed is None:
+            self.port = int(self._server.add_insecure_port(f"{address}:{port}"))
+        else:
+            self.port = int(self._server.add_secure_port(f"{address}:{port}", credentials(sealed)))
         await self._server.start()
         return self.port
 
