@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from slipway.api.base import MapBy, StatusModel
-from slipway.api.common import MAX_INT32, Count, Digest, ShortText, Text, Time
+from slipway.api.common import MAX_INT32, Count, Digest, LongText, ShortText, Text, Time
 
 
 class ReplicaStatus(StatusModel):
@@ -30,6 +30,15 @@ class LastFailure(StatusModel):
     message: Text = Field("", description="The server's words, or the end of the log.")
     time: Time = Field(description="When it failed.")
     attempt: Count = Field(description="The attempt that failed.")
+
+
+class CompletedStatus(StatusModel):
+    """What the current attempt has achieved so far; not lost with its pods."""
+
+    indexes: Annotated[str, Field(max_length=8192, pattern=r"^[0-9,-]*$")] = Field(
+        "", description="Nodes that have succeeded, such as 0,2-5."
+    )
+    result: LongText = Field("", description="What one of them said last, if it names what was made or comes next.")
 
 
 class BackoffStatus(StatusModel):

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from slipway.api.base import MapBy, StatusModel
 from slipway.api.common import Condition, Count, Digest, ShortText, Text, Time
-from slipway.api.jobstatus import ArtifactStatus, BackoffStatus, LastFailure, Progress, ReplicaStatus
+from slipway.api.jobstatus import ArtifactStatus, BackoffStatus, CompletedStatus, LastFailure, Progress, ReplicaStatus
 
 # Shares, decibels, factors.
 Figure = Annotated[float, Field(ge=-1e6, le=1e6)]
@@ -158,6 +158,7 @@ class QuantizationJobStatus(StatusModel):
     running_time: Time | None = Field(None, description="When all current pods were running.")
     active_seconds: Count = Field(0, description="Running time of the pods before, for activeDeadlineSeconds.")
     completion_time: Time | None = Field(None, description="When the job succeeded or failed.")
+    completed: CompletedStatus | None = Field(None, description="Work that is done and will not be done again.")
     backoff: BackoffStatus | None = Field(None, description="The pause before the next attempt, and what it comes of.")
     last_failure: LastFailure | None = Field(None, description="What ended the last attempt that failed.")
     replica_statuses: ReplicaStatus | None = Field(None, description="Current pods by state.")

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from slipway.api.base import MapBy, StatusModel
 from slipway.api.common import Condition, Count, Digest, Text, Time
-from slipway.api.jobstatus import ArtifactStatus, BackoffStatus, LastFailure, Progress, ReplicaStatus
+from slipway.api.jobstatus import ArtifactStatus, BackoffStatus, CompletedStatus, LastFailure, Progress, ReplicaStatus
 from slipway.api.strategy import StrategyStatus
 
 
@@ -51,6 +51,7 @@ class TrainingJobStatus(StatusModel):
     completion_time: Time | None = Field(None, description="When the job succeeded or failed.")
     nodes: Count | None = Field(None, description="Pods of the current attempt that are there.")
     selector: Annotated[str, Field(max_length=512)] | None = Field(None, description="Selects the job's pods.")
+    completed: CompletedStatus | None = Field(None, description="Work that is done and will not be done again.")
     backoff: BackoffStatus | None = Field(None, description="The pause before the next attempt, and what it comes of.")
     last_failure: LastFailure | None = Field(None, description="What ended the last attempt that failed.")
     strategy: StrategyStatus | None = Field(None, description="How the model's state is spread, and why so.")

@@ -44,6 +44,9 @@ class Gang(Protocol):
     def writes(self, missing: Sequence[int], attempt: int, *, first: bool) -> tuple[Write, ...]:
         """The pods of these indices, and before the `first` of an attempt what they lean on."""
 
+    def tells(self, words: str) -> bool:
+        """Whether a pod's last words must be kept when it has succeeded: they say what was made, or what comes now."""
+
     def succeeded(self, scene: "Scene") -> Plan:
         """All pods of the attempt have succeeded."""
 

@@ -13,7 +13,7 @@ from slipway.runtime import conditions
 from slipway.runtime.conditions import format_time
 
 # Fields that may lag behind by a few seconds, so that a gang of hundreds costs a handful of writes.
-SOFT_FIELDS = frozenset({"replicaStatuses", "progress", "queue"})
+SOFT_FIELDS = frozenset({"replicaStatuses", "progress", "queue", "completed"})
 
 # Named in a condition.
 MOST_FINALIZERS = 4

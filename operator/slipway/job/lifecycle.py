@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from slipway.api.common import Reason
-from slipway.job import elastic
+from slipway.job import completed, elastic
 from slipway.job import gangstatus as words
-from slipway.job.loss import heard_late, loss, seconds_to_settle
+from slipway.job.loss import amend, loss, seconds_to_settle
 from slipway.job.observed import Failure
 from slipway.job.plan import Notice, Plan, soonest
-from slipway.job.policy import budget, cleanup, deadlines, success, ttl
+from slipway.job.policy import cleanup, deadlines, success, ttl
 from slipway.job.policy.restart import restart_or_fail
 from slipway.job.scene import Scene
 from slipway.job.status import Draft, describe
@@ -31,15 +31,15 @@ def left_alone(obj: Mapping[str, Any]) -> bool:
 
 def decide(scene: Scene, progress: Mapping[str, Any] | None = None) -> Plan:
     """What to do now. `progress` is the newest report of the pods, as status.progress holds it, or None."""
-    cause = heard_late(scene)
-    if cause is not None:
-        scene.draft.explain_failure(cause)
-        budget.recount(scene.gang.failure_policy, cause, scene.draft)
+    amend(scene)
     if scene.draft.run.finished:
         return _finished(scene)
     if progress:
         scene.draft.wire["progress"] = {**(scene.draft.wire.get("progress") or {}), **progress}
-    return next(decision for rule in _RULES if (decision := rule(scene)) is not None)
+    hurry = completed.remember(scene)
+    decided = next(decision for rule in _RULES if (decision := rule(scene)) is not None)
+    # Not before pods are made: the same status may say that they have been.
+    return replace(decided, persist_first=True) if hurry and decided.status and not decided.writes else decided
 
 
 def invalid(draft: Draft, problems: Sequence[str]) -> Plan:

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from slipway.api.common import Reason
 from slipway.job.observed import Failure, PodState
+from slipway.job.policy import budget
 from slipway.job.policy.failure import matching_action
 from slipway.job.scene import Scene
 from slipway.job.status import describe, read_failure
@@ -57,6 +58,14 @@ def seconds_to_settle(scene: Scene, failure: Failure) -> float:
     if scene.nodes is not None or not others or age < timedelta(0) or not _follows(scene, failure):
         return 0.0
     return max(0.0, (_SETTLED - age).total_seconds())
+
+
+def amend(scene: Scene) -> None:
+    """Correct the failure that was told before, if another one is known by now to have caused it."""
+    cause = heard_late(scene)
+    if cause is not None:
+        scene.draft.explain_failure(cause)
+        budget.recount(scene.gang.failure_policy, cause, scene.draft)
 
 
 def heard_late(scene: Scene) -> Failure | None:

@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import cached_property
 
 from slipway.api.elastic import SuccessPolicy
+from slipway.job import completed
 from slipway.job.gang import Gang
 from slipway.job.observed import Obstacle, PodState
 from slipway.job.policy import backoff, hang
@@ -70,11 +71,20 @@ class Scene:
 
     @property
     def current(self) -> list[PodState]:
-        """Pods of the current attempt by index: those that the gang has, under the names that it gives them."""
+        """Pods of the current attempt by index: those that the gang has, under the names that it gives them. One that
+        is gone stands there still if it had succeeded.
+        """
         attempt, indices = self.draft.run.attempt, set(self.indices)
         mine = [pod for pod in self.pods if pod.attempt == attempt and pod.index in indices]
         mine = [pod for pod in mine if pod.name == self.gang.pod_name(pod.index, attempt)]
-        return sorted(mine, key=lambda pod: pod.index)
+        gone = self.completed - {pod.index for pod in mine}
+        return sorted([*mine, *(completed.stand_in(self, index) for index in gone)], key=lambda pod: pod.index)
+
+    @property
+    def completed(self) -> frozenset[int]:
+        """Nodes that have succeeded in the current attempt, as far as the status knows; their pods may be gone."""
+        told = self.draft.wire.get("completed") or {}
+        return completed.read_indexes(told.get("indexes") or "", self.indices) if told else frozenset()
 
     @property
     def dropped(self) -> list[PodState]:

@@ -88,7 +88,7 @@ class Draft:
         """Number the gang anew, so that names of pods that are still terminating are never needed again."""
         self.wire["attempt"] = self.run.attempt + 1
         return self.bank_active_time().unset(
-            "attemptTime", "runningTime", "replicaStatuses", "nodes", "elastic", "queue"
+            "attemptTime", "runningTime", "replicaStatuses", "nodes", "elastic", "queue", "completed"
         )
 
     def finish(self) -> Self:
@@ -96,7 +96,7 @@ class Draft:
         self.bank_active_time().unset("runningTime")
         self.wire.setdefault("startTime", format_time(self.now))
         self.wire["completionTime"] = format_time(self.now)
-        return self.unset("queue", "backoff").without("Reconciling", "Restarting")
+        return self.unset("queue", "backoff", "completed").without("Reconciling", "Restarting")
 
     def succeed(self, message: str) -> Self:
         """The end that was hoped for."""

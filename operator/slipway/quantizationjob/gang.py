@@ -78,6 +78,11 @@ class StageGang:
             return pods
         return (Write(CONFIGMAPS, render.config_map(self.job, self.platform), replace=attempt > 0), *pods)
 
+    def tells(self, words: str) -> bool:
+        """Whether they name what comes after this stage."""
+        result = status.result_of(words)
+        return result is not None and result.next is not self.stage
+
     def succeeded(self, scene: Scene) -> Plan:
         """On to the stage that the pods name, or the end."""
         gangstatus.count(scene)

@@ -84,6 +84,10 @@ class TrainingGang:
             *pods,
         )
 
+    def tells(self, words: str) -> bool:
+        """Whether they name the artifact."""
+        return status.artifact_of(words) is not None
+
     def succeeded(self, scene: Scene) -> Plan:
         """The job has."""
         gangstatus.count(scene)

@@ -29,9 +29,15 @@ def artifact(pods: Sequence[PodState], draft: Draft) -> None:
     Elastic processes number themselves anew when they meet anew: rank 0 may then be on any node.
     """
     for pod in sorted(pods, key=lambda pod: pod.index):
-        try:
-            found = ArtifactStatus.model_validate(orjson.loads(pod.termination_message or "{}")["artifact"])
-        except (ValueError, KeyError, TypeError):
-            continue
-        draft.wire["artifact"] = found.wire()
-        return
+        found = artifact_of(pod.termination_message)
+        if found is not None:
+            draft.wire["artifact"] = found.wire()
+            return
+
+
+def artifact_of(words: str) -> ArtifactStatus | None:
+    """The artifact that a pod's last words name."""
+    try:
+        return ArtifactStatus.model_validate(orjson.loads(words or "{}")["artifact"])
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -32,3 +32,30 @@ def test_a_pod_deleted_while_the_operator_was_away_is_the_one_that_the_status_na
     assert f"pod {peer}" in status["lastFailure"]["message"]
     assert status["restartCount"] == 1
     operator.kill()
+
+
+def test_work_that_was_finished_is_not_done_again_whoever_removes_its_pods(
+    stage: Stage, name: str, namespace: str, operators: Callable[..., Operator]
+) -> None:
+    """A node with a finished pod is scaled away, the operator is away as well, and the gang started anew."""
+    operator = operators(namespace)
+    stage.create(namespace, name, numNodes=3)
+    stage.until_running(namespace, name)
+    first, second, last = (f"{name}-node-{index}-a0" for index in range(3))
+    stage.finish(namespace, first)
+    stage.until_job(namespace, name, lambda status: (status.get("completed") or {}).get("indexes") == "0")
+    operator.kill()
+    stage.delete(PODS.format(namespace), first)
+    stage.until_gone(PODS.format(namespace), first)
+    operator.start()
+    operator.ready()
+    stage.finish(namespace, second)
+    stage.until_job(namespace, name, lambda status: (status.get("completed") or {}).get("indexes") == "0-1")
+    stage.delete(PODS.format(namespace), second)
+    stage.until_gone(PODS.format(namespace), second)
+    stage.finish(namespace, last)
+    status = stage.until_condition(namespace, name, "Succeeded")
+    assert (status.get("restartCount", 0), status.get("attempt", 0)) == (0, 0)
+    assert status["replicaStatuses"]["succeeded"] == 3
+    assert "completed" not in status
+    operator.kill()

@@ -286,3 +286,25 @@ def test_progress_of_the_pods_is_shown_until_the_end_which_is_whole():
     world.end(3, stage="publish", message="nothing passes", outcome="rejected")
     world.settle()
     assert world.job["status"]["progress"] == {**posted, "percent": 100, "estimatedRemainingSeconds": 0}
+
+
+def test_shards_that_are_done_are_not_done_again_when_their_pods_are_removed() -> None:
+    """And what the last of them said of the next stage is still known."""
+    world = World()
+    world.settle()
+    for stage, following in (("export", "baseline"), ("baseline", "calibrate")):
+        world.end(stage=stage, next=following, message="done")
+        world.settle()
+    shards = dict(world.pods)
+    assert len(shards) == 2
+    first, second = sorted(shards)
+    world.end(stage="calibrate", next="quantize", message="both shards are there")
+    world.pods[second]["status"] = {"phase": "Running"}
+    world.look()
+    assert world.job["status"]["completed"]["indexes"] == "0"
+    ended = world.pods.pop(first)
+    world.settle()
+    assert (world.job["status"]["stage"], world.job["status"].get("restartCount", 0)) == ("calibrate", 0)
+    world.pods[second]["status"] = {**ended["status"], "containerStatuses": []}
+    world.settle()
+    assert (world.job["status"]["stage"], world.job["status"].get("restartCount", 0)) == ("quantize", 0)
