@@ -276,9 +276,8 @@ def end(scene: Scene, draft: Draft, notice: Notice) -> Plan:
     """Persist the end of the job, tell it, and clean up behind it."""
     doomed = _end_of(scene)
     words.count(scene, going={delete.uid for delete in doomed.deletes})
-    return Plan(
-        status=draft.done(), persist_first=True, deletes=doomed.deletes, notices=(notice,), requeue_after=doomed.wait
-    )
+    status = draft.unset("completed").done()
+    return Plan(status=status, persist_first=True, deletes=doomed.deletes, notices=(notice,), requeue_after=doomed.wait)
 
 
 def _end_of(scene: Scene) -> cleanup.Cleaning:

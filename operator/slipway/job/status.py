@@ -96,7 +96,7 @@ class Draft:
         self.bank_active_time().unset("runningTime")
         self.wire.setdefault("startTime", format_time(self.now))
         self.wire["completionTime"] = format_time(self.now)
-        return self.unset("queue", "backoff", "completed").without("Reconciling", "Restarting")
+        return self.unset("queue", "backoff").without("Reconciling", "Restarting")
 
     def succeed(self, message: str) -> Self:
         """The end that was hoped for."""

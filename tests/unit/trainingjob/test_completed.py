@@ -32,6 +32,7 @@ def check_done(world: World, made: int) -> None:
     assert status(world).get("restartCount", 0) == 0
     assert len([pod for pod in world.server.born if pod["metadata"]["name"].startswith("job-node-")]) == made
     assert "completed" not in status(world)
+    assert status(world)["replicaStatuses"]["succeeded"] == made
 
 
 @pytest.mark.parametrize("looked", [True, False], ids=["seen before", "seen with its removal"])
