@@ -4,12 +4,14 @@ The format is described in slipway.api.artifact. Weights are safetensors; nothin
 """
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 
 from slipway.api.artifact import DESCRIPTION_FILE, FORMAT_VERSION, HISTORY_FILE, WEIGHTS_FILE, Artifact
 from workloads import models, storage, strict_json
@@ -88,6 +90,39 @@ def load_model(where: str | Path, expected: str | None = None) -> "tuple[nn.Modu
             f"{where}: the weights do not fit {architecture.name} {architecture.arguments} ({error})"
         ) from error
     return model.eval(), stored.description
+
+
+def describe(task: str, folder: str | Path | None = None, **said: Any) -> None:
+    """Say of a model of your own what its files do not say: the short artifact.json of a command of one's own.
+
+    `folder` is where the program has put model.onnx or model.safetensors, SLIPWAY_OUTPUT_DIR when unset. `said` are
+    fields of slipway.api.artifact, in Python's or in JSON's names: labels, metrics, preprocessing, signature,
+    architecture. What is left out follows from the files. Process 0 alone writes. BadInput for what makes no sense.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return
+    place = folder or os.environ.get("SLIPWAY_OUTPUT_DIR")
+    if not place:
+        raise BadInput("where is the model? Give describe() its folder, or the job spec.output")
+    nothing = {"shape": ["batch"], "dtype": "float32"}
+    rest = {
+        "architecture": {"name": "onnx", "arguments": {}},
+        "signature": {"inputs": [{"name": "x", **nothing}], "outputs": [{"name": "y", **nothing}]},
+        "parameters": 0,
+        "lineage": {"job": {"kind": "TrainingJob", "name": "-"}},
+        "created": "-",
+        "files": [],
+    }
+    try:
+        whole = Artifact.model_validate({**rest, "task": task, **said})
+    except ValidationError as error:
+        raise BadInput("; ".join(f"{problem['loc']}: {problem['msg']}" for problem in error.errors())) from error
+    names = {to_camel(name) for name in said} | {"task"}
+    unknown = names - {to_camel(name) for name in Artifact.model_fields}
+    if unknown:
+        raise BadInput(f"artifact.json has no {', '.join(sorted(unknown))}")
+    written = {name: value for name, value in whole.wire().items() if name in names}
+    (Path(place) / DESCRIPTION_FILE).write_text(json.dumps(written, indent=1, allow_nan=False) + "\n")
 
 
 def write(

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, ValidationError, WithJsonSchema
 
+from slipway.api import uris
 from slipway.api.base import MapBy, Model, Rule, problems_of
 from slipway.api.common import (
     AbsolutePath,
@@ -115,6 +116,10 @@ def _checkpoint_apart(spec: "TrainingJobSpec") -> bool:
     return not f"{spec.checkpoint.uri}/".startswith(f"{spec.output.uri}/")
 
 
+def _local(uri: str) -> bool:
+    return re.fullmatch(uris.LOCAL_URI, uri) is not None
+
+
 class TrainingJobSpec(Model):
     """What to train, on how many nodes, and what to do when something fails."""
 
@@ -130,14 +135,16 @@ class TrainingJobSpec(Model):
             lambda spec: spec.recipe is None or not spec.trainer.args,
         ),
         Rule(
-            "!has(self.output) || has(self.recipe)",
-            "output is written by the built-in trainer: set recipe, or mount a volume for your own trainer",
-            lambda spec: spec.output is None or spec.recipe is not None,
+            f"!has(self.output) || has(self.recipe) || self.output.uri.matches('{uris.LOCAL_URI}')",
+            "output.uri of a command of your own is a folder on a claim, pvc://claim/path: it is given to the command "
+            "as SLIPWAY_OUTPUT_DIR",
+            lambda spec: spec.output is None or spec.recipe is not None or _local(spec.output.uri),
         ),
         Rule(
-            "!has(self.checkpoint) || has(self.recipe)",
-            "checkpoint is done by the built-in trainer: set recipe, or mount a volume for your own trainer",
-            lambda spec: spec.checkpoint is None or spec.recipe is not None,
+            f"!has(self.checkpoint) || has(self.recipe) || self.checkpoint.uri.matches('{uris.LOCAL_URI}')",
+            "checkpoint.uri of a command of your own is a folder on a claim, pvc://claim/path: it is given to the "
+            "command as SLIPWAY_CHECKPOINT_DIR",
+            lambda spec: spec.checkpoint is None or spec.recipe is not None or _local(spec.checkpoint.uri),
         ),
         Rule(
             "!has(self.output) || !has(self.checkpoint)"
@@ -186,9 +193,13 @@ class TrainingJobSpec(Model):
     )
     trainer: Trainer = Field(default_factory=Trainer, description="The container that each node runs.")
     recipe: Recipe | None = Field(None, description="What the built-in trainer trains.")
-    output: Output | None = Field(None, description="Where the trained artifact goes.")
+    output: Output | None = Field(
+        None, description="Where the trained artifact goes; a command of your own gets it as SLIPWAY_OUTPUT_DIR."
+    )
     checkpoint: Checkpoint | None = Field(
-        None, description="Where the state is saved, so that a restart or a resume goes on where it was."
+        None,
+        description="Where the state is saved, so that a restart or a resume goes on where it was; a command of your "
+        "own gets it as SLIPWAY_CHECKPOINT_DIR.",
     )
     elastic_policy: ElasticPolicy | None = Field(
         None, description="Lets the job go on with fewer nodes, and numNodes be changed while it runs."

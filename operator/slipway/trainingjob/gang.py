@@ -15,7 +15,7 @@ from slipway.job.observed import Failure
 from slipway.job.plan import Notice, Plan, Write
 from slipway.job.scene import Rules, Scene
 from slipway.runtime.resource import CONFIGMAPS, PODS, SECRETS, SERVICES
-from slipway.trainingjob import groups, status
+from slipway.trainingjob import groups, owncode, status
 from slipway.trainingjob import pods as render
 from slipway.trainingjob.job import Platform, TrainingJob
 from slipway.trainingjob.launchers import launcher_of
@@ -33,8 +33,12 @@ class TrainingGang:
 
     @property
     def final_exit_codes(self) -> frozenset[int]:
-        """The built-in trainer's; what a user's own program means by its exit codes is for failurePolicy.rules."""
-        return frozenset({BAD_INPUT_CODE}) if self.job.spec.recipe is not None else frozenset()
+        """The built-in trainer's; what a user's own program means by its exit codes is for failurePolicy.rules, but for
+        the one by which the payload says that it has left no artifact.
+        """
+        if self.job.spec.recipe is not None:
+            return frozenset({BAD_INPUT_CODE})
+        return frozenset({owncode.UNFIT_CODE}) if self.job.spec.output is not None else frozenset()
 
     @property
     def uid(self) -> str:

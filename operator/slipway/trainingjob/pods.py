@@ -9,7 +9,7 @@ from slipway.api.launchers import LauncherName
 from slipway.api.processes import accelerators, processes_per_node
 from slipway.api.trainingjob import TrainingJobSpec
 from slipway.job import labels
-from slipway.trainingjob import groups, network, payload
+from slipway.trainingjob import groups, network, owncode, payload
 from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform, TrainingJob
 from slipway.trainingjob.launchers import Place, hosts, launcher_of
 from slipway.trainingjob.volumes import CONFIG_DIR, mounts_and_volumes
@@ -47,7 +47,7 @@ def config_map(job: TrainingJob, platform: Platform) -> dict[str, Any]:
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode()
     own = {"job.json": text, **platform.endpoint.files()}
     found = {payload.INTERFACE: payload.read(payload.INTERFACE)} if _finds_interface(job) else {}
-    data = {**launcher_of(job).files(job), **found, **own}
+    data = {**launcher_of(job).files(job), **owncode.files(job), **found, **own}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job, job.config_map), "data": data}
 
 
@@ -112,6 +112,7 @@ def _container(job: TrainingJob, place: Place, platform: Platform, mounts: list[
     command = launcher.command(job, trainer.command or BUILT_IN, place)
     if _finds_interface(job):
         command = ["python3", f"{CONFIG_DIR}/{payload.INTERFACE}", *command]
+    command = owncode.command(job, place.index, command)
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": trainer.image or platform.trainer_image,
@@ -141,6 +142,7 @@ def _env(job: TrainingJob, place: Place, platform: Platform) -> list[dict[str, A
     if job.strategy is not None:
         ours["SLIPWAY_STRATEGY"] = job.strategy.name.value
     ours["PYTHONUNBUFFERED"] = "1"
+    ours |= owncode.env(job, place.attempt)
     ours |= platform.endpoint.env(TRAINING_JOBS.path(job.namespace, job.name, "status"), CONFIG_DIR)
     users = [env.wire() for env in job.spec.trainer.env]
     named = {env["name"] for env in users}

@@ -6,6 +6,8 @@ STORE = "store.py"
 GANG = "gang.py"
 HOROVOD = "hvd.py"
 INTERFACE = "interface.py"
+PUBLISH = "publish.py"
+ONNX_SIGNATURE = "onnx_signature.py"
 TORCH_AGENT = "torch_agent.py"
 SSH = "ssh"
 
