@@ -7,6 +7,7 @@ depends on the data alone and never on the job's seed, so what one job held out 
 """
 
 import importlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +22,7 @@ from workloads.errors import BadInput
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from workloads.data.bad import BadSamples
     from workloads.data.text import TextSet
 
     Pixels = npt.NDArray[np.uint8]
@@ -104,6 +106,14 @@ class Augmentation:
     scale: float = 0.0
 
 
+def changes(how: Augmentation) -> str:
+    """Of training pictures, in words."""
+    said = ["mirrored at random"] if how.flip else []
+    said += [f"shifted by up to {how.shift} pixels"] if how.shift else []
+    said += [f"scaled by up to {how.scale:g}"] if how.scale else []
+    return ", ".join(said) or "nothing is changed at random"
+
+
 @dataclass(frozen=True)
 class DataSet:
     """Training and held-out images of one size, and what is to be known of them."""
@@ -114,6 +124,9 @@ class DataSet:
     preprocessing: Preprocessing
     augmentation: Augmentation
     reference: DatasetReference
+    taken: tuple[str, ...] = ()
+    """What was taken of what was found, in words for the log and the report."""
+    bad: "BadSamples | None" = None
 
 
 class DataModule(Protocol):
@@ -132,11 +145,11 @@ DATASETS = {
     "digits": "workloads.data.digits",
     "fashion-mnist": "workloads.data.fashion_mnist",
     "cifar10": "workloads.data.cifar10",
-    "image-folder": "workloads.data.image_folder",
     "shapes": "workloads.data.shapes",
-    "yolo-folder": "workloads.data.yolo_folder",
 }
 CHOSEN = {
+    "image-folder": "workloads.data.image_folder",
+    "yolo-folder": "workloads.data.yolo_folder",
     "text-files": "workloads.data.text_files",
     "text-table": "workloads.data.text_table",
     "hugging-face": "workloads.data.hugging_face",
@@ -153,16 +166,23 @@ def load(choice: DatasetChoice) -> DataSet:
 
 
 def open_set(choice: DatasetChoice) -> "DataSet | TextSet":
-    """The data set that the recipe names, `limit` applied. BadInput when it is not there or not what it should be."""
+    """The data set of the recipe, its limits applied. BadInput when it is not there or not what it should be."""
     data = _open(choice)
-    if choice.limit is None or choice.limit >= len(data.training):
-        return data
-    # Shuffled, because folders come sorted by class.
-    kept = np.sort(np.random.RandomState(SPLIT_SEED).permutation(len(data.training))[: choice.limit]).astype(np.int64)
-    reference = data.reference.model_copy(update={"training_samples": len(kept)})
-    if isinstance(data, DataSet):
-        return replace(data, training=Subset(data.training, kept), reference=reference)
-    return replace(data, training=Part(data.training, kept), reference=reference)
+    if choice.limit is not None and choice.limit < len(data.training):
+        part: Any = _some(data, data.training, choice.limit)
+        reference = data.reference.model_copy(update={"training_samples": len(part)})
+        data = replace(data, training=part, reference=reference)
+    if choice.evaluation_limit is not None and choice.evaluation_limit < len(data.held_out):
+        part = _some(data, data.held_out, choice.evaluation_limit)
+        reference = data.reference.model_copy(update={"held_out_samples": len(part)})
+        data = replace(data, held_out=part, reference=reference)
+    return data
+
+
+def _some(data: "DataSet | TextSet", whole: Any, count: int) -> "Part | Subset":
+    """Shuffled, because folders come sorted by class."""
+    kept = np.sort(np.random.RandomState(SPLIT_SEED).permutation(len(whole))[:count]).astype(np.int64)
+    return Subset(whole, kept) if isinstance(data, DataSet) else Part(whole, kept)
 
 
 def _open(choice: DatasetChoice) -> "DataSet | TextSet":
@@ -185,13 +205,20 @@ def _open(choice: DatasetChoice) -> "DataSet | TextSet":
     return found
 
 
+def counted(labels: Sequence[str], most: int = 10) -> str:
+    """Classes and how many training samples each has, for the log and the report."""
+    count = Counter(labels)
+    shown = ", ".join(f"{label} {number}" for label, number in count.most_common(most))
+    return f"{len(count)} classes: {shown}" + (", ..." if len(count) > most else "")
+
+
 def stratified_split(labels: "Labels", fraction: float) -> "tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]":
-    """Indices for training and held-out, `fraction` of every class held out (at least one); a function of the labels
-    only.
+    """Indices for training and held-out, `fraction` of every class held out (at least one, but of a class of one
+    sample none, since it has to be learned); a function of the labels only.
     """
     random = np.random.RandomState(SPLIT_SEED)  # the one generator whose stream numpy promises never to change
     held_out = [
-        chosen[: max(1, round(len(chosen) * fraction))]
+        chosen[: min(len(chosen) - 1, max(1, round(len(chosen) * fraction)))]
         for label in np.unique(labels)
         for chosen in [random.permutation(np.flatnonzero(labels == label))]
     ]

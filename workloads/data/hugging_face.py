@@ -9,71 +9,90 @@ from pathlib import Path
 from typing import Any
 
 from slipway.api.artifact import DatasetReference
-from slipway.api.sources import DatasetChoice
+from slipway.api.sources import Columns, DatasetChoice
 from workloads import storage
+from workloads.data import splits
+from workloads.data.table import checked as checked_rows
+from workloads.data.table import is_missing
 from workloads.data.text import TextSet, Tokenizer, checked, stream
 from workloads.data.text_table import classes
 from workloads.errors import BadInput, Corrupt
 from workloads.libraries import TEXT, optional
 
-SPLITS = ("validation", "valid", "test")
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json"}
+UNKNOWN = -1  # what Hugging Face's data sets have for the label of a sample that nobody has labelled
 
 
-def _open(root: Path) -> dict[str, Any]:
-    """Splits by name."""
+def _open(root: Path, choice: DatasetChoice) -> tuple[dict[str, Any], splits.Parts]:
+    """Splits by name, and which are for what."""
     library = optional("datasets", "the data set hugging-face is read by datasets", TEXT)
     if (root / "dataset_dict.json").is_file() or (root / "state.json").is_file():
-        found = library.load_from_disk(str(root))
-    else:
-        suffixes = {path.suffix for path in root.rglob("*")} & set(FORMATS)
-        if len(suffixes) != 1:
-            raise BadInput(f"{root}: expected save_to_disk's files, or files of one kind of {', '.join(FORMATS)}")
-        suffix = suffixes.pop()
-        files = sorted(path for path in root.rglob(f"*{suffix}"))
-        held = [str(path) for path in files if any(split in path.name for split in SPLITS)]
-        training = [str(path) for path in files if str(path) not in held]
-        named = {"train": training, **({"validation": held} if held else {})}
-        with tempfile.TemporaryDirectory(prefix="slipway-arrow-") as cache:
-            found = library.load_dataset(FORMATS[suffix], data_files=named, cache_dir=cache, keep_in_memory=True)
-    return dict(found) if isinstance(found, library.DatasetDict) else {"train": found}
+        opened = library.load_from_disk(str(root))
+        found = dict(opened) if isinstance(opened, library.DatasetDict) else {"train": opened}
+        names = sorted(found)
+        parts = splits.asked(choice, names, str(root)) or splits.by_name(names, map(splits.kind_of, names))
+        training = [name for name in names if splits.kind_of(name) == -1] or names
+        return found, parts or splits.Parts(tuple(training), (), tuple(one for one in names if one not in training))
+    files = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.suffix in FORMATS}
+    suffixes = {path.suffix for path in files.values()}
+    if len(suffixes) != 1:
+        raise BadInput(f"{root}: expected save_to_disk's files, or files of one kind of {', '.join(FORMATS)}")
+    parts = splits.of_files(choice, list(files), str(root))
+    wanted = {"training": parts.training, "held": parts.held_out}
+    named = {part: [str(files[name]) for name in names] for part, names in wanted.items() if names}
+    with tempfile.TemporaryDirectory(prefix="slipway-arrow-") as cache:
+        found = library.load_dataset(FORMATS[suffixes.pop()], data_files=named, cache_dir=cache, keep_in_memory=True)
+    return dict(found), splits.Parts(("training",), ("held",) if parts.held_out else (), parts.unused)
 
 
 def load(choice: DatasetChoice) -> TextSet:
     """The data set at the choice's uri."""
-    root = storage.fetch(str(choice.uri))
+    root, columns = storage.fetch(str(choice.uri)), choice.columns or Columns()
     if not root.is_dir():
         raise BadInput(f"{choice.uri}: not a folder")
     try:
-        splits = _open(root)
+        found, parts = _open(root, choice)
     except (OSError, ValueError) as error:
         raise Corrupt(f"{choice.uri}: not a data set in a form that can be read ({error})") from error
     digest = storage.tree_digest(storage.digests_of(root))
-    if "train" not in splits or "text" not in splits["train"].column_names:
-        raise BadInput(f"{choice.uri}: a split train with a column text is needed, found {sorted(splits)}")
-    if "label" in splits["train"].column_names:
-        rows = [(str(text), str(_label(splits["train"], label))) for text, label in _columns(splits["train"])]
-        return classes(rows, choice, digest, "hugging-face")
-    return _language(splits, choice, digest)
+    for name in (*parts.training, *parts.held_out):
+        known = found[name].column_names
+        if columns.text not in known:
+            words = f"there is no column {columns.text}, but {', '.join(known[:8])}: name it by dataset.columns.text"
+            raise BadInput(f"{choice.uri}: in {name} {words}")
+    if all(columns.label in found[name].column_names for name in parts.training):
+        rows, held = (
+            [
+                row
+                for name in names
+                for row in checked_rows(_records(found[name], columns), choice, f"{choice.uri}, {name}")
+            ]
+            for names in (parts.training, parts.held_out)
+        )
+        return classes(rows, held, choice, digest, "hugging-face", parts.words)
+    return _language(found, parts, choice, digest)
 
 
-def _columns(split: Any) -> Any:
-    return zip(split["text"], split["label"], strict=True)
+def _records(split: Any, columns: Columns) -> Any:
+    """Rows with their labels by name."""
+    names = getattr(split.features.get(columns.label), "names", None)
+    for row in split:
+        label = row.get(columns.label)
+        known = None if label in {None, UNKNOWN} else names[label] if names else label
+        yield {**row, columns.label: known} if names else row
 
 
-def _label(split: Any, label: Any) -> Any:
-    names = getattr(split.features["label"], "names", None)
-    return names[label] if names else label
-
-
-def _language(splits: dict[str, Any], choice: DatasetChoice, digest: str) -> TextSet:
-    tokenizer = Tokenizer(choice.tokenizer)
-    texts = [str(text) for text in splits["train"]["text"]]
-    held = next((splits[name] for name in SPLITS if name in splits), None)
-    border = len(texts) - max(1, len(texts) // 10)
-    held_texts = [str(text) for text in held["text"]] if held is not None else texts[border:]
-    training = stream(texts if held is not None else texts[:border], tokenizer, choice.sequence_length)
-    held_out = stream(held_texts, tokenizer, choice.sequence_length)
+def _language(found: dict[str, Any], parts: splits.Parts, choice: DatasetChoice, digest: str) -> TextSet:
+    tokenizer, column = Tokenizer(choice.tokenizer), (choice.columns or Columns()).text
+    texts, held = (
+        [text for name in names for text in found[name][column]] for names in (parts.training, parts.held_out)
+    )
+    texts, held = ([str(text) for text in part if not is_missing(text)] for part in (texts, held))
+    if not parts.held_out:
+        border = len(texts) - max(1, len(texts) // 10)
+        texts, held = texts[:border], texts[border:]
+    training = stream(texts, tokenizer, choice.sequence_length)
+    held_out = stream(held, tokenizer, choice.sequence_length)
     reference = DatasetReference(
         name="hugging-face",
         uri=choice.uri,
@@ -81,4 +100,5 @@ def _language(splits: dict[str, Any], choice: DatasetChoice, digest: str) -> Tex
         training_samples=len(training),
         held_out_samples=len(held_out),
     )
-    return checked(TextSet(training, held_out, (), tokenizer, choice.sequence_length, reference), choice)
+    made = TextSet(training, held_out, (), tokenizer, choice.sequence_length, reference, taken=(parts.words,))
+    return checked(made, choice)

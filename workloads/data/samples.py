@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, get_worker_info
 
 from workloads.data import Augmentation, Samples
 from workloads.data.moved import moved
+from workloads.errors import TOLD
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -51,7 +52,16 @@ class TrainingSamples(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        """A batch; from a loader process also what is to be raised, since torch would put a traceback for its words."""
+        try:
+            return self._batch(indices)
+        except TOLD as error:
+            if get_worker_info() is None:
+                raise
+            return error
+
+    def _batch(self, indices: Sequence[int]) -> Batch:
         pixels, labels = self.images.batch(indices)
         if self.augmentation != Augmentation():
             bits = per_sample_random(self.seed, self.epoch, indices)
@@ -72,12 +82,12 @@ def as_is(batch: Any) -> Any:
 
 def training_loader(
     samples: TrainingSamples, sampler: ResumableSampler, batch_size: int, workers: int, pin: bool
-) -> "DataLoader[Batch]":
+) -> Iterator[Batch]:
     """Batches of one rank; loader processes are started anew each epoch, so they see the epoch's number.
 
     They are forked: they only decode, and a server of theirs would import torch for each of them once more.
     """
-    return DataLoader(
+    loader = DataLoader(
         samples,
         batch_size=batch_size,
         sampler=sampler,
@@ -88,6 +98,10 @@ def training_loader(
         multiprocessing_context="fork" if workers else None,
         worker_init_fn=_start_loader_process,
     )
+    for batch in loader:
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
 
 
 def _start_loader_process(_number: int) -> None:

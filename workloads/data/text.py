@@ -103,6 +103,8 @@ class TextSet:
     length: int
     reference: DatasetReference
     augmentation: Augmentation = field(default_factory=Augmentation)
+    taken: tuple[str, ...] = ()
+    """What was taken of what was found, in words for the log and the report."""
 
 
 def labelled(texts: Sequence[str], labels: "npt.NDArray[np.int64]", tokenizer: Tokenizer, length: int) -> Labelled:

@@ -4,12 +4,14 @@ Called by run.py, and by the benchmark beside a bare loop.
 """
 
 import os
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
 from slipway.api.artifact import Architecture
+from slipway.api.recipe import Augmentation
 from workloads import data, models, storage
 from workloads.compress import masks
 from workloads.cpus import cpu_limit
@@ -43,9 +45,28 @@ def assemble(job: Job, place: Place, stop: Stop) -> Training:
     world = strategy.setup(place)
     if job.spec.output is not None:
         world.decide(partial(storage.check_output, job.spec.output.uri, job.writer))
-    dataset = data.open_set(job.recipe.dataset)
+    dataset = augmented(data.open_set(job.recipe.dataset), job.recipe.augmentation)
     stop.begin()  # from here on the processes depend on each other: they stop together, at a step's end
     return _training(job, strategy, world, dataset, stop)
+
+
+def augmented(dataset: DataSet | TextSet, wanted: Augmentation | None) -> DataSet | TextSet:
+    """With the recipe's changes of pictures in place of the data set's own. BadInput where they do not fit."""
+    if wanted is None:
+        return dataset
+    if isinstance(dataset, TextSet):
+        raise BadInput("recipe.augmentation changes pictures, and the data set holds text: remove it")
+    boxes = isinstance(dataset, BoxSet)
+    if (wanted.shift if boxes else wanted.scale) is not None:
+        field = "shift" if boxes else "scale"
+        raise BadInput(f"recipe.augmentation.{field} is for pictures {'without' if boxes else 'with'} boxes: remove it")
+    own, height = dataset.augmentation, dataset.preprocessing.height
+    chosen = data.Augmentation(
+        flip=own.flip if wanted.mirror is None else wanted.mirror,
+        shift=own.shift if wanted.shift is None else round(wanted.shift * height),
+        scale=own.scale if wanted.scale is None else wanted.scale,
+    )
+    return replace(dataset, augmentation=chosen)
 
 
 def _rate(job: Job, dataset: DataSet | TextSet) -> LearningRate:

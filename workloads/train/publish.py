@@ -9,6 +9,7 @@ import torch
 
 from slipway.api.artifact import Artifact, Lineage
 from workloads import artifact, strict_json
+from workloads.data import changes
 from workloads.train.compressed import Row, ended, in_words
 from workloads.train.job import Job
 from workloads.train.loop import Training
@@ -17,10 +18,16 @@ from workloads.train.tasks import Figures
 from workloads.train.termination import write_message
 
 REPORT, CURVE, TRACE, COMPRESSION = "report.html", "curve.jsonl", "trace.json", "compression.json"
+SKIPPED, MOST_NAMED = "skipped.json", 10_000
 
 
 def publish(
-    job: Job, training: Training, trained: dict[str, torch.Tensor], figures: Figures, resumed: int | None
+    job: Job,
+    training: Training,
+    trained: dict[str, torch.Tensor],
+    figures: Figures,
+    resumed: int | None,
+    skipped: list[str],
 ) -> None:
     """Write the artifact where the job wants it, and the termination message. By the first process alone."""
     description = _describe(_lineage(job, training, resumed), training, figures)
@@ -31,6 +38,8 @@ def publish(
         uri = job.spec.output.uri
         rows = ended(training.compression, training.strategy.model, trained, figures)
         more = {**training.task.describe().files, **_pages(job, training, description, rows)}
+        if skipped:
+            more[SKIPPED] = strict_json.document({"count": len(skipped), "samples": skipped[:MOST_NAMED]})
         _, digest = artifact.write(uri, job.writer, description, trained, training.history, more)
         training.report.say(f"artifact {uri} {digest}")
     write_message(uri, digest, figures.metrics, training.step, resumed)
@@ -77,6 +86,8 @@ def _pages(job: Job, training: Training, description: Artifact, rows: list[Row])
         "model": description.architecture.name,
         "parameters": description.parameters,
         "data": f"{training.data.reference.name}, {len(training.data.training)} samples",
+        **{f"data, {number}": words for number, words in enumerate(training.data.taken, start=1)},
+        "augmentation": changes(training.data.augmentation),
         "strategy": f"{training.strategy.name}, processes: {training.world.size}",
         "precision": str(job.recipe.precision),
         "steps": training.step,

@@ -6,12 +6,15 @@ import time
 import torch
 
 from workloads.cpus import cpu_limit
+from workloads.data import changes
 from workloads.train.assemble import assemble
 from workloads.train.environment import Place, read_place
 from workloads.train.job import Job
 from workloads.train.loop import Training
 from workloads.train.publish import publish
 from workloads.train.stop import Stop
+
+SHOWN = 5  # skipped samples named in the log
 
 
 def run(job: Job, stop: Stop) -> None:
@@ -20,11 +23,14 @@ def run(job: Job, stop: Stop) -> None:
     training = assemble(job, place, stop)
     resumed = _resume(training)
     training.report.say(_headline(training, place))
+    for line in (*training.data.taken, changes(training.data.augmentation)):
+        training.report.say(f"data: {line}")
     started = time.monotonic()
     figures = training.run()
     trained = training.strategy.weights()
+    skipped = _skipped(training)
     if training.world.first:
-        publish(job, training, trained, figures, resumed)
+        publish(job, training, trained, figures, resumed, skipped)
         seconds = time.monotonic() - started
         training.report.say(f"done in {seconds:.1f} s: {figures.words}, {figures.metrics['samples']} samples")
     if training.checkpoints is not None:
@@ -59,3 +65,13 @@ def _headline(training: Training, place: Place) -> str:
         f"{recipe.precision}, threads of each: {torch.get_num_threads()} (cores: {cpu_limit():g}, "
         f"processes here: {place.local_size})"
     )
+
+
+def _skipped(training: Training) -> list[str]:
+    """Samples that no process could decode; said once, by the first."""
+    bad = getattr(training.data, "bad", None)
+    found = sorted(training.world.union(bad.names() if bad is not None else set()))
+    if found:
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        training.report.say(f"warning: {len(found)} samples were skipped: {', '.join(found[:SHOWN])}{more}")
+    return found

@@ -127,6 +127,13 @@ class World:
         result: T = answer[0]
         return result
 
+    def union(self, names: set[str]) -> set[str]:
+        """What any process has named."""
+        found: list[Any] = [names] * self.size
+        if self.size > 1:
+            dist.all_gather_object(found, names)
+        return set().union(*found)
+
     def new_group(self) -> "dist.ProcessGroup | None":
         """A second set of connections, for a thread that talks while the main thread computes."""
         return dist.new_group(backend="gloo", timeout=TIMEOUT) if self.size > 1 else None

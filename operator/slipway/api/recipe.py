@@ -74,6 +74,21 @@ class Profile(Model):
     steps: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="How many steps are traced.")
 
 
+class Augmentation(Model):
+    """Random changes of training pictures. What is unset is as the data set has it by itself."""
+
+    mirror: bool | None = Field(
+        None,
+        description="Left for right, one in two. Off by itself for folders: a class may be another's mirror image.",
+    )
+    shift: Annotated[float, Field(ge=0, le=0.5)] | None = Field(
+        None, description="Up, down, left and right, by up to this share of the height; not of pictures with boxes."
+    )
+    scale: Annotated[float, Field(ge=0, le=0.9)] | None = Field(
+        None, description="Larger or smaller by up to this share; of pictures with boxes only."
+    )
+
+
 class Recipe(Model):
     """One training run of the built-in trainer."""
 
@@ -109,6 +124,7 @@ class Recipe(Model):
         None, description="What is taken away from the model, in this order, before it is trained; see model.uri."
     )
     distillation: Distillation | None = Field(None, description="Learn a teacher's answers beside the labels.")
+    augmentation: Augmentation | None = Field(None, description="Random changes of training pictures.")
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Of the cross entropy.")
     seed: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(0, description="Of weights, shuffling and augmentation.")
     data_workers: Annotated[int, Field(ge=0, le=64)] = Field(0, description="Loader processes of each rank.")

@@ -1,5 +1,6 @@
 """Which model and which data: a built-in one by name, files by URI, or the user's own code."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -112,8 +113,52 @@ class ModelChoice(Model):
     arguments: Arguments = Field(default_factory=dict, description="custom: more arguments, as JSON or plain words.")
 
 
+class OnBadSample(StrEnum):
+    """What a picture that cannot be decoded, or a row without text or label, means."""
+
+    FAIL = "Fail"
+    SKIP = "Skip"
+
+
+# A column of a table, or the name of a folder, a file or a split.
+PartName = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Columns(Model):
+    """What a table's columns are called."""
+
+    text: PartName = Field("text", description="The column of texts.")
+    label: PartName = Field("label", description="The column of classes.")
+    split: PartName = Field("split", description="The column that says train, validation or test, where there is one.")
+
+
+class Splits(Model):
+    """Which part is trained on and which held out, where their names do not say so."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.ignore) || !self.ignore || !(has(self.training) || has(self.heldOut))",
+            "splits.ignore holds a part of all out: remove training and heldOut, or ignore",
+            lambda said: not said.ignore or (said.training, said.held_out) == (None, None),
+        ),
+    )
+    training: PartName | None = Field(None, description="Its folder, file, split or value in the column.")
+    held_out: PartName | None = Field(None, description="The same of what is held out; a part of training when unset.")
+    ignore: bool = Field(False, description="Names mean nothing here, as of a class `train`: hold a part of all out.")
+
+
 _NO_PATH = ("digits", "fashion-mnist", "shapes", "synthetic", "custom")
 _NO_URI = ("digits", "shapes", "synthetic")
+
+
+def _of_files(field: str, *names: str) -> Rule:
+    """A field that other choices would not look at."""
+    plain = re.sub("([A-Z])", lambda found: f"_{found[1].lower()}", field)
+    return Rule(
+        f"self.name in {list(names)} || !has(self.{field})",
+        f"{field} is for {', '.join(names)}: remove it",
+        lambda data: getattr(data, plain) is None or data.name.value in names,
+    )
 
 
 class DatasetChoice(Model):
@@ -138,12 +183,33 @@ class DatasetChoice(Model):
         _own_code("dataset"),
         _ARGUMENT_NAMES,
         _taken_by("arguments", "custom", "synthetic"),
+        _of_files("splits", "image-folder", "yolo-folder", "text-files", "text-table", "hugging-face"),
+        _of_files("columns", "text-table", "hugging-face"),
+        _of_files("imageSize", "image-folder", "yolo-folder"),
+        Rule(
+            "self.name != 'yolo-folder' || !has(self.imageSize) || self.imageSize % 32 == 0",
+            "imageSize of yolo-folder is a multiple of 32, the detector's coarsest step",
+            lambda data: data.name.value != "yolo-folder" or (data.image_size or 32) % 32 == 0,
+        ),
         *uris.read(),
         *uris.read("tokenizer"),
     )
     name: DatasetName = Field(description="A data set of the built-in trainer, or custom.")
     uri: Uri | None = Field(None, description="Where the data lies; `fashion-mnist` has Debian's path.")
     limit: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(None, description="Use only so many samples.")
+    evaluation_limit: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
+        None, description="Evaluate with only so many of the samples that are held out."
+    )
+    splits: Splits | None = Field(
+        None, description="What is held out, where names (train, val, test and the like) do not say so."
+    )
+    columns: Columns | None = Field(None, description="Tables: what their columns are called.")
+    image_size: Annotated[int, Field(ge=8, le=4096)] | None = Field(
+        None, description="Pictures: pixels of both sides; 224 (yolo-folder: 320), or as small as the first when unset."
+    )
+    on_bad_sample: OnBadSample = Field(
+        OnBadSample.FAIL, description="Fail: a broken picture or row ends the job. Skip: it is left out and counted."
+    )
     sequence_length: Annotated[int, Field(ge=2, le=131072)] = Field(128, description="Text: tokens of a sample.")
     tokenizer: Uri | None = Field(
         None, description="Text: tokenizer.json or its folder; bytes are the tokens when unset."

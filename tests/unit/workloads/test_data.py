@@ -242,7 +242,7 @@ def test_image_folders_that_are_wrong(tmp_path: Path) -> None:
         choose("image-folder", tmp_path)
     (tmp_path / "val/dog").rename(tmp_path / "val/cat")
     (tmp_path / "val/cat/2.png").write_bytes(b"no picture")
-    with pytest.raises(Corrupt, match=r"2\.png: this picture cannot be decoded"):
+    with pytest.raises(BadInput, match=r"2\.png: this picture cannot be decoded"):
         all_of(choose("image-folder", tmp_path).held_out)
     (tmp_path / "train/empty").mkdir()
     (tmp_path / "val/empty").mkdir()

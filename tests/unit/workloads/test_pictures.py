@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from slipway.api.artifact import Preprocessing
 from workloads import pictures
 from workloads.data.image_folder import Pictures
-from workloads.errors import Corrupt
+from workloads.errors import BadInput
 from workloads.pictures import Unreadable, in_8_bits
 from workloads.pictures import upright as turn
 from workloads.preprocess import prepare
@@ -92,7 +92,7 @@ def test_values_without_a_range_are_refused_in_words(mode: str, words: str, tmp_
     with pytest.raises(Unreadable, match=words):
         prepare(Image.open(io.BytesIO(content)), how())
     (tmp_path / "a.tiff").write_bytes(content)
-    with pytest.raises(Corrupt, match=rf"a.tiff.*{words}"):
+    with pytest.raises(BadInput, match=rf"a.tiff.*{words}"):
         Pictures((tmp_path / "a.tiff",), np.zeros(1, np.int64), how()).batch([0])
 
 

@@ -1,0 +1,162 @@
+"""Rows of a table, from the files that people have: CSV of any separator and encoding, JSON, Parquet, gzip or not.
+
+What is missing is told by the number of its row: a class that nobody gave is none, and neither is a text.
+"""
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import math
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway.api.sources import Columns, DatasetChoice, OnBadSample
+from workloads.errors import BadInput, Unavailable
+from workloads.libraries import TEXT, optional
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+SEPARATORS = (",", ";", "\t", "|")
+_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+SHOWN = 5  # rows named in a message
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sample. `split` is the value of the table's column for it, where there is one."""
+
+    text: str
+    label: str
+    split: str = ""
+
+
+def kind_of(path: Path) -> str:
+    """The suffix that says how it is read, without .gz; empty for none of them."""
+    name = path.name.lower().removesuffix(".gz")
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
+
+
+def text_of(path: Path) -> str:
+    """A file's text: UTF-8 with or without a byte-order mark, UTF-16 with one, gzip or not. BadInput for others."""
+    try:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise BadInput(f"{path}: not a whole gzip file ({error}): write it again") from error
+    except OSError as error:
+        raise Unavailable(f"{path}: cannot be read ({error})") from error
+    encoding = next((name for mark, name in _BOMS if content.startswith(mark)), "utf-8")
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise BadInput(f"{path}: line {line} is not UTF-8 ({error.reason}): save the file as UTF-8") from error
+
+
+def read(path: Path, choice: DatasetChoice) -> list[Row]:
+    """All rows. BadInput names the rows without text or label, or the columns that there are."""
+    return checked(_records(path), choice, str(path))
+
+
+def checked(records: Iterable[Mapping[str, Any]], choice: DatasetChoice, where: str) -> list[Row]:
+    """Records as rows, by dataset.columns. `dataset.onBadSample: Skip` leaves out what is missing."""
+    columns = choice.columns or Columns()
+    found: list[Row] = []
+    missing: dict[str, list[int]] = {columns.text: [], columns.label: []}
+    number = 0
+    for number, record in enumerate(records, start=1):
+        if columns.text not in record or columns.label not in record:
+            _require_columns(record, columns, where, number)
+        text, label = record.get(columns.text), record.get(columns.label)
+        bad = [name for name, value in ((columns.text, text), (columns.label, label)) if is_missing(value)]
+        for name in bad:
+            missing[name].append(number)
+        if not bad:
+            found.append(Row(_word(text), _word(label).strip(), _word(record.get(columns.split, "")).strip()))
+    told = [f"{_numbers(rows)} without {name}" for name, rows in missing.items() if rows]
+    if told and choice.on_bad_sample is not OnBadSample.SKIP:
+        words = "fill it in, remove them, or set dataset.onBadSample: Skip"
+        raise BadInput(f"{where}: {' and '.join(told)}: {words}")
+    if told:
+        print(f"warning: {where}: {' and '.join(told)}, skipped", flush=True)
+    if not found:
+        raise BadInput(f"{where}: there are no rows with a {columns.text} and a {columns.label}")
+    return list(found)
+
+
+def is_missing(value: Any) -> bool:
+    """Null, not a number, or nothing but blanks."""
+    return (
+        value is None
+        or (isinstance(value, float) and math.isnan(value))
+        or (isinstance(value, str) and not value.strip())
+    )
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+def _numbers(rows: Sequence[int]) -> str:
+    more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:SHOWN]))}{more}"
+
+
+def _require_columns(record: Mapping[str, Any], columns: Columns, where: str, number: int) -> None:
+    known = [str(name) for name in record if name is not None]
+    absent = [name for name in (columns.text, columns.label) if name not in record]
+    # A JSON object may leave out what it has no value for; a table's header may not.
+    if number > 1 and len(absent) == 1:
+        return
+    raise BadInput(
+        f"{where}: there is no column {' and no column '.join(absent)}, but {', '.join(known[:8]) or 'none'}: "
+        "name them by dataset.columns: {text: ..., label: ...}"
+    )
+
+
+def _records(path: Path) -> Iterable[Mapping[str, Any]]:
+    kind = kind_of(path)
+    if kind == ".parquet":
+        library = optional("pyarrow.parquet", "a .parquet table is read by pyarrow", TEXT)
+        rows: list[Mapping[str, Any]] = library.read_table(path).to_pylist()
+        return rows
+    text = text_of(path)
+    if kind in {".csv", ".tsv"}:
+        return _delimited(text, path, "\t" if kind == ".tsv" else _separator(text))
+    return _objects(text, path)
+
+
+def _separator(text: str) -> str:
+    """Of the header: the one that is there most often, outside of quotes."""
+    header = text.split("\n", maxsplit=1)[0]
+    outside = "".join(header.split('"')[::2])
+    return max(SEPARATORS, key=outside.count) if any(one in outside for one in SEPARATORS) else ","
+
+
+def _delimited(text: str, path: Path, separator: str) -> list[dict[str, Any]]:
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator))
+    except csv.Error as error:
+        raise BadInput(f"{path}: not a table of columns separated by {separator!r} ({error})") from error
+    finally:
+        csv.field_size_limit(before)
+
+
+def _objects(text: str, path: Path) -> list[Mapping[str, Any]]:
+    whole = text.lstrip().startswith("[")
+    pieces = [(1, text)] if whole else [(n, one) for n, one in enumerate(text.split("\n"), start=1) if one.strip()]
+    found: list[Any] = []
+    for number, piece in pieces:
+        try:
+            found += json.loads(piece) if whole else [json.loads(piece)]
+        except json.JSONDecodeError as error:
+            raise BadInput(f"{path}: line {number + error.lineno - 1} is not JSON ({error.msg})") from error
+    wrong = next((at for at, one in enumerate(found, start=1) if not isinstance(one, dict)), None)
+    if wrong is not None:
+        raise BadInput(f"{path}: record {wrong} is no object with the fields text and label")
+    return list(found)
