@@ -208,5 +208,5 @@ def test_describe_writes_the_short_description_from_process_0_alone(
     if lead:
         said = json.loads((tmp_path / "artifact.json").read_text())
         assert said == {"task": "image-classification", "labels": ["a", "b"], "metrics": {"accuracy": 0.75}}
-        with pytest.raises(artifact.BadInput, match="chess"):
+        with pytest.raises(artifact.BadInput, match="task"):
             artifact.describe("chess")
