@@ -200,16 +200,23 @@ class App:
             "properties": properties,
         }
 
-    def _statistics(self, _request: Request) -> Reply:
+    def statistics(self) -> dict[str, Any]:
+        """The protocol's statistics extension."""
         self.loaded()
-        return json_reply(statistics(self.name, self.version, self.metrics))
+        return statistics(self.name, self.version, self.metrics)
+
+    def _statistics(self, _request: Request) -> Reply:
+        return json_reply(self.statistics())
 
     def _configuration(self, _request: Request) -> Reply:
+        return json_reply(self.configuration())
+
+    def configuration(self) -> dict[str, Any]:
+        """The protocol's model configuration extension."""
         service, _ = self.loaded()
         model, engines = service.model, service.loaded.engines
         limits = service.batcher.limits
-        said = configuration(self.name, model.platform, engines[0].name, model.signature, limits, len(engines))
-        return json_reply(said)
+        return configuration(self.name, model.platform, engines[0].name, model.signature, limits, len(engines))
 
     def _people(self) -> Predict:
         if self.predict is None:

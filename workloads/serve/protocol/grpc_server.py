@@ -1,4 +1,4 @@
-"""The gRPC server: the protocol's six methods and the standard health service, on the same event loop and batcher."""
+"""The gRPC server: the protocol's methods and the standard health service, on the same event loop and batcher."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +17,7 @@ from workloads.serve.protocol import open_inference_pb2 as pb
 from workloads.serve.protocol.asked import Asked
 from workloads.serve.protocol.content import AT_ONCE
 from workloads.serve.protocol.copied import as_rest
+from workloads.serve.protocol.grpc_standing import HEALTH, Standing, States, decoded, small
 from workloads.serve.protocol.grpc_tensors import GrpcCodec, parsed
 from workloads.serve.protocol.grpc_tls import credentials
 from workloads.serve.protocol.message import model_of, raw_bytes
@@ -71,7 +72,8 @@ class GrpcServer:
             ("grpc.http2.bdp_probe", 0),
         ]
         self._server = grpc.aio.server(interceptors=around, options=options, maximum_concurrent_rpcs=max_requests)
-        self._server.add_generic_rpc_handlers((self._inference(), self._health()))
+        self._standing = Standing(app, frozenset({"", SERVICE, HEALTH}), self._receiving.next)
+        self._server.add_generic_rpc_handlers((self._inference(), self._health(), *self._standing.reflections()))
 
     async def start(self, host: str, port: int, sealed: "Certificates | None" = None) -> int:
         """Listen, on all addresses for an empty `host`. Returns the port, which the system chooses for port 0."""
@@ -95,21 +97,26 @@ class GrpcServer:
             "ServerMetadata": self._method(self._server_metadata, pb.ServerMetadataRequest),
             "ModelMetadata": self._method(self._model_metadata, pb.ModelMetadataRequest),
             "ModelInfer": self._inferring(),
+            "ModelConfig": self._method(self._config, pb.ModelConfigRequest),
+            "ModelStatistics": self._method(self._statistics, pb.ModelStatisticsRequest),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     def _health(self) -> grpc.GenericRpcHandler:
-        """Kubernetes' own gRPC probes ask here."""
-        methods = {"Check": self._method(self._check, health_pb2.HealthCheckRequest)}
-        return grpc.method_handlers_generic_handler("grpc.health.v1.Health", methods)
+        """Kubernetes' own gRPC probes ask here, and balancers in the clients watch."""
+        methods = {"Check": self._method(self._check, health_pb2.HealthCheckRequest), "Watch": self._standing.watch()}
+        return grpc.method_handlers_generic_handler(HEALTH, methods)
 
     def _method(self, handler: Handler, request: Any) -> grpc.RpcMethodHandler:
-        """A unary method whose RequestErrors become statuses."""
+        """A unary method without tensors, whose RequestErrors become statuses. Its message is bounded as an inference's
+        is: whoever sends large ones where nobody looks for them gets no more memory.
+        """
 
-        return grpc.unary_unary_rpc_method_handler(
-            self._guarded(handler),
-            request_deserializer=request.FromString,
-            response_serializer=lambda reply: reply.SerializeToString(),
+        async def call(_messages: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
+            return await handler(decoded(request, small(await self._receiving.next(context))), context)
+
+        return grpc.stream_unary_rpc_method_handler(
+            self._guarded(call), response_serializer=lambda reply: reply.SerializeToString()
         )
 
     def _inferring(self) -> grpc.RpcMethodHandler:
@@ -184,6 +191,14 @@ class GrpcServer:
         service, _ = self._app.loaded()
         return pb.ModelMetadataResponse(**self._app.metadata(service))
 
+    async def _config(self, request: pb.ModelConfigRequest, _context: Any) -> pb.ModelConfigResponse:
+        self._known(request.name, request.version)
+        return pb.ModelConfigResponse(config=pb.ModelConfig(**self._app.configuration()))
+
+    async def _statistics(self, request: pb.ModelStatisticsRequest, _context: Any) -> pb.ModelStatisticsResponse:
+        self._known(request.name or self._app.name, request.version)
+        return pb.ModelStatisticsResponse(**self._app.statistics())
+
     async def _counted(self, message: bytes, context: Any) -> pb.ModelInferResponse:
         request = parsed(message) if len(message) <= AT_ONCE else None
         if request is not None:
@@ -242,7 +257,7 @@ class GrpcServer:
         return codec.encode(asked, answer.outputs)
 
     async def _check(self, request: Any, _context: Any) -> Any:
-        if request.service not in {"", SERVICE, "grpc.health.v1.Health"}:
+        status = self._standing.health(request.service)
+        if status == States.SERVICE_UNKNOWN:
             raise NotFound(f"there is no service {request.service!r} here")
-        states = health_pb2.HealthCheckResponse.ServingStatus
-        return health_pb2.HealthCheckResponse(status=states.SERVING if self._app.ready else states.NOT_SERVING)
+        return health_pb2.HealthCheckResponse(status=status)

@@ -84,7 +84,14 @@ class Receiving:
         self._slow: dict[Coming, None] = {}
 
     async def message(self, context: Any) -> bytes:
-        """The call's message. RequestError when it does not come, or there is no room for it."""
+        """The call's only message. RequestError when it does not come, or there is no room for it."""
+        message = await self.next(context)
+        if message is None:
+            raise Invalid("the call ended without a message")
+        return message
+
+    async def next(self, context: Any) -> bytes | None:
+        """The call's next message, None after the last one. RequestError as above."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  (a coroutine runs in one)
         peer = context.peer()
@@ -99,9 +106,7 @@ class Receiving:
             raise coming.error from None
         finally:
             self.end(coming)
-        if not isinstance(message, bytes):
-            raise Invalid("the call ended without a message")
-        return message
+        return message if isinstance(message, bytes) else None
 
     def begin(self, peer: str, task: "asyncio.Task[object]") -> Coming:
         """`task` waits for the message; it is cancelled, and finds `error`, when it has waited too long."""
