@@ -141,12 +141,6 @@ class TrainingJobSpec(Model):
             lambda spec: spec.output is None or spec.recipe is not None or _local(spec.output.uri),
         ),
         Rule(
-            f"!has(self.checkpoint) || has(self.recipe) || self.checkpoint.uri.matches('{uris.LOCAL_URI}')",
-            "checkpoint.uri of a command of your own is a folder on a claim, pvc://claim/path: it is given to the "
-            "command as SLIPWAY_CHECKPOINT_DIR",
-            lambda spec: spec.checkpoint is None or spec.recipe is not None or _local(spec.checkpoint.uri),
-        ),
-        Rule(
             "!has(self.output) || !has(self.checkpoint)"
             " || !(self.checkpoint.uri + '/').startsWith(self.output.uri + '/')",
             "checkpoint.uri lies in output.uri, which is replaced as a whole: choose two folders side by side",
