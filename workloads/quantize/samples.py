@@ -1,12 +1,12 @@
 """Which samples does the model get, and in which batches? Calibration, comparison and evaluation read through here.
 
 Two sources: the image data sets of the trainer, and .npz files with an array for each of the model's inputs (and
-`labels`). Batches are a function of the choice of samples alone, so that shards and restarts agree on them.
+`labels`), or a folder with an .npy file for each. Batches are a function of the choice of samples alone, so that shards
+and restarts agree on them.
 """
 
 import hashlib
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,6 +22,8 @@ from workloads.data.boxes import BoxSet
 from workloads.data.text import TextSet
 from workloads.errors import BadInput
 from workloads.export.onnx_file import Port
+from workloads.quantize import rows
+from workloads.quantize.rows import LABELS, Rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     Feeds = dict[str, npt.NDArray[Any]]
     Labels = npt.NDArray[np.int64]
 
-LABELS = "labels"
 BATCH_BYTES = 4 << 20  # of inputs in one call: what a model makes of them inside may be hundreds of times as much
 
 
@@ -92,7 +93,7 @@ class ImageSamples:
 class ArraySamples:
     """Rows of .npz files, without boxes. Files may differ in the length of any further axis: texts, say.
 
-    Each file is checked once, and read again when its rows are wanted: one is in memory at a time.
+    Each file is checked once, a part at a time, and its rows are read when they are wanted.
     """
 
     classes = 0
@@ -102,18 +103,20 @@ class ArraySamples:
     ) -> None:
         self.name = name
         self._paths, self._ports = list(paths), ports
-        self._open: tuple[int, Feeds] | None = None
+        self._wanted = (*(port.name for port in ports), LABELS)
+        self._open: tuple[int, dict[str, Rows]] | None = None
         lengths, self._shapes, self._row_bytes, labelled = [], [], [], []
-        for path in paths:
-            arrays = _arrays(path, ports, want_labels, any_labels=any_labels)
+        for file, path in enumerate(paths):
+            arrays = self._arrays_of(file)
+            rows.require(path.name, arrays, ports, want_labels, any_labels=any_labels)
             lengths.append(len(arrays[ports[0].name]))
             self._shapes.append(tuple(arrays[port.name].shape[1:] for port in ports))
-            self._row_bytes.append(sum(arrays[port.name].nbytes for port in ports) // max(1, lengths[-1]))
+            self._row_bytes.append(sum(arrays[port.name].row_bytes for port in ports))
             labelled.append(LABELS in arrays)
         self.labelled = all(labelled)
         self._starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        content = hashlib.sha256("".join(storage.sha256_of(path) for path in paths).encode())
-        self.digest = f"sha256:{content.hexdigest()}"
+        digests = [storage.sha256_of(file) for path in paths for file in rows.files_of(path, self._wanted)]
+        self.digest = f"sha256:{hashlib.sha256(''.join(digests).encode()).hexdigest()}"
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -137,74 +140,41 @@ class ArraySamples:
     def read(self, batch: Sequence[int]) -> Batch:
         """The rows, stacked."""
         names = [*(port.name for port in self._ports), *([LABELS] if self.labelled else [])]
-        rows: dict[str, list[Any]] = {name: [] for name in names}
-        for index in batch:
-            file = self._file(index)
+        found: dict[str, list[Any]] = {name: [] for name in names}
+        for file, start, count in self._runs(batch):
             arrays = self._arrays_of(file)
             for name in names:
-                rows[name].append(arrays[name][index - int(self._starts[file])])
-        feeds = {port.name: np.stack(rows[port.name]) for port in self._ports}
-        return Batch(feeds, _whole(np.stack(rows[LABELS])) if self.labelled else None)
+                found[name].append(arrays[name].take(start, count))
+        feeds = {port.name: np.concatenate(found[port.name]) for port in self._ports}
+        return Batch(feeds, _whole(np.concatenate(found[LABELS])) if self.labelled else None)
 
-    def _arrays_of(self, file: int) -> "Feeds":
-        """The file's arrays, read anew unless it is the one that was read last."""
+    def _runs(self, batch: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        """Rows that follow each other in a file: its number, the first row's, and how many."""
+        run: tuple[int, int, int] | None = None
+        for index in batch:
+            file = self._file(index)
+            row = index - int(self._starts[file])
+            if run is not None and run[0] == file and row == run[1] + run[2]:
+                run = (*run[:2], run[2] + 1)
+                continue
+            if run is not None:
+                yield run
+            run = file, row, 1
+        if run is not None:
+            yield run
+
+    def _arrays_of(self, file: int) -> "dict[str, Rows]":
+        """The file's arrays, opened anew unless it is the one that was read last."""
         if self._open is None or self._open[0] != file:
-            self._open = None  # before the next is read: never two at a time
-            self._open = file, _loaded(self._paths[file], self._ports)
+            for array in {} if self._open is None else self._open[1].values():
+                array.close()
+            self._open = None  # of thousands of files one is open
+            self._open = file, rows.opened(self._paths[file], self._wanted)
         return self._open[1]
 
 
 def _whole(labels: "npt.NDArray[Any]") -> "npt.NDArray[Any]":
     return labels.astype(np.int64) if labels.dtype.kind in "iub" else labels
-
-
-def _loaded(path: Path, ports: Sequence[Port]) -> "Feeds":
-    """Inputs and labels of a file, and nothing else that may be in it."""
-    wanted = {LABELS, *(port.name for port in ports)}
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files if name in wanted}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise BadInput(f"{path.name}: not an .npz file of plain arrays ({error})") from error
-
-
-def _arrays(path: Path, ports: Sequence[Port], want_labels: bool, *, any_labels: bool) -> "Feeds":
-    arrays = _loaded(path, ports)
-    lengths = set()
-    for port in ports:
-        if port.name not in arrays:
-            raise BadInput(
-                f"{path.name}: no array {port.name!r}; the model's inputs are {', '.join(p.name for p in ports)}"
-            )
-        _require_fit(path.name, port, arrays[port.name])
-        lengths.add(len(arrays[port.name]))
-    if LABELS in arrays:
-        whole = arrays[LABELS].ndim == 1 and arrays[LABELS].dtype.kind in "iu"
-        if not whole and not (any_labels and arrays[LABELS].ndim and arrays[LABELS].dtype.kind in "iufb"):
-            raise BadInput(
-                f"{path.name}: labels must be one whole number per sample, "
-                f"found {arrays[LABELS].dtype} {arrays[LABELS].shape}"
-            )
-        lengths.add(len(arrays[LABELS]))
-    elif want_labels:
-        raise BadInput(
-            f"{path.name}: no array {LABELS!r}: accuracy needs the right answers; add them, or use metric agreement"
-        )
-    if len(lengths) != 1:
-        raise BadInput(f"{path.name}: the arrays have different numbers of samples: {sorted(lengths)}")
-    return arrays
-
-
-def _require_fit(file: str, port: Port, values: "npt.NDArray[Any]") -> None:
-    if str(values.dtype) != port.dtype:
-        raise BadInput(f"{file}: {port.name} is {values.dtype}, the model takes {port.dtype}")
-    if values.ndim != len(port.shape) or any(
-        want not in {None, have} for want, have in zip(port.shape[1:], values.shape[1:], strict=True)
-    ):
-        raise BadInput(f"{file}: {port.name} has shape {values.shape}, the model takes {port.shape}")
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        row = int(np.argwhere(~np.isfinite(values))[0][0])
-        raise BadInput(f"{file}: {port.name} of sample {row} holds values that are not finite (NaN or infinity)")
 
 
 def calibration_samples(
@@ -277,8 +247,10 @@ def _samples(
 def _from_uri(uri: str, ports: Sequence[Port], want_labels: bool, *, any_labels: bool) -> ArraySamples:
     found = storage.fetch(uri)
     paths = sorted(found.glob("*.npz")) if found.is_dir() else [found]
+    if not paths and any(found.glob("*.npy")):
+        paths = [found]  # an array a file, by the names of the inputs
     if not paths:
-        raise BadInput(f"{uri}: no .npz file in this folder")
+        raise BadInput(f"{uri}: no .npz file in this folder, and no .npy file")
     samples = ArraySamples(paths, ports, uri, want_labels=want_labels, any_labels=any_labels)
     if len(samples) == 0:
         raise BadInput(f"{uri}: no sample in it")

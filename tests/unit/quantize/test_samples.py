@@ -65,6 +65,52 @@ def test_the_choice_depends_on_the_seed_only() -> None:
     assert choose(5, 10, 3) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("form", ["stored", "compressed", "columns", "folder"])
+def test_rows_are_those_of_numpy_in_any_order(tmp_path: Path, form: str) -> None:
+    x, labels = np.random.default_rng(0).normal(size=(50, 3, 5)).astype(np.float32), np.arange(50) % 7
+    path = tmp_path / "data.npz"
+    if form == "folder":
+        path = tmp_path
+        np.save(tmp_path / "x.npy", x)
+        np.save(tmp_path / "labels.npy", labels)
+    else:
+        save = np.savez_compressed if form == "compressed" else np.savez
+        save(path, x=np.asfortranarray(x) if form == "columns" else x, labels=labels, more=np.zeros(9))
+    ports = [Port("x", "float32", (None, 3, None))]
+    samples = evaluation_samples(Evaluation(uri=path.as_uri()), ports, None, want_labels=True)
+    for batch in ([0, 1, 2], [40, 41, 7, 8, 9, 3], [49], list(range(50)), [0]):
+        read = samples.read(batch)
+        np.testing.assert_array_equal(read.feeds["x"], x[batch])
+        np.testing.assert_array_equal(read.labels, labels[batch])
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_memory_does_not_grow_with_the_samples_of_one_file(tmp_path: Path, save: Any) -> None:
+    """It read every file whole: 2,000 samples took 60 times the memory of 32."""
+
+    def peak(count: int) -> int:
+        path = tmp_path / f"{count}.npz"
+        save(path, x=np.random.default_rng(0).normal(size=(count, 16384)).astype(np.float32))
+        tracemalloc.start()
+        samples = ArraySamples([path], [Port("x", "float32", (None, None))], "data", want_labels=False)
+        for batch in samples.batches(range(count), 16):
+            samples.read(batch)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    few, many = peak(64), peak(1000)
+    assert many < 2 * few, (few, many)  # of 16 times the data
+
+
+def test_a_file_that_was_cut_is_refused_in_words(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((100, 50), np.float32))
+    whole = (tmp_path / "x.npy").read_bytes()
+    (tmp_path / "x.npy").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadInput, match="ends in the middle of a row"):
+        ArraySamples([tmp_path], [Port("x", "float32", (None, 50))], "data", want_labels=False)
+
+
 def test_one_file_is_in_memory_whatever_there_is(tmp_path: Path) -> None:
     """It kept every file whole, in every stage: memory grew with the data."""
     for number in range(12):
