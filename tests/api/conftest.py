@@ -44,6 +44,14 @@ def shared_operator(operators: Callable[..., Operator]) -> Operator:
     return operators(SHARED)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def leaves_nothing_behind() -> Iterator[None]:
+    """Each file leaves what has no namespace as it found it: the next one on this server may be any other."""
+    yield
+    left = [trace for running in Stage.live for trace in running.left_behind()]
+    assert not left, "left on a server that other tests use, too:\n" + "\n".join(left)
+
+
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     """A job name that nobody else uses."""

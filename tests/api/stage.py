@@ -13,11 +13,12 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import pytest
 
 from tests.api.crds import install_crds
+from tests.api.traces import Traces
 from tests.api.watching import until_gone, watch
 from tests.cluster.kubelet import ScriptedKubelet
 from tests.cluster.local.control_plane import ControlPlane
@@ -38,11 +39,17 @@ PATIENCE = max(_SHARED, min(6.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
 
 
 class Stage:
-    """The cluster, with words for what the tests do to it."""
+    """The cluster, with words for what the tests do to it.
+
+    `live`: those of this process. `traces`: what files of tests must leave as they found it.
+    """
+
+    live: ClassVar[list[Stage]] = []
 
     def __init__(self, folder: Path) -> None:
         self.plane = ControlPlane(folder, audit=True, controller_manager=None)
         self.scripts: dict[str, Callable[[Object], Script]] = {}
+        self._namespaces: set[str] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -55,11 +62,14 @@ class Stage:
         self._thread.start()
         self.kubelet = ScriptedKubelet(self.plane.kubeconfig, nodes=NODES, script=self._script)
         self._run(self.kubelet.__aenter__())
+        self.traces = Traces(self.plane.client)
+        self.live.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.live.remove(self)
         self._run(self.kubelet.__aexit__(None, None, None))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -79,9 +89,14 @@ class Stage:
 
     # Nodes and pods.
 
-    def namespace(self, name: str) -> str:
-        self.plane.client.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    def namespace(self, name: str, **labels: str) -> str:
+        self.plane.client.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
+        self._namespaces.add(name)
         return name
+
+    def left_behind(self) -> list[str]:
+        """What is there, or is not, since this was last asked, apart from the namespaces made here."""
+        return self.traces.left(self._namespaces)
 
     def finish(self, namespace: str, pod: str, how: Exit | None = None) -> None:
         """End a pod's containers, once it runs."""
@@ -163,6 +178,14 @@ class Stage:
         """The same for what its status, {} if it has none, must satisfy; returns the status."""
         found = self.until_object(collection, name, lambda o: holds(o.get("status") or {}), seconds)
         return found.get("status") or {}
+
+    def remove(self, *paths: str, seconds: float = 60) -> None:
+        """Delete what is at these paths, if anything is, and wait until nothing is."""
+        there = [path for path in paths if self.exists(path)]
+        for path in there:
+            self.delete(*path.rsplit("/", 1))
+        for path in there:
+            self.until_gone(*path.rsplit("/", 1), seconds=seconds)
 
     def until_gone(self, collection: str, name: str, seconds: float = 20) -> None:
         until_gone(self.plane.client, collection, name, seconds * PATIENCE)

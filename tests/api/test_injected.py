@@ -65,8 +65,7 @@ def injector() -> Iterator[Object]:
 @pytest.fixture(scope="module")
 def meshed(stage: Stage, operators: Callable[..., Operator], injector: Object) -> Iterator[Operator]:
     """The namespace, an operator for it, and the configuration."""
-    meta = {"name": NS, "labels": {"injected": "yes"}}
-    stage.plane.client.call("POST", "/api/v1/namespaces", {"metadata": meta})
+    stage.namespace(NS, injected="yes")
     hook = {
         "name": "injector.example.com",
         "clientConfig": injector,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,11 @@ class Account:
         # What has no namespace.
         self._bind(f"{RBAC}/clusterrolebindings", self._cluster_role())
 
+    def end(self) -> None:
+        """Its rights in the whole cluster."""
+        names = (self.role, f"{self.role}-cluster")
+        self.stage.remove(f"{RBAC}/clusterrolebindings/{names[1]}", *(f"{RBAC}/clusterroles/{name}" for name in names))
+
     def bind(self, namespace: str) -> None:
         self._bind(f"{RBAC}/namespaces/{namespace}/rolebindings", self.role)
 
@@ -82,12 +87,19 @@ class Account:
         self.stage.plane.client.call("POST", collection, body)
 
 
+@pytest.fixture
+def account(stage: Stage, homes: list[str]) -> Iterator[Account]:
+    """At home where nobody watches."""
+    found = Account(stage, homes[2])
+    yield found
+    found.end()
+
+
 def test_a_namespace_that_takes_the_rights_away_does_not_stop_the_others(
-    stage: Stage, homes: list[str], operators: Callable[..., Operator]
+    stage: Stage, homes: list[str], account: Account, operators: Callable[..., Operator]
 ) -> None:
     """Whoever is admin of a namespace may delete the RoleBinding there: one team would have stopped everybody's."""
-    ours, theirs, home = homes
-    account = Account(stage, home)
+    ours, theirs, _ = homes
     account.bind(ours)
     operator = operators(f"{theirs},{ours}", account.kubeconfig())
     operator.ready(60 * PATIENCE)
@@ -99,12 +111,12 @@ def test_a_namespace_that_takes_the_rights_away_does_not_stop_the_others(
     account.bind(theirs)
     watch(stage.plane.client, JOBS.format(theirs), lambda all_: seen(all_["job"]), seconds=90 * PATIENCE)
     assert operator.running()
+    operator.kill()
 
 
 def test_the_only_namespace_refused_is_an_error(
-    stage: Stage, homes: list[str], operators: Callable[..., Operator]
+    homes: list[str], account: Account, operators: Callable[..., Operator]
 ) -> None:
-    account = Account(stage, homes[2])
     operator = operators(homes[0], account.kubeconfig())
     assert operator.process.wait(60 * PATIENCE) != 0
     assert 'cannot list resource \\"trainingjobs\\"' in operator.log.read_text() or "cannot list" in operator.tail()

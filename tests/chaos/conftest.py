@@ -3,3 +3,4 @@
 from tests.api import conftest
 
 stage, operators, namespace, name = conftest.stage, conftest.operators, conftest.namespace, conftest.name
+leaves_nothing_behind = conftest.leaves_nothing_behind

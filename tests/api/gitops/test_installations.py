@@ -103,3 +103,7 @@ def test_helm_itself_installs_upgrades_and_takes_away(stage: Stage, name: str, t
         assert kubectl.exists("-n", team, "rolebinding", f"slipway-operator-{homes[1]}")
     assert kubectl.exists("clusterrole", f"slipway-operator-{homes[1]}")
     assert kubectl.exists("crd", "trainingjobs.slipway.dev"), "jobs outlive the chart"
+    with helm_python.Config(kubeconfig_path=str(stage.plane.kubeconfig), namespace=homes[1]) as config:
+        config.uninstall("slipway")
+    assert not kubectl.exists("clusterrole", f"slipway-operator-{homes[1]}")
+    stage.remove(*(f"/api/v1/namespaces/{home}" for home in homes))

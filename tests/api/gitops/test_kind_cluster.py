@@ -53,6 +53,7 @@ def test_up_load_unload_down(stage: Stage, tmp_path: Path, monkeypatch: pytest.M
     cluster.load(["localhost/slipway/operator:1"])
     cluster.unload(["localhost/slipway/operator:1", "localhost/slipway/trainer:1"])
     cluster.down()
+    stage.remove("/api/v1/nodes/kind-worker")
     first, create, second, export, *rest = parts["log"].read_text().splitlines()
     assert (first, second) == ("kind get clusters", "kind get clusters")
     assert create.startswith(f"kind create cluster --wait 120s {kubeconfig} --config=")

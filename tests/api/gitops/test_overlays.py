@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.api.stage import Stage
@@ -11,9 +13,17 @@ from tests.unit.gitops.build import OVERLAYS, build
 pytestmark = pytest.mark.api
 
 
+@pytest.fixture(scope="module", autouse=True)
+def homes(stage: Stage) -> Iterator[None]:
+    """The namespaces that the overlays name."""
+    names = ("slipway-system", "models")
+    for name in names:
+        stage.namespace(name)
+    yield
+    stage.remove(*(f"/api/v1/namespaces/{name}" for name in names))
+
+
 def test_the_server_takes_every_overlay(stage: Stage) -> None:
-    for namespace in ("slipway-system", "models"):
-        stage.plane.client.apply("/api/v1/namespaces", {"metadata": {"name": namespace}})
     kubectl = Kubectl(stage.plane.kubeconfig)
     served = set(kubectl("api-versions").split())
     for overlay in sorted(OVERLAYS.iterdir()):
@@ -29,6 +39,5 @@ def test_the_server_refuses_what_is_wrong(stage: Stage) -> None:
     """The dry run is one that can fail."""
     (deployment,) = [obj for obj in build(OVERLAYS / "cluster") if obj["kind"] == "Deployment"]
     wrong = {**deployment, "spec": {**deployment["spec"], "replicas": -1}}
-    stage.plane.client.apply("/api/v1/namespaces", {"metadata": {"name": "slipway-system"}})
     with pytest.raises(KubectlError, match="replicas"):
         Kubectl(stage.plane.kubeconfig).apply([wrong], "--dry-run=server")

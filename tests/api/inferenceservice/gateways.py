@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from tests.api.inferenceservice.services import Town
+from tests.api.stage import Stage
 from tests.api.watching import watch
 from tests.cluster.rest import Client
 
 ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/{}/httproutes"
 GRPC_ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/{}/grpcroutes"
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_GROUP = "gateway.networking.k8s.io"
 _NAME = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
 _BACKEND = {
     **_NAME,
@@ -41,6 +43,11 @@ def install_routes(client: Client) -> None:
         _install(client, kind)
 
 
+def remove_routes(stage: Stage) -> None:
+    """Serve neither any more: an operator that finds them works with them."""
+    stage.remove(*(f"{_CRDS}/{plural}.{_GROUP}" for plural in ("httproutes", "grpcroutes")))
+
+
 def _install(client: Client, kind: str) -> None:
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {
@@ -51,7 +58,7 @@ def _install(client: Client, kind: str) -> None:
         "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": _SPEC, "status": anything}}},
     }
     plural = f"{kind.lower()}s"
-    name = f"{plural}.gateway.networking.k8s.io"
+    name = f"{plural}.{_GROUP}"
     names = {"plural": plural, "singular": kind.lower(), "kind": kind, "listKind": f"{kind}List"}
     body = {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -59,7 +66,7 @@ def _install(client: Client, kind: str) -> None:
         # Groups of k8s.io ask who has agreed to it.
         "metadata": {"name": name, "annotations": {"api-approved.kubernetes.io": "unapproved, for tests"}},
         "spec": {
-            "group": "gateway.networking.k8s.io",
+            "group": _GROUP,
             "scope": "Namespaced",
             "names": names,
             "versions": [version],

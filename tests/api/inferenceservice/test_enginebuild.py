@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -22,8 +22,12 @@ GPU = {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
 
 
 @pytest.fixture(scope="module")
-def operator(stage: Stage, operators: Callable[..., Operator]) -> Operator:
-    return operators(stage.namespace("engines"), SLIPWAY_SERVER_IMAGE="registry.example.com/slipway/server:test")
+def operator(stage: Stage, operators: Callable[..., Operator]) -> Iterator[Operator]:
+    """Ends with its namespace, whose pods hold devices that others want."""
+    running = operators(stage.namespace("engines"), SLIPWAY_SERVER_IMAGE="registry.example.com/slipway/server:test")
+    yield running
+    running.kill()
+    stage.remove("/api/v1/namespaces/engines")
 
 
 @pytest.fixture

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.api.inferenceservice.figures import Figures, Traffic
-from tests.api.inferenceservice.gateways import GRPC_ROUTES, ROUTES, accept, install_routes, until_weights
+from tests.api.inferenceservice.gateways import (
+    GRPC_ROUTES,
+    ROUTES,
+    accept,
+    install_routes,
+    remove_routes,
+    until_weights,
+)
 from tests.api.inferenceservice.services import ADDRESSES, Town, predictor, revision
 from tests.api.inferenceservice.test_traffic import CANARY, canary_of, served, two
 from tests.api.operators import Operator
@@ -21,10 +28,13 @@ CHANGED = predictor(batching={"maxBatchSize": 8})
 
 
 @pytest.fixture(scope="module")
-def operator(stage: Stage, operators: Callable[..., Operator]) -> Operator:
+def operator(stage: Stage, operators: Callable[..., Operator]) -> Iterator[Operator]:
     """One that finds the Gateway API when it starts."""
     install_routes(stage.plane.client)
-    return operators(stage.namespace("gateway"), SLIPWAY_SERVER_IMAGE="registry.example.com/slipway/server:test")
+    running = operators(stage.namespace("gateway"), SLIPWAY_SERVER_IMAGE="registry.example.com/slipway/server:test")
+    yield running
+    running.kill()
+    remove_routes(stage)
 
 
 @pytest.fixture

@@ -98,6 +98,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     )
     with stage:
         install(stage.plane.client)
+        stage.traces.mark()
         guarded = Guarded(stage, folder)
         yield guarded
         guarded.end()

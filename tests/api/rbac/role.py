@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from tests.api.watching import watch
 from tests.cluster.paths import REPOSITORY
 from tests.cluster.rest import Client
 
@@ -72,6 +73,21 @@ def aggregate(client: Client) -> None:
     for patch in yaml.safe_load(component.read_text())["patches"]:
         document = yaml.safe_load(patch["patch"])
         client.patch(_path(document), document)
+
+
+def disaggregate(client: Client) -> None:
+    """Undo `aggregate`; returns when Kubernetes' own roles are what they were."""
+    for name in ("slipway-edit", "slipway-view"):
+        labels = client.get(f"{_RBAC}/clusterroles/{name}")["metadata"].get("labels") or {}
+        gone = {label: None for label in labels if label.startswith("rbac.authorization.k8s.io/aggregate-to-")}
+        client.patch(f"{_RBAC}/clusterroles/{name}", {"metadata": {"labels": gone}})
+    watch(
+        client, f"{_RBAC}/clusterroles", lambda roles: not any(_knows_us(roles[n]) for n in ("admin", "edit", "view"))
+    )
+
+
+def _knows_us(role: Object) -> bool:
+    return any("slipway.dev" in (rule.get("apiGroups") or []) for rule in role.get("rules") or [])
 
 
 @contextmanager

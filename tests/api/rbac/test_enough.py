@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.api.rbac.conftest import Guarded, follow
-from tests.api.rbac.role import ACCOUNT, NAMESPACE, Right, aggregate, rights
+from tests.api.rbac.role import ACCOUNT, NAMESPACE, Right, aggregate, disaggregate, rights
 from tests.api.stage import PATIENCE
 from tests.cluster.rest import ApiError, Client
 
@@ -83,11 +84,19 @@ def test_nobody_gets_rights_that_nobody_asked_for(guarded: Guarded, role: str) -
     assert not [rule for rule in rules if "slipway.dev" in (rule.get("apiGroups") or [])]
 
 
+@pytest.fixture(scope="module")
+def aggregated(guarded: Guarded) -> Iterator[None]:
+    """The component's wish, until the file ends."""
+    aggregate(guarded.stage.plane.client)
+    yield
+    disaggregate(guarded.stage.plane.client)
+
+
+@pytest.mark.usefixtures("aggregated")
 @pytest.mark.parametrize(("role", "writes"), [("admin", True), ("edit", True), ("view", False)])
 def test_people_have_what_their_role_says(guarded: Guarded, role: str, writes: bool) -> None:
     """Kubernetes' own roles, given in one namespace, hold ours where that was asked for: by the controller manager."""
     plane = guarded.stage.plane
-    aggregate(plane.client)
     namespace = guarded.stage.namespace(f"team-{role}")
     binding = {
         "metadata": {"name": role},

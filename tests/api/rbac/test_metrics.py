@@ -18,6 +18,7 @@ from tests.cluster.paths import REPOSITORY
 from tests.ports import free_port
 
 pytestmark = pytest.mark.api
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
 COMPONENT = REPOSITORY / "manifests" / "components" / "authorized-metrics"
 
 
@@ -31,6 +32,10 @@ def port(guarded: Guarded) -> Iterator[int]:
     guarded.restart(**settings, SLIPWAY_METRICS_PORT=str(chosen)).ready(60 * PATIENCE)
     yield chosen
     guarded.end()
+    names = ("slipway-metrics-reader", "slipway-operator-reviews")
+    guarded.stage.remove(
+        *(f"{RBAC}/{kind}/{name}" for kind in ("clusterrolebindings", "clusterroles") for name in names)
+    )
 
 
 def _settings() -> dict[str, str]:

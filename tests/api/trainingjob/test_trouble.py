@@ -91,6 +91,8 @@ def test_a_missing_right_is_shown(stage: Stage, name: str, namespace: str, opera
     assert 'cannot create resource "pods"' in message
     stage.until_condition(namespace, name, "Failed", reason="StartupDeadlineExceeded", seconds=10)
     assert operator.running()
+    operator.kill()
+    stage.remove(f"{rbac}/clusterrolebindings/half", f"{rbac}/clusterroles/half")
 
 
 @pytest.mark.usefixtures("shared_operator")
