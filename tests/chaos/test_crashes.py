@@ -7,7 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -20,11 +22,51 @@ from tests.cluster.script import Exit, Script
 
 pytestmark = pytest.mark.api
 
+# Each crash is mostly waiting: for a pod's end, the backoff, and the next operator.
+LANES = 5
 
-@pytest.fixture(scope="module")
-def proxy(stage: Stage) -> Iterator[WriteProxy]:
-    with WriteProxy(stage.plane.kubeconfig) as running:
-        yield running
+
+class Lane:
+    """A namespace with an operator of its own that speaks through a proxy of its own."""
+
+    def __init__(self, stage: Stage, proxy: WriteProxy, operator: Operator, namespace: str) -> None:
+        self._stage, self.proxy, self.operator, self._namespace = stage, proxy, operator, namespace
+
+    def calm(self) -> dict[str, Any]:
+        """The story of a job that nothing befell."""
+        return self._job("calm", None)
+
+    def crash(self, write: int, expected: dict[str, Any]) -> None:
+        """The operator is killed at this write of a job's, and another one goes on."""
+        assert self._job(f"crash-{write}", write) == expected, f"killed at write {write}: {self.proxy.log}"
+
+    def creations(self) -> Counter[str]:
+        """How often each pod of all jobs here was made."""
+        return creations(self._stage, self._namespace, "")
+
+    def _job(self, name: str, write: int | None) -> dict[str, Any]:
+        self._stage.scripts[name] = stumble
+        self.proxy.arm(write, self.operator.kill)
+        self._stage.create(self._namespace, name, numNodes=2)
+        if write is not None and (self.proxy.struck.wait(20 * PATIENCE) or not self.operator.running()):
+            self.operator.start()
+        return story(self._stage, self._namespace, name)
+
+
+@pytest.fixture
+def lanes(stage: Stage, name: str, operators: Callable[..., Operator], tmp_path: Path) -> Iterator[list[Lane]]:
+    """Several, whose operators work."""
+    with ExitStack() as running:
+        found = []
+        for number in range(LANES):
+            proxy = running.enter_context(WriteProxy(stage.plane.kubeconfig))
+            namespace = stage.namespace(f"{name}-lane-{number}")
+            operator = operators(namespace, proxy.kubeconfig(tmp_path / f"kubeconfig-{number}"))
+            running.callback(operator.kill)
+            found.append(Lane(stage, proxy, operator, namespace))
+        for lane in found:
+            lane.operator.ready(60 * PATIENCE)
+        yield found
 
 
 def stumble(pod: dict[str, Any]) -> Script:
@@ -57,40 +99,39 @@ def story(stage: Stage, namespace: str, name: str) -> dict[str, Any]:
 
 
 def creations(stage: Stage, namespace: str, name: str) -> Counter[str]:
-    """How often each pod of a job was made."""
+    """How often each pod of a job was made; of all jobs, if the name is empty."""
     return Counter(
         event["objectRef"]["name"]
         for event in stage.requests(f"/namespaces/{namespace}/pods")
         if event["verb"] == "create"
         and event.get("responseStatus", {}).get("code") == 201
-        and event["objectRef"].get("name", "").startswith(f"{name}-node-")
+        and event["objectRef"].get("name", "").startswith(name and f"{name}-node-")
     )
 
 
-def test_killed_at_each_write(
-    stage: Stage, proxy: WriteProxy, namespace: str, operators: Callable[..., Operator], tmp_path: Path
-) -> None:
-    operator = operators(namespace, proxy.kubeconfig(tmp_path / "kubeconfig"))
-    operator.ready()
-    stage.scripts["calm"] = stumble
-    proxy.arm(None)
-    stage.create(namespace, "calm", numNodes=2)
-    expected = story(stage, namespace, "calm")
-    writes = [line for line in proxy.log if "/events" not in line]
+def test_killed_at_each_write(lanes: list[Lane]) -> None:
+    expected = lanes[0].calm()
+    writes = [line for line in lanes[0].proxy.log if "/events" not in line]
     assert expected["status"]["restartCount"] == 1
     assert len(writes) >= 12, writes
-    for write in range(1, proxy.writes + 1):
-        name = f"crash-{write}"
-        stage.scripts[name] = stumble
-        proxy.arm(write, operator.kill)
-        stage.create(namespace, name, numNodes=2)
-        struck = proxy.struck.wait(20) or not operator.running()
-        if struck:
-            operator.start()
-        seen = story(stage, namespace, name)
-        assert seen == expected, f"killed at write {write}: {proxy.log}"
-        assert set(creations(stage, namespace, name).values()) == {1}
-    assert operator.running()
+    free: SimpleQueue[Lane] = SimpleQueue()
+    for lane in lanes:
+        free.put(lane)
+
+    def crash(write: int) -> None:
+        lane = free.get()
+        try:
+            lane.crash(write, expected)
+        finally:
+            free.put(lane)
+
+    crashes = range(1, lanes[0].proxy.writes + 1)
+    with ThreadPoolExecutor(LANES) as pool:
+        list(pool.map(crash, crashes))
+    assert all(lane.operator.running() for lane in lanes)
+    made = [lane.creations() for lane in lanes]
+    assert sum(map(len, made)) == 4 * (len(crashes) + 1)
+    assert {count for pods in made for count in pods.values()} == {1}
 
 
 def lives(pod: Object) -> bool:

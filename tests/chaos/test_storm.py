@@ -20,7 +20,7 @@ import pytest
 from tests.api.operators import Operator
 from tests.api.stage import JOBS, PATIENCE, Stage, condition
 from tests.api.watching import watch
-from tests.chaos.schedules import DOOMED, Schedule, disturb, draw, lose_node
+from tests.chaos.schedules import DOOMED, STORIES, Schedule, disturb, draw, lose_node
 from tests.chaos.weather import Weather
 from tests.chaos.witness import Witness
 
@@ -28,7 +28,8 @@ pytestmark = pytest.mark.api
 
 SEED = int(os.environ.get("SLIPWAY_CHAOS_SEED", "20261122"))
 SCHEDULES = int(os.environ.get("SLIPWAY_CHAOS_SCHEDULES", "5000"))
-AT_ONCE, SHORT = 40, 200
+# Of the short one: two full storms at once, in which each story is met several times.
+AT_ONCE, SHORT, LEAST = 40, 80, 4
 
 
 class Killer(threading.Thread):
@@ -142,6 +143,8 @@ def storm(stage: Stage, namespace: str, operators: Callable[..., Operator], fold
         f"{count} schedules in {time.monotonic() - began:.0f} s, {kills} kills, {dict(weather.seen)}, {dict(stories)}"
     )
     assert weather.seen["error"], "it was fair weather: nothing was tested"
+    assert len(stories) == len(STORIES)
+    assert min(stories.values()) >= LEAST, stories
     assert kills
 
 
