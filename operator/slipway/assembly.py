@@ -20,7 +20,7 @@ from slipway.quantizationjob.reconcile import QuantizationJobs
 from slipway.runtime.cache import Cache, Change, slim, slim_link, slim_pod
 from slipway.runtime.certificate import Certificate, obtain
 from slipway.runtime.controller import Controller, ObserveReconcile
-from slipway.runtime.errors import Forbidden
+from slipway.runtime.errors import Forbidden, NotFound
 from slipway.runtime.kube import Kube
 from slipway.runtime.queue import WorkQueue
 from slipway.runtime.resource import CONFIGMAPS, LIMIT_RANGES, NODES, PODS, QUOTAS, SERVICES, Resource
@@ -52,6 +52,14 @@ CHILDREN: Mapping[Resource, str] = {
 }
 # What gangs that wait for room lean on: all nodes, and everybody's pods.
 _CAPACITY: Mapping[Resource, str] = {PODS: "", NODES: ""}
+# How Karpenter, and Cluster Autoscaler, show that they are there.
+_AUTOSCALED = (
+    Resource("karpenter.sh", "v1", "nodepools", "NodePool", namespaced=False),
+    Resource("karpenter.sh", "v1beta1", "nodepools", "NodePool", namespaced=False),
+    Resource("autoscaling.x-k8s.io", "v1", "provisioningrequests", "ProvisioningRequest"),
+    Resource("autoscaling.x-k8s.io", "v1beta1", "provisioningrequests", "ProvisioningRequest"),
+)
+_AUTOSCALER_STATUS = ("kube-system", "cluster-autoscaler-status")
 # The same, where they may be read: else the server's refusals tell of them.
 _BOUNDS: Mapping[Resource, Slim] = {QUOTAS: slim_quota, LIMIT_RANGES: slim_limits}
 
@@ -140,6 +148,8 @@ class Assembly:
             if await self._may_list(resource):
                 self.children |= {resource: ""}
                 self.cache.add(resource, slim=thin_out)
+        if self._admission is not None:
+            self._admission.scales_up = await self._scales_up()
         budgets, autoscalers, routes, grpc_routes = found
         self._services.platform = replace(
             self._services.platform, budgets=budgets, autoscalers=autoscalers, routes=routes, grpc_routes=grpc_routes
@@ -150,6 +160,19 @@ class Assembly:
             if await self._kube.serves(resource):
                 return resource
         return None
+
+    async def _scales_up(self) -> bool:
+        """Whether the cluster shows an autoscaler that acts on pods without a node."""
+        for resource in _AUTOSCALED:
+            if await self._kube.serves(resource):
+                return True
+        if self._namespaces:
+            return False
+        try:
+            await self._kube.get(CONFIGMAPS, *_AUTOSCALER_STATUS)
+        except (NotFound, Forbidden):
+            return False
+        return True
 
     async def _may_list(self, resource: Resource) -> bool:
         try:

@@ -149,6 +149,14 @@ class TopologySpread(Model):
         return self.when_unsatisfiable == "DoNotSchedule"
 
 
+class ScaleUp(StrEnum):
+    """Whether pods of a gang that lacks room are created all the same, for an autoscaler to see them."""
+
+    AUTO = "Auto"
+    PODS = "Pods"
+    NEVER = "Never"
+
+
 class Scheduling(Model):
     """When the gang starts, and before whom."""
 
@@ -170,6 +178,11 @@ class Scheduling(Model):
             "priority orders this operator's own line: set pod.priorityClassName instead, or gang to Slipway",
             lambda scheduling: scheduling.priority == 0 or scheduling.gang is GangScheduler.SLIPWAY,
         ),
+        Rule(
+            "self.gang == 'Slipway' || self.scaleUp == 'Auto'",
+            "scaleUp is about this operator's own line: remove it, or set gang to Slipway",
+            lambda scheduling: scheduling.scale_up is ScaleUp.AUTO or scheduling.gang is GangScheduler.SLIPWAY,
+        ),
     )
     gang: GangScheduler = Field(
         GangScheduler.SLIPWAY,
@@ -177,6 +190,16 @@ class Scheduling(Model):
     )
     priority: Annotated[int, Field(ge=-1000000000, le=1000000000)] = Field(
         0, description="Jobs that wait are started from the highest to the lowest, the oldest first."
+    )
+    scale_up: ScaleUp = Field(
+        ScaleUp.AUTO,
+        description="Whether a gang that lacks room is created for an autoscaler to see its pods, one gang of a"
+        " namespace at a time. Auto: where the cluster shows that it has one (Karpenter, Cluster Autoscaler).",
+    )
+    schedule_timeout_seconds: Annotated[int, Field(ge=10, le=604800)] = Field(
+        900,
+        description="Pods that were created and have not all found a node for so long are taken back, and the gang"
+        " waits in the line again; no restart is counted. Only with gang Slipway.",
     )
     queue: ObjectName | None = Field(None, description="Kueue's LocalQueue or Volcano's queue.")
     topology_spread: Annotated[list[TopologySpread], Field(max_length=4)] = Field(

@@ -45,6 +45,7 @@ class TrainingJobStatus(StatusModel):
     restart_count_towards_max: Count = Field(0, description="Restarts that count against failurePolicy.maxRestarts.")
     disruption_count: Count = Field(0, description="Restarts that count against failurePolicy.maxDisruptions.")
     start_time: Time | None = Field(None, description="When the first pods were asked for.")
+    queued_time: Time | None = Field(None, description="Since when the current attempt waits, or waited, for room.")
     attempt_time: Time | None = Field(None, description="When the current attempt's pods were asked for.")
     running_time: Time | None = Field(None, description="When all pods of the current attempt were running.")
     active_seconds: Count = Field(0, description="Running time of the attempts before, for activeDeadlineSeconds.")

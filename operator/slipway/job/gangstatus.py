@@ -59,6 +59,7 @@ def queued(draft: Draft, hold: Hold) -> tuple[Notice, ...]:
     Only a quota is told in it with all figures: it is people who make it large enough.
     """
     told = conditions.get(draft.wire.get("conditions") or [], "Ready")
+    draft.wire.setdefault("queuedTime", format_time(draft.run.refused_time or draft.now))
     draft.wire["queue"] = {"position": hold.position, "length": hold.length, "missing": hold.missing}
     if hold.never:
         refused(draft, Reason.CREATE_REFUSED, hold.missing).condition(
@@ -106,6 +107,8 @@ def waiting(draft: Draft, obstacle: Obstacle | None) -> list[Notice]:
 
 def why_not_running(scene: Scene) -> str:
     """The end of a sentence that says that the pods did not start in time."""
+    if "queue" in scene.draft.wire:
+        return f"; {Reason.QUEUED}: {scene.draft.wire['queue']['missing']}"
     refused = conditions.get(scene.draft.wire.get("conditions") or [], "Created")
     if refused is not None and refused["status"] == "False":
         return f"; {refused['reason']}: {refused['message']}"
@@ -139,7 +142,17 @@ def take_back(draft: Draft, made: int, least: int) -> Draft:
     No restart is counted: nothing has run. The next try has a number of its own, since pods that are going keep names.
     """
     draft.wire["backoff"] = backoff.after_refusal(draft.wire.get("backoff") or {}, draft.now)
-    return draft.next_attempt() if 0 < made < least else draft
+    draft.wire.setdefault("queuedTime", format_time(draft.run.refused_time or draft.now))
+    return back_to_the_line(draft) if 0 < made < least else draft
+
+
+def back_to_the_line(draft: Draft) -> Draft:
+    """The attempt has not come to run, and the next one has waited as long as it did."""
+    waited = draft.wire.get("queuedTime") or draft.wire.get("attemptTime")
+    draft.next_attempt()
+    if waited:
+        draft.wire["queuedTime"] = waited
+    return draft
 
 
 def pause_over(draft: Draft) -> None:

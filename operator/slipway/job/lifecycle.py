@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from slipway.api.common import Reason
-from slipway.job import completed, elastic
+from slipway.job import completed, elastic, waiting
 from slipway.job import gangstatus as words
+from slipway.job.due import earlier_attempts as _earlier_attempts
+from slipway.job.due import next_deadline as _next_deadline
 from slipway.job.loss import amend, loss, seconds_to_settle
 from slipway.job.observed import Failure
 from slipway.job.plan import Notice, Plan, soonest
@@ -18,9 +20,6 @@ from slipway.job.policy import cleanup, deadlines, success, ttl
 from slipway.job.policy.restart import restart_or_fail
 from slipway.job.scene import Scene
 from slipway.job.status import Draft, describe
-
-# A gang that waits for room is woken when there is some; its place in the line is looked up so often besides.
-QUEUE_LOOK_SECONDS = 60.0
 
 
 def left_alone(obj: Mapping[str, Any]) -> bool:
@@ -81,7 +80,7 @@ def _suspended(scene: Scene) -> Plan | None:
         if run.refused_time is not None:
             draft.without("Created")
             words.pause_over(draft)
-        draft.unset("specDigest")
+        draft.unset("specDigest", "queuedTime", "queue")
     message += words.held(pod for pod in scene.pods if not pod.ended)
     draft.condition("Suspended", "True", Reason.SUSPENDED, message)
     draft.condition("Running", "False", Reason.SUSPENDED, message)
@@ -112,14 +111,6 @@ def _leftovers(scene: Scene) -> Plan | None:
     if held := words.held(pod for pod in scene.pods if pod.attempt < scene.draft.run.attempt and pod.may_run):
         scene.draft.progressing(Reason.PODS_PENDING, f"waiting for pods of the attempt before to go{held}")
     return Plan(status=scene.draft.done(), deletes=old.deletes, requeue_after=old.wait)
-
-
-def _pausing(scene: Scene) -> Plan | None:
-    if not scene.pause:
-        return None
-    old = _earlier_attempts(scene)
-    again = soonest(scene.pause, old.wait, _next_deadline(scene))
-    return Plan(status=scene.draft.done(), deletes=old.deletes, requeue_after=again)
 
 
 def _predecessor(scene: Scene) -> Plan | None:
@@ -199,17 +190,6 @@ def _overdue(scene: Scene) -> Plan | None:
     return end(scene, scene.draft.fail(reason, message), Notice("Warning", reason, message))
 
 
-def _queued(scene: Scene) -> Plan | None:
-    """The cluster has no room for the whole gang. What exists of it already was let in before."""
-    if scene.hold is None or scene.draft.run.attempt_time is not None or scene.current:
-        scene.draft.unset("queue")
-        return None
-    notices = words.queued(scene.draft, scene.hold)
-    old = _earlier_attempts(scene)
-    again = soonest(old.wait, _next_deadline(scene), QUEUE_LOOK_SECONDS)
-    return Plan(status=scene.draft.done(), deletes=old.deletes, notices=notices, requeue_after=again)
-
-
 def _incomplete(scene: Scene) -> Plan | None:
     """Create what the attempt lacks. ConfigMap and Service go first: a pod that is there means that they are, too."""
     run = scene.draft.run
@@ -262,9 +242,10 @@ _RULES: tuple[Callable[[Scene], Plan | None], ...] = (
     _failed,
     _hanging,
     _overdue,
-    _pausing,
+    waiting.stranded,
+    waiting.pausing,
     _predecessor,
-    _queued,
+    waiting.queued,
     _incomplete,
     elastic.resized,
     elastic.joining,
@@ -282,18 +263,3 @@ def end(scene: Scene, draft: Draft, notice: Notice) -> Plan:
 
 def _end_of(scene: Scene) -> cleanup.Cleaning:
     return cleanup.after_finish(scene.gang.run_policy.clean_pod_policy, scene.pods, scene.grace, scene.now)
-
-
-def _earlier_attempts(scene: Scene) -> cleanup.Cleaning:
-    run = scene.draft.run
-    old = [pod for pod in scene.pods if pod.attempt < run.attempt] + scene.dropped
-    return cleanup.replaced(old, run.failed_pod, scene.grace, scene.now)
-
-
-def _next_deadline(scene: Scene) -> float | None:
-    policy, run = scene.gang.run_policy, scene.draft.run
-    return soonest(
-        deadlines.active_seconds_left(policy, run, scene.now),
-        deadlines.startup_seconds_left(policy, run, scene.now),
-        scene.hang_seconds_left,
-    )

@@ -21,12 +21,16 @@ MOST_LOOKS = 16
 
 @dataclass(frozen=True)
 class Waiting:
-    """A gang that has not started. `rank`: the smallest goes first; comparable with every other's."""
+    """A gang that has not started. `rank`: the smallest goes first; comparable with every other's.
+
+    `grows`: whether its pods may be created without room, for an autoscaler to see.
+    """
 
     key: Hashable
     rank: tuple[Any, ...]
     demand: Demand
     bill: Bill = field(default_factory=Bill)
+    grows: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,14 @@ class Decision:
     waiting: dict[Hashable, Place]
 
 
-def decide(floor: Floor, gangs: Iterable[Waiting], quotas: Quotas | None = None) -> Decision:
-    """Go through the line once. `floor`, `quotas`: less what is promised to gangs that were let in; used up."""
-    quotas = quotas or Quotas()
+def decide(
+    floor: Floor, gangs: Iterable[Waiting], quotas: Quotas | None = None, growing: set[str] | None = None
+) -> Decision:
+    """Go through the line once. `floor`, `quotas`: less what is promised to gangs that were let in; used up.
+
+    `growing`: namespaces with a gang that waits for new nodes already: of two that begin, neither may end up whole.
+    """
+    quotas, growing = quotas or Quotas(), growing if growing is not None else set()
     admitted: list[Hashable] = []
     waiting: dict[Hashable, str] = {}
     shortages: dict[Hashable, Shortage] = {}
@@ -75,6 +84,9 @@ def decide(floor: Floor, gangs: Iterable[Waiting], quotas: Quotas | None = None)
             waiting[gang.key] = f"{MOST_LOOKS} other kinds of gangs of its namespace are looked at before it"
             continue
         placed = floor.pack(gang.demand)
+        if placed is None and gang.grows and whose not in growing:
+            growing.add(whose)
+            placed = floor.pack(gang.demand, partly=True) or {}
         if placed is not None:
             floor.take(placed, gang.demand.each)
             quotas.take(whose, gang.bill, gang.demand.count)

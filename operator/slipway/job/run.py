@@ -15,6 +15,7 @@ RUN_FIELDS = (
     "restartCountTowardsMax",
     "disruptionCount",
     "startTime",
+    "queuedTime",
     "attemptTime",
     "runningTime",
     "activeSeconds",
@@ -28,9 +29,10 @@ RUN_FIELDS = (
 class Run:
     """The persisted decisions.
 
-    An absent `attempt_time` means that the attempt's pods have not all been created yet; `refused_time` is when the
-    server first refused one of them. `running_time` is when the attempt first ran, `running_since` when what runs now
-    began to: an elastic job that had too few nodes in between did not run meanwhile.
+    `queued_time`: since when the attempt waits, or waited, for room. An absent `attempt_time` means that the attempt's
+    pods have not all been created yet; `refused_time` is when the server first refused one of them. `running_time` is
+    when the attempt first ran, `running_since` when what runs now began to: an elastic job that had too few nodes in
+    between did not run meanwhile.
     """
 
     attempt: int
@@ -38,6 +40,7 @@ class Run:
     restarts_towards_max: int
     disruptions: int
     start_time: datetime | None
+    queued_time: datetime | None
     attempt_time: datetime | None
     refused_time: datetime | None
     running_time: datetime | None
@@ -69,6 +72,7 @@ def read_run(status: Mapping[str, Any]) -> Run:
         restarts_towards_max=status.get("restartCountTowardsMax") or 0,
         disruptions=status.get("disruptionCount") or 0,
         start_time=_time(status, "startTime"),
+        queued_time=_time(status, "queuedTime"),
         attempt_time=_time(status, "attemptTime"),
         refused_time=_refused_time(marks),
         running_time=_time(status, "runningTime"),

@@ -33,7 +33,8 @@ class Rules:
     """What only some kinds and some jobs have beside the policies of the gang.
 
     `least`: pods with which an elastic job can train; None where all are needed. `replaces`: whether a lost node is
-    replaced alone. `listening`: since when reports of progress can have come in.
+    replaced alone. `listening`: since when reports of progress can have come in. `schedule_timeout`: how long all
+    pods may take to find a node, where the operator itself lets gangs in.
     """
 
     success: SuccessPolicy = SuccessPolicy.ALL
@@ -41,6 +42,7 @@ class Rules:
     replaces: bool = False
     progress_deadline: int | None = None
     listening: datetime | None = None
+    schedule_timeout: int | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,17 @@ class Scene:
         if self.draft.run.attempt_time is not None or (self.current and not told.get("refusals")):
             return 0.0
         return backoff.seconds_left(self.gang.failure_policy.backoff, told, self.now)
+
+    @property
+    def stranded_seconds_left(self) -> float | None:
+        """Until pods that found their nodes are taken back because others of the gang have none."""
+        asked, limit = self.draft.run.attempt_time, self.rules.schedule_timeout
+        if asked is None or limit is None or self.draft.run.running_time is not None:
+            return None
+        placed = sum(bool(pod.node) for pod in self.current)
+        if placed >= (self.size if self.rules.least is None else self.rules.least):
+            return None
+        return limit - (self.now - asked).total_seconds()
 
     @property
     def hang_seconds_left(self) -> float | None:

@@ -88,7 +88,7 @@ class Draft:
         """Number the gang anew, so that names of pods that are still terminating are never needed again."""
         self.wire["attempt"] = self.run.attempt + 1
         return self.bank_active_time().unset(
-            "attemptTime", "runningTime", "replicaStatuses", "nodes", "elastic", "queue", "completed"
+            "attemptTime", "queuedTime", "runningTime", "replicaStatuses", "nodes", "elastic", "queue", "completed"
         )
 
     def finish(self) -> Self:

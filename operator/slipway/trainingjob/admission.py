@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from slipway.api.common import GROUP
-from slipway.api.scheduling import GangScheduler
+from slipway.api.scheduling import GangScheduler, ScaleUp
 from slipway.api.trainingjob import TrainingJobSpec, spec_problems
 from slipway.job import lifecycle
 from slipway.job.footprint import PLACE, REQUESTS, usable
@@ -25,7 +25,6 @@ from slipway.job.run import Run, read_run
 from slipway.job.scene import Hold
 from slipway.runtime.cache import Cache, Change
 from slipway.runtime.clock import utc_now
-from slipway.runtime.conditions import parse_time
 from slipway.runtime.resource import (
     LIMIT_RANGES,
     NODES,
@@ -39,7 +38,7 @@ from slipway.runtime.resource import (
     uid_of,
 )
 from slipway.runtime.store import Key
-from slipway.trainingjob.claim import Claim, bill_of, demand_of
+from slipway.trainingjob.claim import Claim, bill_of, demand_of, pause_end, run_of
 from slipway.trainingjob.job import TRAINING_JOBS, Cluster
 
 NOTHING = Decision((), {})
@@ -66,6 +65,10 @@ class Admission:
         self._gangs: dict[tuple[str, int], Claim | None] = {}
         self._decision = NOTHING
         self._let_in: set[str] = set()
+        # Whether the cluster has an autoscaler that acts on pods without a node, as far as it shows.
+        self.scales_up = False
+        # Namespaces with a gang that waits for nodes to be made.
+        self._growing: set[str] = set()
         self._defaults: dict[str, Defaults] | None = None
         self._stale = True
 
@@ -82,7 +85,7 @@ class Admission:
 
     def view(self, job: Object) -> Cluster:
         """What the plan must know of the cluster."""
-        return Cluster(self.hold(job), self._gpu_bytes(job))
+        return Cluster(self.hold(job), self._gpu_bytes(job), lets_in=True)
 
     def _gpu_bytes(self, job: Object) -> int | None:
         gang = self._gang(job) if (job.get("spec") or {}).get("strategy") else None
@@ -102,21 +105,26 @@ class Admission:
             return
         self._stale = True
         first = next(iter(self._decision.waiting), None)
-        freed = (
-            shown is None
-            or resource in (NODES, *_BOUNDS)
-            or (resource is TRAINING_JOBS and change.new and _until(change.new))
-        )
+        freed = shown is None or resource in (NODES, *_BOUNDS) or self._may_go_on(resource, change)
         if isinstance(first, Key) and freed:
             self._mark_after(first, PAUSE_SECONDS)
 
+    def _may_go_on(self, resource: Resource, change: Change) -> bool:
+        """Whether a gang was refused and has taken back what it had, or a pod that waited for a new node has one."""
+        if change.new is None:
+            return False
+        if resource is TRAINING_JOBS:
+            return pause_end(change.new) is not None
+        return resource is PODS and change.key.namespace in self._growing and bool(change.new["spec"][PLACE])
+
     def _decide(self) -> None:
-        jobs = [(job, run) for job in self._jobs if (run := _run_of(job)) is not None]
+        jobs = [(job, run) for job in self._jobs if (run := run_of(job)) is not None]
         waiting = [(job, run) for job, run in jobs if self._waits(job, run) and uid_of(job) not in self._let_in]
         quotas = Quotas(self._cache.get(QUOTAS) or ())
+        self._growing = set()
         floor = self._floor(jobs, quotas)
         before = set(self._decision.waiting)
-        self._decision = decide(floor, self._line(waiting), quotas)
+        self._decision = decide(floor, self._line(waiting), quotas, self._growing)
         self._stale = False
         known = {uid_of(job) for job, _ in jobs}
         keys = {Key(namespace_of(job), name_of(job)): uid_of(job) for job, _ in waiting}
@@ -133,7 +141,9 @@ class Admission:
                 age = job["metadata"].get("creationTimestamp") or ""
                 # A gang that was running before goes first: it has a checkpoint, and somebody waits for it.
                 rank = (run.start_time is None, -gang.spec.scheduling.priority, age, *_key(job))
-                yield Waiting(_key(job), rank, gang.demand, gang.bill)
+                grows = gang.spec.scheduling.scale_up
+                wakes = grows is ScaleUp.PODS or (self.scales_up and grows is ScaleUp.AUTO)
+                yield Waiting(_key(job), rank, gang.demand, gang.bill, grows=wakes)
 
     def _waits(self, job: Object, run: Run) -> bool:
         """Whether its pods are still to be created, and nobody else decides when."""
@@ -141,7 +151,7 @@ class Admission:
         if run.finished or run.attempt_time is not None or policy.get("suspend") or lifecycle.left_alone(job):
             self._let_in.discard(uid_of(job))
             return False
-        until = _until(job)
+        until = pause_end(job)
         if until is not None and until > self._clock():
             # The server has refused its pods: whoever is before it in the line by then goes first.
             self._let_in.discard(uid_of(job))
@@ -175,7 +185,10 @@ class Admission:
         for job, run in jobs:
             promised = self._promised(job, run)
             if promised is not None and promised.count > 0:
-                floor.take(floor.pack(promised, partly=True) or {}, promised.each)
+                placed = floor.pack(promised, partly=True) or {}
+                floor.take(placed, promised.each)
+                if sum(placed.values()) < promised.count:
+                    self._growing.add(namespace_of(job))
             self._charge(job, run, quotas)
         return floor
 
@@ -207,23 +220,6 @@ class Admission:
         return [p for p in members(self._pods, job, TRAINING_JOBS) if _place_in_gang(p) in wanted]
 
 
-def _until(job: Object) -> datetime | None:
-    """The end of the pause after the server refused the job's pods; None without one."""
-    told = (job.get("status") or {}).get("backoff") or {}
-    try:
-        return parse_time(told["nextAttemptTime"]) if told.get("refusals") and told.get("nextAttemptTime") else None
-    except (ValueError, TypeError):
-        return None
-
-
-def _run_of(job: Object) -> Run | None:
-    """None for a status that nobody can read: whoever may write one must not hold up everybody's gangs."""
-    try:
-        return read_run(job.get("status") or {})
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
 def _shown(resource: Resource, obj: Object | None) -> object:
     """What of an object a decision leans on; None once it takes no room and wants none."""
     return None if obj is None else _SHOWN[resource](obj)
@@ -238,7 +234,7 @@ def _of_pod(pod: Object) -> object:
 def _of_job(job: Object) -> object:
     status = job.get("status") or {}
     asked = job["metadata"]["uid"], job["metadata"].get("generation")
-    return None if status.get("completionTime") else (*asked, status.get("attemptTime"), _until(job))
+    return None if status.get("completionTime") else (*asked, status.get("attemptTime"), pause_end(job))
 
 
 def _of_node(node: Object) -> object:
@@ -256,11 +252,6 @@ _SHOWN: Mapping[Resource, Callable[[Object], object]] = {
     NODES: _of_node,
     **dict.fromkeys(_BOUNDS, _of_bounds),
 }
-
-
-def _gave_up(resource: Resource, change: Change) -> bool:
-    """Whether a gang was refused and has taken back what it had."""
-    return resource is TRAINING_JOBS and change.new is not None and _until(change.new) is not None
 
 
 def _of_namespace(key: Hashable, namespace: str) -> bool:

@@ -1,13 +1,17 @@
 """What a job's gang asks of the cluster: nodes, room on them, and the namespace's quota. Pure; for admission.py."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Self
 
 from slipway.api.trainingjob import TrainingJobSpec
 from slipway.job.footprint import amounts, requests_of
 from slipway.job.packing import Demand
 from slipway.job.quota import Bill, Defaults
+from slipway.job.run import Run, read_run
 from slipway.job.spread import Spread
+from slipway.runtime.conditions import parse_time
+from slipway.runtime.resource import Object
 from slipway.trainingjob.pods import tolerations
 
 
@@ -48,3 +52,20 @@ def bill_of(spec: TrainingJobSpec) -> Bill:
     asked = spec.trainer.resources_per_node.wire()
     limits = amounts(asked.get("limits") or {})
     return Bill(requests_of(asked), limits, spec.pod.priority_class_name or "")
+
+
+def pause_end(job: Object) -> datetime | None:
+    """The end of the pause after the server refused the job's pods; None without one."""
+    told = (job.get("status") or {}).get("backoff") or {}
+    try:
+        return parse_time(told["nextAttemptTime"]) if told.get("refusals") and told.get("nextAttemptTime") else None
+    except (ValueError, TypeError):
+        return None
+
+
+def run_of(job: Object) -> Run | None:
+    """None for a status that nobody can read: whoever may write one must not hold up everybody's gangs."""
+    try:
+        return read_run(job.get("status") or {})
+    except (ValueError, TypeError, OverflowError):
+        return None

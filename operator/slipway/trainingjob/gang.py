@@ -9,6 +9,7 @@ from functools import cached_property, partial
 
 from slipway.api.common import FailurePolicy, Reason, RunPolicy
 from slipway.api.elastic import RestartScope
+from slipway.api.scheduling import GangScheduler
 from slipway.api.trainingjob import FIXED_FIELDS, FIXED_WHILE_RUNNING, TrainingJobSpec
 from slipway.job import gangstatus, lifecycle
 from slipway.job.observed import Failure
@@ -22,6 +23,7 @@ from slipway.trainingjob.launchers import launcher_of
 
 # The built-in trainer ends so when the job or its data is wrong.
 BAD_INPUT_CODE = 2
+DEFAULT_SCHEDULER = "default-scheduler"
 
 
 @dataclass(frozen=True)
@@ -107,15 +109,19 @@ class TrainingGang:
         return None
 
 
-def rules_of(spec: TrainingJobSpec, listening: datetime | None = None) -> Rules:
-    """What the life cycle must know of the spec beside the gang; `listening`: since when there can be reports."""
-    elastic, policy = spec.elastic_policy, spec.failure_policy
+def rules_of(spec: TrainingJobSpec, listening: datetime | None = None, *, lets_in: bool = False) -> Rules:
+    """What the life cycle must know of the spec beside the gang; `listening`: since when there can be reports;
+    `lets_in`: whether the operator lets gangs in. Pods that wait for a scheduler with a line of its own are left there.
+    """
+    elastic, policy, scheduling = spec.elastic_policy, spec.failure_policy, spec.scheduling
+    own = lets_in and scheduling.gang is GangScheduler.SLIPWAY and spec.pod.scheduler_name in (None, DEFAULT_SCHEDULER)
     return Rules(
         success=spec.success_policy,
         least=elastic.min_nodes if elastic else None,
         replaces=elastic is not None and policy.restart_scope is not RestartScope.JOB,
         progress_deadline=policy.progress_deadline_seconds,
         listening=listening,
+        schedule_timeout=scheduling.schedule_timeout_seconds if own else None,
     )
 
 

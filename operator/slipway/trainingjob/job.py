@@ -33,12 +33,13 @@ class Cluster:
     """What the cluster says about one job. `hold`: why its gang must not be created yet.
 
     `gpu_bytes`: memory of the smallest GPU that it may get, as far as its nodes say. `departed`: its pods that
-    are gone, as they were last seen.
+    are gone, as they were last seen. `lets_in`: whether gangs wait in the line of the operator at all.
     """
 
     hold: Hold | None = None
     gpu_bytes: int | None = None
     departed: Sequence[Mapping[str, Any]] = ()
+    lets_in: bool = False
 
 
 @dataclass(frozen=True)

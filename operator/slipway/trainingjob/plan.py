@@ -65,7 +65,7 @@ def plan(
         earlier,
         draft,
         now,
-        rules_of(spec, platform.listening),
+        rules_of(spec, platform.listening, lets_in=cluster.lets_in),
         cluster.hold,
         departed=tuple(observe_pod(pod, now, CONTAINER) for pod in cluster.departed),
     )

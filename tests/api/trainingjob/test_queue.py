@@ -90,6 +90,22 @@ def test_who_waits_for_nobody_is_created_at_once(cluster: tuple[Stage, str]) -> 
     stage.delete(f"/apis/slipway.dev/v1alpha1/namespaces/{namespace}/trainingjobs", "rash")
 
 
+def test_an_autoscaler_sees_the_pods_of_one_gang_and_they_go_back_if_no_node_comes(cluster: tuple[Stage, str]) -> None:
+    stage, namespace = cluster
+    for name in ("grows", "next"):
+        stage.scripts[name] = lambda pod: Script(
+            unschedulable="0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+        )
+        scheduling = {"scaleUp": "Pods", "scheduleTimeoutSeconds": 10}
+        stage.create(namespace, name, numNodes=2, scheduling=scheduling, **asks(64))
+    stage.until_pods(namespace, "grows", lambda pods: len(pods) == 2)
+    queued(stage, namespace, "next")
+    stage.until_pods(namespace, "grows", lambda pods: not pods, seconds=30)
+    status = stage.until_job(namespace, "grows", lambda s: s.get("attempt") == 1)["status"]
+    assert status.get("restartCount", 0) == 0
+    stage.until_pods(namespace, "next", lambda pods: len(pods) == 2)
+
+
 def test_a_node_that_comes_back_makes_room(cluster: tuple[Stage, str]) -> None:
     """The holder sees to it that the loss is known before there is room: else the gang is rightly let in."""
     stage, namespace = cluster

@@ -62,7 +62,7 @@ class Cluster:
             status=status or {},
         )
 
-    def pod(self, name: str, node: str, gpus: int = 4, phase: str = "Running", job: str = "") -> None:
+    def pod(self, name: str, node: str, gpus: int = 4, phase: str = "Running", job: str = "", index: int = 0) -> None:
         owner = [
             {
                 "apiVersion": "slipway.dev/v1alpha1",
@@ -72,7 +72,7 @@ class Cluster:
                 "controller": True,
             }
         ]
-        labels = {"slipway.dev/managed": "true", "slipway.dev/attempt": "0", "slipway.dev/replica-index": "0"}
+        labels = {"slipway.dev/managed": "true", "slipway.dev/attempt": "0", "slipway.dev/replica-index": str(index)}
         spec = {"nodeName": node, "containers": [{"name": "c", "resources": {"limits": {GPU: str(gpus)}}}]}
         marks = {"labels": labels, "ownerReferences": owner} if job else {}
         self.tell(PODS, name, metadata=marks, spec=spec, status={"phase": phase})
@@ -262,3 +262,47 @@ def test_gpu_memory_is_the_smallest_of_the_nodes_that_may_be_had(cluster: Cluste
         for name in ("any", "large")
     }
     assert found == {"any": 40960 * 2**20, "large": 81559 * 2**20}
+
+
+def grown(cluster: Cluster, name: str) -> None:
+    """All pods of a gang of two, each on a node that was made for it."""
+    for index in range(2):
+        cluster.node(f"new-{name}-{index}")
+        cluster.pod(f"{name}-node-{index}-a0", f"new-{name}-{index}", job=name, index=index)
+
+
+def test_a_pool_at_zero_nodes_is_scaled_up_for_one_gang_at_a_time() -> None:
+    cluster = Cluster()
+    for name in ("one", "two"):
+        cluster.job(name, 2, scheduling={"scaleUp": "Pods"})
+    assert cluster.held("one") == "", "an autoscaler acts on pods that are there"
+    assert cluster.held("two").startswith("1/1 room for 0 of 2 pods")
+    cluster.job("one", 2, status={"attemptTime": "2026-01-01T00:00:00Z", "replicaStatuses": {"desired": 2}})
+    assert cluster.held("two"), "its nodes are not there yet"
+    cluster.woken.clear()
+    grown(cluster, "one")
+    assert "two" in cluster.woken
+    assert cluster.held("two") == ""
+
+
+def test_the_cluster_shows_whether_it_can_grow(cluster: Cluster) -> None:
+    cluster.job("auto", 9)
+    cluster.job("never", 9, scheduling={"scaleUp": "Never"})
+    assert cluster.held("auto")
+    cluster.admission.scales_up = True
+    cluster.node("a", changed="yes")
+    assert cluster.held("never")
+    assert cluster.held("auto") == ""
+
+
+def test_a_gang_that_grows_keeps_what_room_there_is(cluster: Cluster) -> None:
+    cluster.job("wide", 3, scheduling={"scaleUp": "Pods"})
+    assert cluster.held("wide") == ""
+    cluster.job("small", 1)
+    assert cluster.held("small"), "two of the three are promised the nodes that are there"
+
+
+def test_no_pods_are_made_for_an_autoscaler_that_a_quota_would_refuse(cluster: Cluster) -> None:
+    quota(cluster, used=0, hard=1)
+    cluster.job("wide", 3, scheduling={"scaleUp": "Pods"})
+    assert "exceeded quota" in cluster.held("wide")

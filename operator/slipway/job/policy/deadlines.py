@@ -20,8 +20,9 @@ def active_seconds_left(policy: RunPolicy, run: Run, now: datetime) -> float | N
 
 
 def startup_seconds_left(policy: RunPolicy, run: Run, now: datetime) -> float | None:
-    """Time left until all pods of this attempt must be running, from when they were first asked for."""
-    asked = run.attempt_time or run.refused_time
+    """Time left until all pods of this attempt must be running, from when they were first waited or asked for."""
+    moments = (run.queued_time, run.refused_time, run.attempt_time)
+    asked = min((moment for moment in moments if moment is not None), default=None)
     if policy.startup_deadline_seconds is None or asked is None or run.running_time is not None:
         return None
     return policy.startup_deadline_seconds - (now - asked).total_seconds()

@@ -1,0 +1,50 @@
+"""Rules of the life cycle for gangs without a place: in the line, in a pause, back from pods without a node. Pure.
+
+Nothing of it counts as a restart: the gang has not failed.
+"""
+
+from slipway.api.common import Reason
+from slipway.job import gangstatus as words
+from slipway.job.due import earlier_attempts, next_deadline
+from slipway.job.plan import Notice, Plan, soonest
+from slipway.job.policy import backoff
+from slipway.job.scene import Scene
+
+# A gang that waits for room is woken when there is some; its place in the line is looked up so often besides.
+QUEUE_LOOK_SECONDS = 60.0
+
+
+def stranded(scene: Scene) -> Plan | None:
+    """Not all pods have found a node in time: those that have hold theirs for nothing, and others could use them."""
+    left = scene.stranded_seconds_left
+    if left is None or left > 0:
+        return None
+    draft = scene.draft
+    message = f"not all pods had a node after {scene.rules.schedule_timeout} s{words.why_not_running(scene)}"
+    message += "; all go back to the line"
+    draft.wire["backoff"] = backoff.after_refusal(draft.wire.get("backoff") or {}, draft.now)
+    words.back_to_the_line(draft)
+    draft.condition("Running", "False", Reason.UNSCHEDULABLE, message).progressing(Reason.UNSCHEDULABLE, message)
+    old = earlier_attempts(scene)
+    notice = Notice("Warning", Reason.UNSCHEDULABLE, message)
+    return Plan(status=draft.done(), persist_first=True, deletes=old.deletes, notices=(notice,))
+
+
+def pausing(scene: Scene) -> Plan | None:
+    """The pods may not be made yet, after failures in a row or a refusal."""
+    if not scene.pause:
+        return None
+    old = earlier_attempts(scene)
+    again = soonest(scene.pause, old.wait, next_deadline(scene))
+    return Plan(status=scene.draft.done(), deletes=old.deletes, requeue_after=again)
+
+
+def queued(scene: Scene) -> Plan | None:
+    """The cluster has no room for the whole gang. What exists of it already was let in before."""
+    if scene.hold is None or scene.draft.run.attempt_time is not None or scene.current:
+        scene.draft.unset("queue")
+        return None
+    notices = words.queued(scene.draft, scene.hold)
+    old = earlier_attempts(scene)
+    again = soonest(old.wait, next_deadline(scene), QUEUE_LOOK_SECONDS)
+    return Plan(status=scene.draft.done(), deletes=old.deletes, notices=notices, requeue_after=again)
