@@ -117,7 +117,7 @@ class Assembly:
         self.inboxes = {kind: Inbox(self.cache, OURS[kind], self.queues[kind].mark_after) for kind in REPORTING}
         said_of = {kind: inbox.progress_of for kind, inbox in self.inboxes.items()}
         jobs = TrainingJobs(kube, self.cache, platforms.training, record, said_of[training.KIND])
-        self._departed = jobs.departed
+        self._trainings = jobs
         wake = self.queues[training.KIND].mark_after
         self._admission = Admission(self.cache, wake) if platforms.gang_admission else None
         if self._admission is not None:
@@ -207,7 +207,8 @@ class Assembly:
         if self._admission is not None:
             self._admission.changed(resource, change)
         if resource is PODS:
-            self._departed.changed(change)
+            self._trainings.pod_changed(change)
+            self._quantizations.pod_changed(change)
         for kind, ours in OURS.items():
             if resource is ours:
                 self.mark(kind, change.key)

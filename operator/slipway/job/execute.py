@@ -19,6 +19,7 @@ from slipway.job.patch import merge_patch
 from slipway.job.plan import Delete, Notice, Patch, Plan, Write, soonest
 from slipway.job.refusal import refused_in_words
 from slipway.job.run import read_run
+from slipway.job.strays import was_ours
 from slipway.runtime.cache import Cache
 from slipway.runtime.conditions import format_time
 from slipway.runtime.errors import AlreadyExists, ApiError, Conflict, Invalid, NotFound, Terminal, Transient
@@ -132,21 +133,31 @@ class Executor:
         return written
 
     async def _found(self, job: Object, names: tuple[str, ...]) -> bool:
-        """Whether a pod that the cache misses is there after all: a lagging watch must not restart a healthy gang."""
+        """Whether a pod that the cache misses is there after all: a lagging watch must not restart a healthy gang. No
+        other attempt begins beside one that has left the gang and has not ended.
+        """
+        left: list[str] = []
         for name in names:
             try:
                 pod = await self._kube.get(PODS, namespace_of(job), name)
             except NotFound:
                 continue
-            if parent_of(pod) != identity_of(job, self._resource):
+            if parent_of(pod) == identity_of(job, self._resource):
+                self._cache[PODS].put(pod)
+                # As the cache keeps it: what lost our label is nobody's child there.
+                kept = self._cache[PODS].get(namespace_of(job), name)
+                if kept is not None and uid_of(kept) == uid_of(pod) and is_member(kept, job, self._resource):
+                    return True
+            elif not was_ours(self._cache[PODS], job, pod):
                 continue
-            self._cache[PODS].put(pod)
-            # As the cache keeps it: what lost our label is nobody's child there.
-            kept = self._cache[PODS].get(namespace_of(job), name)
-            if kept is not None and uid_of(kept) == uid_of(pod) and is_member(kept, job, self._resource):
-                return True
-            # Somebody took our labels off it, so no watch will ever tell of it again: it can't stay in the gang.
-            await self._delete_one(job, Delete(PODS, name, uid_of(pod)))
+            # Somebody took our labels or its owner off it, so no watch tells of it again: it can't stay in the gang.
+            if not pod["metadata"].get("deletionTimestamp"):
+                await self._delete_one(job, Delete(PODS, name, uid_of(pod)))
+            if (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}:
+                left.append(name)
+        if left:
+            words = f"waiting for {left[0]}, whose labels or owner somebody changed, to go"
+            raise Transient(Reason.PODS_PENDING, words)
         return False
 
     async def _delete(self, job: Object, deletes: tuple[Delete, ...]) -> None:

@@ -16,6 +16,7 @@ from slipway.job.policy import deadlines
 from slipway.job.refusal import tellable
 from slipway.job.run import read_run
 from slipway.job.status import Draft
+from slipway.job.strays import Strays
 from slipway.job.stubs import Stubs
 from slipway.runtime.cache import Cache
 from slipway.runtime.controller import DONE, Result
@@ -50,6 +51,7 @@ class Jobs:
         self._stubs = Stubs(kube, cache, resource, self._executor)
         self._lineage = Lineage(cache[PODS], resource)
         self._going = Going()
+        self.strays = Strays(cache[PODS], resource)
         self._complaints = Complaints(kube)
 
     async def reconcile(self, key: tuple[str, str], decide: Decide) -> Result:
@@ -78,6 +80,11 @@ class Jobs:
                 raise
             return await self._refused(key, refusal, decision)
 
+    def pods(self, job: Object) -> list[Object]:
+        """Those of all attempts, and what must still be ended though it has lost its owner."""
+        mine = members(self._cache[PODS], job, self._resource)
+        return self.timed(job, [*mine, *self.strays.of(identity_of(job, self._resource), name_of(job))])
+
     def timed(self, job: Object, pods: list[Object]) -> list[Object]:
         """Pods of a job, or of its predecessors; what is to go says until when by our own clock, and what does not
         start why.
@@ -97,7 +104,8 @@ class Jobs:
         store = self._cache[PODS]
         # As they are by now.
         others = [found for pod in predecessors if (found := store.get(namespace_of(pod), name_of(pod))) is not None]
-        pods = [*store.children(identity_of(job, self._resource)), *others]
+        me = identity_of(job, self._resource)
+        pods = [*store.children(me), *self.strays.of(me, name_of(job)), *others]
         self._going.look(Key(namespace_of(job), name_of(job)), pods, self._clock())
 
     async def on_error(self, key: tuple[str, str], error: Exception) -> None:

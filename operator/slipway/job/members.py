@@ -36,10 +36,11 @@ def named(pods: Iterable[Object], job_name: str) -> list[Object]:
     return [pod for pod in pods if bears_name(pod, job_name)]
 
 
-def bears_name(pod: Object, job_name: str) -> bool:
+def bears_name(pod: Object, job_name: str, kind: str | None = None) -> bool:
     """Whether it is called as the operator calls the pod that its labels say it is: {job}-{what}-{index}-a{attempt}.
 
-    `what` is "node" for a TrainingJob and the number of the stage for a QuantizationJob, whichever owns it.
+    `what` is "node" for a TrainingJob and the number of the stage for a QuantizationJob, whichever owns it, or is said
+    by `kind` to have owned it.
     """
     marks = pod["metadata"].get("labels") or {}
     index, attempt = marks.get(labels.REPLICA_INDEX) or "", marks.get(labels.ATTEMPT) or ""
@@ -47,12 +48,13 @@ def bears_name(pod: Object, job_name: str) -> bool:
         return False
     name, before, after = name_of(pod), f"{job_name}-", f"-{index}-a{attempt}"
     what = name[len(before) : -len(after)]
-    return name == f"{before}{what}{after}" and (what == NODE if _of_training(pod) else _plain(what))
+    trains = (kind or _kind(pod)) == "TrainingJob"
+    return name == f"{before}{what}{after}" and (what == NODE if trains else _plain(what))
 
 
-def _of_training(pod: Object) -> bool:
+def _kind(pod: Object) -> str:
     parent = parent_of(pod)
-    return parent is not None and parent.kind == "TrainingJob"
+    return parent.kind if parent is not None else ""
 
 
 def _plain(text: str) -> bool:

@@ -23,6 +23,8 @@ _WAITING = {
     "CreateContainerError": Reason.CONTAINER_CONFIG_ERROR,
     "RunContainerError": Reason.CONTAINER_CONFIG_ERROR,
 }
+# A field of metadata that strays.py adds, in a pod that was the job's and is nobody's child any more.
+STRAY = "slipway.dev/stray"
 # A field of metadata that going.py adds, and the API server drops: the end of the grace period by the operator's clock.
 GOING_UNTIL = "slipway.dev/goingUntil"
 # A field of metadata that complaints.py adds, and the API server drops: what an event says of a pod that waits.
@@ -39,6 +41,7 @@ _COMPLAINTS = {
     "NetworkNotReady": Reason.POD_SANDBOX_ERROR,
     "Unscheduled": Reason.UNSCHEDULABLE,
 }
+_DISOWNED = "somebody took the pod's ownerReferences away or changed them, by which it left the job"
 AS_ROOT = "; set pod.runAsUser to a number, or pod.runAsNonRoot to false where the namespace lets images run as root"
 # Characters: more than a kubelet lets all containers of a pod say. Whoever may write a pod's status may write more.
 LONGEST_MESSAGE = 16384
@@ -194,6 +197,8 @@ def _failure(
         reason, message = _why_deleted(status, conditions, container)
         true = _true(conditions)
         return Failure(metadata["name"], node, "", None, "", reason, message, asked, true, disruption=True)
+    if metadata.get(STRAY) and phase != "Succeeded":
+        return Failure(metadata["name"], node, "", None, "", Reason.POD_DELETED, _DISOWNED, now, disruption=True)
     return None
 
 

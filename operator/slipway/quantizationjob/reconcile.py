@@ -8,7 +8,7 @@ from slipway.job.departed import Departed
 from slipway.job.execute import Record
 from slipway.job.inbox import ProgressOf
 from slipway.job.jobs import Jobs
-from slipway.job.members import members, named
+from slipway.job.members import named
 from slipway.job.plan import Plan
 from slipway.quantizationjob.job import QUANTIZATION_JOBS, Platform
 from slipway.quantizationjob.plan import Others, plan
@@ -16,8 +16,8 @@ from slipway.quantizationjob.status import SOFT_FIELDS
 from slipway.runtime.cache import Cache
 from slipway.runtime.controller import Result
 from slipway.runtime.kube import Kube
-from slipway.runtime.resource import PODS, Object, Resource, identity_of, name_of, namespace_of, uid_of
-from slipway.runtime.store import Key
+from slipway.runtime.resource import Object, Resource, identity_of, name_of, namespace_of, uid_of
+from slipway.runtime.store import Change, Key
 
 
 class QuantizationJobs:
@@ -46,6 +46,10 @@ class QuantizationJobs:
         """Bring the job one step further; raises Transient, Terminal or ApiError."""
         return await self._jobs.reconcile(key, self._plan)
 
+    def pod_changed(self, change: Change) -> None:
+        """Hear of any pod that comes, changes or goes; `departed` is told by another."""
+        self._jobs.strays.changed(change)
+
     async def on_error(self, key: Key, error: Exception) -> None:
         """Nothing fails silently: the condition says what the server said."""
         await self._jobs.on_error(key, error)
@@ -61,7 +65,7 @@ class QuantizationJobs:
     def _plan(self, job: Object, predecessors: list[Object], now: datetime) -> Plan:
         name = _source_name(job)
         source = self._cache[self._trained].get(namespace_of(job), name) if name else None
-        pods = self._jobs.timed(job, members(self._cache[PODS], job, QUANTIZATION_JOBS))
+        pods = self._jobs.pods(job)
         progress = self._progress_of(Key(namespace_of(job), name_of(job)), uid_of(job))
         gone = named(self.departed.of(identity_of(job, QUANTIZATION_JOBS)), name_of(job))
         others = Others(predecessors, gone)

@@ -101,6 +101,10 @@ class Store:
         entry = self._entries.get(Key(namespace, name))
         return entry.obj if entry else None
 
+    def knew(self, uid: str) -> bool:
+        """Whether an object of this UID was here lately: it is gone, or not seen by our labels any more."""
+        return uid in self._tombstones
+
     def children(self, parent: Identity) -> list[Object]:
         """The objects in its namespace whose controlling owner is this very object, by name."""
         return [self._entries[key].obj for key in sorted(self._children.get(parent, ()))]

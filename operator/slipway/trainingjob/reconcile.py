@@ -8,13 +8,13 @@ from slipway.job.departed import Departed
 from slipway.job.execute import Record
 from slipway.job.inbox import ProgressOf
 from slipway.job.jobs import Jobs
-from slipway.job.members import members, named
+from slipway.job.members import named
 from slipway.job.plan import Plan
 from slipway.runtime.cache import Cache
 from slipway.runtime.controller import Result
 from slipway.runtime.kube import Kube
-from slipway.runtime.resource import PODS, Object, identity_of, name_of, namespace_of, uid_of
-from slipway.runtime.store import Key
+from slipway.runtime.resource import Object, identity_of, name_of, namespace_of, uid_of
+from slipway.runtime.store import Change, Key
 from slipway.trainingjob.job import TRAINING_JOBS, Cluster, Platform
 from slipway.trainingjob.plan import plan
 from slipway.trainingjob.status import SOFT_FIELDS
@@ -39,7 +39,6 @@ class TrainingJobs:
         self.view: View = lambda job: Cluster()
         # Whoever binds the cache tells it which pods go.
         self.departed = Departed(clock)
-        self._pods = cache[PODS]
         self._platform = replace(platform, listening=clock())
         self._progress_of = progress_of
         self._jobs = Jobs(kube, cache, TRAINING_JOBS, SOFT_FIELDS, record, clock)
@@ -48,13 +47,18 @@ class TrainingJobs:
         """Bring the job one step further; raises Transient, Terminal or ApiError."""
         return await self._jobs.reconcile(key, self._plan)
 
+    def pod_changed(self, change: Change) -> None:
+        """Hear of any pod that comes, changes or goes."""
+        self.departed.changed(change)
+        self._jobs.strays.changed(change)
+
     async def on_error(self, key: Key, error: Exception) -> None:
         """Nothing fails silently: the condition says what the server said."""
         await self._jobs.on_error(key, error)
 
     def _plan(self, job: Object, predecessors: list[Object], now: datetime) -> Plan:
         progress = self._progress_of(Key(namespace_of(job), name_of(job)), uid_of(job))
-        pods = self._jobs.timed(job, members(self._pods, job, TRAINING_JOBS))
+        pods = self._jobs.pods(job)
         cluster = replace(
             self.view(job), departed=named(self.departed.of(identity_of(job, TRAINING_JOBS)), name_of(job))
         )

@@ -71,7 +71,9 @@ class Process:
         start = self.heard[resource.plural]
         end = len(stream) if count is None else min(len(stream), start + count)
         for event, obj in stream[start:end]:
-            self.cache.observe(resource, event, copy.deepcopy(obj))
+            # The watch selects pods by our labels.
+            if resource is not PODS or event == "DELETED" or JOB_NAME in (obj["metadata"].get("labels") or {}):
+                self.cache.observe(resource, event, copy.deepcopy(obj))
         self.heard[resource.plural] = end
 
     def skip(self, resource: Resource) -> None:
@@ -97,7 +99,7 @@ class Process:
         if resource is TRAINING_JOBS:
             self.queue.mark(Key(*change.key))
             return
-        self.jobs.departed.changed(change)
+        self.jobs.pod_changed(change)
         obj = change.new or change.old or {}
         if name := (obj["metadata"].get("labels") or {}).get(JOB_NAME):
             self.queue.mark(Key(change.key.namespace, name))

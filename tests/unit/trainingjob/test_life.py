@@ -186,8 +186,12 @@ def test_a_pod_whose_labels_were_taken_off_leaves_the_gang(world: World) -> None
     bare = {**pod, "metadata": {k: v for k, v in pod["metadata"].items() if k != "labels"}}
     world.server.store(PODS, bare, "DELETED")  # what a watch with our selector tells then
     world.settle()
-    assert status(world)["restartCount"] == 1
     assert world.server.get(PODS, "job-node-0-a0")["metadata"]["deletionTimestamp"]
+    assert "restartCount" not in status(world), "it still runs"
+    free_killed(world)
+    world.server.objects.pop((PODS.plural, "job-node-0-a0"), None)
+    to_next_due(world)
+    assert status(world)["restartCount"] == 1
 
 
 def test_a_managed_job_is_left_alone(world: World) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from slipway.runtime.resource import PODS, Object, uid_of
 from tests.unit.trainingjob.sim_world import NAME, World
-from tests.unit.trainingjob.steps import begin, condition, run, status, to_next_due
+from tests.unit.trainingjob.steps import begin, condition, free_killed, run, status, to_next_due
 
 ATTEMPT, INDEX = "slipway.dev/attempt", "slipway.dev/replica-index"
 
@@ -34,8 +34,13 @@ def test_a_running_pod_that_was_relabelled_is_replaced_once(world: World, change
     run(world)
     world.server.store(PODS, relabelled(world.server.get(PODS, "job-node-0-a0"), **change))
     world.settle()
-    assert (status(world)["restartCount"], status(world)["attempt"]) == (1, 1)
     assert world.server.get(PODS, "job-node-0-a0")["metadata"]["deletionTimestamp"]
+    to_next_due(world)
+    assert "restartCount" not in status(world), "two attempts would run at once"
+    assert "waiting for job-node-0-a0" in condition(world, "Ready")["message"]
+    free_killed(world)
+    to_next_due(world)
+    assert (status(world)["restartCount"], status(world)["attempt"]) == (1, 1)
 
 
 @pytest.mark.parametrize("change", CHANGES)
