@@ -133,3 +133,28 @@ def test_programs_that_travel_to_the_pods_run_on_python_3_8(path: Path) -> None:
 def _annotations(node: ast.AST) -> list[ast.AST]:
     found = [getattr(node, field, None) for field in ("annotation", "returns")]
     return [annotation for annotation in found if isinstance(annotation, ast.AST)]
+
+
+ROUTES_V6 = """fd000000000000000000000000000000 40 {0} 00 {0} 00000100 00000001 00000000 00000001     eth0
+fd000000000000010000000000000000 40 {0} 00 {0} 00000100 00000001 00000000 00000001      ib0
+fd000000000000010000000000000000 40 {0} 00 {0} 00000400 00000001 00000000 00000001     slow0
+fd000000000000020000000000000000 40 {0} 00 {0} 00000100 00000001 00000000 00000000    down0
+fd000000000000030000000000000000 40 {0} 00 {0} 00000100 00000001 00000000 00000201      bad0
+00000000000000000000000000000000 00 {0} 00 fd000000000000000000000000000001 00000400 00000001 00000000 00000003     eth0
+00000000000000000000000000000000 00 {0} 00 {0} ffffffff 00000001 00000000 00200200       lo
+fd000000000000010000000000000009 80 {0} 00 {0} 00000000 00000001 00000000 80200001      ib9
+""".format("0" * 32)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [("fd00:0:0:1::9", "ib0"), ("fd00::7", "eth0"), ("fd00:0:0:2::1", "eth0"), ("fd00:0:0:3::1", "eth0")],
+    ids=["narrowest and cheapest", "own net", "not one that is down", "not one that refuses"],
+)
+def test_the_narrowest_ipv6_route(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str, name: str) -> None:
+    """The fallback knew IPv4's table alone: a second address of an interface was found on IPv4 only."""
+    (tmp_path / "ipv6_route").write_text(ROUTES_V6)
+    (tmp_path / "if_inet6").write_text("")
+    monkeypatch.setattr(interface, "ROUTES_V6", tmp_path / "ipv6_route")
+    monkeypatch.setattr(interface, "ADDRESSES", tmp_path / "if_inet6")
+    assert interface.route(address) == interface.choose(address, "") == name

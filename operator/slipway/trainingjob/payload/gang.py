@@ -29,7 +29,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PORT = int(os.environ.get("SLIPWAY_GANG_PORT", "29501"))
-ADDRESS = os.environ.get("SLIPWAY_GANG_ADDRESS", "0.0.0.0")  # noqa: S104
+# Unset: all addresses, IPv6 and IPv4.
+ADDRESS = os.environ.get("SLIPWAY_GANG_ADDRESS", "")
 KEY_FILE = Path(os.environ.get("SLIPWAY_GANG_KEY", "/var/run/secrets/slipway.dev/gang/key"))
 HOSTS_FILE = Path(os.environ.get("SLIPWAY_GANG_HOSTS", "/etc/slipway/hosts"))
 SERVICE = os.environ.get("SLIPWAY_GANG_SERVICE", "")
@@ -42,6 +43,18 @@ CALL_SECONDS = 10.0
 SSH_FAILED = 255
 # ssh's options that take a value.
 VALUED = set("BbcDEeFIiJLlmOoPpQRSWw")
+
+
+def dual_stack() -> bool:
+    """Whether one socket can listen on IPv6 and IPv4: a node may have IPv6 switched off."""
+    if not socket.has_dualstack_ipv6():
+        return False
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as trial:
+            trial.bind(("::", 0))
+    except OSError:
+        return False
+    return True
 
 
 def sign(nonce: bytes, body: bytes) -> str:
@@ -57,9 +70,17 @@ class Agent(socketserver.ThreadingTCPServer):
     request_queue_size = 256
 
     def __init__(self) -> None:
-        super().__init__((ADDRESS, PORT), Request)
+        both = not ADDRESS and dual_stack()
+        self.address_family = socket.AF_INET6 if both or ":" in ADDRESS else socket.AF_INET
+        super().__init__(("::" if both else ADDRESS, PORT), Request)
         self.goodbye = threading.Event()
         self.code = 0
+
+    def server_bind(self) -> None:
+        """An IPv6 socket on all addresses takes IPv4 as well, whatever the node's default is."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
 
 class Request(socketserver.StreamRequestHandler):
@@ -169,7 +190,9 @@ def members() -> list[str]:
         found = socket.getaddrinfo(SERVICE, PORT, type=socket.SOCK_STREAM)
     except OSError:
         return []
-    return sorted({str(entry[4][0]) for entry in found})
+    # Of a Service of both families each node has two addresses: it is one node all the same.
+    old = {str(entry[4][0]) for entry in found if entry[0] == socket.AF_INET}
+    return sorted(old or {str(entry[4][0]) for entry in found})
 
 
 def ssh(arguments: list[str]) -> int:
@@ -179,7 +202,7 @@ def ssh(arguments: list[str]) -> int:
         option = rest.pop(0)
         if option[-1] in VALUED and len(option) == 2:
             rest.pop(0)
-    host, command = rest[0].rpartition("@")[2], " ".join(rest[1:])
+    host, command = rest[0].rpartition("@")[2].strip("[]"), " ".join(rest[1:])
     try:
         return call(host, None, do="run", command=command)
     except OSError as error:

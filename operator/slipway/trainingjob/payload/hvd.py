@@ -24,9 +24,25 @@ def rendezvous(hosts: list[str], slots: int, port: int) -> None:
     server_module = importlib.import_module("horovod.runner.http.http_server")
     hosts_module = importlib.import_module("horovod.runner.common.util.hosts")
     parsed = hosts_module.parse_hosts(",".join(f"{host}:{slots}" for host in hosts))
-    server = server_module.RendezvousHTTPServer(("0.0.0.0", port), server_module.RendezvousHandler, 0)  # noqa: S104
+    server = listening(server_module.RendezvousHTTPServer, port, server_module.RendezvousHandler, 0)
     server.init(hosts_module.get_host_assignments(parsed, len(hosts) * slots))
     threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+def listening(kind, port, *arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN201
+    """A server of this class, on all addresses of both families; on IPv4's alone where a node has no IPv6."""
+
+    class Both(kind):  # type: ignore[misc]
+        address_family = socket.AF_INET6
+
+        def server_bind(self) -> None:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            super().server_bind()
+
+    try:
+        return Both(("::", port), *arguments)
+    except OSError:
+        return kind(("0.0.0.0", port), *arguments)  # noqa: S104
 
 
 def wait_for(host: str, port: int) -> None:

@@ -19,7 +19,9 @@ from pathlib import Path
 # linux/sockios.h
 SIOCGIFADDR = 0x8915
 ROUTES, ADDRESSES = Path("/proc/net/route"), Path("/proc/net/if_inet6")
-UP = 1
+ROUTES_V6 = Path("/proc/net/ipv6_route")
+# linux/route.h and linux/ipv6_route.h: up; a route that refuses; one to an address of this node itself.
+UP, REJECT, LOCAL = 1, 0x0200, 0x80000000
 # Variables, and what goes before the name in them: without `=` NCCL would take it for the beginning of one.
 VARIABLES = {"GLOO_SOCKET_IFNAME": "", "HOROVOD_GLOO_IFACE": "", "NCCL_SOCKET_IFNAME": "="}
 
@@ -50,7 +52,11 @@ def _owner_of_v6(wanted: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
 
 
 def route(address: str) -> str:
-    """The interface of the narrowest IPv4 route to an address: also to a second one of an interface's own."""
+    """The interface of the narrowest route to an address: also to a second one of an interface's own."""
+    return _route_v6(ipaddress.IPv6Address(address)) if ":" in address else _route_v4(address)
+
+
+def _route_v4(address: str) -> str:
     wanted, found = int(ipaddress.IPv4Address(address)), (-1, "")
     for line in ROUTES.read_text().splitlines()[1:]:
         name, destination, _, flags, _, _, _, mask = line.split()[:8]
@@ -58,6 +64,17 @@ def route(address: str) -> str:
         if int(flags, 16) & UP and wanted & bits == net:
             found = max(found, (bits, name), key=lambda pair: pair[0])
     return found[1]
+
+
+def _route_v6(wanted: ipaddress.IPv6Address) -> str:
+    found = (-1, 0, "")
+    for fields in map(str.split, ROUTES_V6.read_text().splitlines() if ROUTES_V6.exists() else []):
+        bits, metric, flags = int(fields[1], 16), int(fields[5], 16), int(fields[8], 16)
+        net = ipaddress.IPv6Network((int(fields[0], 16), bits), strict=False)
+        if flags & UP and not flags & (REJECT + LOCAL) and fields[9] != "lo" and wanted in net:
+            # Of equally narrow ones the cheapest.
+            found = max(found, (bits, -metric, fields[9]), key=lambda route_: route_[:2])
+    return found[2]
 
 
 def towards(host: str) -> str:
@@ -71,7 +88,7 @@ def towards(host: str) -> str:
 def choose(own: str, master: str) -> str:
     """The interface, or "" if nothing tells."""
     tries = [(owner, own), (towards, master)]
-    if own and ":" not in own:
+    if own:
         tries.insert(1, (route, own))
     for ask, address in tries:
         with contextlib.suppress(OSError, ValueError):

@@ -20,8 +20,9 @@ def main(arguments: list[str]) -> int:
     """Serve the store, run the command, pass signals on; returns the command's exit code."""
     port, command = int(arguments[0]), arguments[1:]
     distributed = importlib.import_module("torch.distributed")
+    # It listens on all addresses, of both families; the name is for the client in this process.
     minute = datetime.timedelta(seconds=60)
-    store = distributed.TCPStore("0.0.0.0", port, is_master=True, wait_for_workers=False, timeout=minute)  # noqa: S104
+    store = distributed.TCPStore("localhost", port, is_master=True, wait_for_workers=False, timeout=minute)
     child = subprocess.Popen(command)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, _: child.send_signal(got))
