@@ -32,7 +32,7 @@ def rendezvous(hosts: list[str], slots: int, port: int) -> None:
 def listening(kind, port, *arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN201
     """A server of this class, on all addresses of both families; on IPv4's alone where a node has no IPv6."""
 
-    class Both(kind):  # type: ignore[misc]
+    class Both(kind):  # type: ignore[misc, valid-type]
         address_family = socket.AF_INET6
 
         def server_bind(self) -> None:
