@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 HOSTS_FILE = Path(os.environ.get("SLIPWAY_GANG_HOSTS", "/etc/slipway/hosts"))
 
@@ -29,7 +30,7 @@ def rendezvous(hosts: list[str], slots: int, port: int) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
-def listening(kind, port, *arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN201
+def listening(kind: Any, port: int, *arguments: Any) -> Any:
     """A server of this class, on all addresses of both families; on IPv4's alone where a node has no IPv6."""
 
     class Both(kind):  # type: ignore[misc, valid-type]
