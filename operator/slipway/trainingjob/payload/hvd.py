@@ -33,7 +33,7 @@ def rendezvous(hosts: list[str], slots: int, port: int) -> None:
 def listening(kind: Any, port: int, *arguments: Any) -> Any:
     """A server of this class, on all addresses of both families; on IPv4's alone where a node has no IPv6."""
 
-    class Both(kind):  # type: ignore[misc, valid-type]
+    class Both(kind):  # type: ignore[misc]
         address_family = socket.AF_INET6
 
         def server_bind(self) -> None:
