@@ -104,6 +104,7 @@ async def test_the_same_over_grpc(tmp_path: Path) -> None:
         (b"", b"", "cannot be read as PEM"),
         (b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n", pair()[1], "cannot be read as PEM"),
     ],
+    ids=["no files", "key of another", "encrypted key", "empty files", "no certificate"],
 )
 def test_what_cannot_be_used_ends_the_start_in_words(
     tmp_path: Path, chain: bytes | None, key: bytes | None, words: str
