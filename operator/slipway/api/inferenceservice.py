@@ -14,7 +14,7 @@ from slipway.api.description import ModelDescription
 from slipway.api.edge import AccessLog, Auth, Cors, Tls
 from slipway.api.engine import Engine
 from slipway.api.kind import Column, Kind, Scale, condition_column, unseen_status
-from slipway.api.pod import EnvVar
+from slipway.api.pod import EnvVar, bounded
 from slipway.api.quantity import parse_quantity
 from slipway.api.resources import Resources
 from slipway.api.rollout import Rollout
@@ -131,6 +131,7 @@ class Drain(Model):
 class Predictor(Model):
     """What serves."""
 
+    cel: ClassVar[tuple[Rule, ...]] = (bounded(),)
     model: ModelSource = Field(description="The model.")
     image: ImageName | None = Field(None, description="The server image of this Slipway release when unset.")
     engine: Engine = Field(default_factory=Engine, description="What computes.")

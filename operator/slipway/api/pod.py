@@ -13,7 +13,6 @@ from slipway.api.common import (
     AnnotationValue,
     LabelKey,
     LabelValue,
-    LongText,
     ObjectName,
 )
 from slipway.api.scheduling import Affinity, Toleration
@@ -37,7 +36,28 @@ RESERVED_ENV_PREFIXES = ("PET_", "TORCHELASTIC_", "KUBEFLOW_TRAINER_", "SLIPWAY_
 RESERVED_LABELS = (f"{GROUP}/", "app.kubernetes.io/managed-by")
 
 EnvName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")]
-Words = Annotated[list[LongText], Field(max_length=128)]
+# Characters of one argument or value: Linux takes 131,072 bytes of each, a variable's name among them.
+LONGEST_WORD = 130_000
+# Of all arguments and values of a container together: they travel in a ConfigMap, which may have 1 MiB, with quotes.
+MOST_WORDS = 786_432
+Word = Annotated[str, Field(max_length=LONGEST_WORD)]
+Words = Annotated[list[Word], Field(max_length=128)]
+
+
+def bounded(*lists: str) -> Rule:
+    """The rule that bounds command, args and env of a container together; `lists` are those that it has beside env."""
+    sizes = [f"(has(self.{name}) ? self.{name}.map(w, size(w)).sum() : 0)" for name in lists]
+    sizes.append("(has(self.env) ? self.env.map(e, has(e.value) ? size(e.value) : 0).sum() : 0)")
+    named = ", ".join((*lists, "env")) if lists else "env"
+    return Rule(
+        f"{' + '.join(sizes)} <= {MOST_WORDS}",
+        f"{named}: more than {MOST_WORDS} characters together: put what is long into a ConfigMap and mount it",
+        lambda owner: (
+            sum(len(word) for name in lists for word in getattr(owner, name))
+            + sum(len(env.value or "") for env in owner.env)
+            <= MOST_WORDS
+        ),
+    )
 
 
 class KeySelector(Model):
@@ -83,7 +103,7 @@ class EnvVar(Model):
         ),
     )
     name: EnvName = Field(description="Name of the variable.")
-    value: LongText | None = Field(None, description="Its value.")
+    value: Word | None = Field(None, description="Its value.")
     value_from: EnvSource | None = Field(None, description="Where its value comes from.")
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from slipway.api import uris
 from slipway.api.base import MapBy, Model, Rule
 from slipway.api.common import ImageName, Uri
-from slipway.api.pod import EnvVar
+from slipway.api.pod import EnvVar, bounded
 from slipway.api.resources import Resources
 
 
@@ -23,6 +23,7 @@ class WorkFolder(Model):
 class Worker(Model):
     """The container of every stage."""
 
+    cel: ClassVar[tuple[Rule, ...]] = (bounded(),)
     image: ImageName | None = Field(None, description="The quantizer image of this Slipway release when unset.")
     env: Annotated[list[EnvVar], Field(max_length=128), MapBy("name")] = Field(
         default_factory=list, description="Further variables of the container's environment."

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from slipway.api.base import MapBy, Model, Rule
 from slipway.api.common import AbsolutePath, DnsLabel, ImageName, LabelKey, LabelValue
-from slipway.api.pod import EnvVar, PodPlace, Words
+from slipway.api.pod import EnvVar, PodPlace, Words, bounded
 from slipway.api.resources import Resources
 from slipway.api.scheduling import NodeAffinity, SelectorOperator
 from slipway.api.volumes import OWN_VOLUMES, VolumeMount
@@ -99,6 +99,7 @@ class InitContainer(Model):
             "server, and names that start with slipway-, are the operator's own: choose another name",
             lambda container: container.name != SERVER and not container.name.startswith(OWN_VOLUMES),
         ),
+        bounded("command", "args"),
     )
     name: DnsLabel = Field(description="Its name in the pod.")
     image: ImageName | None = Field(None, description="The server's when unset.")

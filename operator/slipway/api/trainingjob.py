@@ -19,7 +19,7 @@ from slipway.api.kind import OBJECT_NAME, Column, Kind, Scale, condition_column,
 from slipway.api.launchers import DeepSpeed, Launcher, LauncherName, Mpi
 from slipway.api.network import Network
 from slipway.api.parallel import OWN_WAY
-from slipway.api.pod import EnvVar, PodSettings, Words
+from slipway.api.pod import EnvVar, PodSettings, Words, bounded
 from slipway.api.recipe import Checkpoint, Output, Recipe
 from slipway.api.resources import Resources
 from slipway.api.scheduling import Scheduling
@@ -69,6 +69,7 @@ class Trainer(Model):
             "command starts with an empty word: name the program first",
             lambda trainer: not trainer.command or trainer.command[0] != "",
         ),
+        bounded("command", "args"),
     )
     image: ImageName | None = Field(None, description="The trainer image of this Slipway release when unset.")
     command: Words = Field(

@@ -154,6 +154,8 @@ _WHAT = [
     Wrong("args of nothing", _trainer(args=["--lr=1"]), "trainer.args belongs to trainer.command", "cel"),
     Wrong("empty command", _trainer(command=[""]), "name the program first", "cel", OWN),
     Wrong("output of one's own trainer", {"output": {"uri": "s3://a/b"}}, "is a folder on a claim", "cel", OWN),
+    Wrong("words that no ConfigMap holds", _trainer(args=["x" * 130_000] * 7), "characters together", "cel", OWN),
+    Wrong("a word that no kernel takes", _trainer(args=["x" * 130_001]), "at most 130000 characters", base=OWN),
     Wrong("image with a space", _trainer(image="my image"), "trainer.image: String should match pattern"),
     Wrong("relative working directory", _trainer(workingDir="src"), "workingDir: String should match", base=OWN),
     Wrong("unknown model", {"recipe": {"model": {"name": "gpt"}}}, "'cnn', 'resnet18', 'resnet50'"),

@@ -165,7 +165,7 @@ def largest_spec(size: int) -> Object:
 
 def test_the_largest_job_is_planned_in_a_moment_and_its_pods_are_rendered_one_by_one() -> None:
     """A thousand pods of a spec of 1.4 MB were rendered at once: 3.4 s of the loop, and as many gigabytes."""
-    spec, platform = largest_spec(4000), Platform("img:1", Endpoint("https://slipway:443"))
+    spec, platform = largest_spec(3000), Platform("img:1", Endpoint("https://slipway:443"))
     assert spec_problems("j", spec)[1] == []
     metadata = {"name": "j", "namespace": "n", "uid": "u", "generation": 1}
     obj = {"apiVersion": "slipway.dev/v1alpha1", "kind": "TrainingJob", "metadata": metadata, "spec": spec}
@@ -177,7 +177,7 @@ def test_the_largest_job_is_planned_in_a_moment_and_its_pods_are_rendered_one_by
 
 
 def test_a_spec_that_is_wrong_everywhere_is_refused_in_a_moment() -> None:
-    spec = largest_spec(4000)
+    spec = largest_spec(3000)
     spec["trainer"]["env"] = [{"name": "E", "value": 1, "x" * 200 + str(i): i} for i in range(128)]
     assert cost(lambda: spec_problems("j", spec)) < LIMIT
 

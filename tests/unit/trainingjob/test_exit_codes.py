@@ -103,3 +103,12 @@ def test_recipes_and_own_commands_have_the_same_starter() -> None:
         pods.config_map(job_of(), PLATFORM)["data"]["torch_agent.py"]
         == (ROOT / "workloads" / "torchrun.py").read_text()
     )
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "deepspeed"])
+def test_dollars_in_arguments_arrive_as_they_are(tmp_path: Path, launcher: str) -> None:
+    """torchrun makes `$` of `$$`: `kill -9 $$` in a shell became `kill -9 $`. Its own macros are still filled in."""
+    show = "import sys; print(sys.argv[1:])"
+    done = run(tmp_path, [sys.executable, "-c", show, "$$", "a$$$$b", "$HOME", "${local_rank}"], launcher)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == [str(["$$", "a$$$$b", "$HOME", f"{rank}"]) for rank in range(2)]
