@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
         # torchrun fills its macros, such as ${local_rank}, into each argument and makes `$` of `$$` on the way: a
         # shell's process number, or a price in a sentence, was not what the program got.
         parsed.training_script_args = [word.replace("$$", "$$$$") for word in parsed.training_script_args]
-        run.run(parsed)
+        run.run(parsed)  # type: ignore[no-untyped-call]
     except SignalException as error:
         print(f"terminated by {error.sigval.name}; the processes have ended", file=sys.stderr, flush=True)
         return 128 + int(error.sigval)
