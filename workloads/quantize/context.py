@@ -158,7 +158,7 @@ class Context:
     def evaluation(self) -> Samples:
         """With labels where the metric needs them."""
         choice = self.job.spec.evaluation
-        labels = choice.metric in {EvaluationMetric.TOP1, EvaluationMetric.LABELS}
+        labels = choice.metric is not EvaluationMetric.AGREEMENT
         source = self.source
         found = evaluation_samples(
             self._own_tokens(choice), source.ports, source.preprocessing, source.text, want_labels=labels
@@ -166,7 +166,7 @@ class Context:
         if bool(found.classes) != (choice.metric is EvaluationMetric.PRECISION50):
             raise BadInput(
                 f"evaluation.metric {choice.metric} does not fit {found.name}: {EvaluationMetric.PRECISION50} is for "
-                "data sets with boxes, shapes and yolo-folder, and they are for no other"
+                "boxes, those of shapes, yolo-folder and .npz files, and the data sets are for no other"
             )
         return found
 

@@ -106,7 +106,11 @@ def judged(predictions: Sequence[Any], truths: Sequence[Any], classes: int) -> F
     """Batches of predictions [n, boxes, 5 + classes] held against batches of objects [n, most, 5]."""
     boxes: list[npt.NDArray[np.int32]] = []
     objects: list[npt.NDArray[np.int32]] = []
+    if classes <= 0 and predictions[0].ndim == 3:
+        classes = int(predictions[0].shape[2]) - 5  # boxes of .npz files do not say how many classes there are
     for prediction, truth in zip(predictions, truths, strict=True):
+        if (np.asarray(truth)[..., 0] >= classes).any():
+            raise BadInput(f"labels hold a class {int(np.asarray(truth)[..., 0].max())}, the model has {classes}")
         if prediction.ndim != 3 or prediction.shape[2] != 5 + classes:
             raise BadInput(
                 f"the model's first output has shape {prediction.shape}, not YOLOv5's layout for {classes} classes: "

@@ -14,7 +14,6 @@ from workloads.quantize import evaluate, found
 from workloads.quantize.confidence import Difference, Pairs, wilson
 from workloads.quantize.context import Context
 from workloads.quantize.evaluate import Answers
-from workloads.quantize.evaluation.measures import measure_of
 from workloads.quantize.evaluation.scores import Comparison, Scores
 from workloads.quantize.found import Found
 
@@ -40,8 +39,7 @@ def ask(context: Context, model: "onnx.ModelProto | bytes", batches: Iterable[li
     chosen = context.evaluation_batches() if batches is None else batches
     if by_task(context):
         labelled = context.job.spec.evaluation.metric is EvaluationMetric.LABELS
-        measure = measure_of(context.judged.task, context.judged.threshold)
-        comparison = Comparison(measure, context.judged.places, labelled=labelled)
+        comparison = Comparison(context.judged.measure, context.judged.places, labelled=labelled)
         return comparison.run(context.float_model, model, context.evaluation, chosen)
     if detects(context):
         return found.find(model, context.evaluation, chosen)

@@ -51,7 +51,7 @@ class Samples(Protocol):
     digest: str
     name: str
     labelled: bool
-    classes: int  # of the boxes, in a data set with boxes; else 0
+    classes: int  # of the boxes, in a data set with boxes, -1 where only the model says how many; else 0
 
     def __len__(self) -> int:
         """How many."""
@@ -91,17 +91,24 @@ class ImageSamples:
 
 
 class ArraySamples:
-    """Rows of .npz files, without boxes. Files may differ in the length of any further axis: texts, say.
+    """Rows of .npz files; `boxes`: their labels are objects of pictures.
+
+    Files may differ in the length of any further axis: texts, say.
 
     Each file is checked once, a part at a time, and its rows are read when they are wanted.
     """
 
-    classes = 0
-
     def __init__(
-        self, paths: Sequence[Path], ports: Sequence[Port], name: str, *, want_labels: bool, any_labels: bool = False
+        self,
+        paths: Sequence[Path],
+        ports: Sequence[Port],
+        name: str,
+        *,
+        want_labels: bool,
+        any_labels: bool = False,
+        boxes: bool = False,
     ) -> None:
-        self.name = name
+        self.name, self.classes = name, -1 if boxes else 0
         self._paths, self._ports = list(paths), ports
         self._wanted = (*(port.name for port in ports), LABELS)
         self._open: tuple[int, dict[str, Rows]] | None = None
@@ -109,6 +116,11 @@ class ArraySamples:
         for file, path in enumerate(paths):
             arrays = self._arrays_of(file)
             rows.require(path.name, arrays, ports, want_labels, any_labels=any_labels)
+            if boxes and arrays[LABELS].shape[2:] != (5,):
+                raise BadInput(
+                    f"{path.name}: labels of shape {arrays[LABELS].shape}; boxes are [n, most, 5]: class or -1, "
+                    "centre x and y, width and height in pixels"
+                )
             lengths.append(len(arrays[ports[0].name]))
             self._shapes.append(tuple(arrays[port.name].shape[1:] for port in ports))
             self._row_bytes.append(sum(arrays[port.name].row_bytes for port in ports))
@@ -201,7 +213,7 @@ def evaluation_samples(
 
 def _any_labels(choice: Calibration | Evaluation) -> bool:
     """Whether labels may be other than a class number per sample: only another task's measure reads them."""
-    return not isinstance(choice, Evaluation) or choice.metric in {EvaluationMetric.LABELS, EvaluationMetric.AGREEMENT}
+    return not isinstance(choice, Evaluation) or choice.metric is not EvaluationMetric.TOP1
 
 
 def _samples(
@@ -214,7 +226,8 @@ def _samples(
     want_labels: bool,
 ) -> Samples:
     if choice.dataset is None:
-        return _from_uri(str(choice.uri), ports, want_labels, any_labels=_any_labels(choice))
+        boxes = isinstance(choice, Evaluation) and choice.metric is EvaluationMetric.PRECISION50
+        return _from_uri(str(choice.uri), ports, want_labels, any_labels=_any_labels(choice), boxes=boxes)
     if choice.dataset.name.value in data.CHOSEN:
         opened = data.open_set(choice.dataset)
         if isinstance(opened, TextSet):
@@ -244,14 +257,14 @@ def _samples(
     )
 
 
-def _from_uri(uri: str, ports: Sequence[Port], want_labels: bool, *, any_labels: bool) -> ArraySamples:
+def _from_uri(uri: str, ports: Sequence[Port], want_labels: bool, *, any_labels: bool, boxes: bool) -> ArraySamples:
     found = storage.fetch(uri)
     paths = sorted(found.glob("*.npz")) if found.is_dir() else [found]
     if not paths and any(found.glob("*.npy")):
         paths = [found]  # an array a file, by the names of the inputs
     if not paths:
         raise BadInput(f"{uri}: no .npz file in this folder, and no .npy file")
-    samples = ArraySamples(paths, ports, uri, want_labels=want_labels, any_labels=any_labels)
+    samples = ArraySamples(paths, ports, uri, want_labels=want_labels, any_labels=any_labels, boxes=boxes)
     if len(samples) == 0:
         raise BadInput(f"{uri}: no sample in it")
     return samples

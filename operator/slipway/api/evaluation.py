@@ -8,7 +8,7 @@ from pydantic import Field
 from slipway.api import uris
 from slipway.api.base import Model, Rule
 from slipway.api.common import MAX_INT32, Uri
-from slipway.api.sources import DatasetChoice, DatasetName
+from slipway.api.sources import Callable, DatasetChoice, DatasetName
 
 ONE_SOURCE = Rule(
     "has(self.dataset) != has(self.uri)",
@@ -39,7 +39,9 @@ class EvaluationTask(StrEnum):
     TAGGING = "tagging"
     SEGMENTATION = "segmentation"
     IMAGE = "image"
+    SEQUENCE = "sequence"
     CLOSENESS = "closeness"
+    CUSTOM = "custom"
 
 
 def metric_for(dataset: DatasetName) -> EvaluationMetric:
@@ -72,9 +74,9 @@ class Evaluation(Model):
             ),
         ),
         Rule(
-            "!has(self.uri) || self.metric != 'average-precision-50'",
-            "metric average-precision-50 needs boxes, which .npz files have not: set dataset to shapes or yolo-folder",
-            lambda data: data.uri is None or data.metric is not EvaluationMetric.PRECISION50,
+            "has(self.function) == (has(self.task) && self.task == 'custom')",
+            "task custom needs function, and function is for task custom",
+            lambda data: (data.function is not None) == (data.task is EvaluationTask.CUSTOM),
         ),
     )
     dataset: DatasetChoice | None = Field(None, description="Held-out images of a data set.")
@@ -87,7 +89,8 @@ class Evaluation(Model):
         EvaluationMetric.TOP1,
         description="top-1 needs class labels; labels compares with labels of the task's own kind; agreement compares "
         "the two models' answers and needs none; average-precision-50 is mAP@0.5 of detectors in YOLOv5's layout, and "
-        "needs a data set with boxes.",
+        "needs boxes: a data set of them, or an array `labels` [n, most, 5] of class, centre x and y, width and height "
+        "in pixels, with class -1 where there is none.",
     )
     task: EvaluationTask | None = Field(
         None,
@@ -99,6 +102,14 @@ class Evaluation(Model):
         Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ] = Field(
         default_factory=list, description="Names of the outputs that are judged; empty: the first, by closeness all."
+    )
+    blank: Annotated[int, Field(ge=-1, le=1_000_000)] = Field(
+        0, description="sequence: number of the class that is no symbol (CTC's blank); -1 is the last one."
+    )
+    function: Callable | None = Field(
+        None,
+        description="custom: module:function of your own code, called with arrays `given` and `wanted` (the model's "
+        "outputs, and labels or the float model's), to return a number from 0 to 1 for each sample.",
     )
     threshold: Annotated[float, Field(ge=-1e6, le=1e6)] | None = Field(
         None, description="Between no and yes, for binary and multi-label; 0.5 after a sigmoid, else 0."

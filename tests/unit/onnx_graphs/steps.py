@@ -36,7 +36,7 @@ def activation(walk: Walk) -> None:
 def clip(walk: Walk) -> None:
     name, width = walk.source()
     least, most = walk.one(("", "6"), ("0", "6"), ("0", ""), ("-1", "1"), ("", ""))
-    ends = ["" if end == "" else walk.keep(np.array(end, NUMPY[walk.kind])) for end in (least, most)]
+    ends = ["" if end == "" else walk.keep(np.array(float(end)).astype(NUMPY[walk.kind])) for end in (least, most)]
     walk.end(walk.put("Clip", [name, *ends]), width)
 
 

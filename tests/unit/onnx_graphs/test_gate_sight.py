@@ -16,7 +16,6 @@ from tests.unit.onnx_graphs.graphs import classifier, model, quantize, random, v
 from workloads.errors import BadInput
 from workloads.quantize import runtime
 from workloads.quantize.evaluation.judged import judged
-from workloads.quantize.evaluation.measures import measure_of
 from workloads.quantize.evaluation.scores import Comparison
 from workloads.quantize.gates import LEAST_DB, Sight, judge
 
@@ -41,6 +40,11 @@ def reshaped(shape: list[int], *more: Any) -> tuple[list[Any], Any]:
 
 def of_task(task: EvaluationTask) -> Any:
     make = helper.make_node
+    if task is EvaluationTask.SEQUENCE:
+        nodes, array = reshaped([-1, 12, 4], make("Softmax", ["s"], ["y"], axis=-1))
+        graph = network(nodes, 48, ["n", 12, 4])
+        graph.graph.initializer.append(numpy_helper.from_array(array, "shape"))
+        return graph
     if task in {EvaluationTask.TAGGING, EvaluationTask.SEGMENTATION, EvaluationTask.IMAGE}:
         shape, axis = ([-1, 6, 4], -1) if task is EvaluationTask.TAGGING else ([-1, 3, 4, 4], 1)
         end = (
@@ -57,6 +61,7 @@ def of_task(task: EvaluationTask) -> Any:
         EvaluationTask.REGRESSION: ([make("Identity", ["h"], ["y"])], 1),
         EvaluationTask.EMBEDDING: ([make("LpNormalization", ["h"], ["y"], axis=-1, p=2)], 24),
         EvaluationTask.CLOSENESS: ([make("Identity", ["h"], ["y"])], 9),
+        EvaluationTask.CUSTOM: ([make("Identity", ["h"], ["y"])], 9),
     }
     nodes, width = ends[task]
     return network(nodes, width, ["n", width])
@@ -83,9 +88,10 @@ class Given:
 
 
 def verdict(graph: Any, candidate: Any, task: EvaluationTask, feeds: Any) -> Any:
-    choice = Evaluation.model_validate({"uri": "file:///d.npz", "metric": "agreement", "task": task.value})
+    own = {"function": "tests.unit.onnx_graphs.own_measure:score"} if task is EvaluationTask.CUSTOM else {}
+    choice = Evaluation.model_validate({"uri": "file:///d.npz", "metric": "agreement", "task": task.value, **own})
     found = judged(graph, choice, None)
-    comparison = Comparison(measure_of(found.task, found.threshold), found.places, labelled=False)
+    comparison = Comparison(found.measure, found.places, labelled=False)
     samples = Given(feeds)
     scores = comparison.run(graph, candidate, samples, samples.batches(range(len(samples)), 64))
     sight = Sight(scores.sqnr_db, LEAST_DB, scores.float_decisions, scores.decisions)
@@ -141,7 +147,9 @@ def test_a_harmless_candidate_passes(task: EvaluationTask) -> None:
 def test_the_graph_tells_its_task_where_it_can(task: EvaluationTask) -> None:
     graph = of_task(task)
     choice = Evaluation.model_validate({"uri": "file:///d.npz", "metric": "agreement"})
-    expected = EvaluationTask.CLOSENESS if task is EvaluationTask.IMAGE else task
+    unknown = {EvaluationTask.IMAGE: EvaluationTask.CLOSENESS, EvaluationTask.CUSTOM: EvaluationTask.CLOSENESS}
+    # What reads a sequence tags positions, too: only the job can say which it is.
+    expected = {**unknown, EvaluationTask.SEQUENCE: EvaluationTask.TAGGING}.get(task, task)
     assert judged(graph, choice, None).task is expected
 
 

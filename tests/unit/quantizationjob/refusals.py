@@ -115,10 +115,18 @@ WRONG = (
         "a metric of boxes and none", {"evaluation": {"metric": "average-precision-50"}},
         "metric average-precision-50 is for data sets with boxes",
     ),
+    # A measure of one's own.
     Wrong(
-        "boxes in arrays",
-        {"evaluation": {"dataset": None, "uri": "pvc://a/b.npz", "metric": "average-precision-50"}},
-        "which .npz files have not",
+        "a task of one's own without its function", {"evaluation": {"metric": "agreement", "task": "custom"}},
+        "task custom needs function",
+    ),
+    Wrong(
+        "a function that nobody calls", {"evaluation": {"metric": "agreement", "function": "mine:score"}},
+        "function is for task custom",
+    ),
+    Wrong(
+        "a path for a function",
+        {"evaluation": {"metric": "agreement", "task": "custom", "function": "../mine.py"}}, "function", "schema",
     ),
     Wrong(
         "a detector made smaller",

@@ -9,7 +9,7 @@ from slipway.api.evaluation import Evaluation, EvaluationMetric, EvaluationTask
 from workloads.errors import BadInput
 from workloads.export import onnx_file
 from workloads.quantize.evaluation import task
-from workloads.quantize.evaluation.measures import measure_of
+from workloads.quantize.evaluation.measures import Measure, measure_of
 
 if TYPE_CHECKING:
     import onnx
@@ -25,11 +25,18 @@ class Judged:
     places: tuple[int, ...]
     threshold: float
     assumed: bool
+    blank: int = 0
+    function: str = ""
+
+    @property
+    def measure(self) -> Measure:
+        """How two answers are compared."""
+        return measure_of(self.task, self.threshold, self.blank, self.function)
 
     @property
     def words(self) -> str:
         """The measure, for people."""
-        return measure_of(self.task, self.threshold).words
+        return self.measure.words
 
 
 def judged(model: "onnx.ModelProto", choice: Evaluation, artifact: Task | None) -> Judged:
@@ -41,7 +48,7 @@ def judged(model: "onnx.ModelProto", choice: Evaluation, artifact: Task | None) 
     found, assumed = _task(model, choice, artifact, names[asked[0]] if asked else names[0])
     places = asked or ([0] if found is not EvaluationTask.CLOSENESS else _numbers(model))
     threshold = choice.threshold if choice.threshold is not None else _threshold(model, names[places[0]])
-    return Judged(found, tuple(places), threshold, assumed)
+    return Judged(found, tuple(places), threshold, assumed, choice.blank, choice.function or "")
 
 
 def _task(

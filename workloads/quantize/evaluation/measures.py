@@ -13,6 +13,7 @@ import numpy as np
 
 from slipway.api.evaluation import EvaluationTask
 from workloads.errors import BadInput
+from workloads.quantize.evaluation import custom, sequences
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,8 +35,11 @@ class Measure:
     whole: bool = False
 
 
-def measure_of(task: EvaluationTask, threshold: float) -> Measure:
-    """The measure of a task; `threshold` parts yes from no for `binary` and `multi-label`."""
+def measure_of(task: EvaluationTask, threshold: float, blank: int = 0, function: str = "") -> Measure:
+    """The measure of a task; `threshold` parts yes from no for `binary` and `multi-label`.
+
+    `blank`: the class of a sequence that is no symbol; `function`: the user's own, of task `custom`.
+    """
 
     def yes(outputs: "Array") -> "Array":
         return np.asarray(_flat(outputs) > threshold)
@@ -59,6 +63,12 @@ def measure_of(task: EvaluationTask, threshold: float) -> Measure:
         EvaluationTask.TAGGING: Measure(_equal_positions, _positions, "share of positions with the same class"),
         EvaluationTask.SEGMENTATION: Measure(_overlap, _masks, "mean overlap of the classes' areas"),
         EvaluationTask.IMAGE: Measure(_similar, None, "structural similarity (SSIM)"),
+        EvaluationTask.SEQUENCE: Measure(
+            lambda given, wanted: sequences.score(given, wanted, blank),
+            lambda outputs: sequences.padded(outputs, blank),
+            "1 - edit distance / length",
+        ),
+        EvaluationTask.CUSTOM: Measure(custom.score_by(function), None, f"{function}"),
         EvaluationTask.CLOSENESS: Measure(_close, None, f"outputs within {CLOSE_DB:g} dB of the float model's"),
     }
     return measures[task]
