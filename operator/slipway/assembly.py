@@ -11,7 +11,7 @@ from slipway.inferenceservice import service as serving
 from slipway.inferenceservice import thin
 from slipway.inferenceservice.reconcile import InferenceServices
 from slipway.job.execute import Record
-from slipway.job.footprint import slim_footprint, slim_node
+from slipway.job.footprint import slim_footprint, slim_node, slim_priority
 from slipway.job.inbox import Inbox
 from slipway.job.labels import JOB_NAME, KIND, MANAGED_SELECTOR
 from slipway.job.quota import slim_limits, slim_quota
@@ -23,7 +23,7 @@ from slipway.runtime.controller import Controller, ObserveReconcile
 from slipway.runtime.errors import Forbidden, NotFound
 from slipway.runtime.kube import Kube
 from slipway.runtime.queue import WorkQueue
-from slipway.runtime.resource import CONFIGMAPS, LIMIT_RANGES, NODES, PODS, QUOTAS, SERVICES, Resource
+from slipway.runtime.resource import CONFIGMAPS, LIMIT_RANGES, NODES, PODS, PRIORITY_CLASSES, QUOTAS, SERVICES, Resource
 from slipway.runtime.shares import Shares
 from slipway.runtime.slim import Slim
 from slipway.runtime.store import Key
@@ -61,7 +61,7 @@ _AUTOSCALED = (
 )
 _AUTOSCALER_STATUS = ("kube-system", "cluster-autoscaler-status")
 # The same, where they may be read: else the server's refusals tell of them.
-_BOUNDS: Mapping[Resource, Slim] = {QUOTAS: slim_quota, LIMIT_RANGES: slim_limits}
+_BOUNDS: Mapping[Resource, Slim] = {QUOTAS: slim_quota, LIMIT_RANGES: slim_limits, PRIORITY_CLASSES: slim_priority}
 
 
 _SLIMS: Mapping[Resource, Slim] = {
@@ -176,7 +176,7 @@ class Assembly:
 
     async def _may_list(self, resource: Resource) -> bool:
         try:
-            for namespace in self._namespaces or (None,):
+            for namespace in (self._namespaces if resource.namespaced else ()) or (None,):
                 await self._kube.list(resource, namespace, slim=lambda obj: {})
         except Forbidden as error:
             log.warning("not counted when gangs are let in, so that the server may refuse some: %s", error)

@@ -157,6 +157,13 @@ class ScaleUp(StrEnum):
     NEVER = "Never"
 
 
+class Preemption(StrEnum):
+    """Whether running gangs of lower priority give way."""
+
+    NEVER = "Never"
+    PRIORITY_CLASS = "PriorityClass"
+
+
 class Scheduling(Model):
     """When the gang starts, and before whom."""
 
@@ -179,9 +186,12 @@ class Scheduling(Model):
             lambda scheduling: scheduling.priority == 0 or scheduling.gang is GangScheduler.SLIPWAY,
         ),
         Rule(
-            "self.gang == 'Slipway' || self.scaleUp == 'Auto'",
-            "scaleUp is about this operator's own line: remove it, or set gang to Slipway",
-            lambda scheduling: scheduling.scale_up is ScaleUp.AUTO or scheduling.gang is GangScheduler.SLIPWAY,
+            "self.gang == 'Slipway' || (self.scaleUp == 'Auto' && self.preemption == 'Never')",
+            "scaleUp and preemption are about this operator's own line: remove them, or set gang to Slipway",
+            lambda scheduling: (
+                scheduling.gang is GangScheduler.SLIPWAY
+                or (scheduling.scale_up is ScaleUp.AUTO and scheduling.preemption is Preemption.NEVER)
+            ),
         ),
     )
     gang: GangScheduler = Field(
@@ -190,6 +200,12 @@ class Scheduling(Model):
     )
     priority: Annotated[int, Field(ge=-1000000000, le=1000000000)] = Field(
         0, description="Jobs that wait are started from the highest to the lowest, the oldest first."
+    )
+    preemption: Preemption = Field(
+        Preemption.NEVER,
+        description="PriorityClass: where there is no room, whole gangs of a lower pod.priorityClassName give way, if"
+        " the class's preemptionPolicy allows that. They get their grace period, wait in the line again, and no restart"
+        " is counted.",
     )
     scale_up: ScaleUp = Field(
         ScaleUp.AUTO,

@@ -22,7 +22,7 @@ from slipway.api.parallel import OWN_WAY
 from slipway.api.pod import EnvVar, PodSettings, Words, bounded
 from slipway.api.recipe import Checkpoint, Output, Recipe
 from slipway.api.resources import Resources
-from slipway.api.scheduling import Scheduling
+from slipway.api.scheduling import Preemption, Scheduling
 from slipway.api.strategy import Strategy
 from slipway.api.trainingstatus import TrainingJobStatus
 from slipway.api.volumes import SharedMemory
@@ -173,6 +173,12 @@ class TrainingJobSpec(Model):
             "!has(self.mpi) || self.launcher == 'mpirun'",
             "mpi belongs to launcher mpirun: set launcher, or remove it",
             lambda spec: spec.mpi is None or spec.launcher == LauncherName.MPIRUN,
+        ),
+        Rule(
+            "!has(self.scheduling.preemption) || self.scheduling.preemption == 'Never'"
+            " || has(self.pod.priorityClassName)",
+            "scheduling.preemption PriorityClass needs pod.priorityClassName: set it, or remove preemption",
+            lambda spec: spec.scheduling.preemption is Preemption.NEVER or spec.pod.priority_class_name is not None,
         ),
         *(_fixed(field) for field in FIXED_FIELDS),
         *(_fixed_while_running(field) for field in FIXED_WHILE_RUNNING),

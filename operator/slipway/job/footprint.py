@@ -182,6 +182,12 @@ def whole(quantities: Mapping[str, Any]) -> bool:
     return all(isinstance(quantity, int) for quantity in quantities.values())
 
 
+def slim_priority(priority_class: Object) -> Object:
+    """What a PriorityClass is worth, and whether it preempts."""
+    kept = pick(priority_class, "apiVersion", "kind", "value", "preemptionPolicy", "globalDefault")
+    return kept | {"metadata": pick(priority_class["metadata"], "name", "uid", "resourceVersion")}
+
+
 def usable(node: Object) -> bool:
     """Whether new pods can go there."""
     ready = any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"])

@@ -242,6 +242,7 @@ _RULES: tuple[Callable[[Scene], Plan | None], ...] = (
     _failed,
     _hanging,
     _overdue,
+    waiting.preempted,
     waiting.stranded,
     waiting.pausing,
     _predecessor,

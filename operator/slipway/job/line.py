@@ -6,11 +6,12 @@ so the kept room can only grow: no gang waits for ever, as long as gangs end.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.job.packing import Demand, Floor
+from slipway.job.preemption import Contest
 from slipway.job.quota import Bill, Quotas, Shortage
 from slipway.job.words import shown
 
@@ -23,7 +24,8 @@ MOST_LOOKS = 16
 class Waiting:
     """A gang that has not started. `rank`: the smallest goes first; comparable with every other's.
 
-    `grows`: whether its pods may be created without room, for an autoscaler to see.
+    `grows`: whether its pods may be created without room, for an autoscaler to see. `preempts`:
+    whether running gangs of a lower `priority` give way to it.
     """
 
     key: Hashable
@@ -31,6 +33,8 @@ class Waiting:
     demand: Demand
     bill: Bill = field(default_factory=Bill)
     grows: bool = False
+    preempts: bool = False
+    priority: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,20 +53,26 @@ class Place:
 
 @dataclass(frozen=True)
 class Decision:
-    """Who starts now, in order, and the place of everybody else."""
+    """Who starts now, in order, the place of everybody else, and which running gangs give way to whom."""
 
     admitted: tuple[Hashable, ...]
     waiting: dict[Hashable, Place]
+    victims: Mapping[Hashable, str] = field(default_factory=dict)
 
 
 def decide(
-    floor: Floor, gangs: Iterable[Waiting], quotas: Quotas | None = None, growing: set[str] | None = None
+    floor: Floor,
+    gangs: Iterable[Waiting],
+    quotas: Quotas | None = None,
+    growing: set[str] | None = None,
+    contest: Contest | None = None,
 ) -> Decision:
     """Go through the line once. `floor`, `quotas`: less what is promised to gangs that were let in; used up.
 
     `growing`: namespaces with a gang that waits for new nodes already: of two that begin, neither may end up whole.
     """
     quotas, growing = quotas or Quotas(), growing if growing is not None else set()
+    contest = contest or Contest()
     admitted: list[Hashable] = []
     waiting: dict[Hashable, str] = {}
     shortages: dict[Hashable, Shortage] = {}
@@ -84,6 +94,13 @@ def decide(
             waiting[gang.key] = f"{MOST_LOOKS} other kinds of gangs of its namespace are looked at before it"
             continue
         placed = floor.pack(gang.demand)
+        if placed is None and gang.preempts:
+            missing = _missing(floor, gang.demand, kept_for)
+            who = contest.settle(floor, gang.demand, gang.priority, name)
+            if who is not None:
+                quotas.keep(whose, gang.bill, gang.demand.count, name)
+                waiting[gang.key] = f"{missing}; {who}"
+                continue
         if placed is None and gang.grows and whose not in growing:
             growing.add(whose)
             placed = floor.pack(gang.demand, partly=True) or {}
@@ -102,7 +119,7 @@ def decide(
         key: Place(number, len(waiting), words, key in shortages, key in shortages and shortages[key].never)
         for number, (key, words) in enumerate(waiting.items(), start=1)
     }
-    return Decision(tuple(admitted), places)
+    return Decision(tuple(admitted), places, contest.victims)
 
 
 def _missing(floor: Floor, demand: Demand, kept_for: str) -> str:

@@ -5,8 +5,8 @@ gang fits exactly when the numbers of pods that each node can take add up to it:
 be spread over zones or racks (spread.py).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slipway.job.footprint import Amounts
@@ -159,8 +159,29 @@ class Floor:
             for resource, amount in taken.items():
                 if resource in free:
                     free[resource] = max(0, free[resource] - count * amount)
+        self._refresh(placed.keys())
+
+    def copy(self) -> "Floor":
+        """What is free now, to try things on."""
+        return Floor(replace(node, free=self._free[name]) for name, node in self._nodes.items())
+
+    def give_back(self, held: Mapping[str, Amounts]) -> None:
+        """What pods on these nodes have is free."""
+        for name in held.keys() & self._free.keys():
+            free, most = self._free[name], self._nodes[name].capacity
+            free |= {r: min(most.get(r, 0), free[r] + amount) for r, amount in held[name].items() if r in free}
+        self._refresh(held.keys() & self._free.keys())
+
+    def take_away(self, held: Mapping[str, Amounts]) -> None:
+        """The opposite."""
+        for name in held.keys() & self._free.keys():
+            free = self._free[name]
+            free |= {r: max(0, free[r] - amount) for r, amount in held[name].items() if r in free}
+        self._refresh(held.keys() & self._free.keys())
+
+    def _refresh(self, names: Set[str]) -> None:
         for fit in self._fits.values():
-            for name in placed.keys() & fit.most.keys():
+            for name in names & fit.most.keys():
                 now = room(self._free[name], fit.each, apart=fit.apart)
                 fit.total += now - fit.rooms.pop(name, 0)
                 if now > 0:

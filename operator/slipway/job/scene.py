@@ -49,7 +49,8 @@ class Rules:
 class Scene:
     """The gang, its pods of all attempts, those of deleted jobs of the same name, and the status being drafted.
 
-    `departed`: pods of it that are gone by now, as they were last seen.
+    `gives_way`: the gang of higher priority that takes its place. `departed`: pods of it that are gone by now, as they
+    were last seen.
     """
 
     gang: Gang
@@ -59,6 +60,7 @@ class Scene:
     now: datetime
     rules: Rules = field(default_factory=Rules)
     hold: Hold | None = None
+    gives_way: str = ""
     departed: tuple[PodState, ...] = ()
 
     @property

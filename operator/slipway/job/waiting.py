@@ -14,6 +14,18 @@ from slipway.job.scene import Scene
 QUEUE_LOOK_SECONDS = 60.0
 
 
+def preempted(scene: Scene) -> Plan | None:
+    """A gang of higher priority takes its place: its pods get their grace period to save, and it waits once more."""
+    if not scene.gives_way or scene.draft.run.attempt_time is None:
+        return None
+    message = f"{scene.gives_way} of higher priority takes its place; the pods get their grace period to save"
+    draft = scene.draft.next_attempt()
+    draft.condition("Running", "False", Reason.PREEMPTED, message).progressing(Reason.PREEMPTED, message)
+    old = earlier_attempts(scene)
+    notice = Notice("Warning", Reason.PREEMPTED, message)
+    return Plan(status=draft.done(), persist_first=True, deletes=old.deletes, notices=(notice,))
+
+
 def stranded(scene: Scene) -> Plan | None:
     """Not all pods have found a node in time: those that have hold theirs for nothing, and others could use them."""
     left = scene.stranded_seconds_left

@@ -8,18 +8,18 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from slipway.api.common import GROUP
-from slipway.api.scheduling import GangScheduler, ScaleUp
+from slipway.api.scheduling import GangScheduler, Preemption, ScaleUp
 from slipway.api.trainingjob import TrainingJobSpec, spec_problems
 from slipway.job import lifecycle
 from slipway.job.footprint import PLACE, REQUESTS, usable
 from slipway.job.labels import ATTEMPT, REPLICA_INDEX
 from slipway.job.line import Decision, Waiting, decide
 from slipway.job.members import members
-from slipway.job.packing import Demand, Floor, Node, takes
+from slipway.job.packing import Demand, Floor, takes
 from slipway.job.policy.elastic import Nodes
+from slipway.job.preemption import Contest
 from slipway.job.quota import Defaults, Quotas, defaults_of
 from slipway.job.run import Run, read_run
 from slipway.job.scene import Hold
@@ -29,6 +29,7 @@ from slipway.runtime.resource import (
     LIMIT_RANGES,
     NODES,
     PODS,
+    PRIORITY_CLASSES,
     QUOTAS,
     Object,
     Resource,
@@ -38,7 +39,7 @@ from slipway.runtime.resource import (
     uid_of,
 )
 from slipway.runtime.store import Key
-from slipway.trainingjob.claim import Claim, bill_of, demand_of, pause_end, run_of
+from slipway.trainingjob.claim import Claim, add, bill_of, contenders, demand_of, node_of, pause_end, run_of
 from slipway.trainingjob.job import TRAINING_JOBS, Cluster
 
 NOTHING = Decision((), {})
@@ -70,6 +71,9 @@ class Admission:
         # Namespaces with a gang that waits for nodes to be made.
         self._growing: set[str] = set()
         self._defaults: dict[str, Defaults] | None = None
+        # Running jobs that give way, by UID, and to whom.
+        self._victims: dict[str, str] = {}
+        self._classes: dict[str, Object] | None = None
         self._stale = True
 
     def hold(self, job: Object) -> Hold | None:
@@ -85,13 +89,16 @@ class Admission:
 
     def view(self, job: Object) -> Cluster:
         """What the plan must know of the cluster."""
-        return Cluster(self.hold(job), self._gpu_bytes(job), lets_in=True)
+        if self._stale and uid_of(job) in self._victims:
+            self._decide()
+        gives_way = self._victims.get(uid_of(job), "")
+        return Cluster(self.hold(job), self._gpu_bytes(job), lets_in=True, gives_way=gives_way)
 
     def _gpu_bytes(self, job: Object) -> int | None:
         gang = self._gang(job) if (job.get("spec") or {}).get("strategy") else None
         if gang is None:
             return None
-        nodes = [_node(node, {}, {}) for node in self._nodes if usable(node)]
+        nodes = [node_of(node, {}, {}) for node in self._nodes if usable(node)]
         told = [node.labels.get(GPU_MEMORY, "") for node in nodes if takes(node, gang.demand)]
         return min((int(mebibytes) * 2**20 for mebibytes in told if mebibytes.isdecimal()), default=None)
 
@@ -101,6 +108,8 @@ class Admission:
             return
         if resource is LIMIT_RANGES:
             self._defaults = None
+        if resource is PRIORITY_CLASSES:
+            self._classes = None
         if resource in _BOUNDS and not any(_of_namespace(key, change.key.namespace) for key in self._decision.waiting):
             return
         self._stale = True
@@ -124,12 +133,18 @@ class Admission:
         self._growing = set()
         floor = self._floor(jobs, quotas)
         before = set(self._decision.waiting)
-        self._decision = decide(floor, self._line(waiting), quotas, self._growing)
+        contest = Contest(lambda: contenders(jobs, self._pods, self._gang, self._priority))
+        self._decision = decide(floor, self._line(waiting), quotas, self._growing, contest)
         self._stale = False
         known = {uid_of(job) for job, _ in jobs}
         keys = {Key(namespace_of(job), name_of(job)): uid_of(job) for job, _ in waiting}
         self._let_in = (self._let_in & known) | {keys[key] for key in self._decision.admitted if isinstance(key, Key)}
         self._gangs = {known_as: gang for known_as, gang in self._gangs.items() if known_as[0] in known}
+        uids = {_key(job): uid_of(job) for job, _ in jobs} if self._decision.victims else {}
+        self._victims = {uids[key]: name for key, name in self._decision.victims.items() if isinstance(key, Key)}
+        for key in self._decision.victims:
+            if isinstance(key, Key):
+                self._mark_after(key, 0)
         for key in self._decision.admitted:
             if key in before and isinstance(key, Key):
                 self._mark_after(key, 0)
@@ -140,10 +155,23 @@ class Admission:
             if gang is not None:
                 age = job["metadata"].get("creationTimestamp") or ""
                 # A gang that was running before goes first: it has a checkpoint, and somebody waits for it.
-                rank = (run.start_time is None, -gang.spec.scheduling.priority, age, *_key(job))
+                # The class goes before all: else a gang that gave way would be the first to come back.
+                priority, preempts = self._priority(gang.spec)
+                rank = (-priority, run.start_time is None, -gang.spec.scheduling.priority, age, *_key(job))
                 grows = gang.spec.scheduling.scale_up
                 wakes = grows is ScaleUp.PODS or (self.scales_up and grows is ScaleUp.AUTO)
-                yield Waiting(_key(job), rank, gang.demand, gang.bill, grows=wakes)
+                yield Waiting(_key(job), rank, gang.demand, gang.bill, wakes, preempts, priority)
+
+    def _priority(self, spec: TrainingJobSpec) -> tuple[int, bool]:
+        """The value of its pods' PriorityClass, and whether that preempts others; 0 and no where it is not known."""
+        if self._classes is None:
+            found = self._cache.get(PRIORITY_CLASSES) or ()
+            self._classes = {
+                name: one for one in found for name in (name_of(one), *([""] * bool(one.get("globalDefault"))))
+            }
+        known = self._classes.get(spec.pod.priority_class_name or "") or {}
+        asked = spec.scheduling.preemption is Preemption.PRIORITY_CLASS and bool(known)
+        return known.get("value") or 0, asked and known.get("preemptionPolicy") != "Never"
 
     def _waits(self, job: Object, run: Run) -> bool:
         """Whether its pods are still to be created, and nobody else decides when."""
@@ -177,11 +205,11 @@ class Admission:
             node = pod["spec"][PLACE]
             if not node or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
                 continue
-            _add(used.setdefault(node, {}), pod["spec"].get(REQUESTS) or {})
+            add(used.setdefault(node, {}), pod["spec"].get(REQUESTS) or {})
             parent = parent_of(pod)
             if parent is None or parent.group != GROUP:
-                _add(foreign.setdefault(node, {}), pod["spec"].get(REQUESTS) or {})
-        floor = Floor(_node(node, used, foreign) for node in self._nodes if usable(node))
+                add(foreign.setdefault(node, {}), pod["spec"].get(REQUESTS) or {})
+        floor = Floor(node_of(node, used, foreign) for node in self._nodes if usable(node))
         for job, run in jobs:
             promised = self._promised(job, run)
             if promised is not None and promised.count > 0:
@@ -245,11 +273,16 @@ def _of_bounds(bounds: Object) -> object:
     return bounds["spec"], bounds.get("status")
 
 
+def _of_class(priority_class: Object) -> object:
+    return priority_class.get("value"), priority_class.get("preemptionPolicy"), priority_class.get("globalDefault")
+
+
 _BOUNDS = (QUOTAS, LIMIT_RANGES)
 _SHOWN: Mapping[Resource, Callable[[Object], object]] = {
     PODS: _of_pod,
     TRAINING_JOBS: _of_job,
     NODES: _of_node,
+    PRIORITY_CLASSES: _of_class,
     **dict.fromkeys(_BOUNDS, _of_bounds),
 }
 
@@ -265,20 +298,3 @@ def _place_in_gang(pod: Object) -> tuple[str, str]:
 
 def _key(job: Object) -> Key:
     return Key(namespace_of(job), name_of(job))
-
-
-def _add(total: dict[str, int], requests: Mapping[str, int]) -> None:
-    for name, amount in {"pods": 1, **requests}.items():
-        total[name] = total.get(name, 0) + amount
-
-
-def _node(node: Object, used: Mapping[str, Mapping[str, int]], foreign: Mapping[str, Mapping[str, int]]) -> Node:
-    whole: Mapping[str, int] = node["status"]["allocatable"]
-    name = name_of(node)
-
-    def without(taken: Mapping[str, int]) -> dict[str, int]:
-        return {resource: max(0, amount - taken.get(resource, 0)) for resource, amount in whole.items()}
-
-    labels: Any = node["metadata"].get("labels") or {}
-    taints = tuple(node["spec"].get("taints") or ())
-    return Node(name, without(foreign.get(name, {})), without(used.get(name, {})), labels, taints)

@@ -1,17 +1,25 @@
 """What a job's gang asks of the cluster: nodes, room on them, and the namespace's quota. Pure; for admission.py."""
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
+from slipway.api.scheduling import GangScheduler
 from slipway.api.trainingjob import TrainingJobSpec
-from slipway.job.footprint import amounts, requests_of
-from slipway.job.packing import Demand
+from slipway.job import lifecycle
+from slipway.job.footprint import PLACE, REQUESTS, amounts, requests_of
+from slipway.job.labels import ATTEMPT
+from slipway.job.members import members
+from slipway.job.packing import Demand, Node
+from slipway.job.preemption import Contenders, Running
 from slipway.job.quota import Bill, Defaults
 from slipway.job.run import Run, read_run
 from slipway.job.spread import Spread
 from slipway.runtime.conditions import parse_time
-from slipway.runtime.resource import Object
+from slipway.runtime.resource import Object, name_of, namespace_of
+from slipway.runtime.store import Key, Store
+from slipway.trainingjob.job import TRAINING_JOBS
 from slipway.trainingjob.pods import tolerations
 
 
@@ -69,3 +77,51 @@ def run_of(job: Object) -> Run | None:
         return read_run(job.get("status") or {})
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def add(total: dict[str, int], requests: Mapping[str, int]) -> None:
+    """Add what a pod asks for to what others do; each takes one of `pods`."""
+    for name, amount in {"pods": 1, **requests}.items():
+        total[name] = total.get(name, 0) + amount
+
+
+def contenders(
+    jobs: Iterable[tuple[Object, Run]],
+    pods: Store,
+    claim_of: Callable[[Object], Claim | None],
+    priority_of: Callable[[TrainingJobSpec], tuple[int, bool]],
+) -> Contenders:
+    """Which gangs run that others may take the place of, and what pods of the operator's have that are going."""
+    running: list[Running] = []
+    leaving: dict[str, dict[str, int]] = {}
+    for job, run in jobs:
+        held: dict[str, dict[str, int]] = {}
+        for pod in members(pods, job, TRAINING_JOBS):
+            node, metadata = pod["spec"][PLACE], pod["metadata"]
+            if not node or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+                continue
+            going = metadata.get("deletionTimestamp") or int(metadata["labels"][ATTEMPT]) < run.attempt
+            add((leaving if going else held).setdefault(node, {}), pod["spec"].get(REQUESTS) or {})
+        claim = claim_of(job) if held and _may_give_way(job, run) else None
+        if claim is not None and claim.spec.scheduling.gang is GangScheduler.SLIPWAY:
+            since = (job.get("status") or {}).get("attemptTime") or ""
+            running.append(Running(Key(namespace_of(job), name_of(job)), priority_of(claim.spec)[0], since, held))
+    return Contenders(running, leaving)
+
+
+def _may_give_way(job: Object, run: Run) -> bool:
+    policy = (job.get("spec") or {}).get("runPolicy") or {}
+    return run.attempt_time is not None and not (run.finished or policy.get("suspend") or lifecycle.left_alone(job))
+
+
+def node_of(node: Object, used: Mapping[str, Mapping[str, int]], foreign: Mapping[str, Mapping[str, int]]) -> Node:
+    """A node, less what pods have of it; `foreign`: those that never give it back for a gang."""
+    whole: Mapping[str, int] = node["status"]["allocatable"]
+    name = name_of(node)
+
+    def without(taken: Mapping[str, int]) -> dict[str, int]:
+        return {resource: max(0, amount - taken.get(resource, 0)) for resource, amount in whole.items()}
+
+    labels: Any = node["metadata"].get("labels") or {}
+    taints = tuple(node["spec"].get("taints") or ())
+    return Node(name, without(foreign.get(name, {})), without(used.get(name, {})), labels, taints)

@@ -34,12 +34,14 @@ class Cluster:
 
     `gpu_bytes`: memory of the smallest GPU that it may get, as far as its nodes say. `departed`: its pods that
     are gone, as they were last seen. `lets_in`: whether gangs wait in the line of the operator at all.
+    `gives_way`: the job of higher priority that takes its place.
     """
 
     hold: Hold | None = None
     gpu_bytes: int | None = None
     departed: Sequence[Mapping[str, Any]] = ()
     lets_in: bool = False
+    gives_way: str = ""
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ def plan(
         now,
         rules_of(spec, platform.listening, lets_in=cluster.lets_in),
         cluster.hold,
+        gives_way=cluster.gives_way,
         departed=tuple(observe_pod(pod, now, CONTAINER) for pod in cluster.departed),
     )
     ended = draft.run.finished

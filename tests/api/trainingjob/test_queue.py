@@ -106,6 +106,32 @@ def test_an_autoscaler_sees_the_pods_of_one_gang_and_they_go_back_if_no_node_com
     stage.until_pods(namespace, "next", lambda pods: len(pods) == 2)
 
 
+def test_a_higher_priorityclass_preempts_a_whole_gang_which_goes_on_afterwards(cluster: tuple[Stage, str]) -> None:
+    stage, namespace = cluster
+    for name, value in ((f"{namespace}-low", 1), (f"{namespace}-high", 10)):
+        classes = "/apis/scheduling.k8s.io/v1/priorityclasses"
+        stage.plane.client.call("POST", classes, {"metadata": {"name": name}, "value": value})
+    for name in ("victim", "bystander", "urgent"):
+        stage.scripts[name] = lambda pod: Script(runs_for=None)
+    low = {"priorityClassName": f"{namespace}-low", "terminationGracePeriodSeconds": 2}
+    stage.create(namespace, "bystander", numNodes=1, pod=low, **asks(4))
+    stage.until_running(namespace, "bystander")
+    stage.create(namespace, "victim", numNodes=2, pod=low, **asks(4))
+    stage.until_running(namespace, "victim")
+    high = {"priorityClassName": f"{namespace}-high"}
+    stage.create(namespace, "urgent", numNodes=2, pod=high, scheduling={"preemption": "PriorityClass"}, **asks(4))
+    stage.until_running(namespace, "urgent")
+    status = queued(stage, namespace, "victim")
+    assert (status.get("restartCount", 0), status.get("disruptionCount", 0)) == (0, 0)
+    assert status["attempt"] == 1
+    assert condition(stage.job(namespace, "bystander")["status"], "Running")["status"] == "True"  # type: ignore[index]
+    finish(stage, namespace, "urgent", 2)
+    stage.until_running(namespace, "victim", attempt=1)
+    for index in range(2):
+        stage.finish(namespace, f"victim-node-{index}-a1")
+    finish(stage, namespace, "bystander", 1)
+
+
 def test_a_node_that_comes_back_makes_room(cluster: tuple[Stage, str]) -> None:
     """The holder sees to it that the loss is known before there is room: else the gang is rightly let in."""
     stage, namespace = cluster

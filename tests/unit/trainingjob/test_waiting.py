@@ -10,7 +10,7 @@ import pytest
 from slipway.job.scene import Hold
 from slipway.runtime.resource import PODS
 from slipway.trainingjob.job import Cluster
-from tests.unit.trainingjob.sim_world import World
+from tests.unit.trainingjob.sim_world import KEY, World
 from tests.unit.trainingjob.steps import begin, condition, free_killed, names, run, status, to_next_due
 
 HOLD = Hold(1, 1, "room for 0 of 2 pods")
@@ -120,3 +120,29 @@ def test_pods_that_wait_for_somebody_elses_scheduler_are_left_there(world: World
     see(world, None)
     world.settle()
     assert names(world) == ["job-node-0-a0", "job-node-1-a0"]
+
+
+def test_a_gang_that_gives_way_gets_its_grace_period_and_nothing_is_counted(world: World) -> None:
+    see(world, None)
+    begin(world)
+    run(world)
+    world.clock.seconds += 40
+    world.process.jobs.view = lambda job: Cluster(HOLD, lets_in=True, gives_way="n/urgent")
+    world.process.queue.mark(KEY)
+    world.settle()
+    assert condition(world, "Running")["reason"] == "Preempted"
+    assert "n/urgent of higher priority" in condition(world, "Ready")["message"]
+    assert all(pod["metadata"]["deletionGracePeriodSeconds"] == 30 for pod in world.pods)
+    for pod in world.pods:
+        world.end_pod(pod, 143)
+    world.clock.seconds += 5
+    world.settle()
+    free_killed(world)
+    assert condition(world, "Ready")["reason"] == "Queued"
+    counts = {status(world).get(field, 0) for field in ("restartCount", "restartCountTowardsMax", "disruptionCount")}
+    assert counts == {0}
+    assert status(world)["activeSeconds"] == 40
+    see(world, None)
+    to_next_due(world)
+    assert names(world)[-2:] == ["job-node-0-a1", "job-node-1-a1"]
+    assert "lastFailure" not in status(world)
