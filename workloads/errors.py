@@ -1,5 +1,7 @@
 """Which exit code does a failure have? Raised everywhere in workloads, turned into words and a code by the commands."""
 
+import re
+
 SUCCESS = 0
 FAILURE = 1
 BAD_INPUT = 2
@@ -29,6 +31,13 @@ class Terminated(Exception):  # noqa: N818
 
 # Of these libraries only what a graph or a file is answered with; a machine's faults come as OSError or MemoryError.
 _OF_THE_INPUT = ("onnx", "onnxruntime", "google.protobuf", "safetensors", "pydantic_core")
+# What torch says, as a RuntimeError, of a model that does not fit its data or its strategy.
+_OF_THE_CODE = re.compile(
+    r"shapes? (cannot|can't|mismatch|'\[|of )|size mismatch|must match|mat1 and mat2|expected scalar type|"
+    r"expected to have finished reduction|does not require grad|error\(s\) in loading state_dict|"
+    r"dimension out of range|"
+    r"size of tensor|expected input|given groups|invalid for input of size|should be the same|not implemented for '"
+)
 _DETERMINISTIC = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -40,6 +49,8 @@ def comes_again(error: BaseException) -> bool:
     words = str(error).lower()
     if any(sign in words for sign in ("alloc", "out of memory", "no space left", "cuda error", "timed out")):
         return False
+    if type(error) is RuntimeError and _OF_THE_CODE.search(words):
+        return True
     module = type(error).__module__
     of_library = any(module == name or module.startswith(f"{name}.") for name in _OF_THE_INPUT)
     return isinstance(error, _DETERMINISTIC) or (of_library and not isinstance(error, OSError | MemoryError))

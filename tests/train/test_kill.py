@@ -22,7 +22,8 @@ def job(folder: Path, epochs: int) -> Path:
     log = folder / "log"
     log.mkdir(parents=True)
     own = {"callable": "tests.train.witness:digits", "arguments": {"log": str(log), "limit": str(SAMPLES)}}
-    return write(folder, "single", dataset={"name": "custom", **own}, globalBatchSize=BATCH, epochs=epochs, every=3)
+    more = {"epochs": epochs, "every": 3, "rehearsal": False}  # the witness notes every sample that is read
+    return write(folder, "single", dataset={"name": "custom", **own}, globalBatchSize=BATCH, **more)
 
 
 def live(config: Path, count: int, life: int, steps: int | None) -> tuple[int, bool]:

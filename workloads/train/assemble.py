@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from slipway.api.artifact import Architecture
-from slipway.api.recipe import Augmentation
+from slipway.api.recipe import Augmentation, Publish
 from workloads import data, models, storage
 from workloads.compress import masks
 from workloads.cpus import cpu_limit
@@ -21,6 +21,7 @@ from workloads.data.text import TextSet
 from workloads.errors import BadInput
 from workloads.train import flops, peaks, strategies, tasks
 from workloads.train.beginning import Beginning, begin, teacher_of
+from workloads.train.best import Best
 from workloads.train.environment import Place, threads
 from workloads.train.job import Job
 from workloads.train.loop import Training
@@ -75,7 +76,8 @@ def _rate(job: Job, dataset: DataSet | TextSet) -> LearningRate:
     if steps_per_epoch == 0:
         raise BadInput(f"recipe.globalBatchSize {recipe.global_batch_size} is more than the {samples} training samples")
     highest = peak_rate(recipe.optimizer, recipe.global_batch_size)
-    return LearningRate(highest, recipe.schedule, steps_per_epoch, steps_per_epoch * recipe.epochs)
+    total = min(steps_per_epoch * recipe.epochs, recipe.max_steps or steps_per_epoch * recipe.epochs)
+    return LearningRate(highest, recipe.schedule, steps_per_epoch, total)
 
 
 def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | TextSet, stop: Stop) -> Training:
@@ -114,7 +116,15 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
             batch=recipe.global_batch_size,
         ),
         stop=stop,
+        best=_best(job, world),
     )
+
+
+def _best(job: Job, world: World) -> Best:
+    """Whose weights are published; kept beside the checkpoints."""
+    root = storage.local_path(job.spec.checkpoint.uri) if job.spec.checkpoint is not None else None
+    wanted = job.spec.output is not None and job.spec.output.publish is Publish.BEST
+    return Best(root / job.folder if root is not None else None, wanted, world.first)
 
 
 def _require_even_batches(job: Job, place: Place) -> None:

@@ -101,7 +101,7 @@ def _overridden(spec: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
             recipe["dataset"] = {**recipe["dataset"], "limit": overrides.limit}
         spec["recipe"] = recipe
     if overrides.output is not None:
-        spec["output"] = {"uri": _as_uri(overrides.output)}
+        spec["output"] = {**(spec.get("output") or {}), "uri": _as_uri(overrides.output)}
     if overrides.checkpoint is not None:
         spec["checkpoint"] = {**(spec.get("checkpoint") or {}), "uri": _as_uri(overrides.checkpoint)}
     return spec

@@ -19,6 +19,7 @@ from workloads.data import DataSet
 from workloads.data.samples import Batch, ResumableSampler, TrainingSamples, training_loader
 from workloads.data.text import TextSet
 from workloads.errors import Diverged, Terminated
+from workloads.train.best import Best
 from workloads.train.evaluation import evaluate
 from workloads.train.meter import Meter
 from workloads.train.optimisation import LearningRate
@@ -57,8 +58,11 @@ class Training:
     tracing: Tracing
     report: Report
     stop: Stop
+    best: Best
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    recipes: list[dict[str, Any]] = field(default_factory=list)
+    """The recipe, and from which step on; more than one where a run goes on with another."""
     carried: tuple[float, float] = (0.0, 0.0)
     """Sum of the losses of the samples of the epoch `step` is in, and how many; all processes, at the last save."""
 
@@ -67,14 +71,19 @@ class Training:
         """Samples of one forward pass of one model."""
         return self.recipe.global_batch_size // (self.world.shares * self.recipe.gradient_accumulation_steps)
 
+    @property
+    def evaluation_batch(self) -> int:
+        """Samples that a process evaluates at a time."""
+        return self.recipe.evaluation_batch_size or self.micro_batch
+
     def run(self) -> Figures:
         """Train to the end. Returns the last epoch's held-out figures.
 
         Terminated after SIGTERM, Diverged for a loss that is none.
         """
         figures = None
-        if self._at_end_of_epoch and self.step < self.rate.total_steps and not self._recorded:
-            self._record(None)  # it was stopped between the last step of an epoch and its evaluation
+        if self._to_be_judged and self.step < self.rate.total_steps and not self._recorded:
+            self._record(None)  # it was stopped between a step and its evaluation
         while self.step < self.rate.total_steps:
             self._epoch()
             figures = self._record(self._finite_loss())
@@ -87,6 +96,13 @@ class Training:
     @property
     def _at_end_of_epoch(self) -> bool:
         return self.step > 0 and self.step % self.rate.steps_per_epoch == 0
+
+    @property
+    def _to_be_judged(self) -> bool:
+        """Whether an evaluation belongs to this step."""
+        every = self.recipe.evaluate_every_steps
+        inside = every is not None and self.step > 0 and self.step % every == 0
+        return self._at_end_of_epoch or self.step == self.rate.total_steps or inside
 
     @property
     def _recorded(self) -> bool:
@@ -112,9 +128,18 @@ class Training:
             self.report.step(self.step, self._mean_loss)
             if agreement.result():
                 self._terminate()
-            # At the end of an epoch it is saved after the evaluation, whose figures belong to it.
-            if self.checkpoints is not None and self._due and not self._at_end_of_epoch:
+            if self._at_end_of_epoch or self.step == self.rate.total_steps:
+                return  # it is saved after the evaluation, whose figures belong to it
+            if self._to_be_judged:
+                self._judge_inside()
+            if self.checkpoints is not None and self._due:
                 self._save(self.checkpoints)
+
+    def _judge_inside(self) -> None:
+        """An evaluation between two steps of an epoch, whose time is not the training's."""
+        started = time.monotonic()
+        self._record(self._finite_loss(), inside=True)
+        self.meter.leave_out(time.monotonic() - started)
 
     def _batches_of(self, epoch: int) -> Iterator[list[Batch]]:
         """One list of micro-batches per optimizer step, from the current step of the epoch on."""
@@ -178,20 +203,24 @@ class Training:
         self.carried = (total, count)
         return total / max(1.0, count)
 
-    def _record(self, loss: float | None) -> Figures:
-        """Evaluate at the end of an epoch. `loss` is None when a resumed run had nothing left to train."""
-        speed = self._speed() if loss else {}
+    def _record(self, loss: float | None, *, inside: bool = False) -> Figures:
+        """Evaluate, at the end of an epoch or inside. `loss` is None when a resumed run had nothing left to train."""
+        speed = self._speed() if loss and not inside else {}
         self.strategy.synchronise()
-        held_out, batch = self.data.held_out, self.recipe.evaluation_batch_size or self.micro_batch
+        held_out, batch = self.data.held_out, self.evaluation_batch
         figures = evaluate(self.world, self.strategy, self.task, held_out, batch, self._answer_stop)
         self._require_finite(figures)
-        epoch = self.step // self.rate.steps_per_epoch
+        epoch = -(-self.step // self.rate.steps_per_epoch)
         row = {"epoch": epoch, "step": self.step, "trainingLoss": loss, "learningRate": self.rate.at(self.step - 1)}
         before = next((row for row in self.history if row["step"] == self.step), {})
         known = {name: value for name, value in row.items() if value is not None}
         self.history = [row for row in self.history if row["step"] != self.step]
         self.history.append({**row, **before, **known, **speed, **figures.metrics})
         self.report.epoch(self.step, loss, figures, speed)
+        if self.best.better(figures):
+            # The last step's weights are at hand when they are published.
+            last = self.step == self.rate.total_steps
+            self.best.keep(self.step, figures, None if last else self.strategy.weights())
         return figures
 
     def _require_finite(self, figures: Figures) -> None:
@@ -220,6 +249,8 @@ class Training:
             "curve": self.meter.curve,
             "epochLoss": self.carried,
             "scaler": self.strategy.scaling(),
+            "best": self.best.state(),
+            "recipes": self.recipes,
         }
         checkpoints.save(self.step, self.strategy.save(), state, score)
         self.report.saved(checkpoints.failed)

@@ -36,6 +36,10 @@ class Meter:
         """An epoch's training starts."""
         self._start, self._steps = time.monotonic(), 0
 
+    def leave_out(self, seconds: float) -> None:
+        """Time that was not spent on training."""
+        self._start += seconds
+
     def step(self, step: int, loss: torch.Tensor) -> None:
         """After each step. The device is waited for only where a point is kept."""
         self._steps += 1

@@ -1,6 +1,7 @@
 """What does a run leave? The artifact with its lineage and pages, and the pod's last words. Called by run.py."""
 
 import platform
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -21,16 +22,21 @@ REPORT, CURVE, TRACE, COMPRESSION = "report.html", "curve.jsonl", "trace.json", 
 SKIPPED, MOST_NAMED = "skipped.json", 10_000
 
 
-def publish(
-    job: Job,
-    training: Training,
-    trained: dict[str, torch.Tensor],
-    figures: Figures,
-    resumed: int | None,
-    skipped: list[str],
-) -> None:
+@dataclass(frozen=True)
+class Outcome:
+    """What a training has come to. `step` and `figures` are those of `weights`, which need not be the last ones."""
+
+    weights: dict[str, torch.Tensor]
+    figures: Figures
+    step: int
+    resumed: int | None
+    skipped: list[str]
+
+
+def publish(job: Job, training: Training, outcome: Outcome) -> None:
     """Write the artifact where the job wants it, and the termination message. By the first process alone."""
-    description = _describe(_lineage(job, training, resumed), training, figures)
+    trained, figures, resumed, skipped = outcome.weights, outcome.figures, outcome.resumed, outcome.skipped
+    description = describe(lineage(job, training, resumed, outcome.step), training, figures)
     uri, digest = None, None
     if job.spec.output is None:
         training.report.say("the job has no output.uri: the model is not kept")
@@ -45,7 +51,8 @@ def publish(
     write_message(uri, digest, figures.metrics, training.step, resumed)
 
 
-def _describe(lineage: Lineage, training: Training, figures: Figures) -> Artifact:
+def describe(about: Lineage, training: Training, figures: Figures) -> Artifact:
+    """What artifact.json says of a model with these figures; its files are added when it is written."""
     said = training.task.describe()
     return Artifact(
         task=said.task,
@@ -56,19 +63,22 @@ def _describe(lineage: Lineage, training: Training, figures: Figures) -> Artifac
         labels=said.labels,
         metrics=figures.metrics,
         parameters=training.parameters,
-        lineage=lineage,
+        lineage=about,
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         files=[],
     )
 
 
-def _lineage(job: Job, training: Training, resumed: int | None) -> Lineage:
+def lineage(job: Job, training: Training, resumed: int | None, step: int) -> Lineage:
+    """Where a model comes from whose weights are those of this step."""
     return Lineage(
         job=job.reference,
         dataset=training.data.reference,
         recipe=job.recipe.wire(),
         seed=job.recipe.seed,
         steps=training.step,
+        published_step=step,
+        recipes=training.recipes if len(training.recipes) > 1 else [],
         resumed_from_step=resumed,
         processes=training.world.size,
         framework={

@@ -26,6 +26,7 @@ class Report:
 
     def __init__(self, *, first: bool, total_steps: int, steps_per_epoch: int, batch: int) -> None:
         self._first, self._total, self._per_epoch, self._batch = first, total_steps, steps_per_epoch, batch
+        self._epochs = -(-total_steps // steps_per_epoch)
         self._clock = Clock(0, time.monotonic())
         self._looked = 0.0
         self._figures: dict[str, float] = {}
@@ -35,7 +36,7 @@ class Report:
 
     def _snapshot(self, step: int) -> Snapshot:
         speed, left = self._clock.estimate(step, self._total, self._batch, time.monotonic())
-        epoch = min((step - 1) // self._per_epoch + 1, self._total // self._per_epoch)
+        epoch = min((step - 1) // self._per_epoch + 1, self._epochs)
         known = {"loss": self._loss, **self._figures, "epoch": float(epoch), "samples_per_second": speed}
         return Snapshot(step, self._total, left, {name: value for name, value in known.items() if value is not None})
 
@@ -47,7 +48,7 @@ class Report:
         self._looked = now
         self._loss = loss()
         snapshot = self._snapshot(step)
-        self._people.step(snapshot, self._total // self._per_epoch)
+        self._people.step(snapshot, self._epochs)
         self._poster.update(snapshot)
 
     def epoch(self, step: int, loss: float | None, figures: Figures, speed: Mapping[str, float]) -> None:
@@ -60,7 +61,7 @@ class Report:
         snapshot = self._snapshot(step)
         trained = "nothing left to train" if loss is None else f"loss {loss:.4f}"
         self._people.say(
-            f"epoch {step // self._per_epoch}/{self._total // self._per_epoch} (step {step}): {trained}, "
+            f"epoch {-(-step // self._per_epoch)}/{self._epochs} (step {step}): {trained}, "
             f"{figures.words}, {snapshot.metrics['samples_per_second']:.0f} samples/s{_shares(speed)}"
         )
         self._poster.update(snapshot)

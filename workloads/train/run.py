@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import Any
 
 import torch
 
@@ -11,8 +12,10 @@ from workloads.train.assemble import assemble
 from workloads.train.environment import Place, read_place
 from workloads.train.job import Job
 from workloads.train.loop import Training
-from workloads.train.publish import publish
+from workloads.train.publish import Outcome, publish
+from workloads.train.rehearsal import rehearse
 from workloads.train.stop import Stop
+from workloads.train.tasks import Figures
 
 SHOWN = 5  # skipped samples named in the log
 
@@ -25,12 +28,14 @@ def run(job: Job, stop: Stop) -> None:
     training.report.say(_headline(training, place))
     for line in (*training.data.taken, changes(training.data.augmentation)):
         training.report.say(f"data: {line}")
+    if resumed is None and job.recipe.rehearsal:
+        rehearse(job, training)
     started = time.monotonic()
     figures = training.run()
-    trained = training.strategy.weights()
+    trained, figures, step = _published(training, figures)
     skipped = _skipped(training)
     if training.world.first:
-        publish(job, training, trained, figures, resumed, skipped)
+        publish(job, training, Outcome(trained, figures, step, resumed, skipped))
         seconds = time.monotonic() - started
         training.report.say(f"done in {seconds:.1f} s: {figures.words}, {figures.metrics['samples']} samples")
     if training.checkpoints is not None:
@@ -41,6 +46,8 @@ def run(job: Job, stop: Stop) -> None:
 
 def _resume(training: Training) -> int | None:
     """Go on from the newest whole checkpoint. Returns its step, or None for a fresh start."""
+    recipe = training.recipe.wire()
+    training.recipes = [{"fromStep": 0, "recipe": recipe}]
     found = training.checkpoints.latest() if training.checkpoints is not None else None
     if found is None or training.checkpoints is None:
         return None
@@ -51,9 +58,40 @@ def _resume(training: Training) -> int | None:
     training.history = list(found.state["history"])
     total, count = found.state.get("epochLoss", (0.0, 0.0))
     training.carried = (total, count)
+    training.best.resume(found.state.get("best"))
     training.meter.curve = [(step, loss) for step, loss in found.state.get("curve", [])]
+    before = list(found.state.get("recipes") or training.recipes)
+    changed = differences(before[-1]["recipe"], recipe)
+    training.recipes = [*before, {"fromStep": found.step, "recipe": recipe}] if changed else before
     training.report.resumed(found.step)
+    if changed:
+        training.report.say(f"the recipe was changed since: {', '.join(changed)}")
     return found.step
+
+
+def differences(before: dict[str, Any], now: dict[str, Any], path: str = "") -> list[str]:
+    """Fields of a recipe that are others now, as `optimizer.learningRate 0.1 -> 0.01`."""
+    found: list[str] = []
+    for name in sorted({*before, *now}):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{path}{name}.")
+        elif old != new:
+            found.append(f"{path}{name} {old} -> {new}")
+    return found
+
+
+def _published(training: Training, figures: Figures) -> tuple[dict[str, torch.Tensor], Figures, int]:
+    """The weights of the artifact, with their figures and step: of the best evaluation, where that is asked for."""
+    trained, best = training.strategy.weights(), training.best  # by all processes together
+    if not best.wanted or best.step in {-1, training.step} or best.figures is None or not training.world.first:
+        return trained, figures, training.step
+    kept = best.read()
+    if kept is None:
+        training.report.say(f"warning: the best weights, of step {best.step}, are gone: the last ones are published")
+        return trained, figures, training.step
+    training.report.say(f"published are the weights of step {best.step}, the best: {best.figures.words}")
+    return kept, best.figures, best.step
 
 
 def _headline(training: Training, place: Place) -> str:

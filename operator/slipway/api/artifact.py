@@ -209,6 +209,10 @@ class Lineage(StatusModel):
     seed: Count | None = None
     steps: Count | None = None
     resumed_from_step: Count | None = None
+    # Of which step the weights are, where those of the best evaluation were published.
+    published_step: Count | None = None
+    # Every recipe of a run that went on with another one, and from which step on; `recipe` is the last.
+    recipes: list[dict[str, Any]] = Field(default_factory=list)
     processes: Count | None = None
     framework: dict[str, str] = Field(default_factory=dict)
 

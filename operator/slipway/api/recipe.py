@@ -96,6 +96,12 @@ class Recipe(Model):
     model: ModelChoice = Field(description="What is trained.")
     dataset: DatasetChoice = Field(description="What it is trained on.")
     epochs: Annotated[int, Field(ge=1, le=10000)] = Field(10, description="Passes over the data.")
+    max_steps: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
+        None, description="End after so many optimizer steps, also inside an epoch."
+    )
+    evaluate_every_steps: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
+        None, description="Evaluate on held-out data also after so many steps each; at the ends of epochs in any case."
+    )
     global_batch_size: Annotated[int, Field(ge=1, le=1048576)] = Field(
         128, description="Samples per optimizer step; divides by processes x accumulation steps; see tensorParallel."
     )
@@ -125,6 +131,9 @@ class Recipe(Model):
     )
     distillation: Distillation | None = Field(None, description="Learn a teacher's answers beside the labels.")
     augmentation: Augmentation | None = Field(None, description="Random changes of training pictures.")
+    rehearsal: bool = Field(
+        True, description="Before the first step: evaluate a batch, write and load an artifact, look at some samples."
+    )
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Of the cross entropy.")
     seed: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(0, description="Of weights, shuffling and augmentation.")
     data_workers: Annotated[int, Field(ge=0, le=64)] = Field(0, description="Loader processes of each rank.")
@@ -159,8 +168,18 @@ class Checkpoint(Model):
     )
 
 
+class Publish(StrEnum):
+    """Whose weights become the artifact."""
+
+    BEST = "best"
+    LAST = "last"
+
+
 class Output(Model):
     """Where the artifact goes: a directory, written under a temporary name and renamed when whole."""
 
     cel: ClassVar[tuple[Rule, ...]] = uris.written()
     uri: Uri = Field(description="The artifact's folder, for example pvc://claim/path.")
+    publish: Publish = Field(
+        Publish.BEST, description="best: the weights of the best evaluation on held-out data. last: the last step's."
+    )

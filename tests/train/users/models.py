@@ -97,3 +97,87 @@ class Sized(nn.Module):
 def sized(channels: int, height: int, width: int, classes: int, **_known: Any) -> nn.Module:
     """Of the data's shape."""
     return Sized(channels * height * width, classes)
+
+
+class Rising(nn.Module):
+    """A classifier of digits that is right until its last epoch, in which every step turns its answers."""
+
+    def __init__(self, inputs: int, classes: int, worse: int) -> None:
+        super().__init__()
+        self.body = nn.Linear(inputs, classes)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self.seen: torch.Tensor
+        self.worse = worse
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.body(pixels.flatten(1))
+        if self.training:
+            self.seen += 1
+        return -found if not self.training and self.seen > self.worse else found
+
+
+def rising(channels: int, height: int, width: int, classes: int, worse: int, **_known: Any) -> nn.Module:
+    """Worse in evaluation after so many batches."""
+    return Rising(channels * height * width, classes, worse)
+
+
+class Chatty(nn.Module):
+    """A classifier whose size depends on how often it was built."""
+
+    built = 0
+
+    def __init__(self, inputs: int, classes: int) -> None:
+        super().__init__()
+        Chatty.built += 1
+        self.body = nn.Sequential(nn.Linear(inputs, 8 + Chatty.built), nn.Linear(8 + Chatty.built, classes))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.body(pixels.flatten(1))
+        return found
+
+
+def chatty(channels: int, height: int, width: int, classes: int, **_known: Any) -> nn.Module:
+    """Another one each time."""
+    return Chatty(channels * height * width, classes)
+
+
+class Forgetting(nn.Module):
+    """A classifier that fails in evaluation, as one whose branch for it was never tried."""
+
+    def __init__(self, inputs: int, classes: int) -> None:
+        super().__init__()
+        self.body = nn.Linear(inputs, classes)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            raise AttributeError("no centre of the classes yet")
+        found: torch.Tensor = self.body(pixels.flatten(1))
+        return found
+
+
+def forgetting(channels: int, height: int, width: int, classes: int, **_known: Any) -> nn.Module:
+    """Of the data's shape."""
+    return Forgetting(channels * height * width, classes)
+
+
+class Stateful(nn.Module):
+    """A classifier with an entry of its state dict that is no tensor."""
+
+    def __init__(self, inputs: int, classes: int) -> None:
+        super().__init__()
+        self.body = nn.Linear(inputs, classes)
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"version": 1}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        pass
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.body(pixels.flatten(1))
+        return found
+
+
+def stateful(channels: int, height: int, width: int, classes: int, **_known: Any) -> nn.Module:
+    """Of the data's shape."""
+    return Stateful(channels * height * width, classes)
