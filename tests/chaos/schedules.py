@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from tests.api.stage import PODS, Stage
@@ -21,6 +22,9 @@ STORIES = (
     "is edited",
     "falls silent",
     "vanishes",
+    "is drained",
+    "is collected",
+    "is disowned",
 )
 # Only pods whose story is about a lost node are on this one.
 DOOMED = "node-2"
@@ -54,7 +58,7 @@ class Schedule:
     @property
     def disturbed(self) -> bool:
         """Whether somebody acts on it while it runs: then its first attempt goes on until that has happened."""
-        return self.story in ("is killed", "is suspended", "is born again", "is elastic", "is edited")
+        return self.story.startswith("is ")
 
     def script(self, pod: Object) -> Script:
         """What its pods do, and where."""
@@ -76,12 +80,14 @@ class Schedule:
     @property
     def end(self) -> Object:
         """What must be true at the end, whatever the weather was."""
-        restarts = 0 if self.story in ("is suspended", "is born again", "is edited") else 1
+        restarts = 0 if self.story in ("is suspended", "is born again", "is edited", "is collected") else 1
         if self.story in ("stumbles", "fails for good"):
             restarts = self.stumbles
         return {
             "kind": "Failed" if self.story == "fails for good" else "Succeeded",
             "restartCount": restarts,
+            # What was done to a job is no failure of its own.
+            "restartCountTowardsMax": restarts if self._culprit == "Error" else 0,
             "attempt": {"is suspended": 1, "is elastic": 0}.get(self.story, restarts),
             "failed by": self._culprit,
         }
@@ -90,7 +96,8 @@ class Schedule:
     def _culprit(self) -> str:
         if self.story == "stumbles" and not self.stumbles:
             return ""
-        causes = {"is killed": "PodDeleted", "vanishes": "PodDeleted", "falls silent": "NodeLost"}
+        causes = dict.fromkeys(("is killed", "is drained", "is disowned", "vanishes"), "PodDeleted")
+        causes["falls silent"] = "NodeLost"
         causes |= dict.fromkeys(("stumbles", "fails for good", "is elastic"), "Error")
         return causes.get(self.story, "")
 
@@ -111,6 +118,8 @@ def disturb(stage: Stage, namespace: str, plan: Schedule, dice: random.Random) -
         case "is killed":
             pods = f"/api/v1/namespaces/{namespace}/pods"
             stage.delete(pods, f"{plan.name}-node-{dice.randrange(plan.nodes)}-a0")
+        case "is drained" | "is collected" | "is disowned":
+            _trouble(stage, namespace, plan, dice)
         case "is suspended":
             stage.edit(namespace, plan.name, runPolicy={"suspend": True})
             stage.until_condition(namespace, plan.name, "Suspended", seconds=60)
@@ -137,6 +146,24 @@ def disturb(stage: Stage, namespace: str, plan: Schedule, dice: random.Random) -
                 stage.finish(namespace, f"{plan.name}-node-{index}-a0")
 
 
+def _trouble(stage: Stage, namespace: str, plan: Schedule, dice: random.Random) -> None:
+    """What somebody does to its pods."""
+    pods, victim = PODS.format(namespace), f"{plan.name}-node-{dice.randrange(plan.nodes)}-a0"
+    match plan.story:
+        case "is drained":
+            said = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
+            stage.plane.client.patch(f"{pods}/{victim}/status", {"status": {"conditions": [said]}})
+            stage.delete(pods, victim)
+        case "is collected":
+            # Each finished pod is removed as soon as its end is written down.
+            for index in range(plan.nodes):
+                stage.finish(namespace, f"{plan.name}-node-{index}-a0")
+                stage.until_job(namespace, plan.name, partial(_written, index=index), seconds=60)
+                stage.delete(pods, f"{plan.name}-node-{index}-a0")
+        case "is disowned":
+            stage.plane.client.patch(f"{pods}/{victim}", {"metadata": {"ownerReferences": None}})
+
+
 def lose_node(stage: Stage, namespace: str, plans: list[Schedule], before: Callable[[], object]) -> None:
     """The doomed node is lost with the pods of all these jobs; `before` is called when they run, just before it is.
 
@@ -156,6 +183,12 @@ def lose_node(stage: Stage, namespace: str, plans: list[Schedule], before: Calla
         else:
             # As the pod garbage collector does for pods of a node that is not there any more.
             stage.delete(pods, name, gracePeriodSeconds=0)
+
+
+def _written(status: Object, index: int) -> bool:
+    """Whether the status knows that all nodes up to this one have succeeded."""
+    known = (status.get("completed") or {}).get("indexes")
+    return bool(status.get("completionTime")) or known == (f"0-{index}" if index else "0")
 
 
 def _runs(pod: Object | None) -> bool:

@@ -83,7 +83,7 @@ class Jobs:
     def pods(self, job: Object) -> list[Object]:
         """Those of all attempts, and what must still be ended though it has lost its owner."""
         mine = members(self._cache[PODS], job, self._resource)
-        return self.timed(job, [*mine, *self.strays.of(identity_of(job, self._resource), name_of(job))])
+        return self.timed(job, [*mine, *self.strays.of(job)])
 
     def timed(self, job: Object, pods: list[Object]) -> list[Object]:
         """Pods of a job, or of its predecessors; what is to go says until when by our own clock, and what does not
@@ -104,8 +104,7 @@ class Jobs:
         store = self._cache[PODS]
         # As they are by now.
         others = [found for pod in predecessors if (found := store.get(namespace_of(pod), name_of(pod))) is not None]
-        me = identity_of(job, self._resource)
-        pods = [*store.children(me), *self.strays.of(me, name_of(job)), *others]
+        pods = [*store.children(identity_of(job, self._resource)), *self.strays.of(job), *others]
         self._going.look(Key(namespace_of(job), name_of(job)), pods, self._clock())
 
     async def on_error(self, key: tuple[str, str], error: Exception) -> None:

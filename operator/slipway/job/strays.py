@@ -2,16 +2,27 @@
 
 A pod without its owner is nobody's child, and was taken for gone: a second attempt ran beside it, and both wrote to
 one checkpoint. It stays the job's until it has ended, as it was labelled when it was seen to be the job's own. That
-it ever was is what only the past tells, since anybody may write labels. Soft state; after a restart the executor
-finds the pod under its name.
+it ever was is what only the past tells, since anybody may write labels. Soft state: after a restart the executor finds
+a pod of the current attempt under its name, and one of an attempt before, which was asked to go, is waited for by its
+labels.
 """
 
 from typing import NamedTuple
 
-from slipway.job.labels import JOB_UID, KIND
+from slipway.job.labels import ATTEMPT, JOB_UID, KIND
 from slipway.job.members import bears_name
 from slipway.job.observed import STRAY
-from slipway.runtime.resource import Identity, Object, Resource, name_of, parent_of, uid_of
+from slipway.runtime.resource import (
+    Identity,
+    Object,
+    Resource,
+    controller_of,
+    identity_of,
+    name_of,
+    namespace_of,
+    parent_of,
+    uid_of,
+)
 from slipway.runtime.store import Change, Key, Store
 
 
@@ -48,25 +59,36 @@ class Strays:
             if owner == known.job:
                 self._forget(uid_of(new))
             return
-        before = parent_of(old) if old is not None and uid_of(old) == uid_of(new) else None
-        if old is None or before is None or before == owner or not self._is_job(before):
+        last = old if old is not None and uid_of(old) == uid_of(new) and parent_of(old) is not None else new
+        before = self._labelled(new) if last is new else parent_of(last)
+        if before is None or before == owner or not self._is_job(before):
             return
-        self._known[uid_of(new)] = _Stray(before, change.key, dict(old["metadata"].get("labels") or {}))
+        self._known[uid_of(new)] = _Stray(before, change.key, dict(last["metadata"].get("labels") or {}))
         self._of.setdefault(before, set()).add(uid_of(new))
 
-    def of(self, job: Identity, name: str) -> list[Object]:
+    def of(self, job: Object) -> list[Object]:
         """The strays of one job, with a mark by which they are known as such."""
-        found = []
-        for uid in sorted(self._of.get(job, ())):
+        found, name = [], name_of(job)
+        for uid in sorted(self._of.get(identity_of(job, self._resource), ())):
             stray = self._known[uid]
             pod = self._pods.get(*stray.key)
             if pod is None or uid_of(pod) != uid:
                 continue
             marks = {"labels": stray.labels | {KIND: self._resource.kind}, STRAY: "true"}
             pod = pod | {"metadata": pod["metadata"] | marks}
-            if bears_name(pod, name, self._resource.kind):
+            # One of an attempt that the job has not come to yet would be no pod of its past.
+            reached = (job.get("status") or {}).get("attempt") or 0
+            if bears_name(pod, name, self._resource.kind) and int(pod["metadata"]["labels"][ATTEMPT]) <= reached:
                 found.append(pod)
         return sorted(found, key=name_of)
+
+    def _labelled(self, pod: Object) -> Identity | None:
+        """Whose it says it was, of a pod without an owner that was asked to go."""
+        marks = pod["metadata"].get("labels") or {}
+        if controller_of(pod) is not None or not pod["metadata"].get("deletionTimestamp"):
+            return None
+        uid = marks.get(JOB_UID) if marks.get(KIND) == self._resource.kind else None
+        return Identity(namespace_of(pod), self._resource.group, self._resource.kind, uid) if uid else None
 
     def _is_job(self, owner: Identity) -> bool:
         return (owner.group, owner.kind) == (self._resource.group, self._resource.kind)

@@ -37,7 +37,9 @@ def test_a_pod_that_dies_restarts_its_stage_and_no_other(jobs: Jobs, name: str, 
     shard = 1 if WHOLE[step] in {Stage.CALIBRATE, Stage.SENSITIVITY} else 0
     jobs.create(NS, name, play(WHOLE, shards=2, trouble={(step, shard): how}), parallelism=2)
     done = jobs.until_condition(NS, name, "Succeeded", seconds=60)
-    assert (done["restartCount"], done["restartCountTowardsMax"]) == (1, 1)
+    disrupted = int(way == "evicted")
+    counts = ("restartCount", "restartCountTowardsMax", "disruptionCount")
+    assert tuple(done.get(count, 0) for count in counts) == (1, 1 - disrupted, disrupted)
     failure = done["lastFailure"]
     assert failure.items() >= {"pod": f"{name}-{step}-{shard}-a{step}", "attempt": step, **told}.items()
     assert failure["node"].startswith("node-")

@@ -55,13 +55,15 @@ def test_no_second_attempt_runs_beside_it(world: World, owners: list[Any], resta
     assert "ownerReferences" in status(world)["lastFailure"]["message"]
 
 
-@pytest.mark.parametrize("owners", CHANGES)
-def test_one_that_is_on_its_way_out_is_still_waited_for(world: World, owners: list[Any]) -> None:
+@pytest.mark.parametrize(("owners", "restarted"), [([], False), ([], True), ([STRANGER], False)])
+def test_one_that_is_on_its_way_out_is_still_waited_for(world: World, owners: list[Any], restarted: bool) -> None:
     begin(world)
     run(world)
     fail(world, "job-node-1-a0")
     assert world.server.get(PODS, "job-node-0-a0")["metadata"]["deletionTimestamp"]
     disown(world, "job-node-0-a0", owners)
+    if restarted:
+        world.restart()
     world.settle()
     assert not any(name.endswith("a1") for name in alive(world))
     ends(world, "job-node-0-a0")
@@ -137,7 +139,17 @@ def test_labels_alone_make_no_pod_the_job_s(world: World) -> None:
     run(world)
     mine = world.server.get(PODS, "job-node-0-a0")["metadata"]["labels"]
     marks = mine | {"slipway.dev/attempt": "7"}
-    world.server.create(PODS, {"metadata": {"name": "job-node-0-a7", "labels": marks}, "spec": {}})
+    world.server.create(
+        PODS,
+        {
+            "metadata": {"name": "job-node-0-a7", "labels": marks},
+            "spec": {"nodeName": "n", "terminationGracePeriodSeconds": 9},
+        },
+    )
     world.settle()
     assert "restartCount" not in status(world)
     assert "deletionTimestamp" not in world.server.get(PODS, "job-node-0-a7")["metadata"]
+    world.server.delete(PODS, "job-node-0-a7")
+    world.settle()
+    assert "restartCount" not in status(world)
+    assert not status(world).get("attempt")
