@@ -5,6 +5,7 @@ removed: what has a list and no artifact.json is the torso of an upload that was
 """
 
 import json
+import socket
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +19,14 @@ UPLOAD_FILE = ".slipway-upload.json"
 TORSO = {"model.safetensors", "metrics.jsonl", "report.html", "curve.jsonl", "trace.json", "compression.json"}
 DRIVERS = {"s3": "s3fs", "gs": "gcsfs", "hf": "huggingface_hub"}
 BUCKETS = {"s3", "gs"}
+ADDRESSES = {
+    "s3": "is AWS_ENDPOINT_URL right?",
+    "hf": "may the pods go there? A mirror's address goes into HF_ENDPOINT",
+}
 _CONNECTION = (
+    "connecterror",
+    "nameresolution",
+    "name or service not known",
     "endpointconnection",
     "connecttimeout",
     "connectionerror",
@@ -39,6 +47,8 @@ def of(uri: str) -> tuple[Any, str]:
         )
     try:
         return fsspec.core.url_to_fs(uri)  # type: ignore[no-any-return]
+    except OSError as error:  # some drivers connect as soon as they are made
+        raise refusal(uri, error, "reached") from error
     except (ImportError, ValueError) as error:
         package = f"; {DRIVERS[scheme]} is one" if scheme in DRIVERS else ""
         raise BadInput(f"{uri}: this image has no driver for {scheme}:// ({error}){package}") from error
@@ -49,8 +59,11 @@ def refusal(uri: str, error: Exception, doing: str) -> Exception:
     kind, words = type(error).__name__, str(error).strip().partition("\n")[0] or "no words"
     told = f"{uri}: it cannot be {doing} ({kind}: {words})"
     lower = f"{kind} {words}".lower()
-    if isinstance(error, ConnectionError | TimeoutError) or any(sign in lower for sign in _CONNECTION):
-        return Unavailable(f"{told}: nobody answers at the store's address; is AWS_ENDPOINT_URL right?")
+    if isinstance(error, ConnectionError | TimeoutError | socket.gaierror) or any(
+        sign in lower for sign in _CONNECTION
+    ):
+        hint = ADDRESSES.get(urlsplit(uri).scheme, "is it right, and may the pods go there?")
+        return Unavailable(f"{told}: nobody answers at the store's address; {hint}")
     if "credential" in lower or "signature" in lower or "invalidaccesskey" in lower.replace(" ", ""):
         return BadInput(f"{told}: give the pods credentials, by a Secret's keys in trainer.env or a service account")
     if isinstance(error, PermissionError) or "denied" in lower or "forbidden" in lower:

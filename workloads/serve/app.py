@@ -9,20 +9,18 @@ from urllib.parse import unquote_to_bytes
 
 from slipway.api.artifact import Lineage
 from workloads.serve.apart import Apart, Job, inflated_apart
-from workloads.serve.batcher import Batcher, Ticket
 from workloads.serve.errors import MethodNotAllowed, NotFound, NotReady
 from workloads.serve.http import Pending, Reply, Request
 from workloads.serve.http.message import error_reply, json_reply
 from workloads.serve.inferences import begin
-from workloads.serve.lane import Inputs, Outputs
 from workloads.serve.life import Life, Phase
 from workloads.serve.metrics import Metrics
 from workloads.serve.mirror import Mirror
 from workloads.serve.people.page import page
 from workloads.serve.people.pending import TaskPending
 from workloads.serve.people.predict import Predict
-from workloads.serve.protocol.asked import Asked
 from workloads.serve.protocol.content import inflated_if_small
+from workloads.serve.protocol.promise import InferencePending, written
 from workloads.serve.protocol.rest import Codec
 from workloads.serve.protocol.statistics import configuration, statistics
 from workloads.serve.service import Service
@@ -36,36 +34,6 @@ MODELS = b"/v2/models/"
 PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 
 Handler = Callable[[Request], "Reply | Pending"]
-
-
-class InferencePending:
-    """An inference in the batcher."""
-
-    __slots__ = ("_asked", "_batcher", "_codec", "_ticket", "future")
-
-    def __init__(
-        self, ticket: Ticket[Inputs, Outputs], asked: Asked, codec: Codec, batcher: Batcher[Inputs, Outputs]
-    ) -> None:
-        self.future: asyncio.Future[Outputs] = ticket.answer
-        self._ticket = ticket
-        self._asked = asked
-        self._codec = codec
-        self._batcher = batcher
-
-    @property
-    def waiting(self) -> bool:
-        """It is in the queue, and no engine has begun with it."""
-        return self._ticket.waiting
-
-    def finish(self) -> Reply:
-        """The protocol's reply."""
-        reply = self._codec.encode(self._asked, self.future.result())
-        reply.timing = self._ticket.queue_seconds, self._ticket.engine_seconds
-        return reply
-
-    def abandon(self) -> None:
-        """Out of the queue."""
-        self._batcher.abandon(self._ticket)
 
 
 class App:
@@ -111,15 +79,19 @@ class App:
         self.life.phase = Phase.READY
 
     def __call__(self, request: Request) -> "Reply | Pending":
-        """Find the path's handler and call it. Raises RequestError."""
+        """Find the path's handler and call it. Raises RequestError. HEAD comes as GET."""
         methods = self.routes.get(request.path)
         if methods is None:
             methods = self.routes.get(unquote_to_bytes(request.path))
         if methods is None:
+            if request.method == b"OPTIONS" and request.path == b"*":
+                return Reply(204, headers=b"Allow: GET, HEAD, OPTIONS, POST\r\n")
             raise self._not_found(request.path)
         handler = methods.get(request.method)
         if handler is None:
-            allowed = b", ".join(methods)
+            allowed = b", ".join((*methods, *((b"HEAD",) if b"GET" in methods else ()), b"OPTIONS"))
+            if request.method == b"OPTIONS":
+                return Reply(204, headers=b"Allow: %b\r\n" % allowed)
             error = MethodNotAllowed(f"{request.path.decode(errors='replace')} takes {allowed.decode()}")
             reply = error_reply(error)
             reply.headers += b"Allow: %b\r\n" % allowed
@@ -254,14 +226,19 @@ class App:
 
     async def _read_apart(self, service: Service, codec: Codec, apart: Apart, job: Job) -> Reply:
         asked = await service.read_apart(apart, job)
-        return codec.encode(asked, await service.batcher.answer(service.submit(asked)))
+        ticket = service.submit(asked)
+        results = await service.batcher.answer(ticket)
+        return await written(codec, asked, results, (ticket.queue_seconds, ticket.engine_seconds))
 
     async def _inflated(self, request: Request, service: Service, apart: Apart) -> Reply:
         await inflated_apart(request, apart, service.batcher.limits.default_timeout)
         pending = self._submitted(request)
         try:
             await asyncio.wait([pending.future])
-            return pending.finish()
+            while not isinstance(reply := pending.finish(), Reply):
+                pending = reply
+                await asyncio.wait([pending.future])
+            return reply
         finally:
             pending.abandon()
 

@@ -157,7 +157,7 @@ def _loop_factory() -> Callable[[], Any] | None:
 def _failed(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         code, words = errors.INTERRUPTED, "interrupted"
-    elif isinstance(error, errors.BadInput | errors.Corrupt):
+    elif isinstance(error, errors.BadInput | errors.Corrupt | errors.Unavailable):
         code = errors.BAD_INPUT if isinstance(error, errors.BadInput) else errors.FAILURE
         words = str(error)
         termination.tell(words)

@@ -30,13 +30,15 @@ class Counted:
         """Nothing has been done for it yet."""
         return bool(getattr(self._pending, "waiting", False))
 
-    def finish(self) -> Reply:
+    def finish(self) -> "Reply | Counted":
         """The reply that was promised."""
         try:
             reply = self._pending.finish()
         except BaseException as error:
             self._metrics.inferred(self._route, outcome_of(error))
             raise
+        if not isinstance(reply, Reply):
+            return Counted(reply, self._metrics, self._route)
         self._metrics.inferred(self._route, Outcome.ANSWERED)
         return reply
 

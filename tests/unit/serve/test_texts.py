@@ -163,6 +163,16 @@ def over_grpc(server: Server, text: str) -> list[float]:
     return np.frombuffer(found.raw_output_contents[0], "<f4").tolist()
 
 
+def test_what_was_cut_off_is_told_over_grpc_as_over_rest(server: Server) -> None:
+    inputs = [pb.ModelInferRequest.InferInputTensor(name="text", datatype="BYTES", shape=[len(TEXTS)])]
+    inputs[0].contents.bytes_contents.extend(text.encode() for text in TEXTS)
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        method = "/inference.GRPCInferenceService/ModelInfer"
+        ask = channel.unary_unary(method, lambda m: m.SerializeToString(), pb.ModelInferResponse.FromString)
+        _, call = ask.with_call(pb.ModelInferRequest(model_name=server.name, inputs=inputs), timeout=20)
+    assert dict(call.trailing_metadata())["slipway-truncated-texts"] == "3"
+
+
 def test_tokens_are_taken_as_before(server: Server) -> None:
     given = {"name": "tokens", "datatype": "INT64", "shape": [1, LENGTH], "data": [1] * LENGTH}
     answer = server.ask("POST", f"/v2/models/{server.name}/infer", orjson.dumps({"inputs": [given]}))

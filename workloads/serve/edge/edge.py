@@ -42,12 +42,15 @@ class Answered:
         """Nothing has been done for it yet."""
         return bool(getattr(self._inner, "waiting", False))
 
-    def finish(self) -> Reply:
+    def finish(self) -> "Reply | Answered":
         """The reply, an error's as well."""
+        reply: Reply | Pending
         try:
             reply = self._inner.finish()
         except (Exception, asyncio.CancelledError) as error:
             reply = failure_reply(error)
+        if not isinstance(reply, Reply):
+            return Answered(self._edge, reply, self._request, self._name, self._started)
         return self._edge.dressed(reply, self._request, self._name, self._started)
 
     def abandon(self) -> None:

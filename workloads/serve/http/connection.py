@@ -178,8 +178,12 @@ class Connection(asyncio.Protocol):
     def _done(self, slot: Slot, _future: "asyncio.Future[object]") -> None:
         if self.ending or slot.pending is None:
             return
-        slot.reply = self._server.finish_pending(slot.pending)
-        slot.pending = None
+        outcome = self._server.finish_pending(slot.pending)
+        if not isinstance(outcome, Reply):  # the result is there, and writing it takes a while
+            slot.pending = outcome
+            outcome.future.add_done_callback(partial(self._done, slot))
+            return
+        slot.reply, slot.pending = outcome, None
         self._flush()
         if self._read_paused:
             self._flow()

@@ -106,8 +106,8 @@ class Pending(Protocol):
 
     future: "asyncio.Future[Any]"
 
-    def finish(self) -> Reply:
-        """The reply, once `future` is done. May raise RequestError."""
+    def finish(self) -> "Reply | Pending":
+        """The reply, once `future` is done, or one that takes longer still. May raise RequestError."""
 
     def abandon(self) -> None:
         """The client is gone."""

@@ -131,8 +131,8 @@ class HttpServer:
             LOG.exception("%s %s failed", request.method, request.path)
             return error_reply(EngineFailed("an error of the server's own, which is in its log"))
 
-    def finish_pending(self, pending: Pending) -> Reply:
-        """The promised answer; what it raises becomes a reply."""
+    def finish_pending(self, pending: Pending) -> "Reply | Pending":
+        """The promised answer, or another promise; what it raises becomes a reply."""
         try:
             return pending.finish()
         except (Exception, asyncio.CancelledError) as error:

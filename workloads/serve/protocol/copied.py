@@ -13,6 +13,7 @@ from workloads.serve.protocol.rest import HEADER_LENGTH
 from workloads.serve.protocol.tensors import to_binary
 from workloads.serve.signature import Signature
 
+NONE: Mapping[str, str | bytes] = {}
 KEPT = ("authorization", "x-api-key", "x-request-id")
 
 
@@ -21,7 +22,7 @@ def as_bytes(value: str | bytes) -> bytes:
     return value.encode() if isinstance(value, str) else value
 
 
-def as_rest(model: str, signature: Signature, asked: Asked, said: Mapping[str, str | bytes]) -> Request:
+def as_rest(model: str, signature: Signature, asked: Asked, said: Mapping[str, str | bytes] = NONE) -> Request:
     """For the same outputs, all in binary; `said` is the call's metadata, of which the request keeps key and id."""
     inputs, parts = [], []
     for tensor, array in zip(signature.inputs, asked.inputs, strict=True):

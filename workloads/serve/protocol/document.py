@@ -5,6 +5,7 @@ or of keys costs a hundred times its bytes once it is made of objects. Asked by 
 """
 
 import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,13 +28,31 @@ QUOTE = ord('"')
 
 
 def parsed(text: "bytes | memoryview") -> Any:
-    """A whole document. Invalid in words."""
+    """A whole document; a byte order mark before it is passed over (RFC 8259, 8.1). Invalid in words."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise Invalid(f"the request is not JSON: {error}") from error
+        if bytes(text[: len(BOM_UTF8)]) == BOM_UTF8:
+            return parsed(text[len(BOM_UTF8) :])
+        raise Invalid(_words(text, error)) from error
     except RecursionError as error:
         raise Invalid("the request is nested too deeply") from error
+
+
+def _words(text: "bytes | memoryview", error: orjson.JSONDecodeError) -> str:
+    if not len(text):
+        return "the request has no body: send JSON, with its Content-Length or in chunks"
+    start = bytes(text[:4])
+    # JSON begins with an ASCII character, so another encoding shows in the first zeros.
+    if start[:2] in {BOM_UTF16_LE, BOM_UTF16_BE} or b"\0" in start:
+        return "the request is UTF-16 or UTF-32: send JSON as UTF-8"
+    near = bytes(text[max(0, error.pos - 1) : error.pos + len("Infinity")]).lstrip(b",:[ -")
+    if near.startswith((b"NaN", b"nan", b"Inf", b"inf")):
+        return (
+            f"the request is not JSON, which has neither NaN nor infinity (character {error.pos}): send them as binary "
+            "data, to a service with nonFinite Allow"
+        )
+    return f"the request is not JSON: {error}"
 
 
 def bounded(text: bytes) -> Any:

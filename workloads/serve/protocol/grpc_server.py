@@ -24,6 +24,7 @@ from workloads.serve.protocol.message import model_of, raw_bytes
 from workloads.serve.protocol.receiving import Memory, Own, Receiving
 from workloads.serve.protocol.rest import Codec
 from workloads.serve.text.protocol import PAIR, forms, given
+from workloads.serve.text.rest import TRUNCATED, cut_off
 from workloads.serve.text.texts import MOST_TEXTS
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ class GrpcServer:
         if left is not None:
             asked.timeout = min(asked.timeout, left) if asked.timeout else left
         if self._app.texts is not None and used is not self._codec:
-            return await self._texts(self._app.texts, used, asked)
+            return await self._texts(self._app.texts, used, asked, context)
         # A client that goes away cancels this coroutine, and `answer` takes its request out of the queue.
         ticket = service.submit(asked)
         outputs = await service.batcher.answer(ticket)
@@ -250,10 +251,12 @@ class GrpcServer:
         form = any(one.name == PAIR for one in request.inputs), min(2, max(1, len(request.inputs[0].shape)))
         return replace(own, signature=forms(own.signature)[form], most_rows=MOST_TEXTS)
 
-    async def _texts(self, texts: "Texts", codec: GrpcCodec, asked: Asked) -> pb.ModelInferResponse:
+    async def _texts(self, texts: "Texts", codec: GrpcCodec, asked: Asked, context: Any) -> pb.ModelInferResponse:
         wanted = given(asked)
         texts.check(wanted)
         answer = await texts.answer(wanted)
+        if places := cut_off(answer.rows):
+            context.set_trailing_metadata(((TRUNCATED.decode().lower(), places),))
         return codec.encode(asked, answer.outputs)
 
     async def _check(self, request: Any, _context: Any) -> Any:

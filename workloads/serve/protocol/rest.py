@@ -17,12 +17,15 @@ from workloads.serve.protocol.asked import Asked, in_order
 from workloads.serve.protocol.content import AT_ONCE, coding_of, inflated, inflated_if_small
 from workloads.serve.protocol.document import SMALL, Cut, parsed
 from workloads.serve.protocol.numbers import Text, from_text
+from workloads.serve.protocol.pieces import put_in
 from workloads.serve.protocol.plan import ABSENT, Field, Plan, Planner
 from workloads.serve.protocol.tensors import from_binary, from_json, to_binary, to_json
 from workloads.serve.signature import Signature
 
 HEADER_LENGTH = b"inference-header-content-length"
 BINARY = b"application/octet-stream"
+# Elements of a JSON array that are written at once: about a millisecond.
+LONG = 32768
 # Where a long array was cut out of the JSON: nobody outside can know it.
 MARK = secrets.token_hex(16)
 DIGITS = re.compile(rb"[0-9]{1,18}")
@@ -122,8 +125,13 @@ class Codec:
         outputs = tuple((place, True) for place in range(len(self.signature.outputs)))
         return Asked(inputs, rows, group, size, outputs)
 
+    def long(self, asked: Asked, results: Sequence[Array]) -> bool:
+        """Writing the reply takes so long that others would notice."""
+        return any(not as_binary and results[place].size > LONG for place, as_binary in asked.outputs)
+
     def encode(self, asked: Asked, results: Sequence[Array]) -> Reply:
         """The reply: JSON, and behind it what was asked for as binary."""
+        long: dict[str, Any] = {}
         described: list[dict[str, Any]] = []
         binary: list[Buffer] = []
         for place, as_binary in asked.outputs:
@@ -134,7 +142,11 @@ class Codec:
                 output["parameters"] = {"binary_data_size": len(raw)}
                 binary.append(raw)
             else:
-                output["data"] = to_json(array, tensor.datatype)
+                data = to_json(array, tensor.datatype)
+                if array.size > LONG:
+                    long[mark := f"{MARK}{place}"] = data
+                    data = mark
+                output["data"] = data
                 if tensor.datatype.floating and not finite(array):
                     output["parameters"] = {"nonfinite": True}  # JSON has neither NaN nor infinity: they are null
             described.append(output)
@@ -142,6 +154,11 @@ class Codec:
         if asked.id is not None:
             document["id"] = asked.id
         header = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+        if long:
+            pieces = put_in(header, long)
+            if not binary:
+                return Reply(200, pieces)
+            header = b"".join(pieces)
         if not binary:
             return Reply(200, (header,))
         length = b"Inference-Header-Content-Length: %d\r\n" % len(header)

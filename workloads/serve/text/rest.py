@@ -63,6 +63,11 @@ class TextRest:
 
 def told(rows: Sequence[Row]) -> bytes:
     """A header with the places of texts that were cut off, from 0; nothing when there is none."""
+    words = cut_off(rows)
+    return b"%b: %b\r\n" % (TRUNCATED, words.encode()) if words else b""
+
+
+def cut_off(rows: Sequence[Row]) -> str:
+    """The places alone."""
     places = [place for place, row in enumerate(rows) if row.truncated]
-    words = ",".join(map(str, places[:MOST_TOLD])) + (",..." if len(places) > MOST_TOLD else "")
-    return b"%b: %b\r\n" % (TRUNCATED, words.encode()) if places else b""
+    return ",".join(map(str, places[:MOST_TOLD])) + (",..." if len(places) > MOST_TOLD else "")
