@@ -48,6 +48,14 @@ ORDER = (*SHARED, *LONG)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist, which writes the groups into the names that it shares out
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """The argument's name for bytes: keys, times in gzip's header and the like differ between the processes of one run.
+
+    pytest-xdist runs nothing when its processes collect different names; pytest numbers equal ones.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group by folder where there is something to share, else by file; the long groups in front."""
     places = {item: item.path.relative_to(HERE) for item in items if HERE in item.path.parents}
