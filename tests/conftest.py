@@ -17,6 +17,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 HERE = Path(__file__).parent
+# Characters of a value in a test's name.
+LONGEST = 60
 # Folders whose tests share one cluster, one control plane or one trained model, the longest first.
 SHARED = (
     "e2e",
@@ -47,15 +49,16 @@ LONG = (
 ORDER = (*SHARED, *LONG)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist, which writes the groups into the names that it shares out
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """The argument's name for bytes: keys, times in gzip's header and the like differ between the processes of one run.
+    """Name long values by their argument: each process must give a test the same name, whatever was drawn or packed.
 
-    pytest-xdist runs nothing when its processes collect different names; pytest numbers equal ones.
+    A certificate, a gzip with its time, or a picture in a name ended the whole run: the processes had different tests.
     """
-    return argname if isinstance(val, bytes) else None
+    long = isinstance(val, (bytes, str)) and len(val) > LONGEST
+    return argname if long else None
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which writes the groups into the names that it shares out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group by folder where there is something to share, else by file; the long groups in front."""
     places = {item: item.path.relative_to(HERE) for item in items if HERE in item.path.parents}
