@@ -1,6 +1,7 @@
 """A user's own model or data set: `module:function`, found on the image's Python path, called with named arguments."""
 
 import importlib
+import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -20,13 +21,26 @@ def decoded(arguments: Mapping[str, str]) -> dict[str, Any]:
 
 
 def call(name: str, arguments: Mapping[str, Any]) -> Any:
-    """What the function returns. BadInput when it is not there or does not take the arguments."""
+    """What the function returns. BadInput when it is not there or does not take the arguments.
+
+    What goes wrong inside of it is raised as it is: its traceback leads to its own line.
+    """
     module_name, _, function = name.partition(":")
     try:
         made = getattr(importlib.import_module(module_name), function)
+    except ModuleNotFoundError as error:
+        if error.name is not None and not f"{module_name}.".startswith(f"{error.name}."):
+            raise BadInput(f"{name} imports {error.name}, which is not installed in this image: add it") from error
+        raise BadInput(f"{name}: not found on this image's Python path ({error})") from error
     except (ImportError, AttributeError) as error:
         raise BadInput(f"{name}: not found on this image's Python path ({error})") from error
     try:
-        return made(**arguments)
+        inspect.signature(made).bind(**arguments)
+    except ValueError:
+        pass  # a function of C code, which does not say what it takes
     except TypeError as error:
-        raise BadInput(f"{name} does not take the arguments {sorted(arguments)} ({error})") from error
+        raise BadInput(
+            f"{name} does not take the arguments {sorted(arguments)} ({error}): "
+            "end its parameters with **known, and what it has no use for stays there"
+        ) from error
+    return made(**arguments)

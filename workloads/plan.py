@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from slipway.api.memory import Estimate, cheapest, table
 from slipway.api.processes import world_size
 from slipway.api.quantity import parse_quantity
 from slipway.api.strategy import ModelSize, workload
 from slipway.api.trainingjob import TrainingJobSpec, spec_problems
+from workloads.errors import BadInput
+from workloads.train.job import document_of
 
 GIB = 2**30
 
@@ -26,8 +26,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--gpu-memory", help="of one GPU, for example 80Gi; spec.strategy.gpuMemory if not given")
     parser.add_argument("--processes", type=int, help="of the whole job, where numProcPerNode is auto")
     options = parser.parse_args(arguments)
-    document = yaml.safe_load(options.config.read_text(encoding="utf-8"))
-    spec, problems = spec_problems(document.get("metadata", {}).get("name") or "job", document.get("spec") or {})
+    try:
+        document = document_of(options.config)
+        metadata, found = document.get("metadata"), document.get("spec")
+        name = metadata.get("name") if isinstance(metadata, dict) else None
+        spec, problems = spec_problems(str(name or "job"), found if isinstance(found, dict) else {})
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return 2
     problems = problems or _missing(spec, options)
     model = spec.strategy.model if spec is not None and spec.strategy is not None else None
     if spec is None or model is None or problems:
@@ -55,6 +61,10 @@ def _missing(spec: TrainingJobSpec | None, options: Any) -> list[str]:
     found = []
     if options.gpu_memory is None and strategy.gpu_memory is None:
         found.append("say how much memory a GPU has: --gpu-memory 80Gi")
+    try:
+        parse_quantity(options.gpu_memory or "1Gi")
+    except ValueError:
+        found.append(f"--gpu-memory {options.gpu_memory} is no quantity of Kubernetes: write 80Gi, or 80G")
     return found
 
 

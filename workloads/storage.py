@@ -130,6 +130,15 @@ def verify(root: Path, files: Iterable[FileDigest]) -> None:
             raise Corrupt(f"{path}: the sha256 is not the one that was written")
 
 
+def plain_rights(root: Path) -> None:
+    """The rights that the umask leaves: some libraries write files that their owner alone may read."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in root.rglob("*"):
+        if path.is_file():
+            path.chmod((path.stat().st_mode & 0o111 | 0o666) & ~mask)
+
+
 def sync_tree(root: Path) -> None:
     """Force files and folders to the disk, so that a rename never shows a name whose bytes a power cut can still
     take.
@@ -199,6 +208,7 @@ def publishing(uri: str, owner: str) -> Iterator[Path]:
         with placing.writing(uri, begun=True):
             staged.mkdir(parents=True)
             yield staged
+            plain_rights(staged)
             sync_tree(staged)
             placing.replace(uri, target, staged)
     except BaseException:

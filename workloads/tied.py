@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from workloads.errors import BadInput
 
@@ -40,6 +41,7 @@ def completed(model: nn.Module, found: Mapping[str, torch.Tensor]) -> dict[str, 
     own = {
         name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if isinstance(tensor, torch.Tensor)
     }
+    own = {name: tensor for name, tensor in own.items() if not is_lazy(tensor)}
     known = {_place(own[name]): tensor for name, tensor in found.items() if name in own and own[name].numel()}
     more = {
         name: known[_place(tensor)] for name, tensor in own.items() if name not in found and _place(tensor) in known

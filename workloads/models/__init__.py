@@ -115,5 +115,11 @@ def build(name: str, arguments: Arguments, *, own: bool = False) -> "nn.Module":
         raise BadInput(
             f"the model is somebody's own code, {name}: trust it by {ALLOWED}={name.split(':', maxsplit=1)[0]}"
         )
-    model: nn.Module = own_code.call(name, arguments)
-    return model
+    from torch import nn
+
+    from workloads.models.outputs import plain
+
+    model = own_code.call(name, arguments)
+    if not isinstance(model, nn.Module):
+        raise BadInput(f"{name} returned a {type(model).__name__}, expected a torch.nn.Module")
+    return plain(model)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from slipway.api.artifact import Architecture
+from slipway.api.processes import unknown_to_trainer
 from slipway.api.recipe import Augmentation, Publish
 from workloads import data, models, storage
 from workloads.compress import masks
@@ -36,6 +37,8 @@ from workloads.train.world import World
 if TYPE_CHECKING:
     from workloads.train.checkpoint import Checkpoints
 
+IN_CLUSTER = "KUBERNETES_SERVICE_HOST"  # which the kubelet sets; on a laptop any manifest may run on the CPU
+
 
 def assemble(job: Job, place: Place, stop: Stop) -> Training:
     """The run at its first step. BadInput for what cannot be trained as it is asked for."""
@@ -44,11 +47,22 @@ def assemble(job: Job, place: Place, stop: Stop) -> Training:
     _require_even_batches(job, place)
     strategy = strategies.choose(job, place, os.environ)
     world = strategy.setup(place)
+    _require_used(job, world)
     if job.spec.output is not None:
         world.decide(partial(storage.check_output, job.spec.output.uri, job.writer))
     dataset = augmented(data.open_set(job.recipe.dataset), job.recipe.augmentation)
     stop.begin()  # from here on the processes depend on each other: they stop together, at a step's end
     return _training(job, strategy, world, dataset, stop)
+
+
+def _require_used(job: Job, world: World) -> None:
+    """BadInput for accelerators that would be counted and then not used: hours on the CPU, without a word."""
+    asked = unknown_to_trainer(job.spec)
+    if asked and world.device.type == "cpu" and IN_CLUSTER in os.environ:
+        raise BadInput(
+            f"trainer.resourcesPerNode has {', '.join(asked)}, and the built-in trainer computes on CUDA or ROCm: "
+            "it would train on the CPU. Ask for another device, or bring a program for this one as trainer.command"
+        )
 
 
 def augmented(dataset: DataSet | TextSet, wanted: Augmentation | None) -> DataSet | TextSet:

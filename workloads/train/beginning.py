@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from slipway.api.artifact import Architecture
 from slipway.api.artifact import Task as Kind
@@ -64,6 +65,10 @@ def begin(
     """The model, the same in every process. BadInput for weights or steps that do not fit it."""
     torch.manual_seed(job.recipe.seed)
     made = Beginning(models.build(architecture.name, architecture.arguments, own=True), architecture)
+    if any(is_lazy(one) for one in (*made.model.parameters(), *made.model.buffers())):
+        with torch.no_grad():
+            made.model.eval()(example_of(task))  # lazy layers learn their sizes from what they are given first
+        made.model.train()
     uri = job.recipe.model.uri
     if uri is not None:
         found = weights.changes_of(uri)

@@ -98,6 +98,8 @@ def _explain(error: BaseException) -> tuple[int, str]:
     lost = LOST_PEER.search(str(error)) if isinstance(error, RuntimeError) else None
     if lost is not None:
         return errors.FAILURE, f"{LOST}; its own log says why ({lost.group(1) or lost.group(0)})"
+    if isinstance(error, RuntimeError) and "have finished reduction" in str(error):
+        return code, "some parameters got no gradient in a step: set recipe.findUnusedParameters, or freeze them"
     text = str(error).strip().splitlines()
     return code, f"{type(error).__name__}: {text[0] if text else 'no message'}"
 

@@ -53,7 +53,7 @@ class Job:
 
 def read_job(path: Path, overrides: Overrides) -> Job:
     """The job of a JSON or YAML file. BadInput names every problem of the document."""
-    document = _document(path)
+    document = document_of(path)
     if document.get("apiVersion") != API_VERSION or document.get("kind") != KIND:
         found = f"{document.get('apiVersion')} {document.get('kind')}"
         raise BadInput(f"{path}: expected apiVersion {API_VERSION} and kind {KIND}, found {found}")
@@ -75,18 +75,26 @@ def read_job(path: Path, overrides: Overrides) -> Job:
     return Job(reference, parsed, parsed.recipe)
 
 
-def _document(path: Path) -> dict[str, Any]:
+def document_of(path: Path) -> dict[str, Any]:
+    """The only TrainingJob of a JSON or YAML file, or its only document. BadInput in words for anything else."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: cannot be read ({error})") from error
     try:
-        document = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
+        found = [json.loads(text)] if text.lstrip().startswith("{") else list(yaml.safe_load_all(text))
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise BadInput(f"{path}: neither JSON nor YAML ({error})") from error
-    if not isinstance(document, dict):
+    documents = [one for one in found if one is not None]
+    jobs = [one for one in documents if isinstance(one, dict) and one.get("kind") == KIND]
+    if len(jobs) > 1:
+        raise BadInput(
+            f"{path}: holds {len(jobs)} documents of kind {KIND}: put the one that is meant into its own file"
+        )
+    chosen = jobs[0] if jobs else documents[0] if len(documents) == 1 else None
+    if not isinstance(chosen, dict):
         raise BadInput(f"{path}: not a TrainingJob document")
-    return document
+    return chosen
 
 
 def _overridden(spec: dict[str, Any], overrides: Overrides) -> dict[str, Any]:

@@ -15,10 +15,17 @@ _ACCELERATORS = re.compile(
     r"|huawei\.com/Ascend[0-9A-Za-z-]+)$"
 )
 
+_BY_TORCH = ("nvidia.com/", "amd.com/")
+
 
 def accelerators(spec: TrainingJobSpec) -> int:
     """Accelerators per node, whatever their maker. A limit counts before a request of the same name."""
     return sum(int(parse_quantity(amount)) for name, amount in _asked(spec).items() if _ACCELERATORS.match(name))
+
+
+def unknown_to_trainer(spec: TrainingJobSpec) -> list[str]:
+    """Accelerators asked for that are neither CUDA's nor ROCm's, for which the trainer's images are built."""
+    return sorted(name for name in _asked(spec) if _ACCELERATORS.match(name) and not name.startswith(_BY_TORCH))
 
 
 def processes_per_node(spec: TrainingJobSpec) -> int:

@@ -125,6 +125,9 @@ class Recipe(Model):
     gradient_compression: Compression = Field(
         Compression.NONE, description="fp16: half the bytes between processes; by DDP and Horovod."
     )
+    find_unused_parameters: bool = Field(
+        False, description="DDP: look for parameters that a step does not use; for models with branches, and slower."
+    )
     profile: Profile | None = Field(None, description="Trace some steps with torch.profiler.")
     compression: Steps | None = Field(
         None, description="What is taken away from the model, in this order, before it is trained; see model.uri."

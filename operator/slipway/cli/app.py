@@ -172,7 +172,7 @@ def local(
     steps = _guarded(lambda: here.steps(_documents(file), output, processes, context.args))
     for step in steps:
         typer.echo(f"{step.title}: {' '.join(step.argv)}", err=not dry_run)
-        if not dry_run and (code := subprocess.run(step.argv, env=here.environment(), check=False).returncode):
+        if not dry_run and (code := step.run()):
             raise typer.Exit(code)
 
 

@@ -5,9 +5,11 @@ outputs below one folder here instead of claims in a cluster.
 """
 
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,24 @@ class Step:
 
     title: str
     argv: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+    """Of the document's own program."""
+
+    def run(self) -> int:
+        """To its end; returns its exit code. SIGTERM and SIGINT are passed on, and waited for: it saves its state."""
+        process = subprocess.Popen(self.argv, env={**environment(), **self.env})
+        before = {
+            number: signal.signal(number, lambda received, _: process.send_signal(received))
+            for number in (signal.SIGTERM, signal.SIGHUP)
+        }
+        # A terminal sends SIGINT to both.
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: None)
+        try:
+            code = process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return code if code >= 0 else 128 - code
 
 
 def steps(documents: Sequence[Object], output: Path, processes: int, more: Sequence[str]) -> list[Step]:
@@ -53,7 +73,7 @@ def _step(document: Object, output: Path, processes: int, more: Sequence[str]) -
     module = [sys.executable, "-m", "workloads"]
     if kind == "TrainingJob":
         if not document["spec"].get("recipe"):
-            raise NotLocalError(f"{title} runs an image of its own: start its program yourself; only recipes run here")
+            return _own_program(title, document["spec"], processes, more)
         options = ["--config", str(config), "--output", artifact, "--checkpoint", f"{artifact}-checkpoints"]
         torchrun = ["torchrun", "--standalone", f"--nproc-per-node={processes}", "-m", "workloads"]
         return Step(title, [*module, *(torchrun if processes > 1 else []), "train", *options, *more])
@@ -64,6 +84,27 @@ def _step(document: Object, output: Path, processes: int, more: Sequence[str]) -
     if not model:
         raise NotLocalError(f"{title} names no model that lies here")
     return Step(title, [*module, "serve", "--model", model, "--name", name, *more])
+
+
+def _own_program(title: str, spec: Object, processes: int, more: Sequence[str]) -> Step:
+    """A user's own command, as its launcher would start it: once, or by torchrun."""
+    trainer = spec.get("trainer") or {}
+    command = [str(word) for word in (*(trainer.get("command") or []), *(trainer.get("args") or []))]
+    if not command:
+        raise NotLocalError(f"{title} has neither a recipe nor trainer.command: there is nothing to run")
+    if command[0] in {"python", "python3"}:
+        command[0] = sys.executable  # which has what this command was installed with
+    launch = [
+        sys.executable,
+        "-m",
+        "workloads",
+        "torchrun",
+        "--standalone",
+        f"--nproc-per-node={processes}",
+        "--no-python",
+    ]
+    known = {str(one["name"]): str(one["value"]) for one in trainer.get("env") or [] if "value" in one}
+    return Step(title, [*(launch if processes > 1 else []), *command, *more], known)
 
 
 def _model(document: Object, output: Path) -> str:

@@ -181,3 +181,42 @@ class Stateful(nn.Module):
 def stateful(channels: int, height: int, width: int, classes: int, **_known: Any) -> nn.Module:
     """Of the data's shape."""
     return Stateful(channels * height * width, classes)
+
+
+class Answering(nn.Module):
+    """A classifier whose answer comes in some framework's form."""
+
+    def __init__(self, inputs: int, classes: int, form: str) -> None:
+        super().__init__()
+        self.first = nn.LazyLinear(16)
+        self.last = nn.LazyLinear(classes)
+        self.form = form
+
+    def forward(self, pixels: torch.Tensor) -> Any:
+        found = self.last(self.first(pixels.flatten(1)).relu())
+        hidden = found.detach().sum()
+        if self.form == "model-output":
+            from transformers.modeling_outputs import SequenceClassifierOutput
+
+            return SequenceClassifierOutput(logits=found)
+        forms: dict[str, Any] = {
+            "dict": {"logits": found, "hidden": hidden}, "out": {"aux": hidden, "out": found}, "only": {"x": found},
+            "tuple": (found, None), "list": [found, hidden], "tensor": found,
+            "which": {"a": found, "b": hidden}, "none": None, "wide": torch.cat([found, found], 1),
+        }  # fmt: skip
+        return forms[self.form]
+
+
+def answering(channels: int, height: int, width: int, classes: int, form: str, **_known: Any) -> nn.Module:
+    """With lazy layers, which learn their sizes from what they are given first."""
+    return Answering(channels * height * width, classes, form)
+
+
+def mistaken(**known: Any) -> nn.Module:
+    """Calls something with an argument that it does not take."""
+    return nn.Linear(known["classes"], inputs=3)  # type: ignore[call-arg]
+
+
+def narrow(channels: int, height: int) -> nn.Module:
+    """Takes less than it is told."""
+    return nn.Linear(channels, height)

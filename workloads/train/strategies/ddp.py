@@ -20,7 +20,10 @@ class DataParallel(Single):
         """Broadcasts the first process's parameters, so that all start equal."""
         device = self.world.device
         wrapped = DistributedDataParallel(
-            model, device_ids=[device.index] if device.type == "cuda" else None, gradient_as_bucket_view=True
+            model,
+            device_ids=[device.index] if device.type == "cuda" else None,
+            gradient_as_bucket_view=True,
+            find_unused_parameters=self.recipe.find_unused_parameters,
         )
         if self.recipe.gradient_compression is Compression.FP16:
             from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compress_hook

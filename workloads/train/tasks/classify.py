@@ -10,6 +10,7 @@ from slipway.api import artifact
 from slipway.api.artifact import DType, Signature, TensorSpec, TextProcessing
 from workloads.data import DataSet
 from workloads.data.text import TextSet
+from workloads.errors import BadInput
 from workloads.train.normalise import Normalise
 from workloads.train.tasks import Description, Figures
 
@@ -26,20 +27,29 @@ def wilson(correct: float, count: float) -> tuple[float, float]:
     return max(0.0, centre - reach), min(1.0, centre + reach)
 
 
+def require_shape(outputs: Any, expected: tuple[int, ...], words: str) -> None:
+    """BadInput when a model's outputs are of another shape."""
+    found = tuple(outputs.shape)
+    if found != expected:
+        raise BadInput(f"the model's outputs have the shape {list(found)}, expected {words}, here {list(expected)}")
+
+
 class Classification:
     """Outputs are logits [n, classes], targets are int64 [n]."""
 
     tokens = 0
 
-    def __init__(self, label_smoothing: float) -> None:
-        self._label_smoothing = label_smoothing
+    def __init__(self, label_smoothing: float, classes: int) -> None:
+        self._label_smoothing, self._classes = label_smoothing, classes
 
     def loss(self, outputs: Any, targets: torch.Tensor) -> torch.Tensor:
-        """With the recipe's label smoothing."""
+        """With the recipe's label smoothing. BadInput for outputs that are no logits of the classes."""
+        require_shape(outputs, (len(targets), self._classes), "[samples, classes]")
         return nn.functional.cross_entropy(outputs.float(), targets, label_smoothing=self._label_smoothing)
 
     def sums(self, outputs: Any, targets: torch.Tensor) -> list[float]:
-        """Samples, right answers, cross-entropy in nats without label smoothing."""
+        """Samples, right answers, cross-entropy in nats without label smoothing. BadInput as of `loss`."""
+        require_shape(outputs, (len(targets), self._classes), "[samples, classes]")
         loss = nn.functional.cross_entropy(outputs.double(), targets, reduction="sum")
         return [float(len(targets)), float((outputs.argmax(1) == targets).sum()), float(loss)]
 
@@ -62,7 +72,7 @@ class Pictures(Classification):
     """Batches are uint8 [n, c, h, w]."""
 
     def __init__(self, data: DataSet, label_smoothing: float, device: torch.device) -> None:
-        super().__init__(label_smoothing)
+        super().__init__(label_smoothing, len(data.labels))
         self._data, self._normalise = data, Normalise(data.preprocessing, device)
 
     def inputs(self, batch: torch.Tensor) -> torch.Tensor:
@@ -88,7 +98,7 @@ class Texts(Classification):
     """Batches are int64 [n, tokens]."""
 
     def __init__(self, data: TextSet, label_smoothing: float) -> None:
-        super().__init__(label_smoothing)
+        super().__init__(label_smoothing, len(data.labels))
         self._data, self.tokens = data, data.length
 
     def inputs(self, batch: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from slipway.api import artifact
 from slipway.api.artifact import DType, Signature, TensorSpec
 from workloads.data.text import TextSet
 from workloads.train.tasks import Description, Figures
-from workloads.train.tasks.classify import tokenizer
+from workloads.train.tasks.classify import require_shape, tokenizer
 
 
 class Language:
@@ -26,15 +26,21 @@ class Language:
 
     def loss(self, outputs: Any, targets: torch.Tensor) -> torch.Tensor:
         """Mean over all tokens, in nats, with the recipe's label smoothing."""
+        self._require_logits(outputs, targets)
         logits = outputs.float().flatten(0, 1)
         return nn.functional.cross_entropy(logits, targets.flatten(), label_smoothing=self._label_smoothing)
 
     def sums(self, outputs: Any, targets: torch.Tensor) -> list[float]:
         """Samples, tokens, right guesses, cross-entropy without label smoothing."""
+        self._require_logits(outputs, targets)
         logits, flat = outputs.float().flatten(0, 1), targets.flatten()
         loss = nn.functional.cross_entropy(logits, flat, reduction="sum")
         right = (logits.argmax(1) == flat).sum()
         return [float(len(targets)), float(len(flat)), float(right), float(loss)]
+
+    def _require_logits(self, outputs: Any, targets: torch.Tensor) -> None:
+        expected = (*targets.shape, self._data.tokenizer.vocabulary)
+        require_shape(outputs, expected, "[samples, tokens, vocabulary]")
 
     def figures(self, sums: list[float]) -> Figures:
         """Perplexity: e to the mean loss; of a model that knows nothing it is the vocabulary's size."""
