@@ -278,6 +278,13 @@ KIND = Kind(
         Column("Progress", ".status.progress.percent", "integer", description="Percent of the training that is done"),
         Column("Restarts", ".status.restartCount", "integer", description="Restarts of the whole gang"),
         Column("Age", ".metadata.creationTimestamp", "date"),
+        Column(
+            "Disruptions",
+            ".status.disruptionCount",
+            "integer",
+            priority=1,
+            description="Those of the restarts that came of evictions and the like",
+        ),
         Column("Launcher", ".spec.launcher", priority=1),
         Column("Image", ".spec.trainer.image", priority=1),
         Column("Artifact", ".status.artifact.uri", priority=1, description="Where the trained model lies"),
