@@ -5,7 +5,7 @@ gang fits exactly when the numbers of pods that each node can take add up to it:
 be spread over zones or racks (spread.py).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -63,10 +63,14 @@ def room(free: Amounts, each: Amounts, *, apart: bool = False) -> int:
 
 @dataclass
 class _Fit:
-    """How pods of one kind fit: by node now (`rooms`, where not 0) and at most; and both added up."""
+    """How pods of one kind fit: by node now (`rooms`, where not 0) and at most; and both added up.
+
+    `known`: how many fit into amounts, by their number: most nodes of a cluster have one of few.
+    """
 
     each: Amounts
     apart: bool
+    known: dict[int, int]
     rooms: dict[str, int]
     total: int
     most: dict[str, int]
@@ -74,12 +78,19 @@ class _Fit:
 
 
 class Floor:
-    """The nodes while gangs are put on them. Gangs of equal pods share one look at all nodes."""
+    """The nodes while gangs are put on them. Gangs of equal pods share one look at all nodes, gangs that may go to the
+    same nodes one choice of them, and nodes with equal amounts one answer.
+    """
 
     def __init__(self, nodes: Iterable[Node]) -> None:
         self._nodes = {node.name: node for node in nodes}
         self._free = {name: dict(node.free) for name, node in self._nodes.items()}
         self._fits: dict[str, _Fit] = {}
+        self._able: dict[str, list[str]] = {}
+        self._numbers: dict[frozenset[tuple[str, int]], int] = {}
+        self._amounts: list[Amounts] = []
+        self._has = {name: self._number_of(free) for name, free in self._free.items()}
+        self._most = {name: self._number_of(node.capacity) for name, node in self._nodes.items()}
 
     def knows(self, demand: Demand) -> bool:
         """Whether `fit` needs no look at the nodes."""
@@ -89,12 +100,27 @@ class Floor:
         """How such pods fit now; not to be changed."""
         kind = _kind(demand)
         if kind not in self._fits:
-            able = [node for node in self._nodes.values() if takes(node, demand)]
-            now = {node.name: room(self._free[node.name], demand.each, apart=demand.apart) for node in able}
-            most = {node.name: room(node.capacity, demand.each, apart=demand.apart) for node in able}
-            rooms = {name: count for name, count in now.items() if count > 0}
-            self._fits[kind] = _Fit(demand.each, demand.apart, rooms, sum(rooms.values()), most, sum(most.values()))
+            able, known = self._able_for(demand), dict[int, int]()
+            for number in {table[name] for table in (self._has, self._most) for name in able}:
+                known[number] = room(self._amounts[number], demand.each, apart=demand.apart)
+            rooms = {name: count for name in able if (count := known[self._has[name]]) > 0}
+            most = {name: known[self._most[name]] for name in able}
+            total, whole = sum(rooms.values()), sum(most.values())
+            self._fits[kind] = _Fit(demand.each, demand.apart, known, rooms, total, most, whole)
         return self._fits[kind]
+
+    def _able_for(self, demand: Demand) -> list[str]:
+        where = _where(demand)
+        if where not in self._able:
+            self._able[where] = [node.name for node in self._nodes.values() if takes(node, demand)]
+        return self._able[where]
+
+    def _number_of(self, amounts: Amounts) -> int:
+        """Of these amounts among all that were met."""
+        number = self._numbers.setdefault(frozenset(amounts.items()), len(self._amounts))
+        if number == len(self._amounts):
+            self._amounts.append(dict(amounts))
+        return number
 
     def pack(self, demand: Demand, *, partly: bool = False) -> dict[str, int] | None:
         """Which nodes take how many of the pods; None if not all fit. `partly`: as many as fit instead.
@@ -104,11 +130,12 @@ class Floor:
         fit = self.fit(demand)
         if fit.total < demand.count and not partly:
             return None
-        order = sorted(fit.rooms, key=lambda name: (fit.rooms[name], name))
+        order = _fullest_first(fit.rooms)
         if demand.spreads:
-            spread = self._spread(demand, demand.spreads, order, fit.rooms)
+            spread = self._spread(demand, demand.spreads, list(order), fit.rooms)
             if spread is not None or not partly:
                 return spread
+            order = _fullest_first(fit.rooms)
         return _first(order, fit.rooms, demand.count)
 
     def keep(self, demand: Demand) -> dict[str, int] | None:
@@ -180,12 +207,25 @@ class Floor:
         self._refresh(held.keys() & self._free.keys())
 
     def _refresh(self, names: Set[str]) -> None:
+        self._has |= {name: self._number_of(self._free[name]) for name in names}
         for fit in self._fits.values():
             for name in names & fit.most.keys():
-                now = room(self._free[name], fit.each, apart=fit.apart)
+                number = self._has[name]
+                if number not in fit.known:
+                    fit.known[number] = room(self._free[name], fit.each, apart=fit.apart)
+                now = fit.known[number]
                 fit.total += now - fit.rooms.pop(name, 0)
                 if now > 0:
                     fit.rooms[name] = now
+
+
+def _fullest_first(rooms: Mapping[str, int]) -> Iterator[str]:
+    """By room, then by name; sorted as far as is asked: of thousands of nodes a gang takes some."""
+    alike: dict[int, list[str]] = {}
+    for name, count in rooms.items():
+        alike.setdefault(count, []).append(name)
+    for count in sorted(alike):
+        yield from sorted(alike[count])
 
 
 def _first(order: Iterable[str], most: Mapping[str, int], count: int) -> dict[str, int]:
@@ -199,10 +239,13 @@ def _first(order: Iterable[str], most: Mapping[str, int], count: int) -> dict[st
     return placed
 
 
-def _kind(demand: Demand) -> str:
+def _where(demand: Demand) -> str:
     keys = sorted(spread.key for spread in demand.spreads)
-    nodes = (sorted(demand.selector.items()), demand.tolerations, demand.terms, keys)
-    return repr((demand.apart, sorted(demand.each.items()), nodes))
+    return repr((sorted(demand.selector.items()), demand.tolerations, demand.terms, keys))
+
+
+def _kind(demand: Demand) -> str:
+    return repr((demand.apart, sorted(demand.each.items()))) + _where(demand)
 
 
 def _tolerated(taint: Mapping[str, Any], tolerations: Iterable[Mapping[str, Any]]) -> bool:

@@ -108,8 +108,8 @@ def test_an_autoscaler_sees_the_pods_of_one_gang_and_they_go_back_if_no_node_com
 
 def test_a_higher_priorityclass_preempts_a_whole_gang_which_goes_on_afterwards(cluster: tuple[Stage, str]) -> None:
     stage, namespace = cluster
+    classes = "/apis/scheduling.k8s.io/v1/priorityclasses"
     for name, value in ((f"{namespace}-low", 1), (f"{namespace}-high", 10)):
-        classes = "/apis/scheduling.k8s.io/v1/priorityclasses"
         stage.plane.client.call("POST", classes, {"metadata": {"name": name}, "value": value})
     for name in ("victim", "bystander", "urgent"):
         stage.scripts[name] = lambda pod: Script(runs_for=None)
@@ -130,6 +130,8 @@ def test_a_higher_priorityclass_preempts_a_whole_gang_which_goes_on_afterwards(c
     for index in range(2):
         stage.finish(namespace, f"victim-node-{index}-a1")
     finish(stage, namespace, "bystander", 1)
+    for name in (f"{namespace}-low", f"{namespace}-high"):
+        stage.delete(classes, name)
 
 
 def test_a_node_that_comes_back_makes_room(cluster: tuple[Stage, str]) -> None:
