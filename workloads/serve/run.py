@@ -47,6 +47,8 @@ async def serve(settings: Settings) -> None:
         await _live(app, http, grpc, settings)
     finally:
         mirroring.cancel()
+        if edge.log is not None:
+            edge.log.close()
         if grpc is not None:
             await grpc.finish(0)
 

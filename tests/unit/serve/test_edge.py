@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from workloads.errors import BadInput
 from workloads.serve.edge import Edge, Keys
 from workloads.serve.edge.access_log import AccessLog
 from workloads.serve.edge.keys import MOST
+from workloads.serve.edge.lines import MOST as MOST_LINES
+from workloads.serve.edge.lines import Lines
 from workloads.serve.errors import Unauthenticated
 from workloads.serve.http import HttpLimits, HttpServer
 from workloads.serve.settings import EdgeChoice
@@ -253,3 +256,23 @@ async def test_a_sampled_log_leaves_out_no_failure_of_the_server() -> None:
         await asyncio.sleep(0)
         await http.finish(1)
     assert [orjson.loads(line)["status"] for line in lines] == [500]
+
+
+def test_a_reader_of_the_log_that_stalls_holds_up_no_request_and_no_memory() -> None:
+    written: list[bytes] = []
+    gate = threading.Event()
+
+    def write(line: bytes) -> None:
+        gate.wait(20)
+        written.append(line)
+
+    log = Lines(write)
+    for number in range(MOST_LINES + 500):
+        log(b"%d\n" % number)  # with a write on the caller's thread, the first would stand still
+    assert len(log._waiting) <= MOST_LINES
+    gate.set()
+    log.close()
+    told = b"".join(written).splitlines()
+    lost = sum(orjson.loads(line)["dropped"] for line in told if line.startswith(b"{"))
+    assert lost + sum(not line.startswith(b"{") for line in told) == MOST_LINES + 500
+    assert lost > 0

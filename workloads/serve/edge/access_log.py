@@ -4,7 +4,6 @@ No header's value but the request's id and the client's program is in it: keys n
 """
 
 import random
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ from urllib.parse import unquote
 
 import orjson
 
+from workloads.serve.edge.lines import Lines, to_output
 from workloads.serve.http import Reply, Request
 
 LONGEST = 512
@@ -19,17 +19,18 @@ LONGEST = 512
 FAULTS = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
 
-def _write(line: bytes) -> None:
-    sys.stdout.buffer.write(line)
-    sys.stdout.buffer.flush()
-
-
 class AccessLog:
     """`percent` of the requests; of those that failed by the server's fault, all."""
 
-    def __init__(self, percent: int, write: Callable[[bytes], None] = _write) -> None:
+    def __init__(self, percent: int, write: Callable[[bytes], None] | None = None) -> None:
         self._share = percent / 100
-        self._write = write
+        self._lines = Lines() if write is None else None
+        self._write = write or self._lines or to_output
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+        if self._lines is not None:
+            self._lines.close()
 
     def request(self, request: Request, reply: Reply, name: bytes, seconds: float) -> None:
         """One over HTTP was answered after so many seconds."""
