@@ -46,8 +46,8 @@ CHILDREN: Mapping[Resource, str] = {
     PODS: MANAGED_SELECTOR,
     serving.DEPLOYMENTS: MANAGED_SELECTOR,
     serving.REPLICA_SETS: _SERVED,
-    SERVICES: _SERVED,
-    CONFIGMAPS: _SERVED,
+    SERVICES: MANAGED_SELECTOR,
+    CONFIGMAPS: MANAGED_SELECTOR,
     serving.JOBS: _SERVED,
 }
 # What gangs that wait for room lean on: all nodes, and everybody's pods.

@@ -17,7 +17,7 @@ PURE = [
     *(OPERATOR / "inferenceservice").glob("*.py"),
     *(OPERATOR / "inferenceservice" / "policy").glob("*.py"),
 ]
-SHELL = {OPERATOR / "job" / f"{name}.py" for name in ("complaints", "execute", "jobs", "stubs")}
+SHELL = {OPERATOR / "job" / f"{name}.py" for name in ("abreast", "complaints", "execute", "jobs", "keeper", "stubs")}
 SHELL |= set(OPERATOR.glob("*/reconcile.py"))
 
 

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     RESTARTED = "Restarted"
     SUSPENDED = "Suspended"
     RESUMED = "Resumed"
+    RESTORED = "Restored"
     SUCCEEDED = "Succeeded"
     MAX_RESTARTS_EXCEEDED = "MaxRestartsExceeded"
     FAILURE_RULE = "FailureRule"

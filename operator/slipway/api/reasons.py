@@ -24,6 +24,7 @@ MEANINGS: Mapping[str, str] = {
     "Restarted": "The gang runs again after a failure.",
     "Suspended": "Stopped because `suspend` is set; `suspend: false` goes on from the last checkpoint.",
     "Resumed": "No longer suspended.",
+    "Restored": "Somebody deleted or changed a Service or ConfigMap of running pods, and it was made again.",
     "Succeeded": "Done.",
     "MaxRestartsExceeded": "The budget of restarts is used up; `lastFailure` says what happened last.",
     "MaxDisruptionsExceeded": "The budget of disruptions is used up: find out who evicts or deletes the pods so often.",

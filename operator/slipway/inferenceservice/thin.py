@@ -9,6 +9,7 @@ from typing import Any
 
 from slipway.inferenceservice.mirror import FILE
 from slipway.inferenceservice.service import ENGINE
+from slipway.job.content import INTACT, intact
 from slipway.runtime.resource import Object
 from slipway.runtime.slim import conditions, pick, slim
 
@@ -39,7 +40,9 @@ def address(obj: Object) -> Object:
 def config_map(obj: Object) -> Object:
     """What the servers are told to copy; one that is too long is told apart from any of ours all the same."""
     data = obj.get("data") or {}
-    return _bare(obj) | {"data": {FILE: data[FILE][: 4 * MAX_TEXT]} if FILE in data else {}}
+    # Applied again, it says the same.
+    whole = bool(obj[INTACT]) if INTACT in obj else intact(obj)
+    return _bare(obj) | {INTACT: whole, "data": {FILE: data[FILE][: 4 * MAX_TEXT]} if FILE in data else {}}
 
 
 def job(obj: Object) -> Object:

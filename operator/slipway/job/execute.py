@@ -4,15 +4,15 @@ Crash-safe by order: a status that holds a decision goes first, deterministic na
 what the server answers is put into the cache at once: the next look never starts from before our own writes.
 """
 
-import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from slipway.api.common import Reason
+from slipway.job.abreast import abreast
 from slipway.job.lanes import Lanes
 from slipway.job.members import is_member
 from slipway.job.patch import merge_patch
@@ -44,8 +44,6 @@ SOFT_SECONDS = 5.0
 FIRST_PODS = 8
 # Another gang is being made where a quota is short.
 BUSY_SECONDS = 0.2
-# So many requests of one plan are under way at once: as many as the client lets through.
-AT_ONCE = 16
 
 
 class Executor:
@@ -78,13 +76,19 @@ class Executor:
         if plan.persist_first and plan.status is not None:
             job = await self._persist(job, plan.status, plan.notices)
         await self._delete(job, plan.deletes)
-        await _all(self._patch(job, patch) for patch in plan.patches)
+        await abreast(self._patch(job, patch) for patch in plan.patches)
         await self._write(job, plan.writes)
         if not plan.persist_first and plan.status is not None:
             wait = self._postponed(job, plan.status)
             if wait is None:
                 await self._persist(job, plan.status, plan.notices)
         return soonest(wait, plan.requeue_after, 0.0 if plan.persist_first else None)
+
+    async def remake(self, job: Object, write: Write, old: Delete | None) -> None:
+        """Make an object anew, in the place of one of ours that is no more as it was."""
+        if old is not None:
+            await self._delete_one(job, old)
+        await self._write_one(job, write)
 
     def forget(self, uid: str) -> None:
         """The job is gone."""
@@ -161,7 +165,7 @@ class Executor:
         return False
 
     async def _delete(self, job: Object, deletes: tuple[Delete, ...]) -> None:
-        await _all(self._delete_one(job, delete) for delete in deletes)
+        await abreast(self._delete_one(job, delete) for delete in deletes)
 
     async def _delete_one(self, job: Object, delete: Delete) -> None:
         store = self._cache.get(delete.resource)
@@ -196,9 +200,9 @@ class Executor:
     async def _write(self, job: Object, writes: tuple[Write, ...]) -> None:
         """What pods lean on goes before them."""
         pods = [write for write in writes if write.resource is PODS]
-        await _all(self._write_one(job, write) for write in writes if write.resource is not PODS)
-        await _all(self._write_one(job, write) for write in pods[:FIRST_PODS])
-        await _all(self._write_one(job, write) for write in pods[FIRST_PODS:])
+        await abreast(self._write_one(job, write) for write in writes if write.resource is not PODS)
+        await abreast(self._write_one(job, write) for write in pods[:FIRST_PODS])
+        await abreast(self._write_one(job, write) for write in pods[FIRST_PODS:])
 
     async def _write_one(self, job: Object, write: Write) -> None:
         try:
@@ -277,22 +281,3 @@ class Executor:
             await self._persist(job, status, notices)
         except Conflict:
             return
-
-
-async def _all(calls: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Await all, then raise the first error: one refused pod must not cancel its siblings' requests half-way.
-
-    Each begins in a turn of the loop of its own: what a large gang is made from is rendered pod by pod.
-    """
-    slots, turn = asyncio.Semaphore(AT_ONCE), asyncio.Lock()
-
-    async def begin(call: Coroutine[Any, Any, None]) -> None:
-        async with slots:
-            async with turn:
-                await asyncio.sleep(0)
-            await call
-
-    results = await asyncio.gather(*(begin(call) for call in calls), return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result

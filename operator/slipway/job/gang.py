@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from slipway.api.common import FailurePolicy, RunPolicy
 from slipway.job.observed import Failure
-from slipway.job.plan import Plan, Write
+from slipway.job.plan import Keep, Plan, Write
 
 if TYPE_CHECKING:
     from slipway.job.scene import Scene
@@ -46,6 +46,9 @@ class Gang(Protocol):
 
     def tells(self, words: str) -> bool:
         """Whether a pod's last words must be kept when it has succeeded: they say what was made, or what comes now."""
+
+    def keeps(self, attempt: int) -> tuple[Keep, ...]:
+        """What the pods of an attempt lean on while they run."""
 
     def succeeded(self, scene: "Scene") -> Plan:
         """All pods of the attempt have succeeded."""

@@ -126,6 +126,13 @@ def held(pods: Iterable[PodState]) -> str:
     return f"; pod {found[0].name}{more} stays until its finalizers are taken away by whoever set them: {names}"
 
 
+def sound_again(draft: Draft) -> None:
+    """By an edit, a newer CRD or a newer operator the spec is not wrong any more: Stalled must not outlast that."""
+    told = conditions.get(draft.wire.get("conditions") or [], "Stalled") or {}
+    if told.get("reason") == Reason.INVALID_SPEC:
+        draft.progressing(Reason.PENDING, "the spec was wrong and is not any more")
+
+
 def spec_changed(draft: Draft) -> Draft:
     """The pods are left alone, and the status says what to do."""
     return draft.stalled(Reason.SPEC_CHANGED, _SPEC_CHANGED)

@@ -8,6 +8,7 @@ from slipway.job.complaints import FIRST_SECONDS, Complaints
 from slipway.job.execute import Executor, Record
 from slipway.job.gangstatus import refused, take_back
 from slipway.job.going import Going
+from slipway.job.keeper import Keeper
 from slipway.job.labels import ATTEMPT
 from slipway.job.lineage import Lineage
 from slipway.job.members import members
@@ -50,6 +51,7 @@ class Jobs:
         self._executor = Executor(kube, cache, resource, soft_fields, record)
         self._stubs = Stubs(kube, cache, resource, self._executor)
         self._lineage = Lineage(cache[PODS], resource)
+        self._keeper = Keeper(cache, resource, self._executor, record)
         self._going = Going()
         self.strays = Strays(cache[PODS], resource)
         self._complaints = Complaints(kube)
@@ -74,7 +76,7 @@ class Jobs:
             if decision.deletes:
                 # The echo of our own delete wakes nobody: the next look is when the grace period should be over.
                 self._look(job, before)
-            return Result(requeue_after=soonest(wait, due))
+            return Result(requeue_after=soonest(wait, due, await self._keeper.keep(job, decision.keeps)))
         except Transient as refusal:
             if refusal.reason not in _PASSING:
                 raise

@@ -33,6 +33,7 @@ def decide(scene: Scene, progress: Mapping[str, Any] | None = None) -> Plan:
     amend(scene)
     if scene.draft.run.finished:
         return _finished(scene)
+    words.sound_again(scene.draft)
     if progress:
         scene.draft.wire["progress"] = {**(scene.draft.wire.get("progress") or {}), **progress}
     hurry = completed.remember(scene)
@@ -230,6 +231,7 @@ def _going_on(scene: Scene) -> Plan:
         status=scene.draft.done(),
         deletes=old.deletes,
         notices=tuple(notices),
+        keeps=() if scene.changed else scene.gang.keeps(scene.draft.run.attempt),
         requeue_after=soonest(_next_deadline(scene), old.wait),
     )
 

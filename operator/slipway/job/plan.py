@@ -5,7 +5,7 @@ must not be decided twice, such as a restart, is persisted first: a crash repeat
 Events are told only when the status that they explain has really changed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -32,6 +32,17 @@ class Write:
     def manifest(self) -> Manifest:
         """Rendered anew each time where it is rendered at all."""
         return self.made if isinstance(self.made, dict) else self.made()
+
+
+@dataclass(frozen=True)
+class Keep:
+    """An object that must be there while the pods run. `write` makes it anew where it is gone or not `intact`, which
+    is asked of it as the cache has it.
+    """
+
+    name: str
+    write: Write
+    intact: Callable[[Mapping[str, Any]], bool]
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,7 @@ class Plan:
     deletes: tuple[Delete, ...] = ()
     patches: tuple[Patch, ...] = ()
     writes: tuple[Write, ...] = ()
+    keeps: tuple[Keep, ...] = ()
     notices: tuple[Notice, ...] = ()
     requeue_after: float | None = None
     delete_job: bool = False

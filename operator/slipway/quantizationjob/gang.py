@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from slipway.api.common import FailurePolicy, Reason, RunPolicy
@@ -11,7 +12,7 @@ from slipway.api.quantizationjob import FIXED_FIELDS
 from slipway.api.quantizationstatus import SHARDED, Outcome, Stage, StageResult
 from slipway.job import gangstatus, lifecycle
 from slipway.job.observed import Failure
-from slipway.job.plan import Notice, Plan, Write
+from slipway.job.plan import Keep, Notice, Plan, Write
 from slipway.job.policy.restart import restart_or_fail
 from slipway.job.scene import Scene
 from slipway.quantizationjob import pods as render
@@ -82,6 +83,11 @@ class StageGang:
         """Whether they name what comes after this stage."""
         result = status.result_of(words)
         return result is not None and result.next is not self.stage
+
+    def keeps(self, attempt: int) -> tuple[Keep, ...]:
+        """The ConfigMap, from which the pods of later stages start."""
+        config = Write(CONFIGMAPS, partial(render.config_map, self.job, self.platform))
+        return (Keep(self.job.config_map, config, render.is_intact),)
 
     def succeeded(self, scene: Scene) -> Plan:
         """On to the stage that the pods name, or the end."""

@@ -1,12 +1,13 @@
 """A job's children as manifests: the ConfigMap with the rendered job, and the pods of one stage. Pure."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from slipway.api.common import API_VERSION
 from slipway.api.quantizationjob import work_uri
 from slipway.api.quantizationstatus import SHARDED, Stage
-from slipway.job import labels
+from slipway.job import content, labels
 from slipway.quantizationjob.job import KIND, QUANTIZATION_JOBS, Platform, QuantizationJob
 
 CONTAINER = "quantizer"
@@ -25,7 +26,13 @@ def config_map(job: QuantizationJob, platform: Platform) -> dict[str, Any]:
         "spec": spec,
     }
     data = {"job.json": json.dumps(document, indent=1, sort_keys=True), **platform.endpoint.files()}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job, job.config_map), "data": data}
+    metadata = _metadata(job, job.config_map)
+    return content.marked({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+
+
+def is_intact(seen: Mapping[str, Any]) -> bool:
+    """Whether nobody has changed the ConfigMap, as the cache has it."""
+    return bool(seen.get(content.INTACT, True))
 
 
 def pod(job: QuantizationJob, stage: Stage, step: int, shard: int, attempt: int, platform: Platform) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from slipway.api.scheduling import GangScheduler
 from slipway.api.trainingjob import FIXED_FIELDS, FIXED_WHILE_RUNNING, TrainingJobSpec
 from slipway.job import gangstatus, lifecycle
 from slipway.job.observed import Failure
-from slipway.job.plan import Notice, Plan, Write
+from slipway.job.plan import Keep, Notice, Plan, Write
 from slipway.job.scene import Rules, Scene
 from slipway.runtime.resource import CONFIGMAPS, PODS, SECRETS, SERVICES
 from slipway.trainingjob import groups, owncode, status
@@ -93,6 +93,14 @@ class TrainingGang:
     def tells(self, words: str) -> bool:
         """Whether they name the artifact."""
         return status.artifact_of(words) is not None
+
+    def keeps(self, attempt: int) -> tuple[Keep, ...]:
+        """The Service by which they find each other, and the ConfigMap that a restarted container mounts anew."""
+        job = self.job
+        service = Write(SERVICES, partial(render.service, job, attempt))
+        config = Write(CONFIGMAPS, partial(render.config_map, job, self.platform))
+        leads = partial(render.leads_to, job, attempt)
+        return Keep(job.service, service, leads), Keep(job.config_map, config, render.is_intact)
 
     def succeeded(self, scene: Scene) -> Plan:
         """The job has."""

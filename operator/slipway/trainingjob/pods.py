@@ -1,5 +1,6 @@
 """A job's children as manifests: headless Service, ConfigMap, pods. Pure: the same job renders to the same bytes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -8,7 +9,7 @@ from slipway.api.common import API_VERSION
 from slipway.api.launchers import LauncherName
 from slipway.api.processes import accelerators, processes_per_node
 from slipway.api.trainingjob import TrainingJobSpec
-from slipway.job import labels
+from slipway.job import content, labels
 from slipway.trainingjob import groups, network, owncode, payload
 from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform, TrainingJob
 from slipway.trainingjob.launchers import Place, hosts, launcher_of
@@ -48,7 +49,18 @@ def config_map(job: TrainingJob, platform: Platform) -> dict[str, Any]:
     own = {"job.json": text, **platform.endpoint.files()}
     found = {payload.INTERFACE: payload.read(payload.INTERFACE)} if _finds_interface(job) else {}
     data = {**launcher_of(job).files(job), **owncode.files(job), **found, **own}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job, job.config_map), "data": data}
+    metadata = _metadata(job, job.config_map)
+    return content.marked({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+
+
+def leads_to(job: TrainingJob, attempt: int, seen: Mapping[str, Any]) -> bool:
+    """Whether the Service, as the cache has it, still leads to the pods of this attempt."""
+    return bool((seen.get("spec") or {}).get("selector") == service(job, attempt)["spec"]["selector"])
+
+
+def is_intact(seen: Mapping[str, Any]) -> bool:
+    """Whether nobody has changed the ConfigMap, as the cache has it."""
+    return bool(seen.get(content.INTACT, True))
 
 
 def secret(job: TrainingJob) -> dict[str, Any]:
