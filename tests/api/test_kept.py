@@ -53,7 +53,7 @@ def test_what_running_pods_lean_on_is_made_again(stage: Stage, name: str) -> Non
 def test_the_configmap_of_a_quantization_is_made_again(stage: Stage, name: str) -> None:
     jobs = Jobs(stage)
     jobs.create(NS, name, play(hold=lambda place: True))
-    jobs.until_stage(NS, name, "calibrate")
+    jobs.until_condition(NS, name, "Running")
     child = next(
         item["metadata"]["name"]
         for item in stage.plane.client.get(f"{CONFIGMAPS.format(NS)}?labelSelector=slipway.dev/job-name={name}")[

@@ -138,6 +138,23 @@ class PullPolicy(StrEnum):
     NEVER = "Never"
 
 
+class Capability(StrEnum):
+    """What a container may ask for beside what `restricted` leaves it; none that makes it the node's master."""
+
+    CHOWN = "CHOWN"
+    DAC_OVERRIDE = "DAC_OVERRIDE"
+    FOWNER = "FOWNER"
+    IPC_LOCK = "IPC_LOCK"
+    KILL = "KILL"
+    NET_BIND_SERVICE = "NET_BIND_SERVICE"
+    NET_RAW = "NET_RAW"
+    PERFMON = "PERFMON"
+    SETGID = "SETGID"
+    SETUID = "SETUID"
+    SYS_NICE = "SYS_NICE"
+    SYS_PTRACE = "SYS_PTRACE"
+
+
 class PodPlace(Model):
     """What pods share, beside their container: labels, place, volumes, identity."""
 
@@ -192,6 +209,11 @@ class PodPlace(Model):
     fs_group: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
         None, description="The group that owns the volumes' files."
     )
+    capabilities: Annotated[list[Capability], Field(max_length=16)] = Field(
+        default_factory=list,
+        description="Linux capabilities of the container, such as IPC_LOCK for RDMA or SYS_PTRACE for profilers; only "
+        "NET_BIND_SERVICE where the namespace's pod security level is restricted. Most have an effect for root alone.",
+    )
     image_pull_policy: PullPolicy | None = Field(
         None, description="Always for the tag latest and for none, IfNotPresent for others, when unset."
     )
@@ -204,6 +226,12 @@ class PodPlace(Model):
         }
         chosen = {"runAsUser": self.run_as_user, "runAsGroup": self.run_as_group, "fsGroup": self.fs_group}
         return security | {key: value for key, value in chosen.items() if value is not None}
+
+    def contained(self, *more: Capability) -> dict[str, Any]:
+        """The container's securityContext: no capability but those that the user, or a field of the kind, asks for."""
+        added = sorted({capability.value for capability in (*self.capabilities, *more)})
+        capabilities = {"drop": ["ALL"], **({"add": added} if added else {})}
+        return {"allowPrivilegeEscalation": False, "capabilities": capabilities}
 
     def pulled(self) -> dict[str, str]:
         """The field of each container that says when its image is pulled; {} when the cluster decides."""

@@ -244,7 +244,7 @@ def container(service: InferenceService, platform: Platform) -> dict[str, Any]:
         "command": ["python", "-m", "workloads", "serve", "--config", f"{CONFIG_DIR}/service.json"],
         "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *(env.wire() for env in predictor.env)],
         "resources": predictor.resources.wire(),
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "securityContext": predictor.pod.contained(),
         # Why a model could not be loaded is in the server's last words.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }

@@ -50,7 +50,7 @@ def pod(job: QuantizationJob, stage: Stage, step: int, shard: int, attempt: int,
         "env": _env(job, platform),
         "resources": job.spec.worker.resources.wire(),
         "volumeMounts": mounts,
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "securityContext": settings.contained(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     spec: dict[str, Any] = {

@@ -8,6 +8,7 @@ import hashlib
 from typing import Any
 
 from slipway.api.network import Network
+from slipway.api.pod import Capability
 
 # Kubernetes takes 30000 to 32767 for NodePorts, Linux everything from 32768 on for outgoing connections.
 FIRST_PORT, PORTS = 20000, 10000
@@ -27,9 +28,9 @@ def pod_fields(network: Network) -> dict[str, Any]:
     return {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"} if network.host_network else {}
 
 
-def capabilities(network: Network) -> dict[str, list[str]]:
-    """Of the container."""
-    return {"drop": ["ALL"], **({"add": ["IPC_LOCK"]} if network.rdma else {})}
+def capabilities(network: Network) -> tuple[Capability, ...]:
+    """Of the container, beside those that pod.capabilities names."""
+    return (Capability.IPC_LOCK,) if network.rdma else ()
 
 
 def env(network: Network) -> dict[str, str]:

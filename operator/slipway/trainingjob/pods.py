@@ -135,10 +135,7 @@ def _container(job: TrainingJob, place: Place, platform: Platform, mounts: list[
         "resources": trainer.resources_per_node.wire(),
         "volumeMounts": mounts,
         # Checked by the API server (and by Pod Security's "restricted"): nothing of ours runs as root.
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": network.capabilities(job.spec.network),
-        },
+        "securityContext": job.spec.pod.contained(*network.capabilities(job.spec.network)),
         # The log's tail becomes lastFailure.message when the container wrote no message of its own.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }

@@ -123,7 +123,19 @@ def test_the_nodes_network_and_memory_are_for_privileged_namespaces(network: Obj
     assert refusals(Request(new=pod))
 
 
-@pytest.mark.parametrize("name", sorted(BREACHES.keys() - {"host network", "host port"}))
+@pytest.mark.parametrize(
+    "field", [{"runAsNonRoot": False}, {"capabilities": ["SYS_PTRACE"]}], ids=lambda f: next(iter(f))
+)
+def test_root_and_capabilities_are_for_privileged_namespaces(field: Object) -> None:
+    """The policies refused what the field asks for, whatever the namespace enforced."""
+    pod = copy.deepcopy(pod_of(job_of(pod=field), platform=WITH_STATUS))
+    assert refusals(Request(new=pod, namespace={"pod-security.kubernetes.io/enforce": "privileged"})) == []
+    assert refusals(Request(new=pod))
+    port = copy.deepcopy(pod_of(job_of(pod={"capabilities": ["NET_BIND_SERVICE"]}), platform=WITH_STATUS))
+    assert refusals(Request(new=port)) == []
+
+
+@pytest.mark.parametrize("name", sorted(BREACHES.keys() - {"host network", "host port", "may be root"}))
 def test_a_privileged_namespace_allows_nothing_else(name: str) -> None:
     pod = copy.deepcopy(pod_of(job_of(), platform=WITH_STATUS))
     BREACHES[name](pod)
