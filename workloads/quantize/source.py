@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.api.artifact import Preprocessing, Task, TextProcessing
-from workloads import artifact, onnx_data
+from slipway.api.artifact import DESCRIPTION_FILE, Preprocessing, Task, TextProcessing
+from workloads import artifact, foreign, onnx_data
 from workloads.artifact import Stored
-from workloads.errors import BadInput
 from workloads.export.onnx_file import Port
 from workloads.onnx_data import Bare
 
@@ -61,8 +60,10 @@ class Source:
 def open_source(uri: str, expected: str | None) -> Stored | Bare:
     """The artifact at a URI, or the bare .onnx file with its external data; verified either way."""
     path = onnx_data.fetch(uri)
-    if path.is_dir():
+    if path.is_dir() and (path / DESCRIPTION_FILE).is_file():
         return artifact.read(path, expected)
-    if path.suffix in {".pt", ".pth", ".bin", ".pkl", ".ckpt"}:
-        raise BadInput(f"{uri}: a pickle can run code when it is opened: train to an artifact, or export to ONNX")
+    foreign.require_known(uri, path)
+    path = foreign.only_onnx(path)
+    if path.is_dir():
+        return artifact.read(path, expected)  # says that it is none
     return onnx_data.open_bare(path, expected)[0]
