@@ -127,7 +127,7 @@ def _missing(floor: Floor, demand: Demand, kept_for: str) -> str:
     each = (f" that each ask for {asked}" if asked else "") + (", one on each node" if demand.apart else "")
     fit = floor.fit(demand)
     words = f"room for {fit.total} of {demand.count} pods{each}"
-    if not fit.most:
+    if not fit.where.able:
         labels = "".join(f" and has label {spread.key}" for spread in demand.spreads)
         return f"{words}: no ready node passes nodeSelector, affinity and tolerations{labels}"
     if lopsided := floor.lopsided(demand) if fit.total >= demand.count else "":

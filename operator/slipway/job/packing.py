@@ -5,11 +5,14 @@ gang fits exactly when the numbers of pods that each node can take add up to it:
 be spread over zones or racks (spread.py).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from slipway.job.footprint import Amounts
+from slipway.job.selectors import term_holds, tolerated
 from slipway.job.spread import Site, Spread, spread_out
 
 _REPELS = frozenset({"NoSchedule", "NoExecute"})
@@ -48,8 +51,8 @@ def takes(node: Node, demand: Demand) -> bool:
     """Whether the scheduler would consider the node for these pods at all."""
     return (
         all(node.labels.get(key) == value for key, value in demand.selector.items())
-        and all(_tolerated(taint, demand.tolerations) for taint in node.taints if taint.get("effect") in _REPELS)
-        and (not demand.terms or any(_term_holds(term, node.labels) for term in demand.terms))
+        and all(tolerated(taint, demand.tolerations) for taint in node.taints if taint.get("effect") in _REPELS)
+        and (not demand.terms or any(term_holds(term, node.labels) for term in demand.terms))
         and all(spread.key in node.labels for spread in demand.spreads)
     )
 
@@ -62,19 +65,52 @@ def room(free: Amounts, each: Amounts, *, apart: bool = False) -> int:
 
 
 @dataclass
+class _Where:
+    """Nodes that some pods may go to; how many of them have which amounts now (`has`) and at most, by number."""
+
+    able: dict[str, None]
+    has: Counter[int]
+    most: Counter[int]
+
+
 class _Fit:
-    """How pods of one kind fit: by node now (`rooms`, where not 0) and at most; and both added up.
+    """How pods of one kind fit: all together now and at most, and by node where somebody asks."""
 
-    `known`: how many fit into amounts, by their number: most nodes of a cluster have one of few.
-    """
+    def __init__(self, floor: "Floor", where: _Where, demand: Demand) -> None:
+        self._floor, self.where = floor, where
+        self._each, self._apart = demand.each, demand.apart
+        self._known: dict[int, int] = {}
+        self._rooms: dict[str, int] | None = None
+        self.total = sum(count * self.into(number) for number, count in where.has.items() if count)
+        self.most_total = sum(count * self.into(number) for number, count in where.most.items())
 
-    each: Amounts
-    apart: bool
-    known: dict[int, int]
-    rooms: dict[str, int]
-    total: int
-    most: dict[str, int]
-    most_total: int
+    def into(self, number: int) -> int:
+        """How many go into amounts: most nodes of a cluster have one of few."""
+        if number not in self._known:
+            self._known[number] = room(self._floor.amounts_of(number), self._each, apart=self._apart)
+        return self._known[number]
+
+    @property
+    def rooms(self) -> dict[str, int]:
+        """By node now, where not 0."""
+        if self._rooms is None:
+            has = self._floor.has
+            self._rooms = {name: count for name in self.where.able if (count := self.into(has[name])) > 0}
+        return self._rooms
+
+    @cached_property
+    def most(self) -> dict[str, int]:
+        """By node, when all gangs have ended."""
+        return {name: self.into(self._floor.most[name]) for name in self.where.able}
+
+    def changed(self, name: str, before: int, number: int) -> None:
+        """A node has other amounts."""
+        now = self.into(number)
+        self.total += now - self.into(before)
+        if self._rooms is not None:
+            self._rooms.pop(name, None)
+            if now > 0:
+                self._rooms[name] = now
 
 
 class Floor:
@@ -86,11 +122,12 @@ class Floor:
         self._nodes = {node.name: node for node in nodes}
         self._free = {name: dict(node.free) for name, node in self._nodes.items()}
         self._fits: dict[str, _Fit] = {}
-        self._able: dict[str, list[str]] = {}
+        self._wheres: dict[str, _Where] = {}
         self._numbers: dict[frozenset[tuple[str, int]], int] = {}
         self._amounts: list[Amounts] = []
-        self._has = {name: self._number_of(free) for name, free in self._free.items()}
-        self._most = {name: self._number_of(node.capacity) for name, node in self._nodes.items()}
+        # Numbers of the amounts that each node has now, and at most.
+        self.has = {name: self._number_of(free) for name, free in self._free.items()}
+        self.most = {name: self._number_of(node.capacity) for name, node in self._nodes.items()}
 
     def knows(self, demand: Demand) -> bool:
         """Whether `fit` needs no look at the nodes."""
@@ -100,20 +137,20 @@ class Floor:
         """How such pods fit now; not to be changed."""
         kind = _kind(demand)
         if kind not in self._fits:
-            able, known = self._able_for(demand), dict[int, int]()
-            for number in {table[name] for table in (self._has, self._most) for name in able}:
-                known[number] = room(self._amounts[number], demand.each, apart=demand.apart)
-            rooms = {name: count for name in able if (count := known[self._has[name]]) > 0}
-            most = {name: known[self._most[name]] for name in able}
-            total, whole = sum(rooms.values()), sum(most.values())
-            self._fits[kind] = _Fit(demand.each, demand.apart, known, rooms, total, most, whole)
+            self._fits[kind] = _Fit(self, self._where_of(demand), demand)
         return self._fits[kind]
 
-    def _able_for(self, demand: Demand) -> list[str]:
+    def amounts_of(self, number: int) -> Amounts:
+        """The amounts of this number."""
+        return self._amounts[number]
+
+    def _where_of(self, demand: Demand) -> _Where:
         where = _where(demand)
-        if where not in self._able:
-            self._able[where] = [node.name for node in self._nodes.values() if takes(node, demand)]
-        return self._able[where]
+        if where not in self._wheres:
+            able = dict.fromkeys(node.name for node in self._nodes.values() if takes(node, demand))
+            has, most = Counter(self.has[name] for name in able), Counter(self.most[name] for name in able)
+            self._wheres[where] = _Where(able, has, most)
+        return self._wheres[where]
 
     def _number_of(self, amounts: Amounts) -> int:
         """Of these amounts among all that were met."""
@@ -207,16 +244,16 @@ class Floor:
         self._refresh(held.keys() & self._free.keys())
 
     def _refresh(self, names: Set[str]) -> None:
-        self._has |= {name: self._number_of(self._free[name]) for name in names}
-        for fit in self._fits.values():
-            for name in names & fit.most.keys():
-                number = self._has[name]
-                if number not in fit.known:
-                    fit.known[number] = room(self._free[name], fit.each, apart=fit.apart)
-                now = fit.known[number]
-                fit.total += now - fit.rooms.pop(name, 0)
-                if now > 0:
-                    fit.rooms[name] = now
+        for name in names:
+            before, number = self.has[name], self._number_of(self._free[name])
+            self.has[name] = number
+            for where in self._wheres.values():
+                if name in where.able:
+                    where.has[before] -= 1
+                    where.has[number] += 1
+            for fit in self._fits.values():
+                if name in fit.where.able:
+                    fit.changed(name, before, number)
 
 
 def _fullest_first(rooms: Mapping[str, int]) -> Iterator[str]:
@@ -246,45 +283,3 @@ def _where(demand: Demand) -> str:
 
 def _kind(demand: Demand) -> str:
     return repr((demand.apart, sorted(demand.each.items()))) + _where(demand)
-
-
-def _tolerated(taint: Mapping[str, Any], tolerations: Iterable[Mapping[str, Any]]) -> bool:
-    return any(
-        toleration.get("effect") in (None, "", taint.get("effect"))
-        and toleration.get("key") in (None, "", taint.get("key"))
-        and (toleration.get("operator") == "Exists" or (toleration.get("value") or "") == (taint.get("value") or ""))
-        for toleration in tolerations
-    )
-
-
-def _term_holds(term: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    return all(_holds(requirement, labels) for requirement in term.get("matchExpressions") or ())
-
-
-def _holds(requirement: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    value, values = labels.get(requirement["key"]), requirement.get("values") or []
-    return _OPERATORS[requirement["operator"]](value, values)
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.lstrip("-").isdigit() else None
-
-
-def _above(value: str | None, values: Sequence[str]) -> bool:
-    number = _number(value)
-    return number is not None and number > int(values[0])
-
-
-def _below(value: str | None, values: Sequence[str]) -> bool:
-    number = _number(value)
-    return number is not None and number < int(values[0])
-
-
-_OPERATORS: Mapping[str, Callable[[str | None, Sequence[str]], bool]] = {
-    "In": lambda value, values: value in values,
-    "NotIn": lambda value, values: value not in values,
-    "Exists": lambda value, values: value is not None,
-    "DoesNotExist": lambda value, values: value is None,
-    "Gt": _above,
-    "Lt": _below,
-}

@@ -67,7 +67,7 @@ class Contest:
 
 def _chosen(future: Floor, demand: Demand, lower: list[Running]) -> list[Running] | None:
     """The lowest first, and of equals the newest, which loses least; `future` is without them afterwards."""
-    able = future.fit(demand).most.keys()
+    able = future.fit(demand).where.able.keys()
     useful = [gang for gang in lower if not able.isdisjoint(gang.held)]
     order = sorted(sorted(useful, key=lambda gang: gang.since, reverse=True), key=lambda gang: gang.priority)
     chosen: list[Running] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import given, settings
@@ -22,7 +23,10 @@ class Plain(Floor):
         now = {node.name: room(self._free[node.name], demand.each, apart=demand.apart) for node in able}
         most = {node.name: room(node.capacity, demand.each, apart=demand.apart) for node in able}
         rooms = {name: now[name] for name in sorted(now, key=lambda name: (now[name], name)) if now[name] > 0}
-        return packing._Fit(demand.each, demand.apart, {}, rooms, sum(rooms.values()), most, sum(most.values()))
+        where = SimpleNamespace(able=most)
+        return SimpleNamespace(
+            rooms=rooms, most=most, total=sum(rooms.values()), most_total=sum(most.values()), where=where
+        )
 
     def knows(self, demand: Demand) -> bool:
         return True
