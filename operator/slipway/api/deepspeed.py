@@ -3,6 +3,7 @@
 Field names are those of DeepSpeed's configuration JSON (deepspeed.ai/docs/config-json).
 """
 
+import json
 from typing import Any
 
 from slipway.api.launchers import DeepSpeed, Offload, OffloadDevice
@@ -26,7 +27,26 @@ def render(settings: DeepSpeed, recipe: Recipe | None, strategy: StrategyName | 
         config[precision.value] = {"enabled": True}
     if clipping is not None:
         config["gradient_clipping"] = clipping
+    for key, text in sorted(settings.config.items()):
+        _put(config, key.split("."), _value(text))
     return config
+
+
+def _put(config: dict[str, Any], path: list[str], value: Any) -> None:
+    """Below the parts of its name. A part that is no nest by another key gives way to it."""
+    for part in path[:-1]:
+        inner = config.get(part)
+        config[part] = inner if isinstance(inner, dict) else {}
+        config = config[part]
+    config[path[-1]] = value
+
+
+def _value(text: str) -> Any:
+    """JSON where it is JSON (true, 5e8, [1, 2]), else the words themselves."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _zero(settings: DeepSpeed, strategy: StrategyName | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What starts the processes of a node, and the settings of each launcher. Read by the launchers of trainingjob/."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -56,6 +57,19 @@ class ZeroLauncher(StrEnum):
     PDSH = "pdsh"
 
 
+# Of DeepSpeed's configuration, what other fields of the job say, and what Slipway needs to be as it is.
+OWN_KEYS = (
+    "train_batch_size|train_micro_batch_size_per_gpu|gradient_accumulation_steps|gradient_clipping|optimizer|scheduler"
+    "|bf16|fp16|bfloat16|steps_per_print|zero_allow_untested_optimizer|zero_force_ds_cpu_optimizer|checkpoint|elasticity"
+    "|autotuning|data_efficiency|hybrid_engine"
+    "|zero_optimization[.](stage|offload_optimizer|offload_param|cpu_offload|cpu_offload_params|sub_group_size"
+    "|stage3_gather_16bit_weights_on_model_save)"
+)
+_OWN = f"^(zero_optimization|({OWN_KEYS})([.].*)?)$"
+_KEY = "^[a-z0-9_]+([.][a-z0-9_]+)*$"
+ConfigKey = Annotated[str, Field(pattern=_KEY, max_length=128)]
+
+
 class DeepSpeed(Model):
     """DeepSpeed's settings; they are rendered to ds_config.json, whose path is in SLIPWAY_DEEPSPEED_CONFIG."""
 
@@ -69,6 +83,16 @@ class DeepSpeed(Model):
             "!has(self.offloadOptimizer) || (has(self.zeroStage) && self.zeroStage >= 1)",
             "offloadOptimizer needs the optimizer's state to be partitioned: set zeroStage to 1, 2 or 3",
             lambda ds: ds.offload_optimizer is None or (ds.zero_stage or 0) >= 1,
+        ),
+        Rule(
+            f"!has(self.config) || self.config.all(k, size(k) <= 128 && k.matches('{_KEY}'))",
+            "config has DeepSpeed's own names, with dots between their parts: zero_optimization.overlap_comm",
+        ),
+        Rule(
+            f"!has(self.config) || self.config.all(k, !k.matches('{_OWN}'))",
+            "config holds what other fields say or Slipway sets (batch sizes, precision, clipping, optimizer, "
+            "scheduler, stage, offload, sub_group_size): use those fields, or remove it",
+            lambda ds: not any(re.fullmatch(_OWN, key) for key in ds.config),
         ),
     )
     launcher: ZeroLauncher = Field(
@@ -91,6 +115,10 @@ class DeepSpeed(Model):
     )
     gradient_clipping: Annotated[float, Field(gt=0, le=1000000)] | None = Field(
         None, description="Largest norm of the gradient; the recipe's, or none."
+    )
+    config: Annotated[dict[ConfigKey, Annotated[str, Field(max_length=1024)]], Field(max_length=64)] = Field(
+        default_factory=dict,
+        description="Further keys of DeepSpeed's configuration, dots between their parts; values are JSON or words.",
     )
 
 
