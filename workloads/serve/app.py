@@ -89,9 +89,10 @@ class App:
             raise self._not_found(request.path)
         handler = methods.get(request.method)
         if handler is None:
-            allowed = b", ".join((*methods, *((b"HEAD",) if b"GET" in methods else ()), b"OPTIONS"))
+            allowed = b", ".join(methods)
             if request.method == b"OPTIONS":
-                return Reply(204, headers=b"Allow: %b\r\n" % allowed)
+                more = (b"HEAD, " if b"GET" in methods else b"") + b"OPTIONS"
+                return Reply(204, headers=b"Allow: %b, %b\r\n" % (allowed, more))
             error = MethodNotAllowed(f"{request.path.decode(errors='replace')} takes {allowed.decode()}")
             reply = error_reply(error)
             reply.headers += b"Allow: %b\r\n" % allowed
