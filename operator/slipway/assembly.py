@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from slipway.api.crd import KINDS, root_schema
 from slipway.config import Config
 from slipway.inferenceservice import service as serving
 from slipway.inferenceservice import thin
@@ -14,6 +15,7 @@ from slipway.job.execute import Record
 from slipway.job.footprint import slim_footprint, slim_node, slim_priority
 from slipway.job.inbox import Inbox
 from slipway.job.labels import JOB_NAME, KIND, MANAGED_SELECTOR
+from slipway.job.pruned import keeping
 from slipway.job.quota import slim_limits, slim_quota
 from slipway.quantizationjob import job as quantizing
 from slipway.quantizationjob.reconcile import QuantizationJobs
@@ -106,8 +108,8 @@ class Assembly:
         """`namespaces` empty means all of them."""
         self.cache = Cache(self._changed, namespaces=namespaces)
         shares = Shares(platforms.namespace_bytes)
-        for resource in OURS.values():
-            self.cache.add(resource, shares=shares)
+        for kind in KINDS:
+            self.cache.add(OURS[kind.kind], slim=keeping(root_schema(kind)), shares=shares)
         self._kube, self._namespaces = kube, namespaces
         self.children = {**CHILDREN, **(_CAPACITY if platforms.gang_admission else {})}
         slims = {**_SLIMS, PODS: slim_footprint if platforms.gang_admission else slim_pod}

@@ -52,6 +52,7 @@ class Reason(StrEnum):
     PENDING = "Pending"
     INVALID_SPEC = "InvalidSpec"
     SPEC_CHANGED = "SpecChanged"
+    UNKNOWN_FIELD = "UnknownField"
     NAME_CONFLICT = "NameConflict"
     CREATE_REFUSED = "CreateRefused"
     NAMESPACE_FULL = "NamespaceFull"

@@ -6,6 +6,7 @@ MEANINGS: Mapping[str, str] = {
     "Pending": "The operator has not looked yet, or waits for something that passes by itself.",
     "InvalidSpec": "The spec makes no sense; the message says which field and how to correct it.",
     "SpecChanged": "A field was edited that is fixed while the pods run: take it back, or delete and create anew.",
+    "UnknownField": "A field that was applied has no such name, and the server dropped it: correct or remove it.",
     "NameConflict": "An object of somebody else has a name that is needed: delete or rename it.",
     "CreateRefused": "The server refused a child: RBAC, a quota, Pod Security or admission, in its own words.",
     "NamespaceFull": "The namespace's resources take all the memory that one may: delete or shrink some of them.",

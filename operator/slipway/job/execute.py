@@ -17,6 +17,7 @@ from slipway.job.lanes import Lanes
 from slipway.job.members import is_member
 from slipway.job.patch import merge_patch
 from slipway.job.plan import Delete, Notice, Patch, Plan, Write, soonest
+from slipway.job.pruned import PRUNED
 from slipway.job.refusal import refused_in_words
 from slipway.job.run import read_run
 from slipway.job.strays import was_ours
@@ -68,8 +69,16 @@ class Executor:
             return None
         if await self._outdated(job, plan):
             return 0.0
+        self._warn(job, plan)
         with self._lanes.enter(namespace_of(job), plan.writes) as free:
             return await self._carry_out(job, plan) if free else BUSY_SECONDS
+
+    def _warn(self, job: Object, plan: Plan) -> None:
+        """Tell of fields that the server dropped: at the first look at a generation, which the status then tells of."""
+        seen = (job.get("status") or {}).get("observedGeneration") == job["metadata"].get("generation")
+        if job.get(PRUNED) and plan.status is not None and not seen:
+            words = f"{', '.join(job[PRUNED])}: no such field, and the server dropped it: correct its name or remove it"
+            self._record(job, Notice("Warning", Reason.UNKNOWN_FIELD, words))
 
     async def _carry_out(self, job: Object, plan: Plan) -> float | None:
         wait = None
