@@ -101,7 +101,10 @@ KINDS = {
     "ORT": (lambda p: file(p / "m.ort", b"\x24\0\0\0ORTM" + bytes(64)), "own format"),
     "Paddle": (lambda p: folder(p / "m", inference_dot_pdmodel=b"x"), "paddle2onnx"),
     "a compressed file": (lambda p: file(p / "m.onnx.gz", b"\x1f\x8b" + bytes(64)), "unpack it"),
-    "a pointer of Git LFS": (lambda p: file(p / "m.onnx", b"version https://git-lfs.github.com/spec/v1\n"), "Git LFS"),
+    "a pointer of Git LFS": (
+        lambda p: file(p / "m.onnx", b"version https:" + b"//git-lfs.github.com/spec/v1\n"),
+        "Git LFS",
+    ),
     "a page": (lambda p: file(p / "m.onnx", b"<!DOCTYPE html><html>404</html>"), "page"),
 }
 
