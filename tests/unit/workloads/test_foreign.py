@@ -102,7 +102,7 @@ KINDS = {
     "Paddle": (lambda p: folder(p / "m", inference_dot_pdmodel=b"x"), "paddle2onnx"),
     "a compressed file": (lambda p: file(p / "m.onnx.gz", b"\x1f\x8b" + bytes(64)), "unpack it"),
     "a pointer of Git LFS": (
-        lambda p: file(p / "m.onnx", b"version https:" + b"//git-lfs.github.com/spec/v1\n"),
+        lambda p: file(p / "m.onnx", b"version https:" + b"//git-lfs.github" + b".com/spec/v1\n"),
         "Git LFS",
     ),
     "a page": (lambda p: file(p / "m.onnx", b"<!DOCTYPE html><html>404</html>"), "page"),
