@@ -188,6 +188,19 @@ def _steady(median: dict[str, Any]) -> str:
     return "\n".join(["", words, "", "| open loop | requests/s | p50 ms | p99 ms |", "|---|---|---|---|", *rows, ""])
 
 
+def remembered() -> str:
+    """A server's memory after many requests."""
+    name, report = newest("memory*.json")
+    about = report["machine"]
+    words = (
+        f"Resident memory of a server after {report['requests']:,} mixed requests, a third of them refused:"
+        f" {report['last MiB']:.0f} MiB, {report['ratio']:.2f} times the {report['first MiB']:.0f} MiB after the first"
+        f" {report['first requests']:,}. `python -m tests.perf.memory_bench` measures it; this one is"
+        f" [{name}](/tests/perf/results/{name}), {about['cores']} cores, load {report['load']} at the start."
+    )
+    return f"{_wrapped(words)}\n"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "operator": operator,
     "sizing": sizing,
@@ -196,6 +209,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "before": flood_table.before,
     "serving": serving,
     "sizes": sizes,
+    "remembered": remembered,
     "trained": train_table.trainer,
     "quantized": quantize_table.models,
     "rungs": quantize_table.rungs,
