@@ -154,6 +154,7 @@ class QuantizationJobStatus(StatusModel):
     restart_count_towards_max: Count = Field(0, description="Restarts that count against failurePolicy.maxRestarts.")
     disruption_count: Count = Field(0, description="Restarts that count against failurePolicy.maxDisruptions.")
     start_time: Time | None = Field(None, description="When the first pod was asked for.")
+    queued_time: Time | None = Field(None, description="Since when the server refuses the current attempt's pods.")
     attempt_time: Time | None = Field(None, description="When the current pods were asked for.")
     running_time: Time | None = Field(None, description="When all current pods were running.")
     active_seconds: Count = Field(0, description="Running time of the pods before, for activeDeadlineSeconds.")
