@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def allow(stage: Stage, namespace: str, pods: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def blind(stage: Stage) -> Path:
+def blind(stage: Stage) -> Iterator[Path]:
     """All rights of the operator's but those to read quotas and LimitRanges."""
     roles = [document for document in documents() if document["kind"] == "ClusterRole"]
     rules = [rule for role in roles for rule in role["rules"] if "resourcequotas" not in rule["resources"]]
@@ -36,7 +36,9 @@ def blind(stage: Stage) -> Path:
     role = {"kind": "ClusterRole", "name": BLIND, "apiGroup": "rbac.authorization.k8s.io"}
     binding = {"metadata": {"name": BLIND}, "subjects": [subject], "roleRef": role}
     stage.plane.client.call("POST", f"{RBAC}/clusterrolebindings", binding)
-    return stage.plane.kubeconfig_for_user(BLIND, [BLIND])
+    yield stage.plane.kubeconfig_for_user(BLIND, [BLIND])
+    for plural in ("clusterrolebindings", "clusterroles"):
+        stage.delete(f"{RBAC}/{plural}", BLIND)
 
 
 @pytest.mark.parametrize("sees", [True, False], ids=["sees quotas", "may not read them"])
