@@ -39,17 +39,18 @@ class Classification:
 
     tokens = 0
 
-    def __init__(self, label_smoothing: float, classes: int) -> None:
+    def __init__(self, label_smoothing: float, classes: int | None = None) -> None:
+        """`classes`: how many logits a model must answer; not checked when None."""
         self._label_smoothing, self._classes = label_smoothing, classes
 
     def loss(self, outputs: Any, targets: torch.Tensor) -> torch.Tensor:
         """With the recipe's label smoothing. BadInput for outputs that are no logits of the classes."""
-        require_shape(outputs, (len(targets), self._classes), "[samples, classes]")
+        require_shape(outputs, (len(targets), self._classes or outputs.shape[-1]), "[samples, classes]")
         return nn.functional.cross_entropy(outputs.float(), targets, label_smoothing=self._label_smoothing)
 
     def sums(self, outputs: Any, targets: torch.Tensor) -> list[float]:
         """Samples, right answers, cross-entropy in nats without label smoothing. BadInput as of `loss`."""
-        require_shape(outputs, (len(targets), self._classes), "[samples, classes]")
+        require_shape(outputs, (len(targets), self._classes or outputs.shape[-1]), "[samples, classes]")
         loss = nn.functional.cross_entropy(outputs.double(), targets, reduction="sum")
         return [float(len(targets)), float((outputs.argmax(1) == targets).sum()), float(loss)]
 
