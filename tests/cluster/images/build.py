@@ -51,9 +51,9 @@ class Image:
 
 IMAGES = (
     Image("operator", seconds=15),
-    Image("trainer", ("train", "text", "deepspeed"), 120),
-    Image("quantizer", ("quantize",), 110),
-    Image("server", ("serve",), 100),
+    Image("trainer", ("train", "text", "stores", "deepspeed"), 120),
+    Image("quantizer", ("quantize", "stores"), 110),
+    Image("server", ("serve", "stores"), 100),
 )
 _LOAD = "load the images into the cluster"
 
