@@ -7,10 +7,8 @@ from typing import Any
 
 from slipway.api import inferenceservice, quantizationjob, trainingjob
 from slipway.api.common import API_VERSION
-from slipway.api.memory import Estimate, table
-from slipway.api.processes import processes_per_node
+from slipway.api.memory import Estimate
 from slipway.api.quantity import parse_quantity
-from slipway.api.strategy import workload
 from slipway.cli.lineage import source_of
 from slipway.config import Config
 from slipway.inferenceservice import plan as serving
@@ -22,6 +20,7 @@ from slipway.quantizationjob import job as quantizing
 from slipway.quantizationjob import plan as quantization
 from slipway.trainingjob import job as training
 from slipway.trainingjob import plan as training_plan
+from slipway.trainingjob.strategy import estimates_for
 
 Object = dict[str, Any]
 # Of an artifact that does not exist yet.
@@ -74,8 +73,7 @@ def _memory(spec: trainingjob.TrainingJobSpec) -> list[Estimate]:
     strategy = spec.strategy
     if strategy is None or strategy.model is None or strategy.gpu_memory is None:
         return []
-    work = workload(strategy.model, spec.num_nodes * processes_per_node(spec))
-    return table(work, int(parse_quantity(strategy.gpu_memory)))
+    return estimates_for(spec, strategy.model, int(parse_quantity(strategy.gpu_memory)))
 
 
 def _look(document: Object, others: Sequence[Object], config: Config, now: datetime, found: Preview) -> None:

@@ -6,10 +6,10 @@ The choice is persisted before the first pod is created, and kept: nodes that co
 from collections.abc import Mapping
 from typing import Any
 
-from slipway.api.memory import StrategyName, cheapest, table
+from slipway.api.memory import Estimate, StrategyName, cheapest, table
 from slipway.api.processes import world_size
 from slipway.api.quantity import parse_quantity
-from slipway.api.strategy import Choice, EstimateStatus, StrategyStatus, workload
+from slipway.api.strategy import Choice, EstimateStatus, ModelSize, StrategyStatus, workload
 from slipway.api.trainingjob import TrainingJobSpec
 
 GIB = 2**30
@@ -31,8 +31,7 @@ def choose(spec: TrainingJobSpec, node_gpu_bytes: int | None) -> tuple[StrategyS
     gpu = int(parse_quantity(asked.gpu_memory)) if asked.gpu_memory is not None else node_gpu_bytes
     if gpu is None or asked.model is None:
         return None, "spec.strategy: no node tells its GPUs' memory (label nvidia.com/gpu.memory): set gpuMemory"
-    judged = spec.recipe.evaluation_batch_size if spec.recipe is not None else None
-    rows = table(workload(asked.model, world_size(spec), _micro_batch(spec), judged), gpu)
+    rows = estimates_for(spec, asked.model, gpu)
     best = cheapest(rows)
     if best is None:
         least = min(rows, key=lambda row: row.device_bytes)
@@ -50,6 +49,12 @@ def choose(spec: TrainingJobSpec, node_gpu_bytes: int | None) -> tuple[StrategyS
         for row in rows
     ]
     return StrategyStatus(name=best.name, reason=reason, gpu_memory_bytes=gpu, estimates=estimates), ""
+
+
+def estimates_for(spec: TrainingJobSpec, model: ModelSize, gpu: int) -> list[Estimate]:
+    """What each strategy needs of a GPU with `gpu` bytes, with the batches that the spec asks for."""
+    judged = spec.recipe.evaluation_batch_size if spec.recipe is not None else None
+    return table(workload(model, world_size(spec), _micro_batch(spec), judged), gpu)
 
 
 def _micro_batch(spec: TrainingJobSpec) -> int | None:

@@ -62,6 +62,7 @@ def test_the_memory_table(tmp_path: Path) -> None:
         "hiddenSize": 4096,
         "sequenceLength": 2048,
         "vocabularySize": 32000,
+        "microBatchSize": 1,
     }
     document["spec"]["strategy"] = {"model": size, "gpuMemory": "80Gi"}
     (tmp_path / "large.yaml").write_text(yaml.safe_dump(document))
@@ -73,6 +74,20 @@ def test_the_memory_table(tmp_path: Path) -> None:
     assert fits["DDP"] is False
     assert any(fits.values())
     assert "does not fit" in slipway("plan", str(tmp_path / "large.yaml"))[1]
+
+
+def test_the_memory_table_counts_the_batches_of_the_recipe(tmp_path: Path) -> None:
+    """It took one sample for each process, whatever the recipe said, so that plan and status differed."""
+    document = yaml.safe_load((EXAMPLES / "trainingjob.yaml").read_text())
+    size = {"parameters": 1_000_000, "layers": 2, "hiddenSize": 64, "sequenceLength": 64, "vocabularySize": 1000}
+    document["spec"]["strategy"] = {"model": size, "gpuMemory": "80Gi"}
+    needs = []
+    for batch in (64, 640):
+        document["spec"]["recipe"]["globalBatchSize"] = batch
+        (tmp_path / "job.yaml").write_text(yaml.safe_dump(document))
+        (one,) = json.loads(slipway("plan", str(tmp_path / "job.yaml"), "-o", "json")[1])
+        needs.append([row["device_bytes"] for row in one["memory"]])
+    assert all(larger > smaller for smaller, larger in zip(*needs, strict=True))
 
 
 @pytest.mark.parametrize("text", ["kind: Pod\napiVersion: v1\n", "a: [\n"])
