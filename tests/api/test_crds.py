@@ -34,6 +34,8 @@ FULL_STATUS = {
     "attempt": 2,
     "restartCount": 2,
     "restartCountTowardsMax": 1,
+    "disruptionCount": 3,
+    "queuedTime": "2026-01-01T00:00:00Z",
     "startTime": "2026-01-01T00:00:00Z",
     "attemptTime": "2026-01-01T00:01:00Z",
     "runningTime": "2026-01-01T00:02:00Z",
