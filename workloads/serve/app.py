@@ -71,7 +71,8 @@ class App:
 
     def serve(self, service: Service, codec: Codec) -> None:
         """The engine is warm."""
-        if service.loaded.tokens is not None:
+        # Own code reads texts itself.
+        if service.loaded.tokens is not None and service.transform is None:
             self.texts = Texts(service, service.loaded.tokens)
             self.text_rest = TextRest(self.texts, codec)
         self.service, self.codec, self.apart = service, codec, Apart(codec)
@@ -152,13 +153,15 @@ class App:
         model = service.model
         ports = {
             kind: [{"name": t.name, "datatype": t.datatype.name, "shape": t.shape} for t in tensors]
-            for kind, tensors in (("inputs", model.signature.inputs), ("outputs", model.signature.outputs))
+            for kind, tensors in (("inputs", service.signature.inputs), ("outputs", service.signature.outputs))
         }
         properties = {"digest": model.digest, "engine": service.loaded.engines[0].name}
         properties |= {f"engine_{key}": value for key, value in service.loaded.engines[0].details.items()}
         properties["max_batch_size"] = str(service.batcher.limits.max_batch_size)
         if self.texts is not None:
             properties |= described(self.texts.pairs, self.texts.limit)
+        if service.transform is not None:
+            properties |= service.transform.described()
         seen = service.loaded.warm_up
         properties["batching"] = f"off: {seen.alone}" if seen.alone else "on"
         properties |= {f"warning_{number}": words for number, words in enumerate(seen.warnings, start=1)}
@@ -189,7 +192,7 @@ class App:
         service, _ = self.loaded()
         model, engines = service.model, service.loaded.engines
         limits = service.batcher.limits
-        return configuration(self.name, model.platform, engines[0].name, model.signature, limits, len(engines))
+        return configuration(self.name, model.platform, engines[0].name, service.signature, limits, len(engines))
 
     def _people(self) -> Predict:
         if self.predict is None:
@@ -229,7 +232,7 @@ class App:
         asked = await service.read_apart(apart, job)
         ticket = service.submit(asked)
         results = await service.batcher.answer(ticket)
-        return await written(codec, asked, results, (ticket.queue_seconds, ticket.engine_seconds))
+        return await written(codec, asked, results, ticket.timing)
 
     async def _inflated(self, request: Request, service: Service, apart: Apart) -> Reply:
         await inflated_apart(request, apart, service.batcher.limits.default_timeout)

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from slipway.api.engine import EngineName
 from slipway.api.warmup import WarmUpMode
 from workloads import errors
-from workloads.serve.settings import GRPC_PORT, HTTP_PORT, Settings, WarmUpChoice, from_document
+from workloads.serve.settings import GRPC_PORT, HTTP_PORT, Settings, TransformChoice, WarmUpChoice, from_document
 from workloads.train import termination
 
 ENGINE_CACHE = "SLIPWAY_ENGINE_CACHE"
@@ -69,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=1,3,640,640",
         help="of an input with free axes; again for the next one",
     )
+    parser.add_argument("--preprocess", metavar="MODULE:FUNCTION", help="own code before the model")
+    parser.add_argument("--postprocess", metavar="MODULE:FUNCTION", help="own code after the model")
     parser.add_argument("--nonfinite", action="store_true", default=None, help="take NaN and infinity in binary inputs")
     parser.add_argument("--engine-cache", type=Path, metavar="DIR", help=f"for TensorRT engines; else ${ENGINE_CACHE}")
     parser.add_argument("--build-only", action="store_true", help="build the TensorRT engine into the cache and end")
@@ -110,6 +112,9 @@ def settings_from(arguments: list[str]) -> Settings:
         options["http"] = dataclasses.replace(base.http, idle_timeout=options.pop("idle_timeout"))
     if "keys" in options:
         options["edge"] = dataclasses.replace(base.edge, keys=options.pop("keys"))
+    own = {step: options.pop(step) for step in ("preprocess", "postprocess") if step in options}
+    if own:
+        options["transform"] = dataclasses.replace(base.transform or TransformChoice(), **own)
     options["warm_up"] = _warm_up(base.warm_up, options)
     for name in ("threads", "instances"):
         if options.get(name, 1) < 1:

@@ -99,6 +99,12 @@ class EngineFailed(RequestError):
     reason = "engine"
 
 
+class TransformFailed(RequestError):
+    """The service's own code before or after the model failed, or gave what does not fit."""
+
+    reason = "transform"
+
+
 class NotReady(RequestError):
     """The model is loading, or the server is ending."""
 

@@ -56,6 +56,8 @@ class Metrics:
         self.ends: Counter[str] = Counter()
         self.inferences: Counter[tuple[str, str]] = Counter()
         self.copies: Counter[str] = Counter()
+        self.transforms: Counter[tuple[str, str]] = Counter()
+        self.transform_seconds: dict[str, Histogram] = {}
         self.rows = 0
         # Requests that engines have computed, the seconds of their batches, each request's for itself, and when.
         self.computed, self.compute, self.last = 0, 0.0, 0.0
@@ -94,6 +96,11 @@ class Metrics:
         """An inference ended, one way or another; `route` is one of infer, predict, grpc."""
         self.inferences[route, outcome] += 1
 
+    def transformed(self, step: str, outcome: str, seconds: float) -> None:
+        """A call of own code ended, waiting for a worker included; `step` is preprocess or postprocess."""
+        self.transforms[step, outcome] += 1
+        self.transform_seconds.setdefault(step, Histogram(SECONDS)).observe(seconds)
+
     def http_replied(self, status: int) -> None:
         """An HTTP reply."""
         self.replies["http", str(status)] += 1
@@ -125,6 +132,7 @@ class Metrics:
         for outcome, count in sorted(self.copies.items()):
             copies.add_metric([outcome], count)
         yield copies
+        yield from self._transforms()
         if self.sketch is not None:
             outputs = CounterMetricFamily("slipway_outputs", "Rows by output and bin.", labels=["output", "bin"])
             for kind, count in sorted(self.sketch.counts().items()):
@@ -140,3 +148,15 @@ class Metrics:
         yield self.batch.family("slipway_batch_rows", "Rows of a batch.")
         for name, (words, read) in self.gauges.items():
             yield GaugeMetricFamily(name, words, value=read())
+
+    def _transforms(self) -> Iterator[Metric]:
+        """Only where there is own code."""
+        if not self.transforms:
+            return
+        words = "Calls of own code by its step and how they ended."
+        calls = CounterMetricFamily("slipway_transform_calls", words, labels=["step", "outcome"])
+        for (step, outcome), count in sorted(self.transforms.items()):
+            calls.add_metric([step, outcome], count)
+        yield calls
+        for step, seconds in self.transform_seconds.items():
+            yield seconds.family(f"slipway_{step}_seconds", f"How long {step} took, waiting for a worker included.")

@@ -18,6 +18,7 @@ from workloads.serve.mirror import Mirror
 from workloads.serve.protocol.rest import Codec
 from workloads.serve.service import Loaded, Service
 from workloads.serve.settings import Settings
+from workloads.serve.transform.workers import Workers
 
 if TYPE_CHECKING:
     from workloads.serve.protocol.grpc_server import GrpcServer
@@ -65,13 +66,16 @@ async def _live(app: App, http: HttpServer, grpc: "GrpcServer | None", settings:
     """Load, serve, leave."""
     life, metrics = app.life, app.metrics
     told = asyncio.create_task(life.until_told())
-    loading = _load(settings)
+    loading = asyncio.ensure_future(_prepared(settings))
     either: set[asyncio.Future[Any]] = {told, loading}
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if not loading.done():
         LOG.info("told to leave while the model was loading")
+        loading.cancel()
+        await asyncio.wait({loading})
         return
-    service = start(app, loading.result(), settings, metrics)
+    loaded, workers = loading.result()
+    service = start(app, loaded, settings, metrics, workers)
     if grpc is not None:
         LOG.info("gRPC on port %d", grpc.port)
     scheme = "http" if settings.tls is None else "https"
@@ -82,12 +86,31 @@ async def _live(app: App, http: HttpServer, grpc: "GrpcServer | None", settings:
         await app.apart.close()
 
 
+async def _prepared(settings: Settings) -> "tuple[Loaded, Workers | None]":
+    """Own code first: what it lacks is known in seconds, and a model may have many gigabytes."""
+    workers = None
+    if settings.transform is not None:
+        limits = settings.batching
+        most = settings.http.max_body_size
+        workers = Workers(settings.transform, limits.default_timeout, most, limits.max_queue_size)
+        await workers.start()
+        LOG.info("own code is imported by %d worker(s)", settings.transform.workers)
+    try:
+        return await _load(settings), workers
+    except BaseException:
+        if workers is not None:
+            await workers.close()
+        raise
+
+
 def _load(settings: Settings) -> "asyncio.Future[Loaded]":
     """On a thread that the process does not wait for: a model of many gigabytes must not delay leaving."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Loaded] = loop.create_future()
 
     def settle(loaded: Loaded | None, error: Exception | None) -> None:
+        if future.done():
+            return  # told to leave meanwhile
         if error is not None:
             future.set_exception(error)
         elif loaded is not None:
@@ -107,16 +130,18 @@ def _load(settings: Settings) -> "asyncio.Future[Loaded]":
     return future
 
 
-def start(app: App, loaded: Loaded, settings: Settings, metrics: Metrics) -> Service:
+def start(app: App, loaded: Loaded, settings: Settings, metrics: Metrics, workers: Workers | None = None) -> Service:
     """The model is loaded: serve it."""
-    service = Service(loaded, settings.batching, metrics)
+    service = Service(loaded, settings.batching, metrics, workers)
+    # How many rows preprocess makes of a request is known afterwards.
+    bounded = loaded.model.signature.batched and not (service.transform is not None and service.transform.reads)
     codec = Codec(
-        loaded.model.signature,
+        service.signature,
         app.name,
         app.version,
         settings.nonfinite,
         settings.http.max_body_size,
-        settings.batching.max_batch_size if loaded.model.signature.batched else 0,
+        settings.batching.max_batch_size if bounded else 0,
     )
     metrics.gauges |= {
         "slipway_queue_rows": ("Rows that wait for an engine.", lambda: service.batcher.waiting),
@@ -124,6 +149,15 @@ def start(app: App, loaded: Loaded, settings: Settings, metrics: Metrics) -> Ser
         "slipway_engines_busy": ("Engine instances that run a batch.", lambda: service.batcher.busy),
         "slipway_engines": ("Engine instances.", lambda: len(service.lanes)),
     }
+    if workers is not None:
+        metrics.gauges |= {
+            "slipway_transform_workers": ("Processes that run own code.", lambda: len(workers.numbers)),
+            "slipway_transform_workers_busy": ("Those that work or are being started.", lambda: workers.busy),
+            "slipway_transform_waiting": ("Calls that wait for one.", lambda: workers.waiting),
+            "slipway_transform_restarts": ("How often one was replaced.", lambda: workers.restarts),
+        }
+        if loaded.tokens is not None:
+            LOG.warning("texts are own code's to read: the model's tokenizer is not used")
     app.serve(service, codec)
     return service
 

@@ -21,6 +21,8 @@ from workloads.serve.protocol.asked import Asked
 from workloads.serve.signature import ALONE
 from workloads.serve.sketch import Sketch
 from workloads.serve.text.tokens import Tokens
+from workloads.serve.transform.chain import Transformed
+from workloads.serve.transform.workers import Workers
 
 # A batch of which every request has timed out may still end; after so long the engine is taken for stuck.
 LEAST_PATIENCE = 60.0
@@ -42,7 +44,8 @@ class Loaded:
 class Service:
     """Serves one model."""
 
-    def __init__(self, loaded: Loaded, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, loaded: Loaded, limits: Limits, metrics: Metrics, workers: Workers | None = None) -> None:
+        """`workers` that have imported own code, where there is some."""
         self.loaded = loaded
         self.model = loaded.model
         metrics.sketch = sketch = Sketch(loaded.model.signature)
@@ -55,9 +58,18 @@ class Service:
         self.batcher: Batcher[Inputs, Outputs] = Batcher(self.lanes, limits, metrics)
         self._patience = max(LEAST_PATIENCE, limits.default_timeout * TIMEOUTS_TO_WAIT)
         self._alone = not loaded.warm_up.independent
+        self.transform: Transformed | None = None
+        # What clients send and get.
+        self.signature = loaded.model.signature
+        if workers is not None:
+            self.transform = Transformed(workers, self.signature, self.batcher, self._queued, metrics)
+            self.signature = self.transform.signature
 
     def submit(self, asked: Asked) -> Ticket[Inputs, Outputs]:
-        """Queue a checked request."""
+        """Queue a checked request; with own code around the model it goes there first."""
+        return self._queued(asked) if self.transform is None else self.transform.begin(asked)
+
+    def _queued(self, asked: Asked) -> Ticket[Inputs, Outputs]:
         return self.batcher.submit(
             asked.inputs,
             rows=asked.rows,
@@ -83,9 +95,13 @@ class Service:
         words = [lane.broken for lane in self.lanes]
         if all(words):
             return words[0]
+        if self.transform is not None and self.transform.workers.broken:
+            return self.transform.workers.broken
         longest = max(lane.running for lane in self.lanes)
         return f"an engine has not come back for {longest:.0f} s" if longest > self._patience else ""
 
     async def close(self) -> None:
-        """End the lanes and their engines."""
+        """End the lanes and their engines, and own code's workers."""
+        if self.transform is not None:
+            await self.transform.workers.close()
         await asyncio.gather(*(asyncio.to_thread(lane.close) for lane in self.lanes))

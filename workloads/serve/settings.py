@@ -20,6 +20,8 @@ from slipway.api.inferenceservice import (
     Protocol,
     spec_problems,
 )
+from slipway.api.quantity import parse_quantity
+from slipway.api.transform import TensorForm
 from slipway.api.warmup import WarmUp, WarmUpMode
 from workloads import storage
 from workloads.errors import BadInput
@@ -27,6 +29,7 @@ from workloads.serve.batcher import Limits
 from workloads.serve.http import HttpLimits
 
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+LAST_WORDS = 5.0  # seconds
 HTTP_PORT = 8080
 GRPC_PORT = 9000
 # Beside the document.
@@ -63,6 +66,20 @@ class WarmUpChoice:
 
 
 @dataclass(frozen=True)
+class TransformChoice:
+    """Own code around the model. `memory` of one worker in bytes, 0: no limit; empty tensors are the model's own."""
+
+    preprocess: str = ""
+    postprocess: str = ""
+    path: str = ""
+    inputs: tuple[TensorForm, ...] = ()
+    outputs: tuple[TensorForm, ...] = ()
+    workers: int = 2
+    memory: int = 0
+    startup: float = 600.0  # for the import
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything the server is told. Times in seconds; a port of -1 is not opened, 0 is chosen by the system."""
 
@@ -89,6 +106,7 @@ class Settings:
     tls_secret: str = ""
     nonfinite: bool = False
     described: ModelDescription | None = None
+    transform: TransformChoice | None = None
     warm_up: WarmUpChoice = field(default_factory=WarmUpChoice)
     readiness_lead: float = 10.0
     drain_timeout: float = 30.0
@@ -141,6 +159,22 @@ def _edge(predictor: Predictor, uid: str) -> EdgeChoice:
     )
 
 
+def _transform(predictor: Predictor) -> TransformChoice | None:
+    asked = predictor.transform
+    if asked is None:
+        return None
+    return TransformChoice(
+        asked.preprocess or "",
+        asked.postprocess or "",
+        asked.path or "",
+        tuple(asked.inputs),
+        tuple(asked.outputs),
+        asked.workers,
+        int(parse_quantity(asked.memory)) if asked.memory is not None else 0,
+        max(LAST_WORDS, predictor.startup_seconds - LAST_WORDS),  # before the kubelet ends the pod without a word
+    )
+
+
 def _warm_up(asked: WarmUp | None) -> WarmUpChoice:
     if asked is None:
         return WarmUpChoice()
@@ -186,6 +220,7 @@ def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Sett
         http=_http(predictor.protocol),
         tls=TLS_DIR if predictor.tls is not None else None,
         tls_secret=predictor.tls.secret_ref.name if predictor.tls is not None else "",
+        transform=_transform(predictor),
         warm_up=_warm_up(predictor.warm_up),
         nonfinite=predictor.protocol.non_finite is NonFinite.ALLOW,
         readiness_lead=predictor.drain.readiness_lead_seconds,

@@ -20,6 +20,7 @@ from slipway.api.resources import Resources
 from slipway.api.rollout import Rollout
 from slipway.api.servicepod import ServicePodPlace
 from slipway.api.servicestatus import InferenceServiceStatus, PinnedModel, TransitionStatus
+from slipway.api.transform import Transform
 from slipway.api.volumes import SharedMemory
 from slipway.api.warmup import WarmUp
 
@@ -137,6 +138,9 @@ class Predictor(Model):
     engine: Engine = Field(default_factory=Engine, description="What computes.")
     batching: Batching = Field(default_factory=Batching, description="What is computed together.")
     protocol: Protocol = Field(default_factory=Protocol, description="What clients may send.")
+    transform: Transform | None = Field(
+        None, description="Own code before and after the model; the model alone when unset."
+    )
     cors: Cors | None = Field(None, description="Browsers' pages of other origins that may ask; none when unset.")
     auth: Auth | None = Field(
         None,

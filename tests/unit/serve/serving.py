@@ -21,8 +21,9 @@ from workloads.serve.metrics import Metrics
 from workloads.serve.model import Model
 from workloads.serve.run import start
 from workloads.serve.service import Loaded
-from workloads.serve.settings import Settings
+from workloads.serve.settings import Settings, TransformChoice
 from workloads.serve.signature import Signature, Tensor
+from workloads.serve.transform.workers import Workers
 
 PAIR = Signature((Tensor("x", Datatype.FP32, ("batch", "n")),), (Tensor("y", Datatype.FP32, ("batch", "n")),))
 POISON = -1.0
@@ -84,6 +85,7 @@ async def serving(
     signature: Signature = PAIR,
     load: bool = True,
     independent: bool = True,
+    transform: TransformChoice | None = None,
 ) -> AsyncIterator[Serving]:
     engine, metrics = Doubler(seconds), Metrics()
     app = App("m", "1", Life(), metrics)
@@ -94,7 +96,12 @@ async def serving(
         if load:
             model = Model("m", "1", signature, "sha256:0", Path("/"), Path("/m.onnx"), None, None)
             seen = WarmUp({1: seconds}, independent and signature.batched, sample(signature, 1))
-            start(app, Loaded(model, [engine], seen, []), settings, metrics)
+            workers = None
+            if transform is not None:
+                longest, waiting = settings.batching.default_timeout, settings.batching.max_queue_size
+                workers = Workers(transform, longest, settings.http.max_body_size, waiting)
+                await workers.start()
+            start(app, Loaded(model, [engine], seen, []), settings, metrics, workers)
         yield Serving(app, http, port, engine, client)
     await http.finish(1)
     if app.service is not None:

@@ -49,6 +49,38 @@ def test_a_whole_document(tmp_path: Path) -> None:
     assert (settings.readiness_lead, settings.drain_timeout) == (3, 7)
 
 
+def test_own_code_and_its_tensors(tmp_path: Path) -> None:
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [-1, 2]}
+    asked = {"preprocess": "own.code:f", "path": "/opt/own", "inputs": [tensor], "workers": 3, "memory": "1Gi"}
+    choice = from_document(write(tmp_path, {**PREDICTOR, "transform": asked, "startupSeconds": 60})).transform
+    assert choice is not None
+    assert (choice.preprocess, choice.postprocess, choice.path, choice.workers) == ("own.code:f", "", "/opt/own", 3)
+    assert (choice.memory, choice.startup) == (1 << 30, 55)
+    assert [(one.name, one.datatype, one.shape) for one in choice.inputs] == [("text", "BYTES", [-1, 2])]
+    assert from_document(write(tmp_path, PREDICTOR)).transform is None
+    own = settings_from(["--model", str(tmp_path), "--postprocess", "own.code:g"]).transform
+    assert own is not None
+    assert (own.preprocess, own.postprocess) == ("", "own.code:g")
+
+
+@pytest.mark.parametrize(
+    ("transform", "words"),
+    [
+        ({}, "name a callable"),
+        ({"preprocess": "own.code"}, "transform.preprocess"),
+        ({"preprocess": "a:b", "memory": "1Mi"}, "too little"),
+        ({"preprocess": "a:b", "workers": 0}, "workers"),
+        ({"preprocess": "a:b", "path": "relative"}, "path"),
+        ({"preprocess": "a:b", "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1]}]}, "set postprocess"),
+        ({"postprocess": "a:b", "inputs": [{"name": "y", "datatype": "FP32", "shape": [-1]}]}, "set preprocess"),
+        ({"preprocess": "a:b", "inputs": [{"name": "y", "datatype": "float", "shape": [-1]}]}, "datatype"),
+    ],
+)
+def test_own_code_that_cannot_be_is_refused_in_words(tmp_path: Path, transform: dict, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        from_document(write(tmp_path, {**PREDICTOR, "transform": transform}))
+
+
 def test_what_the_operator_has_pinned_wins(tmp_path: Path) -> None:
     model = {"uri": "pvc://models/other", "digest": "sha256:" + "a" * 64, "source": "TrainingJob/x"}
     settings = from_document(write(tmp_path, {"model": {"from": {"trainingJob": "x"}}}, {"model": model}))

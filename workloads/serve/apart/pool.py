@@ -11,13 +11,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import orjson
-
-from workloads.serve.apart.wire import LENGTHS, Job, arrays_of, asked_of, error_of, setup_of
+from workloads.serve.apart.talk import BUFFER, receive, send
+from workloads.serve.apart.wire import Job, arrays_of, asked_of, error_of, setup_of
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import DeadlineExceeded, QueueFull, TooLarge
 from workloads.serve.http import Request
@@ -31,7 +29,6 @@ MOST_WAITING = 64
 SECONDS_PER_BYTE = 0.1e-6
 # Of a compressed body nobody knows yet what comes out of it.
 COMPRESSED = 10
-BUFFER = 1 << 20
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 LATE = "the request's time was over while it was read"
 
@@ -50,7 +47,7 @@ class Apart:
         """A checked request. Raises what reading it raises, DeadlineExceeded after so long, QueueFull at once."""
         said, payload = await self._exchanged(job, seconds)
         arrays: list[Array] = []
-        for array in arrays_of(said, payload, self._codec.signature):
+        for array in arrays_of(said, payload, self._codec.signature.inputs):
             if array is None:
                 await asyncio.sleep(0)
             else:
@@ -132,9 +129,9 @@ class _Process:
         try:
             if self._socket is None:
                 self._socket = await self._start()
-            await _send(self._socket, job.head(), job.parts)
+            await send(self._socket, job.head(), job.parts)
             job.parts = ()  # what it is read into takes memory enough
-            said, payload = await _receive(self._socket)
+            said, payload = await receive(self._socket)
             whole = True
         except (OSError, EOFError) as error:
             LOG.warning("a process that reads requests has ended: %s", error or "by itself")
@@ -162,7 +159,7 @@ class _Process:
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **ENVIRONMENT},
             )
-        await _send(ours, setup_of(self._codec), [])
+        await send(ours, setup_of(self._codec), [])
         return ours
 
     async def end(self) -> None:
@@ -174,27 +171,3 @@ class _Process:
         if process is not None:
             process.kill()
             await asyncio.to_thread(process.wait)
-
-
-async def _send(connection: socket.socket, said: dict[str, Any], parts: Sequence[bytes]) -> None:
-    loop, head = asyncio.get_running_loop(), orjson.dumps(said)
-    await loop.sock_sendall(connection, LENGTHS.pack(len(head), sum(map(len, parts))) + head)
-    for part in parts:
-        await loop.sock_sendall(connection, part)
-
-
-async def _receive(connection: socket.socket) -> tuple[dict[str, Any], memoryview]:
-    head, body = LENGTHS.unpack(await _exactly(connection, LENGTHS.size))
-    said = orjson.loads(await _exactly(connection, head))
-    return said, await _exactly(connection, body)
-
-
-async def _exactly(connection: socket.socket, size: int) -> memoryview:
-    loop, buffer = asyncio.get_running_loop(), np.empty(size, dtype=np.uint8).data
-    place = 0
-    while place < size:
-        got = await loop.sock_recv_into(connection, buffer[place:])
-        if not got:
-            raise EOFError
-        place += got
-    return buffer

@@ -67,12 +67,9 @@ def job_of(head: Mapping[str, Any], body: bytes) -> Job:
 
 def describe(asked: Asked, signature: Signature) -> tuple[dict[str, Any], list[memoryview]]:
     """A request that was read: what is said of it, and its tensors' bytes."""
-    raws: list[memoryview] = []
-    for tensor, array in zip(signature.inputs, asked.inputs, strict=True):
-        raws.append(_texts_out(array) if tensor.datatype is Datatype.BYTES else to_binary(array, tensor.datatype))
+    shaped, raws = packed(signature.inputs, asked.inputs)
     said = {
-        "shapes": [list(array.shape) for array in asked.inputs],
-        "lengths": [len(raw) for raw in raws],
+        **shaped,
         "size": asked.size,
         "outputs": asked.outputs,
         "id": asked.id,
@@ -82,10 +79,18 @@ def describe(asked: Asked, signature: Signature) -> tuple[dict[str, Any], list[m
     return said, raws
 
 
-def arrays_of(said: Mapping[str, Any], payload: memoryview, signature: Signature) -> Iterator[Array | None]:
-    """In the model's order; None now and then between, where others may have their turn."""
+def packed(tensors: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[dict[str, Any], list[memoryview]]:
+    """Shapes and lengths of arrays, and their bytes."""
+    raws: list[memoryview] = []
+    for tensor, array in zip(tensors, arrays, strict=True):
+        raws.append(_texts_out(array) if tensor.datatype is Datatype.BYTES else to_binary(array, tensor.datatype))
+    return {"shapes": [list(array.shape) for array in arrays], "lengths": [len(raw) for raw in raws]}, raws
+
+
+def arrays_of(said: Mapping[str, Any], payload: memoryview, tensors: Sequence[Tensor]) -> Iterator[Array | None]:
+    """In the tensors' order; None now and then between, where others may have their turn."""
     place = 0
-    for tensor, shape, length in zip(signature.inputs, said["shapes"], said["lengths"], strict=True):
+    for tensor, shape, length in zip(tensors, said["shapes"], said["lengths"], strict=True):
         raw = payload[place : place + length]
         place += length
         if tensor.datatype is not Datatype.BYTES:

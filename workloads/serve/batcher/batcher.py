@@ -140,7 +140,8 @@ class Batcher(Generic[T, R]):
             return
         self._leave(ticket)
         ticket.drop()
-        self._watch.ended("abandoned")
+        if ticket.counted:
+            self._watch.ended("abandoned")
 
     def retry_after(self) -> int:
         """Whole seconds until the queue of now will have been worked off, at the pace of the last batches."""

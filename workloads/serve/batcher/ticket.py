@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -11,6 +11,7 @@ R = TypeVar("R")
 class Ticket(Generic[T, R]):
     """Made by `Batcher.submit`. Await `answer`; give it to `Batcher.abandon` when nobody waits any more."""
 
+    counted: ClassVar[bool] = True  # by the batcher, when it is abandoned
     __slots__ = (
         "answer",
         "arrived",
@@ -45,6 +46,11 @@ class Ticket(Generic[T, R]):
         self.queue_seconds = 0.0
         self.engine_seconds = 0.0
         self.batch_rows = 0
+
+    @property
+    def timing(self) -> tuple[float, ...]:
+        """Queue and compute, in seconds."""
+        return self.queue_seconds, self.engine_seconds
 
     def resolve(self, result: R) -> None:
         """Give the result, unless the request has ended already."""

@@ -18,7 +18,7 @@ class Watch(Protocol):
     def ended(self, reason: str) -> None:
         """A request ended without a result.
 
-        `reason`: queue_full, deadline, client_deadline, abandoned, refused, engine, not_ready.
+        `reason`: queue_full, deadline, client_deadline, abandoned, refused, engine, not_ready, and those of own code.
         """
 
 

@@ -1,13 +1,14 @@
 """The value of Server-Timing, as browsers and proxies read it: milliseconds by name. Pure."""
 
 MILLISECONDS = 1000
+NAMES = (b"queue", b"compute", b"preprocess", b"postprocess")
 
 
-def server_timing(timing: tuple[float, float] | None, seconds: float | None = None) -> bytes:
-    """Queue and compute of an inference, in seconds, where there was one; `seconds` of all of it where it is known."""
+def server_timing(timing: tuple[float, ...] | None, seconds: float | None = None) -> bytes:
+    """An inference's NAMES in seconds, as many as are known; `seconds` of all of it where that is known."""
     parts = []
     if timing is not None:
-        parts += [b"queue;dur=%.3f" % (timing[0] * MILLISECONDS), b"compute;dur=%.3f" % (timing[1] * MILLISECONDS)]
+        parts += [b"%b;dur=%.3f" % (name, one * MILLISECONDS) for name, one in zip(NAMES, timing, strict=False)]
     if seconds is not None:
         parts.append(b"total;dur=%.3f" % (seconds * MILLISECONDS))
     return b", ".join(parts)

@@ -87,7 +87,7 @@ class Reply:
         self.headers = headers
         self.close = close
         # Seconds in the queue and in the engine, where it is an inference's.
-        self.timing: tuple[float, float] | None = None
+        self.timing: tuple[float, ...] | None = None
 
     def head(self, date: bytes, connection: bytes) -> bytes:
         """Status line and headers, up to the empty line; `connection` is a whole line of them, or nothing."""

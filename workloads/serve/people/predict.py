@@ -13,7 +13,7 @@ import numpy as np
 
 from slipway.api.artifact import Task
 from workloads.serve.apart import Apart, Job, inflated_apart
-from workloads.serve.datatypes import Array
+from workloads.serve.datatypes import Array, Datatype
 from workloads.serve.errors import DeadlineExceeded, Invalid, Refused, UnsupportedEncoding
 from workloads.serve.http import Reply, Request
 from workloads.serve.http.message import json_reply
@@ -32,7 +32,9 @@ from workloads.serve.protocol.asked import Asked, in_order
 from workloads.serve.protocol.content import AT_ONCE, inflate, inflated_if_small
 from workloads.serve.protocol.document import bounded as parsed
 from workloads.serve.service import Service
+from workloads.serve.signature import Signature
 from workloads.serve.text.texts import Given, Texts
+from workloads.serve.transform.chain import TransformTicket
 
 
 class Predict:
@@ -52,19 +54,23 @@ class Predict:
         self._decoding = Decoding(how) if how is not None else None
         boxes = artifact.detection if artifact is not None else None
         self._layout = boxes.layout if boxes is not None else None
-        self._first = self._model.signature.inputs[0].name
-        self._columns = columns.columns_of(self._model.signature, artifact)
+        self._signature = service.signature
+        self._first = self._signature.inputs[0].name
+        # Files as they are, for own code that takes them.
+        reads = service.transform is not None and service.transform.reads
+        self._files = reads and [one.datatype for one in self._signature.inputs] == [Datatype.BYTES]
+        self._columns = columns.columns_of(self._signature, None if reads else artifact)
         self._wanted = Wanted(boxes.score, boxes.overlap) if boxes is not None else Wanted()
 
     def describe(self, _request: Request) -> Reply:
         """For the page, and for people with curl."""
-        artifact, signature = self._artifact, self._model.signature
+        artifact, signature = self._artifact, self._signature
         return json_reply(
             {
                 "name": self._model.name,
                 "task": artifact.task if artifact is not None else None,
-                "pictures": artifact is not None and artifact.preprocessing is not None,
-                "texts": self._texts is not None,
+                "pictures": self._files or (artifact is not None and artifact.preprocessing is not None),
+                "texts": self._files or self._texts is not None,
                 "pairs": self._texts is not None and self._texts.pairs,
                 "columns": self._columns or [],
                 "labels": artifact.labels if artifact is not None else [],
@@ -93,7 +99,7 @@ class Predict:
         content_type = request.headers.get(b"content-type", b"").lower()
         if content_type.startswith(b"application/json"):
             return self._json(request)
-        if self._texts is not None and content_type.startswith(b"text/plain"):
+        if (self._texts is not None or self._files) and content_type.startswith(b"text/plain"):
             return self._worded(words.from_plain(content_type, request.body))
         if content_type.startswith(b"multipart/form-data"):
             return self._form(request)
@@ -108,10 +114,11 @@ class Predict:
         document = parsed(request.body)
         if words.asks_for_texts(document):
             return self._worded(words.from_json(document))
-        if columns.asks_for_columns(document, self._model.signature):
-            return TaskPending(self._answer(columns.from_document(document, self._model.signature, self._columns)))
-        most = self._service.batcher.limits.max_batch_size
-        return TaskPending(self._answer({self._first: rows_of(self._model.signature, document, most)}))
+        if columns.asks_for_columns(document, self._signature):
+            return TaskPending(self._answer(columns.from_document(document, self._signature, self._columns)))
+        transform = self._service.transform
+        most = 0 if transform is not None and transform.reads else self._service.batcher.limits.max_batch_size
+        return TaskPending(self._answer({self._first: rows_of(self._signature, document, most)}))
 
     def _form(self, request: Request) -> TaskPending:
         found = parts(request.headers[b"content-type"], request.body)
@@ -124,6 +131,8 @@ class Predict:
         wanted = wanted_by(request.query, self._wanted)
         if not pictures or not all(pictures):
             raise Invalid("there is no picture in the request")
+        if self._files:
+            return TaskPending(self._answer({self._first: self._as_they_are(pictures)}))
         if self._decoding is None:
             raise Invalid("this model has no preprocessing for pictures: send rows as JSON")
         if len(pictures) > self._service.batcher.limits.max_batch_size:
@@ -134,7 +143,19 @@ class Predict:
         client = (sender.peer, id(sender)) if sender is not None else ("", 0)
         return TaskPending(self._pictures(self._decoding, pictures, client, wanted))
 
+    def _as_they_are(self, files: Sequence[bytes]) -> Array:
+        """Files as BYTES, one beside the other."""
+        array = np.empty(len(files), dtype=object)
+        array[:] = files
+        axes = self._signature.inputs[0].axes
+        if not axes and len(files) > 1:
+            raise Invalid(f"{len(files)} files: the service takes one at a time")
+        return array.reshape((len(files), *[1] * (len(axes) - 1)) if axes else ())
+
     def _worded(self, given: Given) -> TaskPending:
+        if self._files and given.seconds is None:
+            texts = [text.encode(errors="replace") for text in given.texts]
+            return TaskPending(self._answer({self._first: self._as_they_are(texts)}))
         if self._texts is None:
             raise Invalid("this model takes no texts: its artifact has no tokenizer")
         self._texts.check(given)
@@ -166,7 +187,7 @@ class Predict:
         left = timeout - (time.monotonic() - started)
         if left <= 0:
             raise DeadlineExceeded(f"the request's {timeout:g} s were over when its pictures were decoded")
-        kind = self._model.signature.inputs[0].datatype.dtype
+        kind = self._signature.inputs[0].datatype.dtype
         if kind.kind in "iu":
             array = np.rint(array)
         return await self._answer({self._first: array.astype(kind, copy=False)}, ways, left, wanted)
@@ -179,7 +200,7 @@ class Predict:
         wanted: Wanted | None = None,
     ) -> Reply:
         """Through the batcher, like everybody else's; within so many seconds, or its default for 0."""
-        signature, batcher = self._model.signature, self._service.batcher
+        signature, batcher = self._signature, self._service.batcher
         inputs, count, group, size = in_order(signature, arrays)
         started = time.monotonic()
         ticket = self._service.submit(Asked(inputs, count, group, size, (), timeout=seconds))
@@ -190,9 +211,11 @@ class Predict:
             "totalMs": (time.monotonic() - started) * 1000,
             "batchRows": ticket.batch_rows,
         }
-        return json_reply(
-            {"model": self._model.name, "predictions": self._words(outputs, ways, wanted), "timing": timing}
-        )
+        if isinstance(ticket, TransformTicket):
+            timing |= {"preprocessMs": ticket.before * 1000, "postprocessMs": ticket.after * 1000}
+        own = signature.outputs is not self._model.signature.outputs
+        predictions = _by_row(signature, outputs) if own else self._words(outputs, ways, wanted)
+        return json_reply({"model": self._model.name, "predictions": predictions, "timing": timing})
 
     def _words(self, outputs: Sequence[Array], ways: Sequence[Geometry], wanted: Wanted | None) -> list[Any]:
         """By the artifact's task; the bare numbers of a model without one."""
@@ -226,6 +249,16 @@ class Predict:
             return detect(found.boxes, found.scores, labels, ways, wanted)
         first = next(iter(named.values()))
         return segments(first, labels) if task is Task.SEGMENTATION and first.ndim in {3, 4} else None
+
+
+def _by_row(signature: Signature, outputs: Sequence[Array]) -> list[Any]:
+    """What own code gives, by name: for each row where all have as many, else all of it at once."""
+    named = {tensor.name: output for tensor, output in zip(signature.outputs, outputs, strict=True)}
+    lengths = {len(output) if output.ndim else -1 for output in outputs}
+    if len(lengths) != 1 or lengths == {-1}:
+        return [{name: _plain(output) for name, output in named.items()}]
+    plain = {name: _plain(output) for name, output in named.items()}
+    return [{name: values[row] for name, values in plain.items()} for row in range(lengths.pop())]
 
 
 def _plain(array: Array) -> Any:

@@ -233,7 +233,7 @@ class GrpcServer:
         ticket = service.submit(asked)
         outputs = await service.batcher.answer(ticket)
         if self.tells_time:
-            told = server_timing((ticket.queue_seconds, ticket.engine_seconds))
+            told = server_timing(ticket.timing)
             context.set_trailing_metadata((("server-timing", told.decode()),))
         return self._codec.encode(asked, outputs)
 

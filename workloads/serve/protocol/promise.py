@@ -31,7 +31,7 @@ class InferencePending:
 
     def finish(self) -> "Reply | Pending":
         """The protocol's reply; a long one is written elsewhere."""
-        results, timing = self.future.result(), (self._ticket.queue_seconds, self._ticket.engine_seconds)
+        results, timing = self.future.result(), self._ticket.timing
         if self._codec.long(self._asked, results):
             return TaskPending(written(self._codec, self._asked, results, timing))
         reply = self._codec.encode(self._asked, results)
@@ -43,7 +43,7 @@ class InferencePending:
         self._batcher.abandon(self._ticket)
 
 
-async def written(codec: Codec, asked: Asked, results: Outputs, timing: tuple[float, float]) -> Reply:
+async def written(codec: Codec, asked: Asked, results: Outputs, timing: tuple[float, ...]) -> Reply:
     """The reply, on a thread where it is long: it is written in pieces, between which others have their turn."""
     if codec.long(asked, results):
         reply = await asyncio.to_thread(codec.encode, asked, results)
