@@ -42,6 +42,7 @@ RUN = {
 TRIED = {
     "inferenceservice-gateway.yaml": "a gateway",
     "inferenceservice-tensorrt.yaml": "GPUs of one type, a claim for engines, and an image with TensorRT",
+    "inferenceservice-transform.yaml": "a model of flowers in a claim",
     "trainingjob-deepspeed.yaml": "sixteen GPUs, and somebody's image",
     "trainingjob-elastic.yaml": "GPUs, and somebody's image",
     "trainingjob-fashion-mnist.yaml": "the data set's files in the claim",
