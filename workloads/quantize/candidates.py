@@ -84,7 +84,7 @@ def weigh(context: Context, names: Sequence[str]) -> None:
     reads what was measured before, and what the candidate is stays equal to the last byte.
     """
     spec = context.job.spec
-    if goal_of(spec.ladder, spec.optimize_for) is None:
+    if (goal := goal_of(spec.ladder, spec.optimize_for)) is None:
         return
     float_size = onnx_file.size_of(model_path(context, FLOAT))
     for name in names:
@@ -93,7 +93,7 @@ def weigh(context: Context, names: Sequence[str]) -> None:
             continue
         speedup = _paired(context, name) if _measurable(context) else None
         ratio = (candidate.size_bytes or 0) / float_size
-        context.work.write(f"latency/{name}", {"speedup": speedup, "noGain": ranking.no_gain(ratio, speedup)})
+        context.work.write(f"latency/{name}", {"speedup": speedup, "noGain": ranking.no_gain(ratio, speedup, goal)})
 
 
 def _measurable(context: Context) -> bool:

@@ -146,9 +146,11 @@ def _integers(weight: Weight, scales: "Array") -> "Iterator[Array]":
 
 
 def weight_only_int8(model: "onnx.ModelProto", nodes: Collection[str], writer: "outside.Writer | None" = None) -> int:
-    """Store these nodes' weights as int8 with one scale per channel, dequantized at loading. Returns how many.
+    """Store these nodes' weights as int8 with one scale per channel. Returns how many.
 
-    With a `writer` the integers go to its file, and no more than a part of a weight is in memory.
+    ONNX Runtime fuses DequantizeLinear with the product behind it into a kernel that reads the integers, but for a
+    Gemm with a transposed weight: there it would dequantize in each call, so such a weight is stored the other way
+    round. With a `writer` the integers go to its file, and no more than a part of a weight is in memory.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -157,17 +159,37 @@ def weight_only_int8(model: "onnx.ModelProto", nodes: Collection[str], writer: "
         name = weight.tensor.name
         if math.prod(weight.tensor.dims) < SMALLEST:
             continue
-        scales = _scales(weight)
+        scales, axis = _scales(weight), weight.axis
         # A name that is somebody's would be computed with instead: both are drawn anew.
         inputs = [walk.fresh(f"{name}_int8", taken), walk.fresh(f"{name}_scale", taken)]
         if writer is None:
-            small = numpy_helper.from_array(np.concatenate([*_integers(weight, scales)]), inputs[0])
+            integers = np.concatenate([*_integers(weight, scales)])
+            if turned := _turned(model, name):
+                for node in turned:
+                    next(each for each in node.attribute if each.name == "transB").i = 0
+                integers, axis = np.ascontiguousarray(integers.T), 1
+            small = numpy_helper.from_array(integers, inputs[0])
         else:
             small = TensorProto(name=inputs[0], dims=weight.tensor.dims, data_type=TensorProto.INT8)
             writer.place(small, _integers(weight, scales))
         model.graph.initializer.remove(weight.tensor)
         model.graph.initializer.extend([small, numpy_helper.from_array(scales, inputs[1])])
         label = walk.fresh(f"{name}_dequantize", taken)
-        model.graph.node.insert(0, helper.make_node("DequantizeLinear", inputs, [name], label, axis=weight.axis))
+        model.graph.node.insert(0, helper.make_node("DequantizeLinear", inputs, [name], label, axis=axis))
         count += 1
     return count
+
+
+def _turned(model: "onnx.ModelProto", name: str) -> "list[onnx.NodeProto]":
+    """The readers of a weight when all of them are Gemm and transpose it, else none."""
+    readers = [node for node in walk.nodes(model.graph) if name in node.input]
+    gemms = all(
+        node.op_type == "Gemm"
+        and node.domain in domains.ONNX
+        and list(node.input).count(name) == 1
+        and node.input[1] == name
+        and any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+        for node in readers
+    )
+    shown = any(value.name == name for value in model.graph.output)
+    return readers if gemms and not shown else []

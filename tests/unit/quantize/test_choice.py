@@ -89,12 +89,31 @@ def test_a_clock_s_noise_changes_nothing() -> None:
         assert found.name == "per-channel"
 
 
-def test_neither_smaller_nor_faster_is_no_gain() -> None:
-    assert "0.97 times smaller and 0.74 times as fast" in no_gain(1 / 0.97, 0.74)
-    assert no_gain(0.95, 1.05)
-    assert not no_gain(0.5, 0.5)
-    assert not no_gain(1.2, 1.3)
-    assert not no_gain(1.2, None)  # the target's clock is not here
+@pytest.mark.parametrize("goal", list(Goal))
+def test_neither_smaller_nor_faster_is_no_gain(goal: Goal) -> None:
+    assert "0.97 times smaller and 0.74 times as fast" in no_gain(1 / 0.97, 0.74, goal)
+    assert no_gain(0.95, 1.05, goal)
+    assert not no_gain(0.25, 0.9, goal)
+    assert not no_gain(0.25, 2, goal)
+    assert not no_gain(1.2, None, goal)  # the target's clock is not here
+
+
+@pytest.mark.parametrize(
+    ("goal", "speedup", "gains"),
+    [
+        (Goal.SIZE, 0.11, True),
+        (Goal.BALANCED, 0.11, False),
+        (Goal.ACCURACY, 0.11, False),
+        (Goal.LATENCY, 0.11, False),
+        (Goal.BALANCED, 0.5, True),
+        (Goal.LATENCY, 0.5, False),
+    ],
+)
+def test_a_quarter_of_the_size_at_a_tenth_of_the_speed_is_a_gain_for_size_alone(
+    goal: Goal, speedup: float, gains: bool
+) -> None:
+    words = no_gain(0.25, speedup, goal)
+    assert ("optimizeFor: size" in words, words == "") == (not gains, gains)
 
 
 def test_the_front_holds_what_no_other_beats() -> None:

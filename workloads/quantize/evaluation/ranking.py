@@ -13,17 +13,23 @@ GAIN = 0.10  # of size or of latency, or it is not worth another model
 Figure = Callable[[Candidate], float]
 
 
-def no_gain(ratio: float, speedup: float | None) -> str:
+def no_gain(ratio: float, speedup: float | None, goal: Goal) -> str:
     """Why a candidate gains nothing, or the empty string. `ratio`: its bytes over the float model's.
 
     `speedup`: float latency over its own; None where this node cannot say, and then nothing is held against it.
+    What is smaller and slower is a gain for who asks for `size`; for others only while it is not slower by more than
+    it is smaller, and for `latency` only while it is nearly as fast.
     """
-    if ratio <= 1 - GAIN or speedup is None or speedup >= 1 + GAIN:
+    if speedup is None:
         return ""
-    return (
-        f"no gain: {1 / ratio:.2f} times smaller and {speedup:.2f} times as fast as the float model, "
-        f"at least {1 + GAIN:g} times as fast or {GAIN:.0%} smaller asked"
-    )
+    told = f"{1 / ratio:.2f} times smaller and {speedup:.2f} times as fast as the float model"
+    if ratio > 1 - GAIN and speedup < 1 + GAIN:
+        return f"no gain: {told}, at least {1 + GAIN:g} times as fast or {GAIN:.0%} smaller asked"
+    if goal is Goal.LATENCY and speedup < 1 / (1 + FASTER_TIE):
+        return f"no gain: {told}, and slower; set optimizeFor: size to publish what is only smaller"
+    if goal is not Goal.SIZE and speedup / ratio < 1 + GAIN:
+        return f"no gain: {told}, more slower than smaller; set optimizeFor: size to publish what is only smaller"
+    return ""
 
 
 def first(candidates: Sequence[Candidate], goal: Goal) -> Candidate:

@@ -50,7 +50,10 @@ def run(context: Context) -> str:
             "kernels": kernels.of(model_path(context, name), _why(context, name)),
         }
     context.work.write("benchmark", record)
-    return f"{speedup['median']:.2f} times as fast" if speedup else "float model measured"
+    if speedup is None:
+        return "float model measured"
+    slower = ": slower than the float model" if speedup["high"] < 1 else ""
+    return f"{speedup['median']:.2f} times as fast{slower}"
 
 
 def _latencies(context: Context, measured: list[str], tables: dict[str, list[dict[str, float]]]) -> dict[str, float]:
