@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from workloads.errors import BadInput
 from workloads.quantize import runtime
+from workloads.quantize.batches.feeds import fixed_of
 from workloads.quantize.context import Context
 from workloads.quantize.samples import filled
 
@@ -99,5 +100,5 @@ def _built(context: Context, build: "Build", nodes: Sequence[str]) -> tuple[Any,
 def _run_once(context: Context, model: Any) -> None:
     feeds = context.evaluation.read(context.evaluation_batches(1)[0][:1]).feeds
     session = runtime.session(model)
-    fixed = session.get_inputs()[0].shape[0] if session.get_inputs()[0].shape else None
-    session.run(None, filled(feeds, fixed) if isinstance(fixed, int) else feeds)
+    fixed = fixed_of(session)
+    session.run(None, feeds if fixed is None else filled(feeds, fixed))

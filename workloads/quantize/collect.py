@@ -10,6 +10,7 @@ import numpy as np
 
 from workloads.export import onnx_file
 from workloads.quantize import runtime
+from workloads.quantize.batches.feeds import Whole
 from workloads.quantize.samples import filled
 from workloads.quantize.statistics import Statistics, TensorStatistics
 
@@ -79,6 +80,9 @@ class Observer:
             into[name].end_batch(low, high)
 
     def _slices(self, feeds: "Feeds") -> "Iterator[Feeds]":
+        if isinstance(feeds, Whole):
+            yield feeds
+            return
         length = len(next(iter(feeds.values())))
         if self._fixed is not None or length <= 1:
             # A batch length burnt into the graph: the last samples come again rather than not at all.

@@ -183,7 +183,23 @@ class Context:
     @cached_property
     def judged(self) -> Judged:
         """Which outputs are compared, and how."""
-        return judged(self.float_model, self.job.spec.evaluation, self.source.task)
+        return judged(
+            self.float_model,
+            self.job.spec.evaluation,
+            self.source.task,
+            self.output_axes,
+            whole=self.evaluation.whole,
+        )
+
+    @property
+    def output_axes(self) -> dict[str, int | None]:
+        """Along which the samples of each output lie; None: only a call of one sample tells its answer."""
+        axes: dict[str, int | None] = (self.work.read(SOURCE) or {}).get("outputAxes", {})
+        return axes
+
+    def axis_of(self, place: int) -> int | None:
+        """Of an output by its number."""
+        return self.output_axes.get(self.float_model.graph.output[place].name, 0)
 
     @cached_property
     def calibration_batches(self) -> list[list[int]]:
@@ -192,13 +208,19 @@ class Context:
         if choice is None:
             raise BadInput("the job has no calibration data: set calibration")
         chosen = choose(len(self.calibration), choice.samples, choice.seed)
-        return self.calibration.batches(chosen, self.source.ports[0].shape[0] or choice.batch_size)
+        return self.calibration.batches(chosen, self.source.fixed_batch or choice.batch_size)
 
     def evaluation_batches(self, limit: int | None = None) -> list[list[int]]:
         """The samples that are judged on; `limit` takes the first so many of them."""
         choice = self.job.spec.evaluation
         count = min(len(self.evaluation), choice.samples or len(self.evaluation), limit or len(self.evaluation))
-        return self.evaluation.batches(range(count), self.source.ports[0].shape[0] or choice.batch_size)
+        return self.evaluation.batches(range(count), self._evaluated_together)
+
+    @property
+    def _evaluated_together(self) -> int:
+        """Samples of one call."""
+        alone = bool(self.output_axes) and None in map(self.axis_of, self.judged.places)
+        return 1 if alone else self.source.fixed_batch or self.job.spec.evaluation.batch_size
 
     def shard_name(self, kind: str, shard: int) -> str:
         """Of the file that one shard writes."""

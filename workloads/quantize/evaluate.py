@@ -12,6 +12,7 @@ import numpy as np
 
 from workloads.errors import BadInput
 from workloads.quantize import runtime
+from workloads.quantize.batches.feeds import Whole, by_sample, fixed_of, rows_of
 from workloads.quantize.samples import Samples, filled
 
 if TYPE_CHECKING:
@@ -59,14 +60,18 @@ class Answers:
 
 
 def answers(
-    model: "onnx.ModelProto | bytes", samples: Samples, batches: Iterable[list[int]], place: int = 0
+    model: "onnx.ModelProto | bytes",
+    samples: Samples,
+    batches: Iterable[list[int]],
+    place: int = 0,
+    axis: int | None = 0,
 ) -> Answers:
-    """Run the model over the batches. Output number `place` holds a score per class in its last axis."""
+    """Run the model over the batches. Output number `place` holds a score per class, and its samples along `axis`."""
     session = runtime.session(model)
     classes, labels, outputs, kept = [], [], [], 0
     for chosen in batches:
         batch = samples.read(chosen)
-        scores = scores_of(session, batch.feeds, place)
+        scores = scores_of(session, batch.feeds, place, axis)
         classes.append(scores.argmax(axis=1).astype(np.int64))
         if batch.labels is not None:
             labels.append(batch.labels)
@@ -78,9 +83,13 @@ def answers(
     return Answers(np.concatenate(classes), np.concatenate(labels) if labels else None, np.concatenate(outputs))
 
 
-def scores_of(session: Any, feeds: "dict[str, npt.NDArray[Any]]", place: int = 0) -> "npt.NDArray[Any]":
+def scores_of(
+    session: Any, feeds: "dict[str, npt.NDArray[Any]]", place: int = 0, axis: int | None = 0
+) -> "npt.NDArray[Any]":
     """An output as [n, classes]. BadInput when it is something else: one number has no largest."""
-    scores = outputs_of(session, feeds, place)
+    scores = outputs_of(session, feeds, place, axis)
+    if len(scores) == 1 and (isinstance(feeds, Whole) or axis is None) and scores.size == scores.shape[-1]:
+        scores = scores.reshape(1, -1)  # other axes of the one sample are of length 1
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise BadInput(
             f"the model's output has shape {scores.shape}, not one row of class scores per sample: "
@@ -89,12 +98,16 @@ def scores_of(session: Any, feeds: "dict[str, npt.NDArray[Any]]", place: int = 0
     return scores
 
 
-def outputs_of(session: Any, feeds: "dict[str, npt.NDArray[Any]]", place: int = 0) -> "npt.NDArray[Any]":
+def outputs_of(
+    session: Any, feeds: "dict[str, npt.NDArray[Any]]", place: int = 0, axis: int | None = 0
+) -> "npt.NDArray[Any]":
     """An output, one row per sample. BadInput when there are fewer, or when the model answers NaN."""
-    rows, fixed = len(next(iter(feeds.values()))), session.get_inputs()[0].shape[0]
-    given = filled(feeds, fixed) if isinstance(fixed, int) else feeds
+    rows, fixed = rows_of(feeds), fixed_of(session)
+    given = feeds if fixed is None else filled(feeds, fixed)
     outputs: npt.NDArray[Any] = np.asarray(session.run(None, given)[place])
-    if outputs.ndim == 0 or len(outputs) < rows:
+    if isinstance(feeds, Whole) or axis != 0:
+        outputs = by_sample(outputs, feeds, axis, session.get_outputs()[place].shape)
+    if axis is not None and (outputs.ndim == 0 or len(outputs) not in {rows, fixed}):
         raise BadInput(f"the model's first output has shape {outputs.shape}, not one row per sample")
     if np.isnan(outputs).any():
         raise BadInput("the model answers NaN for some sample")

@@ -39,11 +39,14 @@ def ask(context: Context, model: "onnx.ModelProto | bytes", batches: Iterable[li
     chosen = context.evaluation_batches() if batches is None else batches
     if by_task(context):
         labelled = context.job.spec.evaluation.metric is EvaluationMetric.LABELS
-        comparison = Comparison(context.judged.measure, context.judged.places, labelled=labelled)
+        comparison = Comparison(
+            context.judged.measure, context.judged.places, labelled=labelled, axes=context.output_axes
+        )
         return comparison.run(context.float_model, model, context.evaluation, chosen)
     if detects(context):
         return found.find(model, context.evaluation, chosen)
-    return evaluate.answers(model, context.evaluation, chosen, context.judged.places[0])
+    place = context.judged.places[0]
+    return evaluate.answers(model, context.evaluation, chosen, place, context.axis_of(place))
 
 
 def kept(context: Context, name: str) -> "Said":

@@ -16,6 +16,7 @@ from numpy.lib import format as npy
 
 from workloads.errors import BadInput
 from workloads.export.onnx_file import Port
+from workloads.quantize.batches.layout import Layout, layout_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -48,7 +49,7 @@ class Rows:
     def take(self, start: int, count: int) -> "Array":
         """Rows [count, ...] from `start` on."""
         if self._by_columns and len(self.shape) > 1:
-            return self._columns()[start : start + count]  # rows are spread over the whole array: it is read whole
+            return self.whole()[start : start + count]  # rows are spread over the whole array: it is read whole
         if self._stream is None or start < self._at:
             self._reread()
         while self._at < start:
@@ -62,20 +63,24 @@ class Rows:
     def parts(self) -> "Iterator[tuple[int, Array]]":
         """All rows in order, CHUNK bytes at a time, each with the number of its first row."""
         step = max(1, CHUNK // max(1, self.row_bytes))
+        if not self.shape:
+            yield 0, self.whole()
         for start in range(0, len(self), step):
             yield start, self.take(start, min(step, len(self) - start))
+
+    def whole(self) -> "Array":
+        """All of it, whatever its axes."""
+        self._reread()
+        content = self._bytes(math.prod(self.shape) * self.dtype.itemsize)
+        self._at = len(self) + 1
+        values = np.frombuffer(content, self.dtype)
+        return values.reshape(self.shape[::-1]).T if self._by_columns else values.reshape(self.shape)
 
     def close(self) -> None:
         """Give the file back."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
-
-    def _columns(self) -> "Array":
-        self._reread()
-        content = self._bytes(math.prod(self.shape) * self.dtype.itemsize)
-        self._at = len(self) + 1
-        return np.frombuffer(content, self.dtype).reshape(self.shape[::-1]).T
 
     def _reread(self) -> "tuple[tuple[int, ...], bool, np.dtype[Any]]":
         """To the first row, past the header."""
@@ -130,39 +135,43 @@ def _member(archive: zipfile.ZipFile, name: str) -> "Callable[[], IO[bytes]]":
 
 def require(
     file: str, arrays: "Mapping[str, Rows]", ports: Sequence[Port], want_labels: bool, *, any_labels: bool
-) -> None:
-    """BadInput for arrays that are not what the model takes, or labels that are not one whole number a sample.
+) -> Layout:
+    """Where the samples lie. BadInput for arrays that are not what the model takes, or labels that fit no sample.
 
-    `any_labels`: of another task's kind they may be.
+    `any_labels`: of another task's kind than one whole number a sample they may be.
     """
-    lengths = set()
     for port in ports:
         if port.name not in arrays:
             raise BadInput(f"{file}: no array {port.name!r}; the model's inputs are {', '.join(p.name for p in ports)}")
-        _require_fit(file, port, arrays[port.name])
-        lengths.add(len(arrays[port.name]))
+        if str(arrays[port.name].dtype) != port.dtype:
+            raise BadInput(f"{file}: {port.name} is {arrays[port.name].dtype}, the model takes {port.dtype}")
+    found = layout_of(file, arrays, ports)
     if LABELS in arrays:
         labels = arrays[LABELS]
-        whole = len(labels.shape) == 1 and labels.dtype.kind in "iu"
-        if not whole and not (any_labels and labels.shape and labels.dtype.kind in "iufb"):
+        shape = (1, *labels.shape) if of_one(found, labels) else labels.shape
+        whole = len(shape) == 1 and labels.dtype.kind in "iu"
+        if not whole and not (any_labels and shape and labels.dtype.kind in "iufb"):
             raise BadInput(f"{file}: labels must be one whole number per sample, found {labels.dtype} {labels.shape}")
-        lengths.add(len(labels))
+        if shape[0] != found.count:
+            counts = sorted({shape[0], found.count})
+            raise BadInput(f"{file}: the arrays have different numbers of samples: {counts}")
     elif want_labels:
         raise BadInput(
             f"{file}: no array {LABELS!r}: accuracy needs the right answers; add them, or use metric agreement"
         )
-    if len(lengths) != 1:
-        raise BadInput(f"{file}: the arrays have different numbers of samples: {sorted(lengths)}")
+    for port in ports:
+        _require_finite(file, port, arrays[port.name])
+    return found
 
 
-def _require_fit(file: str, port: Port, values: Rows) -> None:
-    if str(values.dtype) != port.dtype:
-        raise BadInput(f"{file}: {port.name} is {values.dtype}, the model takes {port.dtype}")
-    if len(values.shape) != len(port.shape) or any(
-        want not in {None, have} for want, have in zip(port.shape[1:], values.shape[1:], strict=True)
-    ):
-        raise BadInput(f"{file}: {port.name} has shape {values.shape}, the model takes {port.shape}")
+def of_one(layout: Layout, labels: Rows) -> bool:
+    """Whether labels are those of a file that is one sample, without an axis for samples."""
+    single = not any(place.own or place.axis is not None for place in layout.places.values())
+    return single and (not labels.shape or labels.shape[0] != 1)
+
+
+def _require_finite(file: str, port: Port, values: Rows) -> None:
     for start, part in values.parts():
         if values.dtype.kind == "f" and not np.isfinite(part).all():
-            row = start + int(np.argwhere(~np.isfinite(part))[0][0])
+            row = start + int(np.argwhere(~np.isfinite(part))[0][0]) if part.ndim else 0
             raise BadInput(f"{file}: {port.name} of sample {row} holds values that are not finite (NaN or infinity)")

@@ -27,7 +27,9 @@ def on_samples(context: Context, model: "onnx.ModelProto") -> "Callable[[onnx.Mo
     from workloads.quantize.graph import widen
 
     tolerance = TOLERANCE_HALF if widen.found(model) else TOLERANCE
-    given = _first(context)
+    given = first_samples(context)
+    fixed = context.source.fixed_batch
+    given = filled(given, fixed) if fixed else given
     expected = _answers(model, given)
 
     def same(other: "onnx.ModelProto") -> bool:
@@ -50,11 +52,10 @@ def _answers(model: "onnx.ModelProto", feeds: "dict[str, npt.NDArray[Any]]") -> 
     return answers
 
 
-def _first(context: Context) -> "dict[str, npt.NDArray[Any]]":
+def first_samples(context: Context) -> "dict[str, npt.NDArray[Any]]":
+    """The job's first samples of one shape, at most four."""
     samples, batches = context.evaluation, context.evaluation_batches(SAMPLES)
-    feeds = samples.read(batches[0][:SAMPLES]).feeds
-    fixed = context.source.ports[0].shape[0] if context.source.ports[0].shape else None
-    return filled(feeds, fixed) if fixed else feeds
+    return samples.read(batches[0][:SAMPLES]).feeds
 
 
 def _near(tolerance: float) -> Callable[[Any, Any], bool]:

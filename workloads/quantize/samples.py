@@ -23,6 +23,8 @@ from workloads.data.text import TextSet
 from workloads.errors import BadInput
 from workloads.export.onnx_file import Port
 from workloads.quantize import rows
+from workloads.quantize.batches.feeds import Whole, rows_of
+from workloads.quantize.batches.layout import Layout, Place
 from workloads.quantize.rows import LABELS, Rows
 
 if TYPE_CHECKING:
@@ -42,15 +44,16 @@ class Batch:
     labels: "Labels | None"
 
     def __len__(self) -> int:
-        return len(next(iter(self.feeds.values())))
+        return rows_of(self.feeds)
 
 
 class Samples(Protocol):
-    """Samples by index. `digest` fixes their content, `name` is for people."""
+    """Samples by index. `digest` fixes their content, `name` is for people; `whole`: each is a call of its own."""
 
     digest: str
     name: str
     labelled: bool
+    whole: bool
     classes: int  # of the boxes, in a data set with boxes, -1 where only the model says how many; else 0
 
     def __len__(self) -> int:
@@ -66,7 +69,7 @@ class Samples(Protocol):
 class ImageSamples:
     """Images of a built-in data set, normalised as the artifact says."""
 
-    labelled = True
+    labelled, whole = True, False
 
     def __init__(
         self, images: Images, preprocessing: Preprocessing, port: Port, name: str, digest: str, classes: int
@@ -113,19 +116,22 @@ class ArraySamples:
         self._wanted = (*(port.name for port in ports), LABELS)
         self._open: tuple[int, dict[str, Rows]] | None = None
         lengths, self._shapes, self._row_bytes, labelled = [], [], [], []
+        self._layouts: list[Layout] = []
         for file, path in enumerate(paths):
             arrays = self._arrays_of(file)
-            rows.require(path.name, arrays, ports, want_labels, any_labels=any_labels)
+            layout = rows.require(path.name, arrays, ports, want_labels, any_labels=any_labels)
             if boxes and arrays[LABELS].shape[2:] != (5,):
                 raise BadInput(
                     f"{path.name}: labels of shape {arrays[LABELS].shape}; boxes are [n, most, 5]: class or -1, "
                     "centre x and y, width and height in pixels"
                 )
-            lengths.append(len(arrays[ports[0].name]))
+            lengths.append(layout.count)
+            self._layouts.append(layout)
             self._shapes.append(tuple(arrays[port.name].shape[1:] for port in ports))
             self._row_bytes.append(sum(arrays[port.name].row_bytes for port in ports))
             labelled.append(LABELS in arrays)
         self.labelled = all(labelled)
+        self.whole = any(not layout.together for layout in self._layouts)
         self._starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         digests = [storage.sha256_of(file) for path in paths for file in rows.files_of(path, self._wanted)]
         self.digest = f"sha256:{hashlib.sha256(''.join(digests).encode()).hexdigest()}"
@@ -143,14 +149,16 @@ class ArraySamples:
         for index in chosen:
             file = self._file(index)
             own, most = self._shapes[file], max(1, min(size, BATCH_BYTES // max(1, self._row_bytes[file])))
-            if not result or own != shape or len(result[-1]) == most:
+            if not result or self.whole or own != shape or len(result[-1]) == most:
                 result.append([])
                 shape = own
             result[-1].append(index)
         return result
 
     def read(self, batch: Sequence[int]) -> Batch:
-        """The rows, stacked."""
+        """The rows, stacked; of a sample that is a call of its own, what that call takes."""
+        if self.whole:
+            return self._call(batch[0])
         names = [*(port.name for port in self._ports), *([LABELS] if self.labelled else [])]
         found: dict[str, list[Any]] = {name: [] for name in names}
         for file, start, count in self._runs(batch):
@@ -159,6 +167,15 @@ class ArraySamples:
                 found[name].append(arrays[name].take(start, count))
         feeds = {port.name: np.concatenate(found[port.name]) for port in self._ports}
         return Batch(feeds, _whole(np.concatenate(found[LABELS])) if self.labelled else None)
+
+    def _call(self, index: int) -> Batch:
+        file = self._file(index)
+        arrays, layout, row = self._arrays_of(file), self._layouts[file], index - int(self._starts[file])
+        feeds = Whole({name: _one(arrays[name], place, row) for name, place in layout.places.items()})
+        if not self.labelled:
+            return Batch(feeds, None)
+        labels = arrays[LABELS]
+        return Batch(feeds, _whole(labels.whole()[None] if rows.of_one(layout, labels) else labels.take(row, 1)))
 
     def _runs(self, batch: Sequence[int]) -> Iterator[tuple[int, int, int]]:
         """Rows that follow each other in a file: its number, the first row's, and how many."""
@@ -183,6 +200,16 @@ class ArraySamples:
             self._open = None  # of thousands of files one is open
             self._open = file, rows.opened(self._paths[file], self._wanted)
         return self._open[1]
+
+
+def _one(array: Rows, place: Place, row: int) -> "npt.NDArray[Any]":
+    """One sample of an input, with all of the model's axes."""
+    if place.own:
+        return np.asarray(array.take(row, 1)[0])
+    if place.axis == 0:
+        return array.take(row, 1)
+    values = array.whole()
+    return values if place.axis is None else np.ascontiguousarray(values.take([row], place.axis))
 
 
 def _whole(labels: "npt.NDArray[Any]") -> "npt.NDArray[Any]":
@@ -271,7 +298,9 @@ def _from_uri(uri: str, ports: Sequence[Port], want_labels: bool, *, any_labels:
 
 
 def filled(feeds: "Mapping[str, npt.NDArray[Any]]", length: int) -> "Feeds":
-    """The batch at exactly this length: its samples come again from the start."""
+    """The batch at exactly this length: its samples come again from the start; a whole call as it is."""
+    if isinstance(feeds, Whole):
+        return feeds
     return {name: np.concatenate([value] * -(-length // len(value)))[:length] for name, value in feeds.items()}
 
 

@@ -84,12 +84,14 @@ def _outputs(context: Context, session: Any, batches: list[Batch]) -> "npt.NDArr
         return np.concatenate([_rows(context, session, batch) for batch in batches])
     read = evaluate.outputs_of if metric.detects(context) else evaluate.scores_of
     place = context.judged.places[0]
-    return np.concatenate([read(session, batch.feeds, place) for batch in batches]).astype(np.float32)
+    axis = context.axis_of(place)
+    return np.concatenate([read(session, batch.feeds, place, axis) for batch in batches]).astype(np.float32)
 
 
 def _rows(context: Context, session: Any, batch: Batch) -> "npt.NDArray[np.float32]":
     """All judged outputs in one row of samples of any shape: only their noise is looked at."""
-    found = [evaluate.outputs_of(session, batch.feeds, place) for place in context.judged.places]
+    places = context.judged.places
+    found = [evaluate.outputs_of(session, batch.feeds, place, context.axis_of(place)) for place in places]
     return np.concatenate([values.astype(np.float32).ravel() for values in found])
 
 

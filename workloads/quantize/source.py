@@ -28,6 +28,11 @@ class Source:
     task: Task | None = None
     text: TextProcessing | None = None
 
+    @property
+    def fixed_batch(self) -> int | None:
+        """The batch length that is burnt into the graph, or None when any length goes."""
+        return next((port.shape[0] for port in self.ports if port.shape and port.shape[0] is not None), None)
+
     def record(self) -> dict[str, Any]:
         """As JSON."""
         return {
@@ -35,7 +40,10 @@ class Source:
             "digest": self.digest,
             "trainable": self.trainable,
             "isArtifact": self.is_artifact,
-            "ports": [{"name": port.name, "dtype": port.dtype, "shape": list(port.shape)} for port in self.ports],
+            "ports": [
+                {"name": port.name, "dtype": port.dtype, "shape": list(port.shape), "axes": list(port.axes)}
+                for port in self.ports
+            ],
             "preprocessing": self.preprocessing.wire() if self.preprocessing else None,
             "task": self.task,
             "text": self.text.wire() if self.text else None,
@@ -50,7 +58,10 @@ class Source:
             digest=record["digest"],
             trainable=record["trainable"],
             is_artifact=record["isArtifact"],
-            ports=[Port(port["name"], port["dtype"], tuple(port["shape"])) for port in record["ports"]],
+            ports=[
+                Port(port["name"], port["dtype"], tuple(port["shape"]), tuple(port.get("axes", ())))
+                for port in record["ports"]
+            ],
             preprocessing=Preprocessing.model_validate(preprocessing) if preprocessing else None,
             task=Task(record["task"]) if record.get("task") else None,
             text=TextProcessing.model_validate(record["text"]) if record.get("text") else None,

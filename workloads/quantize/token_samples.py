@@ -23,7 +23,7 @@ PLACES = frozenset({"position_ids"})
 class TokenSamples:
     """Texts of one length, filled up; `labels` are classes of texts, or of each next token."""
 
-    labelled = True
+    labelled, whole = True, False
     classes = 0
 
     def __init__(self, found: TextSet, ports: Sequence[Port], how: TextProcessing | None, *, held_out: bool) -> None:

@@ -1,7 +1,8 @@
 """What of a model's answers is judged, and how: task, outputs and threshold, told once for the whole job."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from slipway.api.artifact import Task
@@ -39,20 +40,36 @@ class Judged:
         return self.measure.words
 
 
-def judged(model: "onnx.ModelProto", choice: Evaluation, artifact: Task | None) -> Judged:
-    """By the job, else by the artifact, else by the graph. BadInput for an output that the model has not."""
+def judged(
+    model: "onnx.ModelProto",
+    choice: Evaluation,
+    artifact: Task | None,
+    axes: "Mapping[str, int | None]" = MappingProxyType({}),
+    *,
+    whole: bool = False,
+) -> Judged:
+    """By the job, else by the artifact, else by the graph. BadInput for an output that the model has not.
+
+    `axes`: of the outputs by name, along which their samples lie; `whole`: a call is one sample, whatever its axes.
+    """
     names = [value.name for value in model.graph.output]
     if unknown := sorted(set(choice.outputs) - set(names)):
         raise BadInput(f"evaluation.outputs: the model has no output {unknown[0]!r}; it has {', '.join(names)}")
     asked = [names.index(name) for name in choice.outputs]
-    found, assumed = _task(model, choice, artifact, names[asked[0]] if asked else names[0])
-    places = asked or ([0] if found is not EvaluationTask.CLOSENESS else _numbers(model))
+    found, assumed = _task(model, choice, artifact, names[asked[0]] if asked else names[0], axes, whole=whole)
+    places = asked or ([0] if found is not EvaluationTask.CLOSENESS else _numbers(model, axes, whole=whole))
     threshold = choice.threshold if choice.threshold is not None else _threshold(model, names[places[0]])
     return Judged(found, tuple(places), threshold, assumed, choice.blank, choice.function or "")
 
 
 def _task(
-    model: "onnx.ModelProto", choice: Evaluation, artifact: Task | None, output: str
+    model: "onnx.ModelProto",
+    choice: Evaluation,
+    artifact: Task | None,
+    output: str,
+    axes: "Mapping[str, int | None]",
+    *,
+    whole: bool,
 ) -> tuple[EvaluationTask, bool]:
     if choice.task is not None:
         return choice.task, False
@@ -61,17 +78,17 @@ def _task(
     known = None if artifact is None else task.of_artifact(artifact)
     if known is not None:
         return known, False
-    found = task.of_graph(model, output)
+    found = task.of_graph(model, output, whole=whole or axes.get(output, 0) is None)
     if choice.metric is EvaluationMetric.LABELS and found is EvaluationTask.CLOSENESS:
         raise BadInput("metric labels: the graph does not say what its answers are for: set evaluation.task")
     # Of several outputs only all together tell what a model does, unless the first is a decision.
     decides = found in {EvaluationTask.CLASSIFICATION, EvaluationTask.BINARY, EvaluationTask.MULTI_LABEL}
-    several = len(_numbers(model)) > 1 and not choice.outputs
+    several = len(_numbers(model, axes, whole=whole)) > 1 and not choice.outputs
     return (EvaluationTask.CLOSENESS if several and not decides else found), True
 
 
-def _numbers(model: "onnx.ModelProto") -> list[int]:
-    """Outputs that are tensors of floats with a row per sample; BadInput when there is none."""
+def _numbers(model: "onnx.ModelProto", axes: "Mapping[str, int | None]", *, whole: bool) -> list[int]:
+    """Outputs that are tensors of floats with an answer per sample; BadInput when there is none."""
     from onnx import TensorProto
 
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
@@ -80,7 +97,8 @@ def _numbers(model: "onnx.ModelProto") -> list[int]:
     places = [
         place
         for place, (value, port) in enumerate(ports)
-        if value.type.tensor_type.elem_type in floats and (not port.shape or port.shape[0] in {None, batch})
+        if value.type.tensor_type.elem_type in floats
+        and (whole or port.name in axes or not port.shape or port.shape[0] in {None, batch})
     ]
     if not places:
         raise BadInput(

@@ -5,15 +5,17 @@ measures that look at all samples together (neighbours, spreads), whose outputs 
 interval is a percentile bootstrap over samples drawn again, the same ones for both (Efron 1979).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workloads.errors import BadInput
 from workloads.quantize import runtime
+from workloads.quantize.batches.feeds import by_sample, fixed_of
 from workloads.quantize.confidence import Difference
 from workloads.quantize.evaluation.measures import Measure
 from workloads.quantize.samples import Samples, filled
@@ -89,10 +91,21 @@ class Samplewise:
 
 
 class Comparison:
-    """Two models side by side over the evaluation samples. `outputs`: the places of those that are judged."""
+    """Two models side by side over the evaluation samples. `outputs`: the places of those that are judged.
 
-    def __init__(self, measure: Measure, outputs: Sequence[int], *, labelled: bool) -> None:
-        self._measure, self._outputs, self._labelled = measure, outputs, labelled
+    `axes`: of the outputs by name, along which their samples lie; 0 where it is not told.
+    """
+
+    def __init__(
+        self,
+        measure: Measure,
+        outputs: Sequence[int],
+        *,
+        labelled: bool,
+        axes: "Mapping[str, int | None]" = MappingProxyType({}),
+    ) -> None:
+        self._measure, self._outputs, self._labelled, self._axes = measure, outputs, labelled, axes
+        self._ports: list[Any] = []
         self._signal, self._noise = np.zeros(len(outputs)), np.zeros(len(outputs))
         self._reference: list[Array] = []
         self._own: list[Array] = []
@@ -107,6 +120,7 @@ class Comparison:
     ) -> Scores:
         """All samples. BadInput for outputs that are no row per sample, or that are no numbers."""
         first = runtime.session(float_model)
+        self._ports = first.get_outputs()
         sessions = first, first if model is float_model else runtime.session(model)
         waiting: dict[Any, list[Samplewise]] = {}
         for chosen in batches:
@@ -130,14 +144,16 @@ class Comparison:
         return Scores(np.concatenate(self._reference), np.concatenate(self._own), worst, counts[1], counts[0])
 
     def _answers(self, session: Any, feeds: "dict[str, Array]", rows: int) -> "list[Array]":
-        fixed = session.get_inputs()[0].shape[0] if session.get_inputs()[0].shape else None
-        found = session.run(None, filled(feeds, fixed) if isinstance(fixed, int) else feeds)
+        fixed = fixed_of(session)
+        found = session.run(None, feeds if fixed is None else filled(feeds, fixed))
         answers = []
         for place in self._outputs:
             values = np.asarray(found[place])
             if values.dtype.kind not in "fiub":
                 raise BadInput(f"output {place} holds {values.dtype}, not numbers: name others in evaluation.outputs")
-            if values.ndim == 0 or len(values) < rows:
+            port = self._ports[place]
+            values = by_sample(values, feeds, self._axes.get(port.name, 0), port.shape)
+            if values.ndim == 0 or len(values) not in {rows, fixed}:
                 raise BadInput(f"output {place} has shape {values.shape}, not one row per sample")
             if values.dtype.kind == "f" and np.isnan(values).any():
                 raise BadInput("the model answers NaN for some sample")

@@ -9,6 +9,7 @@ from typing import Any
 
 from slipway.api.artifact import Task
 from slipway.api.evaluation import EvaluationTask
+from workloads.quantize.batches.feeds import counts_samples
 
 # Nodes that only move numbers about between the last computation and an output.
 PASSING = frozenset({"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "DequantizeLinear"})
@@ -24,21 +25,24 @@ def of_artifact(task: Task) -> EvaluationTask | None:
     return OF_ARTIFACTS.get(task)
 
 
-def of_graph(model: Any, output: str) -> EvaluationTask:
-    """By the operator that makes an output, and the output's axes."""
+def of_graph(model: Any, output: str, *, whole: bool = False) -> EvaluationTask:
+    """By the operator that makes an output, and the output's axes. `whole`: a call is one sample."""
     value = next(each for each in model.graph.output if each.name == output)
     shape = value.type.tensor_type.shape.dim
     width = shape[-1].dim_value if len(shape) else 0
+    rank = len(shape)
+    if whole and not counts_samples([axis.dim_value or axis.dim_param for axis in shape]):
+        rank += 1  # as if it had an axis for samples
     last = maker(model, output)
     if last in {"Softmax", "LogSoftmax"}:
         return {2: EvaluationTask.CLASSIFICATION, 3: EvaluationTask.TAGGING, 4: EvaluationTask.SEGMENTATION}.get(
-            len(shape), EvaluationTask.CLOSENESS
+            rank, EvaluationTask.CLOSENESS
         )
-    if last == "Sigmoid" and len(shape) <= 2:
-        return EvaluationTask.BINARY if len(shape) < 2 or width == 1 else EvaluationTask.MULTI_LABEL
-    if last in {"LpNormalization", "normalised"} and len(shape) == 2:
+    if last == "Sigmoid" and rank <= 2:
+        return EvaluationTask.BINARY if rank < 2 or width == 1 else EvaluationTask.MULTI_LABEL
+    if last in {"LpNormalization", "normalised"} and rank == 2:
         return EvaluationTask.EMBEDDING
-    if len(shape) <= 2 and (len(shape) < 2 or width == 1):
+    if rank <= 2 and (rank < 2 or width == 1):
         return EvaluationTask.REGRESSION
     return EvaluationTask.CLOSENESS
 

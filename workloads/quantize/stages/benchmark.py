@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workloads.export import onnx_file
 from workloads.quantize import benchmark, kernels
+from workloads.quantize.batches.feeds import rows_of
 from workloads.quantize.candidates import FLOAT, candidate_of, details_of, model_path
 from workloads.quantize.collect import quantizable_op_types
 from workloads.quantize.context import Context
@@ -35,7 +36,7 @@ def run(context: Context) -> str:
             models, feeds, iterations=choice.iterations, warmup=choice.warmup, threads=choice.threads
         )
         for name, row in zip(names, seconds, strict=True):
-            tables[name].append(benchmark.figures(row, len(next(iter(feeds.values())))))
+            tables[name].append(benchmark.figures(row, rows_of(feeds)))
         if speedup is None and len(names) > 1:
             found = benchmark.speedup_of(seconds)
             speedup = {"median": round(found.median, 3), "low": round(found.low, 3), "high": round(found.high, 3)}
@@ -89,8 +90,7 @@ def _load(context: Context, name: str) -> Any:
 
 def _feeds(context: Context, size: int) -> "dict[str, npt.NDArray[Any]]":
     """A batch of real samples, repeated when there are fewer; as many as a fixed batch axis wants."""
-    fixed = context.source.ports[0].shape[0]
-    size = fixed or size
+    size = context.source.fixed_batch or size
     # Samples of one shape, so that they can be stacked.
     first = context.evaluation_batches(size)[0]
     return filled(context.evaluation.read(first).feeds, size)

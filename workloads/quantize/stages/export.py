@@ -15,6 +15,7 @@ from workloads.errors import BadInput
 from workloads.export import from_torch, onnx_file, outside
 from workloads.onnx_data import Bare
 from workloads.quantize import first_load, litert, runtime, sameness
+from workloads.quantize.batches import apart
 from workloads.quantize.context import FLOAT_MODEL, PREPARED_MODEL, SOURCE, Context
 from workloads.quantize.graph.prepare import prepared, require_float
 from workloads.quantize.graph.tidy import tidy
@@ -48,8 +49,10 @@ def run(context: Context) -> str:
     onnx_file.save(found.model, context.work.path(PREPARED_MODEL))
     for remark in found.remarks:
         context.voice.say(remark)
+    axes = apart.axes_of(model, sameness.first_samples(context))
     nodes = len(context.prepared.graph.node)
     known = {"nodes": nodes, "export": how, "remarks": found.remarks, "floatNodes": found.floats}
+    known["outputAxes"] = axes
     known |= {"hardware": saturation.hardware(), "cpu": sorted(saturation.features())}
     # Last: this record says that the stage is done.
     context.work.write(SOURCE, {**source.record(), **known})
@@ -59,8 +62,8 @@ def run(context: Context) -> str:
 def _bare(uri: str, bare: Bare) -> "tuple[onnx.ModelProto, Source]":
     model = _loaded(bare.path)
     ports = onnx_file.inputs_of(model)
-    if not ports or not all(port.shape for port in ports):
-        raise BadInput(f"{uri}: the model has no inputs with a batch axis")
+    if not ports:
+        raise BadInput(f"{uri}: the model has no inputs")
     return model, Source(uri, bare.digest, False, False, ports, None)
 
 

@@ -1,0 +1,47 @@
+"""Feeds of one call, and its answers by sample: rows of a batch, or one whole sample, neither cut nor repeated."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+BATCH = re.compile(r".*batch.*|bsz?|n|b", re.IGNORECASE)
+
+
+class Whole(dict[str, Any]):
+    """Inputs by name of a call that is one sample: its axes are the model's own, and none counts samples."""
+
+
+def rows_of(feeds: "Mapping[str, npt.NDArray[Any]]") -> int:
+    """How many samples a call holds."""
+    return 1 if isinstance(feeds, Whole) else len(next(iter(feeds.values())))
+
+
+def fixed_of(session: Any) -> int | None:
+    """The batch length that is burnt into a session's model, or None."""
+    shapes = [port.shape for port in session.get_inputs()]
+    return next((int(shape[0]) for shape in shapes if shape and isinstance(shape[0], int)), None)
+
+
+def counts_samples(shape: Sequence[Any]) -> bool:
+    """Whether an output's first axis is a batch by its length (1) or its name, so that one sample has one row of it.
+
+    `shape`: lengths, names, or None, as ONNX Runtime tells them.
+    """
+    return len(shape) > 1 and (shape[0] == 1 or (isinstance(shape[0], str) and BATCH.fullmatch(shape[0]) is not None))
+
+
+def by_sample(
+    values: "npt.NDArray[Any]", feeds: "Mapping[str, npt.NDArray[Any]]", axis: int | None, shape: Sequence[Any]
+) -> "npt.NDArray[Any]":
+    """An answer [samples, ...], whose samples lie along `axis`; None: all of it belongs to the one sample of the call.
+
+    Too short or too long an answer stays so: who asked says in words what is wrong. `shape`: as the model declares it.
+    """
+    if isinstance(feeds, Whole) or axis is None:
+        return values if values.ndim > 1 and len(values) == 1 and counts_samples(shape) else values[None]
+    return np.moveaxis(values, axis, 0) if values.ndim > axis else values
