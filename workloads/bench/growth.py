@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def peak_growth(work: Callable[[], object]) -> int:
-    """Bytes of resident memory at the peak of `work` above what was resident before."""
+def peak_growth(work: Callable[[], object], above: int | None = None) -> int:
+    """Bytes of resident memory at the peak of `work` above what was resident before, or `above` so many bytes."""
     # Forgets the peak of the imports: Linux sets VmHWM to what is resident now (proc(5), clear_refs).
     Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
+    before = resident() if above is None else above
     held = work()  # until the peak is read
     grown = max(0, _status("VmHWM") - before)
     del held
@@ -34,6 +34,11 @@ def in_fresh_process(module: str, *arguments: str) -> int | None:
 def say(grown: int) -> None:
     """To the process that waits in `in_fresh_process`."""
     print(json.dumps({"bytes": grown}))
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return _status("VmRSS")
 
 
 def _status(field: str) -> int:

@@ -220,7 +220,10 @@ class Context:
     def _evaluated_together(self) -> int:
         """Samples of one call."""
         alone = bool(self.output_axes) and None in map(self.axis_of, self.judged.places)
-        return 1 if alone else self.source.fixed_batch or self.job.spec.evaluation.batch_size
+        if alone:
+            return 1
+        asked = self.source.fixed_batch or self.job.spec.evaluation.batch_size
+        return min(asked, (self.work.read(SOURCE) or {}).get("together") or asked)
 
     def shard_name(self, kind: str, shard: int) -> str:
         """Of the file that one shard writes."""

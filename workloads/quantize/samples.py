@@ -59,6 +59,9 @@ class Samples(Protocol):
     def __len__(self) -> int:
         """How many."""
 
+    def weight(self, index: int) -> int:
+        """Bytes of a sample's inputs; 1 where all have the same."""
+
     def batches(self, chosen: Sequence[int], size: int) -> list[list[int]]:
         """The chosen samples in lists of at most `size` that fit into one call of the model."""
 
@@ -82,6 +85,10 @@ class ImageSamples:
 
     def __len__(self) -> int:
         return len(self._images)
+
+    def weight(self, _index: int) -> int:
+        """Pictures of one shape."""
+        return 1
 
     def batches(self, chosen: Sequence[int], size: int) -> list[list[int]]:
         """In order; the last one may be shorter."""
@@ -138,6 +145,10 @@ class ArraySamples:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    def weight(self, index: int) -> int:
+        """Bytes of a row in all inputs."""
+        return self._row_bytes[self._file(index)]
 
     def _file(self, index: int) -> int:
         return int(np.searchsorted(self._starts, index, side="right")) - 1

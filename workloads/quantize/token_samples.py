@@ -44,6 +44,10 @@ class TokenSamples:
     def __len__(self) -> int:
         return len(self._part)
 
+    def weight(self, _index: int) -> int:
+        """Texts of one length."""
+        return 1
+
     def batches(self, chosen: Sequence[int], size: int) -> list[list[int]]:
         """In order; the last one may be shorter."""
         return [list(chosen[start : start + size]) for start in range(0, len(chosen), size)]

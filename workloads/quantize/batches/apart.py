@@ -38,12 +38,12 @@ def axes_of(model: "onnx.ModelProto", feeds: "Feeds") -> dict[str, int | None]:
         return _of_one(session, feeds)
     if rows_of(feeds) < 2:
         return {}
-    joint = _run(session, filled(feeds, fixed) if fixed else feeds)
-    again = _run(session, filled(feeds, fixed) if fixed else feeds)
+    joint = run(session, filled(feeds, fixed) if fixed else feeds)
+    again = run(session, filled(feeds, fixed) if fixed else feeds)
     rows, length = min(rows_of(feeds), fixed or rows_of(feeds)), fixed or rows_of(feeds)
     if rows < 2:
         return {}
-    copies = [_run(session, filled(_row(feeds, row), length)) for row in range(rows)]
+    copies = [run(session, filled(_row(feeds, row), length)) for row in range(rows)]
     found: dict[str, int | None] = {}
     own = False
     for place, port in enumerate(session.get_outputs()):
@@ -68,7 +68,7 @@ def _of_one(session: Any, feeds: "Feeds") -> dict[str, int | None]:
     free = {axis for port in session.get_inputs() for axis in port.shape[1:] if isinstance(axis, str)}
     return {
         port.name: 0 if value.shape[:1] == (1,) and port.shape[:1] and port.shape[0] not in free else None
-        for port, value in zip(session.get_outputs(), _run(session, _row(feeds, 0)), strict=True)
+        for port, value in zip(session.get_outputs(), run(session, _row(feeds, 0)), strict=True)
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
     }
 
@@ -77,7 +77,8 @@ def _row(feeds: "Feeds", row: int) -> "Feeds":
     return {name: value[row : row + 1] for name, value in feeds.items()}
 
 
-def _run(session: Any, feeds: "Feeds") -> list[Any]:
+def run(session: Any, feeds: "Feeds") -> list[Any]:
+    """All outputs of a call. BadInput when the model cannot be run with these inputs."""
     try:
         answers: list[Any] = session.run(None, feeds)
     except MemoryError:
@@ -101,7 +102,7 @@ def _axis(joint: "Array", copies: "list[Array]") -> int | None:
 def _in_parts(session: Any, feeds: "Feeds", joint: list[Any]) -> bool:
     """Whether some output is what the samples' own ones are one after the other: several rows for each."""
     try:
-        alone = [_run(session, _row(feeds, row)) for row in range(rows_of(feeds))]
+        alone = [run(session, _row(feeds, row)) for row in range(rows_of(feeds))]
     except BadInput:
         return False
     for place, one in enumerate(joint):

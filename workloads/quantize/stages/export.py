@@ -15,7 +15,7 @@ from workloads.errors import BadInput
 from workloads.export import from_torch, onnx_file, outside
 from workloads.onnx_data import Bare
 from workloads.quantize import first_load, litert, runtime, sameness
-from workloads.quantize.batches import apart
+from workloads.quantize.batches import apart, budget
 from workloads.quantize.context import FLOAT_MODEL, PREPARED_MODEL, SOURCE, Context
 from workloads.quantize.graph.prepare import prepared, require_float
 from workloads.quantize.graph.tidy import tidy
@@ -50,13 +50,26 @@ def run(context: Context) -> str:
     for remark in found.remarks:
         context.voice.say(remark)
     axes = apart.axes_of(model, sameness.first_samples(context))
+    together = _together(context, model, axes)
     nodes = len(context.prepared.graph.node)
     known = {"nodes": nodes, "export": how, "remarks": found.remarks, "floatNodes": found.floats}
-    known["outputAxes"] = axes
+    known |= {"outputAxes": axes, "together": together}
     known |= {"hardware": saturation.hardware(), "cpu": sorted(saturation.features())}
     # Last: this record says that the stage is done.
     context.work.write(SOURCE, {**source.record(), **known})
     return "; ".join([how, *found.remarks, f"{nodes} nodes"])
+
+
+def _together(context: Context, model: "onnx.ModelProto", axes: dict[str, int | None]) -> int | None:
+    """Samples in a call of evaluation, by memory; None where only one, or a number burnt into the graph, goes."""
+    if context.source.fixed_batch is not None or context.evaluation.whole or (axes and None in axes.values()):
+        return None
+    choice = context.job.spec.evaluation
+    chosen = range(min(len(context.evaluation), choice.samples or len(context.evaluation)))
+    found = budget.measured(model, context.evaluation, chosen, choice.batch_size, budget.BUDGET)
+    if found < min(choice.batch_size, len(chosen)):
+        context.voice.say(f"evaluation takes {found} samples a call: more would take over {budget.BUDGET >> 20} MiB")
+    return found
 
 
 def _bare(uri: str, bare: Bare) -> "tuple[onnx.ModelProto, Source]":
