@@ -62,7 +62,10 @@ def run(context: Context) -> str:
 
 def _together(context: Context, model: "onnx.ModelProto", axes: dict[str, int | None]) -> int | None:
     """Samples in a call of evaluation, by memory; None where only one, or a number burnt into the graph, goes."""
-    if context.source.fixed_batch is not None or context.evaluation.whole or (axes and None in axes.values()):
+    if context.evaluation.whole:
+        context.voice.say(f"{len(context.evaluation)} evaluation samples, each a call of its own")
+        return None
+    if context.source.fixed_batch is not None or (axes and None in axes.values()):
         return None
     choice = context.job.spec.evaluation
     chosen = range(min(len(context.evaluation), choice.samples or len(context.evaluation)))
