@@ -84,7 +84,9 @@ class Evaluation(Model):
     samples: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
         None, description="The first so many; all when unset."
     )
-    batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(64, description="Most samples of an inference call; fewer where memory asks for it.")
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = Field(
+        64, description="Samples per inference call, at most: memory may ask for fewer."
+    )
     metric: EvaluationMetric = Field(
         EvaluationMetric.TOP1,
         description="top-1 needs class labels; labels compares with labels of the task's own kind; agreement compares "

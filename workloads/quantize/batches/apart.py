@@ -50,7 +50,7 @@ def axes_of(model: "onnx.ModelProto", feeds: "Feeds") -> dict[str, int | None]:
         one, others = joint[place], [copy[place] for copy in copies]
         if not isinstance(one, np.ndarray) or one.dtype.kind not in "fiub" or not _near(one, again[place]):
             continue
-        found[port.name] = _axis(one, others)
+        found[port.name] = _axis(one, others, length)
         own |= found[port.name] is not None or any(other.shape != one.shape for other in others)
     if found and not own and not (fixed is None and _in_parts(session, feeds, joint)):
         raise BadInput(
@@ -88,10 +88,10 @@ def run(session: Any, feeds: "Feeds") -> list[Any]:
     return answers
 
 
-def _axis(joint: "Array", copies: "list[Array]") -> int | None:
+def _axis(joint: "Array", copies: "list[Array]", length: int) -> int | None:
     """The first axis along which every sample has what it has among copies of itself."""
     for axis in range(joint.ndim):
-        if joint.shape[axis] >= len(copies) and all(
+        if joint.shape[axis] == length and all(
             copy.shape == joint.shape and _near(joint.take(row, axis), copy.take(row, axis))
             for row, copy in enumerate(copies)
         ):

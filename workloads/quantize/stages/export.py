@@ -69,7 +69,10 @@ def _together(context: Context, model: "onnx.ModelProto", axes: dict[str, int | 
         return None
     choice = context.job.spec.evaluation
     chosen = range(min(len(context.evaluation), choice.samples or len(context.evaluation)))
-    found = budget.measured(model, context.evaluation, chosen, choice.batch_size, budget.BUDGET)
+    try:
+        found = budget.measured(model, context.evaluation, chosen, choice.batch_size, budget.BUDGET)
+    except BadInput:  # it takes some numbers of samples only: those that were asked for, perhaps
+        return None
     if found < min(choice.batch_size, len(chosen)):
         context.voice.say(f"evaluation takes {found} samples a call: more would take over {budget.BUDGET >> 20} MiB")
     return found
