@@ -122,7 +122,7 @@ def describe(task: str, folder: str | Path | None = None, **said: Any) -> None:
     if unknown:
         raise BadInput(f"artifact.json has no {', '.join(sorted(unknown))}")
     written = {name: value for name, value in whole.wire().items() if name in names}
-    (Path(place) / DESCRIPTION_FILE).write_text(json.dumps(written, indent=1, allow_nan=False) + "\n")
+    (Path(place) / DESCRIPTION_FILE).write_text(strict_json.document(written))
 
 
 def write(

@@ -100,6 +100,29 @@ SERVING = [
     ),
     Panel("Wait for an engine, p99", "s", {"{{pod}}": quantile(0.99, "slipway_queue_seconds", "pod", PODS)}),
     Panel("Time of a batch, p99", "s", {"{{pod}}": quantile(0.99, "slipway_engine_seconds", "pod", PODS)}),
+    Panel(
+        "Calls of own code",
+        "reqps",
+        {"{{step}} {{outcome}}": rate("slipway_transform_calls_total", "step, outcome", PODS)},
+    ),
+    Panel(
+        "Workers of own code",
+        "none",
+        {
+            "{{pod}} all": f"slipway_transform_workers{{{PODS}}}",
+            "{{pod}} busy": f"slipway_transform_workers_busy{{{PODS}}}",
+            "{{pod}} calls that wait": f"slipway_transform_waiting{{{PODS}}}",
+            "{{pod}} restarts": f"slipway_transform_restarts{{{PODS}}}",
+        },
+    ),
+    Panel(
+        "Time of own code, p99",
+        "s",
+        {
+            "{{pod}} before": quantile(0.99, "slipway_preprocess_seconds", "pod", PODS),
+            "{{pod}} after": quantile(0.99, "slipway_postprocess_seconds", "pod", PODS),
+        },
+    ),
     Panel("Rows of a batch", "none", {"{{pod}} median": quantile(0.5, "slipway_batch_rows", "pod", PODS)}),
     Panel("Rows a second", "ops", {"{{pod}}": rate("slipway_rows_total", "pod", PODS)}),
     Panel(

@@ -81,6 +81,17 @@ class Training:
 
         Terminated after SIGTERM, Diverged for a loss that is none.
         """
+        try:
+            figures = self._epochs()
+        except Diverged:  # on all processes at the same step
+            if self.checkpoints is not None:
+                self.checkpoints.wait()  # the last good one may be under way, and the process ends soon
+            raise
+        if self.checkpoints is not None:
+            self.checkpoints.wait()
+        return figures or self._record(None)
+
+    def _epochs(self) -> Figures | None:
         figures = None
         if self._to_be_judged and self.step < self.rate.total_steps and not self._recorded:
             self._record(None)  # it was stopped between a step and its evaluation
@@ -89,9 +100,7 @@ class Training:
             figures = self._record(self._finite_loss())
             if self.checkpoints is not None and (self._due or self.keep_best):
                 self._save(self.checkpoints, figures.score)
-        if self.checkpoints is not None:
-            self.checkpoints.wait()
-        return figures or self._record(None)
+        return figures
 
     @property
     def _at_end_of_epoch(self) -> bool:

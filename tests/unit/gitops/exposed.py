@@ -42,6 +42,8 @@ def server() -> dict[str, set[str]]:
     metrics.answered(0.1)
     metrics.ended("timeout")
     metrics.http_replied(200)
+    metrics.transformed("preprocess", "success", 0.1)
+    metrics.transformed("postprocess", "success", 0.1)
     metrics.gauges |= {name: ("", lambda: 1.0) for name in _gauges()}
     return _samples(metrics.text())
 

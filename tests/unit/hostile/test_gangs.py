@@ -7,7 +7,7 @@ import time
 import tracemalloc
 from typing import cast
 
-from slipway.job.execute import AT_ONCE, _all
+from slipway.job.abreast import AT_ONCE, abreast
 from slipway.job.plan import Write
 from slipway.runtime.events import EventRecorder, Reporter
 from slipway.runtime.kube import Kube
@@ -36,7 +36,7 @@ async def test_pods_are_rendered_one_in_a_turn_of_the_loop_and_few_are_held_at_o
             turns.append(time.monotonic() - began)
 
     ticking = asyncio.create_task(tick())
-    await _all(send(Write(PODS, render)) for _ in range(200))
+    await abreast(send(Write(PODS, render)) for _ in range(200))
     ticking.cancel()
     assert most <= AT_ONCE
     assert len(turns) >= 200, "between any two pods the loop goes on"

@@ -50,6 +50,7 @@ POD = {
     "runAsGroup": 2345,
     "runAsNonRoot": False,
     "imagePullPolicy": "Always",
+    "capabilities": ["IPC_LOCK"],
     "fsGroup": 4321,
 }
 PREDICTOR = {
@@ -62,6 +63,7 @@ PREDICTOR = {
     "auth": {"secretRef": {"name": "keys"}},
     "accessLog": {"samplePercent": 10},
     "tls": {"secretRef": {"name": "digits-tls"}},
+    "transform": {"preprocess": "flowers:to_rows", "memory": "256Mi"},
     "warmUp": {"mode": "Full", "uri": "pvc://samples/rows.npz", "shapes": [{"name": "x", "shape": [1, 3]}]},
     "resources": {"requests": {"cpu": "2"}, "limits": {"nvidia.com/gpu": "1"}},
     "env": [{"name": "LEVEL", "value": "debug"}],
