@@ -9,7 +9,7 @@ from tests.e2e.conftest import condition, is_true
 def test_a_trained_model_is_quantized_gated_and_served(namespace, installed, example):
     for name in ("inferenceservice.yaml", "quantizationjob.yaml", "trainingjob.yaml"):
         namespace.apply(example(name))
-    waiting = namespace.until("quantizationjob", "digits-int8", lambda q: condition(q, "SourceReady"), "looked at", 60)
+    waiting = namespace.until("quantizationjob", "digits-int8", lambda q: condition(q, "SourceReady"), "looked at", 180)
     assert condition(waiting, "SourceReady")["reason"] in {"WaitingForSource", "SourceReady"}
     trained = namespace.until_condition("trainingjob", "digits", "Succeeded", 400)
     quantized = namespace.until_condition("quantizationjob", "digits-int8", "Succeeded", 600)

@@ -60,6 +60,6 @@ def test_a_plan_is_what_the_cluster_makes_of_it(slipway, namespace: Namespace, e
     planned = json.loads(slipway("plan", str(install.example("trainingjob.yaml")), "--output", "json").stdout)
     wanted = {(made["kind"], made["metadata"]["name"]) for one in planned for made in one["creates"]}
     namespace.apply(example("trainingjob.yaml"))
-    namespace.until("trainingjob", "digits", lambda job: is_true(job, "Created"), "created", 60)
+    namespace.until("trainingjob", "digits", lambda job: is_true(job, "Created"), "created", 180)
     made = namespace.get("pods,services,configmaps", "-l", "slipway.dev/job-name=digits")["items"]
     assert {(one["kind"], one["metadata"]["name"]) for one in made} == wanted

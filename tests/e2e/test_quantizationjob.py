@@ -54,7 +54,7 @@ def kill_in(namespace: Namespace, cluster: Cluster, name: str, stage: str, shard
     victim = next(pod for pod in namespace.pods(name) if pod["metadata"]["name"] == pod_name)
     kill_container(cluster, victim)
     after = namespace.until(
-        "quantizationjob", name, lambda j: j["status"].get("restartCount", 0) == restarts, "restarted", 60
+        "quantizationjob", name, lambda j: j["status"].get("restartCount", 0) == restarts, "restarted", 180
     )["status"]
     assert (after["stage"], after["step"]) == (stage, before["step"])
     failure = after["lastFailure"]

@@ -47,7 +47,7 @@ def test_kill_9_of_a_training_pod_restarts_the_gang_which_resumes(namespace, clu
     namespace.until("trainingjob", "killed", lambda j: 3 <= percent(j) < 80, "under way")
     victim = next(pod for pod in namespace.pods("killed") if pod["metadata"]["name"] == "killed-node-1-a0")
     kill_container(cluster, victim)
-    namespace.until("trainingjob", "killed", lambda j: j["status"].get("restartCount") == 1, "restarted", 60)
+    namespace.until("trainingjob", "killed", lambda j: j["status"].get("restartCount") == 1, "restarted", 180)
     job = namespace.until_condition("trainingjob", "killed", "Succeeded", 400)
     failure = job["status"]["lastFailure"]
     assert (failure["pod"], failure["signal"], failure["exitCode"]) == ("killed-node-1-a0", "SIGKILL", 137)
@@ -106,10 +106,10 @@ def test_bad_images_and_impossible_requests_say_so(namespace, example):
     job["spec"]["trainer"]["resourcesPerNode"] = {"limits": {"nvidia.com/gpu": 5}}
     namespace.apply(job)
     found = namespace.until(
-        "trainingjob", "bad-image", lambda j: condition(j, "Running").get("reason") == "ImagePullError", "refused", 60
+        "trainingjob", "bad-image", lambda j: condition(j, "Running").get("reason") == "ImagePullError", "refused", 180
     )
     assert "no-such-image" in condition(found, "Running")["message"]
-    found = namespace.until("trainingjob", "too-big", lambda j: "queue" in (j.get("status") or {}), "queued", 60)
+    found = namespace.until("trainingjob", "too-big", lambda j: "queue" in (j.get("status") or {}), "queued", 180)
     assert condition(found, "Running")["reason"] == "Queued"
     assert "2 pods that each ask for 5 nvidia.com/gpu: too many even" in found["status"]["queue"]["missing"]
     assert namespace.pods("too-big") == []
