@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.paths import REPOSITORY
+from tests.conformance.clients import table as client_table
 from tests.perf import compress_table, flood_table, quantize_table, train_table
 
 RESULTS = Path(__file__).parent / "results"
 TEXTS = (
     "README.md",
+    "docs/clients.md",
     "docs/performance.md",
     "docs/operations.md",
     "docs/quantization.md",
@@ -201,6 +203,19 @@ def remembered() -> str:
     return f"{_wrapped(words)}\n"
 
 
+def clients() -> str:
+    """Clients that others wrote, and how they were answered."""
+    name, report = newest("clients*.json")
+    about = report["machine"]
+    words = (
+        "`CLIENTS_PYTHON=... python -m tests.conformance.clients` gives them the inputs, the variable naming an"
+        " interpreter with the Python clients; this run is"
+        f" [{name}](/tests/perf/results/{name}), commit {about['commit']}, {about['cores']} cores, load"
+        f" {about['load']:.1f} at the start."
+    )
+    return f"{client_table.tables(report)}\n{_wrapped(words)}\n"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "operator": operator,
     "sizing": sizing,
@@ -210,6 +225,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "serving": serving,
     "sizes": sizes,
     "remembered": remembered,
+    "clients": clients,
     "trained": train_table.trainer,
     "quantized": quantize_table.models,
     "rungs": quantize_table.rungs,

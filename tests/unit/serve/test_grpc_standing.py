@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from tests.unit.serve.serving import Serving, serving
 from workloads.serve.edge import Keys
+from workloads.serve.edge.access_log import AccessLog
 from workloads.serve.life import Phase
 from workloads.serve.protocol import grpc_standing
 from workloads.serve.protocol import open_inference_pb2 as pb
@@ -169,3 +170,29 @@ async def test_a_large_message_where_none_is_needed_is_refused_in_words(method: 
             await call(b"\xff\xff", timeout=30)
         assert "the message is no " in str(error.value.details())
         assert found._receiving.memory._left == 512 << 20
+
+
+async def test_calls_that_stay_open_are_answered_where_there_is_a_log() -> None:
+    """Watch and reflection write their replies themselves: around them, a log took them for generators and they failed."""
+    async with serving() as server:
+        lines: list[bytes] = []
+        choice = EdgeChoice(request_id=True)
+        interceptors = around(choice, None, AccessLog(100, lines.append), server.app.metrics.grpc_replied)
+        async with listening(server, around=interceptors) as (_, channel):
+            call = watch(channel)
+            assert (await call.read()).status == States.SERVING
+            call.cancel()
+            asking = reflect(channel)
+            await asking.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+            assert SERVICE in str(await asking.read())
+            await asking.done_writing()
+            assert await asking.read() is grpc.aio.EOF
+        assert any(b"ServerReflectionInfo" in line and b'"OK"' in line for line in lines)
+
+
+async def test_a_stream_of_inferences_is_refused_in_words() -> None:
+    async with serving() as server, listening(server) as (_, channel):
+        call = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer", None, None)()
+        with pytest.raises(grpc.aio.AioRpcError, match="send ModelInfer") as error:
+            await call.read()
+        assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED

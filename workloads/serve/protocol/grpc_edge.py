@@ -1,9 +1,10 @@
 """Keys, request ids and the log over gRPC: metadata, as the HTTP server's headers. Only where a service asks for it."""
 
+import inspect
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -97,14 +98,19 @@ class _Call:
             finally:
                 self._ended(context, started)
 
-        async def several(message: Any, context: Context) -> AsyncIterator[Any]:
+        async def several(message: Any, context: Context) -> None:
             started = await self._begun(context)
             try:
                 if behavior is not None:
                     await behavior(message, context)
-                else:
-                    async for reply in (handler.unary_stream or handler.stream_stream)(message, context):
-                        yield reply
+                    return
+                # A handler writes its replies itself, or is a generator of them.
+                replies = (handler.unary_stream or handler.stream_stream)(message, context)
+                if inspect.isawaitable(replies):
+                    await replies
+                    return
+                async for reply in replies:
+                    await context.write(reply)
             finally:
                 self._ended(context, started)
 

@@ -36,6 +36,7 @@ LOG = logging.getLogger("slipway.serve.grpc")
 
 SERVICE = "inference.GRPCInferenceService"
 ENVELOPE = 1 << 20  # bytes of a message beside its tensors
+NO_STREAMS = "this server answers each request once: send ModelInfer, as many at a time as you like, on one channel"
 APART = 8 << 20  # even where nothing has to be done but to copy
 Handler = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]
 
@@ -100,6 +101,7 @@ class GrpcServer:
             "ModelInfer": self._inferring(),
             "ModelConfig": self._method(self._config, pb.ModelConfigRequest),
             "ModelStatistics": self._method(self._statistics, pb.ModelStatisticsRequest),
+            "ModelStreamInfer": self._streaming(),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
@@ -143,6 +145,17 @@ class GrpcServer:
         return grpc.stream_unary_rpc_method_handler(
             self._guarded(infer), response_serializer=lambda reply: reply.SerializeToString()
         )
+
+    def _streaming(self) -> grpc.RpcMethodHandler:
+        """Triton's call for models that answer in several parts. None here does, and a stream that waits for its next
+        message could not be told from one that stands in the middle of a large one.
+        """
+
+        async def refuse(_messages: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+            self._app.metrics.grpc_replied("UNIMPLEMENTED")
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, NO_STREAMS)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
 
     def _guarded(self, handler: Handler) -> Handler:
         """Whose errors become statuses, and are counted."""
