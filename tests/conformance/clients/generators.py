@@ -13,9 +13,11 @@ from tests.conformance.clients.programs import SECONDS
 
 CONNECTIONS = 8
 TYPE = "application/json"
-WRK = 'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = io.open("{body}", "rb"):read("*a")\n'
-# What it prints when the time is over: requests, and those without an answer or with another status than 2xx and 3xx.
-WRK += """done = function(summary, latency, requests)
+# It prints, when the time is over, requests, and those without an answer or with another status than 2xx and 3xx.
+WRK = """wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+wrk.body = io.open("{body}", "rb"):read("*a")
+done = function(summary, latency, requests)
   local e = summary.errors
   print("requests " .. summary.requests .. " bad " .. e.connect + e.read + e.write + e.status + e.timeout)
 end

@@ -1,7 +1,7 @@
 """What every client is given: a manifest of requests, one a line, and what their answers must be.
 
-A line is NAME, METHOD, PATH, file of the body, `whole` or `chunked`, then headers, each after a tab. A client sends them in
-that order, as its library does by itself, writes each body of an answer to ANSWERS/NAME and prints NAME, tab, status.
+A line is NAME, METHOD, PATH, file of the body, `whole` or `chunked`, then headers, each after a tab. A client sends them
+in that order, as its library does by itself, writes an answer's body to ANSWERS/NAME and prints NAME, tab, status.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ def document(array: np.ndarray) -> bytes:
 
 def binary(array: np.ndarray) -> tuple[bytes, int]:
     """The body, and how long its JSON is."""
-    told = {"name": "x", "shape": list(array.shape), "datatype": "FP32", "parameters": {"binary_data_size": array.nbytes}}
+    told = {
+        "name": "x",
+        "shape": list(array.shape),
+        "datatype": "FP32",
+        "parameters": {"binary_data_size": array.nbytes},
+    }
     head = orjson.dumps({"inputs": [told], "parameters": {"binary_data_output": True}})
     return head + array.tobytes(), len(head)
 
@@ -96,7 +101,9 @@ class Inputs:
         for one in self.all:
             path = folder / f"{one.name}.body"
             path.write_bytes(one.body)
-            lines.append("\t".join([one.name, one.method, one.path, str(path) if one.body else "", one.how, *one.headers]))
+            lines.append(
+                "\t".join([one.name, one.method, one.path, str(path) if one.body else "", one.how, *one.headers])
+            )
         manifest = folder / "manifest.tsv"
         manifest.write_text("\n".join(lines) + "\n")
         return manifest

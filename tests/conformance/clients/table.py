@@ -53,7 +53,11 @@ def tables(report: dict[str, Any]) -> str:
     return "\n".join(
         [
             *("| client | version | speaks | answered rightly |", "|---|---|---|---|", *programs, ""),
-            *("| client of the protocol | version | what was tried | answered rightly |", "|---|---|---|---|", *protocol),
+            *(
+                "| client of the protocol | version | what was tried | answered rightly |",
+                "|---|---|---|---|",
+                *protocol,
+            ),
             *("", "| load generator, 8 connections | version | small input | large input |", "|---|---|---|---|"),
             *(*generators, ""),
         ]

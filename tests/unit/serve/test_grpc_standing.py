@@ -173,7 +173,7 @@ async def test_a_large_message_where_none_is_needed_is_refused_in_words(method: 
 
 
 async def test_calls_that_stay_open_are_answered_where_there_is_a_log() -> None:
-    """Watch and reflection write their replies themselves: around them, a log took them for generators and they failed."""
+    """Watch and reflection write their replies themselves: around them, a log took them for generators."""
     async with serving() as server:
         lines: list[bytes] = []
         choice = EdgeChoice(request_id=True)

@@ -45,7 +45,9 @@ def triton_http(ports, model):
 
     def infer(array, name=model, packed=None, **options):
         outputs = [module.InferRequestedOutput("y", binary_data=options.get("binary_data", True))]
-        return client.infer(name, tensor(module, array, **options), outputs=outputs, request_compression_algorithm=packed)
+        return client.infer(
+            name, tensor(module, array, **options), outputs=outputs, request_compression_algorithm=packed
+        )
 
     def same(array, **options):
         return np.array_equal(infer(array, **options).as_numpy("y"), array)
