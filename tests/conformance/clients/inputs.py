@@ -1,7 +1,7 @@
 """What every client is given: a manifest of requests, one a line, and what their answers must be.
 
-A line is NAME, METHOD, PATH, file of the body, `whole` or `chunked`, then headers, each after a tab. A client sends them
-in that order, as its library does by itself, writes an answer's body to ANSWERS/NAME and prints NAME, tab, status.
+A line is NAME, METHOD, PATH, file of the body, `whole` or `chunked`, then headers, each after a tab. A client sends
+them in that order, as its library does by itself, writes an answer's body to ANSWERS/NAME and prints NAME, tab, status.
 """
 
 from __future__ import annotations
