@@ -1,10 +1,11 @@
 # `make` lists what a person can do here. Everything else is in tests/cluster and pyproject.toml.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup cluster-check push demo up down test test-modern lint crds images bench bench-serve e2e chaos fuzz-graphs
+.PHONY: help setup cluster-check push demo up down test test-modern prepared lint crds images bench bench-serve e2e chaos fuzz-graphs
 
 PYTHON3 ?= python3
 export PYTHONPATH := operator:.
+unexport PYTHONDONTWRITEBYTECODE
 # Set by `setup`, once per lock file, outside the checkout.
 PYTHON = $(shell $(PYTHON3) tests/cluster/venv.py)/bin/python
 
@@ -35,9 +36,14 @@ push: setup ## build a release's images and push them: REGISTRY=host/path, TAG=,
 # More processes than cores: those that talk to servers mostly wait.
 WORKERS ?= $(shell echo $$(($(shell nproc) + 2)))
 
-test: setup cluster-check lint ## all tests: unit, API server, end to end
-	@$(PYTHON) -m tests.cluster prepare
+test: setup cluster-check ## all tests: unit, API server, end to end
+	@$(MAKE) --no-print-directory -j2 --output-sync=target lint prepared
 	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
+# What each process of pytest would do for itself: with their assertions rewritten, the tests are compiled once.
+prepared: setup
+	@$(PYTHON) -m tests.cluster prepare
+	@$(PYTHON) -m pytest --collect-only -q > /dev/null || true
 
 test-modern: setup ## the tests with an API server on another Kubernetes: SLIPWAY_KUBERNETES=folder with its programs
 	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder tests/api tests/chaos

@@ -6,9 +6,14 @@ The slowest parts begin first, so that the small ones fill the gaps that these l
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+# The processes of pytest-xdist, and hundreds that the tests start, import the same files: each would compile them anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # There are more processes of pytest-xdist than cores: torch's threads in each would spin while they wait for others,
 # which doubles the work. Read when torch is first imported, here and in what we start.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,13 +26,30 @@ NAMESPACES = {
 ANNOTATIONS = {"open": {"admission.slipway.dev/secrets": "data*"}}
 
 
+class Without(pytest.Module):
+    """Is skipped as a whole: its hundreds of cases are not even made."""
+
+    def collect(self) -> list[pytest.Item | pytest.Collector]:
+        try:
+            modern.programs()
+        except modern.NotGivenError as error:
+            pytest.skip(str(error), allow_module_level=True)
+        raise AssertionError("it is given after all")
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """A file of tests here, where there is a server for it."""
+    try:
+        modern.programs()
+    except modern.NotGivenError:
+        return Without.from_parent(parent, path=module_path)
+    return None
+
+
 @pytest.fixture(scope="package")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """The control plane, with namespaces of each trust."""
-    try:
-        release = given()
-    except modern.NotGivenError as error:
-        pytest.skip(str(error))
+    release = given()
     # Nobody collects garbage: the owners that the tests name are not there.
     flags = ["--controllers=-garbage-collector-controller"]
     folder = tmp_path_factory.mktemp("modern")
