@@ -4,6 +4,7 @@ Called by `slipway local`. Pure but for the files that it is told to write: ever
 outputs below one folder here instead of claims in a cluster.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import yaml
 
 from slipway.cli.lineage import source_of
+from slipway.trainingjob import payload
 
 Object = dict[str, Any]
 ORDER = ("TrainingJob", "QuantizationJob", "InferenceService")
@@ -73,7 +75,7 @@ def _step(document: Object, output: Path, processes: int, more: Sequence[str]) -
     module = [sys.executable, "-m", "workloads"]
     if kind == "TrainingJob":
         if not document["spec"].get("recipe"):
-            return _own_program(title, document["spec"], processes, more)
+            return _published(document, output, _own_program(title, document["spec"], processes, more))
         options = ["--config", str(config), "--output", artifact, "--checkpoint", f"{artifact}-checkpoints"]
         torchrun = ["torchrun", "--standalone", f"--nproc-per-node={processes}", "-m", "workloads"]
         return Step(title, [*module, *(torchrun if processes > 1 else []), "train", *options, *more])
@@ -105,6 +107,30 @@ def _own_program(title: str, spec: Object, processes: int, more: Sequence[str]) 
     ]
     known = {str(one["name"]): str(one["value"]) for one in trainer.get("env") or [] if "value" in one}
     return Step(title, [*(launch if processes > 1 else []), *command, *more], known)
+
+
+def _published(document: Object, output: Path, step: Step) -> Step:
+    """The program by the payload that its pod would have: folders are made, and what it leaves becomes an artifact."""
+    spec, name = document["spec"], document["metadata"]["name"]
+    if not (spec.get("output") or spec.get("checkpoint")):
+        return step
+    here = (output / f".{name}").absolute()
+    here.mkdir(exist_ok=True)
+    for file in (payload.PUBLISH, payload.ONNX_SIGNATURE):
+        (here / file).write_text(payload.read(file))
+    uri = (spec.get("output") or {}).get("uri")
+    known = {"name": name, **{key: document["metadata"][key] for key in ("namespace",) if key in document["metadata"]}}
+    (here / payload.JOB).write_text(json.dumps({"metadata": known, "spec": {"output": {"uri": uri}}}))
+    env = {"SLIPWAY_TERMINATION_LOG": str(here / "last-words")}
+    target = str((output / name).absolute()) if uri else "-"
+    if uri:
+        # Another one each time, as each attempt of a pod has: what a killed program left is removed by the payload.
+        env["SLIPWAY_OUTPUT_DIR"] = str((output / f".{name}.local-a{os.getpid()}.partial").absolute())
+    if spec.get("checkpoint"):
+        env["SLIPWAY_CHECKPOINT_DIR"] = f"{(output / name).absolute()}-checkpoints"
+        env["SLIPWAY_CHECKPOINT_EVERY_STEPS"] = str(spec["checkpoint"].get("everySteps", 100))
+        env["SLIPWAY_CHECKPOINT_KEEP_LAST"] = str(spec["checkpoint"].get("keepLast", 2))
+    return Step(step.title, [sys.executable, str(here / payload.PUBLISH), target, "0", *step.argv], {**env, **step.env})
 
 
 def _model(document: Object, output: Path) -> str:

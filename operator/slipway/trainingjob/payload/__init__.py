@@ -8,6 +8,7 @@ HOROVOD = "hvd.py"
 INTERFACE = "interface.py"
 PUBLISH = "publish.py"
 ONNX_SIGNATURE = "onnx_signature.py"
+JOB = "job.json"  # which PUBLISH reads beside itself
 TORCH_AGENT = "torch_agent.py"
 SSH = "ssh"
 
