@@ -1,4 +1,4 @@
-"""The scripts of this folder, each as the command of a TrainingJob with output and checkpoint: its text by `python -c`."""
+"""The scripts of this folder, each as the command of a TrainingJob with output and checkpoint: by `python -c`."""
 
 from __future__ import annotations
 
