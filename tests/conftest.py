@@ -5,6 +5,7 @@ The slowest parts begin first, so that the small ones fill the gaps that these l
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 # The processes of pytest-xdist, and hundreds that the tests start, import the same files: each would compile them anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# Thousands of tests and their modules stay to the end: the garbage collector need not walk through them each time.
+gc.disable()
 
 # There are more processes of pytest-xdist than cores: torch's threads in each would spin while they wait for others,
 # which doubles the work. Read when torch is first imported, here and in what we start.
@@ -70,6 +73,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item, place in places.items():
         item.add_marker(pytest.mark.xdist_group(_group(place)))
     items.sort(key=lambda item: _rank(places[item]) if item in places else (len(ORDER), True))
+
+
+def pytest_collection_finish() -> None:
+    """What is collected is not asked again whether it is garbage, which took half a second each time."""
+    gc.freeze()
+    gc.enable()
 
 
 def _shared(place: Path) -> str | None:
