@@ -9,8 +9,8 @@ import sys
 # name -> (module with `main(arguments) -> exit code`, one line for people)
 COMMANDS = {
     "train": ("workloads.train.command", "train a model from a TrainingJob document, on one process or many"),
-    "torchrun": ("workloads.torchrun", "torchrun whose exit code is that of the process that failed first"),
-    "plan": ("workloads.plan", "print which training strategies fit a GPU's memory, and which Auto takes"),
+    "torchrun": ("workloads.train.torchrun", "torchrun whose exit code is that of the process that failed first"),
+    "plan": ("workloads.train.plan", "print which training strategies fit a GPU's memory, and which Auto takes"),
     "export": ("workloads.export.command", "add model.onnx to an artifact, proved equal to torch"),
     "import": ("workloads.importing.command", "make an artifact of an ONNX file and what it does"),
     "quantize": ("workloads.quantize.command", "quantize the model of a QuantizationJob document, and prove it"),

@@ -70,7 +70,7 @@ def load_model(where: str | Path, expected: str | None = None) -> "tuple[nn.Modu
     """
     from safetensors.torch import load_file
 
-    from workloads import tied  # imports torch
+    from workloads import tied_tensors  # imports torch
 
     stored = read(where, expected)
     architecture = stored.description.architecture
@@ -81,10 +81,10 @@ def load_model(where: str | Path, expected: str | None = None) -> "tuple[nn.Modu
     try:
         model = models.build(architecture.name, architecture.arguments)
         if architecture.changes:
-            from workloads.compress.changes import rebuilt  # imports torch
+            from workloads.models.compressed import rebuilt  # imports torch
 
             rebuilt(model, architecture.changes)
-        model.load_state_dict(tied.completed(model, load_file(stored.folder / WEIGHTS_FILE)))
+        model.load_state_dict(tied_tensors.completed(model, load_file(stored.folder / WEIGHTS_FILE)))
     except (TypeError, RuntimeError, FileNotFoundError) as error:
         raise Corrupt(
             f"{where}: the weights do not fit {architecture.name} {architecture.arguments} ({error})"
@@ -139,10 +139,10 @@ def write(
     """
     from safetensors.torch import save_file
 
-    from workloads import tied
+    from workloads import tied_tensors
 
     with storage.publishing(uri, writer) as folder:
-        save_file(tied.written(weights), folder / WEIGHTS_FILE)
+        save_file(tied_tensors.written(weights), folder / WEIGHTS_FILE)
         (folder / HISTORY_FILE).write_text("".join(strict_json.line(row) for row in history))
         for name, text in (more or {}).items():
             (folder / name).write_text(text)

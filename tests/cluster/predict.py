@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from tests.cluster.kubectl import Kubectl, KubectlError
-from workloads.data import digits
+from workloads.data.images import digits
 
 SHADES = " .:-=+*#%@"
 

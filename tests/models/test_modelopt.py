@@ -5,7 +5,7 @@ import pytest
 
 from tests.models.modelopt import entropy_threshold
 from tests.unit.quantize.test_ranges import SHAPES, distribution, seen
-from workloads.quantize.ranges.entropy import best_threshold
+from workloads.quantize.calibration.ranges.entropy import best_threshold
 
 pytestmark = pytest.mark.slow
 

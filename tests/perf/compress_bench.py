@@ -17,9 +17,9 @@ import yaml
 
 from tests.models.command import workloads
 from tests.perf import machine
-from workloads.bench import timing
-from workloads.export import onnx_file
-from workloads.quantize import runtime
+from workloads.measure import timing
+from workloads.onnx import file
+from workloads.onnx import session as runtime
 
 RESULT = Path(__file__).parent / "results" / "compress.json"
 DATA = {"name": "fashion-mnist"}
@@ -67,7 +67,7 @@ def row_of(name: str, exported: Path) -> dict[str, Any]:
     import torch
 
     from workloads import artifact
-    from workloads.compress.count import figures
+    from workloads.compress.size import figures
 
     model, described = artifact.load_model(exported)
     example = torch.zeros(1, *described.signature.inputs[0].shape[1:])  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def row_of(name: str, exported: Path) -> dict[str, Any]:
 
 def timed(rows: list[dict[str, Any]], models: list[Path]) -> None:
     """Milliseconds of a call in ONNX Runtime with one thread, and how many times as fast as the first, in turns."""
-    sessions = [runtime.session(onnx_file.load(path / "model.onnx"), threads=1) for path in models]
+    sessions = [runtime.session(file.load(path / "model.onnx"), threads=1) for path in models]
     name = sessions[0].get_inputs()[0].name
     for size in BATCHES:
         feeds = {name: np.random.RandomState(0).rand(size, 1, 28, 28).astype(np.float32)}

@@ -51,11 +51,11 @@ def quantize(folder: Path, limit: int) -> dict[str, Any]:
     import onnxruntime  # noqa: F401 (its own size is not the model's)
 
     from tests.unit.quantize import jobs
-    from workloads.bench import growth
-    from workloads.export import onnx_file
+    from workloads.measure import rss
+    from workloads.onnx import file
     from workloads.quantize.stages import publish  # noqa: F401 (nor are the stages')
 
-    onnx_file.ONE_MESSAGE = limit
+    file.ONE_MESSAGE = limit
     data = {"uri": (folder / "data.npz").as_uri()}
     job = jobs.job(
         folder / "job",
@@ -65,7 +65,7 @@ def quantize(folder: Path, limit: int) -> dict[str, Any]:
         benchmark={"batchSizes": [1], "iterations": 10, "warmup": 1},
     )
     found = []
-    grown = growth.peak_growth(lambda: found.append(jobs.run(job)))
+    grown = rss.peak_growth(lambda: found.append(jobs.run(job)))
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     rows = {row.name: row.size_bytes for row in found[0].comparison}
     return {"grownBytes": grown, "childBytes": children, "sizes": rows, "selected": found[0].selected}

@@ -50,7 +50,7 @@ def quantize(folder: Path, samples: int) -> dict[str, Any]:
     import onnxruntime  # noqa: F401 (its own size is not the data's)
 
     from tests.unit.quantize import jobs
-    from workloads.bench import growth
+    from workloads.measure import rss
 
     data = {"uri": (folder / "data.npz").as_uri()}
     job = jobs.job(
@@ -62,7 +62,7 @@ def quantize(folder: Path, samples: int) -> dict[str, Any]:
         gates={"accuracy": {"maxDrop": 0.5}},
     )
     found: list[Any] = []
-    return {"grownBytes": growth.peak_growth(lambda: found.append(jobs.run(job)))}
+    return {"grownBytes": rss.peak_growth(lambda: found.append(jobs.run(job)))}
 
 
 def measured(samples: int, *, compressed: bool) -> dict[str, Any]:

@@ -26,10 +26,11 @@ from tests.models.modelopt import entropy_threshold
 from tests.perf import machine
 from tests.perf.quantize_calibration import SHAPE, THEIRS, batches
 from workloads import models
-from workloads.export import from_torch, onnx_file
-from workloads.quantize.collect import Observer
-from workloads.quantize.ranges.entropy import best_threshold
-from workloads.quantize.statistics import Statistics
+from workloads.export import from_torch
+from workloads.onnx import file
+from workloads.quantize.calibration.observer import Observer
+from workloads.quantize.calibration.ranges.entropy import best_threshold
+from workloads.quantize.calibration.statistics import Statistics
 
 RESULT = Path(__file__).parent / "results" / "quantize.json"
 LEVELS = 128  # magnitudes of a signed 8-bit integer
@@ -43,7 +44,7 @@ def resnet(folder: Path) -> Path:
         inputs=[TensorSpec(name="images", dtype=DType.FLOAT32, shape=["batch", *SHAPE])],
         outputs=[TensorSpec(name="logits", dtype=DType.FLOAT32, shape=["batch", 10])],
     )
-    onnx_file.save(from_torch.export(module, signature), folder / "resnet18.onnx")
+    file.save(from_torch.export(module, signature), folder / "resnet18.onnx")
     return folder / "resnet18.onnx"
 
 

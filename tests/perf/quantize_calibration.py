@@ -17,10 +17,10 @@ from onnxruntime.quantization.calibrate import CalibrationMethod as Theirs
 from onnxruntime.quantization.calibrate import create_calibrator
 
 from slipway.api.quantization import CalibrationMethod
-from workloads.quantize import ranges
-from workloads.quantize.collect import Observer
-from workloads.quantize.scale import UINT8
-from workloads.quantize.statistics import Statistics
+from workloads.quantize.calibration import ranges
+from workloads.quantize.calibration.observer import Observer
+from workloads.quantize.calibration.scale import UINT8
+from workloads.quantize.calibration.statistics import Statistics
 
 BATCH, SHAPE = 8, (3, 32, 32)
 THEIRS = {"min-max": Theirs.MinMax, "entropy": Theirs.Entropy, "percentile": Theirs.Percentile}

@@ -83,10 +83,10 @@ def overhead(folder: Path, turns: int) -> list[dict[str, Any]]:
     from torch.nn.parallel import DistributedDataParallel
 
     from workloads import models
-    from workloads.train.assemble import assemble
-    from workloads.train.environment import read_place
+    from workloads.pod.environment import read_place
+    from workloads.pod.signals import Stop
     from workloads.train.job import Overrides, read_job
-    from workloads.train.stop import Stop
+    from workloads.train.setup import assemble
 
     torch.set_num_threads(1)
     config = folder / "job.json"
@@ -158,10 +158,10 @@ def memory(folder: Path) -> list[dict[str, Any]]:
     import torch
     import transformers  # noqa: F401
 
+    from workloads.pod.signals import Stop
     from workloads.train import run
     from workloads.train.job import Overrides, read_job
-    from workloads.train.meter import peak_bytes
-    from workloads.train.stop import Stop
+    from workloads.train.telemetry.throughput import peak_bytes
 
     before = peak_bytes(torch.device("cpu"))
     run.run(read_job(folder / "job.json", Overrides()), Stop())

@@ -42,7 +42,7 @@ def peak(name: str, precision: str, shape: Shape, steps: int) -> list[int]:
     import torch
     from torch.nn.functional import cross_entropy
 
-    from workloads.train.environment import read_place
+    from workloads.pod.environment import read_place
 
     torch.set_num_threads(1)
     strategy, place = strategy_of(StrategyName(name), precision, shape), read_place(os.environ)

@@ -13,7 +13,7 @@ import torch
 from tests.train.runs import checkpoints, run, weights, write
 from tests.unit.workloads.processes import train, wait_for
 from workloads import artifact
-from workloads.compress.two_four import pattern
+from workloads.compress.sparsity_2_4 import pattern
 from workloads.export.command import run as export
 from workloads.serve.engines.engine import Options
 from workloads.serve.engines.torch_engine import open_engine

@@ -12,9 +12,9 @@ from PIL import Image
 
 from tests.conformance.server import Server
 from tests.train.runs import run
-from workloads.data import shapes
-from workloads.detection import overlaps
+from workloads.data.detection import shapes
 from workloads.export.command import run as export
+from workloads.vision.detection import overlaps
 
 SHAPES = {"model": {"name": "yolo"}, "dataset": {"name": "shapes"}, "globalBatchSize": 32}
 ADAM = {"name": "adamw", "learningRate": 0.004, "weightDecay": 0.0001}

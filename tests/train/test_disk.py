@@ -13,8 +13,8 @@ from tests.train import runs
 from tests.train.test_equivalence import agree
 from tests.unit.workloads.processes import train
 from workloads.errors import BadInput
+from workloads.pod.environment import Place
 from workloads.train import strategies
-from workloads.train.environment import Place
 from workloads.train.job import Overrides, read_job
 
 deepspeed = pytest.importorskip("deepspeed")

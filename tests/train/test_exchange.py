@@ -21,7 +21,7 @@ def reductions(name: str, parts: int) -> int:
 
     from slipway.api.memory import StrategyName
     from tests.train.footprint import Shape, strategy_of
-    from workloads.train.environment import read_place
+    from workloads.pod.environment import read_place
 
     torch.manual_seed(0)
     strategy = strategy_of(StrategyName(name), "fp32", Shape(1, 8, 1, 1))
@@ -52,8 +52,8 @@ def peak_memory() -> list[float]:
     """The figure, and what this process has held; the second process holds more than the first."""
     import torch
 
-    from workloads.train.environment import read_place
-    from workloads.train.meter import Meter, Work, peak_bytes
+    from workloads.pod.environment import read_place
+    from workloads.train.telemetry.throughput import Meter, Work, peak_bytes
     from workloads.train.world import World
 
     place = read_place(os.environ)

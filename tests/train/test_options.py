@@ -17,8 +17,8 @@ from tests.train.test_equivalence import agree
 from tests.unit.workloads.processes import ROOT
 from workloads import artifact, models
 from workloads.models import Images
-from workloads.train.pages import chart, page
-from workloads.train.speed import blocks, prepare
+from workloads.train.performance_options import blocks, prepare
+from workloads.train.results.html_report import chart, page
 
 
 def recipe(**fields: Any) -> Recipe:

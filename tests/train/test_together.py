@@ -183,8 +183,8 @@ def held_alike() -> dict[str, Any]:
     """
     from slipway.api.recipe import Recipe
     from workloads import models
-    from workloads.train.environment import read_place
-    from workloads.train.strategies.tensor import Tensor
+    from workloads.pod.environment import read_place
+    from workloads.train.strategies.tensor_parallel import Tensor
 
     sizes = {"vocabulary": 11, "length": 8, "layers": 2, "hidden": 8, "heads": 2}
     choice = {"model": {"name": "gpt2"}, "dataset": {"name": "text-files", "uri": "file:///x"}, "tensorParallel": 2}

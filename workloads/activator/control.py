@@ -8,7 +8,7 @@
 import asyncio
 import contextlib
 
-from workloads.activator.demand import Demand
+from workloads.activator.request_tracker import Demand
 
 # An answer to /demand comes at the latest after so many seconds; operator/slipway/inferenceservice asks for longer.
 LONGEST = 20.0

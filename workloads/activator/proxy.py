@@ -10,11 +10,11 @@ import logging
 from asyncio import FIRST_COMPLETED as FIRST
 from dataclasses import dataclass
 
-from workloads.activator.demand import Demand
-from workloads.activator.gate import Gate, Streams
-from workloads.activator.manner import Ear, Manner, sealed
+from workloads.activator.backend import Gate, Streams
+from workloads.activator.request_tracker import Demand
 from workloads.activator.splice import CHUNK, linger, splice
-from workloads.listener import Listener
+from workloads.activator.wire_protocol import Ear, Manner, sealed
+from workloads.pod.listener import Listener
 
 LOG = logging.getLogger("slipway.activator")
 

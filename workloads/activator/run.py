@@ -5,11 +5,11 @@ import logging
 import signal
 from dataclasses import dataclass
 
+from workloads.activator.backend import Gate
 from workloads.activator.control import Control
-from workloads.activator.demand import Demand
-from workloads.activator.gate import Gate
-from workloads.activator.manner import Grpc, Http
 from workloads.activator.proxy import Limits, Proxy
+from workloads.activator.request_tracker import Demand
+from workloads.activator.wire_protocol import Grpc, Http
 
 LOG = logging.getLogger("slipway.activator")
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from workloads.activator.gate import Streams
+from workloads.activator.backend import Streams
 
 CHUNK = 2**16
 # For a client to read the last words: closing at once would take them back where it still sends.

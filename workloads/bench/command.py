@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
 def _bench(options: argparse.Namespace) -> None:
     asked = "bench opens models with onnx and ONNX Runtime"
     optional("onnx", asked, REMEDY)
-    subjects = optional("workloads.bench.subjects", asked, REMEDY)
+    subjects = optional("workloads.bench.models_under_test", asked, REMEDY)
     table = None
     if options.output == "text":
         table = optional("workloads.bench.table", "tables are drawn by rich", "pip install rich, or --output json")
@@ -71,7 +71,7 @@ def _bench(options: argparse.Namespace) -> None:
     if unknown:
         raise errors.BadInput(f"no engine {', '.join(unknown)}: there are {', '.join(subjects.ENGINES)}")
     from workloads.bench.measure import Choice, run
-    from workloads.quantize.runtime import own_threads
+    from workloads.onnx.session import own_threads
 
     report = run(
         Choice(

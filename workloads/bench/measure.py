@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from workloads.bench import count, energy, growth, timing
-from workloads.bench.subjects import Absent, Source, Subject, find, open_all
-from workloads.cpus import cpu_limit
+from workloads.bench import energy, flops
+from workloads.bench.models_under_test import Absent, Source, Subject, find, open_all
 from workloads.errors import BadInput
-from workloads.quantize.confidence import median_interval
+from workloads.measure import rss, timing
+from workloads.measure.confidence import median_interval
+from workloads.pod.cpus import cpu_limit
 from workloads.serve.engines.engine import Options
 from workloads.serve.engines.warmup import sample
 
@@ -100,8 +101,8 @@ def _series(
                 **found,
                 "restless": timing.restless(found),
                 "timesAsFastAsFirst": dict(zip(("median", "low", "high"), (round(v, 4) for v in ratio), strict=True)),
-                "memoryBytes": growth.in_fresh_process("workloads.bench.memory", where, engine, str(threads), str(own)),
-                "fileBytes": count.file_bytes(subject.source.file(engine)),
+                "memoryBytes": rss.in_fresh_process("workloads.bench.memory", where, engine, str(threads), str(own)),
+                "fileBytes": flops.file_bytes(subject.source.file(engine)),
                 "joulesPerSample": _joules(counters, calls[index], own) if counters else None,
             }
         )
@@ -134,8 +135,8 @@ def _about(source: Source) -> dict[str, Any]:
         "model": source.where,
         "digest": source.model.digest,
         "task": described.task.value if described is not None else None,
-        "parameters": count.parameters(source),
-        "flops": count.flops(source),
+        "parameters": flops.parameters(source),
+        "flops": flops.flops(source),
         "metrics": described.metrics if described is not None else {},
     }
 

@@ -6,8 +6,8 @@ Resident memory of the host, from opening the model to its first answer; the eng
 import importlib
 import sys
 
-from workloads.bench import growth
-from workloads.bench.subjects import LITERT, find, open_one
+from workloads.bench.models_under_test import LITERT, find, open_one
+from workloads.measure import rss
 from workloads.serve.engines.engine import Options
 from workloads.serve.engines.warmup import sample
 
@@ -26,8 +26,8 @@ def measure(where: str, engine: str, threads: int, rows: int) -> int:
         opened = open_one(source, engine, Options(threads=threads, sizes=(rows,)))
         return opened, opened.run(sample(source.model.signature, rows))
 
-    return growth.peak_growth(work)
+    return rss.peak_growth(work)
 
 
 if __name__ == "__main__":
-    growth.say(measure(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+    rss.say(measure(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))

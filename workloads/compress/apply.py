@@ -12,13 +12,13 @@ from torch import nn
 from slipway.api.artifact import LayerChange
 from slipway.api.compression import SPARSE, CompressionStep, Method
 from workloads.compress import masks
-from workloads.compress.changes import rebuilt, same_shapes
-from workloads.compress.channels import channels
 from workloads.compress.low_rank import low_rank
 from workloads.compress.magnitude import magnitude
 from workloads.compress.masks import Masks
-from workloads.compress.two_four import two_four
+from workloads.compress.sparsity_2_4 import two_four
+from workloads.compress.structured_pruning import channels
 from workloads.errors import BadInput
+from workloads.models.compressed import rebuilt, same_shapes
 
 
 @dataclass

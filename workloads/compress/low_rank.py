@@ -9,9 +9,9 @@ from torch import nn
 
 from slipway.api.artifact import LayerChange
 from slipway.api.compression import CompressionStep
-from workloads.compress.changes import Layer, factors, replace
-from workloads.compress.layers import touchable
+from workloads.compress.prunable import touchable
 from workloads.errors import BadInput
+from workloads.models.compressed import Layer, factors, replace
 
 
 def low_rank(model: nn.Module, step: CompressionStep) -> tuple[list[LayerChange], str]:

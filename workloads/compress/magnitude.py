@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn.utils import prune
 
 from slipway.api.compression import CompressionStep
-from workloads.compress.layers import last, touchable
 from workloads.compress.masks import Masks
+from workloads.compress.prunable import last, touchable
 from workloads.errors import BadInput
 
 FLOOR = 0.2

@@ -10,7 +10,7 @@ import hashlib
 import torch
 from torch import nn
 
-from workloads.compress.layers import touchable
+from workloads.compress.prunable import touchable
 
 Masks = dict[str, torch.Tensor]  # by parameter: true where the weight is kept
 

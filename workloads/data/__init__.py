@@ -16,14 +16,14 @@ import numpy as np
 
 from slipway.api.artifact import DatasetReference, Preprocessing
 from slipway.api.sources import DatasetChoice
-from workloads import own_code
+from workloads import user_code
 from workloads.errors import BadInput
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from workloads.data.bad import BadSamples
-    from workloads.data.text import TextSet
+    from workloads.data.bad_samples import BadSamples
+    from workloads.data.texts.text import TextSet
 
     Pixels = npt.NDArray[np.uint8]
     Labels = npt.NDArray[np.int64]
@@ -142,17 +142,17 @@ class ChosenModule(Protocol):
 
 
 DATASETS = {
-    "digits": "workloads.data.digits",
-    "fashion-mnist": "workloads.data.fashion_mnist",
-    "cifar10": "workloads.data.cifar10",
-    "shapes": "workloads.data.shapes",
+    "digits": "workloads.data.images.digits",
+    "fashion-mnist": "workloads.data.images.fashion_mnist",
+    "cifar10": "workloads.data.images.cifar10",
+    "shapes": "workloads.data.detection.shapes",
 }
 CHOSEN = {
-    "image-folder": "workloads.data.image_folder",
-    "yolo-folder": "workloads.data.yolo_folder",
-    "text-files": "workloads.data.text_files",
-    "text-table": "workloads.data.text_table",
-    "hugging-face": "workloads.data.hugging_face",
+    "image-folder": "workloads.data.images.image_folder",
+    "yolo-folder": "workloads.data.detection.yolo_folder",
+    "text-files": "workloads.data.texts.text_files",
+    "text-table": "workloads.data.texts.text_table",
+    "hugging-face": "workloads.data.texts.hugging_face",
     "synthetic": "workloads.data.synthetic",
 }
 
@@ -195,9 +195,9 @@ def _open(choice: DatasetChoice) -> "DataSet | TextSet":
         return module.load(choice)
     if choice.callable is None:
         raise BadInput(f"no data set {name!r}: choose one of {', '.join((*DATASETS, *CHOSEN))}")
-    from workloads.data.text import TextSet
+    from workloads.data.texts.text import TextSet
 
-    found = own_code.call(choice.callable, own_code.decoded(choice.arguments))
+    found = user_code.call(choice.callable, user_code.decoded(choice.arguments))
     if not isinstance(found, DataSet | TextSet):
         raise BadInput(
             f"{choice.callable} returned {type(found).__name__}, expected workloads.data's DataSet or TextSet"

@@ -14,9 +14,9 @@ import numpy as np
 
 from slipway.api.artifact import DatasetReference, Preprocessing
 from slipway.api.sources import DatasetChoice
-from workloads import own_code
+from workloads import user_code
 from workloads.data import Augmentation, DataSet
-from workloads.data.text import TextSet, Tokenizer
+from workloads.data.texts.text import TextSet, Tokenizer
 from workloads.errors import BadInput
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Counting:
 
 def load(choice: DatasetChoice) -> DataSet | TextSet:
     """As many samples as the arguments say; an eighth as many are held out."""
-    given = own_code.decoded(choice.arguments)
+    given = user_code.decoded(choice.arguments)
     unknown = sorted(set(given) - set(DEFAULTS))
     if unknown or given.get("kind", "images") not in {"images", "tokens"}:
         raise BadInput(f"dataset.arguments of synthetic are {', '.join(DEFAULTS)}; kind is images or tokens")

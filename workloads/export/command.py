@@ -17,9 +17,9 @@ from slipway.api.artifact import Source as LineageSource
 from slipway.api.evaluation import Evaluation, metric_for
 from slipway.api.sources import DatasetChoice
 from workloads import artifact, errors, storage, strict_json
-from workloads.export import onnx_file
 from workloads.export.from_torch import COMPARED, LENGTHS, Comparison, compare, compare_on, export
-from workloads.train.stop import Stop
+from workloads.onnx import file as onnx_file
+from workloads.pod.signals import Stop
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -77,8 +77,8 @@ def _texts(choice: DatasetChoice, description: Artifact) -> "Iterator[dict[str, 
 
 def _compared(module: "torch.nn.Module", model: Any, description: Artifact) -> Comparison:
     """On held-out samples of the data that the artifact names, in batches of different lengths."""
-    from workloads.quantize import runtime
-    from workloads.quantize.samples import evaluation_samples
+    from workloads.onnx import session
+    from workloads.onnx.samples.sources import evaluation_samples
 
     try:
         choice = DatasetChoice.model_validate(description.lineage.recipe.get("dataset"))
@@ -87,8 +87,8 @@ def _compared(module: "torch.nn.Module", model: Any, description: Artifact) -> C
             "the artifact does not say what it was trained on: there is nothing to compare on"
         ) from error
     if description.text is not None:
-        return compare(module, runtime.session(model), _texts(choice, description))
+        return compare(module, session.session(model), _texts(choice, description))
     ports = onnx_file.inputs_of(model)
     evaluation = Evaluation(dataset=choice, metric=metric_for(choice.name))
     samples = evaluation_samples(evaluation, ports, description.preprocessing, want_labels=False)
-    return compare_on(module, runtime.session(model), samples)
+    return compare_on(module, session.session(model), samples)

@@ -16,14 +16,14 @@ import numpy as np
 
 from slipway.api.artifact import Signature
 from workloads.errors import BadInput
-from workloads.export import onnx_file
+from workloads.onnx import file
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
     import torch
 
-    from workloads.quantize.samples import Samples
+    from workloads.onnx.samples.sources import Samples
 
 OPSET = 18  # what ONNX Runtime, OpenVINO and TensorRT all read
 EXAMPLE_BATCH = 2  # one would be taken for a constant
@@ -86,7 +86,7 @@ def plain(model: "onnx.ModelProto", signature: Signature) -> "onnx.ModelProto":
     del model.metadata_props[:]
     del model.graph.metadata_props[:]
     for found, promised in zip(
-        [*onnx_file.inputs_of(model), *onnx_file.outputs_of(model)],
+        [*file.inputs_of(model), *file.outputs_of(model)],
         [*signature.inputs, *signature.outputs],
         strict=True,
     ):

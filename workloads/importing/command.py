@@ -15,11 +15,12 @@ from pydantic import ValidationError
 from slipway.api.artifact import DESCRIPTION_FILE, TOKENIZER_FILE, Artifact, Source, Task
 from slipway.api.base import problems_of
 from slipway.api.description import ModelDescription
-from workloads import artifact, errors, onnx_data, storage, strict_json
-from workloads.describe import described, signature_of
+from workloads import artifact, errors, storage, strict_json
+from workloads.onnx import model_files
+from workloads.onnx.description import described, signature_of
+from workloads.pod.signals import Stop
 from workloads.serve.model import ONNX_FILE, onnx_signature
 from workloads.serve.signature import specs_of
-from workloads.train.stop import Stop
 
 LAYOUTS = ("yolov5", "yolov8", "yolov10", "boxes-scores")
 FITS = ("Stretch", "Crop", "Letterbox")
@@ -145,11 +146,11 @@ def _thresholds(said: str | None) -> dict[str, float]:
 
 def run(uri: str, output: str, wanted: ModelDescription, tokenizer: str | None) -> tuple[str, Artifact]:
     """Check the model, describe it, publish. Returns the artifact's digest and description."""
-    where = onnx_data.fetch(uri)
+    where = model_files.fetch(uri)
     path = where / ONNX_FILE if where.is_dir() else where
     if path.suffix != ".onnx" or not path.is_file():
         raise errors.BadInput(f"{uri}: not an .onnx file, and no folder with a {ONNX_FILE}")
-    bare, graph = onnx_data.open_bare(path)
+    bare, graph = model_files.open_bare(path)
     found = onnx_signature(path)
     signature = signature_of(specs_of(found.inputs), specs_of(found.outputs))
     parameters = sum(_count(tensor.dims) for tensor in graph.graph.initializer)

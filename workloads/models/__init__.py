@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from workloads import own_code
+from workloads import user_code
 from workloads.errors import BadInput
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def fit(choice: "ModelChoice", data: Images | Text) -> tuple[str, dict[str, bool
     """The registry's name and the constructor's arguments for the recipe's model. BadInput where it does not fit."""
     name = choice.name.value
     if choice.callable is not None:
-        return choice.callable, {**vars(data), **own_code.decoded(choice.arguments)}
+        return choice.callable, {**vars(data), **user_code.decoded(choice.arguments)}
     if isinstance(data, Boxes) != (name in DETECTORS):
         what = "pictures with boxes" if isinstance(data, Boxes) else "no boxes"
         raise BadInput(f"model {name} does not fit the data set, which holds {what}: choose another of the two")
@@ -119,7 +119,7 @@ def build(name: str, arguments: Arguments, *, own: bool = False) -> "nn.Module":
 
     from workloads.models.outputs import plain
 
-    model = own_code.call(name, arguments)
+    model = user_code.call(name, arguments)
     if not isinstance(model, nn.Module):
         raise BadInput(f"{name} returned a {type(model).__name__}, expected a torch.nn.Module")
     return plain(model)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from slipway.api.artifact import DESCRIPTION_FILE, WEIGHTS_FILE, LayerChange
-from workloads import artifact, storage, tied
+from workloads import artifact, storage, tied_tensors
 from workloads.errors import BadInput
 
 TORCH = {".pt", ".pth", ".bin"}
@@ -19,7 +19,7 @@ TORCH = {".pt", ".pth", ".bin"}
 
 def load(model: nn.Module, uri: str) -> list[str]:
     """Into the model. Returns the names of what begins anew. BadInput for weights of another model."""
-    found = tied.completed(model, _read(uri))
+    found = tied_tensors.completed(model, _read(uri))
     own = model.state_dict()
     anew = _last_layer(own, found)
     missing = sorted(set(own) - set(found)) + sorted(set(found) - set(own))

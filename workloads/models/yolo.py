@@ -1,7 +1,7 @@
 """A small one-stage detector in the manner of YOLO: each place of two or three maps says what lies there, and where.
 
-Its output is in YOLOv5's layout (see workloads.detection), so what reads its models reads this one. Centre and size
-are decoded as there (Jocher 2020), which keeps a box within four times its anchor's size, and its centre
+Its output is in YOLOv5's layout (see workloads.vision.detection), so what reads its models reads this one. Centre and
+size are decoded as there (Jocher 2020), which keeps a box within four times its anchor's size, and its centre
 within half a place around its own. Backbone: residual convolutions (He 2016), then features of the coarser maps are
 added to the finer ones (Lin 2017, FPN).
 """

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from slipway.api.quantizationstatus import SHARDED, Stage
 from workloads import errors
+from workloads.pod import termination
+from workloads.pod.signals import Stop
 from workloads.quantize.job import Job, Overrides, read_job
-from workloads.train import termination
-from workloads.train.stop import Stop
 
 REJECTED = 3
 
@@ -51,9 +51,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _quantize(job: Job, stage: str | None, shard: str) -> None:
+    from workloads.pod.progress import Poster
+    from workloads.quantize.progress import Voice
     from workloads.quantize.run import run_all, run_stage  # heavy: only now that the job is known to be good
-    from workloads.quantize.voice import Voice
-    from workloads.train.progress import Poster
 
     index = 0 if stage is None else _shard(job, Stage(stage), shard)
     # Of several shards the first speaks for all: they are of one size.

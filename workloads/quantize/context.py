@@ -14,17 +14,18 @@ from slipway.api.quantization import Calibration, CalibrationMethod
 from slipway.api.quantizationladder import Hardware, Target
 from workloads import data
 from workloads.errors import BadInput
-from workloads.export import onnx_file
-from workloads.quantize import bias, ranges, rewrite, smooth, statistics, weights
-from workloads.quantize.collect import Observer
+from workloads.onnx import file
+from workloads.onnx.samples.sources import Samples, calibration_samples, choose, evaluation_samples
+from workloads.quantize.algorithms import bias_correction, qdq, smooth_quant, weight_only
+from workloads.quantize.algorithms.target import Profile, profile_of
+from workloads.quantize.calibration import ranges, statistics
+from workloads.quantize.calibration.observer import Observer
+from workloads.quantize.calibration.scale import Range
+from workloads.quantize.calibration.statistics import Statistics
 from workloads.quantize.evaluation.judged import Judged, judged
 from workloads.quantize.job import Job
-from workloads.quantize.samples import Samples, calibration_samples, choose, evaluation_samples
-from workloads.quantize.scale import Range
+from workloads.quantize.progress import Voice
 from workloads.quantize.source import Source
-from workloads.quantize.statistics import Statistics
-from workloads.quantize.target import Profile, profile_of
-from workloads.quantize.voice import Voice
 from workloads.quantize.workdir import Work
 
 if TYPE_CHECKING:
@@ -60,12 +61,12 @@ class Context:
     @cached_property
     def float_model(self) -> "onnx.ModelProto":
         """As exported: what the candidates are compared with."""
-        return onnx_file.load(self.work.path(FLOAT_MODEL), own=True)
+        return file.load(self.work.path(FLOAT_MODEL), own=True)
 
     @cached_property
     def prepared(self) -> "onnx.ModelProto":
         """Simplified and shape-inferred: what the candidates are made from."""
-        return onnx_file.load(self.prepared_path, own=True)
+        return file.load(self.prepared_path, own=True)
 
     @property
     def prepared_path(self) -> Path:
@@ -94,14 +95,16 @@ class Context:
     def corrected(self, nodes: Collection[str]) -> "onnx.ModelProto":
         """The prepared model with biases that make up for the rounding of the weights of `nodes`."""
         means, rounded = self._shifts
-        return bias.corrected(self.prepared, means, rounded, nodes)
+        return bias_correction.corrected(self.prepared, means, rounded, nodes)
 
     @cached_property
     def _shifts(self) -> Any:
         batches = self.calibration_batches[:MEAN_BATCHES]
-        means = bias.channel_means(self.prepared, (self.calibration.read(chosen).feeds for chosen in batches))
+        means = bias_correction.channel_means(
+            self.prepared, (self.calibration.read(chosen).feeds for chosen in batches)
+        )
         bits, reduced = self.job.spec.weights.bits, self.profile.reduced_weights
-        return means, weights.rounded(self.prepared, bits, set(self.nodes), reduced=reduced)
+        return means, weight_only.rounded(self.prepared, bits, set(self.nodes), reduced=reduced)
 
     def smoothed(self, alpha: float) -> tuple[Any, Statistics]:
         """The prepared model with smoothed products, and the statistics of the tensors that are others in it.
@@ -109,7 +112,7 @@ class Context:
         These are collected anew: other values of a channel cannot be told from a tensor's histogram.
         """
         if alpha not in self._smoothed:
-            model, changed = smooth.smoothed(self.prepared, self._peaks, set(self.nodes), alpha)
+            model, changed = smooth_quant.smoothed(self.prepared, self._peaks, set(self.nodes), alpha)
             observer, found = Observer(model, changed), Statistics()
             for chosen in self.voice.track(self.calibration_batches, f"calibration, smoothed by {alpha:g}"):
                 observer.observe(self.calibration.read(chosen).feeds, found)
@@ -118,9 +121,9 @@ class Context:
 
     @cached_property
     def _peaks(self) -> Any:
-        wanted = set(smooth.products_of(self.prepared, set(self.nodes)))
+        wanted = set(smooth_quant.products_of(self.prepared, set(self.nodes)))
         batches = (self.calibration.read(chosen).feeds for chosen in self.calibration_batches)
-        return smooth.peaks_of(self.prepared, wanted, batches)
+        return smooth_quant.peaks_of(self.prepared, wanted, batches)
 
     @cached_property
     def profile(self) -> Profile:
@@ -138,13 +141,13 @@ class Context:
     @cached_property
     def excluded(self) -> list[str]:
         """Nodes that the job keeps in float."""
-        return rewrite.excluded_nodes(self.prepared, self.job.spec.exclude)
+        return qdq.excluded_nodes(self.prepared, self.job.spec.exclude)
 
     @cached_property
     def nodes(self) -> list[str]:
         """Nodes that a static candidate quantizes."""
         kept = [*self.excluded, *self.work.require(SOURCE).get("floatNodes", [])]
-        return rewrite.quantizable_nodes(self.prepared, self.profile, kept)
+        return qdq.quantizable_nodes(self.prepared, self.profile, kept)
 
     @cached_property
     def calibration(self) -> Samples:

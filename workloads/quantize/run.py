@@ -3,17 +3,17 @@
 from slipway.api.jobstatus import ArtifactStatus, Metric
 from slipway.api.quantizationstatus import SHARDED, Candidate, Outcome, Report, Stage, StageResult
 from workloads.errors import BadInput
-from workloads.quantize import result
-from workloads.quantize.candidates import FLOAT, candidate_of
+from workloads.pod.termination import LIMIT, tell
 from workloads.quantize.context import Context
+from workloads.quantize.eta import Journey, Pace, legs_of
 from workloads.quantize.job import Job
-from workloads.quantize.journey import Journey, Pace, legs_of
+from workloads.quantize.ladder import result
+from workloads.quantize.ladder.candidates import FLOAT, candidate_of
+from workloads.quantize.ladder.order import finished, next_stage
+from workloads.quantize.progress import Voice
 from workloads.quantize.report.figures import warnings_of
 from workloads.quantize.stages import baseline, benchmark, calibrate, export, ladder, publish
-from workloads.quantize.stages.order import finished, next_stage
-from workloads.quantize.voice import Voice
 from workloads.quantize.workdir import Work
-from workloads.train.termination import LIMIT, tell
 
 PACE = "pace"  # of the record that holds how long the stages took
 ROWS = 24  # candidates in a termination message, before its length is known

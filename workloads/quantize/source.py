@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway.api.artifact import DESCRIPTION_FILE, Preprocessing, Task, TextProcessing
-from workloads import artifact, foreign, onnx_data
+from workloads import artifact
 from workloads.artifact import Stored
-from workloads.export.onnx_file import Port
-from workloads.onnx_data import Bare
+from workloads.onnx import foreign_formats, model_files
+from workloads.onnx.file import Port
+from workloads.onnx.model_files import Bare
 
 ONNX_FILE = "model.onnx"
 
@@ -70,11 +71,11 @@ class Source:
 
 def open_source(uri: str, expected: str | None) -> Stored | Bare:
     """The artifact at a URI, or the bare .onnx file with its external data; verified either way."""
-    path = onnx_data.fetch(uri)
+    path = model_files.fetch(uri)
     if path.is_dir() and (path / DESCRIPTION_FILE).is_file():
         return artifact.read(path, expected)
-    foreign.require_known(uri, path)
-    path = foreign.only_onnx(path)
+    foreign_formats.require_known(uri, path)
+    path = foreign_formats.only_onnx(path)
     if path.is_dir():
         return artifact.read(path, expected)  # says that it is none
-    return onnx_data.open_bare(path, expected)[0]
+    return model_files.open_bare(path, expected)[0]

@@ -12,21 +12,21 @@ from workloads.serve.apart import Apart, Job, inflated_apart
 from workloads.serve.errors import MethodNotAllowed, NotFound, NotReady
 from workloads.serve.http import Pending, Reply, Request
 from workloads.serve.http.message import error_reply, json_reply
-from workloads.serve.inferences import begin
-from workloads.serve.life import Life, Phase
-from workloads.serve.metrics import Metrics
+from workloads.serve.lifecycle import Life, Phase
 from workloads.serve.mirror import Mirror
-from workloads.serve.people.page import page
-from workloads.serve.people.pending import TaskPending
-from workloads.serve.people.predict import Predict
-from workloads.serve.protocol.content import inflated_if_small
-from workloads.serve.protocol.promise import InferencePending, written
-from workloads.serve.protocol.rest import Codec
+from workloads.serve.protocol.content_encoding import inflated_if_small
 from workloads.serve.protocol.statistics import configuration, statistics
+from workloads.serve.rest.inference import Codec
+from workloads.serve.rest.pending import TaskPending
+from workloads.serve.rest.promise import InferencePending, written
 from workloads.serve.service import Service
+from workloads.serve.telemetry.inferences import begin
+from workloads.serve.telemetry.metrics import Metrics
 from workloads.serve.text.protocol import described
 from workloads.serve.text.rest import TextRest
 from workloads.serve.text.texts import Texts
+from workloads.serve.web.page import page
+from workloads.serve.web.predict import Predict
 
 SERVER = "slipway"
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "schedule_policy", "statistics"]

@@ -21,8 +21,8 @@ from typing import Any, NoReturn
 from slipway.api.engine import EngineName
 from slipway.api.warmup import WarmUpMode
 from workloads import errors
+from workloads.pod import termination
 from workloads.serve.settings import GRPC_PORT, HTTP_PORT, Settings, TransformChoice, WarmUpChoice, from_document
-from workloads.train import termination
 
 ENGINE_CACHE = "SLIPWAY_ENGINE_CACHE"
 # Seconds. An engine's thread needs the interpreter for a moment between two batches, while the loop's thread writes the

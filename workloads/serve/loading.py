@@ -7,8 +7,8 @@ from typing import Any
 
 from slipway.api.artifact import TOKENIZER_FILE
 from slipway.api.engine import EngineName
-from workloads.cpus import cpu_limit
 from workloads.errors import BadInput
+from workloads.pod.cpus import cpu_limit
 from workloads.serve.engines import choose
 from workloads.serve.engines.engine import Engine, Options, Unavailable
 from workloads.serve.engines.given import read_given
@@ -17,8 +17,8 @@ from workloads.serve.engines.warmup import NothingRuns, Plan, WarmUp, sizes_up_t
 from workloads.serve.model import Model, load
 from workloads.serve.service import Loaded
 from workloads.serve.settings import Settings
-from workloads.serve.text.probe import padding_is_harmless
-from workloads.serve.text.tokens import Tokens, processing_of
+from workloads.serve.tokenizer.padding_probe import padding_is_harmless
+from workloads.serve.tokenizer.tokens import Tokens, processing_of
 
 LOG = logging.getLogger("slipway.serve")
 

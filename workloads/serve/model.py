@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from slipway.api.artifact import DESCRIPTION_FILE, TOKENIZER_FILE, WEIGHTS_FILE, Artifact
 from slipway.api.description import ModelDescription
-from workloads import artifact, onnx_data, storage
-from workloads.describe import described, signature_of
+from workloads import artifact, storage
 from workloads.errors import BadInput, Corrupt
+from workloads.onnx import model_files
+from workloads.onnx.description import described, signature_of
 from workloads.serve.datatypes import Datatype
 from workloads.serve.rows import Verdict, Word, verdict_of
 from workloads.serve.signature import Signature, Tensor, from_artifact, specs_of
@@ -70,7 +71,7 @@ def load(
 
     BadInput: nothing there, or nothing that can be served. Corrupt: a file is not what its digest says.
     """
-    folder = onnx_data.fetch(where)
+    folder = model_files.fetch(where)
     if folder.is_dir() and (folder / DESCRIPTION_FILE).is_file():
         return _worded(_artifact(where, folder, name, version, expected), wanted)
     path = folder / ONNX_FILE if folder.is_dir() else folder
@@ -86,11 +87,11 @@ def load(
     return _worded(model, wanted)
 
 
-def _with_tokenizer(path: Path, bare: onnx_data.Bare, expected: str | None) -> str:
+def _with_tokenizer(path: Path, bare: model_files.Bare, expected: str | None) -> str:
     """A digest covers every file that is loaded."""
     if not (path.parent / TOKENIZER_FILE).is_file():
         raise BadInput(f"{path}: texts need {TOKENIZER_FILE} beside the model, and there is none")
-    digest = onnx_data.digest_of(path, sorted([*bare.data, TOKENIZER_FILE]))
+    digest = model_files.digest_of(path, sorted([*bare.data, TOKENIZER_FILE]))
     if expected is not None and digest != expected:
         raise Corrupt(f"{path}: the digest of the model with {TOKENIZER_FILE} is {digest}, expected {expected}")
     return digest
@@ -104,10 +105,10 @@ def _worded(model: Model, wanted: ModelDescription | None) -> Model:
     return replace(model, artifact=described(model.artifact, wanted, signature, model.folder, model.name))
 
 
-def _bare(path: Path, expected: str | None) -> "tuple[onnx_data.Bare, onnx.ModelProto]":
+def _bare(path: Path, expected: str | None) -> "tuple[model_files.Bare, onnx.ModelProto]":
     try:
-        return onnx_data.open_bare(path, expected)
-    except onnx_data.NotOnnx:
+        return model_files.open_bare(path, expected)
+    except model_files.NotOnnx:
         # Bytes that are no ONNX at all may be half of a copy: their digest is asked first, the runtime says the rest.
         digest = storage.sha256_of(path)
         if expected is not None and digest != expected:
@@ -132,8 +133,8 @@ def _artifact(where: str, folder: Path, name: str, version: str, expected: str |
         raise BadInput(f"{where}: the artifact has neither {ONNX_FILE} nor {WEIGHTS_FILE}")
     read = UNKNOWN, False
     if onnx is not None:
-        graph = onnx_data.parse(onnx)
-        onnx_data.data_files(onnx, graph, described)
+        graph = model_files.parse(onnx)
+        model_files.data_files(onnx, graph, described)
         read = _read(graph)
     about, signature = stored.description, from_artifact(stored.description.signature)
     return Model(name or folder.name, version, signature, stored.digest, folder, onnx, weights, about, *read)

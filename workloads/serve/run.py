@@ -11,17 +11,17 @@ from workloads.serve.app import App
 from workloads.serve.edge import Edge
 from workloads.serve.edge.certificates import Certificates
 from workloads.serve.http import HttpServer
-from workloads.serve.life import Life, Phase
+from workloads.serve.lifecycle import Life, Phase
 from workloads.serve.loading import load_and_warm_up
-from workloads.serve.metrics import Metrics
 from workloads.serve.mirror import Mirror
-from workloads.serve.protocol.rest import Codec
+from workloads.serve.rest.inference import Codec
 from workloads.serve.service import Loaded, Service
 from workloads.serve.settings import Settings
+from workloads.serve.telemetry.metrics import Metrics
 from workloads.serve.transform.workers import Workers
 
 if TYPE_CHECKING:
-    from workloads.serve.protocol.grpc_server import GrpcServer
+    from workloads.serve.grpc.server import GrpcServer
 
 CLOSING_SECONDS = 3.0  # for the engines; the operator leaves five after the drain
 LOG = logging.getLogger("slipway.serve")
@@ -169,8 +169,8 @@ async def _start_grpc(
     if settings.grpc_port < 0:
         return None
     try:
-        from workloads.serve.protocol.grpc_edge import around
-        from workloads.serve.protocol.grpc_server import GrpcServer
+        from workloads.serve.grpc.edge import around
+        from workloads.serve.grpc.server import GrpcServer
     except ImportError as error:
         LOG.warning("no gRPC: %s", error)
         return None

@@ -14,15 +14,15 @@ from workloads.serve.engines.choose import Attempt
 from workloads.serve.engines.engine import Engine
 from workloads.serve.engines.warmup import WarmUp
 from workloads.serve.errors import DeadlineExceeded
-from workloads.serve.lane import EngineLane, Inputs, Outputs
-from workloads.serve.metrics import Metrics
 from workloads.serve.model import Model
-from workloads.serve.protocol.asked import Asked
+from workloads.serve.protocol.inference_request import Asked
 from workloads.serve.signature import ALONE
-from workloads.serve.sketch import Sketch
-from workloads.serve.text.tokens import Tokens
+from workloads.serve.telemetry.metrics import Metrics
+from workloads.serve.telemetry.output_distribution import Sketch
+from workloads.serve.tokenizer.tokens import Tokens
 from workloads.serve.transform.chain import Transformed
 from workloads.serve.transform.workers import Workers
+from workloads.serve.worker import EngineLane, Inputs, Outputs
 
 # A batch of which every request has timed out may still end; after so long the engine is taken for stuck.
 LEAST_PATIENCE = 60.0

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from workloads import errors, storage
-from workloads.train import termination
+from workloads.pod import termination
+from workloads.pod.signals import Stop
 from workloads.train.job import Job, Overrides, read_job
-from workloads.train.stop import Stop
 
 LOST = "lost contact with another process of this job"
 LOST_PEER = re.compile(r"gloo.*\] (.{1,200}?)(?:\. |$)|(?:NCCL|ncclRemoteError|Connection reset).{0,200}", re.MULTILINE)

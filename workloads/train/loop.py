@@ -14,24 +14,24 @@ from torch.distributed.tensor import DTensor
 
 from slipway.api.artifact import Architecture
 from slipway.api.recipe import Recipe
-from workloads.compress.distill import Teacher
+from workloads.compress.distillation import Teacher
 from workloads.data import DataSet
-from workloads.data.samples import Batch, ResumableSampler, TrainingSamples, training_loader
-from workloads.data.text import TextSet
+from workloads.data.sample_order import Batch, ResumableSampler, TrainingSamples, training_loader
+from workloads.data.texts.text import TextSet
 from workloads.errors import Diverged, Terminated
-from workloads.train.best import Best
+from workloads.pod.signals import Stop
+from workloads.train.checkpoints.best_weights import Best
 from workloads.train.evaluation import evaluate
-from workloads.train.meter import Meter
 from workloads.train.optimisation import LearningRate
-from workloads.train.report import Report
-from workloads.train.stop import Stop
 from workloads.train.strategies.base import Strategy
 from workloads.train.tasks import Figures, Task
-from workloads.train.tracing import Tracing
+from workloads.train.telemetry.progress_reporter import Report
+from workloads.train.telemetry.throughput import Meter
+from workloads.train.telemetry.tracing import Tracing
 from workloads.train.world import World
 
 if TYPE_CHECKING:
-    from workloads.train.checkpoint import Checkpoints
+    from workloads.train.checkpoints.checkpoint import Checkpoints
 
 REMEDY = "lower the learning rate, warm up, or clip the gradients"
 

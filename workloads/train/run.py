@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
-from workloads.cpus import cpu_limit
 from workloads.data import changes
-from workloads.train.assemble import assemble
-from workloads.train.environment import Place, read_place
+from workloads.pod.cpus import cpu_limit
+from workloads.pod.environment import Place, read_place
+from workloads.pod.signals import Stop
 from workloads.train.job import Job
 from workloads.train.loop import Training
-from workloads.train.publish import Outcome, publish
-from workloads.train.rehearsal import rehearse
-from workloads.train.stop import Stop
+from workloads.train.results.publish import Outcome, publish
+from workloads.train.results.rehearsal import rehearse
+from workloads.train.setup import assemble
 from workloads.train.tasks import Figures
 
 SHOWN = 5  # skipped samples named in the log

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore, Store
 
 from workloads.errors import BadInput, Corrupt, Unavailable
-from workloads.train.environment import Place
+from workloads.pod.environment import Place
 
 T = TypeVar("T")
 

@@ -13,9 +13,9 @@ import numpy as np
 from slipway.inferenceservice.service import HTTP_PORT
 from tests.api.stage import PATIENCE
 from workloads.serve.datatypes import Datatype
-from workloads.serve.metrics import Metrics
 from workloads.serve.signature import Signature, Tensor
-from workloads.serve.sketch import Sketch
+from workloads.serve.telemetry.metrics import Metrics
+from workloads.serve.telemetry.output_distribution import Sketch
 
 SIGNATURE = Signature((Tensor("x", Datatype.FP32, ("batch", 4)),), (Tensor("scores", Datatype.FP32, ("batch", 3)),))
 

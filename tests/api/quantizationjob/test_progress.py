@@ -22,9 +22,9 @@ from tests.api.stage import PODS, Object
 from tests.api.watching import watch
 from tests.cluster.script import Script
 from tests.ports import free_port
-from workloads.quantize.journey import Journey, Pace, legs_of
-from workloads.quantize.voice import Voice
-from workloads.train.progress import CA_CERT, TOKEN, URL, Poster, Snapshot
+from workloads.pod.progress import CA_CERT, TOKEN, URL, Poster, Snapshot
+from workloads.quantize.eta import Journey, Pace, legs_of
+from workloads.quantize.progress import Voice
 
 pytestmark = pytest.mark.api
 

@@ -24,10 +24,10 @@ from tests.perf import machine
 from tests.perf.strangers.catalogue import CALIBRATED, FILES, File
 from tests.perf.strangers.peers import figures
 from tests.unit.quantize import jobs
-from workloads.quantize.candidates import FLOAT, candidate_of
 from workloads.quantize.context import Context
 from workloads.quantize.job import Overrides, read_job
-from workloads.quantize.result import selected_of, tried
+from workloads.quantize.ladder.candidates import FLOAT, candidate_of
+from workloads.quantize.ladder.result import selected_of, tried
 
 RESULT = Path(__file__).parents[1] / "results" / "strangers.json"
 JOB_LIMIT, PEERS_LIMIT = 420, 420  # seconds

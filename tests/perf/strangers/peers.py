@@ -19,13 +19,12 @@ import onnx
 
 from slipway.api.quantizationladder import Goal, Rung
 from tests.unit.quantize import jobs
-from workloads.quantize import benchmark
-from workloads.quantize.candidates import FLOAT, Attempt, consider, model_path
+from workloads.onnx.samples.sources import filled
 from workloads.quantize.context import Context
-from workloads.quantize.evaluation import ranking
+from workloads.quantize.evaluation import benchmark, ranking
 from workloads.quantize.job import Overrides, read_job
-from workloads.quantize.result import selected_of
-from workloads.quantize.samples import filled
+from workloads.quantize.ladder.candidates import FLOAT, Attempt, consider, model_path
+from workloads.quantize.ladder.result import selected_of
 
 SECONDS, MOST = 6.0, 60  # of calls in turns
 LIMIT = 240  # seconds for NNCF

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from workloads.data import DataSet, digits
+from workloads.data import DataSet
+from workloads.data.images import digits
 
 AT, MARK = "KILL_AT", "KILL_MARK"
 
@@ -45,20 +46,20 @@ def _before(owner: Any, name: str, count: int, mark: Path, *, half: Callable[...
 
 def _upload(count: int, mark: Path) -> None:
     """Before file `count` of an upload."""
-    from workloads import stores
+    from workloads.storage import object_stores
 
-    _before(stores.of("s3://bucket")[0], "put_file", count, mark)  # of which there is one instance
+    _before(object_stores.of("s3://bucket")[0], "put_file", count, mark)  # of which there is one instance
 
 
 def _tidying(_count: int, mark: Path) -> None:
     """After artifact.json, before the list of the upload is removed."""
-    from workloads import stores
+    from workloads.storage import object_stores
 
-    files, _ = stores.of("s3://bucket")
+    files, _ = object_stores.of("s3://bucket")
     whole = files.rm_file
 
     def removed(path: str, *more: Any) -> Any:
-        if path.endswith(stores.UPLOAD_FILE):
+        if path.endswith(object_stores.UPLOAD_FILE):
             _kill(mark)
         return whole(path, *more)
 
@@ -84,16 +85,16 @@ def _first_write(_count: int, mark: Path) -> None:
 
 def _publication(_count: int, mark: Path) -> None:
     """When the artifact is staged whole, before it gets its name."""
-    from workloads import placing
+    from workloads.storage import placement
 
-    whole = placing.replace
+    whole = placement.replace
 
     def killed(uri: str, *more: Any) -> Any:
         if "slipway-rehearsal" not in uri:
             _kill(mark)
         return whole(uri, *more)
 
-    placing.replace = killed
+    placement.replace = killed
 
 
 def _evaluation(count: int, mark: Path) -> None:
@@ -105,19 +106,19 @@ def _evaluation(count: int, mark: Path) -> None:
 
 def _checkpoint(count: int, mark: Path) -> None:
     """When a checkpoint's tensors are written, before its manifest."""
-    from workloads.train.checkpoint import Checkpoints
+    from workloads.train.checkpoints.checkpoint import Checkpoints
 
     _before(Checkpoints, "_complete", count, mark)
 
 
 def _best(_count: int, mark: Path) -> None:
     """When the best weights so far are written, before they get their name."""
-    from workloads.train import best
+    from workloads.train.checkpoints import best_weights
 
     def half(_tensors: Any, path: Any, *_more: Any) -> None:
         Path(path).write_bytes(bytes(100))
 
-    _before(best, "save_file", 0, mark, half=half)
+    _before(best_weights, "save_file", 0, mark, half=half)
 
 
 PLACES = {

@@ -13,10 +13,12 @@ from slipway.api.sources import DatasetChoice
 from tests.train import runs
 from tests.train.users import jobs
 from workloads import artifact, data
-from workloads.data import image_folder, splits, text_files
-from workloads.data.text import TextSet
+from workloads.data import splits
+from workloads.data.images import image_folder
+from workloads.data.texts import text_files
+from workloads.data.texts.text import TextSet
 from workloads.errors import BadInput, Unavailable
-from workloads.train.assemble import augmented
+from workloads.train.setup import augmented
 
 ROWS = [(f"{word} thing {n}", word) for n in range(20) for word in ("good", "bad")]
 

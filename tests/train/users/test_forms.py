@@ -18,8 +18,9 @@ from slipway.cli import local
 from tests.train import runs
 from tests.train.users import jobs
 from tests.unit.workloads.processes import train
-from workloads import artifact, models, own_code, plan, storage
+from workloads import artifact, models, storage, user_code
 from workloads.errors import BAD_INPUT, BadInput, code_of
+from workloads.train import plan
 from workloads.train.job import Overrides, document_of, read_job
 
 SMALL: dict[str, Any] = {"epochs": 1, "optimizer": {"learningRate": 0.01}, "gradientClipping": None}
@@ -69,9 +70,9 @@ def test_own_code_that_takes_less_is_told_how_to_take_the_rest() -> None:
     with pytest.raises(
         BadInput, match=r"got an unexpected keyword argument 'classes'\): end its parameters with \*\*known"
     ):
-        own_code.call(f"{jobs.OWN}:narrow", {"channels": 1, "height": 2, "classes": 3})
+        user_code.call(f"{jobs.OWN}:narrow", {"channels": 1, "height": 2, "classes": 3})
     with pytest.raises(BadInput, match="not found on this image's Python path"):
-        own_code.call("tests.train.users.absent:model", {})
+        user_code.call("tests.train.users.absent:model", {})
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 from tests.train import runs
 from tests.unit.workloads.processes import train
-from workloads import artifact, storage, stores
+from workloads import artifact, storage
+from workloads.storage import object_stores
 
 OWN = {"name": "custom", "callable": "tests.train.users.killing:data"}
 SMALL: dict[str, Any] = {"epochs": 2, "model": {"name": "cnn", "width": 12}, "optimizer": {"learningRate": 0.01}}
@@ -145,7 +146,7 @@ def test_killed_in_an_upload(
     uri = f"s3://bucket/{at.replace(':', '-')}/model"
     said = lives(tmp_path, job(tmp_path, output={"uri": uri}), at, **known)
     assert "resumed from step" in said
-    files, root = stores.of(uri)
+    files, root = object_stores.of(uri)
     files.invalidate_cache()
     names = {path.removeprefix(root).lstrip("/") for path in files.find(root)}
     assert names == {"artifact.json", *(one.path for one in artifact.read(uri).description.files)}

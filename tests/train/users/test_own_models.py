@@ -13,7 +13,7 @@ from slipway.api.memory import GIB, StrategyName, Workload, tensors
 from tests.train import runs
 from tests.train.users import jobs
 from tests.train.users.models import Tied
-from workloads import artifact, models, strict_json, tied
+from workloads import artifact, models, strict_json, tied_tensors
 from workloads.errors import BadInput
 from workloads.models import weights
 
@@ -41,12 +41,14 @@ def test_tied_weights_are_saved_resumed_published_and_loaded(
 
 def test_a_name_is_written_for_each_tensor_once(tmp_path: Path) -> None:
     model = Tied(300)
-    assert [name for name in model.state_dict() if name not in tied.written(model.state_dict())] == ["head.weight"]
+    assert [name for name in model.state_dict() if name not in tied_tensors.written(model.state_dict())] == [
+        "head.weight"
+    ]
 
 
 def test_views_of_other_tensors_are_written_whole() -> None:
     whole = torch.arange(12.0).reshape(3, 4)
-    found = tied.written(
+    found = tied_tensors.written(
         {"whole": whole, "row": whole[1], "turned": whole.T, "none": torch.empty(0), "no": torch.empty(0)}
     )
     assert set(found) == {"whole", "row", "turned", "none", "no"}
@@ -58,7 +60,7 @@ def test_views_of_other_tensors_are_written_whole() -> None:
 )
 def test_what_no_artifact_can_hold_is_named(odd: Any) -> None:
     with pytest.raises(BadInput, match="odd"):
-        tied.written({"odd": odd})
+        tied_tensors.written({"odd": odd})
 
 
 @pytest.mark.parametrize(("strategy", "count"), [("single", 1), ("fsdp2", 2), ("zero-2", 2), ("zero-3", 2)])
@@ -137,4 +139,4 @@ def test_a_large_evaluation_batch_counts_in_the_memory_model() -> None:
 def test_an_untied_file_loads_into_a_tied_model(tmp_path: Path) -> None:
     model = Tied(300)
     both = {**model.state_dict(), "head.weight": model.head.weight.detach().clone()}
-    assert set(tied.completed(nn.Linear(1, 1), both)) == set(both)
+    assert set(tied_tensors.completed(nn.Linear(1, 1), both)) == set(both)

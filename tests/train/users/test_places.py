@@ -13,8 +13,9 @@ import pytest
 from slipway.api.trainingjob import spec_problems
 from tests.train import runs
 from tests.unit.workloads.processes import train, wait_for
-from workloads import artifact, placing, storage, stores
+from workloads import artifact, storage
 from workloads.errors import BadInput, Unavailable
+from workloads.storage import object_stores, placement
 
 SMALL: dict[str, Any] = {"epochs": 1, "model": {"name": "cnn", "width": 12}, "optimizer": {"learningRate": 0.01}}
 
@@ -133,7 +134,7 @@ def test_replaced_artifacts_are_pruned_and_nothing_else(tmp_path: Path) -> None:
         publish(tmp_path / "model", text)
     aside = {path.name: path for path in tmp_path.glob("model.replaced-*") if path.name not in others}
     assert {(path / "model.safetensors").read_text() for path in aside.values()} == {"d", "e"}
-    assert len(aside) == placing.KEPT
+    assert len(aside) == placement.KEPT
     assert all((tmp_path / name).is_dir() for name in [*others, "other.replaced-0123456789ac"])
 
 
@@ -152,7 +153,7 @@ def put(uri: str, owner: str, **files: str) -> None:
 
 
 def names(uri: str) -> set[str]:
-    files, root = stores.of(uri)
+    files, root = object_stores.of(uri)
     return {path.removeprefix(root).lstrip("/") for path in files.find(root)}
 
 
@@ -163,7 +164,7 @@ def store(tmp_path: Path) -> str:
 
 def torso(uri: str, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An upload that was killed before its artifact.json."""
-    files, _ = stores.of(uri)
+    files, _ = object_stores.of(uri)
     whole = type(files).put_file
 
     def killed(self: Any, source: str, target: str, **more: Any) -> None:
@@ -188,7 +189,7 @@ def test_the_torso_of_a_killed_upload_is_replaced(store: str, monkeypatch: pytes
 
 
 def test_the_torso_of_an_earlier_release_is_replaced(store: str) -> None:
-    files, root = stores.of(store)
+    files, root = object_stores.of(store)
     files.pipe_file(f"{root}/model.safetensors", b"old")
     put(store, "job", artifact_json="{}", model_safetensors="new")
     assert (storage.fetch(store) / "model.safetensors").read_text() == "new"
@@ -204,7 +205,7 @@ def test_a_job_killed_after_its_upload_publishes_again(store: str) -> None:
 
 
 def test_a_prefix_with_other_things_is_refused_and_kept(store: str) -> None:
-    files, root = stores.of(store)
+    files, root = object_stores.of(store)
     files.pipe_file(f"{root}/other/artifact.json", b"{}")
     with pytest.raises(BadInput, match=r"holds what is no artifact \(other/artifact.json\)"):
         storage.check_output(store, "job")
@@ -277,7 +278,7 @@ def test_a_store_that_does_not_answer_is_asked_again_and_a_wrong_key_is_not() ->
     class EndpointConnectionError(Exception):
         pass
 
-    asked_again = stores.refusal("s3://b/k", EndpointConnectionError("Could not connect"), "written")
+    asked_again = object_stores.refusal("s3://b/k", EndpointConnectionError("Could not connect"), "written")
     assert isinstance(asked_again, Unavailable)
-    final = stores.refusal("s3://b/k", PermissionError("Access Denied"), "written")
+    final = object_stores.refusal("s3://b/k", PermissionError("Access Denied"), "written")
     assert isinstance(final, BadInput)

@@ -14,7 +14,7 @@ from tests.train import runs
 from tests.train.users import jobs
 from tests.unit.workloads.processes import train, wait_for
 from workloads import artifact
-from workloads.compress import layers
+from workloads.compress import prunable
 from workloads.compress.magnitude import magnitude
 from workloads.models import Images as Shape
 from workloads.models import arguments_for, build
@@ -126,8 +126,8 @@ def test_pruning_empties_no_layer(ratio: float, scale: float) -> None:
     """By bare magnitudes 0.8 emptied a layer of a small CNN, and the job succeeded at chance level."""
     torch.manual_seed(0)
     model = build("cnn", arguments_for("cnn", Shape(1, 8, 8, 10), 8))
-    found = layers.touchable(model, [])
-    answer, smallest = layers.last(model), next(iter(found.values()))
+    found = prunable.touchable(model, [])
+    answer, smallest = prunable.last(model), next(iter(found.values()))
     with torch.no_grad():
         smallest.weight.mul_(scale)
     kept, words = magnitude(model, CompressionStep.model_validate({"method": "magnitude", "ratio": ratio}))

@@ -12,8 +12,9 @@ import pytest
 from tests.train import runs
 from tests.train.users import jobs
 from tests.unit.workloads.processes import train
-from workloads import artifact, storage, stores
+from workloads import artifact, storage
 from workloads.errors import BadInput, Unavailable
+from workloads.storage import object_stores
 
 if not (importlib.util.find_spec("s3fs") and importlib.util.find_spec("moto")):
     pytest.skip("s3fs or moto is not installed", allow_module_level=True)
@@ -65,7 +66,7 @@ def test_a_training_reads_its_data_from_s3_and_publishes_there(tmp_path: Path, e
     table = tmp_path / "reviews.csv"
     rows = "".join(f"the {word} one {n},{word}\n" for n in range(40) for word in ("good", "bad"))
     table.write_text("text,label\n" + rows)
-    files, root = stores.of("s3://bucket/data/reviews.csv")
+    files, root = object_stores.of("s3://bucket/data/reviews.csv")
     files.put_file(str(table), root)
     data = {"name": "text-table", "uri": "s3://bucket/data/reviews.csv", "sequenceLength": 32}
     model = {"name": "text-classifier", "layers": 1, "hiddenSize": 16, "heads": 2}
@@ -118,6 +119,6 @@ def test_a_dead_endpoint_may_come_back(env: dict[str, str], monkeypatch: Any) ->
 
 def test_the_check_of_a_store_leaves_nothing_behind(env: dict[str, str]) -> None:
     storage.check_output("s3://bucket/models/c", "job")
-    files, _ = stores.of("s3://bucket")
+    files, _ = object_stores.of("s3://bucket")
     files.invalidate_cache()
     assert files.find("bucket/models/c") == []

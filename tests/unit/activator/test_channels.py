@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.activator.crowd import HOST, activator
 from tests.unit.runtime.waiting import until
-from workloads.activator.manner import ACKNOWLEDGED, PREFACE, SETTINGS, Frames
+from workloads.activator.wire_protocol import ACKNOWLEDGED, PREFACE, SETTINGS, Frames
 
 PING = bytes((0, 0, 8, 6, 0, 0, 0, 0, 0)) + bytes(8)
 WINDOW = bytes((0, 0, 4, 8, 0, 0, 0, 0, 0)) + bytes((0, 1, 0, 0))

@@ -10,8 +10,8 @@ from functools import partial
 import pytest
 
 from tests.unit.activator.crowd import ASKED, HOST, activator, ask, page, replica, together, until
-from workloads.activator.manner import PREFACE, SETTINGS
 from workloads.activator.proxy import KEPT, Limits
+from workloads.activator.wire_protocol import PREFACE, SETTINGS
 
 
 async def test_two_hundred_first_requests_are_all_answered() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.activator.crowd import HOST, activator, replica, until
-from workloads.activator.manner import ACKNOWLEDGED, PREFACE, SETTINGS, Grpc
+from workloads.activator.wire_protocol import ACKNOWLEDGED, PREFACE, SETTINGS, Grpc
 
 
 def frame(kind: int, flags: int, payload: bytes) -> bytes:

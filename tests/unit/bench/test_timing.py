@@ -7,7 +7,7 @@ import time
 import numpy as np
 from torch.utils.benchmark import Timer
 
-from workloads.bench.timing import figures, in_turns, restless
+from workloads.measure.timing import figures, in_turns, restless
 
 # Shorter than a busy machine's turns.
 CALL_SECONDS = 0.0002

@@ -10,11 +10,11 @@ from torch import nn
 
 from tests.unit.compress.toys import EXAMPLE, pictures, silence, step, toy
 from workloads.compress.apply import compress
-from workloads.compress.changes import rebuilt
-from workloads.compress.count import figures
 from workloads.compress.low_rank import rank_for
-from workloads.compress.two_four import pattern
+from workloads.compress.size import figures
+from workloads.compress.sparsity_2_4 import pattern
 from workloads.errors import BadInput, Corrupt
+from workloads.models.compressed import rebuilt
 
 NAMES = ["cnn", "resnet18", "mobilenetv2"]
 

@@ -12,9 +12,9 @@ from slipway.api.compression import Distillation
 from tests.unit.compress.toys import EXAMPLE, pictures, step, toy
 from workloads.compress import masks
 from workloads.compress.apply import compress
-from workloads.compress.distill import Teacher, soft_loss
-from workloads.compress.layers import last
-from workloads.compress.two_four import pattern
+from workloads.compress.distillation import Teacher, soft_loss
+from workloads.compress.prunable import last
+from workloads.compress.sparsity_2_4 import pattern
 
 OPTIMIZERS = {
     "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=0.01),

@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from slipway.runtime.metrics import Metrics as OperatorMetrics
 from slipway.runtime.queue import WorkQueue
 from tests.cluster.paths import REPOSITORY
-from workloads.activator.demand import Demand
-from workloads.serve.metrics import Metrics as ServerMetrics
+from workloads.activator.request_tracker import Demand
+from workloads.serve.telemetry.metrics import Metrics as ServerMetrics
 
 # What Prometheus adds to every series that it scrapes from Kubernetes.
 TARGET_LABELS = {"namespace", "pod", "job", "instance", "le"}

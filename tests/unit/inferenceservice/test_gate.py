@@ -10,7 +10,7 @@ from slipway.api.rollout import CanaryGate
 from slipway.inferenceservice.policy import gate
 from slipway.inferenceservice.policy.gate import Outcome, judge
 from slipway.inferenceservice.policy.traffic import Traffic
-from workloads.serve.metrics import REQUEST_SECONDS, Histogram
+from workloads.serve.telemetry.metrics import REQUEST_SECONDS, Histogram
 
 GATE = CanaryGate(min_requests=200, max_output_drift=0.1)
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from slipway.inferenceservice.policy.traffic import Seen, Traffic, Window, advance, forget, read_metrics
 from workloads.serve.errors import Outcome
-from workloads.serve.metrics import Metrics
+from workloads.serve.telemetry.metrics import Metrics
 
 
 def seen(at: float, answered: float, revision: str = "a") -> Seen:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workloads.quantize import bisection
+from workloads.quantize.ladder import bisection
 
 SIZES = st.integers(1, 200)
 

@@ -16,12 +16,12 @@ from slipway.api.sources import DatasetChoice, DatasetName
 from tests.unit.onnx_graphs.graphs import model, random, value
 from tests.unit.quantize import jobs
 from workloads import data
-from workloads.bench import growth
-from workloads.export import onnx_file
+from workloads.measure import rss
+from workloads.onnx import file
+from workloads.onnx.samples.sources import ArraySamples, evaluation_samples
 from workloads.quantize.batches import budget
 from workloads.quantize.job import Overrides, read_job
 from workloads.quantize.run import _opened
-from workloads.quantize.samples import ArraySamples, evaluation_samples
 
 MIB = 1 << 20
 EACH = 4  # MiB that the graph makes of one sample, twice
@@ -65,7 +65,7 @@ def test_calls_of_pictures_stay_within_the_budget() -> None:
     choice = DatasetChoice(name=DatasetName.DIGITS)
     preprocessing = data.load(choice).preprocessing
     samples = evaluation_samples(
-        Evaluation(dataset=choice), onnx_file.inputs_of(graph), preprocessing, None, want_labels=True
+        Evaluation(dataset=choice), file.inputs_of(graph), preprocessing, None, want_labels=True
     )
     found = budget.measured(graph, samples, range(256), 256, 96 * MIB)
     assert 2 <= found <= 96 // EACH
@@ -85,7 +85,7 @@ def test_the_largest_of_samples_of_several_lengths_is_measured(tmp_path: Path) -
         [value("y", ["batch"])],
         {"two": np.array([2]), "wide": np.array([1, 1, 1 << 12])},
     )
-    samples = ArraySamples(sorted(tmp_path.iterdir()), onnx_file.inputs_of(graph), "two lengths", want_labels=False)
+    samples = ArraySamples(sorted(tmp_path.iterdir()), file.inputs_of(graph), "two lengths", want_labels=False)
     assert budget.measured(graph, samples, range(64), 64, 64 * MIB) <= 16  # 4 MiB each, the shorter ones a sixteenth
 
 
@@ -110,10 +110,10 @@ def test_a_jobs_evaluation_keeps_to_the_budget(
 
 GROWTH = """
 import numpy as np
-from workloads.bench import growth
-begin = growth.resident()
+from workloads.measure import rss
+begin = rss.resident()
 held = np.ones(64 << 20, np.uint8)
-growth.say(growth.peak_growth(lambda: np.ones(32 << 20, np.uint8), above=begin))
+rss.say(rss.peak_growth(lambda: np.ones(32 << 20, np.uint8), above=begin))
 """
 
 
@@ -121,6 +121,6 @@ def test_growth_is_counted_from_where_it_began(tmp_path: Path, monkeypatch: pyte
     """In a process of its own: one that has run other tests gives room back while it works."""
     (tmp_path / "grows.py").write_text(GROWTH)
     monkeypatch.syspath_prepend(str(tmp_path))
-    grown = growth.in_fresh_process("grows")
+    grown = rss.in_fresh_process("grows")
     assert grown is not None
     assert grown > 90 * MIB  # both, where the second alone would be 32

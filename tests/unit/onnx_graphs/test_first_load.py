@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.unit.onnx_graphs.graphs import SAMPLES, built, classifier, model, quantize, random, value
 from workloads.errors import BadInput
-from workloads.quantize import first_load
+from workloads.quantize.graph import first_load
 
 X = {"x": random(SAMPLES, 16)}
 

@@ -12,8 +12,9 @@ import pytest
 from onnx import helper
 
 from tests.unit.onnx_graphs.graphs import model, random, value
-from workloads.export import onnx_file, outside
-from workloads.quantize import rewrite, runtime
+from workloads.onnx import external_data, file
+from workloads.onnx import session as runtime
+from workloads.quantize.algorithms import qdq
 
 WIDE = 1024
 
@@ -40,7 +41,7 @@ def run_by(graph: Any, folder: Path) -> set[str]:
 @pytest.mark.parametrize("kind", ["MatMul", "Gemm", "Gemm, transposed"])
 def test_int8_weights_are_not_dequantized_in_each_call(tmp_path: Path, kind: str) -> None:
     graph = product(kind)
-    packed = rewrite.weight_only(graph, 8, ["product"])
+    packed = qdq.weight_only(graph, 8, ["product"])
     assert packed is not None
     found = run_by(packed, tmp_path)
     assert "MatMulNBits" in found
@@ -56,17 +57,17 @@ def test_a_weight_that_is_read_both_ways_round_keeps_its_axes() -> None:
         helper.make_node("Gemm", ["t", "w"], ["y"], "straight"),
     ]
     graph = model(nodes, [value("x", ["n", 64])], [value("y", ["n", 64])], {"w": random(48, 64, seed=1)})
-    packed = rewrite.weight_only(graph, 8, ["turned", "straight"])
+    packed = qdq.weight_only(graph, 8, ["turned", "straight"])
     x = random(3, 64, seed=3)
     expected, given = (runtime.session(each).run(None, {"x": x})[0] for each in (graph, packed))
     assert abs(expected - given).max() < 0.05 * abs(expected).max()
 
 
 def test_int4_products_take_the_kernels_over_integers() -> None:
-    packed = rewrite.weight_only(product("MatMul"), 4, ["product"])
+    packed = qdq.weight_only(product("MatMul"), 4, ["product"])
     assert packed is not None
     node = next(each for each in packed.graph.node if each.op_type == "MatMulNBits")
-    assert {each.name: each.i for each in node.attribute}["accuracy_level"] == rewrite.INT8_PRODUCTS
+    assert {each.name: each.i for each in node.attribute}["accuracy_level"] == qdq.INT8_PRODUCTS
 
 
 def test_integers_in_a_file_of_their_own_run_as_fast_as_those_in_the_graph(tmp_path: Path) -> None:
@@ -77,11 +78,11 @@ def test_integers_in_a_file_of_their_own_run_as_fast_as_those_in_the_graph(tmp_p
     ]
     weights = {"w": random(WIDE, WIDE, seed=1), "kept": random(WIDE, WIDE, seed=2)}
     graph = model(nodes, [value("x", ["n", WIDE])], [value("y", ["n", WIDE])], weights)
-    packed = rewrite.weight_only(graph, 8, ["product"])
+    packed = qdq.weight_only(graph, 8, ["product"])
     inside = runtime.session(packed, threads=1)
     onnx.save(packed, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=1 << 16)
-    held = onnx_file.load(tmp_path / "m.onnx", own=True)
-    assert outside.held(held)
+    held = file.load(tmp_path / "m.onnx", own=True)
+    assert external_data.held(held)
     sessions = [inside, runtime.session(held, threads=1)]
     x = random(1, WIDE, seed=3)
     best = [float("inf"), float("inf")]

@@ -14,10 +14,10 @@ from slipway.api.evaluation import Evaluation, EvaluationTask
 from slipway.api.quantizationgates import Gates
 from tests.unit.onnx_graphs.graphs import classifier, model, quantize, random, value
 from workloads.errors import BadInput
-from workloads.quantize import runtime
+from workloads.onnx import session
+from workloads.quantize.evaluation.gates import LEAST_DB, Sight, judge
 from workloads.quantize.evaluation.judged import judged
 from workloads.quantize.evaluation.scores import Comparison
-from workloads.quantize.gates import LEAST_DB, Sight, judge
 
 SAMPLES = 200
 
@@ -82,7 +82,7 @@ class Given:
         return [list(chosen[i : i + size]) for i in range(0, len(chosen), size)]
 
     def read(self, batch: Any) -> Any:
-        from workloads.quantize.samples import Batch
+        from workloads.onnx.samples.sources import Batch
 
         return Batch({"x": self.feeds["x"][batch]}, None if self.labels is None else self.labels[batch])
 
@@ -208,7 +208,7 @@ def test_classes_of_one_number_are_refused_in_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", [EvaluationTask.BINARY, EvaluationTask.REGRESSION, EvaluationTask.MULTI_LABEL])
 def test_labels_of_the_tasks_own_kind(tmp_path: Path, task: EvaluationTask) -> None:
     graph, x = of_task(task), random(SAMPLES, 16)
-    y = runtime.session(graph).run(None, {"x": x})[0]
+    y = session.session(graph).run(None, {"x": x})[0]
     labels = y if task is EvaluationTask.REGRESSION else (y > 0.5).astype(np.int64)
     feeds = {"x": x, "labels": labels[:, 0] if task is EvaluationTask.BINARY else labels}
     where = {"uri": (tmp_path / "data.npz").as_uri()}

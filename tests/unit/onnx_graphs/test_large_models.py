@@ -19,10 +19,11 @@ from tests.perf import large_model
 from tests.unit.onnx_graphs.graphs import model, random, value
 from tests.unit.quantize import jobs
 from workloads.errors import BadInput
-from workloads.export import onnx_file, outside
-from workloads.quantize import runtime
-from workloads.quantize.rewrite import weight_only, weight_only_outside
-from workloads.quantize.rungs import climbed
+from workloads.onnx import external_data
+from workloads.onnx import file as onnx_file
+from workloads.onnx import session as runtime
+from workloads.quantize.algorithms.qdq import weight_only, weight_only_outside
+from workloads.quantize.ladder.rungs import climbed
 
 WIDTH = 192  # 147 kB a weight: enough to stay outside
 
@@ -128,19 +129,19 @@ def test_integers_from_files_are_those_from_memory(tmp_path: Path) -> None:
     whole, path = graph(), split(tmp_path, graph())
     nodes = ["first", "conv", "gemm"]
     expected = weight_only(whole, 8, nodes)
-    part = outside.PART
+    part = external_data.PART
     try:
-        outside.PART = 10_000  # many slices of each
+        external_data.PART = 10_000  # many slices of each
         found = weight_only_outside(onnx_file.load(path), nodes, tmp_path / "q.onnx.data")
     finally:
-        outside.PART = part
+        external_data.PART = part
     assert expected is not None
     assert found is not None
     wanted = {tensor.name: numpy_helper.to_array(tensor) for tensor in expected.graph.initializer}
     assert {tensor.name for tensor in found.graph.initializer} == set(wanted)
     wanted["w3_int8"] = wanted["w3_int8"].T  # in memory a Gemm's weight is turned, in files it stays as it lies
     for tensor in found.graph.initializer:
-        np.testing.assert_array_equal(outside.values(tensor), wanted[tensor.name])
+        np.testing.assert_array_equal(external_data.values(tensor), wanted[tensor.name])
 
 
 @pytest.mark.usefixtures("small")

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from tests.unit.onnx_graphs.graphs import SAMPLES, built, classifier, model, quantize, random, value
 from workloads.errors import BadInput
-from workloads.quantize import runtime
+from workloads.onnx import session
 from workloads.quantize.evaluation import sequences
 
 WORDS = st.lists(st.integers(0, 3), max_size=12)
@@ -59,7 +59,7 @@ def test_a_recogniser_is_judged_by_edits_against_texts(tmp_path: Path) -> None:
     ]
     graph = model(nodes, [value("x", ["n", 16])], [value("y", ["n", 10, 5])], {"w1": random(16, 50, seed=1)})
     graph.graph.initializer.append(numpy_helper.from_array(np.array([-1, 10, 5], np.int64), "shape"))
-    truth = sequences.padded(runtime.session(graph).run(None, X)[0], 0)
+    truth = sequences.padded(session.session(graph).run(None, X)[0], 0)
     where = {"uri": (tmp_path / "data.npz").as_uri(), "metric": "labels", "task": "sequence"}
     found = quantize(tmp_path, graph, {**X, "labels": truth}, ["weight-only-int8"], evaluation=where)
     rows = {row.name: row.accuracy for row in found.comparison}
@@ -113,7 +113,7 @@ def detector() -> Any:
 
 def objects(graph: Any) -> Any:
     """What the model itself is surest of in each picture, and room for one more."""
-    found = runtime.session(graph).run(None, X)[0]
+    found = session.session(graph).run(None, X)[0]
     rows = np.full((SAMPLES, 2, 5), -1, np.float32)
     for row, boxes in zip(rows, found, strict=True):
         scores = boxes[:, 4:5] * boxes[:, 5:]

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.unit.onnx_graphs.graphs import SAMPLES, built, classifier, model, quantize, random, value
 from workloads.errors import BadInput
-from workloads.quantize import runtime
+from workloads.onnx import session
 from workloads.quantize.graph import gemm, integers, prepare, walk, widen
 
 STATIC = ["static-per-tensor", "static-per-channel"]
@@ -93,21 +93,21 @@ def test_onnx_own_attention_is_not_taken_for_the_librarys(tmp_path: Path) -> Non
         ir_version=11,
     )
     prepared = prepare.prepared(graph, lambda _: True).model
-    from workloads.quantize import rewrite
+    from workloads.quantize.algorithms import qdq
 
-    assert rewrite.dynamic_nodes(prepared, []) == ["product"]
+    assert qdq.dynamic_nodes(prepared, []) == ["product"]
 
 
 def test_a_strangers_operator_of_a_known_name_stays_in_float() -> None:
     from slipway.api.quantizationladder import Target
-    from workloads.quantize import rewrite
-    from workloads.quantize.target import profile_of
+    from workloads.quantize.algorithms import qdq
+    from workloads.quantize.algorithms.target import profile_of
 
     graph = classifier()
     graph.graph.node[0].domain = "com.example"
-    assert "first" not in rewrite.quantizable_nodes(graph, profile_of(Target()), [])
-    assert "first" not in rewrite.dynamic_nodes(graph, [])
-    assert "first" not in rewrite.packable_nodes(graph, [])
+    assert "first" not in qdq.quantizable_nodes(graph, profile_of(Target()), [])
+    assert "first" not in qdq.dynamic_nodes(graph, [])
+    assert "first" not in qdq.packable_nodes(graph, [])
 
 
 @pytest.mark.parametrize("taken", ["w1_scale", "w1_int8", "w1_dequantize"])
@@ -152,10 +152,10 @@ def test_a_constant_that_two_gemms_read_is_scaled_for_one_alone() -> None:
         helper.make_node("Add", ["a", "b"], ["y"], "sum"),
     ]
     graph = model(nodes, [value("x", ["n", 16])], [value("y", ["n", 4])], {"w": random(16, 4)})
-    before = runtime.session(graph).run(None, X)[0]
+    before = session.session(graph).run(None, X)[0]
     assert gemm.fold(graph) == []
     onnx.checker.check_model(graph)
-    np.testing.assert_allclose(runtime.session(graph).run(None, X)[0], before, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(session.session(graph).run(None, X)[0], before, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "static"])
@@ -232,10 +232,10 @@ def test_a_local_function_is_looked_into() -> None:
     graph.functions.append(function)
     graph.opset_import.append(helper.make_opsetid("local", 1))
     graph.graph.node[0].CopyFrom(helper.make_node("Block", ["x", "w1"], ["h"], "first", domain="local"))
-    before = runtime.session(graph).run(None, X)[0]
+    before = session.session(graph).run(None, X)[0]
     ready = prepare.prepared(graph, lambda _: True).model
     assert sum(node.op_type == "MatMul" for node in ready.graph.node) == 2
-    np.testing.assert_allclose(runtime.session(ready).run(None, X)[0], before, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(session.session(ready).run(None, X)[0], before, rtol=1e-4, atol=1e-4)
 
 
 def test_nodes_of_one_name_and_of_none_get_their_own() -> None:

@@ -15,11 +15,11 @@ from tests.unit.onnx_graphs.generator import feeds_of
 from tests.unit.quantize import jobs
 from workloads.errors import BadInput
 from workloads.quantize import run
-from workloads.quantize.candidates import candidate_of, model_path
 from workloads.quantize.context import Context
 from workloads.quantize.graph.tidy import tidy
-from workloads.quantize.rungs import climbed
-from workloads.quantize.stages.order import next_stage
+from workloads.quantize.ladder.candidates import candidate_of, model_path
+from workloads.quantize.ladder.order import next_stage
+from workloads.quantize.ladder.rungs import climbed
 
 SAMPLES, FLOOR_DB = 24, 8.0
 CHEAP = ("static-per-tensor", "static-per-channel", "dynamic", "weight-only-int8")

@@ -11,7 +11,7 @@ from slipway.api.quantizationjob import spec_problems
 from slipway.api.quantizationladder import UNSUPPORTED, Hardware, Rung, Runtime, Target
 from tests.unit.api.admission import Admission
 from tests.unit.quantizationjob.refusals import NVIDIA, RIGHT, WRONG, Wrong
-from workloads.quantize.target import impossible
+from workloads.quantize.algorithms.target import impossible
 
 ADMISSION = Admission(quantizationjob.KIND)
 

@@ -85,21 +85,21 @@ def digits(made: Path) -> Path:
 @pytest.fixture(scope="session")
 def exported(digits: Path) -> Any:
     """The float model as ONNX."""
-    from workloads.export import onnx_file
+    from workloads.onnx import file
 
-    return onnx_file.load(digits / "model.onnx")
+    return file.load(digits / "model.onnx")
 
 
 @pytest.fixture(scope="session")
 def activations(digits: Path, exported: Any) -> Any:
     """Statistics of the inner tensors on 100 training images, in one pass."""
     from workloads import artifact
-    from workloads.export import onnx_file
-    from workloads.quantize.collect import Observer
-    from workloads.quantize.samples import calibration_samples, choose
+    from workloads.onnx import file
+    from workloads.onnx.samples.sources import calibration_samples, choose
+    from workloads.quantize.calibration.observer import Observer
 
     preprocessing = artifact.read(digits).description.preprocessing
-    samples = calibration_samples(CALIBRATION, onnx_file.inputs_of(exported), preprocessing)
+    samples = calibration_samples(CALIBRATION, file.inputs_of(exported), preprocessing)
     observer, statistics = Observer(exported), {}
     for batch in samples.batches(choose(len(samples), 100, 0), 16):
         observer.observe(samples.read(batch).feeds, statistics)

@@ -6,11 +6,11 @@ from typing import Any
 import yaml
 
 from slipway.api.quantizationstatus import StageResult
+from workloads.pod.progress import Poster
 from workloads.quantize.job import Job, Overrides, read_job
+from workloads.quantize.progress import Voice
 from workloads.quantize.run import run_all
-from workloads.quantize.voice import Voice
 from workloads.quantize.workdir import Work
-from workloads.train.progress import Poster
 
 DIGITS = {"dataset": {"name": "digits"}}
 # A ladder that is climbed to its third rung: 2-bit weights need the worst layers in float.

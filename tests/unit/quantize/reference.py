@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import entropy
 
-from workloads.quantize.scale import Levels, Range, fake_quantize, scale_and_zero_point
+from workloads.quantize.calibration.scale import Levels, Range, fake_quantize, scale_and_zero_point
 
 
 def kl_divergence(counts: np.ndarray, kept: int, levels: int) -> float:

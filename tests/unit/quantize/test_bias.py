@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from workloads.quantize import bias, runtime
-from workloads.quantize.weights import rounded, weights_of
+from workloads.onnx import session
+from workloads.quantize.algorithms import bias_correction
+from workloads.quantize.algorithms.weight_only import rounded, weights_of
 
 
 def layer(kind: str) -> tuple[Any, np.ndarray]:
@@ -41,7 +42,9 @@ def layer(kind: str) -> tuple[Any, np.ndarray]:
 def test_the_mean_of_each_output_is_kept(kind: str, bits: int) -> None:
     model, x = layer(kind)
     weights = rounded(model, bits, {"layer"}, reduced=False)
-    fixed = bias.corrected(model, bias.channel_means(model, [{"x": x[:8]}, {"x": x[8:]}]), weights, {"layer"})
+    fixed = bias_correction.corrected(
+        model, bias_correction.channel_means(model, [{"x": x[:8]}, {"x": x[8:]}]), weights, {"layer"}
+    )
     assert weights_of(fixed).__next__().values.tobytes() == weights_of(model).__next__().values.tobytes()
 
     def mean(of: Any, *, round_weights: bool) -> np.ndarray:
@@ -50,7 +53,7 @@ def test_the_mean_of_each_output_is_kept(kind: str, bits: int) -> None:
             replaced.CopyFrom(of)
             replaced.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights["w"].astype(np.float32), "w"))
             of = replaced
-        y = runtime.session(of).run(None, {"x": x})[0]
+        y = session.session(of).run(None, {"x": x})[0]
         return np.asarray(y.mean(axis=(0, *range(2, y.ndim))))
 
     expected = mean(model, round_weights=False)
@@ -64,5 +67,5 @@ def test_the_mean_of_each_output_is_kept(kind: str, bits: int) -> None:
 def test_nodes_that_stay_float_keep_their_bias() -> None:
     model, x = layer("conv")
     weights = rounded(model, 3, {"layer"}, reduced=False)
-    same = bias.corrected(model, bias.channel_means(model, [{"x": x}]), weights, set())
+    same = bias_correction.corrected(model, bias_correction.channel_means(model, [{"x": x}]), weights, set())
     assert same.SerializeToString() == model.SerializeToString()

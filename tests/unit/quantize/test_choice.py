@@ -7,9 +7,9 @@ import pytest
 
 from slipway.api.quantizationladder import Goal, Rung
 from slipway.api.quantizationstatus import Candidate
-from workloads.quantize.candidates import best, most_accurate
 from workloads.quantize.evaluation.ranking import front, no_gain
-from workloads.quantize.rungs import fewest
+from workloads.quantize.ladder.candidates import best, most_accurate
+from workloads.quantize.ladder.rungs import fewest
 
 
 def candidate(name: str, accuracy: float | None, **fields: Any) -> Candidate:

@@ -8,9 +8,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from workloads.quantize import collect
-from workloads.quantize.collect import Observer, tensors_to_observe
-from workloads.quantize.statistics import Statistics
+from workloads.quantize.calibration import observer as collect
+from workloads.quantize.calibration.observer import Observer, tensors_to_observe
+from workloads.quantize.calibration.statistics import Statistics
 
 
 def text_model() -> Any:

@@ -15,12 +15,12 @@ from tests.unit.quantize import jobs
 from workloads import artifact, storage
 from workloads.compress import masks
 from workloads.errors import BadInput
-from workloads.quantize import training
-from workloads.quantize.candidates import candidate_of
+from workloads.pod.progress import Poster
 from workloads.quantize.context import Context
+from workloads.quantize.fine_tuning import loop
+from workloads.quantize.ladder.candidates import candidate_of
+from workloads.quantize.progress import Voice
 from workloads.quantize.run import run_stage
-from workloads.quantize.voice import Voice
-from workloads.train.progress import Poster
 
 SMALLER: dict[str, Any] = {
     "compression": [{"method": "channels", "ratio": 0.25}],
@@ -153,7 +153,7 @@ def test_a_step_that_does_not_fit_is_a_row_with_words(digits: Path, tmp_path: Pa
 def test_interrupted_in_its_training_it_ends_with_the_same_model(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     digests = []
     for name, voices in (("whole", [jobs.quiet()]), ("interrupted", [Dies(Poster({})), jobs.quiet()])):
         job = jobs.job(tmp_path / name, digits, **SMALLER)

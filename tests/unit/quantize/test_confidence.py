@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from workloads.quantize.confidence import Pairs, drop_interval, mcnemar, median_interval, wilson
+from workloads.measure.confidence import Pairs, drop_interval, mcnemar, median_interval, wilson
 
 COUNTS = st.integers(0, 400)
 

@@ -13,9 +13,9 @@ from slipway.api.quantizationstatus import Outcome
 from tests.unit.quantize import jobs
 from tests.unit.quantize.conftest import environment
 from workloads import artifact, storage
-from workloads.quantize import metric
-from workloads.quantize.candidates import candidate_of
 from workloads.quantize.context import Context
+from workloads.quantize.ladder import metric
+from workloads.quantize.ladder.candidates import candidate_of
 
 JOB = """
 apiVersion: slipway.dev/v1alpha1

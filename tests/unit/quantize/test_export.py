@@ -13,15 +13,16 @@ from tests.unit.quantize import jobs
 from tests.unit.quantize.conftest import EVALUATION
 from workloads import artifact
 from workloads.errors import BadInput
-from workloads.export import from_torch, onnx_file
-from workloads.quantize import runtime
+from workloads.export import from_torch
+from workloads.onnx import file
+from workloads.onnx import session as runtime
+from workloads.onnx.samples.sources import Samples, evaluation_samples
 from workloads.quantize.run import run_stage
-from workloads.quantize.samples import Samples, evaluation_samples
 
 
 def samples_of(digits: Path, exported: Any) -> Samples:
     preprocessing = artifact.read(digits).description.preprocessing
-    return evaluation_samples(EVALUATION, onnx_file.inputs_of(exported), preprocessing, want_labels=True)
+    return evaluation_samples(EVALUATION, file.inputs_of(exported), preprocessing, want_labels=True)
 
 
 def test_the_stage_says_how_near_it_is_to_torch(trained: Path, tmp_path: Path) -> None:

@@ -8,17 +8,20 @@ from onnx import TensorProto, numpy_helper
 
 from slipway.api.quantization import CalibrationMethod, Exclusions
 from slipway.api.quantizationladder import Hardware, Rung, Runtime, Target
-from workloads.quantize import evaluate, floats, ranges, rewrite, runtime
-from workloads.quantize.collect import Observer
-from workloads.quantize.statistics import Statistics
-from workloads.quantize.target import impossible, profile_of
+from workloads.onnx import session
+from workloads.quantize.algorithms import float_formats, qdq
+from workloads.quantize.algorithms.target import impossible, profile_of
+from workloads.quantize.calibration import ranges
+from workloads.quantize.calibration.observer import Observer
+from workloads.quantize.calibration.statistics import Statistics
+from workloads.quantize.evaluation import answers
 
 NVIDIA = Target(runtime=Runtime.TENSORRT, hardware=Hardware.NVIDIA)
 
 
 @pytest.fixture(scope="module")
 def prepared(exported: Any) -> Any:
-    return rewrite.prepare(exported)
+    return qdq.prepare(exported)
 
 
 def feeds() -> dict[str, np.ndarray]:
@@ -26,22 +29,22 @@ def feeds() -> dict[str, np.ndarray]:
 
 
 def noise(prepared: Any, model: Any) -> float:
-    scores = [runtime.session(one).run(None, feeds())[0] for one in (prepared, model)]
+    scores = [session.session(one).run(None, feeds())[0] for one in (prepared, model)]
     assert scores[1].dtype == np.float32
-    value = evaluate.sqnr_db(*scores)
+    value = answers.sqnr_db(*scores)
     assert value is not None
     return value
 
 
 def test_fp16_is_half_as_large_and_nearly_exact(prepared: Any) -> None:
-    model = floats.half(prepared, [])
+    model = float_formats.half(prepared, [])
     assert len(model.SerializeToString()) < 0.56 * len(prepared.SerializeToString())
     assert noise(prepared, model) > 55
 
 
 def test_fp16_leaves_excluded_nodes(prepared: Any) -> None:
-    excluded = rewrite.excluded_nodes(prepared, Exclusions(op_types=["Gemm"]))
-    model = floats.half(prepared, excluded)
+    excluded = qdq.excluded_nodes(prepared, Exclusions(op_types=["Gemm"]))
+    model = float_formats.half(prepared, excluded)
     kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) > 1}
     assert {TensorProto.FLOAT, TensorProto.FLOAT16} == set(kinds.values())
 
@@ -50,9 +53,9 @@ def test_fp8_has_the_ranges_in_its_scales(prepared: Any) -> None:
     profile, activations = profile_of(NVIDIA), Statistics()
     Observer(prepared).observe(feeds(), activations)
     found = {n: ranges.find(t, CalibrationMethod.MIN_MAX, profile.activations, 99.9) for n, t in activations.items()}
-    nodes = rewrite.quantizable_nodes(prepared, profile, [])
-    int8 = rewrite.static(prepared, found, profile, nodes, per_channel=True)
-    model = floats.float8(prepared, int8)
+    nodes = qdq.quantizable_nodes(prepared, profile, [])
+    int8 = qdq.static(prepared, found, profile, nodes, per_channel=True)
+    model = float_formats.float8(prepared, int8)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     reach = max(-found["images"].low, found["images"].high)
     assert float(numpy_helper.to_array(constants["images_scale"])) == pytest.approx(reach / 448, rel=1e-6)

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workloads import detection
 from workloads.errors import BadInput
-from workloads.quantize import evaluate
-from workloads.quantize import found as module
-from workloads.quantize.found import Found, judged
+from workloads.quantize.evaluation import answers
+from workloads.quantize.evaluation import detection_metrics as module
+from workloads.quantize.evaluation.detection_metrics import Found, judged
+from workloads.vision import detection
 
 CLASSES, MOST = 3, 4
 
@@ -106,5 +106,5 @@ def test_noise_in_scores_counts_as_much_as_noise_in_pixels() -> None:
     in_pixels, in_scores = predictions.copy(), predictions.copy()
     in_pixels[..., 0] *= 1.01
     in_scores[..., 4] *= 1.01
-    noise = [evaluate.sqnr_db(predictions, noisy) for noisy in (in_pixels, in_scores)]
+    noise = [answers.sqnr_db(predictions, noisy) for noisy in (in_pixels, in_scores)]
     assert noise[0] == pytest.approx(noise[1], abs=0.01)

@@ -13,8 +13,8 @@ from slipway.api.quantizationgates import (
     LatencyGate,
     SizeGate,
 )
-from workloads.quantize.confidence import Difference, Pairs
-from workloads.quantize.gates import Speedup, Verdict, drop_limit, judge
+from workloads.measure.confidence import Difference, Pairs
+from workloads.quantize.evaluation.gates import Speedup, Verdict, drop_limit, judge
 
 GOOD = Pairs(both=900, first=5, second=5, none=90)
 

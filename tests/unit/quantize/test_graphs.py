@@ -8,10 +8,13 @@ import pytest
 from slipway.api.artifact import DType, Signature, TensorSpec
 from slipway.api.quantization import CalibrationMethod
 from slipway.api.quantizationladder import Hardware, Runtime, Target
-from workloads.quantize import evaluate, kernels, ranges, rewrite, runtime
-from workloads.quantize.collect import Observer
-from workloads.quantize.statistics import Statistics
-from workloads.quantize.target import profile_of
+from workloads.onnx import session
+from workloads.quantize.algorithms import qdq
+from workloads.quantize.algorithms.target import profile_of
+from workloads.quantize.calibration import ranges
+from workloads.quantize.calibration.observer import Observer
+from workloads.quantize.calibration.statistics import Statistics
+from workloads.quantize.evaluation import answers, operator_precision
 
 
 @pytest.fixture(scope="module")
@@ -36,29 +39,29 @@ def resnet() -> Any:
     exported = from_torch.export(model, signature)
     random = np.random.default_rng(0)
     batches = [{"images": random.normal(size=(n, 3, 32, 32)).astype(np.float32)} for n in (1, 5)]
-    assert from_torch.compare(model, runtime.session(exported), batches).difference < 1e-4
-    return rewrite.prepare(exported)
+    assert from_torch.compare(model, session.session(exported), batches).difference < 1e-4
+    return qdq.prepare(exported)
 
 
 @pytest.mark.slow
 def test_every_target(resnet: Any, tmp_path: Any) -> None:
-    assert "BatchNormalization" not in rewrite.operators(resnet)
+    assert "BatchNormalization" not in qdq.operators(resnet)
     images = np.random.default_rng(1).normal(size=(12, 3, 32, 32)).astype(np.float32)
     observer, statistics = Observer(resnet), Statistics()
     observer.observe({"images": images}, statistics)
-    reference = runtime.session(resnet).run(None, {"images": images})[0]
+    reference = session.session(resnet).run(None, {"images": images})[0]
     integer: dict[str, int] = {}
     for target in (Target(runtime=Runtime.TENSORRT, hardware=Hardware.NVIDIA), Target()):
         profile = profile_of(target)
         found = {n: ranges.find(t, CalibrationMethod.MSE, profile.activations, 99.9) for n, t in statistics.items()}
-        nodes = rewrite.quantizable_nodes(resnet, profile, [])
+        nodes = qdq.quantizable_nodes(resnet, profile, [])
         for per_channel in (False, True):
-            model = rewrite.static(resnet, found, profile, nodes, per_channel=per_channel)
-            scores = runtime.session(model).run(None, {"images": images})[0]
-            noise = evaluate.sqnr_db(reference, scores)
+            model = qdq.static(resnet, found, profile, nodes, per_channel=per_channel)
+            scores = session.session(model).run(None, {"images": images})[0]
+            noise = answers.sqnr_db(reference, scores)
             assert noise is not None
             assert noise > 15, (target, per_channel)
             (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
-            integer = kernels.of(tmp_path / "m.onnx", lambda _name, _op: "")["integer"]
+            integer = operator_precision.of(tmp_path / "m.onnx", lambda _name, _op: "")["integer"]
     assert integer["QLinearConv"] == 20
     assert integer["QLinearAdd"] == 8

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from workloads.errors import Corrupt
-from workloads.quantize import statistics
-from workloads.quantize.histogram import EMPTY, Histogram
-from workloads.quantize.statistics import TensorStatistics
+from workloads.quantize.calibration import statistics
+from workloads.quantize.calibration.histogram import EMPTY, Histogram
+from workloads.quantize.calibration.statistics import TensorStatistics
 
 quick = settings(deadline=None, max_examples=60)
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=True)

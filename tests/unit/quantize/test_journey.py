@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from slipway.api.quantizationjob import QuantizationJobSpec
 from slipway.api.quantizationladder import Rung
 from slipway.api.quantizationstatus import Stage
-from workloads.quantize.journey import Journey, Pace, legs_of
-from workloads.quantize.voice import Voice
+from workloads.quantize.eta import Journey, Pace, legs_of
+from workloads.quantize.progress import Voice
 
 DIGITS = {"dataset": {"name": "digits"}}
 

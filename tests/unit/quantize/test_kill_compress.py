@@ -30,9 +30,9 @@ STEPS: dict[str, Any] = {
 FIRST, SECOND = "compressed-1-channels", "compressed-2-two-four"
 RUN = """
 import sys
-from workloads.quantize import training
+from workloads.quantize.fine_tuning import loop
 from workloads.quantize.command import main
-training.SAVE_EVERY = 0.0
+loop.SAVE_EVERY = 0.0
 sys.exit(main(sys.argv[1:]))
 """
 

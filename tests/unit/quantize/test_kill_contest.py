@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.quantize import jobs
 from tests.unit.quantize.test_kill import changes, finished, killed_once, results, started
-from workloads.quantize.candidates import candidate_in
+from workloads.quantize.ladder.candidates import candidate_in
 
 CONTEST = {"calibration": {**jobs.DIGITS, "samples": 100, "batchSize": 4, "methods": ["min-max", "mse"]}}
 KILLS = 2

@@ -12,11 +12,11 @@ from onnxruntime.quantization.calibrate import MinMaxCalibrater
 from slipway.api.quantization import CalibrationMethod
 from tests.unit.quantize.conftest import CALIBRATION
 from workloads import artifact
-from workloads.export import onnx_file
-from workloads.quantize import ranges
-from workloads.quantize.collect import Observer
-from workloads.quantize.samples import calibration_samples
-from workloads.quantize.scale import UINT8
+from workloads.onnx import file
+from workloads.onnx.samples.sources import calibration_samples
+from workloads.quantize.calibration import ranges
+from workloads.quantize.calibration.observer import Observer
+from workloads.quantize.calibration.scale import UINT8
 
 LENGTHS = (16, 16, 7)  # the last batch is shorter
 
@@ -34,7 +34,7 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
 @pytest.fixture(scope="module")
 def batches(digits: Path, exported: Any) -> list[dict[str, np.ndarray]]:
     samples = calibration_samples(
-        CALIBRATION, onnx_file.inputs_of(exported), artifact.read(digits).description.preprocessing
+        CALIBRATION, file.inputs_of(exported), artifact.read(digits).description.preprocessing
     )
     ends = np.cumsum(LENGTHS)
     return [samples.read(range(end - n, end)).feeds for end, n in zip(ends, LENGTHS, strict=True)]

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from workloads.errors import BadInput
-from workloads.export import onnx_file
+from workloads.onnx import file
 
 
 def small(opset: int = 17) -> Any:
@@ -37,14 +37,14 @@ def with_external(folder: Path, location: str) -> Path:
 
 def test_ports_are_read(tmp_path: Path) -> None:
     onnx.save(small(), tmp_path / "m.onnx")
-    model = onnx_file.load(tmp_path / "m.onnx")
-    assert onnx_file.inputs_of(model) == [onnx_file.Port("x", "float32", (None, 4))]
-    assert onnx_file.opset_of(model) == 17
+    model = file.load(tmp_path / "m.onnx")
+    assert file.inputs_of(model) == [file.Port("x", "float32", (None, 4))]
+    assert file.opset_of(model) == 17
 
 
 def test_data_beside_the_model_is_read(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(np.eye(4, dtype=np.float32).tobytes())
-    model = onnx_file.load(with_external(tmp_path, "weights.bin"))
+    model = file.load(with_external(tmp_path, "weights.bin"))
     assert numpy_helper.to_array(model.graph.initializer[0]).tolist() == np.eye(4).tolist()
 
 
@@ -54,7 +54,7 @@ def test_data_outside_the_folder_is_refused(tmp_path: Path, location: str) -> No
     inside = tmp_path / "model"
     inside.mkdir()
     with pytest.raises(BadInput, match="outside the model's folder"):
-        onnx_file.load(with_external(inside, location))
+        file.load(with_external(inside, location))
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
@@ -63,12 +63,12 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     inside.mkdir()
     (inside / "weights.bin").symlink_to(tmp_path / "secret")
     with pytest.raises(BadInput, match="by a link"):
-        onnx_file.load(with_external(inside, "weights.bin"))
+        file.load(with_external(inside, "weights.bin"))
 
 
 def test_missing_data_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="missing"):
-        onnx_file.load(with_external(tmp_path, "weights.bin"))
+        file.load(with_external(tmp_path, "weights.bin"))
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,11 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes, words: str) -> 
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
     with pytest.raises(BadInput, match=words):
-        onnx_file.load(path)
+        file.load(path)
 
 
 def test_the_exported_model_holds_nothing_of_this_machine(exported: Any) -> None:
     content = exported.SerializeToString()
     assert b"stack_trace" not in content
     assert str(Path.home()).encode() not in content
-    assert [port.shape for port in onnx_file.inputs_of(exported)] == [(None, 1, 8, 8)]
+    assert [port.shape for port in file.inputs_of(exported)] == [(None, 1, 8, 8)]

@@ -8,8 +8,8 @@ import pytest
 from slipway.api.quantizationladder import Rung
 from slipway.api.quantizationstatus import Candidate, Stage
 from tests.unit.quantize import jobs
-from workloads.quantize.candidates import candidate_in
-from workloads.quantize.stages.order import next_rung, next_stage
+from workloads.quantize.ladder.candidates import candidate_in
+from workloads.quantize.ladder.order import next_rung, next_stage
 from workloads.quantize.workdir import Work
 
 LADDER = ["static-per-tensor", "static-per-channel", "mixed-precision", "dynamic", "qat"]

@@ -11,12 +11,12 @@ from onnx import numpy_helper
 from slipway.api.quantizationstatus import Stage
 from tests.unit.quantize import jobs
 from workloads import storage
-from workloads.quantize import qat, training
-from workloads.quantize.candidates import candidate_of
+from workloads.pod.progress import Poster
 from workloads.quantize.context import Context
+from workloads.quantize.fine_tuning import loop, qat
+from workloads.quantize.ladder.candidates import candidate_of
+from workloads.quantize.progress import Voice
 from workloads.quantize.run import run_all, run_stage
-from workloads.quantize.voice import Voice
-from workloads.train.progress import Poster
 
 # The gate of half a point is out of reach for 3-bit PTQ of this model and within that of training.
 LADDER = {
@@ -44,7 +44,7 @@ class Dies(Voice):
 def test_a_few_steps_are_resumed_to_the_same_model_of_three_bits(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     few = {"dataset": {"name": "digits", "limit": 320}, "samples": 60}
     models = []
     for name, voices in (("whole", [jobs.quiet()]), ("interrupted", [Dies(2), jobs.quiet()])):
@@ -78,7 +78,7 @@ def test_training_repairs_what_calibration_cannot(
     assert (trained.accuracy or 0) > max(candidate.accuracy or 0 for candidate in static)
 
     interrupted = jobs.job(tmp_path / "interrupted", digits, **LADDER)
-    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     with pytest.raises(KeyboardInterrupt):
         run_all(interrupted, Dies(40))
     assert jobs.run(interrupted).selected == "qat"

@@ -8,11 +8,11 @@ from onnxruntime.quantization.calibrate import HistogramCollector
 
 from slipway.api.quantization import CalibrationMethod
 from tests.unit.quantize import reference
-from workloads.quantize import ranges
-from workloads.quantize.ranges.entropy import FIRST, best_threshold, divergence
-from workloads.quantize.ranges.mse import errors_of
-from workloads.quantize.scale import INT8, UINT8, Levels, Range
-from workloads.quantize.statistics import Statistics, TensorStatistics
+from workloads.quantize.calibration import ranges
+from workloads.quantize.calibration.ranges.entropy import FIRST, best_threshold, divergence
+from workloads.quantize.calibration.ranges.mse import errors_of
+from workloads.quantize.calibration.scale import INT8, UINT8, Levels, Range
+from workloads.quantize.calibration.statistics import Statistics, TensorStatistics
 
 
 def seen(values: np.ndarray, bits: int = 12) -> TensorStatistics:

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from slipway.api.quantizationstatus import StageResult
 from tests.unit.quantize import jobs
 from workloads import storage
-from workloads.quantize import benchmark
+from workloads.quantize.evaluation import benchmark
 from workloads.quantize.report.svg import Point, pareto, scatter
 
 Finished = tuple[jobs.Job, StageResult]

@@ -9,11 +9,13 @@ from onnx import numpy_helper
 from slipway.api.quantization import CalibrationMethod, Exclusions
 from slipway.api.quantizationladder import Hardware, Rung, Runtime, Target
 from workloads.errors import BadInput
-from workloads.quantize import ranges, rewrite, runtime
-from workloads.quantize.scale import Levels, Range, fake_quantize, scale_and_zero_point
-from workloads.quantize.statistics import Statistics
-from workloads.quantize.target import impossible, profile_of
-from workloads.quantize.weights import weights_of
+from workloads.onnx import session
+from workloads.quantize.algorithms import qdq
+from workloads.quantize.algorithms.target import impossible, profile_of
+from workloads.quantize.algorithms.weight_only import weights_of
+from workloads.quantize.calibration import ranges
+from workloads.quantize.calibration.scale import Levels, Range, fake_quantize, scale_and_zero_point
+from workloads.quantize.calibration.statistics import Statistics
 
 TARGETS = [
     Target(),
@@ -26,7 +28,7 @@ TARGETS = [
 
 @pytest.fixture(scope="module")
 def prepared(exported: Any) -> Any:
-    return rewrite.prepare(exported)
+    return qdq.prepare(exported)
 
 
 def found(activations: Statistics, target: Target) -> dict[str, Range]:
@@ -36,9 +38,9 @@ def found(activations: Statistics, target: Target) -> dict[str, Range]:
 
 def static(prepared: Any, activations: Statistics, target: Target, **options: Any) -> Any:
     profile = profile_of(target)
-    nodes = options.pop("nodes", None) or rewrite.quantizable_nodes(prepared, profile, [])
+    nodes = options.pop("nodes", None) or qdq.quantizable_nodes(prepared, profile, [])
     options.setdefault("per_channel", True)
-    return rewrite.static(prepared, found(activations, target), profile, nodes, **options)
+    return qdq.static(prepared, found(activations, target), profile, nodes, **options)
 
 
 def constants(model: Any) -> dict[str, np.ndarray]:
@@ -57,7 +59,7 @@ def test_scales_are_those_of_our_ranges(prepared: Any, activations: Statistics, 
         assert int(values[f"{name}_zero_point"]) == zero, name
         checked += 1
     assert checked >= 4
-    assert rewrite.operators(model)["QuantizeLinear"] >= 5
+    assert qdq.operators(model)["QuantizeLinear"] >= 5
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: f"{t.runtime}-{t.hardware}")
@@ -79,9 +81,9 @@ def test_tensorrt_gets_symmetric_activations_and_a_float_bias(prepared: Any, act
 
 
 def test_excluded_nodes_stay_float(prepared: Any, activations: Statistics) -> None:
-    excluded = rewrite.excluded_nodes(prepared, Exclusions(op_types=["Gemm"], nodes=["*conv2d_1"]))
+    excluded = qdq.excluded_nodes(prepared, Exclusions(op_types=["Gemm"], nodes=["*conv2d_1"]))
     assert len(excluded) == 3
-    nodes = rewrite.quantizable_nodes(prepared, profile_of(Target()), excluded)
+    nodes = qdq.quantizable_nodes(prepared, profile_of(Target()), excluded)
     values = constants(static(prepared, activations, Target(), nodes=nodes))
     assert [name for name in values if name.endswith("weight_quantized")] == ["features.0.weight_quantized"]
 
@@ -92,7 +94,7 @@ def test_excluded_nodes_stay_float(prepared: Any, activations: Statistics) -> No
 )
 def test_exclusions_that_name_nothing_are_refused(prepared: Any, exclude: Exclusions, words: str) -> None:
     with pytest.raises(BadInput, match=words):
-        rewrite.excluded_nodes(prepared, exclude)
+        qdq.excluded_nodes(prepared, exclude)
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
@@ -125,22 +127,22 @@ def test_narrow_weights_are_the_least_squares_ones(prepared: Any, activations: S
 
 @pytest.mark.parametrize("bits", [8, 4])
 def test_weight_only_keeps_the_function(prepared: Any, bits: int) -> None:
-    model = rewrite.weight_only(prepared, bits, rewrite.packable_nodes(prepared, []))
+    model = qdq.weight_only(prepared, bits, qdq.packable_nodes(prepared, []))
     assert model is not None
     x = np.random.default_rng(4).normal(size=(9, 1, 8, 8)).astype(np.float32)
-    expected = runtime.session(prepared).run(None, {"images": x})[0]
-    scores = runtime.session(model).run(None, {"images": x})[0]
+    expected = session.session(prepared).run(None, {"images": x})[0]
+    scores = session.session(model).run(None, {"images": x})[0]
     noise = np.sqrt(((scores - expected) ** 2).mean() / (expected**2).mean())
     assert 0 < noise < (0.02 if bits == 8 else 0.2)
     assert len(model.SerializeToString()) < len(prepared.SerializeToString()) * (0.4 if bits == 8 else 0.5)
 
 
 def test_dynamic_leaves_convolutions_alone(prepared: Any) -> None:
-    model = rewrite.dynamic(prepared, profile_of(Target()), rewrite.dynamic_nodes(prepared, []))
-    assert rewrite.operators(model)["MatMulInteger"] == 2
-    assert rewrite.operators(model)["Conv"] == 2
-    gemms = rewrite.excluded_nodes(prepared, Exclusions(op_types=["Gemm"]))
-    assert rewrite.dynamic_nodes(prepared, gemms) == []
+    model = qdq.dynamic(prepared, profile_of(Target()), qdq.dynamic_nodes(prepared, []))
+    assert qdq.operators(model)["MatMulInteger"] == 2
+    assert qdq.operators(model)["Conv"] == 2
+    gemms = qdq.excluded_nodes(prepared, Exclusions(op_types=["Gemm"]))
+    assert qdq.dynamic_nodes(prepared, gemms) == []
 
 
 def test_what_a_target_cannot_have_is_said() -> None:

@@ -15,7 +15,8 @@ from slipway.api.quantizationstatus import SHARDED, Outcome, Stage, StageResult
 from tests.unit.quantize import jobs
 from workloads import artifact, data, storage
 from workloads.errors import BadInput
-from workloads.quantize import command, rewrite
+from workloads.quantize import command
+from workloads.quantize.algorithms import qdq
 from workloads.quantize.run import fitting, run_stage
 
 
@@ -256,7 +257,7 @@ def test_a_candidate_pays_for_its_own_faults_only(
         def fails(*_: object) -> None:
             raise error
 
-        broken.setattr(rewrite, "dynamic", fails)
+        broken.setattr(qdq, "dynamic", fails)
         if kept:
             assert jobs.run(job).outcome is Outcome.KEPT_FLOAT
             return

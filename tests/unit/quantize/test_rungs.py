@@ -8,8 +8,8 @@ import pytest
 
 from tests.unit.quantize import jobs
 from workloads import storage
-from workloads.quantize.candidates import details_of
 from workloads.quantize.context import Context
+from workloads.quantize.ladder.candidates import details_of
 
 LADDER = [
     "static-per-tensor",

@@ -9,8 +9,8 @@ import pytest
 
 from slipway.api.evaluation import Evaluation
 from workloads.errors import BadInput
-from workloads.export.onnx_file import Port
-from workloads.quantize.samples import BATCH_BYTES, ArraySamples, choose, evaluation_samples
+from workloads.onnx.file import Port
+from workloads.onnx.samples.sources import BATCH_BYTES, ArraySamples, choose, evaluation_samples
 
 IDS, SCALE = Port("ids", "int64", (None, None)), Port("scale", "float32", (None, 2))
 

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnxruntime.quantization.quant_utils import compute_scale_zp, get_qmin_qmax_for_qType, quantize_nparray
 
-from workloads.quantize.scale import Levels, Range, fake_quantize, scale_and_zero_point
+from workloads.quantize.calibration.scale import Levels, Range, fake_quantize, scale_and_zero_point
 
 TYPES = {
     (8, False): onnx.TensorProto.UINT8,

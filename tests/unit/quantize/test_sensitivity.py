@@ -9,8 +9,10 @@ from slipway.api.quantization import CalibrationMethod
 from slipway.api.quantizationstatus import Stage
 from tests.unit.quantize import jobs
 from workloads import storage
-from workloads.quantize import evaluate, rewrite, sensitivity
+from workloads.quantize.algorithms import qdq
 from workloads.quantize.context import Context
+from workloads.quantize.evaluation import answers
+from workloads.quantize.ladder import sensitivity
 from workloads.quantize.run import run_stage
 
 FIELDS = {
@@ -57,8 +59,8 @@ def lost_by(context: Context, op_type: str, types: dict[str, str]) -> float:
     """Share of the calibration samples that the model gets wrong once this operator alone has 2-bit weights."""
     nodes = [name for name in context.nodes if types[name] == op_type]
     ranges = context.ranges(CalibrationMethod.MIN_MAX)
-    model = rewrite.static(context.prepared, ranges, context.profile, nodes, per_channel=False, bits=2)
+    model = qdq.static(context.prepared, ranges, context.profile, nodes, per_channel=False, bits=2)
     reference, found = (
-        evaluate.answers(one, context.calibration, context.calibration_batches) for one in (context.prepared, model)
+        answers.answers(one, context.calibration, context.calibration_batches) for one in (context.prepared, model)
     )
     return float(reference.right().mean() - found.right().mean())

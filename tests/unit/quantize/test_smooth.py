@@ -8,10 +8,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from slipway.api.quantization import CalibrationMethod
 from slipway.api.quantizationladder import Target
-from workloads.quantize import evaluate, ranges, rewrite, runtime, smooth
-from workloads.quantize.collect import Observer
-from workloads.quantize.statistics import Statistics
-from workloads.quantize.target import profile_of
+from workloads.onnx import session
+from workloads.quantize.algorithms import qdq, smooth_quant
+from workloads.quantize.algorithms.target import profile_of
+from workloads.quantize.calibration import ranges
+from workloads.quantize.calibration.observer import Observer
+from workloads.quantize.calibration.statistics import Statistics
+from workloads.quantize.evaluation import answers
 
 WIDTH, NODES = 16, {"first", "second", "gemm"}
 
@@ -49,45 +52,45 @@ def samples(count: int) -> dict[str, np.ndarray]:
 
 
 def smoothed(model: Any, alpha: float) -> tuple[Any, list[str]]:
-    peaks = smooth.peaks_of(model, set(smooth.products_of(model, NODES)), [samples(64), samples(32)])
-    return smooth.smoothed(model, peaks, NODES, alpha)
+    peaks = smooth_quant.peaks_of(model, set(smooth_quant.products_of(model, NODES)), [samples(64), samples(32)])
+    return smooth_quant.smoothed(model, peaks, NODES, alpha)
 
 
 @pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("alpha", smooth.ALPHAS)
+@pytest.mark.parametrize("alpha", smooth_quant.ALPHAS)
 def test_it_is_the_same_function(residual: bool, alpha: float) -> None:
     model, feeds = block(residual=residual), samples(50)
     found, changed = smoothed(model, alpha)
-    expected = runtime.session(model).run(None, feeds)[0]
-    np.testing.assert_allclose(runtime.session(found).run(None, feeds)[0], expected, rtol=2e-4, atol=2e-4)
+    expected = session.session(model).run(None, feeds)[0]
+    np.testing.assert_allclose(session.session(found).run(None, feeds)[0], expected, rtol=2e-4, atol=2e-4)
     # Folded into the normalisation where nothing else reads it; the Gemm's input has no normalisation before it.
     assert changed == (["n_smoothed", "d_smoothed"] if residual else ["n", "d_smoothed"])
-    assert rewrite.operators(found).get("Mul", 0) == len(changed) - ("n" in changed)
+    assert qdq.operators(found).get("Mul", 0) == len(changed) - ("n" in changed)
     assert len(found.SerializeToString()) < len(model.SerializeToString()) + 2000
 
 
 def test_the_factors_are_the_papers() -> None:
     model = block(residual=False)
-    products = smooth.products_of(model, NODES)["n"]
+    products = smooth_quant.products_of(model, NODES)["n"]
     peak = np.arange(WIDTH, dtype=np.float64)
     weights = np.stack([numpy_helper.to_array(product.weight) for product in products])
     expected = np.sqrt(peak[1:] / np.abs(weights).max(axis=(0, 2))[1:])
-    factors = smooth.factors_of(peak, products, 0.5)
+    factors = smooth_quant.factors_of(peak, products, 0.5)
     assert factors[0] == 1.0
     np.testing.assert_allclose(factors[1:], expected, rtol=1e-6)
 
 
 def test_outliers_cost_less() -> None:
     """Static int8 of the smoothed block has less noise than of the block as it was, with the same method."""
-    model, feeds = rewrite.prepare(block(residual=False)), samples(256)
-    reference, profile = runtime.session(model).run(None, feeds)[0], profile_of(Target())
+    model, feeds = qdq.prepare(block(residual=False)), samples(256)
+    reference, profile = session.session(model).run(None, feeds)[0], profile_of(Target())
 
     def noise(candidate: Any) -> float:
         seen = Statistics()
         Observer(candidate).observe(feeds, seen)
         found = {n: ranges.find(t, CalibrationMethod.MIN_MAX, profile.activations, 99.9) for n, t in seen.items()}
-        quantized = rewrite.static(candidate, found, profile, sorted(NODES), per_channel=True)
-        value = evaluate.sqnr_db(reference, runtime.session(quantized).run(None, feeds)[0])
+        quantized = qdq.static(candidate, found, profile, sorted(NODES), per_channel=True)
+        value = answers.sqnr_db(reference, session.session(quantized).run(None, feeds)[0])
         assert value is not None
         return value
 
@@ -97,6 +100,6 @@ def test_outliers_cost_less() -> None:
 
 def test_products_that_are_excluded_stay_as_they_are() -> None:
     model = block(residual=False)
-    found, changed = smooth.smoothed(model, {"n": np.full(WIDTH, 9.0)}, {"gemm"}, 0.5)
+    found, changed = smooth_quant.smoothed(model, {"n": np.full(WIDTH, 9.0)}, {"gemm"}, 0.5)
     assert changed == []
     assert found.SerializeToString() == model.SerializeToString()

@@ -11,12 +11,12 @@ from torch import nn
 from slipway.api.quantizationstatus import Stage
 from tests.unit.quantize import jobs
 from workloads import data
-from workloads.quantize import training
+from workloads.pod.progress import Poster
 from workloads.quantize.context import Context
+from workloads.quantize.fine_tuning import loop
+from workloads.quantize.fine_tuning.loop import Phases, Training
+from workloads.quantize.progress import Voice
 from workloads.quantize.run import run_stage
-from workloads.quantize.training import Phases, Training
-from workloads.quantize.voice import Voice
-from workloads.train.progress import Poster
 
 FEW = {"dataset": {"name": "digits", "limit": 320}, "samples": 60}
 
@@ -35,7 +35,7 @@ def test_a_model_that_drops_out_is_resumed_to_the_same_weights(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MobileNet's classifier drops a fifth: after a kill, other fifths were dropped than without one."""
-    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     images = data.load(jobs.job(tmp_path, digits, calibration=FEW).spec.calibration.dataset)
     left = []
     for name, voices in (("whole", [jobs.quiet()]), ("interrupted", [Dies(Poster({})), jobs.quiet()])):

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from workloads.quantize import voice
-from workloads.quantize.voice import Voice
-from workloads.train.progress import Poster
+from workloads.pod.progress import Poster
+from workloads.quantize import progress
+from workloads.quantize.progress import Voice
 
 
 class Terminal(io.StringIO):
@@ -28,7 +28,7 @@ def test_a_bar_on_a_terminal_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_log_gets_lines_and_no_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(voice, "INTERVAL", 0.0)
+    monkeypatch.setattr(progress, "INTERVAL", 0.0)
     assert list(Voice(Poster({})).track(["c", "d"], "calibration", done=2)) == ["c", "d"]
     said = capsys.readouterr()
     assert said.out.splitlines() == ["calibration: 3 of 4", "calibration: 4 of 4"]

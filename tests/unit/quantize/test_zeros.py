@@ -11,8 +11,8 @@ from onnx import numpy_helper
 from slipway.api.quantizationstatus import Stage
 from tests.unit.quantize import jobs
 from workloads import artifact
-from workloads.quantize import qat
 from workloads.quantize.context import Context
+from workloads.quantize.fine_tuning import qat
 from workloads.quantize.run import run_stage
 
 FEW = {"dataset": {"name": "digits", "limit": 640}, "samples": 60}

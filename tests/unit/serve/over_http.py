@@ -18,12 +18,12 @@ from workloads.serve.app import App
 from workloads.serve.batcher import Limits
 from workloads.serve.datatypes import Datatype
 from workloads.serve.http import HttpLimits, HttpServer
-from workloads.serve.life import Life
+from workloads.serve.lifecycle import Life
 from workloads.serve.loading import load_and_warm_up
-from workloads.serve.metrics import Metrics
 from workloads.serve.protocol.tensors import from_binary, to_binary
 from workloads.serve.run import start
 from workloads.serve.settings import Settings
+from workloads.serve.telemetry.metrics import Metrics
 
 HEADER = "Inference-Header-Content-Length"
 

@@ -16,13 +16,13 @@ from workloads.serve.batcher import Limits
 from workloads.serve.datatypes import Datatype
 from workloads.serve.engines.warmup import WarmUp, sample
 from workloads.serve.http import HttpLimits, HttpServer
-from workloads.serve.life import Life
-from workloads.serve.metrics import Metrics
+from workloads.serve.lifecycle import Life
 from workloads.serve.model import Model
 from workloads.serve.run import start
 from workloads.serve.service import Loaded
 from workloads.serve.settings import Settings, TransformChoice
 from workloads.serve.signature import Signature, Tensor
+from workloads.serve.telemetry.metrics import Metrics
 from workloads.serve.transform.workers import Workers
 
 PAIR = Signature((Tensor("x", Datatype.FP32, ("batch", "n")),), (Tensor("y", Datatype.FP32, ("batch", "n")),))

@@ -17,7 +17,7 @@ from workloads.serve.apart import Apart, Job
 from workloads.serve.apart.pool import SMALL
 from workloads.serve.datatypes import Datatype
 from workloads.serve.errors import DeadlineExceeded, Invalid, TooLarge
-from workloads.serve.protocol.rest import Codec
+from workloads.serve.rest.inference import Codec
 from workloads.serve.signature import Signature, Tensor
 
 PAIR = Signature(

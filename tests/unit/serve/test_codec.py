@@ -14,11 +14,11 @@ from hypothesis.extra import numpy as hnp
 from tests.unit.runtime.effort import examples
 from workloads.serve.datatypes import Datatype, finite
 from workloads.serve.errors import RequestError
+from workloads.serve.grpc.grpc_to_rest import as_rest
 from workloads.serve.http import Request
-from workloads.serve.protocol.asked import Asked
-from workloads.serve.protocol.copied import as_rest
-from workloads.serve.protocol.rest import Codec
+from workloads.serve.protocol.inference_request import Asked
 from workloads.serve.protocol.tensors import from_binary, from_json, to_binary, to_json
+from workloads.serve.rest.inference import Codec
 from workloads.serve.signature import Signature, Tensor
 
 TWO = Signature(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from workloads.serve.errors import Invalid, TooLarge, UnsupportedEncoding
 from workloads.serve.http import Request
-from workloads.serve.protocol.content import ANY_RATIO, MOST_MEMBERS, coding_of, inflated
+from workloads.serve.protocol.content_encoding import ANY_RATIO, MOST_MEMBERS, coding_of, inflated
 
 MOST = 64 << 20
 

@@ -22,11 +22,11 @@ from PIL import Image
 
 from slipway.api.artifact import Preprocessing
 from workloads.serve.errors import DeadlineExceeded, Invalid, QueueFull
-from workloads.serve.people import decoding as module
-from workloads.serve.people import picture_file
-from workloads.serve.people.decoding import Decoding
-from workloads.serve.people.fair import FairLine
-from workloads.serve.people.pictures import MOST_BYTES, most_pixels, to_input
+from workloads.serve.web.pictures import decoding as module
+from workloads.serve.web.pictures import picture_file
+from workloads.serve.web.pictures.decoding import Decoding
+from workloads.serve.web.pictures.fair_queue import FairLine
+from workloads.serve.web.pictures.model_input import MOST_BYTES, most_pixels, to_input
 
 HOW = Preprocessing(channels=3, height=224, width=224, resize=256, mean=[0.0] * 3, std=[1.0] * 3)
 ROOT = Path(__file__).resolve().parents[3]
@@ -131,7 +131,7 @@ def test_a_little_junk_between_segments_is_nothing(content: bytes) -> None:
 MEASURE = """
 import pathlib, sys
 from slipway.api.artifact import Preprocessing
-from workloads.serve.people.pictures import to_input
+from workloads.serve.web.pictures.model_input import to_input
 how = Preprocessing(channels=3, height=224, width=224, resize=256, mean=[0.0] * 3, std=[1.0] * 3)
 def kilobytes(word):
     return int(pathlib.Path("/proc/self/status").read_text().split(word)[1].split()[0])

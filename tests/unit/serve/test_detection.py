@@ -10,9 +10,9 @@ from PIL import Image
 
 from slipway.api.artifact import Preprocessing
 from tests.unit.runtime.effort import examples
-from workloads.detection import MOST_OVERLAP, overlaps, suppress
-from workloads.preprocess import prepare
-from workloads.serve.people.detection import Geometry, detect, geometry
+from workloads.serve.web.pictures.detection import Geometry, detect, geometry
+from workloads.vision.detection import MOST_OVERLAP, overlaps, suppress
+from workloads.vision.preprocessing import prepare
 
 BOX = st.tuples(*(st.integers(0, 20),) * 4).map(
     lambda e: [min(e[0], e[2]), min(e[1], e[3]), max(e[0], e[2]), max(e[1], e[3])]

@@ -13,10 +13,10 @@ from tests.unit.serve.serving import serving
 from tests.unit.serve.test_edge import INFER, ROW, ask, keys
 from workloads.serve.edge import Keys
 from workloads.serve.edge.access_log import AccessLog
+from workloads.serve.grpc.edge import around
+from workloads.serve.grpc.server import GrpcServer
 from workloads.serve.mirror import Mirror
 from workloads.serve.protocol import open_inference_pb2 as pb
-from workloads.serve.protocol.grpc_edge import around
-from workloads.serve.protocol.grpc_server import GrpcServer
 from workloads.serve.settings import EdgeChoice
 
 __all__ = ["keys"]

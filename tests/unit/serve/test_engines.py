@@ -21,8 +21,8 @@ from workloads.serve.engines.open_vino import open_engine as open_openvino
 from workloads.serve.engines.torch_engine import open_engine as open_torch
 from workloads.serve.engines.warmup import NothingRuns, sample, sizes_up_to, warm_up
 from workloads.serve.errors import EngineFailed, Refused
-from workloads.serve.lane import EngineLane
 from workloads.serve.model import load
+from workloads.serve.worker import EngineLane
 
 SIZES = (8, 16, 3)
 

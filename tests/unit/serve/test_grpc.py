@@ -14,9 +14,9 @@ from grpc_health.v1 import health_pb2
 from tests.unit.runtime.waiting import until
 from tests.unit.serve.serving import Serving, serving
 from workloads.serve.batcher import Limits
-from workloads.serve.life import Phase
+from workloads.serve.grpc.server import GrpcServer
+from workloads.serve.lifecycle import Phase
 from workloads.serve.protocol import open_inference_pb2 as pb
-from workloads.serve.protocol.grpc_server import GrpcServer
 from workloads.serve.run import leave
 from workloads.serve.settings import Settings
 

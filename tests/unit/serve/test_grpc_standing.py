@@ -14,11 +14,11 @@ from grpc_reflection.v1alpha import reflection_pb2
 from tests.unit.serve.serving import Serving, serving
 from workloads.serve.edge import Keys
 from workloads.serve.edge.access_log import AccessLog
-from workloads.serve.life import Phase
-from workloads.serve.protocol import grpc_standing
+from workloads.serve.grpc import open_calls
+from workloads.serve.grpc.edge import around
+from workloads.serve.grpc.server import SERVICE, GrpcServer
+from workloads.serve.lifecycle import Phase
 from workloads.serve.protocol import open_inference_pb2 as pb
-from workloads.serve.protocol.grpc_edge import around
-from workloads.serve.protocol.grpc_server import SERVICE, GrpcServer
 from workloads.serve.settings import EdgeChoice
 
 States = health_pb2.HealthCheckResponse.ServingStatus
@@ -82,7 +82,7 @@ async def test_a_service_that_is_not_there_is_unknown_and_its_watch_stays() -> N
 
 
 async def test_calls_that_stay_open_are_bounded_and_come_back(monkeypatch) -> None:
-    monkeypatch.setattr(grpc_standing, "MOST", 5)
+    monkeypatch.setattr(open_calls, "MOST", 5)
     async with serving() as server, listening(server) as (_, channel):
         calls = [watch(channel) for _ in range(5)]
         for call in calls:
@@ -117,7 +117,7 @@ async def test_reflection_names_the_services_and_describes_their_messages(versio
 
 
 async def test_an_idle_reflection_ends_by_itself(monkeypatch) -> None:
-    monkeypatch.setattr(grpc_standing, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(open_calls, "IDLE_SECONDS", 0.3)
     async with serving() as server, listening(server) as (_, channel):
         call = reflect(channel)
         assert await asyncio.wait_for(call.code(), 10) is grpc.StatusCode.OK

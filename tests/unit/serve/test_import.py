@@ -19,7 +19,7 @@ from tests.unit.api.admission import Admission
 from tests.unit.serve import onnx_models
 from workloads import artifact
 from workloads.importing.command import main as import_command
-from workloads.serve.people.detection import layout_of
+from workloads.serve.web.pictures.detection import layout_of
 
 # In a picture of 128 x 64 that is letterboxed into 64 x 64, y begins at 16 and everything is half as large.
 BOXES = [(8, 20, 24, 40, 0.9, 1), (9, 20, 24, 40, 0.6, 1), (40, 24, 60, 44, 0.4, 0)]

@@ -13,7 +13,7 @@ from tests.unit.runtime.waiting import until
 from tests.unit.serve.serving import POISON, Serving, serving
 from tests.unit.serve.test_grpc import listening, refused, waiting
 from workloads.serve.batcher import Limits
-from workloads.serve.sketch import bins_of
+from workloads.serve.telemetry.output_distribution import bins_of
 
 INFER = "/v2/models/m/infer"
 

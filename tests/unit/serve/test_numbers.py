@@ -17,8 +17,8 @@ from workloads.serve.errors import Invalid, TooLarge
 from workloads.serve.protocol import document, numbers
 from workloads.serve.protocol.document import LONG, MOST_VALUES, SMALL, values_in
 from workloads.serve.protocol.numbers import Text, from_text, shape_of
-from workloads.serve.protocol.rest import Codec
 from workloads.serve.protocol.tensors import from_json
+from workloads.serve.rest.inference import Codec
 from workloads.serve.signature import Signature, Tensor
 
 SHAPES = st.lists(st.integers(1, 4), min_size=1, max_size=4)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tests.unit.runtime.waiting import until
 from workloads.serve.datatypes import Datatype
 from workloads.serve.errors import Invalid, QueueFull, TooLarge
+from workloads.serve.grpc import receiving
+from workloads.serve.grpc.message import model_of, raw_bytes
+from workloads.serve.grpc.receiving import Own, Receiving
+from workloads.serve.grpc.turns import Turns
 from workloads.serve.protocol import open_inference_pb2 as pb
-from workloads.serve.protocol import receiving
-from workloads.serve.protocol.message import model_of, raw_bytes
-from workloads.serve.protocol.receiving import Own, Receiving
-from workloads.serve.protocol.turns import Turns
 from workloads.serve.signature import Signature, Tensor
 
 

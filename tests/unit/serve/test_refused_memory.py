@@ -8,7 +8,7 @@ import sys
 
 from workloads.serve.errors import Invalid
 from workloads.serve.http import HttpLimits, HttpServer, Reply
-from workloads.serve.people.pending import TaskPending
+from workloads.serve.rest.pending import TaskPending
 
 
 async def test_a_refused_request_is_gone_with_its_reply() -> None:

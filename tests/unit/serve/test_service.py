@@ -15,7 +15,7 @@ from tests.unit.serve.serving import POISON, serving
 from workloads.serve import run
 from workloads.serve.batcher import Limits
 from workloads.serve.datatypes import Datatype
-from workloads.serve.life import Life, Phase
+from workloads.serve.lifecycle import Life, Phase
 from workloads.serve.run import leave
 from workloads.serve.settings import Settings
 from workloads.serve.signature import Signature, Tensor

@@ -3,9 +3,9 @@
 import numpy as np
 
 from workloads.serve.datatypes import Datatype
-from workloads.serve.metrics import Metrics
 from workloads.serve.signature import Signature, Tensor
-from workloads.serve.sketch import PAUSE_SECONDS, Sketch, bins_of
+from workloads.serve.telemetry.metrics import Metrics
+from workloads.serve.telemetry.output_distribution import PAUSE_SECONDS, Sketch, bins_of
 
 SIGNATURE = Signature((Tensor("x", Datatype.FP32, ("batch", 4)),), (Tensor("scores", Datatype.FP32, ("batch", 3)),))
 

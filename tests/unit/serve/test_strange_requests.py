@@ -19,13 +19,13 @@ import pytest
 from tests.cluster.paths import REPOSITORY
 from tests.unit.serve.serving import PAIR, serving
 from workloads.errors import BadInput, Unavailable
+from workloads.serve.grpc.server import GrpcServer
 from workloads.serve.http import Reply
-from workloads.serve.protocol import pieces
-from workloads.serve.protocol.asked import Asked
-from workloads.serve.protocol.grpc_server import GrpcServer
-from workloads.serve.protocol.pieces import put_in
-from workloads.serve.protocol.rest import LONG, Codec
-from workloads.stores import refusal
+from workloads.serve.protocol.inference_request import Asked
+from workloads.serve.rest import pieces
+from workloads.serve.rest.inference import LONG, Codec
+from workloads.serve.rest.pieces import put_in
+from workloads.storage.object_stores import refusal
 
 ROW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1.0, 2.0]}]}
 BODY = json.dumps(ROW).encode()

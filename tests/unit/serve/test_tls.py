@@ -18,13 +18,13 @@ import pytest
 from slipway.runtime.scrape import Page, Scraper
 from tests.unit.serve.certificates import pair, written
 from tests.unit.serve.serving import Serving, serving
-from workloads import listener
-from workloads.activator.manner import SETTINGS, Frames, sealed
+from workloads.activator.wire_protocol import SETTINGS, Frames, sealed
 from workloads.errors import BadInput
+from workloads.pod import listener
 from workloads.serve.edge.certificates import Certificates
+from workloads.serve.grpc.server import GrpcServer
 from workloads.serve.http import HttpLimits, HttpServer
 from workloads.serve.mirror import Mirror
-from workloads.serve.protocol.grpc_server import GrpcServer
 
 INFER = "/v2/models/m/infer"
 ROW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1.0]}]}

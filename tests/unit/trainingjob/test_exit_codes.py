@@ -101,7 +101,7 @@ def test_torchrun_belongs_to_another_python_than_the_first_on_the_path(tmp_path:
 def test_recipes_and_own_commands_have_the_same_starter() -> None:
     assert (
         pods.config_map(job_of(), PLATFORM)["data"]["torch_agent.py"]
-        == (ROOT / "workloads" / "torchrun.py").read_text()
+        == (ROOT / "workloads" / "train" / "torchrun.py").read_text()
     )
 
 

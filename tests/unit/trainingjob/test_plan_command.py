@@ -10,7 +10,7 @@ import pytest
 from slipway.trainingjob.strategy import choose
 from tests.unit.trainingjob.rendered import job_of, resources
 from tests.unit.trainingjob.test_strategy import GIB, MODEL
-from workloads.plan import main
+from workloads.train.plan import main
 
 
 def written(folder: Path, **spec: object) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
-PRELOAD = ["workloads.train.run", "workloads.train.checkpoint", "torch._dynamo"]
+PRELOAD = ["workloads.train.run", "workloads.train.checkpoints.checkpoint", "torch._dynamo"]
 PATIENCE = 120.0  # seconds; the machine may be busy with builds
 
 context = multiprocessing.get_context("forkserver")

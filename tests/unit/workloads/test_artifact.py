@@ -21,10 +21,10 @@ from slipway.api.artifact import (
     TensorSpec,
 )
 from workloads import artifact, models
+from workloads.data.normalisation import Normalise
 from workloads.errors import BadInput, Corrupt
 from workloads.models import Images
-from workloads.preprocess import normalise, prepare
-from workloads.train.normalise import Normalise
+from workloads.vision.preprocessing import normalise, prepare
 
 
 @pytest.fixture

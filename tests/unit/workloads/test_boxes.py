@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw
 
 from slipway.api.sources import DatasetChoice, ModelChoice
 from workloads import data, models
-from workloads.data import shapes
-from workloads.data.boxes import BoxSet
+from workloads.data.detection import shapes
+from workloads.data.detection.boxes import BoxSet
 from workloads.errors import BadInput
 
 

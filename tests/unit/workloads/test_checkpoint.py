@@ -17,9 +17,9 @@ from slipway.api.recipe import Optimizer
 from tests.unit.workloads.processes import results
 from workloads import storage
 from workloads.errors import BadInput, Corrupt
-from workloads.train.checkpoint import Checkpoints, Found
-from workloads.train.checkpoint_files import TensorsOnly
-from workloads.train.environment import Place
+from workloads.pod.environment import Place
+from workloads.train.checkpoints.checkpoint import Checkpoints, Found
+from workloads.train.checkpoints.files import TensorsOnly
 from workloads.train.optimisation import build_optimizer
 from workloads.train.strategies.base import Single
 from workloads.train.world import World
@@ -227,8 +227,8 @@ def own_folder(root: str) -> str:
     """On each of two ranks: a folder that the other does not see, as two ReadWriteOnce claims would be."""
     import os
 
-    from workloads.train import checkpoint
-    from workloads.train.environment import read_place
+    from workloads.pod.environment import read_place
+    from workloads.train.checkpoints import checkpoint
 
     checkpoint.SHARED_WITHIN = 0.5
     place = read_place(os.environ)

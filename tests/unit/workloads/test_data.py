@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from slipway.api.sources import DatasetChoice
 from tests.needs import need
 from workloads import data, storage
-from workloads.data import cifar10, fashion_mnist, image_folder
+from workloads.data.images import cifar10, fashion_mnist, image_folder
 from workloads.errors import BadInput, Corrupt
 
 
@@ -51,7 +51,7 @@ def test_digits_split_is_stratified_and_fixed() -> None:
 
 
 def test_normalised_training_images_have_mean_zero_and_deviation_one() -> None:
-    from workloads.preprocess import normalise
+    from workloads.vision.preprocessing import normalise
 
     digits = choose("digits")
     values = normalise(all_of(digits.training)[0], digits.preprocessing)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from workloads import detection
-from workloads.data.boxes import padded
-from workloads.data.shapes import load
+from workloads.data.detection.boxes import padded
+from workloads.data.detection.shapes import load
 from workloads.models import yolo
 from workloads.train.tasks.detect import Detection, complete_iou
+from workloads.vision import detection
 
 A, B, C = ([0, 0, 10, 10], [20, 20, 30, 30], [40, 0, 50, 10])  # boxes that do not touch
 

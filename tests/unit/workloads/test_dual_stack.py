@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from slipway.runtime.connections.accept import open_socket
-from workloads.listener import Listener
+from workloads.pod.listener import Listener
 
 FAMILIES = ["127.0.0.1", "::1"]
 

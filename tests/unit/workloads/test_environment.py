@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from workloads.cpus import cpu_limit
 from workloads.errors import BadInput
-from workloads.train.environment import Place, read_place, threads
+from workloads.pod.cpus import cpu_limit
+from workloads.pod.environment import Place, read_place, threads
 
 
 def test_alone_without_a_launcher() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.workloads.processes import results
 from workloads.data import InMemory
-from workloads.train.environment import read_place
+from workloads.pod.environment import read_place
 from workloads.train.evaluation import evaluate
 from workloads.train.strategies.base import Single
 from workloads.train.tasks import Description

@@ -13,11 +13,11 @@ from torch import nn
 from slipway.api.recipe import Precision
 from tests.unit.workloads import processes
 from workloads import models
-from workloads.train import flops, peaks
-from workloads.train.environment import Place, read_place
-from workloads.train.meter import Meter, Work
-from workloads.train.pages import page
-from workloads.train.tracing import Tracing, covered
+from workloads.pod.environment import Place, read_place
+from workloads.train.results.html_report import page
+from workloads.train.telemetry import device_flops, training_flops
+from workloads.train.telemetry.throughput import Meter, Work
+from workloads.train.telemetry.tracing import Tracing, covered
 from workloads.train.world import World
 
 LATE = 0.15  # seconds
@@ -28,7 +28,7 @@ def test_flops_of_a_cnn_by_hand() -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     # Two convolutions of 3x3 with a pooling between, and two linear layers: 1 -> 4 on 8x8, 4 -> 8 on 4x4.
     forward = 2 * (4 * 9 * 64 + 8 * 4 * 9 * 16 + 8 * 16 * 16 + 16 * 10)
-    assert flops.of_sample(model, torch.zeros(2, 1, 8, 8)) == 3 * forward
+    assert training_flops.of_sample(model, torch.zeros(2, 1, 8, 8)) == 3 * forward
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
@@ -36,7 +36,7 @@ def test_flops_of_published_models_are_the_published_ones() -> None:
     """ResNet-18 and MobileNetV2 at 224 pixels: 1.81 and 0.30 billion multiplications (He 2016, Sandler 2018)."""
     for name, multiplications in (("resnet18", 1.81e9), ("mobilenetv2", 0.30e9)):
         model = models.build(name, models.arguments_for(name, models.Images(3, 224, 224, 1000), 32))
-        found = flops.of_sample(model, torch.zeros(2, 3, 224, 224)) or 0
+        found = training_flops.of_sample(model, torch.zeros(2, 3, 224, 224)) or 0
         assert found == pytest.approx(6 * multiplications, rel=0.02)
         assert all(buffer.float().abs().max() <= 1 for buffer in model.buffers())  # no statistics were taken
 
@@ -48,7 +48,7 @@ def test_flops_of_a_language_model_are_six_for_each_parameter_and_token() -> Non
     sizes = {"layers": layers, "hidden": hidden, "heads": 4}
     model = models.build("gpt2", {"vocabulary": words, "length": length, **sizes})
     per_token = 6 * (12 * layers * hidden**2 + words * hidden) + 12 * layers * hidden * length
-    found = flops.of_sample(model, torch.zeros(2, length, dtype=torch.int64))
+    found = training_flops.of_sample(model, torch.zeros(2, length, dtype=torch.int64))
     assert found == length * per_token
 
 
@@ -64,7 +64,7 @@ class Parametrised(Curious):
 
 
 def test_a_model_that_looks_at_its_numbers_has_no_figure() -> None:
-    assert flops.of_sample(Parametrised(), torch.zeros(2, 2)) is None
+    assert training_flops.of_sample(Parametrised(), torch.zeros(2, 2)) is None
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_model_that_looks_at_its_numbers_has_no_figure() -> None:
     ],
 )
 def test_a_peak_is_that_of_the_datasheet_or_none(name: str, precision: Precision, teraflops: float | None) -> None:
-    assert peaks.of_name(name, precision) == (None if teraflops is None else pytest.approx(teraflops * 1e12))
+    assert device_flops.of_name(name, precision) == (None if teraflops is None else pytest.approx(teraflops * 1e12))
 
 
 def test_mfu_is_the_share_of_the_peak() -> None:

@@ -16,9 +16,9 @@ import torch
 from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
-from workloads import foreign
 from workloads.errors import BadInput
-from workloads.onnx_data import Bare
+from workloads.onnx import foreign_formats
+from workloads.onnx.model_files import Bare
 from workloads.quantize.source import open_source
 
 
@@ -117,7 +117,7 @@ def test_a_foreign_format_is_refused_in_words(tmp_path: Path, kind: str) -> None
 
 
 def test_every_kind_of_words_has_a_case() -> None:
-    wanted = set(foreign.WORDS.values()) - {foreign.WORDS["folder"]}
+    wanted = set(foreign_formats.WORDS.values()) - {foreign_formats.WORDS["folder"]}
     found = {words for words in wanted for _, match in KINDS.values() if re.search(match, words)}
     assert found == wanted
 
@@ -145,5 +145,5 @@ def test_a_folder_with_several_onnx_files_is_refused_by_their_names(tmp_path: Pa
 
 
 def test_onnx_itself_is_no_foreign_format(tmp_path: Path) -> None:
-    foreign.require_known("x", file(tmp_path / "m.onnx", model()))
-    foreign.require_known("x", file(tmp_path / "model", model()))
+    foreign_formats.require_known("x", file(tmp_path / "m.onnx", model()))
+    foreign_formats.require_known("x", file(tmp_path / "model", model()))

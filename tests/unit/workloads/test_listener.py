@@ -9,8 +9,8 @@ import socket
 import pytest
 import uvloop
 
-from workloads import listener as module
-from workloads.listener import Listener
+from workloads.pod import listener as module
+from workloads.pod.listener import Listener
 
 BACKLOG = 128
 

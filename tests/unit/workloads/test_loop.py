@@ -15,12 +15,12 @@ from torch import nn
 from tests.unit.workloads.conftest import digits_job
 from tests.unit.workloads.processes import results
 from workloads.errors import BadInput, Terminated
-from workloads.train.assemble import assemble
-from workloads.train.environment import read_place
+from workloads.pod.environment import read_place
+from workloads.pod.signals import Stop
 from workloads.train.job import Overrides, read_job
 from workloads.train.loop import Training
 from workloads.train.run import _resume
-from workloads.train.stop import Stop
+from workloads.train.setup import assemble
 from workloads.train.tasks import Figures
 
 OWN = "tests.unit.workloads.test_loop"

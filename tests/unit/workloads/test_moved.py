@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from workloads.data import Augmentation, InMemory
-from workloads.data.boxes import NONE, padded
-from workloads.data.moved import moved
-from workloads.data.samples import TrainingSamples, per_sample_random
+from workloads.data.detection.box_augmentation import moved
+from workloads.data.detection.boxes import NONE, padded
+from workloads.data.sample_order import TrainingSamples, per_sample_random
 
 SIDE = 48
 

@@ -16,8 +16,9 @@ from onnx import helper, numpy_helper
 
 from slipway.api.artifact import DESCRIPTION_FILE
 from tests.unit.serve.artifacts import small_cnn
-from workloads import onnx_data, storage
+from workloads import storage
 from workloads.errors import BadInput, Corrupt
+from workloads.onnx import model_files
 from workloads.quantize.source import open_source
 from workloads.serve.model import load
 
@@ -60,7 +61,7 @@ def test_without_external_data_the_digest_is_the_files_own(tmp_path: Path) -> No
         tensor.data_location = T.DEFAULT
     whole = tmp_path / "whole.onnx"
     onnx.save(model, whole)
-    assert onnx_data.open_bare(whole)[0].digest == storage.sha256_of(whole)
+    assert model_files.open_bare(whole)[0].digest == storage.sha256_of(whole)
 
 
 def test_the_digest_with_external_data_is_what_sha256sum_prints(tmp_path: Path) -> None:
@@ -73,13 +74,13 @@ def test_the_digest_with_external_data_is_what_sha256sum_prints(tmp_path: Path) 
         capture_output=True,
         text=True,
     ).stdout.split()[0]
-    assert onnx_data.open_bare(path)[0].digest == f"sha256:{printed}"
+    assert model_files.open_bare(path)[0].digest == f"sha256:{printed}"
 
 
 @pytest.mark.parametrize("opener", [lambda p, d: load(str(p), "", "1", d), lambda p, d: open_source(str(p), d)])
 def test_replaced_weights_beside_a_pinned_model_are_refused(opener, tmp_path: Path) -> None:
     path = outside(tmp_path)
-    pinned = onnx_data.open_bare(path)[0].digest
+    pinned = model_files.open_bare(path)[0].digest
     opener(path, pinned)
     (tmp_path / "weights.bin").write_bytes((WEIGHT * 2).tobytes())
     with pytest.raises(Corrupt, match="expected"):
@@ -88,7 +89,7 @@ def test_replaced_weights_beside_a_pinned_model_are_refused(opener, tmp_path: Pa
 
 def test_a_pin_of_the_onnx_file_alone_is_refused_with_the_digest_to_pin(tmp_path: Path) -> None:
     path = outside(tmp_path)
-    whole = onnx_data.open_bare(path)[0].digest
+    whole = model_files.open_bare(path)[0].digest
     with pytest.raises(Corrupt, match=rf"{whole}.*that is model.onnx alone, and a digest covers weights.bin as well"):
         load(str(path), "", "1", storage.sha256_of(path))
 
@@ -135,7 +136,7 @@ def test_hugging_faces_cache_of_links_is_read(tmp_path: Path) -> None:
         (path.parent / name).rename(blobs / str(number))
         (snapshot / name).symlink_to(Path("../../blobs") / str(number))
     model = load(str(snapshot / "model.onnx"), "", "1")
-    assert model.digest == onnx_data.open_bare(outside(tmp_path / "again"))[0].digest
+    assert model.digest == model_files.open_bare(outside(tmp_path / "again"))[0].digest
     (snapshot / "weights.bin").unlink()
     (snapshot / "weights.bin").symlink_to("/etc/hostname")
     with pytest.raises(BadInput, match="by a link"):
@@ -163,7 +164,7 @@ def test_from_an_object_store_the_weights_come_too(opener, tmp_path: Path) -> No
     bucket = fsspec.filesystem("memory")
     for name in ("model.onnx", "weights.bin"):
         bucket.pipe(f"/bucket/m/{name}", (tmp_path / name).read_bytes())
-    pinned = onnx_data.open_bare(path)[0].digest
+    pinned = model_files.open_bare(path)[0].digest
     assert opener("memory://bucket/m/model.onnx", pinned) == pinned
     bucket.pipe("/bucket/m/weights.bin", (WEIGHT * 3).tobytes())
     with pytest.raises(Corrupt):

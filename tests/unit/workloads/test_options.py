@@ -14,13 +14,13 @@ from slipway.api.artifact import DatasetReference
 from slipway.api.recipe import Optimizer, Recipe
 from tests.unit.workloads.conftest import digits_job
 from workloads import models
-from workloads.data.text import Labelled, Stream, TextSet, Tokenizer
+from workloads.data.texts.text import Labelled, Stream, TextSet, Tokenizer
 from workloads.errors import BadInput
+from workloads.pod.environment import Place
 from workloads.train import strategies, tasks
-from workloads.train.environment import Place
 from workloads.train.job import Job, Overrides, read_job
 from workloads.train.optimisation import peak_rate
-from workloads.train.speed import prepare
+from workloads.train.performance_options import prepare
 from workloads.train.strategies.base import Single
 from workloads.train.strategies.ddp import DataParallel
 

@@ -13,14 +13,14 @@ import pytest
 from PIL import Image, ImageOps
 
 from slipway.api.artifact import Preprocessing
-from workloads import pictures
-from workloads.data.image_folder import Pictures
+from workloads.data.images.image_folder import Pictures
 from workloads.errors import BadInput
-from workloads.pictures import Unreadable, in_8_bits
-from workloads.pictures import upright as turn
-from workloads.preprocess import prepare
 from workloads.serve.errors import Invalid
-from workloads.serve.people.pictures import to_input
+from workloads.serve.web.pictures.model_input import to_input
+from workloads.vision import decoding
+from workloads.vision.decoding import Unreadable, in_8_bits
+from workloads.vision.decoding import upright as turn
+from workloads.vision.preprocessing import prepare
 
 RAMP = np.linspace(0, 65535, 64).reshape(8, 8).astype(np.uint16)
 
@@ -198,7 +198,7 @@ def test_nearest_picks_pixels_and_mixes_none() -> None:
 def test_strips_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     image = Image.fromarray(np.random.default_rng(1).integers(0, 255, (101, 77, 4), dtype=np.uint8))
     whole = in_8_bits(image, 3, 4)
-    monkeypatch.setattr(pictures, "STRIP", 77 * 4)
+    monkeypatch.setattr(decoding, "STRIP", 77 * 4)
     np.testing.assert_array_equal(np.asarray(in_8_bits(image, 3, 4)), np.asarray(whole))
 
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.unit.workloads.processes import train, wait_for
-from workloads.train.progress import CA_CERT, TOKEN, URL, Bar, Clock, Poster, Snapshot, payload
+from workloads.pod.progress import CA_CERT, TOKEN, URL, Bar, Clock, Poster, Snapshot, payload
 
 
 @dataclass
@@ -210,7 +210,7 @@ def test_clock_counts_this_life_only() -> None:
 
 @pytest.fixture
 def message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, float]], dict[str, Any]]:
-    from workloads.train.termination import VARIABLE, write_message
+    from workloads.pod.termination import VARIABLE, write_message
 
     path = tmp_path / "termination-log"
     monkeypatch.setenv(VARIABLE, str(path))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workloads.data import Augmentation, InMemory
-from workloads.data.samples import ResumableSampler, TrainingSamples, augment, per_sample_random, training_loader
+from workloads.data.sample_order import ResumableSampler, TrainingSamples, augment, per_sample_random, training_loader
 
 
 def numbered(count: int) -> InMemory:

@@ -11,8 +11,7 @@ import pytest
 
 from slipway.api.quantizationladder import Hardware
 from tests.unit.onnx_graphs.graphs import built, classifier, quantize, random
-from workloads import saturation
-from workloads.quantize import runtime
+from workloads.onnx import saturation, session
 
 AVX2 = "processor : 0\nflags\t\t: fpu avx avx2 fma\n"
 VNNI = "processor : 0\nflags\t\t: fpu avx2 avx512f avx512_vnni\n"
@@ -79,9 +78,9 @@ def test_exact_kernels_are_taken_where_the_fast_ones_saturate_and_nowhere_else(c
 
 def test_the_runtime_takes_the_option(cpu: Any, tmp_path: Path) -> None:
     model = quantized(tmp_path, reduce_range=False)
-    fast = runtime.session(model).run(None, X)[0]
+    fast = session.session(model).run(None, X)[0]
     cpu(AVX2)
-    exact = runtime.session(model).run(None, X)[0]
+    exact = session.session(model).run(None, X)[0]
     np.testing.assert_allclose(exact, fast, rtol=0.2, atol=0.2)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from slipway.api.sources import DatasetChoice, ModelChoice
 from workloads import data, models
 from workloads.data import DataSet
-from workloads.data.text import Stream, TextSet, Tokenizer, labelled, stream
+from workloads.data.texts.text import Stream, TextSet, Tokenizer, labelled, stream
 from workloads.errors import BadInput, Corrupt
 
 
@@ -151,7 +151,7 @@ def test_model_and_data_must_fit_each_other() -> None:
 
 
 def test_the_libraries_are_imported_only_when_asked_for() -> None:
-    program = "import sys, workloads.train.run, workloads.data.text; print(*sys.modules)"
+    program = "import sys, workloads.train.run, workloads.data.texts.text; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & {"deepspeed", "horovod", "transformers", "datasets", "tokenizers"}
 

@@ -85,7 +85,7 @@ def test_it_learns_and_says_so(undisturbed: Path) -> None:
 def test_the_published_model_has_the_published_accuracy(undisturbed: Path) -> None:
     from slipway.api.sources import DatasetChoice
     from workloads import data
-    from workloads.preprocess import normalise
+    from workloads.vision.preprocessing import normalise
 
     model, description = artifact.load_model(undisturbed / "model")
     held_out = data.load(DatasetChoice(name="digits")).held_out  # type: ignore[arg-type]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workloads.errors import BadInput
-from workloads.quantize import runtime
-from workloads.quantize.batches.feeds import Whole, fixed_of, rows_of
-from workloads.quantize.batches.layout import WAY_OUT
-from workloads.quantize.samples import filled
+from workloads.onnx import session as runtime
+from workloads.onnx.feeds import Whole, fixed_of, rows_of
+from workloads.onnx.samples.layout import WAY_OUT
+from workloads.onnx.samples.sources import filled
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -7,10 +7,10 @@ Asked once for a job and kept, so that later stages and restarts cut the samples
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from workloads.bench import growth
-from workloads.quantize import runtime
+from workloads.measure import rss
+from workloads.onnx import session as runtime
+from workloads.onnx.samples.sources import Samples
 from workloads.quantize.batches.apart import run
-from workloads.quantize.samples import Samples
 
 if TYPE_CHECKING:
     import onnx
@@ -22,10 +22,10 @@ def measured(model: "onnx.ModelProto", samples: Samples, chosen: Sequence[int], 
     """How many samples of the largest inputs go into a call of a model, at most `most`."""
     session = runtime.session(model)
     heaviest = max(chosen, key=samples.weight)
-    begin = growth.resident()
+    begin = rss.resident()
 
     def call(size: int) -> int:
-        return growth.peak_growth(lambda: run(session, samples.read([heaviest] * size).feeds), above=begin)
+        return rss.peak_growth(lambda: run(session, samples.read([heaviest] * size).feeds), above=begin)
 
     return size_for(call, min(most, len(chosen)), budget)
 

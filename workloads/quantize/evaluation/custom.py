@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workloads import own_code
+from workloads import user_code
 from workloads.errors import BadInput
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def score_by(name: str) -> "Callable[[Array, Array], Array]":
 
     def score(given: "Array", wanted: "Array") -> "Array":
         try:
-            found = np.asarray(own_code.call(name, {"given": given, "wanted": wanted}), np.float64)
+            found = np.asarray(user_code.call(name, {"given": given, "wanted": wanted}), np.float64)
         except BadInput:
             raise
         except Exception as error:  # whatever a user's code raises: it would raise it again

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from slipway.api.artifact import Task
 from slipway.api.evaluation import Evaluation, EvaluationMetric, EvaluationTask
 from workloads.errors import BadInput
-from workloads.export import onnx_file
+from workloads.onnx import file
 from workloads.quantize.evaluation import task
 from workloads.quantize.evaluation.measures import Measure, measure_of
 
@@ -92,8 +92,8 @@ def _numbers(model: "onnx.ModelProto", axes: "Mapping[str, int | None]", *, whol
     from onnx import TensorProto
 
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
-    batch = onnx_file.fixed_batch(model)
-    ports = zip(model.graph.output, onnx_file.outputs_of(model), strict=True)
+    batch = file.fixed_batch(model)
+    ports = zip(model.graph.output, file.outputs_of(model), strict=True)
     places = [
         place
         for place, (value, port) in enumerate(ports)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workloads.errors import BadInput
-from workloads.quantize import runtime
-from workloads.quantize.batches.feeds import by_sample, fixed_of
-from workloads.quantize.confidence import Difference
+from workloads.measure.confidence import Difference
+from workloads.onnx import session as runtime
+from workloads.onnx.feeds import by_sample, fixed_of
+from workloads.onnx.samples.sources import Samples, filled
 from workloads.quantize.evaluation.measures import Measure
-from workloads.quantize.samples import Samples, filled
 
 if TYPE_CHECKING:
     import numpy.typing as npt

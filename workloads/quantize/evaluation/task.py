@@ -9,7 +9,7 @@ from typing import Any
 
 from slipway.api.artifact import Task
 from slipway.api.evaluation import EvaluationTask
-from workloads.quantize.batches.feeds import counts_samples
+from workloads.onnx.feeds import counts_samples
 
 # Nodes that only move numbers about between the last computation and an output.
 PASSING = frozenset({"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "DequantizeLinear"})

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workloads.errors import BadInput
-from workloads.export import outside
+from workloads.onnx import external_data
 from workloads.quantize.graph import gemm, opset, walk, widen
 from workloads.quantize.graph.silence import silent
 from workloads.quantize.graph.tidy import name_nodes
@@ -40,7 +40,7 @@ def prepared(model: "onnx.ModelProto", same: Same) -> Prepared:
     result = Prepared(_inlined(model))
     _constant_inputs(result.model)
     if kind := widen.found(result.model):
-        if outside.held(result.model):
+        if external_data.held(result.model):
             raise BadInput(
                 f"a model over 2 GB with weights of {kind}: quantization reads float32; export it in float32"
             )
@@ -49,7 +49,7 @@ def prepared(model: "onnx.ModelProto", same: Same) -> Prepared:
     if opset.version(result.model) < opset.LEAST:
         words, result.model = _converted(result.model, same)
         result.remarks.append(words)
-    if outside.held(result.model):
+    if external_data.held(result.model):
         name_nodes(result.model)
         result.remarks.append("a model over 2 GB is quantized as it is: nothing is folded before")
         return result
@@ -139,6 +139,6 @@ def _not_numbers(model: Any) -> str:
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
     for graph in walk.graphs(model.graph):
         for tensor in graph.initializer:
-            if tensor.data_type in floats and any(np.isnan(part).any() for part in outside.parts(tensor)):
+            if tensor.data_type in floats and any(np.isnan(part).any() for part in external_data.parts(tensor)):
                 return str(tensor.name)
     return ""

@@ -10,13 +10,13 @@ import numpy as np
 
 from slipway.api.quantization import CalibrationMethod
 from slipway.api.quantizationladder import CALIBRATED, Hardware
-from workloads import saturation
-from workloads.quantize import bisection, metric, result, rungs, runtime, sensitivity
-from workloads.quantize.candidates import FLOAT, candidate_of, details_of
-from workloads.quantize.confidence import Pairs, mcnemar
+from workloads.measure.confidence import Pairs, mcnemar
+from workloads.onnx import saturation, session
 from workloads.quantize.context import COMPRESSED, Context
 from workloads.quantize.evaluation import ranking
-from workloads.quantize.stages.order import CALIBRATION, SENSITIVITY, shards_done
+from workloads.quantize.ladder import bisection, metric, result, rungs, sensitivity
+from workloads.quantize.ladder.candidates import FLOAT, candidate_of, details_of
+from workloads.quantize.ladder.order import CALIBRATION, SENSITIVITY, shards_done
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -48,7 +48,7 @@ def gather(context: Context) -> dict[str, Any]:
         "tensors": _tensors(context),
         "calibration": _calibration(context),
         "benchmark": context.work.read("benchmark"),
-        "judgedIn": f"onnxruntime {runtime.version()} on {platform.machine()} "
+        "judgedIn": f"onnxruntime {session.version()} on {platform.machine()} "
         f"({', '.join(sorted(saturation.features())) or 'features unknown'}), for {context.target.hardware}",
         "statistics": OF_BOXES if metric.detects(context) else OF_CLASSES,
     }

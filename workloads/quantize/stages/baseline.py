@@ -10,12 +10,12 @@ import numpy as np
 from slipway.api.quantizationstatus import Candidate
 from workloads import artifact, storage
 from workloads.errors import BadInput
-from workloads.export import onnx_file, outside
-from workloads.quantize import metric
-from workloads.quantize.candidates import FLOAT, model_path
+from workloads.onnx import external_data, file
 from workloads.quantize.context import Context
-from workloads.quantize.evaluate import Answers
+from workloads.quantize.evaluation.answers import Answers
 from workloads.quantize.evaluation.judged import remarks
+from workloads.quantize.ladder import metric
+from workloads.quantize.ladder.candidates import FLOAT, model_path
 
 FEW_CALIBRATION, FEW_EVALUATION = 32, 100
 
@@ -27,10 +27,10 @@ def run(context: Context) -> str:
     accuracy, words = metric.worth(context, said)
     said.save(context.work.path(f"answers/{FLOAT}.npz"))
     path = model_path(context, FLOAT)
-    known = {"accuracy": accuracy, "size_bytes": onnx_file.size_of(path), **_weights(context)}
+    known = {"accuracy": accuracy, "size_bytes": file.size_of(path), **_weights(context)}
     candidate = Candidate(name=FLOAT, message=words, **known)
     record = {"candidate": candidate.wire(), "samples": len(said), "digest": storage.sha256_of(path)}
-    record |= {"data": {data.name: storage.sha256_of(data) for data in outside.data_of(path)}}
+    record |= {"data": {data.name: storage.sha256_of(data) for data in external_data.data_of(path)}}
     _require_sight(context, said)
     warnings = [*_warnings(context, said, accuracy), *remarks(context.judged, _outputs(context))]
     for warning in warnings:
@@ -59,7 +59,7 @@ def _weights(context: Context) -> dict[str, Any]:
     """How large the model is that the steps of compression are to make smaller."""
     if context.job.spec.compression is None or not context.source.trainable:
         return {}
-    from workloads.quantize.smaller import size_of  # imports torch
+    from workloads.quantize.stages.compression_step import size_of  # imports torch
 
     return size_of(*artifact.load_model(context.source.uri, context.source.digest))
 

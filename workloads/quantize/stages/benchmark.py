@@ -6,14 +6,14 @@ What runs on integers.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from workloads.export import onnx_file
-from workloads.quantize import benchmark, kernels
-from workloads.quantize.batches.feeds import rows_of
-from workloads.quantize.candidates import FLOAT, candidate_of, details_of, model_path
-from workloads.quantize.collect import quantizable_op_types
+from workloads.onnx import file
+from workloads.onnx.feeds import rows_of
+from workloads.onnx.samples.sources import filled
+from workloads.quantize.calibration.observer import quantizable_op_types
 from workloads.quantize.context import Context
-from workloads.quantize.result import selected_of, tried
-from workloads.quantize.samples import filled
+from workloads.quantize.evaluation import benchmark, operator_precision
+from workloads.quantize.ladder.candidates import FLOAT, candidate_of, details_of, model_path
+from workloads.quantize.ladder.result import selected_of, tried
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -48,7 +48,7 @@ def run(context: Context) -> str:
         record["models"][name] = {
             "latency": tables[name],
             "memoryBytes": memory,
-            "kernels": kernels.of(model_path(context, name), _why(context, name)),
+            "kernels": operator_precision.of(model_path(context, name), _why(context, name)),
         }
     context.work.write("benchmark", record)
     if speedup is None:
@@ -75,7 +75,7 @@ def _latencies(context: Context, measured: list[str], tables: dict[str, list[dic
 
 def _why(context: Context, name: str) -> "Callable[[str, str], str]":
     types = context.profile.op_types
-    return kernels.reasons(
+    return operator_precision.reasons(
         candidate_of(context, name).rung,
         excluded=context.excluded,
         sensitive=details_of(context, name).get("floatNodes", []),
@@ -85,7 +85,7 @@ def _why(context: Context, name: str) -> "Callable[[str, str], str]":
 
 def _load(context: Context, name: str) -> Any:
     path = model_path(context, name)
-    return path.read_bytes() if path.suffix == ".tflite" else onnx_file.load(path, own=True)
+    return path.read_bytes() if path.suffix == ".tflite" else file.load(path, own=True)
 
 
 def _feeds(context: Context, size: int) -> "dict[str, npt.NDArray[Any]]":

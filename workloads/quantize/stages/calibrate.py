@@ -9,12 +9,12 @@ from typing import Any
 
 from workloads import storage
 from workloads.errors import Corrupt
-from workloads.export import outside
-from workloads.quantize import statistics
-from workloads.quantize.collect import Observer
+from workloads.onnx import external_data
+from workloads.quantize.calibration import statistics
+from workloads.quantize.calibration.observer import Observer
+from workloads.quantize.calibration.statistics import Statistics
 from workloads.quantize.context import Context
-from workloads.quantize.stages.order import CALIBRATION
-from workloads.quantize.statistics import Statistics
+from workloads.quantize.ladder.order import CALIBRATION
 
 SAVING = 0.05  # share of the time that saving may take
 
@@ -24,7 +24,7 @@ def run(context: Context, shard: int) -> str:
     name = context.shard_name(CALIBRATION, shard)
     if context.work.read(name) is not None:
         return f"shard {shard} was done before"
-    if outside.held(context.prepared):
+    if external_data.held(context.prepared):
         statistics.save(context.work.path(f"{name}.npz"), {}, {"done": 0})
         context.work.write(name, {"batches": 0, "samples": 0, "notFinite": []})
         return "a model over 2 GB: no rung that needs ranges is tried"

@@ -8,11 +8,12 @@ from typing import Any
 
 from slipway.api.quantizationstatus import Candidate, Gate
 from workloads.errors import BadInput
-from workloads.export import onnx_file
-from workloads.quantize import rewrite, smaller
-from workloads.quantize.candidates import consider, details_of, model_path
+from workloads.onnx import file
+from workloads.quantize.algorithms import qdq
 from workloads.quantize.context import COMPRESSED, SMALLER_MODEL, Context
-from workloads.quantize.smaller import Step
+from workloads.quantize.ladder.candidates import consider, details_of, model_path
+from workloads.quantize.stages import compression_step
+from workloads.quantize.stages.compression_step import Step
 
 
 def run(context: Context) -> str:
@@ -26,15 +27,18 @@ def run(context: Context) -> str:
         candidate = _tried(context, step)
         kept = _accurate(context, candidate)
         rows.append({"candidate": step.name, "step": choice.wire(), "kept": kept})
-        rows[-1]["words"] = smaller.words_of(context, step)
+        rows[-1]["words"] = compression_step.words_of(context, step)
         if kept:
-            base, last = smaller.artifact_of(context, step.name), candidate
+            base, last = compression_step.artifact_of(context, step.name), candidate
     return _settled(context, rows, base[1], last)
 
 
 def _tried(context: Context, step: Step) -> Candidate:
     candidate = consider(
-        context, step.attempt, lambda: smaller.build(context, step), lambda: smaller.told_of(context, step)
+        context,
+        step.attempt,
+        lambda: compression_step.build(context, step),
+        lambda: compression_step.told_of(context, step),
     )
     assert candidate is not None  # noqa: S101 (something is always built)
     return candidate
@@ -49,8 +53,8 @@ def _accurate(context: Context, candidate: Candidate) -> bool:
 def _settled(context: Context, rows: list[dict[str, Any]], digest: str, last: Candidate | None) -> str:
     """The model that the ladder starts from is prepared, and the stage's record kept."""
     if last is not None:
-        smallest = onnx_file.load(model_path(context, last.name))
-        onnx_file.save(rewrite.prepare(smallest), context.work.path(SMALLER_MODEL))
+        smallest = file.load(model_path(context, last.name))
+        file.save(qdq.prepare(smallest), context.work.path(SMALLER_MODEL))
     words = "the ladder starts from the float model: no step passes the accuracy gate"
     if last is not None:
         stayed = ", ".join(row["step"]["method"] for row in rows if row["kept"])

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.api.artifact import WEIGHTS_FILE
 from slipway.api.quantizationladder import Runtime
-from workloads import artifact, onnx_data, saturation
+from workloads import artifact
 from workloads.artifact import Stored
 from workloads.errors import BadInput
-from workloads.export import from_torch, onnx_file, outside
-from workloads.onnx_data import Bare
-from workloads.quantize import first_load, litert, runtime, sameness
+from workloads.export import from_torch
+from workloads.onnx import external_data, litert, model_files, saturation, session
+from workloads.onnx import file as onnx_file
+from workloads.onnx.model_files import Bare
 from workloads.quantize.batches import apart, budget
 from workloads.quantize.context import FLOAT_MODEL, PREPARED_MODEL, SOURCE, Context
+from workloads.quantize.graph import first_load
 from workloads.quantize.graph.prepare import prepared, require_float
 from workloads.quantize.graph.tidy import tidy
 from workloads.quantize.source import ONNX_FILE, Source, open_source
+from workloads.quantize.stages import sameness
 
 if TYPE_CHECKING:
     import onnx
@@ -41,7 +44,7 @@ def run(context: Context) -> str:
     _require_types(model, uri)
     tidy(model)
     onnx_file.save(model, context.work.path(FLOAT_MODEL))
-    if outside.held(model):
+    if external_data.held(model):
         model = context.float_model  # its constants are in the work folder from here on
     # Set before it is a record: the comparison reads samples through it.
     context.source = source
@@ -88,7 +91,7 @@ def _bare(uri: str, bare: Bare) -> "tuple[onnx.ModelProto, Source]":
 
 def _loaded(path: Path, listed: Collection[str] | None = None) -> "onnx.ModelProto":
     """A stranger's model: first where it can do no harm, then here."""
-    data = onnx_data.data_files(path, onnx_data.parse(path), listed)
+    data = model_files.data_files(path, model_files.parse(path), listed)
     first_load.require(path, sum((path.parent / name).stat().st_size for name in (path.name, *data)))
     model = onnx_file.load(path, listed)
     tidy(model)
@@ -123,6 +126,6 @@ def _from_artifact(context: Context, uri: str, stored: Stored) -> "tuple[onnx.Mo
     found = Source(trainable=True, ports=ports, preprocessing=description.preprocessing, **source)
     # Set before it is a record: the comparison reads the evaluation samples through it.
     context.source = found
-    same = from_torch.compare_on(module, runtime.session(model), context.evaluation)
+    same = from_torch.compare_on(module, session.session(model), context.evaluation)
     words = f"exported to ONNX, equal to torch within {same.difference:.1e} on {same.samples} samples"
     return model, found, words

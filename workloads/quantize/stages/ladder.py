@@ -3,11 +3,11 @@
 from slipway.api.quantization import CalibrationMethod
 from slipway.api.quantizationladder import goal_of
 from slipway.api.quantizationstatus import Stage
-from workloads.quantize import result, rungs, sensitivity
-from workloads.quantize.candidates import best, most_accurate
 from workloads.quantize.context import Context
 from workloads.quantize.evaluation import ranking
-from workloads.quantize.stages.order import next_rung, next_stage
+from workloads.quantize.ladder import result, rungs, sensitivity
+from workloads.quantize.ladder.candidates import best, most_accurate
+from workloads.quantize.ladder.order import next_rung, next_stage
 
 
 def climb(context: Context, stage: Stage) -> str:

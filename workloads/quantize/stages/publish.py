@@ -29,11 +29,12 @@ from slipway.api.artifact import Source as LineageSource
 from slipway.api.evaluation import EvaluationMetric
 from workloads import artifact, storage
 from workloads.errors import BadInput, Corrupt
-from workloads.export import onnx_file, outside
-from workloads.quantize import result, runtime
-from workloads.quantize.candidates import FLOAT, candidate_of, details_of, model_path
+from workloads.onnx import external_data, session
+from workloads.onnx import file as onnx_file
 from workloads.quantize.context import COMPRESSED, SOURCE, Context
 from workloads.quantize.graph import axes
+from workloads.quantize.ladder import result
+from workloads.quantize.ladder.candidates import FLOAT, candidate_of, details_of, model_path
 from workloads.quantize.report import figures
 from workloads.quantize.report.page import page
 from workloads.quantize.source import ONNX_FILE
@@ -63,7 +64,7 @@ def _tidy(context: Context, published: str | None) -> None:
     """Their figures are kept, and the models that lost are not: there may be dozens."""
     for path in (*context.work.folder.glob("candidates/*.onnx"), *context.work.folder.glob("candidates/*.tflite")):
         if path.stem != published:
-            for file in (*outside.data_of(path), path):
+            for file in (*external_data.data_of(path), path):
                 file.unlink()
     for folder in ("qat", "compress"):
         shutil.rmtree(context.work.folder / folder, ignore_errors=True)
@@ -79,7 +80,7 @@ def _publish(context: Context, name: str) -> str:
     """Returns the artifact's digest."""
     with storage.publishing(context.job.spec.output.uri, context.job.writer) as folder:
         file = folder / _file_name(context, name)
-        outside.copy(model_path(context, name), file) if file.suffix == ".onnx" else shutil.copyfile(
+        external_data.copy(model_path(context, name), file) if file.suffix == ".onnx" else shutil.copyfile(
             model_path(context, name), file
         )
         # What was judged is what is published, byte for byte.
@@ -175,5 +176,5 @@ def _lineage(context: Context, name: str) -> Lineage:
         dataset=None if spec.evaluation.metric is EvaluationMetric.AGREEMENT else evaluated,
         sources=[LineageSource(uri=context.source.uri, digest=context.source.digest)],
         recipe=recipe,
-        framework={"python": platform.python_version(), "numpy": np.__version__, "onnxruntime": runtime.version()},
+        framework={"python": platform.python_version(), "numpy": np.__version__, "onnxruntime": session.version()},
     )

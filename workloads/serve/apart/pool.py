@@ -19,8 +19,8 @@ from workloads.serve.apart.wire import Job, arrays_of, asked_of, error_of, setup
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import DeadlineExceeded, QueueFull, TooLarge
 from workloads.serve.http import Request
-from workloads.serve.protocol.asked import Asked
-from workloads.serve.protocol.rest import Codec
+from workloads.serve.protocol.inference_request import Asked
+from workloads.serve.rest.inference import Codec
 
 LOG = logging.getLogger("slipway.serve.apart")
 

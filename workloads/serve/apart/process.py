@@ -19,9 +19,9 @@ import orjson
 from workloads.serve.apart.wire import LENGTHS, Job, codec_of, describe, job_of, trouble
 from workloads.serve.errors import EngineFailed, RequestError, TooLarge
 from workloads.serve.http import Request
-from workloads.serve.people.rows import asked_rows
-from workloads.serve.protocol.content import coding_of, inflated
-from workloads.serve.protocol.rest import Codec
+from workloads.serve.protocol.content_encoding import coding_of, inflated
+from workloads.serve.rest.inference import Codec
+from workloads.serve.rest.rows import asked_rows
 
 NICE = 10
 # Of memory, in multiples of the largest body. Most is never touched: the parser reserves twelve for any document.
@@ -73,7 +73,7 @@ def _answer(codec: Codec, job: Job) -> "tuple[dict[str, Any], list[memoryview]]"
 
 def _read(codec: Codec, job: Job) -> "tuple[dict[str, Any], list[memoryview]]":
     if job.kind == "grpc":
-        from workloads.serve.protocol.grpc_tensors import GrpcCodec
+        from workloads.serve.grpc.tensors import GrpcCodec
 
         grpc = GrpcCodec(codec.signature, codec.name, codec.version, codec.nonfinite, codec.most_rows)
         return describe(grpc.read(job.parts[0]), codec.signature)

@@ -12,9 +12,9 @@ import numpy as np
 
 from workloads.serve import errors
 from workloads.serve.datatypes import Array, Datatype
-from workloads.serve.protocol.asked import Asked
-from workloads.serve.protocol.rest import Codec
+from workloads.serve.protocol.inference_request import Asked
 from workloads.serve.protocol.tensors import to_binary
+from workloads.serve.rest.inference import Codec
 from workloads.serve.signature import Signature, Tensor
 
 LENGTHS = struct.Struct("<QQ")

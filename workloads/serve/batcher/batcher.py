@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from workloads.serve.batcher.line import Line
-from workloads.serve.batcher.run import Lane, Run
+from workloads.serve.batcher.batch_execution import Lane, Run
+from workloads.serve.batcher.observer import Silent, Watch
+from workloads.serve.batcher.queue import Line
 from workloads.serve.batcher.ticket import Ticket
-from workloads.serve.batcher.watch import Silent, Watch
 from workloads.serve.errors import ClientDeadline, DeadlineExceeded, EngineFailed, Invalid, NotReady, QueueFull
 
 T = TypeVar("T")

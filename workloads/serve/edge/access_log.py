@@ -1,4 +1,4 @@
-"""One line of JSON for a request, on the standard output. Called by edge.py and grpc_edge.py once its reply is made.
+"""One line of JSON for a request, on the standard output. Called by edge.py and grpc/edge.py once its reply is made.
 
 No header's value but the request's id and the client's program is in it: keys never are, nor is the query.
 """

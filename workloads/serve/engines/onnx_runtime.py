@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from slipway.api.quantizationladder import Hardware
-from workloads import onnx_data, saturation
+from workloads.onnx import model_files, saturation
 from workloads.serve.datatypes import Array, Datatype
 from workloads.serve.engines.engine import Options, Unavailable
 from workloads.serve.errors import first_line
@@ -99,7 +99,7 @@ def open_engine(model: Model, options: Options) -> OnnxRuntime:
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.log_severity_level = 3
     # Where the CPU's fast kernels would saturate, the answers that were judged are worth more than speed.
-    if saturation.hardware() is Hardware.X86 and saturation.options(settings, onnx_data.parse(model.onnx)):
+    if saturation.hardware() is Hardware.X86 and saturation.options(settings, model_files.parse(model.onnx)):
         log.warning(
             "this CPU has no VNNI, and the weights use all 8 bits: exact, slower kernels are taken; quantize for "
             "target.hardware x86 to have fast ones"

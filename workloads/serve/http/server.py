@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 
-from workloads.listener import Listener
+from workloads.pod.listener import Listener
 from workloads.serve.errors import EngineFailed, QueueFull, RequestError, TooSlow
 from workloads.serve.http.connection import Connection
 from workloads.serve.http.message import Handle, Pending, Reply, Request, error_reply, failure_reply

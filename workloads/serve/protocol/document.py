@@ -1,7 +1,7 @@
 """A JSON document without its long arrays of numbers, which stay text until it is known what they should be.
 
 What is left is parsed as a whole, so it may hold so many values and no more: a document of brackets, of empty objects
-or of keys costs a hundred times its bytes once it is made of objects. Asked by rest.py and by people's rows.
+or of keys costs a hundred times its bytes once it is made of objects. Asked by rest/inference.py and by people's rows.
 """
 
 import re

@@ -9,8 +9,8 @@ from typing import Any
 from workloads.serve.batcher import Limits
 from workloads.serve.datatypes import Datatype
 from workloads.serve.errors import Outcome
-from workloads.serve.metrics import Metrics
 from workloads.serve.signature import Signature, Tensor
+from workloads.serve.telemetry.metrics import Metrics
 
 NANOSECONDS = 1_000_000_000
 MICROSECONDS = 1_000_000

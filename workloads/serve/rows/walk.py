@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workloads.onnx_data import tensors
+from workloads.onnx.model_files import tensors
 from workloads.serve.rows import names
 from workloads.serve.rows.moves import MOVES
 from workloads.serve.rows.rules import rule_of

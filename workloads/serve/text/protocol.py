@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from workloads.serve.datatypes import Array, Datatype
 from workloads.serve.errors import Invalid
-from workloads.serve.protocol.asked import Asked
+from workloads.serve.protocol.inference_request import Asked
 from workloads.serve.signature import Signature, Tensor
 from workloads.serve.text.texts import Given
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from workloads.serve.errors import Invalid
 from workloads.serve.http import Reply, Request
-from workloads.serve.people.pending import TaskPending
-from workloads.serve.protocol.asked import Asked
-from workloads.serve.protocol.content import inflate
-from workloads.serve.protocol.rest import HEADER_LENGTH, Codec
+from workloads.serve.protocol.content_encoding import inflate
+from workloads.serve.protocol.inference_request import Asked
+from workloads.serve.rest.inference import HEADER_LENGTH, Codec
+from workloads.serve.rest.pending import TaskPending
 from workloads.serve.text.protocol import MARK, PAIR, forms, given
 from workloads.serve.text.texts import MOST_TEXTS, Texts
-from workloads.serve.text.tokens import Row
+from workloads.serve.tokenizer.tokens import Row
 
 TRUNCATED = b"Slipway-Truncated-Texts"
 MOST_TOLD = 64

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from slipway.api.artifact import Pooling, Task
-from workloads.cpus import cpu_limit
+from workloads.pod.cpus import cpu_limit
 from workloads.serve.batcher import Ticket
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import Invalid, QueueFull, TooLarge
-from workloads.serve.lane import Inputs, Outputs
-from workloads.serve.protocol.asked import Asked, in_order
+from workloads.serve.protocol.inference_request import Asked, in_order
 from workloads.serve.service import Service
-from workloads.serve.text.tokens import Row, Tokens
+from workloads.serve.tokenizer.tokens import Row, Tokens
+from workloads.serve.worker import Inputs, Outputs
 
 MOST_TEXTS = 1024
 MOST_CHARACTERS = 1 << 20  # of all texts of a request: seconds of a thread at most

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 from workloads.serve.batcher import Batcher, Ticket
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import ClientDeadline, DeadlineExceeded, Invalid, RequestError, TransformFailed
-from workloads.serve.lane import Inputs, Outputs
-from workloads.serve.metrics import Metrics
-from workloads.serve.protocol.asked import Asked, in_order
+from workloads.serve.protocol.inference_request import Asked, in_order
 from workloads.serve.signature import Signature
+from workloads.serve.telemetry.metrics import Metrics
 from workloads.serve.transform.forms import POSTPROCESS, PREPROCESS, served
 from workloads.serve.transform.workers import Step, Workers
+from workloads.serve.worker import Inputs, Outputs
 
 Submit = Callable[[Asked], Ticket[Inputs, Outputs]]
 

@@ -9,7 +9,7 @@ from slipway.api.launchers import LauncherName
 from slipway.api.memory import StrategyName
 from slipway.api.recipe import Compression, Recipe
 from workloads.errors import BadInput
-from workloads.train.environment import Place
+from workloads.pod.environment import Place
 from workloads.train.job import Job
 from workloads.train.strategies.base import Strategy
 
@@ -62,9 +62,9 @@ def _chosen(job: Job, place: Place, environment: Mapping[str, str]) -> Strategy:
 
 def _together(recipe: Recipe) -> Strategy:
     if recipe.tensor_parallel > 1:
-        from workloads.train.strategies.tensor import Tensor
+        from workloads.train.strategies.tensor_parallel import Tensor
 
         return Tensor(recipe)
-    from workloads.train.strategies.pipeline import Pipeline
+    from workloads.train.strategies.pipeline_parallel import Pipeline
 
     return Pipeline(recipe)

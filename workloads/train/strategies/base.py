@@ -14,10 +14,10 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from slipway.api.recipe import Recipe
-from workloads.data.samples import Batch
-from workloads.train.environment import Place
+from workloads.data.sample_order import Batch
+from workloads.pod.environment import Place
 from workloads.train.optimisation import NumberFormat, build_optimizer
-from workloads.train.speed import prepare
+from workloads.train.performance_options import prepare
 from workloads.train.world import World
 
 State = dict[str, Any]

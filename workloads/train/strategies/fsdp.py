@@ -8,8 +8,8 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from workloads.train.environment import Place
-from workloads.train.speed import blocks
+from workloads.pod.environment import Place
+from workloads.train.performance_options import blocks
 from workloads.train.strategies.base import Single
 from workloads.train.world import World
 

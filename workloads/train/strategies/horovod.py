@@ -16,7 +16,7 @@ from torch._C._distributed_c10d import Store, TCPStore
 
 from slipway.api.recipe import Compression
 from workloads.libraries import optional
-from workloads.train.environment import Place
+from workloads.pod.environment import Place
 from workloads.train.optimisation import build_optimizer
 from workloads.train.strategies.base import Read, Single, State
 from workloads.train.world import TIMEOUT, World

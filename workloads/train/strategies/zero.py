@@ -15,9 +15,9 @@ from torch import nn
 from slipway.api.recipe import OptimizerName, Recipe
 from workloads.errors import BadInput
 from workloads.libraries import extra, optional
-from workloads.train.environment import Place
+from workloads.pod.environment import Place
 from workloads.train.optimisation import build_optimizer, parameter_groups
-from workloads.train.speed import prepare
+from workloads.train.performance_options import prepare
 from workloads.train.strategies import zero_state
 from workloads.train.strategies.base import Read, Single, State
 from workloads.train.world import World

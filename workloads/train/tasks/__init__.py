@@ -12,8 +12,8 @@ from slipway.api import artifact
 from slipway.api.artifact import Preprocessing, Signature, TextProcessing
 from slipway.api.recipe import Recipe
 from workloads.data import DataSet
-from workloads.data.boxes import BoxSet
-from workloads.data.text import TextSet
+from workloads.data.detection.boxes import BoxSet
+from workloads.data.texts.text import TextSet
 from workloads.errors import BadInput
 
 

@@ -9,9 +9,9 @@ from torch import nn
 from slipway.api import artifact
 from slipway.api.artifact import DType, Signature, TensorSpec, TextProcessing
 from workloads.data import DataSet
-from workloads.data.text import TextSet
+from workloads.data.normalisation import Normalise
+from workloads.data.texts.text import TextSet
 from workloads.errors import BadInput
-from workloads.train.normalise import Normalise
 from workloads.train.tasks import Description, Figures
 
 NORMAL_95 = 1.959963984540054

@@ -15,11 +15,11 @@ from torch import nn
 
 from slipway.api import artifact
 from slipway.api.artifact import DType, Signature, TensorSpec
-from workloads import detection
-from workloads.data.boxes import BoxSet
+from workloads.data.detection.boxes import BoxSet
+from workloads.data.normalisation import Normalise
 from workloads.models import yolo
-from workloads.train.normalise import Normalise
 from workloads.train.tasks import Description, Figures
+from workloads.vision import detection
 
 REACH = 4.0  # of an anchor, as the decoding has it
 BOX, CERTAINTY, CLASS = 5.0, 1.0, 1.0  # weights of the parts, each a sum over a picture's matches by their number

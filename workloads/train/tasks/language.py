@@ -8,7 +8,7 @@ from torch import nn
 
 from slipway.api import artifact
 from slipway.api.artifact import DType, Signature, TensorSpec
-from workloads.data.text import TextSet
+from workloads.data.texts.text import TextSet
 from workloads.train.tasks import Description, Figures
 from workloads.train.tasks.classify import require_shape, tokenizer
 

@@ -19,11 +19,13 @@ from slipway.api.quantizationladder import Rung
 from tests.unit.onnx_graphs.graphs import model, random, value
 from tests.unit.onnx_graphs.test_gate_sight import changed, of_task
 from tests.unit.quantize import jobs
-from workloads.quantize import rewrite, run, runtime
-from workloads.quantize.candidates import Attempt, consider
+from workloads.onnx import session
+from workloads.quantize import run
+from workloads.quantize.algorithms import qdq
 from workloads.quantize.context import Context
 from workloads.quantize.evaluation import sequences
-from workloads.quantize.stages.order import next_stage
+from workloads.quantize.ladder.candidates import Attempt, consider
+from workloads.quantize.ladder.order import next_stage
 
 SAMPLES, BOXES = 240, 6
 LABELLED = [task for task in EvaluationTask if task not in {EvaluationTask.CLOSENESS, EvaluationTask.CUSTOM}]
@@ -74,7 +76,7 @@ def biased(graph: Any) -> Any:
 
 def labels_of(graph: Any, task: Any, x: Any) -> Any:
     """What the float model itself says, in the task's own kind."""
-    said = runtime.session(graph).run(None, {"x": x})[0]
+    said = session.session(graph).run(None, {"x": x})[0]
     kinds = {
         DETECTION: objects,
         EvaluationTask.SEQUENCE: lambda rows: sequences.padded(rows, 0),
@@ -145,8 +147,8 @@ def verdict(graph: Any, context: Context, name: str) -> Any:
     """Of the graph as the rung weight-only-int8 makes it."""
 
     def build() -> Any:
-        nodes = rewrite.packable_nodes(graph, [])
-        return rewrite.weight_only(graph, 8, nodes)
+        nodes = qdq.packable_nodes(graph, [])
+        return qdq.weight_only(graph, 8, nodes)
 
     return consider(context, Attempt(name.replace(" ", "-"), Rung.WEIGHT_ONLY_INT8), build)
 

@@ -1,0 +1,191 @@
+"""A folder of pictures, one subfolder per class: below folders named as splits are, or one fifth is held out.
+
+Pictures are decoded as they are asked for. All get one size: dataset.imageSize, else 224 pixels, or, when the first
+picture is at most 64 pixels on its shorter side, that picture's size.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image
+
+from slipway.api.artifact import DatasetReference, FileDigest, Preprocessing
+from slipway.api.sources import DatasetChoice
+from workloads import storage
+from workloads.data import Augmentation, DataSet, Images, Subset, counted, splits, stratified_split
+from workloads.data.bad_samples import BadSamples
+from workloads.errors import BadInput
+from workloads.vision.decoding import ERRORS, SIDEWAYS, orientation
+from workloads.vision.preprocessing import prepare
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif"}
+HELD_OUT = 0.2
+SMALL = 64
+SIZE, RESIZE = 224, 256
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+SHIFT_SHARE = 8  # training images are shifted by up to an eighth of their size
+HASHED = 512 << 20  # bytes; a larger data set is identified by its files' names and sizes
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Files with their classes, decoded on demand."""
+
+    paths: tuple[Path, ...]
+    labels: "npt.NDArray[np.int64]"
+    preprocessing: Preprocessing
+    bad: BadSamples = field(default_factory=BadSamples)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def batch(self, indices: Sequence[int]) -> "tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]":
+        """uint8 [n, 3, height, width] and int64 [n]. BadInput names the picture that cannot be decoded."""
+        pixels, used = self.decoded(indices)
+        return pixels, self.labels[used]
+
+    def decoded(self, indices: Sequence[int]) -> "tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]":
+        """The pictures, and their indices: in place of one that is bad, and may be skipped, comes the next good one."""
+        found = [self._next(int(index)) for index in indices]
+        shape = (0, self.preprocessing.channels, self.preprocessing.height, self.preprocessing.width)
+        pixels = np.stack([picture for picture, _ in found]) if found else np.empty(shape, np.uint8)
+        return pixels, np.asarray([index for _, index in found], dtype=np.int64)
+
+    def _next(self, index: int) -> "tuple[npt.NDArray[np.uint8], int]":
+        while True:
+            try:
+                with Image.open(self.paths[index]) as image:
+                    return prepare(image, self.preprocessing), index
+            except ERRORS as error:
+                self.bad.found(str(self.paths[index]), error)
+                index = (index + 1) % len(self.paths)
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _pictures(folder: Path, labels: Sequence[str]) -> tuple[list[Path], "npt.NDArray[np.int64]"]:
+    paths: list[Path] = []
+    classes: list[int] = []
+    for number, label in enumerate(labels):
+        found = sorted(path for path in (folder / label).rglob("*") if path.suffix.lower() in SUFFIXES)
+        if not found:
+            raise BadInput(f"{folder / label}: no pictures of this class")
+        paths += found
+        classes += [number] * len(found)
+    return paths, np.asarray(classes, dtype=np.int64)
+
+
+def _size(path: Path, wanted: int | None) -> Preprocessing:
+    if wanted is not None:
+        # A small picture is taken whole; of a larger one the middle, as of 224 pixels of 256.
+        resize = None if wanted <= SMALL else wanted * RESIZE // SIZE
+        return Preprocessing(
+            channels=3, height=wanted, width=wanted, resize=resize, mean=IMAGENET_MEAN, std=IMAGENET_STD
+        )
+    try:
+        with Image.open(path) as image:
+            width, height = image.size if orientation(image) not in SIDEWAYS else image.size[::-1]
+    except ERRORS as error:
+        remedy = "it says how large all of them are: replace it, or set dataset.imageSize"
+        raise BadInput(f"{path}: this picture cannot be decoded ({error}), and {remedy}") from error
+    if min(width, height) <= SMALL:
+        return Preprocessing(channels=3, height=height, width=width, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    return Preprocessing(channels=3, height=SIZE, width=SIZE, resize=RESIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+def identity(root: Path, paths: list[Path]) -> tuple[str, Literal["content", "listing"]]:
+    """Digest of a data set's files, and what it covers."""
+    if sum(path.stat().st_size for path in paths) <= HASHED:
+        files = [
+            FileDigest(path=path.relative_to(root).as_posix(), size=path.stat().st_size, digest=storage.sha256_of(path))
+            for path in paths
+        ]
+        return storage.tree_digest(files), "content"
+    names = sorted(f"{path.stat().st_size}  {path.relative_to(root).as_posix()}\n" for path in paths)
+    return f"sha256:{hashlib.sha256(''.join(names).encode()).hexdigest()}", "listing"
+
+
+def parts_of(root: Path, choice: DatasetChoice) -> splits.Parts | None:
+    """Which subfolders are splits; None where they are classes, or none. A split holds folders of classes itself."""
+    names = _folders(root)
+    found = splits.asked(choice, names, str(root))
+    if found is not None or (choice.splits is not None and choice.splits.ignore):
+        return found if choice.splits is not None and not choice.splits.ignore else None
+    kinds = [splits.kind_of(name) for name in names]
+    found = splits.by_name(names, kinds)
+    if found is None and -1 in kinds and len(names) == 1:
+        return splits.Parts(tuple(names), ())
+    return found
+
+
+def _split(root: Path, choice: DatasetChoice) -> DataSet:
+    parts = parts_of(root, choice)
+    if parts is not None and not all(_folders(root / name) for name in (*parts.training, *parts.held_out)):
+        if choice.splits is not None or set(_folders(root)) == {*parts.training, *parts.held_out}:
+            raise BadInput(
+                f"{root}: {', '.join((*parts.training, *parts.held_out))} are named as splits and hold no folders of "
+                "classes: put one folder per class into each, or set dataset.splits.ignore if they are the classes"
+            )
+        parts = None  # a class of trains, say, among others
+    folders = [root / name for name in (parts.training if parts is not None else ("",))]
+    held_folders = [root / name for name in (parts.held_out if parts is not None else ())]
+    labels = sorted({label for folder in folders for label in _folders(folder)})
+    for folder in held_folders:
+        if labels != _folders(folder):
+            raise BadInput(f"{root}: {folders[0].name}/ and {folder.name}/ do not hold the same classes")
+    if len(labels) < (2 if parts is None else 1):
+        raise BadInput(f"{root}: expected one subfolder per class, found {labels}")
+    return _set(root, choice, labels, (folders, held_folders), parts.words if parts is not None else "")
+
+
+def _set(
+    root: Path, choice: DatasetChoice, labels: list[str], folders: tuple[list[Path], list[Path]], words: str
+) -> DataSet:
+    found = [[_pictures(folder, labels) for folder in part] for part in folders]
+    paths = [[path for some, _ in part for path in some] for part in found]
+    size = _size(paths[0][0], choice.image_size)
+    bad = BadSamples(choice.on_bad_sample, sum(map(len, paths)))
+    classes = [np.concatenate([one for _, one in part]) if part else np.empty(0, np.int64) for part in found]
+    whole = [Pictures(tuple(some), own, size, bad) for some, own in zip(paths, classes, strict=True)]
+    training: Images = whole[0]
+    held_out: Images = whole[1]
+    if not paths[1]:
+        kept, out = stratified_split(classes[0], HELD_OUT)
+        training, held_out, classes[0] = Subset(whole[0], kept), Subset(whole[0], out), classes[0][kept]
+    digest, covers = identity(root, [*paths[0], *paths[1]])
+    shape = f"{size.height} x {size.width} pixels, " + ("the middle of each" if size.resize else "each as a whole")
+    return DataSet(
+        training=training,
+        held_out=held_out,
+        labels=tuple(labels),
+        preprocessing=size,
+        # No mirroring: nobody knows whether a class is another one's mirror image.
+        augmentation=Augmentation(shift=max(1, size.height // SHIFT_SHARE)),
+        reference=DatasetReference(
+            name="image-folder",
+            uri=choice.uri,
+            digest=digest,
+            covers=covers,
+            training_samples=len(training),
+            held_out_samples=len(held_out),
+        ),
+        taken=(words or "one fifth of each class held out", counted([labels[one] for one in classes[0]]), shape),
+        bad=bad,
+    )
+
+
+def load(choice: DatasetChoice) -> DataSet:
+    """The pictures of the folder at the choice's uri."""
+    root = storage.fetch(str(choice.uri))
+    if not root.is_dir():
+        raise BadInput(f"{choice.uri}: not a folder")
+    return _split(root, choice)

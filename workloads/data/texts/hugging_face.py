@@ -1,0 +1,104 @@
+"""A data set in one of Hugging Face's forms, from a folder: `save_to_disk`, or parquet, csv and json files.
+
+Columns `text` and `label` are a data set of classes, `text` alone is learned token by token. No script of the data set
+is ever run: such data sets are refused by the library itself. The `text` extra has the library.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from slipway.api.artifact import DatasetReference
+from slipway.api.sources import Columns, DatasetChoice
+from workloads import storage
+from workloads.data import splits
+from workloads.data.table import checked as checked_rows
+from workloads.data.table import is_missing
+from workloads.data.texts.text import TextSet, Tokenizer, checked, stream
+from workloads.data.texts.text_table import classes
+from workloads.errors import BadInput, Corrupt
+from workloads.libraries import TEXT, optional
+
+FORMATS = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json"}
+UNKNOWN = -1  # what Hugging Face's data sets have for the label of a sample that nobody has labelled
+
+
+def _open(root: Path, choice: DatasetChoice) -> tuple[dict[str, Any], splits.Parts]:
+    """Splits by name, and which are for what."""
+    library = optional("datasets", "the data set hugging-face is read by datasets", TEXT)
+    if (root / "dataset_dict.json").is_file() or (root / "state.json").is_file():
+        opened = library.load_from_disk(str(root))
+        found = dict(opened) if isinstance(opened, library.DatasetDict) else {"train": opened}
+        names = sorted(found)
+        parts = splits.asked(choice, names, str(root)) or splits.by_name(names, map(splits.kind_of, names))
+        training = [name for name in names if splits.kind_of(name) == -1] or names
+        return found, parts or splits.Parts(tuple(training), (), tuple(one for one in names if one not in training))
+    files = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.suffix in FORMATS}
+    suffixes = {path.suffix for path in files.values()}
+    if len(suffixes) != 1:
+        raise BadInput(f"{root}: expected save_to_disk's files, or files of one kind of {', '.join(FORMATS)}")
+    parts = splits.of_files(choice, list(files), str(root))
+    wanted = {"training": parts.training, "held": parts.held_out}
+    named = {part: [str(files[name]) for name in names] for part, names in wanted.items() if names}
+    with tempfile.TemporaryDirectory(prefix="slipway-arrow-") as cache:
+        found = library.load_dataset(FORMATS[suffixes.pop()], data_files=named, cache_dir=cache, keep_in_memory=True)
+    return dict(found), splits.Parts(("training",), ("held",) if parts.held_out else (), parts.unused)
+
+
+def load(choice: DatasetChoice) -> TextSet:
+    """The data set at the choice's uri."""
+    root, columns = storage.fetch(str(choice.uri)), choice.columns or Columns()
+    if not root.is_dir():
+        raise BadInput(f"{choice.uri}: not a folder")
+    try:
+        found, parts = _open(root, choice)
+    except (OSError, ValueError) as error:
+        raise Corrupt(f"{choice.uri}: not a data set in a form that can be read ({error})") from error
+    digest = storage.tree_digest(storage.digests_of(root))
+    for name in (*parts.training, *parts.held_out):
+        known = found[name].column_names
+        if columns.text not in known:
+            words = f"there is no column {columns.text}, but {', '.join(known[:8])}: name it by dataset.columns.text"
+            raise BadInput(f"{choice.uri}: in {name} {words}")
+    if all(columns.label in found[name].column_names for name in parts.training):
+        rows, held = (
+            [
+                row
+                for name in names
+                for row in checked_rows(_records(found[name], columns), choice, f"{choice.uri}, {name}")
+            ]
+            for names in (parts.training, parts.held_out)
+        )
+        return classes(rows, held, choice, digest, "hugging-face", parts.words)
+    return _language(found, parts, choice, digest)
+
+
+def _records(split: Any, columns: Columns) -> Any:
+    """Rows with their labels by name."""
+    names = getattr(split.features.get(columns.label), "names", None)
+    for row in split:
+        label = row.get(columns.label)
+        known = None if label in {None, UNKNOWN} else names[label] if names else label
+        yield {**row, columns.label: known} if names else row
+
+
+def _language(found: dict[str, Any], parts: splits.Parts, choice: DatasetChoice, digest: str) -> TextSet:
+    tokenizer, column = Tokenizer(choice.tokenizer), (choice.columns or Columns()).text
+    texts, held = (
+        [text for name in names for text in found[name][column]] for names in (parts.training, parts.held_out)
+    )
+    texts, held = ([str(text) for text in part if not is_missing(text)] for part in (texts, held))
+    if not parts.held_out:
+        border = len(texts) - max(1, len(texts) // 10)
+        texts, held = texts[:border], texts[border:]
+    training = stream(texts, tokenizer, choice.sequence_length)
+    held_out = stream(held, tokenizer, choice.sequence_length)
+    reference = DatasetReference(
+        name="hugging-face",
+        uri=choice.uri,
+        digest=digest,
+        training_samples=len(training),
+        held_out_samples=len(held_out),
+    )
+    made = TextSet(training, held_out, (), tokenizer, choice.sequence_length, reference, taken=(parts.words,))
+    return checked(made, choice)

@@ -1,0 +1,1 @@
+"""Measurements that several commands take: durations, memory, and how sure a difference is."""

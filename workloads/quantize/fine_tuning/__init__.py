@@ -1,0 +1,1 @@
+"""Training while a model is quantized: QAT, and the training after compression."""

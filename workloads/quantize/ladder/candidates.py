@@ -1,0 +1,251 @@
+"""What has been tried, and how did it do?
+
+A candidate is built, run on the evaluation samples and judged, once and for all.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slipway.api.compression import CompressionStep
+from slipway.api.evaluation import EvaluationMetric
+from slipway.api.quantizationladder import CHEAP, Goal, Rung, Runtime, goal_of
+from slipway.api.quantizationstatus import Candidate, Stage
+from workloads import storage
+from workloads.errors import BadInput
+from workloads.onnx import external_data, file, saturation
+from workloads.quantize.context import FLOAT_MODEL, Context
+from workloads.quantize.evaluation import benchmark, ranking
+from workloads.quantize.evaluation.gates import LEAST_DB, LEAST_DB_LABELLED, Sight, Speedup, judge
+from workloads.quantize.graph import integers
+from workloads.quantize.ladder import metric
+from workloads.quantize.workdir import Work
+
+if TYPE_CHECKING:
+    import onnx
+
+    Model = onnx.ModelProto | bytes
+
+FLOAT = "float"
+GATE_ITERATIONS = 100  # pairs of calls for the latency gate
+GATE_WARMUP = 10
+WEIGH_SECONDS = 3.0  # of calls for the choice between candidates, each
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One candidate's identity. `corrected`: with corrected biases; `smoothing`: SmoothQuant's alpha, 0 without.
+
+    `float_nodes` are those kept in float beside the job's own exclusions.
+    """
+
+    name: str
+    rung: Rung | Stage
+    method: str = ""
+    per_channel: bool = False
+    corrected: bool = False
+    smoothing: float = 0.0
+    float_nodes: tuple[str, ...] = ()
+
+
+def model_path(context: Context, name: str) -> Path:
+    """Where a candidate's model lies."""
+    suffix = "tflite" if context.job.spec.target.runtime is Runtime.LITERT else "onnx"
+    return context.work.path(FLOAT_MODEL if name == FLOAT else f"candidates/{name}.{suffix}")
+
+
+def details_of(context: Context, name: str) -> dict[str, Any]:
+    """The candidate's record: `candidate` as in the status, and what is for the report only."""
+    return context.work.require(f"candidates/{name}")
+
+
+def candidate_of(context: Context, name: str) -> Candidate:
+    """The candidate's figures."""
+    return candidate_in(context.work, name)
+
+
+def candidate_in(work: Work, name: str) -> Candidate:
+    """The figures in a work folder: as judged, with the latency if that was measured, and without a gain no pass."""
+    found = Candidate.model_validate(work.require(f"candidates/{name}")["candidate"])
+    measured = work.read(f"latency/{name}")
+    if measured is None:
+        return found
+    words = measured["noGain"]
+    told = {"passed": False, "message": f"{found.message}; {words}"[:1024]} if words else {}
+    return found.model_copy(update={"speedup": found.speedup or measured["speedup"], **told})
+
+
+def weigh(context: Context, names: Sequence[str]) -> None:
+    """Measure once how fast the candidates are that pass, and whether any of it is a gain; only where rungs compete.
+
+    A record of its own beside the candidate's: clocks never say the same twice, so a run that goes on after a kill
+    reads what was measured before, and what the candidate is stays equal to the last byte.
+    """
+    spec = context.job.spec
+    if (goal := goal_of(spec.ladder, spec.optimize_for)) is None:
+        return
+    float_size = file.size_of(model_path(context, FLOAT))
+    for name in names:
+        candidate = candidate_in(context.work, name)
+        if not candidate.passed or context.work.read(f"latency/{name}") is not None:
+            continue
+        speedup = _paired(context, name) if _measurable(context) else None
+        ratio = (candidate.size_bytes or 0) / float_size
+        context.work.write(f"latency/{name}", {"speedup": speedup, "noGain": ranking.no_gain(ratio, speedup, goal)})
+
+
+def _measurable(context: Context) -> bool:
+    """Whether a clock on this node says anything of the target."""
+    own = context.job.spec.target.runtime in {Runtime.ONNXRUNTIME, Runtime.LITERT}
+    return own and saturation.hardware() is context.target.hardware
+
+
+def _paired(context: Context, name: str) -> float:
+    """Float latency over the candidate's: the fastest of calls in turns, which a busy machine disturbs least."""
+    path = model_path(context, name)
+    model = path.read_bytes() if path.suffix == ".tflite" else file.load(path, own=True)
+    feeds = context.evaluation.read(context.evaluation_batches(1)[0]).feeds
+    choice = partial(
+        benchmark.in_turns, [context.float_model, model], feeds, threads=context.job.spec.benchmark.threads
+    )
+    first = choice(iterations=3, warmup=1)
+    rounds = int(WEIGH_SECONDS / max(1e-6, float(first.min(axis=1).sum())))
+    seconds = choice(iterations=max(5, min(GATE_ITERATIONS, rounds)), warmup=1)
+    return round(float(seconds[0].min() / seconds[1].min()), 3)
+
+
+def step_name(number: int, step: CompressionStep) -> str:
+    """Of the candidate that a step of compression is; `number` from 1."""
+    return f"compressed-{number}-{step.method}"
+
+
+def consider(
+    context: Context,
+    attempt: Attempt,
+    build: "Callable[[], Model | None]",
+    known: Callable[[], Mapping[str, Any]] = dict,
+) -> Candidate | None:
+    """Build, evaluate and judge, unless that was done before a restart. None when there is nothing to build.
+
+    A graph that the library cannot rewrite, or the runtime cannot load, is a candidate that failed: the ladder goes on.
+    A full disk, say, is not: that ends the stage. `known`: more fields of the candidate, asked for once it is built.
+    """
+    record = context.work.read(f"candidates/{attempt.name}")
+    if record is not None:
+        return Candidate.model_validate(record["candidate"])
+    try:
+        model = build()
+        if model is None:
+            return None
+        candidate, details = _measured(context, attempt, model)
+        candidate = candidate.model_copy(update=dict(known()))
+    except (ImportError, MemoryError, OSError):
+        raise  # the machine's fault: another attempt of the stage may do it
+    except Exception as error:  # whatever the library raises inside its rewriting
+        candidate, details = _impossible(attempt, error), {}
+    made: dict[str, Any] = {"perChannel": attempt.per_channel, "corrected": attempt.corrected}
+    made |= {"smoothing": attempt.smoothing, "floatNodes": list(attempt.float_nodes)}
+    context.work.write(f"candidates/{attempt.name}", {"candidate": candidate.wire(), **made, **details})
+    mark = "passes" if candidate.passed else "fails"
+    figures = "" if candidate.accuracy is None else f"{candidate.accuracy * 100:.2f} %, "
+    context.voice.say(f"{candidate.name}: {figures}{mark}: {candidate.message}")
+    context.voice.advance()
+    return candidate
+
+
+def _measured(context: Context, attempt: Attempt, model: "Model") -> tuple[Candidate, dict[str, Any]]:
+    path = model_path(context, attempt.name)
+    file.save(model, path)
+    said, reference = metric.ask(context, model), metric.kept(context, FLOAT)
+    said.save(context.work.path(f"answers/{attempt.name}.npz"))
+    difference = metric.difference(context, reference, said)
+    size, float_size = file.size_of(path), file.size_of(model_path(context, FLOAT))
+    speedup = _speedup(context, model) if context.job.spec.gates.latency is not None else None
+    noise, decisions = metric.noise(reference, said), (metric.float_decisions(reference), metric.decisions(said))
+    sight = Sight(noise, _least_db(context, attempt), *decisions, integer=_integer(attempt, model))
+    verdict = judge(context.job.spec.gates, difference, size / float_size, speedup, sight)
+    # A step of compression goes on with a good accuracy alone: size and speed are for what will be published.
+    told = verdict.of_accuracy() if attempt.rung is Stage.COMPRESS else verdict
+    candidate = Candidate(
+        name=attempt.name,
+        rung=attempt.rung,
+        method=attempt.method,
+        float_nodes=len(attempt.float_nodes),
+        accuracy=difference.second,
+        drop=verdict.drop,
+        drop_low=verdict.low,
+        drop_high=verdict.high,
+        agreement=metric.agreement(reference, said),
+        sqnr_db=noise,
+        size_bytes=size,
+        speedup=None if speedup is None else round(speedup.median, 3),
+        passed=told.passed,
+        message=told.words()[:1024],
+    )
+    details = {"limit": verdict.limit, "failures": list(verdict.failures), "digest": storage.sha256_of(path)}
+    details |= {"data": {data.name: storage.sha256_of(data) for data in external_data.data_of(path)}}
+    return candidate, {**details, **_pairs(context, reference, said)}
+
+
+def _integer(attempt: Attempt, model: "Model") -> bool:
+    """Whether a candidate is what its rung says; a float with another name is none."""
+    if attempt.rung in {Rung.FP16, Stage.COMPRESS} or isinstance(model, bytes):
+        return True  # floats by their name, or LiteRT's own quantizer's
+    return integers.weights(model) > 0
+
+
+def _least_db(context: Context, attempt: Attempt) -> float | None:
+    """The floor under the outputs' noise; none where the model was trained anew, and is another function."""
+    gate = context.job.spec.gates.accuracy
+    if gate.min_sqnr_db is not None:
+        return gate.min_sqnr_db
+    if attempt.rung in {Rung.QAT, Stage.COMPRESS}:
+        return None
+    return LEAST_DB if context.job.spec.evaluation.metric is EvaluationMetric.AGREEMENT else LEAST_DB_LABELLED
+
+
+def _pairs(context: Context, reference: "metric.Said", said: "metric.Said") -> dict[str, Any]:
+    """How often which of the two was right; of detectors there is no such count."""
+    if metric.detects(context) or metric.by_task(context):
+        return {}
+    pairs = metric.pairs(context, reference, said)
+    counts = {"both": pairs.both, "onlyFloat": pairs.first, "onlyQuantized": pairs.second, "none": pairs.none}
+    return {"pairs": counts}
+
+
+def _impossible(attempt: Attempt, error: Exception) -> Candidate:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
+    words = str(error) if isinstance(error, BadInput) else f"could not be built: {type(error).__name__}: {reason}"
+    return Candidate(name=attempt.name, rung=attempt.rung, method=attempt.method, passed=False, message=words[:1024])
+
+
+def _speedup(context: Context, model: "Model") -> Speedup:
+    feeds = context.evaluation.read(context.evaluation_batches(1)[0]).feeds
+    threads = context.job.spec.benchmark.threads
+    models = [context.float_model, model]
+    seconds = benchmark.in_turns(models, feeds, iterations=GATE_ITERATIONS, warmup=GATE_WARMUP, threads=threads)
+    return benchmark.speedup_of(seconds)
+
+
+def best(candidates: Sequence[Candidate], goal: Goal | None = None) -> Candidate | None:
+    """The one to publish: it passes. Of cheap rungs that compete, what the goal asks for.
+
+    Else the fewest float nodes, the highest accuracy, the least noise, the first one.
+    """
+    passing = [candidate for candidate in candidates if candidate.passed]
+    if goal is not None and passing and all(Rung(candidate.rung) in CHEAP for candidate in passing):
+        return ranking.first(passing, goal)
+    return max(passing, key=lambda c: (-c.float_nodes, *_worth(c)), default=None)
+
+
+def most_accurate(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The best attempt, whether it passes or not; None when none could be built."""
+    built = [candidate for candidate in candidates if candidate.accuracy is not None]
+    return max(built, key=_worth, default=None)
+
+
+def _worth(candidate: Candidate) -> tuple[float, float]:
+    noise = float("inf") if candidate.sqnr_db is None else candidate.sqnr_db
+    return candidate.accuracy or 0.0, noise

@@ -1,0 +1,136 @@
+"""What are float model and candidates compared by: classes that are right, or objects that are found?
+
+Asked by the baseline, by whoever judges a candidate, and by the sensitivity analysis.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slipway.api.evaluation import EvaluationMetric, EvaluationTask
+from workloads.errors import BadInput
+from workloads.measure.confidence import Difference, Pairs, wilson
+from workloads.quantize.context import Context
+from workloads.quantize.evaluation import answers, detection_metrics
+from workloads.quantize.evaluation.answers import Answers
+from workloads.quantize.evaluation.detection_metrics import Found
+from workloads.quantize.evaluation.scores import Comparison, Scores
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
+
+    Said = Answers | Found | Scores
+
+
+def detects(context: Context) -> bool:
+    """Whether the job is about a detector."""
+    return context.job.spec.evaluation.metric is EvaluationMetric.PRECISION50
+
+
+def by_task(context: Context) -> bool:
+    """Whether answers are scored by another task's measure than classes or boxes."""
+    return not detects(context) and context.judged.task is not EvaluationTask.CLASSIFICATION
+
+
+def ask(context: Context, model: "onnx.ModelProto | bytes", batches: Iterable[list[int]] | None = None) -> "Said":
+    """What a model says to the evaluation samples."""
+    chosen = context.evaluation_batches() if batches is None else batches
+    if by_task(context):
+        labelled = context.job.spec.evaluation.metric is EvaluationMetric.LABELS
+        comparison = Comparison(
+            context.judged.measure, context.judged.places, labelled=labelled, axes=context.output_axes
+        )
+        return comparison.run(context.float_model, model, context.evaluation, chosen)
+    if detects(context):
+        return detection_metrics.find(model, context.evaluation, chosen)
+    place = context.judged.places[0]
+    return answers.answers(model, context.evaluation, chosen, place, context.axis_of(place))
+
+
+def kept(context: Context, name: str) -> "Said":
+    """What a candidate, or the float model, has said."""
+    path = context.work.path(f"answers/{name}.npz")
+    if by_task(context):
+        return Scores.load(path)
+    return Found.load(path) if detects(context) else Answers.load(path)
+
+
+def worth(context: Context, said: "Said") -> tuple[float, str]:
+    """Of the float model: its figure, and that in words. BadInput for one that is worth nothing."""
+    confidence = context.job.spec.gates.accuracy.confidence
+    if isinstance(said, Found):
+        figure, (low, high) = said.precision(), said.interval(confidence)
+        words = f"mAP@0.5 {figure * 100:.2f} % ({low * 100:.2f} to {high * 100:.2f} %) on {len(said)} pictures"
+    elif isinstance(said, Scores):
+        figure = float(said.own.mean())
+        words = f"{context.judged.words}: {figure * 100:.2f} % on {len(said)} samples"
+        if context.job.spec.evaluation.metric is EvaluationMetric.AGREEMENT:
+            words = f"{len(said)} samples, no labels; judged by {context.judged.words}"
+    else:
+        top1 = context.job.spec.evaluation.metric is not EvaluationMetric.AGREEMENT
+        right, count = int(said.right(None if top1 else said).sum()), len(said)
+        figure, (low, high) = right / count, wilson(right, count, confidence)
+        words = f"{right} of {count} right ({low * 100:.2f} to {high * 100:.2f} %)"
+        words = words if top1 else f"{count} samples, no labels"
+    if figure == 0:
+        raise BadInput("the float model gives no right answer at all: are these its labels, and its preprocessing?")
+    return figure, words
+
+
+def difference(context: Context, reference: "Said", said: "Said") -> Difference:
+    """The float model against a candidate, in the job's metric, on the same samples."""
+    confidence = context.job.spec.gates.accuracy.confidence
+    if isinstance(said, Scores):
+        return said.difference(confidence)
+    if isinstance(reference, Found) and isinstance(said, Found):
+        return said.against(reference, confidence)
+    return Difference.of(pairs(context, reference, said), confidence)
+
+
+def pairs(context: Context, reference: Any, said: Any) -> Pairs:
+    """The float model's right answers against a candidate's."""
+    truth = reference if context.job.spec.evaluation.metric is EvaluationMetric.AGREEMENT else None
+    return Pairs.of(reference.right(truth), said.right(truth))
+
+
+def agreement(reference: "Said", said: "Said") -> float | None:
+    """Share of samples that get the same answer; boxes are never the same."""
+    if isinstance(reference, Answers) and isinstance(said, Answers):
+        return float(np.mean(said.classes == reference.classes))
+    if isinstance(said, Scores) and np.all(said.reference == 1):
+        return float(said.own.mean())
+    return None
+
+
+def noise(reference: "Said", said: "Said") -> float | None:
+    """Signal to noise of the outputs in dB, the worst output's; None when they are equal."""
+    if isinstance(said, Scores):
+        return said.sqnr_db
+    assert not isinstance(reference, Scores)  # noqa: S101 (both are of one job)
+    return answers.sqnr_db(reference.outputs, said.outputs)
+
+
+def decisions(said: "Said") -> int:
+    """How many different answers there were; 0 where none is made."""
+    if isinstance(said, Scores):
+        return said.decisions
+    return len(np.unique(said.classes)) if isinstance(said, Answers) else 0
+
+
+def float_decisions(reference: "Said") -> int:
+    """The float model's."""
+    return reference.float_decisions if isinstance(reference, Scores) else decisions(reference)
+
+
+def lost(context: Context, reference: "npt.NDArray[Any]", said: "npt.NDArray[Any]", truth: "npt.NDArray[Any]") -> float:
+    """How much worse these outputs are than the float model's, with the labels or objects of their samples."""
+    if by_task(context):
+        raise BadInput("sensitivity.metric task is for classes and boxes; use sqnr")
+    if detects(context):
+        first, second = (
+            detection_metrics.judged([part], [truth], context.calibration.classes) for part in (reference, said)
+        )
+        return first.precision() - second.precision()
+    return float(np.mean(reference.argmax(1) == truth) - np.mean(said.argmax(1) == truth))

@@ -1,0 +1,138 @@
+"""Which parts of the model suffer most when they alone are quantized?
+
+Measured part by part; a restart goes on with the next.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slipway.api.quantization import CalibrationMethod, Granularity, SensitivityMetric
+from workloads.errors import BadInput
+from workloads.onnx import external_data
+from workloads.onnx import session as runtime
+from workloads.onnx.samples.sources import Batch
+from workloads.quantize.algorithms import qdq
+from workloads.quantize.context import Context
+from workloads.quantize.evaluation import answers
+from workloads.quantize.ladder import metric
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+PERFECT = 1000.0  # dB, for JSON: no difference at all
+KIND = "sensitivity"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A node, or all nodes of an operator.
+
+    `sqnr_db`: signal to noise of the outputs; `lost`: share of right answers lost.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    sqnr_db: float = PERFECT
+    lost: float | None = None
+    problem: str = ""
+
+
+def parts_of(context: Context) -> list[Part]:
+    """What is measured, in order of the graph; nothing of a model over 2 GB."""
+    if external_data.held(context.prepared):
+        return []
+    op_types = {node.name: node.op_type for node in context.prepared.graph.node}
+    if context.job.spec.sensitivity.granularity is Granularity.NODE:
+        return [Part(name, (name,)) for name in context.nodes]
+    names = list(dict.fromkeys(op_types[name] for name in context.nodes))
+    return [Part(op, tuple(name for name in context.nodes if op_types[name] == op)) for op in names]
+
+
+def finished(context: Context, shard: int) -> bool:
+    """Whether a shard's parts are all measured."""
+    return context.work.read(context.shard_name(KIND, shard)) is not None
+
+
+def measure(context: Context, shard: int, per_channel: bool, method: CalibrationMethod) -> None:
+    """Measure every n-th part from `shard` on."""
+    name = context.shard_name(KIND, shard)
+    mine = parts_of(context)[shard :: context.job.spec.parallelism]
+    done = {line["part"] for line in context.work.lines(name)}
+    left = [part for part in mine if part.name not in done]
+    batches = _batches(context) if left else []
+    reference = _outputs(context, runtime.session(context.prepared), batches) if left else np.zeros((0, 1), np.float32)
+    for part in context.voice.track(left, "sensitivity", len(done)):
+        context.work.append(name, {"part": part.name, **_harm(context, part, batches, reference, per_channel, method)})
+    context.work.write(name, {"parts": len(mine)})
+
+
+def _batches(context: Context) -> list[Batch]:
+    choice = context.job.spec.sensitivity
+    batches, count = [], 0
+    for chosen in context.calibration_batches:
+        batches.append(context.calibration.read(chosen[: choice.samples - count]))
+        count += len(batches[-1])
+        if count == choice.samples:
+            break
+    if choice.metric is SensitivityMetric.TASK and any(batch.labels is None for batch in batches):
+        raise BadInput("sensitivity.metric task needs labels in the calibration data; use sqnr")
+    return batches
+
+
+def _outputs(context: Context, session: Any, batches: list[Batch]) -> "npt.NDArray[np.float32]":
+    if metric.by_task(context):
+        return np.concatenate([_rows(context, session, batch) for batch in batches])
+    read = answers.outputs_of if metric.detects(context) else answers.scores_of
+    place = context.judged.places[0]
+    axis = context.axis_of(place)
+    return np.concatenate([read(session, batch.feeds, place, axis) for batch in batches]).astype(np.float32)
+
+
+def _rows(context: Context, session: Any, batch: Batch) -> "npt.NDArray[np.float32]":
+    """All judged outputs in one row of samples of any shape: only their noise is looked at."""
+    places = context.judged.places
+    found = [answers.outputs_of(session, batch.feeds, place, context.axis_of(place)) for place in places]
+    return np.concatenate([values.astype(np.float32).ravel() for values in found])
+
+
+def _harm(
+    context: Context,
+    part: Part,
+    batches: list[Batch],
+    reference: "npt.NDArray[np.float32]",
+    per_channel: bool,
+    method: CalibrationMethod,
+) -> dict[str, Any]:
+    try:
+        model = qdq.static(
+            context.prepared,
+            context.ranges(method),
+            context.profile,
+            part.nodes,
+            per_channel=per_channel,
+            bits=context.job.spec.weights.bits,
+        )
+        found = _outputs(context, runtime.session(model), batches)
+    except Exception as error:  # a part that the library cannot quantize alone is the first to be left out
+        return {"sqnrDb": -PERFECT, "lost": 1.0, "problem": f"{type(error).__name__}: {error}"[:200]}
+    noise = answers.sqnr_db(reference, found)
+    labels = [batch.labels for batch in batches if batch.labels is not None]
+    lost = metric.lost(context, reference, found, np.concatenate(labels)) if len(labels) == len(batches) else None
+    return {"sqnrDb": PERFECT if noise is None else noise, "lost": lost}
+
+
+def ranking(context: Context) -> list[Part]:
+    """All parts, the most sensitive first. By the job's metric; equals by noise, then in order of the graph."""
+    lines: dict[str, Mapping[str, Any]] = {}
+    for shard in range(context.job.spec.parallelism):
+        lines.update({line["part"]: line for line in context.work.lines(context.shard_name(KIND, shard))})
+    measured = [_measured(part, lines[part.name]) for part in parts_of(context)]
+    by_task = context.job.spec.sensitivity.metric is SensitivityMetric.TASK
+    return sorted(measured, key=lambda part: (-(part.lost or 0.0) if by_task else 0.0, part.sqnr_db))
+
+
+def _measured(part: Part, line: Mapping[str, Any]) -> Part:
+    return Part(part.name, part.nodes, line["sqnrDb"], line["lost"], line.get("problem", ""))

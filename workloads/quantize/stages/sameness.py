@@ -1,0 +1,76 @@
+"""Comparison of a graph with the one that it was made from, on samples: is it still the same function?
+
+Asked of whatever a library did to a graph before it is quantized. Rounding differs; a changed function differs more.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workloads.errors import BadInput
+from workloads.onnx import session
+from workloads.onnx.samples.sources import filled
+from workloads.quantize.context import Context
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
+
+SAMPLES = 4
+TOLERANCE = 1e-3  # of the largest number of an output: sums in another order, kernels of another kind
+TOLERANCE_HALF = 2e-2  # against weights and arithmetic of 16 bits
+
+
+def on_samples(context: Context, model: "onnx.ModelProto") -> "Callable[[onnx.ModelProto], bool]":
+    """Whether another graph gives this model's outputs on the job's first samples."""
+    from workloads.quantize.graph import widen
+
+    tolerance = TOLERANCE_HALF if widen.found(model) else TOLERANCE
+    given = first_samples(context)
+    fixed = context.source.fixed_batch
+    given = filled(given, fixed) if fixed else given
+    expected = _answers(model, given)
+
+    def same(other: "onnx.ModelProto") -> bool:
+        try:
+            found = _answers(other, given)
+        except BadInput:
+            return False
+        return len(found) == len(expected) and all(map(_near(tolerance), expected, found))
+
+    return same
+
+
+def _answers(model: "onnx.ModelProto", feeds: "dict[str, npt.NDArray[Any]]") -> list[Any]:
+    try:
+        answers: list[Any] = session.session(model).run(None, feeds)
+    except (BadInput, MemoryError, OSError):
+        raise
+    except Exception as error:  # the library raises a dozen unrelated types
+        raise BadInput(f"ONNX Runtime cannot run the model: {str(error).strip().splitlines()[0]}"[:500]) from error
+    return answers
+
+
+def first_samples(context: Context) -> "dict[str, npt.NDArray[Any]]":
+    """The job's first samples of one shape, at most four."""
+    samples, batches = context.evaluation, context.evaluation_batches(SAMPLES)
+    return samples.read(batches[0][:SAMPLES]).feeds
+
+
+def _near(tolerance: float) -> Callable[[Any, Any], bool]:
+    def near(expected: Any, found: Any) -> bool:
+        if not isinstance(expected, np.ndarray) or expected.dtype.kind not in "fiub":
+            return True  # strings, sequences and maps: what they are made of is compared where it is an output
+        if expected.shape != found.shape:
+            return False
+        if expected.dtype.kind != "f":
+            return bool((expected == found).mean() > 1 - tolerance) if expected.size else True
+        first, second = expected.astype(np.float64), found.astype(np.float64)
+        finite = np.isfinite(first)
+        if not np.array_equal(finite, np.isfinite(second)) or not finite.any():
+            return bool(np.array_equal(finite, np.isfinite(second)))
+        largest = max(1e-6, float(np.abs(first[finite]).max()))
+        return float(np.abs(first[finite] - second[finite]).max()) <= tolerance * largest
+
+    return near

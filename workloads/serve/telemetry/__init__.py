@@ -1,0 +1,1 @@
+"""Figures of a server: metrics, counts of inferences, the distribution of outputs."""

@@ -1,0 +1,1 @@
+"""Tokenizer of a served model, and whether padding changes its answers."""

@@ -1,0 +1,129 @@
+"""With which model does training begin? Built from its name, filled with given weights, compressed by the recipe.
+
+Called by setup.py, by all processes alike: what is taken away follows from weights and recipe alone, so a run that
+is resumed, or another process, takes the same away. Figures of each step are kept for the artifact.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from slipway.api.artifact import Architecture
+from slipway.api.artifact import Task as Kind
+from slipway.api.compression import Distillation
+from workloads import models
+from workloads.compress import distillation, masks
+from workloads.compress.apply import compress
+from workloads.compress.distillation import Teacher
+from workloads.compress.masks import Masks
+from workloads.compress.size import figures, latencies
+from workloads.data import Samples
+from workloads.errors import BadInput
+from workloads.models import compressed, weights
+from workloads.train.evaluation import evaluate
+from workloads.train.job import Job
+from workloads.train.strategies.base import Strategy
+from workloads.train.tasks import Task
+from workloads.train.telemetry.compression_figures import BEFORE, Row
+from workloads.train.world import World
+
+
+@dataclass
+class Beginning:
+    """`kept`: weights that stay zero where it is false. `rows`: figures of the model before and after each step."""
+
+    model: nn.Module
+    architecture: Architecture
+    kept: Masks = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def parameters(self) -> int:
+        """How many."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+
+@dataclass
+class Bare:
+    """A model that is not spread over processes yet, as `evaluate` asks for it."""
+
+    model: nn.Module
+
+    def judge(self, inputs: torch.Tensor, sums: Callable[[Any], list[float]]) -> list[float]:
+        """In float32."""
+        return sums(self.model(inputs))
+
+
+def begin(
+    job: Job, architecture: Architecture, world: World, strategy: Strategy, task: Task, held_out: Samples
+) -> Beginning:
+    """The model, the same in every process. BadInput for weights or steps that do not fit it."""
+    torch.manual_seed(job.recipe.seed)
+    made = Beginning(models.build(architecture.name, architecture.arguments, own=True), architecture)
+    if any(is_lazy(one) for one in (*made.model.parameters(), *made.model.buffers())):
+        with torch.no_grad():
+            made.model.eval()(example_of(task))  # lazy layers learn their sizes from what they are given first
+        made.model.train()
+    uri = job.recipe.model.uri
+    if uri is not None:
+        found = weights.changes_of(uri)
+        compressed.rebuilt(made.model, found)
+        made.architecture = architecture.model_copy(update={"changes": found or None})
+        anew = weights.load(made.model, uri)
+        if anew and world.first:
+            print(f"weights of {uri}; of another shape, and so new: {', '.join(anew)}", flush=True)
+    if job.recipe.compression:
+        _compress(made, job, world, strategy, task, held_out)
+    return made
+
+
+def _compress(made: Beginning, job: Job, world: World, strategy: Strategy, task: Task, held_out: Samples) -> None:
+    example = example_of(task)
+    seen, words = [copy.deepcopy(made.model)], [BEFORE]
+    for step in job.recipe.compression or []:
+        done = compress(made.model, [step], example)
+        made.kept = masks.both(made.kept, done.kept)
+        if done.changes:
+            changed = [*(made.architecture.changes or []), *done.changes]
+            made.architecture = made.architecture.model_copy(update={"changes": changed})
+        seen.append(copy.deepcopy(made.model))
+        words += done.words
+        if world.first:
+            print(done.words[0], flush=True)
+    if made.kept and not strategy.holds_zeros:
+        raise BadInput(
+            f"recipe.compression: magnitude and two-four hold their zeros in whole gradients, and {strategy.name} "
+            "spreads them: use strategy DDP, or channels and low-rank"
+        )
+    # By the first process alone, which is the only one that will tell.
+    share = job.recipe.global_batch_size // (world.shares * job.recipe.gradient_accumulation_steps)
+    batch = job.recipe.evaluation_batch_size or max(1, share)
+    speed = latencies(seen, example) if world.first else [0.0] * len(seen)
+    for what, model, milliseconds in zip(words, seen, speed, strict=True):
+        found: Row = {"what": what, **figures(model, example), "p50Ms": milliseconds}
+        if job.recipe.model.uri is not None:  # weights that nobody has trained have nothing to lose
+            judged = evaluate(world, Bare(model.to(world.device)), task, held_out, batch)
+            found |= {"metrics": judged.metrics}
+        made.rows.append(found)
+
+
+def example_of(task: Task) -> torch.Tensor:
+    """A batch of one, all zeros."""
+    spec = task.describe().signature.inputs[0]
+    shape = [1 if isinstance(axis, str) else axis for axis in spec.shape]
+    return torch.zeros(shape, dtype=getattr(torch, spec.dtype.value))
+
+
+def teacher_of(choice: Distillation | None, task: Task, device: torch.device) -> Teacher | None:
+    """Who is learned from, if anybody. BadInput for a teacher of other labels or inputs."""
+    if choice is None:
+        return None
+    said = task.describe()
+    if said.task is Kind.OBJECT_DETECTION:
+        raise BadInput("recipe.distillation is for models that answer classes or tokens, not boxes: remove it")
+    return distillation.load(choice, said.signature, said.labels, said.preprocessing, device)

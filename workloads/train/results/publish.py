@@ -1,0 +1,112 @@
+"""What does a run leave? The artifact with its lineage and pages, and the pod's last words. Called by run.py."""
+
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import safetensors
+import torch
+
+from slipway.api.artifact import Artifact, Lineage
+from workloads import artifact, strict_json
+from workloads.data import changes
+from workloads.pod.termination import write_message
+from workloads.train.job import Job
+from workloads.train.loop import Training
+from workloads.train.results.html_report import page
+from workloads.train.tasks import Figures
+from workloads.train.telemetry.compression_figures import Row, ended, in_words
+
+REPORT, CURVE, TRACE, COMPRESSION = "report.html", "curve.jsonl", "trace.json", "compression.json"
+SKIPPED, MOST_NAMED = "skipped.json", 10_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training has come to. `step` and `figures` are those of `weights`, which need not be the last ones."""
+
+    weights: dict[str, torch.Tensor]
+    figures: Figures
+    step: int
+    resumed: int | None
+    skipped: list[str]
+
+
+def publish(job: Job, training: Training, outcome: Outcome) -> None:
+    """Write the artifact where the job wants it, and the termination message. By the first process alone."""
+    trained, figures, resumed, skipped = outcome.weights, outcome.figures, outcome.resumed, outcome.skipped
+    description = describe(lineage(job, training, resumed, outcome.step), training, figures)
+    uri, digest = None, None
+    if job.spec.output is None:
+        training.report.say("the job has no output.uri: the model is not kept")
+    else:
+        uri = job.spec.output.uri
+        rows = ended(training.compression, training.strategy.model, trained, figures)
+        more = {**training.task.describe().files, **_pages(job, training, description, rows)}
+        if skipped:
+            more[SKIPPED] = strict_json.document({"count": len(skipped), "samples": skipped[:MOST_NAMED]})
+        _, digest = artifact.write(uri, job.writer, description, trained, training.history, more)
+        training.report.say(f"artifact {uri} {digest}")
+    write_message(uri, digest, figures.metrics, training.step, resumed)
+
+
+def describe(about: Lineage, training: Training, figures: Figures) -> Artifact:
+    """What artifact.json says of a model with these figures; its files are added when it is written."""
+    said = training.task.describe()
+    return Artifact(
+        task=said.task,
+        architecture=training.architecture,
+        signature=said.signature,
+        preprocessing=said.preprocessing,
+        text=said.text,
+        labels=said.labels,
+        metrics=figures.metrics,
+        parameters=training.parameters,
+        lineage=about,
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        files=[],
+    )
+
+
+def lineage(job: Job, training: Training, resumed: int | None, step: int) -> Lineage:
+    """Where a model comes from whose weights are those of this step."""
+    return Lineage(
+        job=job.reference,
+        dataset=training.data.reference,
+        recipe=job.recipe.wire(),
+        seed=job.recipe.seed,
+        steps=training.step,
+        published_step=step,
+        recipes=training.recipes if len(training.recipes) > 1 else [],
+        resumed_from_step=resumed,
+        processes=training.world.size,
+        framework={
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "safetensors": safetensors.__version__,
+        },
+    )
+
+
+def _pages(job: Job, training: Training, description: Artifact, rows: list[Row]) -> dict[str, str]:
+    """Files of the artifact for people: the report, the curve, what compression did, and the profiler's trace."""
+    facts = {
+        "model": description.architecture.name,
+        "parameters": description.parameters,
+        "data": f"{training.data.reference.name}, {len(training.data.training)} samples",
+        **{f"data, {number}": words for number, words in enumerate(training.data.taken, start=1)},
+        "augmentation": changes(training.data.augmentation),
+        "strategy": f"{training.strategy.name}, processes: {training.world.size}",
+        "precision": str(job.recipe.precision),
+        "steps": training.step,
+        "FLOPs of a sample": training.meter.work.flops or "not known",
+        **description.metrics,
+        **in_words(rows),
+    }
+    curve = "".join(strict_json.line({"step": step, "trainingLoss": loss}) for step, loss in training.meter.curve)
+    found = {REPORT: page(job.reference.name, facts, training.history, training.meter.curve), CURVE: curve}
+    if rows:
+        found[COMPRESSION] = strict_json.document(rows)
+    return found if training.tracing.trace is None else {**found, TRACE: training.tracing.trace}

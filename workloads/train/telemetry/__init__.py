@@ -1,0 +1,1 @@
+"""Figures of a training: progress, throughput, FLOPs, traces."""

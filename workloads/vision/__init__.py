@@ -1,0 +1,1 @@
+"""Pictures and boxes: decoding, preprocessing, detection."""
