@@ -1,5 +1,6 @@
 """Which parts make an operator, and who hears of what? Binds kinds, cache and queues; main.py runs the result."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -121,7 +122,7 @@ class Assembly:
         jobs = TrainingJobs(kube, self.cache, platforms.training, record, said_of[training.KIND])
         self._trainings = jobs
         wake = self.queues[training.KIND].mark_after
-        self._admission = Admission(self.cache, wake) if platforms.gang_admission else None
+        self._admission = Admission(self.cache, wake, on_the_loop) if platforms.gang_admission else None
         if self._admission is not None:
             jobs.view = self._admission.view
         self._quantizations = QuantizationJobs(
@@ -229,6 +230,11 @@ class Assembly:
     def mark(self, kind: str, key: Key) -> None:
         """Have an object looked at."""
         self.queues[kind].mark(key)
+
+
+def on_the_loop(seconds: float, call: Callable[[], None]) -> None:
+    """Call it after so many seconds."""
+    asyncio.get_running_loop().call_later(seconds, call)
 
 
 def endpoint_certificate(config: Config) -> Certificate:

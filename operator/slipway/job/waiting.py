@@ -10,7 +10,7 @@ from slipway.job.plan import Notice, Plan, soonest
 from slipway.job.policy import backoff
 from slipway.job.scene import Scene
 
-# A gang that waits for room is woken when there is some; its place in the line is looked up so often besides.
+# A gang that waits is woken as soon as there is room for it; its place in the line is looked up so often besides.
 QUEUE_LOOK_SECONDS = 60.0
 
 

@@ -1,11 +1,13 @@
 """May this gang be created now? Reads the cache, asks job/line.py, and wakes the gangs that may. Used by reconcile.py.
 
 Nothing of this is persisted: who was let in has pods, and who has none is asked again. A decision is about all waiting
-gangs at once and holds until something changes, so a burst of jobs costs a handful of decisions.
+gangs at once and holds until something changes, so a burst of jobs costs a handful of decisions. While gangs wait, each
+change has a decision made soon, by a timer and by no job: the first in the line may be deleted or suspended when there
+is room for the second.
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -41,6 +43,7 @@ from slipway.runtime.resource import (
 from slipway.runtime.store import Key
 from slipway.trainingjob.claim import Claim, add, bill_of, contenders, demand_of, node_of, pause_end, run_of
 from slipway.trainingjob.job import TRAINING_JOBS, Cluster
+from slipway.trainingjob.relevance import BOUNDS, matters
 
 NOTHING = Decision((), {})
 # In MiB; NVIDIA's GPU feature discovery puts it on nodes.
@@ -50,6 +53,9 @@ GPU_MEMORY = "nvidia.com/gpu.memory"
 # Pods of a gang end one by one: a decision about hundreds of gangs takes tens of milliseconds, and one is enough.
 PAUSE_SECONDS = 0.2
 
+Later = Callable[[float, Callable[[], None]], object]
+"""Call something after so many seconds."""
+
 
 class Admission:
     """`mark_after` has a job looked at again after some seconds; several wishes for one job cost one look."""
@@ -58,9 +64,10 @@ class Admission:
         self,
         cache: Cache,
         mark_after: Callable[[Key, float], None],
+        later: Later,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._cache, self._clock = cache, clock
+        self._cache, self._clock, self._later = cache, clock, later
         self._jobs, self._pods, self._nodes = cache[TRAINING_JOBS], cache[PODS], cache[NODES]
         self._mark_after = mark_after
         self._gangs: dict[tuple[str, int], Claim | None] = {}
@@ -75,14 +82,16 @@ class Admission:
         self._victims: dict[str, str] = {}
         self._classes: dict[str, Object] | None = None
         self._stale = True
+        # Whether the next decision has its time already.
+        self._due = False
 
     def hold(self, job: Object) -> Hold | None:
         """Why the job's gang must wait, or None if it may be created, or waits for nobody."""
         if not self._waits(job, read_run(job.get("status") or {})) or uid_of(job) in self._let_in:
             return None
         key = Key(namespace_of(job), name_of(job))
-        if self._stale or key not in self._decision.waiting:
-            # Who comes out of a pause after a refusal is in no decision yet.
+        if key not in self._decision.waiting or (self._stale and not self._due):
+            # Who comes out of a pause after a refusal is in no decision yet. Who is in one is woken by the next.
             self._decide()
         place = self._decision.waiting.get(key)
         return Hold(**vars(place)) if place is not None else None
@@ -103,28 +112,24 @@ class Admission:
         return min((int(mebibytes) * 2**20 for mebibytes in told if mebibytes.isdecimal()), default=None)
 
     def changed(self, resource: Resource, change: Change) -> None:
-        """Note what may change a decision; what may have made room has the first in the line, and so all, looked at."""
-        if resource not in _SHOWN or _shown(resource, change.old) == (shown := _shown(resource, change.new)):
+        """Note what may change a decision; while gangs wait, another one follows soon, which wakes whom it lets in."""
+        if not matters(resource, change):
             return
         if resource is LIMIT_RANGES:
             self._defaults = None
         if resource is PRIORITY_CLASSES:
             self._classes = None
-        if resource in _BOUNDS and not any(_of_namespace(key, change.key.namespace) for key in self._decision.waiting):
+        if resource in BOUNDS and not any(_of_namespace(key, change.key.namespace) for key in self._decision.waiting):
             return
         self._stale = True
-        first = next(iter(self._decision.waiting), None)
-        freed = shown is None or resource in (NODES, *_BOUNDS) or self._may_go_on(resource, change)
-        if isinstance(first, Key) and freed:
-            self._mark_after(first, PAUSE_SECONDS)
+        if self._decision.waiting and not self._due:
+            self._due = True
+            self._later(PAUSE_SECONDS, self._look)
 
-    def _may_go_on(self, resource: Resource, change: Change) -> bool:
-        """Whether a gang was refused and has taken back what it had, or a pod that waited for a new node has one."""
-        if change.new is None:
-            return False
-        if resource is TRAINING_JOBS:
-            return pause_end(change.new) is not None
-        return resource is PODS and change.key.namespace in self._growing and bool(change.new["spec"][PLACE])
+    def _look(self) -> None:
+        self._due = False
+        if self._stale:
+            self._decide()
 
     def _decide(self) -> None:
         jobs = [(job, run) for job in self._jobs if (run := run_of(job)) is not None]
@@ -246,45 +251,6 @@ class Admission:
         indices = Nodes.read(status["elastic"]).indices if "elastic" in status else range(max(made, spec.num_nodes))
         wanted = {(str(index), str(run.attempt)) for index in indices}
         return [p for p in members(self._pods, job, TRAINING_JOBS) if _place_in_gang(p) in wanted]
-
-
-def _shown(resource: Resource, obj: Object | None) -> object:
-    """What of an object a decision leans on; None once it takes no room and wants none."""
-    return None if obj is None else _SHOWN[resource](obj)
-
-
-def _of_pod(pod: Object) -> object:
-    ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-    # Pods are resized in place, too.
-    return None if ended else (pod["metadata"]["uid"], pod["spec"][PLACE], pod["spec"].get(REQUESTS))
-
-
-def _of_job(job: Object) -> object:
-    status = job.get("status") or {}
-    asked = job["metadata"]["uid"], job["metadata"].get("generation")
-    return None if status.get("completionTime") else (*asked, status.get("attemptTime"), pause_end(job))
-
-
-def _of_node(node: Object) -> object:
-    return node["spec"], node["status"], node["metadata"].get("labels")
-
-
-def _of_bounds(bounds: Object) -> object:
-    return bounds["spec"], bounds.get("status")
-
-
-def _of_class(priority_class: Object) -> object:
-    return priority_class.get("value"), priority_class.get("preemptionPolicy"), priority_class.get("globalDefault")
-
-
-_BOUNDS = (QUOTAS, LIMIT_RANGES)
-_SHOWN: Mapping[Resource, Callable[[Object], object]] = {
-    PODS: _of_pod,
-    TRAINING_JOBS: _of_job,
-    NODES: _of_node,
-    PRIORITY_CLASSES: _of_class,
-    **dict.fromkeys(_BOUNDS, _of_bounds),
-}
 
 
 def _of_namespace(key: Hashable, namespace: str) -> bool:
