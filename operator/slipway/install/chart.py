@@ -13,12 +13,15 @@ from typing import Any
 
 import yaml
 
+from slipway.install import chart_options
 from slipway.install.base import shipped
 from slipway.install.render import Object, Settings, bound_roles, render
 
 _NAMESPACE, _WATCHED, _REGISTRY, _LABELS = "zznamespace", "zzwatched", "zzregistry", "zzlabels"
 _HEAD = "{{- /* Made from manifests/base by `make crds`: change the manifests, not this file. */ -}}\n"
 _HA = "$.Values.highAvailability"
+_SUFFIX = '{{ include "slipway.suffix" $ }}'
+_MANIFESTS = Path(__file__).resolve().parents[3] / "manifests"
 # What a user of charts expects to set of a pod, beside what high availability sets.
 _POD_FIELDS = ("imagePullSecrets", "nodeSelector", "priorityClassName")
 
@@ -30,24 +33,30 @@ def templates() -> dict[str, str]:
     available = {_key(o): o for o in _marked(render(parts.base, parts.high_availability, _settings(available=True)))}
     split = _marked(render(parts.base, [], Settings(_NAMESPACE, _REGISTRY, watch=(_WATCHED,))))
     everywhere, known = bound_roles(plain), {_key(obj) for obj in plain}
-    files: dict[str, list[str]] = {"rbac": [_rights(plain, split)]}
+    files: dict[str, list[str]] = {
+        "rbac": [_rights(plain, split)],
+        "admission-policy": [chart_options.policies(_MANIFESTS, _NAMESPACE, _LABELS)],
+        "authorized-metrics": [chart_options.reviews(_MANIFESTS, _NAMESPACE, _LABELS, _SUFFIX)],
+    }
     for obj in plain:
         if _key(obj) in everywhere or obj["kind"] == "Namespace":
             continue
         if obj["kind"] == "ClusterRole":
-            obj["metadata"]["name"] += '{{ include "slipway.suffix" $ }}'
+            obj["metadata"]["name"] += _SUFFIX
             files.setdefault("user-roles", []).append(_if("$.Values.userRoles", _user_role(obj)))
         elif obj["kind"] == "Deployment":
-            files["operator"] = [_deployment(obj, available[_key(obj)])]
+            files["operator"] = [chart_options.container(_deployment(obj, available[_key(obj)]))]
         elif obj["kind"] == "NetworkPolicy":
+            text = "\n".join(_either(obj, available[_key(obj)])) + "\n"
             files.setdefault("network-policy", []).append(
-                _if("$.Values.networkPolicy", "\n".join(_either(obj, available[_key(obj)])) + "\n")
+                _if("$.Values.networkPolicy", chart_options.network_policy(text))
             )
         else:
             files.setdefault(_file(obj["kind"]), []).append(_dump(obj))
     for key, obj in available.items():
         if key not in known:
             files.setdefault(_file(obj["kind"]), []).append(_if(_HA, _dump(obj)))
+    files["service"] = [chart_options.service("---\n".join(files["service"]))]
     return {f"{name}.yaml": _HEAD + _with_expressions("---\n".join(texts)) for name, texts in files.items()}
 
 
@@ -81,7 +90,8 @@ def _rights(plain: Sequence[Object], split: Sequence[Object]) -> str:
     once = [obj for obj in there if obj not in in_each]
     each = "".join(f"{{{{- range $.Values.watchNamespaces }}}}\n---\n{_dump(obj)}{{{{- end }}}}\n" for obj in in_each)
     return (
-        f"{{{{- if $.Values.watchNamespaces }}}}\n{_dump(*once)}{each}{{{{- else }}}}\n{_dump(*here)}{{{{- end }}}}\n"
+        f"{chart_options.EITHER}{{{{- if $.Values.watchNamespaces }}}}\n{_dump(*once)}{each}{{{{- else }}}}\n"
+        f"{chart_options.bound(here, _LABELS)}{{{{- end }}}}\n"
     )
 
 
