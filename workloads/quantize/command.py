@@ -35,6 +35,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shard", metavar="I/N", default="0/1", help="which part of a sharded stage, from 0/N to N-1/N"
     )
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="run nothing: tell why each rung was taken, refused or skipped, with its numbers, by what the work folder "
+        "has, or by the report of a job that is done; of a job that has not begun, which rungs its target has",
+    )
     return parser
 
 
@@ -44,7 +50,12 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         job = read_job(options.config, Overrides(options.model, options.output, options.work))
-        _quantize(job, options.stage, options.shard)
+        if options.explain:
+            from workloads.quantize.report.explain import explain  # heavy: only now that the job is known to be good
+
+            print(explain(job), flush=True)
+        else:
+            _quantize(job, options.stage, options.shard)
     except BaseException as error:
         return _failed(error)
     return errors.SUCCESS

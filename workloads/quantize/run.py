@@ -6,6 +6,7 @@ from workloads.errors import BadInput
 from workloads.pod.termination import LIMIT, tell
 from workloads.quantize.context import Context
 from workloads.quantize.eta import Journey, Pace, legs_of
+from workloads.quantize.evaluation import ranking
 from workloads.quantize.job import Job
 from workloads.quantize.ladder import result
 from workloads.quantize.ladder.candidates import FLOAT, candidate_of
@@ -106,7 +107,7 @@ def result_of(context: Context, stage: Stage, message: str) -> StageResult:
     """What the operator carries into the status."""
     source, published = context.work.read("source"), context.work.read("published")
     measured = context.work.read(f"candidates/{FLOAT}") is not None
-    rows = [candidate_of(context, FLOAT), *result.tried(context)] if measured else []
+    rows = [candidate_of(context, FLOAT), *ranking.marked(result.tried(context))] if measured else []
     selected = result.selected_of(context)
     ended = published is not None
     return StageResult(
@@ -126,8 +127,9 @@ def result_of(context: Context, stage: Stage, message: str) -> StageResult:
 
 
 def telling(rows: list[Candidate], count: int) -> list[Candidate]:
-    """The float model, what passes, and then the most accurate, in their own order."""
-    worth = sorted(rows[1:], key=lambda row: (not row.passed, -(row.accuracy or 0.0)))[: max(0, count - 1)]
+    """The float model, the Pareto front, what else passes, and then the most accurate, in their own order."""
+    worth = sorted(rows[1:], key=lambda row: (not row.pareto, not row.passed, -(row.accuracy or 0.0)))
+    worth = worth[: max(0, count - 1)]
     kept = {row.name for row in worth}
     return rows[:1] + [row for row in rows[1:] if row.name in kept]
 

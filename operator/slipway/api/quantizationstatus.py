@@ -67,6 +67,9 @@ class Candidate(StatusModel):
     )
     speedup: Figure | None = Field(None, description="Float latency over this one, batch size 1.")
     passed: bool | None = Field(None, description="Whether all gates hold.")
+    pareto: bool | None = Field(
+        None, description="True: nothing else that passes beats it in accuracy, noise, size and latency together."
+    )
     message: Text = Field("", description="The verdict in words.")
 
 

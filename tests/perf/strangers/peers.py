@@ -44,8 +44,8 @@ class Feeds:
 def calls_of(context: Context) -> list[dict[str, Any]]:
     """Inputs of the calibration's calls."""
     fixed = context.source.fixed_batch
-    found = [dict(context.calibration.read(batch).feeds) for batch in context.calibration_batches]
-    return [filled(feeds, fixed) if fixed else feeds for feeds in found]
+    found = [context.calibration.read(batch).feeds for batch in context.calibration_batches]
+    return [dict(filled(feeds, fixed) if fixed else feeds) for feeds in found]
 
 
 def dynamic(model: Path, folder: Path, context: Context) -> Path:

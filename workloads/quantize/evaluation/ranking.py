@@ -60,6 +60,12 @@ def front(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [one for one in candidates if not any(_beats(other, one) for other in candidates)]
 
 
+def marked(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The same, with those marked that are on the front of what passes."""
+    best = {candidate.name for candidate in front([one for one in candidates if one.passed])}
+    return [one.model_copy(update={"pareto": True}) if one.name in best else one for one in candidates]
+
+
 def _beats(first: Candidate, second: Candidate) -> bool:
     pairs = [(a, b) for a, b in zip(_figures(first), _figures(second), strict=True) if a is not None and b is not None]
     return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slipway.api.quantization import CalibrationMethod
-from slipway.api.quantizationladder import CALIBRATED, Hardware
+from slipway.api.quantizationladder import CALIBRATED, Hardware, climbing, goal_of
 from workloads.measure.confidence import Pairs, mcnemar
 from workloads.onnx import saturation, session
 from workloads.quantize.context import COMPRESSED, Context
 from workloads.quantize.evaluation import ranking
 from workloads.quantize.ladder import bisection, metric, result, rungs, sensitivity
 from workloads.quantize.ladder.candidates import FLOAT, candidate_of, details_of
-from workloads.quantize.ladder.order import CALIBRATION, SENSITIVITY, shards_done
+from workloads.quantize.ladder.order import CALIBRATION, SENSITIVITY, next_rung, shards_done
+from workloads.quantize.report import explanation
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -44,6 +45,7 @@ def gather(context: Context) -> dict[str, Any]:
         "candidates": candidates(context),
         "compression": _compression(context),
         "rungs": _rungs(context),
+        "explanation": [reason.wire() for reason in explained(context)],
         "sensitivity": _sensitivity(context),
         "tensors": _tensors(context),
         "calibration": _calibration(context),
@@ -83,11 +85,10 @@ def warnings_of(context: Context) -> list[str]:
 
 def candidates(context: Context) -> list[dict[str, Any]]:
     """The float model first, then all candidates in the order they were tried."""
-    rows, tried = [], result.tried(context)
-    front = {candidate.name for candidate in ranking.front([one for one in tried if one.passed])}
-    for candidate in [candidate_of(context, FLOAT), *tried]:
+    rows = []
+    for candidate in [candidate_of(context, FLOAT), *ranking.marked(result.tried(context))]:
         details = details_of(context, candidate.name)
-        row = {**candidate.wire(), "floatNodeNames": details.get("floatNodes", []), "pareto": candidate.name in front}
+        row = {**candidate.wire(), "floatNodeNames": details.get("floatNodes", []), "pareto": bool(candidate.pareto)}
         if "pairs" in details:
             counts = details["pairs"]
             pairs = Pairs(counts["both"], counts["onlyFloat"], counts["onlyQuantized"], counts["none"])
@@ -102,6 +103,16 @@ def _compression(context: Context) -> list[dict[str, Any]]:
     """The steps: what was taken away, whether it stayed; their figures are in the candidates' rows."""
     record = context.work.read(COMPRESSED)
     return [] if record is None else list(record["rows"])
+
+
+def explained(context: Context) -> list[explanation.Reason]:
+    """Why each rung, in the order of climbing, was taken or not: also while the ladder is still being climbed."""
+    spec = context.job.spec
+    order, over = climbing(spec.ladder, spec.optimize_for), next_rung(spec, context.work) is None
+    found = {row["rung"]: row for row in _rungs(context)}
+    rows = [{**found[rung], "due": rungs.climbed(context.work, rung) is None} for rung in order]
+    goal, selected = goal_of(spec.ladder, spec.optimize_for), result.selected_of(context).published
+    return explanation.reasons(rows, candidates(context), selected, goal, over=over)
 
 
 def _rungs(context: Context) -> list[dict[str, Any]]:

@@ -151,8 +151,12 @@ def _compression(report: Mapping[str, Any]) -> str:
 
 
 def _ladder(report: Mapping[str, Any]) -> str:
-    rows = [("", [escape(r["rung"]), str(len(r["candidates"])), escape(r["skipped"])]) for r in report["rungs"]]
-    return f"<h2>Ladder</h2>{_table(['rung', 'candidates', 'why not'], rows)}"
+    """Why each rung was taken, refused, skipped or not needed."""
+    rows = [
+        ("chosen" if why["verdict"] == "published" else "", [escape(why[key]) for key in ("rung", "verdict", "why")])
+        for why in report["explanation"]
+    ]
+    return f"<h2>Ladder</h2>{_table(['rung', 'what became of it', 'why'], rows, text={0, 1, 2})}"
 
 
 def _benchmark(report: Mapping[str, Any]) -> str:

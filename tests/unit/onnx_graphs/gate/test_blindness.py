@@ -77,7 +77,7 @@ def biased(graph: Any) -> Any:
 def labels_of(graph: Any, task: Any, x: Any) -> Any:
     """What the float model itself says, in the task's own kind."""
     said = session.session(graph).run(None, {"x": x})[0]
-    kinds = {
+    kinds: dict[Any, Any] = {
         DETECTION: objects,
         EvaluationTask.SEQUENCE: lambda rows: sequences.padded(rows, 0),
         EvaluationTask.CLASSIFICATION: lambda rows: rows.argmax(-1),
