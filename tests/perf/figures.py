@@ -19,6 +19,7 @@ from typing import Any
 from tests.cluster.paths import REPOSITORY
 from tests.conformance.clients import table as client_table
 from tests.perf import compress_table, flood_table, quantize_table, train_table
+from tests.perf.strangers import table as strangers_table
 
 RESULTS = Path(__file__).parent / "results"
 TEXTS = (
@@ -230,6 +231,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "quantized": quantize_table.models,
     "rungs": quantize_table.rungs,
     "calibrated": quantize_table.calibration,
+    "strangers": strangers_table.files,
     "compressed": compress_table.methods,
 }
 

@@ -75,6 +75,8 @@ def row_of(file: File, folder: Path, python: str | None) -> dict[str, Any]:
     model = prepare(file, folder)
     code, words, seconds = run(["workloads", "quantize", "--config", str(folder / "job.yaml")], JOB_LIMIT)
     row: dict[str, Any] = {"code": code, "seconds": round(seconds, 1), "sizeBytes": model.stat().st_size}
+    # No path of the machine that measured: only what the words say of the file.
+    words = words.removeprefix("error: ").replace(model.as_uri(), model.name).replace(str(folder), "")
     if code:
         return {**row, "outcome": "refused" if code == 2 else "failed", "words": words[:400], "rightly": file.refused}
     job = read_job(folder / "job.yaml", Overrides())

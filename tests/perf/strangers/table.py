@@ -95,7 +95,7 @@ def _summary(found: dict[str, Row]) -> str:
 
 
 def _safe(words: str) -> str:
-    return words.replace("|", "/").replace("<", "&lt;")[:240]
+    return textwrap.shorten(words.replace("|", "/").replace("<", "&lt;"), 240, placeholder=" ...")
 
 
 def _wrapped(words: str) -> str:
