@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from .errors import ApiError, Forbidden
-from .kube import Kube
-from .resource import Object, Resource
-from .shares import SharedStore, Shares
-from .slim import Slim, slim, slim_link, slim_pod
-from .store import Change, Store
+from slipway.runtime.errors import ApiError, Forbidden
+from slipway.runtime.kube import Kube
+from slipway.runtime.resource import Object, Resource
+from slipway.runtime.shares import SharedStore, Shares
+from slipway.runtime.slim import Slim, slim, slim_link, slim_pod
+from slipway.runtime.store import Change, Store
 
 __all__ = ["Cache", "Change", "Store", "slim", "slim_link", "slim_pod"]
 

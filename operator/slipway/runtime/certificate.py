@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .tls import load_pair
+from slipway.runtime.tls import load_pair
 
 
 class CertificateError(Exception):

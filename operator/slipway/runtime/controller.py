@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .errors import ApiError, Terminal, Transient, retryable
-from .queue import MAX_BACKOFF, QueueClosed, WorkQueue
+from slipway.runtime.errors import ApiError, Terminal, Transient, retryable
+from slipway.runtime.queue import MAX_BACKOFF, QueueClosed, WorkQueue
 
 K = TypeVar("K", bound=Hashable)
 

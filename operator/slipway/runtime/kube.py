@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from .errors import Gone, NotFound
-from .kubeconfig import KubeConfig
-from .resource import (
+from slipway.runtime.errors import Gone, NotFound
+from slipway.runtime.kubeconfig import KubeConfig
+from slipway.runtime.resource import (
     ACCESS_REVIEWS,
     CONFIGMAPS,
     EVENTS,
@@ -27,8 +27,8 @@ from .resource import (
     name_of,
     namespace_of,
 )
-from .slim import Slim
-from .transport import APPLY_PATCH, MERGE_PATCH, Call, ObserveRequest, Transport
+from slipway.runtime.slim import Slim
+from slipway.runtime.transport import APPLY_PATCH, MERGE_PATCH, Call, ObserveRequest, Transport
 
 __all__ = [
     "CONFIGMAPS",

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from .tls import load_pair
+from slipway.runtime.tls import load_pair
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_REREAD_SECONDS = 60.0

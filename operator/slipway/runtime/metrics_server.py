@@ -21,10 +21,10 @@ from typing import Any
 
 from aiohttp import web
 
-from .errors import ApiError
-from .kube import Kube
-from .metrics import CONTENT_TYPE
-from .rate import Rate
+from slipway.runtime.errors import ApiError
+from slipway.runtime.kube import Kube
+from slipway.runtime.metrics import CONTENT_TYPE
+from slipway.runtime.rate import Rate
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 import orjson
 
-from .conditions import format_time, parse_time
+from slipway.runtime.conditions import format_time, parse_time
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

@@ -19,11 +19,11 @@ from functools import partial
 import orjson
 from aiohttp import web
 
-from .errors import ApiError
-from .progress import Report, parse_report
-from .rate import Rate
-from .resource import Resource
-from .token_review import PodIdentity, TokenReviewer
+from slipway.runtime.errors import ApiError
+from slipway.runtime.progress import Report, parse_report
+from slipway.runtime.rate import Rate
+from slipway.runtime.resource import Resource
+from slipway.runtime.token_review import PodIdentity, TokenReviewer
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 
 import h11
 
-from .conditions import shorten
-from .wire import Sealed, Wire
+from slipway.runtime.conditions import shorten
+from slipway.runtime.wire import Sealed, Wire
 
 log = logging.getLogger(__name__)
 

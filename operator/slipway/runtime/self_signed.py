@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from .certificate import Certificate
+from slipway.runtime.certificate import Certificate
 
 LIFETIME = timedelta(days=3650)
 """The authority's key is thrown away after one use, so nothing could renew the certificate sooner."""

@@ -20,9 +20,9 @@ from typing import cast
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from .connections.accept import Acceptor, open_socket
-from .connections.limits import Limits
-from .metrics import CONTENT_TYPE
+from slipway.runtime.connections.accept import Acceptor, open_socket
+from slipway.runtime.connections.limits import Limits
+from slipway.runtime.metrics import CONTENT_TYPE
 
 log = logging.getLogger(__name__)
 

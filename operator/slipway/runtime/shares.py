@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
-from .resource import Object, name_of, namespace_of, uid_of
-from .slim import Slim, slim
-from .store import Change, Key, Store
+from slipway.runtime.resource import Object, name_of, namespace_of, uid_of
+from slipway.runtime.slim import Slim, slim
+from slipway.runtime.store import Change, Key, Store
 
 CROWDED = "crowded"
 """What the whole object weighs, in a stub: a field that no object of the API has."""

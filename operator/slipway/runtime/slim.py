@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from .resource import Object
+from slipway.runtime.resource import Object
 
 Slim = Callable[[Object], Object]
 

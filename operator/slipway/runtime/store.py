@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .resource import Identity, Object, name_of, namespace_of, parent_of, uid_of
-from .slim import Slim, slim
+from slipway.runtime.resource import Identity, Object, name_of, namespace_of, parent_of, uid_of
+from slipway.runtime.slim import Slim, slim
 
 TOMBSTONE_SECONDS = 600.0
 """Longer than any LIST or event can be under way."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from .kube import Kube
+from slipway.runtime.kube import Kube
 
 GOOD_SECONDS = 60.0
 BAD_SECONDS = 10.0

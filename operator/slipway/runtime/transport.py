@@ -16,10 +16,18 @@ from typing import Any
 import aiohttp
 import orjson
 
-from .document import parse
-from .errors import ApiError, NotLeading, TooManyRequests, Unauthorized, Unavailable, from_answer, from_network
-from .kubeconfig import KubeConfig, Token
-from .resource import ACCESS_REVIEWS, TOKEN_REVIEWS, Object
+from slipway.runtime.document import parse
+from slipway.runtime.errors import (
+    ApiError,
+    NotLeading,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+    from_answer,
+    from_network,
+)
+from slipway.runtime.kubeconfig import KubeConfig, Token
+from slipway.runtime.resource import ACCESS_REVIEWS, TOKEN_REVIEWS, Object
 
 MAX_TRIES = 4
 """Tries for one request that was shed (429), or that only reads and got no usable answer."""

@@ -20,9 +20,8 @@ from asyncio import sslproto
 from collections.abc import Callable
 from typing import Any, cast
 
+from slipway.runtime.connections.limits import Limits, Reason, Table
 from slipway.runtime.rate import Budget
-
-from .limits import Limits, Reason, Table
 
 log = logging.getLogger(__name__)
 
