@@ -52,11 +52,11 @@ lint: setup ## ruff, mypy --strict, import rules, generated files
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 	@MYPY_CACHE_DIR=$$($(PYTHON) -c 'from tests.cluster.paths import cache; print(cache())')/mypy $(PYTHON) -m mypy
 	@$$(dirname $(PYTHON))/lint-imports
-	@$(PYTHON) -m slipway.api.crd --check crds/
-	@$(PYTHON) -m slipway.api.docs --check docs/ && $(PYTHON) -m slipway.install.chart --check charts/slipway
+	@$(PYTHON) -m slipway.api.codegen.crd --check crds/
+	@$(PYTHON) -m slipway.api.codegen.docs --check docs/ && $(PYTHON) -m slipway.install.chart --check charts/slipway
 
 crds: setup ## write crds/, docs/ and the Helm chart from the models in operator/slipway/api and from manifests/base
-	@$(PYTHON) -m slipway.api.crd --write crds/ && $(PYTHON) -m slipway.api.docs --write docs/
+	@$(PYTHON) -m slipway.api.codegen.crd --write crds/ && $(PYTHON) -m slipway.api.codegen.docs --write docs/
 	@$(PYTHON) -m slipway.install.chart --write charts/slipway
 
 bench: setup ## measure the operator beside the API server's limit and batch/v1 Jobs

@@ -1,6 +1,6 @@
 """How is a model artifact written, and read back with its digests checked? Used by trainer, quantizer and server.
 
-The format is described in slipway.api.artifact. Weights are safetensors; nothing here ever unpickles.
+The format is described in slipway.api.common.artifact. Weights are safetensors; nothing here ever unpickles.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
-from slipway.api.artifact import DESCRIPTION_FILE, FORMAT_VERSION, HISTORY_FILE, WEIGHTS_FILE, Artifact
+from slipway.api.common.artifact import DESCRIPTION_FILE, FORMAT_VERSION, HISTORY_FILE, WEIGHTS_FILE, Artifact
 from workloads import models, storage, strict_json
 from workloads.errors import BadInput, Corrupt
 
@@ -96,7 +96,7 @@ def describe(task: str, folder: str | Path | None = None, **said: Any) -> None:
     """Say of a model of your own what its files do not say: the short artifact.json of a command of one's own.
 
     `folder` is where the program has put model.onnx or model.safetensors, SLIPWAY_OUTPUT_DIR when unset. `said` are
-    fields of slipway.api.artifact, in Python's or in JSON's names: labels, metrics, preprocessing, signature,
+    fields of slipway.api.common.artifact, in Python's or in JSON's names: labels, metrics, preprocessing, signature,
     architecture. What is left out follows from the files. Process 0 alone writes. BadInput for what makes no sense.
     """
     if os.environ.get("RANK", "0") != "0":

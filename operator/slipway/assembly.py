@@ -7,29 +7,38 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from slipway.api.crd import KINDS, root_schema
+from slipway.api.codegen.crd import KINDS, root_schema
 from slipway.config import Config
+from slipway.gang.progress_reports import Inbox
 from slipway.inferenceservice import service as serving
-from slipway.inferenceservice import thin
+from slipway.inferenceservice import transform
 from slipway.inferenceservice.reconcile import InferenceServices
-from slipway.job.execute import Record
-from slipway.job.footprint import slim_footprint, slim_node, slim_priority
-from slipway.job.inbox import Inbox
-from slipway.job.labels import JOB_NAME, KIND, MANAGED_SELECTOR
-from slipway.job.pruned import keeping
-from slipway.job.quota import slim_limits, slim_quota
 from slipway.quantizationjob import job as quantizing
 from slipway.quantizationjob.reconcile import QuantizationJobs
-from slipway.runtime.cache import Cache, Change, slim, slim_link, slim_pod
+from slipway.queueing.quota import slim_limits, slim_quota
+from slipway.queueing.resources import slim_footprint, slim_node, slim_priority
+from slipway.reconcile.execute import Record
+from slipway.reconcile.labels import JOB_NAME, KIND, MANAGED_SELECTOR
+from slipway.reconcile.pruned_fields import keeping
+from slipway.runtime.caching.cache import Cache, Change, slim, slim_link, slim_pod
+from slipway.runtime.caching.namespace_shares import Shares
+from slipway.runtime.caching.store import Key
 from slipway.runtime.certificate import Certificate, obtain
+from slipway.runtime.client.errors import Forbidden, NotFound
+from slipway.runtime.client.kube import Kube
+from slipway.runtime.client.resource import (
+    CONFIGMAPS,
+    LIMIT_RANGES,
+    NODES,
+    PODS,
+    PRIORITY_CLASSES,
+    QUOTAS,
+    SERVICES,
+    Resource,
+)
+from slipway.runtime.client.transform import Slim
 from slipway.runtime.controller import Controller, ObserveReconcile
-from slipway.runtime.errors import Forbidden, NotFound
-from slipway.runtime.kube import Kube
 from slipway.runtime.queue import WorkQueue
-from slipway.runtime.resource import CONFIGMAPS, LIMIT_RANGES, NODES, PODS, PRIORITY_CLASSES, QUOTAS, SERVICES, Resource
-from slipway.runtime.shares import Shares
-from slipway.runtime.slim import Slim
-from slipway.runtime.store import Key
 from slipway.trainingjob import job as training
 from slipway.trainingjob.admission import Admission
 from slipway.trainingjob.reconcile import TrainingJobs
@@ -69,13 +78,13 @@ _BOUNDS: Mapping[Resource, Slim] = {QUOTAS: slim_quota, LIMIT_RANGES: slim_limit
 
 _SLIMS: Mapping[Resource, Slim] = {
     NODES: slim_node,
-    serving.DEPLOYMENTS: thin.deployment,
-    SERVICES: thin.address,
-    CONFIGMAPS: thin.config_map,
-    serving.JOBS: thin.job,
+    serving.DEPLOYMENTS: transform.deployment,
+    SERVICES: transform.address,
+    CONFIGMAPS: transform.config_map,
+    serving.JOBS: transform.job,
     serving.REPLICA_SETS: slim_link,
-    **dict.fromkeys((*serving.BUDGETS, *serving.AUTOSCALERS), thin.bare),
-    **dict.fromkeys((*serving.ROUTES, *serving.GRPC_ROUTES), thin.route),
+    **dict.fromkeys((*serving.BUDGETS, *serving.AUTOSCALERS), transform.bare),
+    **dict.fromkeys((*serving.ROUTES, *serving.GRPC_ROUTES), transform.route),
 }
 
 

@@ -20,20 +20,20 @@ from kopf._cogs.clients import api, fetching
 from slipway import log as logs
 from slipway.assembly import OURS, Assembly, Platforms, endpoint_certificate
 from slipway.config import Config, ConfigError, read_config
+from slipway.gang.status_endpoint import STATUS_AUDIENCE, Endpoint
 from slipway.inferenceservice import service as serving
-from slipway.job.endpoint import STATUS_AUDIENCE, Endpoint
 from slipway.quantizationjob import job as quantizing
 from slipway.runtime.certificate import Certificate, until_renewed
-from slipway.runtime.document import accept_depth
+from slipway.runtime.client.document import accept_depth
+from slipway.runtime.client.kube import Kube, KubeConfig
+from slipway.runtime.client.resource import Resource
 from slipway.runtime.events import EventRecorder, Reporter
-from slipway.runtime.kube import Kube, KubeConfig
 from slipway.runtime.lease import Lease, make_identity
 from slipway.runtime.metrics import Metrics, count_conditions
-from slipway.runtime.metrics_server import AccessReviewer, metrics_app
-from slipway.runtime.progress_server import Listener, ProgressServer
-from slipway.runtime.resource import Resource
-from slipway.runtime.server import PROBES, Health, Page, health_app, listening
-from slipway.runtime.token_review import TokenReviewer
+from slipway.runtime.servers.metrics_server import AccessReviewer, metrics_app
+from slipway.runtime.servers.progress_server import Listener, ProgressServer
+from slipway.runtime.servers.server import PROBES, Health, Page, health_app, listening
+from slipway.runtime.servers.token_review import TokenReviewer
 from slipway.trainingjob import job as training
 
 log = logging.getLogger("slipway")

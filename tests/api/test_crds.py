@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slipway.api import trainingjob
-from slipway.api.common import API_VERSION
-from slipway.api.crd import KINDS
-from slipway.api.trainingjob import TrainingJobStatus
+from slipway.api.codegen.crd import KINDS
+from slipway.api.common.types import API_VERSION
+from slipway.api.training import trainingjob
+from slipway.api.training.trainingjob import TrainingJobStatus
 from tests.cluster import install
 from tests.cluster.kubectl import Kubectl, KubectlError
 from tests.cluster.local.control_plane import ControlPlane

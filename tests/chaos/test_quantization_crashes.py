@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from slipway.api.quantizationstatus import Stage
+from slipway.api.quantization.status import Stage
 from tests.api.operators import Operator
 from tests.api.proxy import WriteProxy
 from tests.api.quantizationjob.acts import play

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from slipway.api.trainingjob import spec_problems
+from slipway.api.training.trainingjob import spec_problems
 from slipway.cli import local
 from tests.examples.scripts import FOLDER, SCRIPTS, job, reached
 from workloads import artifact, models

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from slipway.api.artifact import DType, Signature, TensorSpec
+from slipway.api.common.artifact import DType, Signature, TensorSpec
 from tests.models.catalogue import LITE0_CODE, LITE0_WEIGHTS, SCIKIT_IMAGE
 from workloads.export import from_torch
 from workloads.onnx import file

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from slipway.api.artifact import DType, Signature, TensorSpec
+from slipway.api.common.artifact import DType, Signature, TensorSpec
 from tests.models.bert import Classifier, Tokens
 from tests.models.catalogue import MINILM
 from workloads.export import from_torch

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.api.quantizationladder import Rung
+from slipway.api.quantization.ladder import Rung
 from tests.models.command import ROOT
 from tests.unit.quantize import jobs
 from tests.unit.quantize.conftest import environment, made, trained

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from slipway.api.edge import Cors
+from slipway.api.serving.edge import Cors
 from tests.perf import machine
 from tests.unit.serve.serving import serving
 from workloads.serve.edge import Edge

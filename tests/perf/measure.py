@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from slipway.api.trainingjob import TrainingJobSpec
+from slipway.api.training.trainingjob import TrainingJobSpec
 from slipway.trainingjob import pods
 from slipway.trainingjob.job import Platform, identify
 from slipway.trainingjob.plan import plan

@@ -21,7 +21,7 @@ import onnx
 import torch
 from onnxruntime.quantization.calibrate import HistogramCollector
 
-from slipway.api.artifact import DType, Signature, TensorSpec
+from slipway.api.common.artifact import DType, Signature, TensorSpec
 from tests.models.modelopt import entropy_threshold
 from tests.perf import machine
 from tests.perf.quantize_calibration import SHAPE, THEIRS, batches

@@ -16,7 +16,7 @@ import onnx
 from onnxruntime.quantization.calibrate import CalibrationMethod as Theirs
 from onnxruntime.quantization.calibrate import create_calibrator
 
-from slipway.api.quantization import CalibrationMethod
+from slipway.api.quantization.settings import CalibrationMethod
 from workloads.quantize.calibration import ranges
 from workloads.quantize.calibration.observer import Observer
 from workloads.quantize.calibration.scale import UINT8

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slipway.api.memory import StrategyName
+from slipway.api.training.memory import StrategyName
 
 # malloc.h: blocks from this size on are mapped one by one; many of them; one arena for all threads; trimmed at once.
 MALLOPT = {-3: 1 << 16, -4: 10**6, -8: 1, -1: 1 << 16}
@@ -68,7 +68,7 @@ def peak(name: str, precision: str, shape: Shape, steps: int) -> list[int]:
 
 def strategy_of(name: StrategyName, precision: str, shape: Shape) -> Any:
     """As the trainer makes it."""
-    from slipway.api.recipe import Recipe
+    from slipway.api.training.recipe import Recipe
 
     world = int(os.environ["WORLD_SIZE"])
     fields = {"model": {"name": "cnn"}, "dataset": {"name": "digits"}, "optimizer": {"name": "adamw"}}
@@ -85,8 +85,8 @@ def strategy_of(name: StrategyName, precision: str, shape: Shape) -> Any:
 
 
 def _zero(name: StrategyName, recipe: Any, samples: int, world: int) -> Any:
-    from slipway.api.deepspeed import render
-    from slipway.api.launchers import DeepSpeed
+    from slipway.api.training.deepspeed import render
+    from slipway.api.training.launchers import DeepSpeed
     from workloads.train.strategies.zero import Zero
 
     config = render(DeepSpeed(), recipe, name)

@@ -19,7 +19,7 @@ def reductions(name: str, parts: int) -> int:
     from torch import nn
     from torch.profiler import ProfilerActivity, profile
 
-    from slipway.api.memory import StrategyName
+    from slipway.api.training.memory import StrategyName
     from tests.train.footprint import Shape, strategy_of
     from workloads.pod.environment import read_place
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.api.memory import StrategyName, Workload, tensors
+from slipway.api.training.memory import StrategyName, Workload, tensors
 from tests.train.footprint import BUCKET, Shape, peak
 from tests.unit.workloads import processes
 

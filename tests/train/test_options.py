@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from slipway.api.recipe import Recipe
+from slipway.api.training.recipe import Recipe
 from tests.train.runs import history, run, write
 from tests.train.test_equivalence import agree
 from tests.unit.workloads.processes import ROOT

@@ -181,7 +181,7 @@ def held_alike() -> dict[str, Any]:
     """After one step with dropout, on each rank: a parameter that all hold, the random numbers after attention, and
     how many of the numbers of each kind of layer this process holds.
     """
-    from slipway.api.recipe import Recipe
+    from slipway.api.training.recipe import Recipe
     from workloads import models
     from workloads.pod.environment import read_place
     from workloads.train.strategies.tensor_parallel import Tensor

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from slipway.api.sources import DatasetChoice
+from slipway.api.common.sources import DatasetChoice
 from workloads import data
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from slipway.assembly import Assembly, Platforms
 from slipway.inferenceservice import service as serving
-from slipway.job.execute import Executor
 from slipway.quantizationjob import job as quantizing
-from slipway.runtime.resource import PODS, Identity, Object
+from slipway.reconcile.execute import Executor
+from slipway.runtime.client.resource import PODS, Identity, Object
 from slipway.trainingjob import job as training
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slipway.api.artifact import DESCRIPTION_FILE
-from slipway.api.engine import EngineName
+from slipway.api.common.artifact import DESCRIPTION_FILE
+from slipway.api.serving.engine import EngineName
 from workloads import artifact, storage
 from workloads.errors import BadInput
 from workloads.onnx import litert

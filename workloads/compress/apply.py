@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from slipway.api.artifact import LayerChange
-from slipway.api.compression import SPARSE, CompressionStep, Method
+from slipway.api.common.artifact import LayerChange
+from slipway.api.training.compression import SPARSE, CompressionStep, Method
 from workloads.compress import masks
 from workloads.compress.low_rank import low_rank
 from workloads.compress.magnitude import magnitude

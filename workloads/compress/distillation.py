@@ -8,8 +8,8 @@ by the teacher's entropy, which no gradient sees). Used by the trainer and by QA
 import torch
 from torch import nn
 
-from slipway.api.artifact import Preprocessing, Signature
-from slipway.api.compression import Distillation
+from slipway.api.common.artifact import Preprocessing, Signature
+from slipway.api.training.compression import Distillation
 from workloads import artifact
 from workloads.errors import BadInput
 

@@ -7,8 +7,8 @@ The rank is the least whose squared singular values sum up to `energy` of all; o
 import torch
 from torch import nn
 
-from slipway.api.artifact import LayerChange
-from slipway.api.compression import CompressionStep
+from slipway.api.common.artifact import LayerChange
+from slipway.api.training.compression import CompressionStep
 from workloads.compress.prunable import touchable
 from workloads.errors import BadInput
 from workloads.models.compressed import Layer, factors, replace

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from slipway.api.compression import CompressionStep
+from slipway.api.training.compression import CompressionStep
 from workloads.compress.masks import Masks
 from workloads.compress.prunable import last, touchable
 from workloads.errors import BadInput

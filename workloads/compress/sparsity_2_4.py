@@ -6,7 +6,7 @@ The pattern that NVIDIA's sparse tensor cores compute twice as fast, from Ampere
 import torch
 from torch import nn
 
-from slipway.api.compression import CompressionStep
+from slipway.api.training.compression import CompressionStep
 from workloads.compress.masks import Masks
 from workloads.compress.prunable import touchable
 from workloads.errors import BadInput

@@ -10,8 +10,8 @@ import warnings
 import torch
 from torch import nn
 
-from slipway.api.artifact import LayerChange
-from slipway.api.compression import CompressionStep
+from slipway.api.common.artifact import LayerChange
+from slipway.api.training.compression import CompressionStep
 from workloads import libraries
 from workloads.compress import prunable
 from workloads.errors import BadInput

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from slipway.api.artifact import DatasetReference, Preprocessing
-from slipway.api.sources import DatasetChoice
+from slipway.api.common.artifact import DatasetReference, Preprocessing
+from slipway.api.common.sources import DatasetChoice
 from workloads import user_code
 from workloads.errors import BadInput
 

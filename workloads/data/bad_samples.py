@@ -7,7 +7,7 @@ on more or fewer processes, goes on with the very same samples.
 import os
 import tempfile
 
-from slipway.api.sources import OnBadSample
+from slipway.api.common.sources import OnBadSample
 from workloads.errors import BadInput, Unavailable
 
 SHARE = 100  # of so many samples one may be bad

@@ -2,7 +2,7 @@
 
 import torch
 
-from slipway.api.artifact import Preprocessing
+from slipway.api.common.artifact import Preprocessing
 
 
 class Normalise:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from slipway.api.sources import DatasetChoice
+from slipway.api.common.sources import DatasetChoice
 from workloads.errors import BadInput
 
 TRAINING = frozenset({"train", "training", "trn"})

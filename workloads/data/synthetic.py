@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.artifact import DatasetReference, Preprocessing
-from slipway.api.sources import DatasetChoice
+from slipway.api.common.artifact import DatasetReference, Preprocessing
+from slipway.api.common.sources import DatasetChoice
 from workloads import user_code
 from workloads.data import Augmentation, DataSet
 from workloads.data.texts.text import TextSet, Tokenizer

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slipway.api.sources import Columns, DatasetChoice, OnBadSample
+from slipway.api.common.sources import Columns, DatasetChoice, OnBadSample
 from workloads.errors import BadInput, Unavailable
 from workloads.libraries import TEXT, optional
 

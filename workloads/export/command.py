@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from slipway.api.artifact import DESCRIPTION_FILE, Artifact
-from slipway.api.artifact import Source as LineageSource
-from slipway.api.evaluation import Evaluation, metric_for
-from slipway.api.sources import DatasetChoice
+from slipway.api.common.artifact import DESCRIPTION_FILE, Artifact
+from slipway.api.common.artifact import Source as LineageSource
+from slipway.api.common.sources import DatasetChoice
+from slipway.api.quantization.evaluation import Evaluation, metric_for
 from workloads import artifact, errors, storage, strict_json
 from workloads.export.from_torch import COMPARED, LENGTHS, Comparison, compare, compare_on, export
 from workloads.onnx import file as onnx_file

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.artifact import Signature
+from slipway.api.common.artifact import Signature
 from workloads.errors import BadInput
 from workloads.onnx import file
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slipway.api.artifact import DESCRIPTION_FILE, TOKENIZER_FILE, Artifact, Source, Task
-from slipway.api.base import problems_of
-from slipway.api.description import ModelDescription
+from slipway.api.common.artifact import DESCRIPTION_FILE, TOKENIZER_FILE, Artifact, Source, Task
+from slipway.api.common.base import problems_of
+from slipway.api.serving.description import ModelDescription
 from workloads import artifact, errors, storage, strict_json
 from workloads.onnx import model_files
 from workloads.onnx.description import described, signature_of

@@ -18,7 +18,7 @@ from workloads.errors import BadInput
 if TYPE_CHECKING:
     from torch import nn
 
-    from slipway.api.sources import ModelChoice
+    from slipway.api.common.sources import ModelChoice
 
 Arguments = Mapping[str, bool | int | float | str]
 

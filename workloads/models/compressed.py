@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from slipway.api.artifact import LayerChange
+from slipway.api.common.artifact import LayerChange
 from workloads.errors import Corrupt
 
 Layer = nn.Conv2d | nn.Linear

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from slipway.api.artifact import DESCRIPTION_FILE, WEIGHTS_FILE, LayerChange
+from slipway.api.common.artifact import DESCRIPTION_FILE, WEIGHTS_FILE, LayerChange
 from workloads import artifact, storage, tied_tensors
 from workloads.errors import BadInput
 

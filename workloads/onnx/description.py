@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slipway.api import artifact as api
-from slipway.api.artifact import TOKENIZER_FILE, Artifact, Preprocessing, Task, TensorSpec, TextProcessing
-from slipway.api.description import ImageInput, ModelDescription, TextInput
+from slipway.api.common import artifact as api
+from slipway.api.common.artifact import TOKENIZER_FILE, Artifact, Preprocessing, Task, TensorSpec, TextProcessing
+from slipway.api.serving.description import ImageInput, ModelDescription, TextInput
 from workloads.errors import BadInput
 
 Axes = Sequence[int | str]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.quantizationladder import Rung
+from slipway.api.quantization.ladder import Rung
 from workloads import artifact
 from workloads.errors import BadInput
 from workloads.export import from_torch

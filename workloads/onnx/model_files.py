@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from slipway.api.artifact import FileDigest
+from slipway.api.common.artifact import FileDigest
 from workloads import storage
 from workloads.errors import BadInput, Corrupt
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slipway.api.quantizationladder import Hardware
+from slipway.api.quantization.ladder import Hardware
 
 if TYPE_CHECKING:
     import onnx

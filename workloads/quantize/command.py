@@ -10,7 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from slipway.api.quantizationstatus import SHARDED, Stage
+from slipway.api.quantization.status import SHARDED, Stage
 from workloads import errors
 from workloads.pod import termination
 from workloads.pod.signals import Stop

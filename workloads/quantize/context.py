@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from slipway.api.evaluation import Evaluation, EvaluationMetric
-from slipway.api.quantization import Calibration, CalibrationMethod
-from slipway.api.quantizationladder import Hardware, Target
+from slipway.api.quantization.evaluation import Evaluation, EvaluationMetric
+from slipway.api.quantization.ladder import Hardware, Target
+from slipway.api.quantization.settings import Calibration, CalibrationMethod
 from workloads import data
 from workloads.errors import BadInput
 from workloads.onnx import file

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.api.quantizationjob import QuantizationJobSpec
-from slipway.api.quantizationladder import CALIBRATED, Rung, climbing
-from slipway.api.quantizationstatus import Stage
+from slipway.api.quantization.ladder import CALIBRATED, Rung, climbing
+from slipway.api.quantization.quantizationjob import QuantizationJobSpec
+from slipway.api.quantization.status import Stage
 
 # What a piece of work takes beside the others, as seen with a small CNN; only the pace is measured, not these.
 _EXPORT, _BASELINE, _CALIBRATE, _SENSITIVITY, _BENCHMARK, _PUBLISH = 20.0, 2.0, 6.0, 10.0, 5.0, 1.0

@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from slipway.api.artifact import JobReference
-from slipway.api.common import API_VERSION
-from slipway.api.quantizationjob import FIXED_FIELDS, QuantizationJobSpec, spec_problems, work_uri
+from slipway.api.common.artifact import JobReference
+from slipway.api.common.types import API_VERSION
+from slipway.api.quantization.quantizationjob import FIXED_FIELDS, QuantizationJobSpec, spec_problems, work_uri
 from workloads.errors import BadInput
 
 KIND = "QuantizationJob"

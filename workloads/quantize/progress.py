@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
-from slipway.api.quantizationladder import Rung
-from slipway.api.quantizationstatus import Stage
+from slipway.api.quantization.ladder import Rung
+from slipway.api.quantization.status import Stage
 from workloads.pod.progress import Poster, body
 from workloads.quantize.eta import Journey, Pace
 

@@ -1,7 +1,7 @@
 """From a job to a published model: one stage for a pod, or all of them in order on a laptop. Called by the command."""
 
-from slipway.api.jobstatus import ArtifactStatus, Metric
-from slipway.api.quantizationstatus import SHARDED, Candidate, Outcome, Report, Stage, StageResult
+from slipway.api.common.job_status import ArtifactStatus, Metric
+from slipway.api.quantization.status import SHARDED, Candidate, Outcome, Report, Stage, StageResult
 from workloads.errors import BadInput
 from workloads.pod.termination import LIMIT, tell
 from workloads.quantize.context import Context

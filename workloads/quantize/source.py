@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.api.artifact import DESCRIPTION_FILE, Preprocessing, Task, TextProcessing
+from slipway.api.common.artifact import DESCRIPTION_FILE, Preprocessing, Task, TextProcessing
 from workloads import artifact
 from workloads.artifact import Stored
 from workloads.onnx import foreign_formats, model_files

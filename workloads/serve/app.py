@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from slipway.api.artifact import Lineage
+from slipway.api.common.artifact import Lineage
 from workloads.serve.apart import Apart, Job, inflated_apart
 from workloads.serve.errors import MethodNotAllowed, NotFound, NotReady
 from workloads.serve.http import Pending, Reply, Request

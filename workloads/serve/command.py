@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slipway.api.engine import EngineName
-from slipway.api.warmup import WarmUpMode
+from slipway.api.serving.engine import EngineName
+from slipway.api.serving.warmup import WarmUpMode
 from workloads import errors
 from workloads.pod import termination
 from workloads.serve.settings import GRPC_PORT, HTTP_PORT, Settings, TransformChoice, WarmUpChoice, from_document

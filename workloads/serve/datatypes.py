@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from slipway.api.artifact import DType
+from slipway.api.common.artifact import DType
 
 Array = npt.NDArray[Any]
 

@@ -5,8 +5,8 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from slipway.api.artifact import TOKENIZER_FILE
-from slipway.api.engine import EngineName
+from slipway.api.common.artifact import TOKENIZER_FILE
+from slipway.api.serving.engine import EngineName
 from workloads.errors import BadInput
 from workloads.pod.cpus import cpu_limit
 from workloads.serve.engines import choose

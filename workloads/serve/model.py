@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slipway.api.artifact import DESCRIPTION_FILE, TOKENIZER_FILE, WEIGHTS_FILE, Artifact
-from slipway.api.description import ModelDescription
+from slipway.api.common.artifact import DESCRIPTION_FILE, TOKENIZER_FILE, WEIGHTS_FILE, Artifact
+from slipway.api.serving.description import ModelDescription
 from workloads import artifact, storage
 from workloads.errors import BadInput, Corrupt
 from workloads.onnx import model_files

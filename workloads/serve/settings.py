@@ -9,10 +9,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from slipway.api.description import ModelDescription
-from slipway.api.edge import Cors
-from slipway.api.engine import EngineName
-from slipway.api.inferenceservice import (
+from slipway.api.common.quantity import parse_quantity
+from slipway.api.serving.description import ModelDescription
+from slipway.api.serving.edge import Cors
+from slipway.api.serving.engine import EngineName
+from slipway.api.serving.inferenceservice import (
     InferenceServiceSpec,
     NonFinite,
     PinnedModel,
@@ -20,9 +21,8 @@ from slipway.api.inferenceservice import (
     Protocol,
     spec_problems,
 )
-from slipway.api.quantity import parse_quantity
-from slipway.api.transform import TensorForm
-from slipway.api.warmup import WarmUp, WarmUpMode
+from slipway.api.serving.transform import TensorForm
+from slipway.api.serving.warmup import WarmUp, WarmUpMode
 from workloads import storage
 from workloads.errors import BadInput
 from workloads.serve.batcher import Limits

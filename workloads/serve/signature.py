@@ -7,8 +7,8 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from slipway.api.artifact import Signature as Described
-from slipway.api.artifact import TensorSpec
+from slipway.api.common.artifact import Signature as Described
+from slipway.api.common.artifact import TensorSpec
 from workloads.serve.datatypes import FROM_ARTIFACT, Array, Datatype
 from workloads.serve.errors import Invalid
 

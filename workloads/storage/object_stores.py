@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from slipway.api.artifact import DESCRIPTION_FILE
+from slipway.api.common.artifact import DESCRIPTION_FILE
 from workloads import strict_json
 from workloads.errors import BadInput, Unavailable
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from slipway.api.artifact import DESCRIPTION_FILE
+from slipway.api.common.artifact import DESCRIPTION_FILE
 from workloads.errors import BadInput, Unavailable
 
 REPLACED = ".replaced-"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from slipway.api.artifact import FileDigest
+from slipway.api.common.artifact import FileDigest
 from workloads.errors import BadInput, Corrupt
 from workloads.storage import object_stores, placement
 

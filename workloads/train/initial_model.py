@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from slipway.api.artifact import Architecture
-from slipway.api.artifact import Task as Kind
-from slipway.api.compression import Distillation
+from slipway.api.common.artifact import Architecture
+from slipway.api.common.artifact import Task as Kind
+from slipway.api.training.compression import Distillation
 from workloads import models
 from workloads.compress import distillation, masks
 from workloads.compress.apply import compress

@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from slipway.api.artifact import JobReference
-from slipway.api.common import API_VERSION
-from slipway.api.recipe import Recipe
-from slipway.api.trainingjob import TrainingJobSpec, spec_problems
+from slipway.api.common.artifact import JobReference
+from slipway.api.common.types import API_VERSION
+from slipway.api.training.recipe import Recipe
+from slipway.api.training.trainingjob import TrainingJobSpec, spec_problems
 from workloads.errors import BadInput
 
 KIND = "TrainingJob"

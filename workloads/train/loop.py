@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.distributed.tensor import DTensor
 
-from slipway.api.artifact import Architecture
-from slipway.api.recipe import Recipe
+from slipway.api.common.artifact import Architecture
+from slipway.api.training.recipe import Recipe
 from workloads.compress.distillation import Teacher
 from workloads.data import DataSet
 from workloads.data.sample_order import Batch, ResumableSampler, TrainingSamples, training_loader

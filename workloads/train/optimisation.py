@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from slipway.api.recipe import Optimizer, OptimizerName, Precision, Schedule, ScheduleName
+from slipway.api.training.recipe import Optimizer, OptimizerName, Precision, Schedule, ScheduleName
 from workloads.errors import BadInput
 
 

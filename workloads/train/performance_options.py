@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from slipway.api.recipe import Recipe
+from slipway.api.training.recipe import Recipe
 from workloads.errors import BadInput
 
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from slipway.api.memory import Estimate, cheapest, table
-from slipway.api.processes import world_size
-from slipway.api.quantity import parse_quantity
-from slipway.api.strategy import ModelSize, workload
-from slipway.api.trainingjob import TrainingJobSpec, spec_problems
+from slipway.api.common.quantity import parse_quantity
+from slipway.api.training.memory import Estimate, cheapest, table
+from slipway.api.training.processes import world_size
+from slipway.api.training.strategy import ModelSize, workload
+from slipway.api.training.trainingjob import TrainingJobSpec, spec_problems
 from workloads.errors import BadInput
 from workloads.train.job import document_of
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from slipway.api.artifact import Architecture
-from slipway.api.processes import unknown_to_trainer
-from slipway.api.recipe import Augmentation, Publish
+from slipway.api.common.artifact import Architecture
+from slipway.api.training.processes import unknown_to_trainer
+from slipway.api.training.recipe import Augmentation, Publish
 from workloads import data, models, storage
 from workloads.compress import masks
 from workloads.data import DataSet

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from slipway.api.artifact import Preprocessing
+from slipway.api.common.artifact import Preprocessing
 from workloads.vision.decoding import SIDEWAYS, in_8_bits, orientation, settle_transparency, upright
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.live import Live
 
 from slipway import __version__
-from slipway.api.memory import Estimate
+from slipway.api.training.memory import Estimate
 from slipway.cli import installing
 from slipway.cli import local as here
 from slipway.cli import report as reports

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.api.common import GROUP
-from slipway.api.crd import KINDS
-from slipway.job import labels
+from slipway.api.codegen.crd import KINDS
+from slipway.api.common.types import GROUP
+from slipway.reconcile import labels
 
 Object = dict[str, Any]
 PLURALS = {kind.kind: kind.plural for kind in KINDS}

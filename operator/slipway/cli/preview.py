@@ -5,19 +5,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway.api import inferenceservice, quantizationjob, trainingjob
-from slipway.api.common import API_VERSION
-from slipway.api.memory import Estimate
-from slipway.api.quantity import parse_quantity
+from slipway.api.common.quantity import parse_quantity
+from slipway.api.common.types import API_VERSION
+from slipway.api.quantization import quantizationjob
+from slipway.api.serving import inferenceservice
+from slipway.api.training import trainingjob
+from slipway.api.training.memory import Estimate
 from slipway.cli.lineage import source_of
 from slipway.config import Config
 from slipway.inferenceservice import plan as serving
 from slipway.inferenceservice import service
 from slipway.inferenceservice.autoscale import size_of
-from slipway.inferenceservice.scene import Around
-from slipway.job.plan import Plan
+from slipway.inferenceservice.state import Around
 from slipway.quantizationjob import job as quantizing
 from slipway.quantizationjob import plan as quantization
+from slipway.reconcile.plan import Plan
 from slipway.trainingjob import job as training
 from slipway.trainingjob import plan as training_plan
 from slipway.trainingjob.strategy import estimates_for

@@ -13,7 +13,7 @@ from rich.tree import Tree
 
 from slipway.cli.lineage import Link
 from slipway.cli.verdict import Exit, headline, verdict
-from slipway.runtime.slim import OWN_CONTAINERS
+from slipway.runtime.client.transform import OWN_CONTAINERS
 
 COLOURS = {Exit.READY: "green", Exit.FAILED: "red", Exit.IN_PROGRESS: "yellow"}
 BAR_WIDTH = 40

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from slipway.api.autoscaling import AutoScaling, ScaleMetric
-from slipway.api.inferenceservice import InferenceServiceSpec
+from slipway.api.serving.autoscaling import AutoScaling, ScaleMetric
+from slipway.api.serving.inferenceservice import InferenceServiceSpec
 from slipway.inferenceservice.observed import ready_pods
 from slipway.inferenceservice.policy.scale import Load, Recommendation, clamp, settle
 from slipway.inferenceservice.policy.traffic import Window

@@ -6,9 +6,9 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
-from slipway.api.common import Reason
+from slipway.api.common.types import Reason
 from slipway.inferenceservice.service import ENGINE, REVISION, SERVER
-from slipway.job.observed import observe_pod
+from slipway.reconcile.pods.observed import observe_pod
 
 
 @dataclass(frozen=True)

@@ -8,25 +8,27 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from slipway.api.autoscaling import ScaleMetric
-from slipway.api.common import Reason
-from slipway.api.inferenceservice import TransitionStatus, spec_problems
-from slipway.inferenceservice import httproute, manifests, mirror, standby
+from slipway.api.common.types import Reason
+from slipway.api.serving.autoscaling import ScaleMetric
+from slipway.api.serving.inferenceservice import TransitionStatus, spec_problems
 from slipway.inferenceservice import status as words
+from slipway.inferenceservice.activator import activator
 from slipway.inferenceservice.autoscale import Size
-from slipway.inferenceservice.canary import canary
-from slipway.inferenceservice.enginebuild import BuildPhase
-from slipway.inferenceservice.enginejob import engine_job, tell
-from slipway.inferenceservice.evidence import metrics_pause
+from slipway.inferenceservice.children import manifests
+from slipway.inferenceservice.children.engine_job import engine_job, tell
+from slipway.inferenceservice.engine_build import BuildPhase
 from slipway.inferenceservice.observed import Revision, observe_revision, revision_of
-from slipway.inferenceservice.replace import replace
-from slipway.inferenceservice.scene import Around, Course, Scene
+from slipway.inferenceservice.rollout import http_route, mirror
+from slipway.inferenceservice.rollout.canary import canary
+from slipway.inferenceservice.rollout.replace import replace
 from slipway.inferenceservice.service import DEPLOYMENTS, JOBS, Platform, identify
 from slipway.inferenceservice.source import resolve
-from slipway.job.plan import Delete, Notice, Patch, Plan, Write, soonest
-from slipway.job.source import Resolution
-from slipway.job.status import Draft
-from slipway.runtime.resource import CONFIGMAPS, SERVICES, uid_of
+from slipway.inferenceservice.state import Around, Course, Scene
+from slipway.inferenceservice.telemetry.traffic_history import metrics_pause
+from slipway.reconcile.plan import Delete, Notice, Patch, Plan, Write, soonest
+from slipway.reconcile.source import Resolution
+from slipway.reconcile.status import Draft
+from slipway.runtime.client.resource import CONFIGMAPS, SERVICES, uid_of
 
 
 def plan(obj: Mapping[str, Any], around: Around, size: Size, platform: Platform, now: datetime) -> Plan:
@@ -51,7 +53,7 @@ def plan(obj: Mapping[str, Any], around: Around, size: Size, platform: Platform,
     _sized(scene)
     _described(scene)
     words.metrics(scene, asked=metrics_pause(obj) is not None)
-    standby.tell(scene)
+    activator.tell(scene)
     return _carried_out(scene, canary(scene) or replace(scene))
 
 
@@ -97,12 +99,12 @@ def _described(scene: Scene) -> None:
 
 def _carried_out(scene: Scene, course: Course) -> Plan:
     told = tell(scene) if scene.newest in course.replicas else ()
-    httproute.tell(scene)
+    http_route.tell(scene)
     mirror.tell(scene)
     status = scene.draft.done()
     # What names the artifact, the size or the canary's stand is decided before anything is made from it.
     decided = any(scene.draft.old.get(key) != status.get(key) for key in ("model", "autoScaling"))
-    leaving = [revision for revision in course.retire if httproute.may_retire(scene, revision.revision)]
+    leaving = [revision for revision in course.retire if http_route.may_retire(scene, revision.revision)]
     retired = {revision.revision for revision in leaving}
     return Plan(
         status=status,
@@ -110,13 +112,13 @@ def _carried_out(scene: Scene, course: Course) -> Plan:
         deletes=(
             *(delete for old in leaving for delete in _retire(scene, old)),
             *_unwanted(scene),
-            *standby.deletes(scene),
+            *activator.deletes(scene),
             *_needless_builds(scene, course),
             *_outlived_pods(scene, course),
-            *httproute.deletes(scene),
+            *http_route.deletes(scene),
         ),
         patches=(
-            *standby.patches(scene),
+            *activator.patches(scene),
             *mirror.patches(scene),
             *(
                 Patch(DEPLOYMENTS, known.name, known.uid, {"spec": changes})
@@ -153,8 +155,8 @@ def _missing(scene: Scene, course: Course) -> tuple[Write, ...]:
         writes.append(Write(SERVICES, manifests.address(service)))
     if platform.budgets is not None and service.name not in there.get(platform.budgets, {}):
         writes.append(Write(platform.budgets, manifests.budget(service, platform.budgets)))
-    writes += [*_autoscaler(scene), *standby.writes(scene)]
-    writes += [*httproute.writes(scene), *mirror.writes(scene)]
+    writes += [*_autoscaler(scene), *activator.writes(scene)]
+    writes += [*http_route.writes(scene), *mirror.writes(scene)]
     if scene.newest not in course.replicas:
         return tuple(writes)
     if service.child(scene.newest) not in there.get(CONFIGMAPS, {}):

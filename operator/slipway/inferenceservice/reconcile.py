@@ -4,31 +4,40 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 
-from slipway.api.inferenceservice import spec_problems
-from slipway.inferenceservice import replicas
+from slipway.api.serving.inferenceservice import spec_problems
+from slipway.inferenceservice import ownership
+from slipway.inferenceservice.activator.activator_poller import LARGEST, LONGEST, MOST, Demands
 from slipway.inferenceservice.autoscale import Size, size_of
-from slipway.inferenceservice.demands import LARGEST, LONGEST, MOST, Demands
-from slipway.inferenceservice.evidence import Memory
-from slipway.inferenceservice.interviews import Interviews
 from slipway.inferenceservice.plan import plan
-from slipway.inferenceservice.scene import Around
 from slipway.inferenceservice.service import INFERENCE_SERVICES, JOBS, Platform
 from slipway.inferenceservice.source import job_named
+from slipway.inferenceservice.state import Around
 from slipway.inferenceservice.status import SOFT_FIELDS
-from slipway.job.complaints import Complaints
-from slipway.job.execute import Executor, Record
-from slipway.job.plan import soonest
-from slipway.job.refusal import tellable
-from slipway.job.status import Draft
-from slipway.job.stubs import Stubs
-from slipway.runtime.cache import Cache
+from slipway.inferenceservice.telemetry.metrics_poller import Interviews
+from slipway.inferenceservice.telemetry.traffic_history import Memory
+from slipway.reconcile.execute import Executor, Record
+from slipway.reconcile.namespace_limit import Stubs
+from slipway.reconcile.plan import soonest
+from slipway.reconcile.pods.startup_events import Complaints
+from slipway.reconcile.refusal import tellable
+from slipway.reconcile.status import Draft
+from slipway.runtime.caching.cache import Cache
+from slipway.runtime.caching.namespace_shares import crowded
+from slipway.runtime.caching.store import Key
+from slipway.runtime.client.errors import Terminal
+from slipway.runtime.client.kube import Kube
+from slipway.runtime.client.resource import (
+    CONFIGMAPS,
+    SERVICES,
+    Object,
+    Resource,
+    identity_of,
+    name_of,
+    namespace_of,
+    uid_of,
+)
 from slipway.runtime.controller import DONE, Result
-from slipway.runtime.errors import Terminal
-from slipway.runtime.kube import Kube
-from slipway.runtime.resource import CONFIGMAPS, SERVICES, Object, Resource, identity_of, name_of, namespace_of, uid_of
-from slipway.runtime.scrape import Scraper
-from slipway.runtime.shares import crowded
-from slipway.runtime.store import Key
+from slipway.runtime.scraping.scrape import Scraper
 
 
 class InferenceServices:
@@ -59,7 +68,7 @@ class InferenceServices:
 
     async def reconcile(self, key: Key) -> Result:
         """Bring the service one step further; raises Transient, Terminal or ApiError."""
-        late = await self._complaints.look(key, replicas.of_key(self._cache, key))
+        late = await self._complaints.look(key, ownership.of_key(self._cache, key))
         service = self._cache[INFERENCE_SERVICES].get(*key)
         if service is None:
             for remembered in (self._interviews, self._demands):
@@ -68,7 +77,7 @@ class InferenceServices:
         if crowded(service):
             return await self._stubs.reconcile(service, self._draft(service))
         memory, now = self._interviews.of(service), self._clock()
-        activators = self._complaints.told(key, replicas.activating(self._cache, service))
+        activators = self._complaints.told(key, ownership.activating(self._cache, service))
         around = self._demands.beside(service, self._around(service, memory), activators)
         size = self._size(service, around, memory, now)
         wait = await self._executor.execute(service, plan(service, around, size, self.platform, now))
@@ -91,10 +100,10 @@ class InferenceServices:
         kinds = (SERVICES, CONFIGMAPS, JOBS, *self.platform.optional)
         children = {kind: {name_of(o): o for o in cache[kind].children(owner)} for kind in kinds}
         told = partial(self._complaints.told, Key(namespace_of(service), name_of(service)))
-        pods, builds = told(replicas.serving(cache, service)), told(replicas.building(cache, children[JOBS].values()))
+        pods, builds = told(ownership.serving(cache, service)), told(ownership.building(cache, children[JOBS].values()))
         said = memory.window, memory.unread, memory.given_up, memory.model
-        beside = self._source(service), *said, builds, replicas.activator(cache, service)
-        return Around(replicas.revisions(cache, service), pods, children, *beside)
+        beside = self._source(service), *said, builds, ownership.activator(cache, service)
+        return Around(ownership.revisions(cache, service), pods, children, *beside)
 
     def waiting_for(self, kind: str, key: Key) -> list[Key]:
         """The services that serve what this job makes: they are looked at when it changes."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.api.common import GROUP
-from slipway.api.inferenceservice import InferenceServiceSpec
-from slipway.job import labels
-from slipway.job.source import Pinned
-from slipway.runtime.resource import Resource
+from slipway.api.common.types import GROUP
+from slipway.api.serving.inferenceservice import InferenceServiceSpec
+from slipway.reconcile import labels
+from slipway.reconcile.source import Pinned
+from slipway.runtime.client.resource import Resource
 
 KIND = "InferenceService"
 INFERENCE_SERVICES = Resource("slipway.dev", "v1alpha1", "inferenceservices", KIND)

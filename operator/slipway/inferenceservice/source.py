@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from slipway.api.common import Reason
-from slipway.api.inferenceservice import RolloutOn
+from slipway.api.common.types import Reason
+from slipway.api.serving.inferenceservice import RolloutOn
 from slipway.inferenceservice.service import InferenceService
-from slipway.job.source import Pinned, Resolution, artifact_of, pinned_before
+from slipway.reconcile.source import Pinned, Resolution, artifact_of, pinned_before
 
 
 def source_of(service: InferenceService) -> tuple[str, str] | None:

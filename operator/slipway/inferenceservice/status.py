@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slipway.api.common import Reason
-from slipway.api.inferenceservice import TransitionStatus
-from slipway.inferenceservice import manifests
+from slipway.api.common.types import Reason
+from slipway.api.serving.inferenceservice import TransitionStatus
+from slipway.inferenceservice.children import manifests
 from slipway.inferenceservice.observed import Revision, Trouble
 from slipway.inferenceservice.policy.canary import Stand
-from slipway.inferenceservice.scene import Scene
 from slipway.inferenceservice.service import GRPC_PORT, HTTP_PORT, InferenceService
-from slipway.job.plan import Notice
-from slipway.job.status import Draft
+from slipway.inferenceservice.state import Scene
+from slipway.reconcile.plan import Notice
+from slipway.reconcile.status import Draft
 from slipway.runtime.conditions import format_time, get, shorten
-from slipway.runtime.scrape import LARGEST
+from slipway.runtime.scraping.scrape import LARGEST
 
 # Fields that may lag behind by a few seconds.
 SOFT_FIELDS = frozenset({"replicas", "readyReplicas", "canaryStatuses"})

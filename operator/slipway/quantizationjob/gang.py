@@ -1,4 +1,4 @@
-"""The pods of one stage, as slipway.job.lifecycle asks for them. Their last words name the next stage."""
+"""The pods of one stage, as slipway.gang.lifecycle asks for them. Their last words name the next stage."""
 
 import hashlib
 import json
@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from slipway.api.common import FailurePolicy, Reason, RunPolicy
-from slipway.api.quantizationjob import FIXED_FIELDS
-from slipway.api.quantizationstatus import SHARDED, Outcome, Stage, StageResult
-from slipway.job import gangstatus, lifecycle
-from slipway.job.observed import Failure
-from slipway.job.plan import Keep, Notice, Plan, Write
-from slipway.job.policy.restart import restart_or_fail
-from slipway.job.scene import Scene
+from slipway.api.common.types import FailurePolicy, Reason, RunPolicy
+from slipway.api.quantization.quantizationjob import FIXED_FIELDS
+from slipway.api.quantization.status import SHARDED, Outcome, Stage, StageResult
+from slipway.gang import lifecycle
+from slipway.gang import status as gangstatus
+from slipway.gang.policy.restart import restart_or_fail
+from slipway.gang.state import Scene
+from slipway.quantizationjob import conditions as proof
 from slipway.quantizationjob import pods as render
-from slipway.quantizationjob import proof, status
+from slipway.quantizationjob import status
 from slipway.quantizationjob.job import Platform, QuantizationJob
+from slipway.reconcile.plan import Keep, Notice, Plan, Write
+from slipway.reconcile.pods.observed import Failure
 from slipway.runtime import conditions
-from slipway.runtime.resource import CONFIGMAPS, PODS
+from slipway.runtime.client.resource import CONFIGMAPS, PODS
 
 # How `python -m workloads quantize` ends when the job is wrong, and when no candidate passes the gates.
 BAD_INPUT_CODE, REJECTED_CODE = 2, 3

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.api.quantizationjob import QuantizationJobSpec
-from slipway.job import labels
-from slipway.job.endpoint import Endpoint
-from slipway.job.source import Pinned
-from slipway.runtime.resource import Resource
+from slipway.api.quantization.quantizationjob import QuantizationJobSpec
+from slipway.gang.status_endpoint import Endpoint
+from slipway.reconcile import labels
+from slipway.reconcile.source import Pinned
+from slipway.runtime.client.resource import Resource
 
 KIND = "QuantizationJob"
 QUANTIZATION_JOBS = Resource("slipway.dev", "v1alpha1", "quantizationjobs", KIND)

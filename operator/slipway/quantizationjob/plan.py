@@ -1,25 +1,25 @@
 """What to do with a QuantizationJob now: (object, pods, source, now) -> Plan. Pure; called by reconcile.py.
 
-The life of a stage's pods is slipway.job.lifecycle; here is what comes before: the spec, the source, the stage.
+The life of a stage's pods is slipway.gang.lifecycle; here is what comes before: the spec, the source, the stage.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from slipway.api.common import Reason
-from slipway.api.quantizationjob import QuantizationJobSpec, spec_problems
-from slipway.api.quantizationstatus import FIRST_STAGE, Stage
-from slipway.job import lifecycle
-from slipway.job.observed import observe_pod
-from slipway.job.plan import Notice, Plan
-from slipway.job.scene import Scene
-from slipway.job.source import Pinned, Resolution, artifact_of, pinned_before
-from slipway.job.status import Draft
+from slipway.api.common.types import Reason
+from slipway.api.quantization.quantizationjob import QuantizationJobSpec, spec_problems
+from slipway.api.quantization.status import FIRST_STAGE, Stage
+from slipway.gang import lifecycle
+from slipway.gang.state import Scene
 from slipway.quantizationjob import status
 from slipway.quantizationjob.gang import StageGang
 from slipway.quantizationjob.job import Platform, identify
 from slipway.quantizationjob.pods import CONTAINER
+from slipway.reconcile.plan import Notice, Plan
+from slipway.reconcile.pods.observed import observe_pod
+from slipway.reconcile.source import Pinned, Resolution, artifact_of, pinned_before
+from slipway.reconcile.status import Draft
 
 
 class Others(NamedTuple):

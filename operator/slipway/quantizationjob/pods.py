@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from slipway.api.common import API_VERSION
-from slipway.api.quantizationjob import work_uri
-from slipway.api.quantizationstatus import SHARDED, Stage
-from slipway.job import content, labels
+from slipway.api.common.types import API_VERSION
+from slipway.api.quantization.quantizationjob import work_uri
+from slipway.api.quantization.status import SHARDED, Stage
 from slipway.quantizationjob.job import KIND, QUANTIZATION_JOBS, Platform, QuantizationJob
+from slipway.reconcile import configmap_digest, labels
 
 CONTAINER = "quantizer"
 CONFIG_DIR = "/etc/slipway"
@@ -27,12 +27,12 @@ def config_map(job: QuantizationJob, platform: Platform) -> dict[str, Any]:
     }
     data = {"job.json": json.dumps(document, indent=1, sort_keys=True), **platform.endpoint.files()}
     metadata = _metadata(job, job.config_map)
-    return content.marked({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    return configmap_digest.marked({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
 
 
 def is_intact(seen: Mapping[str, Any]) -> bool:
     """Whether nobody has changed the ConfigMap, as the cache has it."""
-    return bool(seen.get(content.INTACT, True))
+    return bool(seen.get(configmap_digest.INTACT, True))
 
 
 def pod(job: QuantizationJob, stage: Stage, step: int, shard: int, attempt: int, platform: Platform) -> dict[str, Any]:

@@ -4,20 +4,20 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway.job.departed import Departed
-from slipway.job.execute import Record
-from slipway.job.inbox import ProgressOf
-from slipway.job.jobs import Jobs
-from slipway.job.members import named
-from slipway.job.plan import Plan
+from slipway.gang.deleted_pods import Departed
+from slipway.gang.progress_reports import ProgressOf
+from slipway.gang.reconciler import Jobs
 from slipway.quantizationjob.job import QUANTIZATION_JOBS, Platform
 from slipway.quantizationjob.plan import Others, plan
 from slipway.quantizationjob.status import SOFT_FIELDS
-from slipway.runtime.cache import Cache
+from slipway.reconcile.execute import Record
+from slipway.reconcile.plan import Plan
+from slipway.reconcile.pods.members import named
+from slipway.runtime.caching.cache import Cache
+from slipway.runtime.caching.store import Change, Key
+from slipway.runtime.client.kube import Kube
+from slipway.runtime.client.resource import Object, Resource, identity_of, name_of, namespace_of, uid_of
 from slipway.runtime.controller import Result
-from slipway.runtime.kube import Kube
-from slipway.runtime.resource import Object, Resource, identity_of, name_of, namespace_of, uid_of
-from slipway.runtime.store import Change, Key
 
 
 class QuantizationJobs:

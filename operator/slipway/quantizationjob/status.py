@@ -2,12 +2,12 @@
 
 from pydantic import ValidationError
 
-from slipway.api.quantizationstatus import Stage, StageResult
-from slipway.job import gangstatus
-from slipway.job.source import Pinned
-from slipway.job.status import Draft
+from slipway.api.quantization.status import Stage, StageResult
+from slipway.gang import status
+from slipway.reconcile.source import Pinned
+from slipway.reconcile.status import Draft
 
-SOFT_FIELDS = gangstatus.SOFT_FIELDS
+SOFT_FIELDS = status.SOFT_FIELDS
 # Stage results that the status keeps as they are.
 _CARRIED = ("warnings", "comparison", "selected", "headline", "outcome", "artifact", "report")
 

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from slipway.runtime.errors import ApiError, Terminal, Transient, retryable
+from slipway.runtime.client.errors import ApiError, Terminal, Transient, retryable
 from slipway.runtime.queue import MAX_BACKOFF, QueueClosed, WorkQueue
 
 K = TypeVar("K", bound=Hashable)

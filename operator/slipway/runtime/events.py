@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from slipway.runtime.client.errors import ApiError, NotFound, NotLeading, TooManyRequests, Unavailable
+from slipway.runtime.client.kube import Kube
+from slipway.runtime.client.resource import EVENTS, Object, name_of, namespace_of, uid_of
 from slipway.runtime.conditions import format_micro_time, shorten
-from slipway.runtime.errors import ApiError, NotFound, NotLeading, TooManyRequests, Unavailable
-from slipway.runtime.kube import Kube
-from slipway.runtime.resource import EVENTS, Object, name_of, namespace_of, uid_of
 
 log = logging.getLogger(__name__)
 

@@ -23,10 +23,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from slipway.runtime.client.errors import AlreadyExists, ApiError, Conflict, NotFound
+from slipway.runtime.client.kube import Kube
+from slipway.runtime.client.resource import LEASES, Object
 from slipway.runtime.conditions import format_micro_time
-from slipway.runtime.errors import AlreadyExists, ApiError, Conflict, NotFound
-from slipway.runtime.kube import Kube
-from slipway.runtime.resource import LEASES, Object
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""May this gang be created now? Reads the cache, asks job/line.py, and wakes the gangs that may. Used by reconcile.py.
+"""Admission of gangs: reads the cache, asks queueing/backfill.py, and wakes those that may start. Used by reconcile.py.
 
 Nothing of this is persisted: who was let in has pods, and who has none is asked again. A decision is about all waiting
 gangs at once and holds until something changes, so a burst of jobs costs a handful of decisions. While gangs wait, each
@@ -11,23 +11,23 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from slipway.api.common import GROUP
-from slipway.api.scheduling import GangScheduler, Preemption, ScaleUp
-from slipway.api.trainingjob import TrainingJobSpec, spec_problems
-from slipway.job import lifecycle
-from slipway.job.footprint import PLACE, REQUESTS, usable
-from slipway.job.labels import ATTEMPT, REPLICA_INDEX
-from slipway.job.line import Decision, Waiting, decide
-from slipway.job.members import members
-from slipway.job.packing import Demand, Floor, takes
-from slipway.job.policy.elastic import Nodes
-from slipway.job.preemption import Contest
-from slipway.job.quota import Defaults, Quotas, defaults_of
-from slipway.job.run import Run, read_run
-from slipway.job.scene import Hold
-from slipway.runtime.cache import Cache, Change
-from slipway.runtime.clock import utc_now
-from slipway.runtime.resource import (
+from slipway.api.common.scheduling import GangScheduler, Preemption, ScaleUp
+from slipway.api.common.types import GROUP
+from slipway.api.training.trainingjob import TrainingJobSpec, spec_problems
+from slipway.gang import lifecycle
+from slipway.gang.policy.elastic import Nodes
+from slipway.gang.state import Hold
+from slipway.queueing.backfill import Decision, Waiting, decide
+from slipway.queueing.cluster_capacity import Demand, Floor, takes
+from slipway.queueing.preemption import Contest
+from slipway.queueing.quota import Defaults, Quotas, defaults_of
+from slipway.queueing.resources import PLACE, REQUESTS, usable
+from slipway.reconcile.labels import ATTEMPT, REPLICA_INDEX
+from slipway.reconcile.pods.members import members
+from slipway.reconcile.run_state import Run, read_run
+from slipway.runtime.caching.cache import Cache, Change
+from slipway.runtime.caching.store import Key
+from slipway.runtime.client.resource import (
     LIMIT_RANGES,
     NODES,
     PODS,
@@ -40,7 +40,7 @@ from slipway.runtime.resource import (
     parent_of,
     uid_of,
 )
-from slipway.runtime.store import Key
+from slipway.runtime.clock import utc_now
 from slipway.trainingjob.claim import Claim, add, bill_of, contenders, demand_of, node_of, pause_end, run_of
 from slipway.trainingjob.job import TRAINING_JOBS, Cluster
 from slipway.trainingjob.relevance import BOUNDS, matters

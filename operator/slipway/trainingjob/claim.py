@@ -5,20 +5,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
-from slipway.api.scheduling import GangScheduler
-from slipway.api.trainingjob import TrainingJobSpec
-from slipway.job import lifecycle
-from slipway.job.footprint import PLACE, REQUESTS, amounts, requests_of
-from slipway.job.labels import ATTEMPT
-from slipway.job.members import members
-from slipway.job.packing import Demand, Node
-from slipway.job.preemption import Contenders, Running
-from slipway.job.quota import Bill, Defaults
-from slipway.job.run import Run, read_run
-from slipway.job.spread import Spread
+from slipway.api.common.scheduling import GangScheduler
+from slipway.api.training.trainingjob import TrainingJobSpec
+from slipway.gang import lifecycle
+from slipway.queueing.cluster_capacity import Demand, Node
+from slipway.queueing.preemption import Contenders, Running
+from slipway.queueing.quota import Bill, Defaults
+from slipway.queueing.resources import PLACE, REQUESTS, amounts, requests_of
+from slipway.queueing.topology import Spread
+from slipway.reconcile.labels import ATTEMPT
+from slipway.reconcile.pods.members import members
+from slipway.reconcile.run_state import Run, read_run
+from slipway.runtime.caching.store import Key, Store
+from slipway.runtime.client.resource import Object, name_of, namespace_of
 from slipway.runtime.conditions import parse_time
-from slipway.runtime.resource import Object, name_of, namespace_of
-from slipway.runtime.store import Key, Store
 from slipway.trainingjob.job import TRAINING_JOBS
 from slipway.trainingjob.pods import tolerations
 

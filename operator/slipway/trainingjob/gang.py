@@ -1,4 +1,4 @@
-"""A TrainingJob's gang, as slipway.job.lifecycle asks for it: one pod per node, and rank 0 names the artifact."""
+"""A TrainingJob's gang, as slipway.gang.lifecycle asks for it: one pod per node, and rank 0 names the artifact."""
 
 import hashlib
 import json
@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 
-from slipway.api.common import FailurePolicy, Reason, RunPolicy
-from slipway.api.elastic import RestartScope
-from slipway.api.scheduling import GangScheduler
-from slipway.api.trainingjob import FIXED_FIELDS, FIXED_WHILE_RUNNING, TrainingJobSpec
-from slipway.job import gangstatus, lifecycle
-from slipway.job.observed import Failure
-from slipway.job.plan import Keep, Notice, Plan, Write
-from slipway.job.scene import Rules, Scene
-from slipway.runtime.resource import CONFIGMAPS, PODS, SECRETS, SERVICES
-from slipway.trainingjob import groups, owncode, status
+from slipway.api.common.scheduling import GangScheduler
+from slipway.api.common.types import FailurePolicy, Reason, RunPolicy
+from slipway.api.training.elastic import RestartScope
+from slipway.api.training.trainingjob import FIXED_FIELDS, FIXED_WHILE_RUNNING, TrainingJobSpec
+from slipway.gang import lifecycle
+from slipway.gang import status as gangstatus
+from slipway.gang.state import Rules, Scene
+from slipway.reconcile.plan import Keep, Notice, Plan, Write
+from slipway.reconcile.pods.observed import Failure
+from slipway.runtime.client.resource import CONFIGMAPS, PODS, SECRETS, SERVICES
+from slipway.trainingjob import pod_groups, status, user_code
 from slipway.trainingjob import pods as render
 from slipway.trainingjob.job import Platform, TrainingJob
 from slipway.trainingjob.launchers import launcher_of
@@ -40,7 +41,7 @@ class TrainingGang:
         """
         if self.job.spec.recipe is not None:
             return frozenset({BAD_INPUT_CODE})
-        return frozenset({owncode.UNFIT_CODE}) if self.job.spec.output is not None else frozenset()
+        return frozenset({user_code.UNFIT_CODE}) if self.job.spec.output is not None else frozenset()
 
     @property
     def uid(self) -> str:
@@ -81,7 +82,7 @@ class TrainingGang:
             # An earlier release may have made it, without a file that these pods start with.
             return config, *pods
         keys = (Write(SECRETS, render.secret(job), drawn=("key",)),) if launcher_of(job).keyed(job) else ()
-        group = groups.pod_group(job, attempt)
+        group = pod_groups.pod_group(job, attempt)
         return (
             *keys,
             *((Write(*group),) if group else ()),

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from slipway.api.strategy import Choice
-from slipway.api.trainingjob import TrainingJobSpec
-from slipway.job import labels
-from slipway.job.endpoint import Endpoint
-from slipway.job.scene import Hold
-from slipway.runtime.resource import Resource
+from slipway.api.training.strategy import Choice
+from slipway.api.training.trainingjob import TrainingJobSpec
+from slipway.gang.state import Hold
+from slipway.gang.status_endpoint import Endpoint
+from slipway.reconcile import labels
+from slipway.runtime.client.resource import Resource
 from slipway.trainingjob import network
 
 KIND = "TrainingJob"

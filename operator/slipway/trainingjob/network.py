@@ -7,8 +7,8 @@ node: the port follows from the job's UID, and the pod names it, so that the sch
 import hashlib
 from typing import Any
 
-from slipway.api.network import Network
-from slipway.api.pod import Capability
+from slipway.api.common.pod import Capability
+from slipway.api.training.network import Network
 
 # Kubernetes takes 30000 to 32767 for NodePorts, Linux everything from 32768 on for outgoing connections.
 FIRST_PORT, PORTS = 20000, 10000

@@ -1,6 +1,6 @@
 """What to do with a TrainingJob now: (object, pods, progress, now) -> Plan. Pure; called by reconcile.py.
 
-The life of a gang is slipway.job.lifecycle; here is what is a TrainingJob's own.
+The life of a gang is slipway.gang.lifecycle; here is what is a TrainingJob's own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,14 +8,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from slipway.api.common import Reason
-from slipway.api.trainingjob import spec_problems
-from slipway.job import lifecycle
-from slipway.job.observed import PodState, observe_pod
-from slipway.job.plan import Plan
-from slipway.job.policy.elastic import Nodes
-from slipway.job.scene import Scene
-from slipway.job.status import Draft
+from slipway.api.common.types import Reason
+from slipway.api.training.trainingjob import spec_problems
+from slipway.gang import lifecycle
+from slipway.gang.policy.elastic import Nodes
+from slipway.gang.state import Scene
+from slipway.reconcile.plan import Plan
+from slipway.reconcile.pods.observed import PodState, observe_pod
+from slipway.reconcile.status import Draft
 from slipway.trainingjob import launchers, status, strategy
 from slipway.trainingjob.gang import TrainingGang, rules_of
 from slipway.trainingjob.job import Cluster, Platform, identify

@@ -5,12 +5,12 @@ from typing import Any
 
 import orjson
 
-from slipway.api.common import API_VERSION
-from slipway.api.launchers import LauncherName
-from slipway.api.processes import accelerators, processes_per_node
-from slipway.api.trainingjob import TrainingJobSpec
-from slipway.job import content, labels
-from slipway.trainingjob import groups, network, owncode, payload
+from slipway.api.common.types import API_VERSION
+from slipway.api.training.launchers import LauncherName
+from slipway.api.training.processes import accelerators, processes_per_node
+from slipway.api.training.trainingjob import TrainingJobSpec
+from slipway.reconcile import configmap_digest, labels
+from slipway.trainingjob import network, payload, pod_groups, user_code
 from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform, TrainingJob
 from slipway.trainingjob.launchers import Place, hosts, launcher_of
 from slipway.trainingjob.volumes import CONFIG_DIR, mounts_and_volumes
@@ -48,9 +48,9 @@ def config_map(job: TrainingJob, platform: Platform) -> dict[str, Any]:
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode()
     own = {"job.json": text, **platform.endpoint.files()}
     found = {payload.INTERFACE: payload.read(payload.INTERFACE)} if _finds_interface(job) else {}
-    data = {**launcher_of(job).files(job), **owncode.files(job), **found, **own}
+    data = {**launcher_of(job).files(job), **user_code.files(job), **found, **own}
     metadata = _metadata(job, job.config_map)
-    return content.marked({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    return configmap_digest.marked({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
 
 
 def leads_to(job: TrainingJob, attempt: int, seen: Mapping[str, Any]) -> bool:
@@ -60,7 +60,7 @@ def leads_to(job: TrainingJob, attempt: int, seen: Mapping[str, Any]) -> bool:
 
 def is_intact(seen: Mapping[str, Any]) -> bool:
     """Whether nobody has changed the ConfigMap, as the cache has it."""
-    return bool(seen.get(content.INTACT, True))
+    return bool(seen.get(configmap_digest.INTACT, True))
 
 
 def secret(job: TrainingJob) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def pod(job: TrainingJob, index: int, attempt: int, platform: Platform) -> dict[
         # A domain of nodes that no pod tolerates (a lost one) must not hold up the others; before 1.26 it does.
         counted = {"labelSelector": mine, "nodeTaintsPolicy": "Honor"}
         spec["topologySpreadConstraints"] = [{**spread.wire(), **counted} for spread in spreads]
-    groups.mark(job, attempt, metadata, spec)
+    pod_groups.mark(job, attempt, metadata, spec)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
@@ -124,7 +124,7 @@ def _container(job: TrainingJob, place: Place, platform: Platform, mounts: list[
     command = launcher.command(job, trainer.command or BUILT_IN, place)
     if _finds_interface(job):
         command = ["python3", f"{CONFIG_DIR}/{payload.INTERFACE}", *command]
-    command = owncode.command(job, place.index, command)
+    command = user_code.command(job, place.index, command)
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": trainer.image or platform.trainer_image,
@@ -151,7 +151,7 @@ def _env(job: TrainingJob, place: Place, platform: Platform) -> list[dict[str, A
     if job.strategy is not None:
         ours["SLIPWAY_STRATEGY"] = job.strategy.name.value
     ours["PYTHONUNBUFFERED"] = "1"
-    ours |= owncode.env(job, place.attempt)
+    ours |= user_code.env(job, place.attempt)
     ours |= platform.endpoint.env(TRAINING_JOBS.path(job.namespace, job.name, "status"), CONFIG_DIR)
     users = [env.wire() for env in job.spec.trainer.env]
     named = {env["name"] for env in users}

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
-from slipway.job.footprint import PLACE, REQUESTS
-from slipway.runtime.cache import Change
-from slipway.runtime.resource import (
+from slipway.queueing.resources import PLACE, REQUESTS
+from slipway.runtime.caching.cache import Change
+from slipway.runtime.client.resource import (
     LIMIT_RANGES,
     NODES,
     PODS,

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import orjson
 
-from slipway.api.jobstatus import ArtifactStatus
-from slipway.job import gangstatus, labels
-from slipway.job.observed import PodState
-from slipway.job.scene import Scene
-from slipway.job.status import Draft
+from slipway.api.common.job_status import ArtifactStatus
+from slipway.gang import status
+from slipway.gang.state import Scene
+from slipway.reconcile import labels
+from slipway.reconcile.pods.observed import PodState
+from slipway.reconcile.status import Draft
 
-SOFT_FIELDS = gangstatus.SOFT_FIELDS | {"nodes"}
+SOFT_FIELDS = status.SOFT_FIELDS | {"nodes"}
 
 
 def scale(scene: Scene, *, creating: bool) -> None:

@@ -6,11 +6,11 @@ The choice is persisted before the first pod is created, and kept: nodes that co
 from collections.abc import Mapping
 from typing import Any
 
-from slipway.api.memory import Estimate, StrategyName, cheapest, table
-from slipway.api.processes import world_size
-from slipway.api.quantity import parse_quantity
-from slipway.api.strategy import Choice, EstimateStatus, ModelSize, StrategyStatus, workload
-from slipway.api.trainingjob import TrainingJobSpec
+from slipway.api.common.quantity import parse_quantity
+from slipway.api.training.memory import Estimate, StrategyName, cheapest, table
+from slipway.api.training.processes import world_size
+from slipway.api.training.strategy import Choice, EstimateStatus, ModelSize, StrategyStatus, workload
+from slipway.api.training.trainingjob import TrainingJobSpec
 
 GIB = 2**30
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from slipway.api.launchers import OffloadDevice
+from slipway.api.training.launchers import OffloadDevice
 from slipway.trainingjob.job import Platform, TrainingJob
 
 CLAIMS_DIR = "/mnt/pvc"

@@ -12,9 +12,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from slipway.api.inferenceservice import spec_problems
+from slipway.api.serving.inferenceservice import spec_problems
 from slipway.inferenceservice.service import identify
-from slipway.job.source import Pinned
+from slipway.reconcile.source import Pinned
 from tests.api.forged.tenant import PODS_ONLY, Tenant, owner
 from tests.api.inferenceservice.figures import Figures, Traffic
 from tests.api.inferenceservice.services import CONFIGMAPS, DEPLOYMENTS, SERVICES, Town, predictor, revision

@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import pytest
 
+from slipway.inferenceservice.activator.activator import CONTROL_PORT
 from slipway.inferenceservice.service import GRPC_PORT, HTTP_PORT
-from slipway.inferenceservice.standby import CONTROL_PORT
 from tests.api.inferenceservice.figures import Figures
 from tests.api.inferenceservice.services import ADDRESSES, DEPLOYMENTS, Town, predictor
 from tests.api.operators import Operator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from slipway.api.crd import KINDS
+from slipway.api.codegen.crd import KINDS
 from tests.cluster.rest import ApiError, Client
 
 Object = dict[str, Any]

@@ -6,7 +6,7 @@ import copy
 from functools import cache
 from typing import Any
 
-from slipway.job.patch import merge_patch
+from slipway.reconcile.patch import merge_patch
 from tests.cluster.local.control_plane import ControlPlane
 from tests.cluster.rest import ApiError, Client
 from tests.unit.gitops.admission_policy import Request

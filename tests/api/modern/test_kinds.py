@@ -11,8 +11,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slipway.api import quantizationjob, trainingjob
-from slipway.api.crd import KINDS
+from slipway.api.codegen.crd import KINDS
+from slipway.api.quantization import quantizationjob
+from slipway.api.training import trainingjob
 from tests.api.modern.asking import collection, edit_refusal, refusal
 from tests.cluster.paths import REPOSITORY
 from tests.cluster.rest import Client

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from slipway.api.jobstatus import ArtifactStatus, Metric
-from slipway.api.quantizationstatus import (
+from slipway.api.common.job_status import ArtifactStatus, Metric
+from slipway.api.quantization.status import (
     SHARDED,
     Candidate,
     Gate,

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from slipway.api.quantizationstatus import SHARDED, Outcome, Stage
+from slipway.api.quantization.status import SHARDED, Outcome, Stage
 from tests.api.conftest import SHARED as NS
 from tests.api.operators import Operator
 from tests.api.quantizationjob.acts import DIGEST, SHORT, SOURCE_DIGEST, WHOLE, Place, ending, play

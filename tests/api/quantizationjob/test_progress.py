@@ -12,9 +12,9 @@ from urllib.error import HTTPError
 
 import pytest
 
-from slipway.api.quantizationjob import QuantizationJobSpec
-from slipway.api.quantizationladder import Rung
-from slipway.api.quantizationstatus import Stage
+from slipway.api.quantization.ladder import Rung
+from slipway.api.quantization.quantizationjob import QuantizationJobSpec
+from slipway.api.quantization.status import Stage
 from tests.api.operators import Operator
 from tests.api.quantizationjob.acts import SHORT, Place, ending, play
 from tests.api.quantizationjob.jobs import SPEC, Jobs

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from slipway.api.quantizationstatus import Stage
+from slipway.api.quantization.status import Stage
 from tests.api.conftest import SHARED as NS
 from tests.api.quantizationjob.acts import SHORT, SOURCE_DIGEST, Place, ending, play
 from tests.api.quantizationjob.jobs import Jobs, mark, message

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slipway.api.quantizationstatus import Stage
+from slipway.api.quantization.status import Stage
 from tests.api.conftest import SHARED as NS
 from tests.api.operators import Operator
 from tests.api.quantizationjob.acts import WHOLE, play

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from slipway.runtime.kube import Kube, KubeConfig
+from slipway.runtime.client.kube import Kube, KubeConfig
 from tests.cluster.local.control_plane import ControlPlane
 
 _numbers = itertools.count()

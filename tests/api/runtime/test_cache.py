@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.runtime.cache import Cache, Change
-from slipway.runtime.kube import CONFIGMAPS, PODS, Kube
-from slipway.runtime.resource import Resource, identity_of
+from slipway.runtime.caching.cache import Cache, Change
+from slipway.runtime.client.kube import CONFIGMAPS, PODS, Kube
+from slipway.runtime.client.resource import Resource, identity_of
 
 pytestmark = pytest.mark.api
 

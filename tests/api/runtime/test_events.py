@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from slipway.runtime.client.kube import CONFIGMAPS, EVENTS, Kube, Resource
+from slipway.runtime.client.resource import Object
 from slipway.runtime.events import EventRecorder, Reporter
-from slipway.runtime.kube import CONFIGMAPS, EVENTS, Kube, Resource
-from slipway.runtime.resource import Object
 from tests.api.runtime.waiting import until
 
 pytestmark = pytest.mark.api

@@ -6,10 +6,10 @@ import contextlib
 
 import pytest
 
-from slipway.runtime import errors as e
-from slipway.runtime import kube as kube_module
-from slipway.runtime.kube import CONFIGMAPS, EVENTS, LEASES, NODES, PODS, Kube, KubeConfig, Resource
-from slipway.runtime.resource import Object, uid_of
+from slipway.runtime.client import errors as e
+from slipway.runtime.client import kube as kube_module
+from slipway.runtime.client.kube import CONFIGMAPS, EVENTS, LEASES, NODES, PODS, Kube, KubeConfig, Resource
+from slipway.runtime.client.resource import Object, uid_of
 from tests.api.runtime.waiting import until
 from tests.cluster.local.control_plane import ControlPlane
 

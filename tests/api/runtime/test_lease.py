@@ -7,11 +7,11 @@ import time
 
 import pytest
 
+from slipway.runtime.client.errors import NotLeading
+from slipway.runtime.client.kube import CONFIGMAPS, LEASES, Kube, KubeConfig
+from slipway.runtime.client.resource import name_of
 from slipway.runtime.conditions import parse_time
-from slipway.runtime.errors import NotLeading
-from slipway.runtime.kube import CONFIGMAPS, LEASES, Kube, KubeConfig
 from slipway.runtime.lease import Lease, Times, make_identity
-from slipway.runtime.resource import name_of
 from tests.api.stage import PATIENCE
 from tests.cluster.local.control_plane import ControlPlane
 

@@ -17,13 +17,13 @@ from urllib.error import HTTPError
 
 import pytest
 
-from slipway.runtime.kube import PODS, Kube
-from slipway.runtime.progress import Report
-from slipway.runtime.progress_server import Listener, Owner, ProgressServer
-from slipway.runtime.resource import Object, Resource
+from slipway.runtime.client.kube import PODS, Kube
+from slipway.runtime.client.resource import Object, Resource
 from slipway.runtime.self_signed import certificate
-from slipway.runtime.server import listening
-from slipway.runtime.token_review import PodIdentity, TokenReviewer
+from slipway.runtime.servers.progress import Report
+from slipway.runtime.servers.progress_server import Listener, Owner, ProgressServer
+from slipway.runtime.servers.server import listening
+from slipway.runtime.servers.token_review import PodIdentity, TokenReviewer
 from tests.api.runtime.waiting import until
 from tests.cluster.local.control_plane import ControlPlane
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.job.endpoint import STATUS_AUDIENCE
+from slipway.gang.status_endpoint import STATUS_AUDIENCE
 from slipway.runtime.connections.limits import Limits
 from tests.api.operators import Operator
 from tests.api.stage import JOBS, PATIENCE, Object, Stage

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from slipway.runtime.client.kube import Kube, KubeConfig
 from slipway.runtime.conditions import format_time
-from slipway.runtime.kube import Kube, KubeConfig
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.api.operators import Operator
 from tests.api.stage import JOBS, Stage

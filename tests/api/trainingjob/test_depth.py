@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slipway.runtime.document import accept_depth
+from slipway.runtime.client.document import accept_depth
 from tests.api.operators import Operator
 from tests.api.stage import JOBS, Stage
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from slipway.api.quantizationladder import Goal, Rung
+from slipway.api.quantization.ladder import Goal, Rung
 from tests.unit.quantize import jobs
 from workloads.onnx.samples.sources import filled
 from workloads.quantize.context import Context

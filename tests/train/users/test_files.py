@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slipway.api.sources import DatasetChoice
+from slipway.api.common.sources import DatasetChoice
 from tests.train import runs
 from tests.train.users import jobs
 from workloads import artifact, data
@@ -354,7 +354,7 @@ def test_left_and_right_can_be_told_apart(tmp_path: Path, mirror: bool | None, l
 
 
 def test_augmentation_is_held_to_the_data(tmp_path: Path) -> None:
-    from slipway.api.recipe import Augmentation
+    from slipway.api.training.recipe import Augmentation
 
     classes_in(tmp_path)
     found = opened("image-folder", tmp_path)

@@ -12,8 +12,8 @@ import pytest
 import torch
 import yaml
 
-from slipway.api.processes import unknown_to_trainer
-from slipway.api.trainingjob import spec_problems
+from slipway.api.training.processes import unknown_to_trainer
+from slipway.api.training.trainingjob import spec_problems
 from slipway.cli import local
 from tests.train import runs
 from tests.train.users import jobs

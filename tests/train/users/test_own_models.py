@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from slipway.api.memory import GIB, StrategyName, Workload, tensors
+from slipway.api.training.memory import GIB, StrategyName, Workload, tensors
 from tests.train import runs
 from tests.train.users import jobs
 from tests.train.users.models import Tied

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from slipway.api.trainingjob import spec_problems
+from slipway.api.training.trainingjob import spec_problems
 from tests.train import runs
 from tests.unit.workloads.processes import train, wait_for
 from workloads import artifact, storage

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from slipway.api.compression import CompressionStep
+from slipway.api.training.compression import CompressionStep
 from tests.train import runs
 from tests.train.users import jobs
 from tests.unit.workloads.processes import train, wait_for

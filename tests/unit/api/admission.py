@@ -15,8 +15,8 @@ import jsonschema
 import re2
 from celpy.adapter import json_to_cel
 
-from slipway.api.crd import definition
-from slipway.api.kind import Kind
+from slipway.api.codegen.crd import definition
+from slipway.api.common.kind import Kind
 
 Object = dict[str, Any]
 

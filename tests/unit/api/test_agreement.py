@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
-from slipway.api import trainingjob
-from slipway.api.base import Model, Rule
-from slipway.api.trainingjob import TrainingJobSpec, TrainingJobStatus, spec_problems
+from slipway.api.common.base import Model, Rule
+from slipway.api.training import trainingjob
+from slipway.api.training.trainingjob import TrainingJobSpec, TrainingJobStatus, spec_problems
 from tests.unit.api.admission import Admission
 from tests.unit.api.generated import NAMES, specs
 from tests.unit.api.manifests import BUILT_IN, job, merged

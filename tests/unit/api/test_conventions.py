@@ -8,7 +8,7 @@ import celpy
 import pytest
 import re2
 
-from slipway.api.crd import KINDS
+from slipway.api.codegen.crd import KINDS
 from tests.unit.api.admission import cel_problems, schema_of, schema_problems, with_defaults
 
 NEVER = {

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slipway.api import crd
-from slipway.api.crd import KINDS, definition, render
-from slipway.api.generated import stale
+from slipway.api.codegen import crd
+from slipway.api.codegen.crd import KINDS, definition, render
+from slipway.api.codegen.generated import stale
 
 REPOSITORY = Path(__file__).parents[3]
 CRDS = REPOSITORY / "crds"
@@ -54,9 +54,9 @@ def test_check_notices_a_changed_a_missing_and_a_former_file(tmp_path):
 
 
 def test_the_command_says_what_to_do(tmp_path):
-    command = [sys.executable, "-m", "slipway.api.crd", "--check", str(tmp_path)]
+    command = [sys.executable, "-m", "slipway.api.codegen.crd", "--check", str(tmp_path)]
     result = subprocess.run(
         command, capture_output=True, text=True, env={"PYTHONPATH": "operator"}, cwd=REPOSITORY, check=False
     )
     assert result.returncode == 1
-    assert f"run `python -m slipway.api.crd --write {tmp_path}`" in result.stderr
+    assert f"run `python -m slipway.api.codegen.crd --write {tmp_path}`" in result.stderr

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from slipway.api.deepspeed import render
-from slipway.api.launchers import DeepSpeed
+from slipway.api.training.deepspeed import render
+from slipway.api.training.launchers import DeepSpeed
 
 
 def test_keys_are_passed_through_below_what_is_rendered() -> None:

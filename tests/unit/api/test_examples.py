@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slipway.api.common import API_VERSION
-from slipway.api.crd import KINDS
+from slipway.api.codegen.crd import KINDS
+from slipway.api.common.types import API_VERSION
 from tests.unit.api.admission import Admission, unknown_fields
 
 EXAMPLES = Path(__file__).parents[3] / "manifests" / "examples"

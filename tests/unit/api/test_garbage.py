@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.trainingjob import TrainingJobSpec, spec_problems
+from slipway.api.training.trainingjob import TrainingJobSpec, spec_problems
 from tests.unit.api.manifests import BUILT_IN, merged
 
 JSON = st.recursive(

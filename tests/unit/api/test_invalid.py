@@ -2,8 +2,8 @@
 
 import pytest
 
-from slipway.api import trainingjob
-from slipway.api.trainingjob import spec_problems
+from slipway.api.training import trainingjob
+from slipway.api.training.trainingjob import spec_problems
 from tests.unit.api.admission import Admission
 from tests.unit.api.manifests import BUILT_IN, OWN, WRONG, Wrong, job
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.quantity import LARGEST, MAX_LENGTH, QUANTITY, parse_quantity
+from slipway.api.common.quantity import LARGEST, MAX_LENGTH, QUANTITY, parse_quantity
 
 # k8s.io/apimachinery/pkg/api/resource/quantity.go: the binary suffixes begin with a large K, the decimal ones with a
 # small one.

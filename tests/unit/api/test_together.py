@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from slipway.api import trainingjob
-from slipway.api.processes import batch_problems
-from slipway.api.trainingjob import spec_problems
+from slipway.api.training import trainingjob
+from slipway.api.training.processes import batch_problems
+from slipway.api.training.trainingjob import spec_problems
 from tests.unit.api.admission import Admission
 from tests.unit.api.manifests import BUILT_IN, Wrong, merged
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from slipway.api import trainingjob
-from slipway.api.trainingjob import FIXED_FIELDS, FIXED_WHILE_RUNNING, TrainingJobSpec
+from slipway.api.training import trainingjob
+from slipway.api.training.trainingjob import FIXED_FIELDS, FIXED_WHILE_RUNNING, TrainingJobSpec
 from tests.unit.api.admission import Admission
 from tests.unit.api.manifests import BUILT_IN, FULL, job, merged
 

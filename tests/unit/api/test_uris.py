@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from slipway.api import inferenceservice, quantizationjob, trainingjob
+from slipway.api.quantization import quantizationjob
+from slipway.api.serving import inferenceservice
+from slipway.api.training import trainingjob
 from tests.unit.api.admission import Admission
 from tests.unit.quantizationjob.refusals import RIGHT
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from slipway.api.inferenceservice import spec_problems as service_problems
-from slipway.api.pod import LONGEST_WORD, MOST_WORDS
-from slipway.api.quantizationjob import spec_problems as quantization_problems
-from slipway.api.trainingjob import spec_problems
+from slipway.api.common.pod import LONGEST_WORD, MOST_WORDS
+from slipway.api.quantization.quantizationjob import spec_problems as quantization_problems
+from slipway.api.serving.inferenceservice import spec_problems as service_problems
+from slipway.api.training.trainingjob import spec_problems
 
 LONG = "x" * LONGEST_WORD
 FULL = [LONG] * (MOST_WORDS // LONGEST_WORD)

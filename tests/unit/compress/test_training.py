@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from slipway.api.compression import Distillation
+from slipway.api.training.compression import Distillation
 from tests.unit.compress.toys import EXAMPLE, pictures, step, toy
 from workloads.compress import masks
 from workloads.compress.apply import compress

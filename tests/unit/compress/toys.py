@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from slipway.api.compression import CompressionStep
+from slipway.api.training.compression import CompressionStep
 from workloads import models
 from workloads.models import Images
 

@@ -13,11 +13,11 @@ import pytest
 import typer
 import yaml
 
-from slipway.api.common import API_VERSION
-from slipway.api.crd import KINDS, definition
-from slipway.api.inferenceservice import spec_problems as service_problems
-from slipway.api.quantizationjob import spec_problems as quantization_problems
-from slipway.api.trainingjob import spec_problems as training_problems
+from slipway.api.codegen.crd import KINDS, definition
+from slipway.api.common.types import API_VERSION
+from slipway.api.quantization.quantizationjob import spec_problems as quantization_problems
+from slipway.api.serving.inferenceservice import spec_problems as service_problems
+from slipway.api.training.trainingjob import spec_problems as training_problems
 from slipway.cli.app import app
 from tests.cluster.paths import REPOSITORY
 from tests.unit.api.admission import Admission, unknown_fields

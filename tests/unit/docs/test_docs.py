@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from slipway.api import docs
-from slipway.api.common import Reason
-from slipway.api.reasons import MEANINGS
+from slipway.api.codegen import docs
+from slipway.api.codegen.reasons import MEANINGS
+from slipway.api.common.types import Reason
 from slipway.config import read_config
 from tests.cluster.paths import REPOSITORY
 
@@ -18,7 +18,7 @@ from tests.cluster.paths import REPOSITORY
 @pytest.mark.parametrize("name", docs.files())
 def test_pages_are_as_the_models_say(name: str) -> None:
     path = REPOSITORY / "docs" / name
-    assert path.read_text() == docs.files()[name], "run: python -m slipway.api.docs --write docs/"
+    assert path.read_text() == docs.files()[name], "run: python -m slipway.api.codegen.docs --write docs/"
 
 
 def test_every_reason_is_explained_and_no_other() -> None:

@@ -65,7 +65,7 @@ def test_a_strangers_name_is_found(name: str, text: str, says: str) -> None:
         ("docs/x.md", "localhost/slipway/operator:1, localhost:5000/slipway/trainer:1"),
         ("images/x/Dockerfile", "ARG BASE=docker.io/library/python:3.11-slim-bookworm\nFROM ${BASE}"),
         ("docs/x.md", "https://git.example.com/a http://127.0.0.1:1 https://slipway-status.slipway-system.svc:8443"),
-        ("docs/x.md", "operator/slipway/runtime/server.py and slipway/api"),
+        ("docs/x.md", "operator/slipway/runtime/servers/server.py and slipway/api"),
     ],
 )
 def test_a_name_of_ours_is_left_alone(name: str, text: str) -> None:

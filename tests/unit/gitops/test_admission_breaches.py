@@ -9,8 +9,8 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, assume, given, settings
 
-from slipway.api.crd import KINDS
-from slipway.api.launchers import LauncherName
+from slipway.api.codegen.crd import KINDS
+from slipway.api.training.launchers import LauncherName
 from slipway.cli.preview import preview
 from slipway.config import read_config
 from slipway.trainingjob import pods

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slipway.inferenceservice.service import KIND
-from slipway.runtime.resource import Object
+from slipway.runtime.client.resource import Object
 from tests.unit.gitops.admission_policy import Request, refusals
 from tests.unit.gitops.test_admission_policy import one_of
 

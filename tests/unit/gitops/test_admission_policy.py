@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 import yaml
 
-from slipway.api.inferenceservice import InferenceServiceSpec
+from slipway.api.serving.inferenceservice import InferenceServiceSpec
 from slipway.cli.preview import preview
 from slipway.config import read_config
-from slipway.inferenceservice import manifests, standby
+from slipway.inferenceservice.activator import activator
+from slipway.inferenceservice.children import manifests
 from slipway.inferenceservice.service import AUTOSCALERS, BUDGETS, GRPC_ROUTES, ROUTES, InferenceService, Platform
-from slipway.runtime.resource import Resource
-from slipway.trainingjob import groups
+from slipway.runtime.client.resource import Resource
+from slipway.trainingjob import pod_groups
 from tests.cluster.paths import REPOSITORY
 from tests.unit.gitops.admission_policy import FOLDER, HOME, Object, Request, documents, refusals
 from tests.unit.gitops.build import build, of_kind
@@ -53,14 +54,14 @@ def _rare() -> list[Object]:
     """What no example has: autoscaler, budget, activator, and the PodGroups of two schedulers."""
     service = _service()
     assert service.spec.auto_scaling is not None
-    gangs = [groups.pod_group(job_of(scheduling={"gang": gang}), 0) for gang in ("Volcano", "Coscheduling")]
+    gangs = [pod_groups.pod_group(job_of(scheduling={"gang": gang}), 0) for gang in ("Volcano", "Coscheduling")]
     scaler = manifests.autoscaler(service, service.spec.auto_scaling, AUTOSCALERS[0])
     routes = [_route(kind) for kind in (ROUTES[0], GRPC_ROUTES[0])]
     asleep = [
-        standby.inner_address(service),
-        standby.activator(service, Platform("registry.example.com/slipway/server:1")),
+        activator.inner_address(service),
+        activator.activator(service, Platform("registry.example.com/slipway/server:1")),
     ]
-    budgets = [manifests.budget(service, BUDGETS[0]), standby.budget(service, BUDGETS[0])]
+    budgets = [manifests.budget(service, BUDGETS[0]), activator.budget(service, BUDGETS[0])]
     return [*budgets, scaler, *asleep, *routes, *(group[1] for group in gangs if group)]
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from slipway.api.inferenceservice import InferenceServiceSpec
-from slipway.inferenceservice import manifests as service_manifests
-from slipway.inferenceservice import standby
+from slipway.api.serving.inferenceservice import InferenceServiceSpec
+from slipway.inferenceservice.activator import activator
+from slipway.inferenceservice.children import manifests as service_manifests
 from slipway.inferenceservice.service import InferenceService, Platform
-from slipway.job import labels
+from slipway.reconcile import labels
 from tests.cluster.paths import REPOSITORY
 from tests.unit.gitops.build import build, of_kind
 from tests.unit.gitops.exposed import TARGET_LABELS, exposed
@@ -120,7 +120,7 @@ def test_prometheus_does_not_wake_a_service_that_sleeps() -> None:
     pods = {monitor["metadata"]["name"]: monitor["spec"] for monitor in of_kind(build(FOLDER), "PodMonitor")}
     spec = InferenceServiceSpec.model_validate({"predictor": {"model": {"uri": "pvc://m/a"}}})
     service, platform = InferenceService("s", "team", "u", 1, spec), Platform("registry.example.com/slipway/server:1")
-    template = standby.activator(service, platform)["spec"]["template"]
+    template = activator.activator(service, platform)["spec"]["template"]
     control = {port["name"] for port in template["spec"]["containers"][0]["ports"]} - {"http", "grpc"}
 
     def finds(monitor: str) -> bool:

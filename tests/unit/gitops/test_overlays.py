@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from slipway.config import read_config
+from slipway.inferenceservice.activator.activator import CONTROL_PORT
 from slipway.inferenceservice.service import HTTP_PORT
-from slipway.inferenceservice.standby import CONTROL_PORT
 from tests.unit.gitops.build import OVERLAYS, Object, build, of_kind
 
 NAMES = sorted(path.name for path in OVERLAYS.iterdir())

@@ -9,7 +9,7 @@ import tracemalloc
 
 import pytest
 
-from slipway.runtime.scrape import LARGEST, Page, Scraper
+from slipway.runtime.scraping.scrape import LARGEST, Page, Scraper
 from tests.unit.hostile.attackers import HEAD, Said, attacker, for_ever
 from tests.unit.hostile.cost import LIMIT, longest_turn
 

@@ -19,14 +19,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from slipway.inferenceservice.policy.traffic import Traffic, read_metrics
-from slipway.inferenceservice.served import read_model
-from slipway.runtime.progress import MAX_METRICS, Report
-from slipway.runtime.progress_server import Listener, Owner, ProgressServer
+from slipway.inferenceservice.telemetry.served_model import read_model
+from slipway.runtime.client.resource import Resource
 from slipway.runtime.rate import Rate
-from slipway.runtime.resource import Resource
-from slipway.runtime.scrape import Page, Scraper
-from slipway.runtime.server import listening
-from slipway.runtime.token_review import PodIdentity
+from slipway.runtime.scraping.scrape import Page, Scraper
+from slipway.runtime.servers.progress import MAX_METRICS, Report
+from slipway.runtime.servers.progress_server import Listener, Owner, ProgressServer
+from slipway.runtime.servers.server import listening
+from slipway.runtime.servers.token_review import PodIdentity
 from tests.unit.hostile.attackers import attacker
 from tests.unit.hostile.cost import LIMIT, longest_turn
 from tests.unit.hostile.grammar import Grammar

@@ -7,11 +7,11 @@ import time
 import tracemalloc
 from typing import cast
 
-from slipway.job.abreast import AT_ONCE, abreast
-from slipway.job.plan import Write
+from slipway.reconcile.parallel_requests import AT_ONCE, abreast
+from slipway.reconcile.plan import Write
+from slipway.runtime.client.kube import Kube
+from slipway.runtime.client.resource import PODS
 from slipway.runtime.events import EventRecorder, Reporter
-from slipway.runtime.kube import Kube
-from slipway.runtime.resource import PODS
 
 
 async def test_pods_are_rendered_one_in_a_turn_of_the_loop_and_few_are_held_at_once() -> None:

@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
-from slipway.api.trainingjob import spec_problems
-from slipway.inferenceservice.evidence import Memory, heard_metrics, metrics_urls
+from slipway.api.training.trainingjob import spec_problems
+from slipway.gang.status_endpoint import Endpoint
 from slipway.inferenceservice.policy.traffic import Traffic
-from slipway.job import labels
-from slipway.job.endpoint import Endpoint
-from slipway.job.footprint import REQUESTS, amounts, slim_footprint
-from slipway.job.line import Waiting, decide
-from slipway.job.observed import LONGEST_MESSAGE, observe_pod
-from slipway.job.packing import Demand, Floor, Node
-from slipway.job.spread import Spread
+from slipway.inferenceservice.telemetry.traffic_history import Memory, heard_metrics, metrics_urls
 from slipway.quantizationjob.status import result_of
-from slipway.runtime.scrape import Page
-from slipway.runtime.slim import slim
+from slipway.queueing.backfill import Waiting, decide
+from slipway.queueing.cluster_capacity import Demand, Floor, Node
+from slipway.queueing.resources import REQUESTS, amounts, slim_footprint
+from slipway.queueing.topology import Spread
+from slipway.reconcile import labels
+from slipway.reconcile.pods.observed import LONGEST_MESSAGE, observe_pod
+from slipway.runtime.client.transform import slim
+from slipway.runtime.scraping.scrape import Page
 from slipway.trainingjob.job import Platform
 from slipway.trainingjob.plan import plan
 from tests.unit.hostile.cost import LIMIT, assert_bounded, cost

@@ -10,8 +10,8 @@ import pytest
 
 from slipway.inferenceservice.policy.demand import read_demand
 from slipway.inferenceservice.policy.traffic import MOST_BINS, MOST_REVISIONS, Seen, Traffic, advance, read_metrics
-from slipway.inferenceservice.served import read_model
-from slipway.runtime.scrape import LARGEST
+from slipway.inferenceservice.telemetry.served_model import read_model
+from slipway.runtime.scraping.scrape import LARGEST
 from tests.unit.hostile.cost import assert_bounded
 
 

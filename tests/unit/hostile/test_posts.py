@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from slipway.api.jobstatus import Progress
-from slipway.job.inbox import _progress
+from slipway.api.common.job_status import Progress
+from slipway.gang.progress_reports import _progress
 from slipway.runtime.conditions import format_time, parse_time
-from slipway.runtime.progress import parse_report
-from slipway.runtime.progress_server import MAX_BODY
+from slipway.runtime.servers.progress import parse_report
+from slipway.runtime.servers.progress_server import MAX_BODY
 from tests.unit.hostile.cost import assert_bounded
 
 NOW = "2026-11-29T00:00:00Z"

@@ -4,15 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway.api.inferenceservice import spec_problems
+from slipway.api.serving.inferenceservice import spec_problems
 from slipway.inferenceservice.autoscale import Size, size_of
 from slipway.inferenceservice.plan import plan
 from slipway.inferenceservice.policy.scale import Recommendation
 from slipway.inferenceservice.policy.traffic import Window
-from slipway.inferenceservice.scene import Around
 from slipway.inferenceservice.service import AUTOSCALERS, BUDGETS, DEPLOYMENTS, JOBS, Platform
-from slipway.job.plan import Plan
-from slipway.runtime.resource import CONFIGMAPS, SERVICES, Resource
+from slipway.inferenceservice.state import Around
+from slipway.reconcile.plan import Plan
+from slipway.runtime.client.resource import CONFIGMAPS, SERVICES, Resource
 
 Object = dict[str, Any]
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -3,18 +3,18 @@
 from datetime import timedelta
 from typing import Any
 
-from slipway.api.inferenceservice import spec_problems
+from slipway.api.serving.inferenceservice import spec_problems
+from slipway.inferenceservice.activator.activator import activator_name, decided_at, in_place, is_ready, unsettled
 from slipway.inferenceservice.autoscale import size_of
 from slipway.inferenceservice.plan import plan
 from slipway.inferenceservice.policy.demand import Told, demand_since
 from slipway.inferenceservice.policy.scale import Recommendation
 from slipway.inferenceservice.policy.traffic import Traffic, Window
 from slipway.inferenceservice.policy.zero import Standby
-from slipway.inferenceservice.scene import Around
 from slipway.inferenceservice.service import AUTOSCALERS, BUDGETS, DEPLOYMENTS, JOBS
-from slipway.inferenceservice.standby import activator_name, decided_at, in_place, is_ready, unsettled
-from slipway.job.plan import Plan
-from slipway.runtime.resource import CONFIGMAPS, SERVICES, Resource
+from slipway.inferenceservice.state import Around
+from slipway.reconcile.plan import Plan
+from slipway.runtime.client.resource import CONFIGMAPS, SERVICES, Resource
 from tests.unit.inferenceservice.looks import NOW, PLATFORM
 
 TO_ZERO = {"minReplicas": 0, "maxReplicas": 4, "scaleTarget": 4, "scaleToZeroPodRetentionSeconds": 30}

@@ -6,14 +6,14 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.api.rollout import Canary, CanaryStep
-from slipway.api.servicestatus import CanaryPhase
-from slipway.inferenceservice.evidence import window_name
-from slipway.inferenceservice.interviews import Interviews
+from slipway.api.serving.rollout import Canary, CanaryStep
+from slipway.api.serving.status import CanaryPhase
 from slipway.inferenceservice.policy.canary import Sight, Stand, follow
 from slipway.inferenceservice.policy.gate import Outcome, Verdict
 from slipway.inferenceservice.policy.traffic import Traffic
-from slipway.runtime.scrape import Scraper
+from slipway.inferenceservice.telemetry.metrics_poller import Interviews
+from slipway.inferenceservice.telemetry.traffic_history import window_name
+from slipway.runtime.scraping.scrape import Scraper
 from tests.unit.inferenceservice.world import ROLLOUT, World, begun
 
 PLAN = Canary(steps=[CanaryStep(traffic_percent=10), CanaryStep(traffic_percent=50)])

@@ -11,14 +11,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from slipway.inferenceservice.demands import DEAF_SECONDS, LARGEST, LONGEST, MOST, Demands
+from slipway.inferenceservice.activator.activator import ACTIVATOR, CONTROL_PORT
+from slipway.inferenceservice.activator.activator_poller import DEAF_SECONDS, LARGEST, LONGEST, MOST, Demands
 from slipway.inferenceservice.policy.zero import HANDOVER_SECONDS, Standby
-from slipway.inferenceservice.scene import Around
-from slipway.inferenceservice.standby import ACTIVATOR, CONTROL_PORT
+from slipway.inferenceservice.state import Around
+from slipway.runtime.caching.store import Key
+from slipway.runtime.client.resource import SERVICES
 from slipway.runtime.conditions import format_time
-from slipway.runtime.resource import SERVICES
-from slipway.runtime.scrape import Scraper
-from slipway.runtime.store import Key
+from slipway.runtime.scraping.scrape import Scraper
 from tests.unit.activator.crowd import HOST, SETTINGS, free_port, until
 from workloads.activator import control
 from workloads.activator.run import Activator

@@ -9,7 +9,7 @@ import pytest
 
 from slipway.inferenceservice.service import JOBS
 from slipway.runtime import conditions
-from slipway.runtime.resource import CONFIGMAPS
+from slipway.runtime.client.resource import CONFIGMAPS
 from tests.unit.inferenceservice.looks import deployed, look
 
 CACHE = {"uri": "pvc://engines/cache"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.api.rollout import CanaryGate
+from slipway.api.serving.rollout import CanaryGate
 from slipway.inferenceservice.policy import gate
 from slipway.inferenceservice.policy.gate import Outcome, judge
 from slipway.inferenceservice.policy.traffic import Traffic

@@ -10,7 +10,7 @@ import pytest
 
 from slipway.inferenceservice.service import GRPC_ROUTES, ROUTES
 from slipway.runtime import conditions
-from slipway.runtime.resource import SERVICES
+from slipway.runtime.client.resource import SERVICES
 from tests.unit.inferenceservice import looks, world
 
 Object = dict[str, Any]

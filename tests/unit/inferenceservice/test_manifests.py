@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from slipway.api.inferenceservice import Predictor, spec_problems
-from slipway.api.servicepod import ServicePodPlace
-from slipway.inferenceservice.evidence import Memory, metrics_urls
+from slipway.api.serving.inferenceservice import Predictor, spec_problems
+from slipway.api.serving.pod import ServicePodPlace
 from slipway.inferenceservice.service import Platform
-from slipway.runtime.resource import SERVICES
+from slipway.inferenceservice.telemetry.traffic_history import Memory, metrics_urls
+from slipway.runtime.client.resource import SERVICES
 from tests.unit.inferenceservice.looks import AUTOSCALERS, BUDGETS, PLATFORM, deployed, look
 from workloads.serve.settings import KEYS_DIR, TLS_DIR
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from slipway.api.rollout import Canary
+from slipway.api.serving.rollout import Canary
 from slipway.inferenceservice.service import DEPLOYMENTS
-from slipway.runtime.resource import CONFIGMAPS, SERVICES
+from slipway.runtime.client.resource import CONFIGMAPS, SERVICES
 from tests.unit.inferenceservice import looks, world
 
 Object = dict[str, Any]

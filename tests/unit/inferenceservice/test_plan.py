@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from slipway.job.patch import merge_patch
+from slipway.reconcile.patch import merge_patch
 from slipway.runtime import conditions
 from tests.unit.inferenceservice.looks import deployed, look
 

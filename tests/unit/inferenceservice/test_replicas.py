@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.inferenceservice import replicas
+from slipway.inferenceservice import ownership
 from slipway.inferenceservice.observed import host_of
 from slipway.inferenceservice.service import DEPLOYMENTS, INFERENCE_SERVICES, REPLICA_SETS
-from slipway.runtime.cache import Cache, slim_link
-from slipway.runtime.resource import PODS, Object, Resource
+from slipway.runtime.caching.cache import Cache, slim_link
+from slipway.runtime.client.resource import PODS, Object, Resource
 
 MARKS = {"slipway.dev/job-uid": "s", "slipway.dev/revision": "aa"}
 ACTS = {"slipway.dev/activator": "s"}
@@ -64,10 +64,10 @@ def world() -> Cache:
 
 def seen(cache: Cache) -> list[list[str]]:
     found = (
-        replicas.revisions(cache, SERVICE),
-        replicas.serving(cache, SERVICE),
-        replicas.activating(cache, SERVICE),
-        [made for made in [replicas.activator(cache, SERVICE)] if made is not None],
+        ownership.revisions(cache, SERVICE),
+        ownership.serving(cache, SERVICE),
+        ownership.activating(cache, SERVICE),
+        [made for made in [ownership.activator(cache, SERVICE)] if made is not None],
     )
     return [[obj["metadata"]["uid"] for obj in objects] for objects in found]
 

@@ -5,10 +5,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.autoscaling import AutoScaling, ScaleMetric
+from slipway.api.serving.autoscaling import AutoScaling, ScaleMetric
 from slipway.inferenceservice.autoscale import load_of
 from slipway.inferenceservice.policy.scale import Load, Recommendation, settle, wanted
-from slipway.inferenceservice.policy.share import percent_of, split
+from slipway.inferenceservice.policy.surge import percent_of, split
 from slipway.inferenceservice.policy.traffic import Traffic, Window
 from tests.unit.inferenceservice.looks import deployed, look
 

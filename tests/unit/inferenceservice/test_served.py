@@ -2,7 +2,7 @@
 
 import json
 
-from slipway.inferenceservice.served import read_model
+from slipway.inferenceservice.telemetry.served_model import read_model
 
 
 def described(**properties: str) -> dict:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from slipway.api.inferenceservice import KIND, spec_problems
-from slipway.job.plan import Plan
-from slipway.runtime.resource import CONFIGMAPS
+from slipway.api.serving.inferenceservice import KIND, spec_problems
+from slipway.reconcile.plan import Plan
+from slipway.runtime.client.resource import CONFIGMAPS
 from tests.unit.api.admission import Admission, unknown_fields
 from tests.unit.inferenceservice.looks import look
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slipway.inferenceservice.activator.activator import activator_name
 from slipway.inferenceservice.policy.zero import HANDOVER_SECONDS
 from slipway.inferenceservice.service import BUDGETS, DEPLOYMENTS
-from slipway.inferenceservice.standby import activator_name
-from slipway.runtime.resource import SERVICES
+from slipway.runtime.client.resource import SERVICES
 from tests.unit.gitops.health import health
 from tests.unit.gitops.kstatus import kstatus
 from tests.unit.inferenceservice.sleeper import ACTIVATOR, PODS, TO_ZERO, Sleeper, asleep

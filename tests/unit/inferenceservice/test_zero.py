@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.autoscaling import AutoScaling
+from slipway.api.serving.autoscaling import AutoScaling
 from slipway.inferenceservice.policy.demand import Told, demand_since, read_demand
 from slipway.inferenceservice.policy.scale import STEP, Load, Recommendation, settle
 from slipway.inferenceservice.policy.zero import HANDOVER_SECONDS, Standby, asked_for, left, stands_in

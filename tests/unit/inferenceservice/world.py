@@ -3,9 +3,9 @@
 from datetime import timedelta
 from typing import Any
 
-from slipway.inferenceservice.evidence import recall, window_name
 from slipway.inferenceservice.policy.traffic import Seen, Traffic, Window, advance
 from slipway.inferenceservice.service import DEPLOYMENTS
+from slipway.inferenceservice.telemetry.traffic_history import recall, window_name
 from tests.unit.inferenceservice.looks import NOW, deployed, look
 
 STEPS = [{"trafficPercent": 20, "analysisSeconds": 60}, {"trafficPercent": 75, "analysisSeconds": 60}]

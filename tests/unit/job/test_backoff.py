@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.common import Backoff
-from slipway.job.policy import backoff
-from slipway.job.run import read_run
+from slipway.api.common.types import Backoff
+from slipway.gang.policy import backoff
+from slipway.reconcile.run_state import read_run
 from tests.unit.trainingjob.sim_world import World
 from tests.unit.trainingjob.steps import begin, condition, fail, names, run, status, to_next_due
 

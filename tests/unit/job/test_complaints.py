@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.common import Reason
-from slipway.job import complaints
-from slipway.job.complaints import Complaints, clean, worst
-from slipway.job.observed import observe_pod
-from slipway.runtime.errors import ApiError, Forbidden, Unavailable
-from slipway.runtime.kube import Kube
-from slipway.runtime.store import Key
+from slipway.api.common.types import Reason
+from slipway.reconcile.pods import startup_events
+from slipway.reconcile.pods.observed import observe_pod
+from slipway.reconcile.pods.startup_events import Complaints, clean, worst
+from slipway.runtime.caching.store import Key
+from slipway.runtime.client.errors import ApiError, Forbidden, Unavailable
+from slipway.runtime.client.kube import Kube
 
 Object = dict[str, Any]
 KEY = Key("ns", "job")
@@ -92,7 +92,7 @@ def test_what_an_event_says_is_why_the_pod_does_not_run(said: Object, reason: st
 
 def test_a_pod_that_starts_in_time_is_not_asked_about() -> None:
     server = Server()
-    listen(server, Clock(), pod(), until=complaints.FIRST_SECONDS - 0.1)
+    listen(server, Clock(), pod(), until=startup_events.FIRST_SECONDS - 0.1)
     running, creating = pod(phase="Running"), pod(1, metadata={})
     named = pod(2, containerStatuses=[{"name": "c", "state": {"waiting": {"reason": "ErrImagePull"}}}])
     creating["metadata"]["deletionTimestamp"] = "2026-11-29T00:00:00Z"
@@ -111,9 +111,9 @@ def test_each_pod_of_a_large_gang_has_its_turn_and_few_at_a_time() -> None:
     pods = [pod(number) for number in range(64)]
     gang = Complaints(cast("Kube", server), clock)
     asyncio.run(gang.look(KEY, pods))
-    clock.now = complaints.FIRST_SECONDS
+    clock.now = startup_events.FIRST_SECONDS
     asyncio.run(gang.look(KEY, pods))
-    assert len(server.asked) == complaints.PODS_AT_ONCE
+    assert len(server.asked) == startup_events.PODS_AT_ONCE
     listen(server, Clock(), *pods, until=300)
     assert set(server.asked) == {f"u{number}" for number in range(64)}
 
@@ -123,9 +123,9 @@ def test_many_jobs_together_ask_within_the_rate() -> None:
     asker = Complaints(cast("Kube", server), clock)
     for number in range(500):
         asyncio.run(asker.look(Key("ns", f"j{number}"), [pod(number)]))
-    clock.now = complaints.FIRST_SECONDS
+    clock.now = startup_events.FIRST_SECONDS
     waits = [asyncio.run(asker.look(Key("ns", f"j{number}"), [pod(number)])) for number in range(500)]
-    assert len(server.asked) == complaints.BURST
+    assert len(server.asked) == startup_events.BURST
     assert all(wait is not None and wait > 0 for wait in waits)
 
 
@@ -162,7 +162,7 @@ def test_a_pod_that_no_scheduler_takes_up_is_told_of() -> None:
 @given(st.text(max_size=3000))
 def test_somebody_elses_text_is_one_line_of_bounded_length_without_control_characters(text: str) -> None:
     cleaned = clean(text)
-    assert len(cleaned) <= complaints.LONGEST
+    assert len(cleaned) <= startup_events.LONGEST
     assert cleaned.isprintable()
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.job.completed import format_indexes, read_indexes
+from slipway.gang.completed_nodes import format_indexes, read_indexes
 
 INDEXES = st.sets(st.integers(0, 1200))
 

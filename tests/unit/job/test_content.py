@@ -7,8 +7,8 @@ import copy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.inferenceservice import thin
-from slipway.job.content import INTACT, MARK, intact, marked
+from slipway.inferenceservice import transform
+from slipway.reconcile.configmap_digest import INTACT, MARK, intact, marked
 
 DATA = st.dictionaries(st.text("abc.-", min_size=1), st.text(st.characters(exclude_categories=["Cs"])), max_size=4)
 
@@ -26,7 +26,7 @@ def test_what_the_cache_keeps_says_the_same_when_it_is_made_slim_again() -> None
     changed = copy.deepcopy(made)
     changed["data"]["job.json"] = "y"
     for whole, verdict in ((made, True), (changed, False)):
-        slim = thin.config_map(whole)
-        assert slim[INTACT] == thin.config_map(slim)[INTACT] == verdict
+        slim = transform.config_map(whole)
+        assert slim[INTACT] == transform.config_map(slim)[INTACT] == verdict
         assert slim["data"] == {}
     assert MARK in made["metadata"]["annotations"]

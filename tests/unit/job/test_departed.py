@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from slipway.job import departed
-from slipway.job.departed import KEPT, Departed
-from slipway.runtime.resource import Identity
-from slipway.runtime.store import Change, Key, Store
+from slipway.gang import deleted_pods
+from slipway.gang.deleted_pods import KEPT, Departed
+from slipway.runtime.caching.store import Change, Key, Store
+from slipway.runtime.client.resource import Identity
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -113,7 +113,7 @@ def test_after_a_while_they_are_forgotten() -> None:
 
 
 def test_so_many_are_kept_and_no_more(monkeypatch: Any) -> None:
-    monkeypatch.setattr(departed, "CAPACITY", 3)
+    monkeypatch.setattr(deleted_pods, "CAPACITY", 3)
     kept, store = Departed(Clock()), Store()
     for index in range(5):
         kept.changed(gone(store, f"p{index}", "Failed", "Failed"))
@@ -122,7 +122,7 @@ def test_so_many_are_kept_and_no_more(monkeypatch: Any) -> None:
 
 def test_a_namespace_that_floods_it_loses_its_own_alone(monkeypatch: Any) -> None:
     """Its labels are enough to be kept: one tenant's pods once crowded out everybody's."""
-    monkeypatch.setattr(departed, "CAPACITY", 8)
+    monkeypatch.setattr(deleted_pods, "CAPACITY", 8)
     kept = Departed(Clock())
     kept.changed(Change(Key("team", "mine"), pod("mine"), None))
     for number in range(100):

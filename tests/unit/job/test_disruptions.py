@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from slipway.api.common import FailurePolicy, Reason
-from slipway.job.observed import Failure, observe_pod
-from slipway.job.policy.restart import restart_or_fail
-from slipway.job.status import Draft
+from slipway.api.common.types import FailurePolicy, Reason
+from slipway.gang.policy.restart import restart_or_fail
+from slipway.reconcile.pods.observed import Failure, observe_pod
+from slipway.reconcile.status import Draft
 from slipway.runtime.conditions import format_time
 from tests.unit.job.pods import condition, deleted, ended, pod, running
 

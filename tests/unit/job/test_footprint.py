@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.job.footprint import PLACE, REQUESTS, pod_requests, slim_footprint
+from slipway.queueing.resources import PLACE, REQUESTS, pod_requests, slim_footprint
 
 
 def asks(cpus: int, name: str = "c", **more: Any) -> dict[str, Any]:

@@ -6,10 +6,10 @@ import copy
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway.job.observed import observe_pod
-from slipway.job.policy import cleanup
-from slipway.runtime.resource import PODS
-from slipway.runtime.slim import MAX_FINALIZERS, slim_pod
+from slipway.reconcile.pods import cleanup
+from slipway.reconcile.pods.observed import observe_pod
+from slipway.runtime.client.resource import PODS
+from slipway.runtime.client.transform import MAX_FINALIZERS, slim_pod
 from tests.unit.job.pods import deleted, pod, running
 from tests.unit.trainingjob.sim_world import World
 from tests.unit.trainingjob.steps import begin, condition, fail, names, run

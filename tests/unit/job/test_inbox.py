@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from slipway.job.inbox import MAX_METRICS, Inbox
-from slipway.runtime.cache import Cache
-from slipway.runtime.progress import Report
-from slipway.runtime.progress_server import Owner
-from slipway.runtime.resource import PODS, Object, Resource
-from slipway.runtime.store import Key
-from slipway.runtime.token_review import PodIdentity
+from slipway.gang.progress_reports import MAX_METRICS, Inbox
+from slipway.runtime.caching.cache import Cache
+from slipway.runtime.caching.store import Key
+from slipway.runtime.client.resource import PODS, Object, Resource
+from slipway.runtime.servers.progress import Report
+from slipway.runtime.servers.progress_server import Owner
+from slipway.runtime.servers.token_review import PodIdentity
 
 JOBS = Resource("slipway.dev", "v1alpha1", "trainingjobs", "TrainingJob")
 KEY = Key("team", "job")

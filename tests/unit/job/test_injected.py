@@ -9,16 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.common import CleanPodPolicy, ExitCodeOperator, FailurePolicy, FailureRule, OnExitCodes, RuleAction
-from slipway.inferenceservice.enginebuild import CONTAINER as BUILD
+from slipway.api.common.types import (
+    CleanPodPolicy,
+    ExitCodeOperator,
+    FailurePolicy,
+    FailureRule,
+    OnExitCodes,
+    RuleAction,
+)
+from slipway.gang.policy.failure import matching_action
+from slipway.gang.policy.restart import restart_or_fail
+from slipway.inferenceservice.engine_build import CONTAINER as BUILD
 from slipway.inferenceservice.service import SERVER
-from slipway.job.observed import observe_pod
-from slipway.job.policy import cleanup
-from slipway.job.policy.failure import matching_action
-from slipway.job.policy.restart import restart_or_fail
-from slipway.job.status import Draft
 from slipway.quantizationjob.pods import CONTAINER as QUANTIZER
-from slipway.runtime.slim import MAX_CONTAINERS, OWN_CONTAINERS, slim_pod
+from slipway.reconcile.pods import cleanup
+from slipway.reconcile.pods.observed import observe_pod
+from slipway.reconcile.status import Draft
+from slipway.runtime.client.transform import MAX_CONTAINERS, OWN_CONTAINERS, slim_pod
 from slipway.trainingjob.pods import CONTAINER as TRAINER
 from tests.unit.job.pods import NOW as NOON
 from tests.unit.job.pods import condition, deleted, pod

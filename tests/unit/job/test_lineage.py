@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.job.lineage import Lineage
-from slipway.runtime.store import Store
+from slipway.gang.predecessors import Lineage
+from slipway.runtime.caching.store import Store
 from slipway.trainingjob.job import TRAINING_JOBS
 
 KEY = ("team", "job")

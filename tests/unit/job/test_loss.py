@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from slipway.job.loss import first_failure
-from slipway.job.observed import observe_pod
+from slipway.gang.rules.root_cause import first_failure
+from slipway.reconcile.pods.observed import observe_pod
 from tests.unit.job.pods import ended, pod, running
 
 NOW = datetime(2026, 11, 1, 12, 0, 10, tzinfo=UTC)

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.job.departed import Departed
-from slipway.job.inbox import Inbox
-from slipway.job.labels import ATTEMPT, REPLICA_INDEX
-from slipway.job.lineage import Lineage
-from slipway.job.members import bears_name, members
-from slipway.runtime.cache import Cache
-from slipway.runtime.resource import PODS, Object, identity_of
-from slipway.runtime.store import Change, Key
-from slipway.runtime.token_review import PodIdentity
+from slipway.gang.deleted_pods import Departed
+from slipway.gang.predecessors import Lineage
+from slipway.gang.progress_reports import Inbox
+from slipway.reconcile.labels import ATTEMPT, REPLICA_INDEX
+from slipway.reconcile.pods.members import bears_name, members
+from slipway.runtime.caching.cache import Cache
+from slipway.runtime.caching.store import Change, Key
+from slipway.runtime.client.resource import PODS, Object, identity_of
+from slipway.runtime.servers.token_review import PodIdentity
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.sim_world import Clock
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slipway.job.observed import Failure, observe_pod
+from slipway.reconcile.pods.observed import Failure, observe_pod
 from tests.unit.job.pods import NOW as NOON
 from tests.unit.job.pods import condition, deleted, ended, pod, running, waiting
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.job.footprint import amounts, pod_requests, slim_footprint, slim_node, usable
-from slipway.job.line import Waiting, decide
-from slipway.job.packing import Demand, Floor, Node, room, takes
+from slipway.queueing.backfill import Waiting, decide
+from slipway.queueing.cluster_capacity import Demand, Floor, Node, room, takes
+from slipway.queueing.resources import amounts, pod_requests, slim_footprint, slim_node, usable
 
 GPU = "nvidia.com/gpu"
 

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from slipway.job.patch import merge_patch
+from slipway.reconcile.patch import merge_patch
 
 KEYS = st.sampled_from(["a", "b", "c", "d"])
 LEAVES = st.one_of(st.integers(-2, 2), st.sampled_from(["", "x"]))

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from slipway.api.common import CleanPodPolicy, FailurePolicy, RunPolicy
-from slipway.job.observed import Failure, PodState, observe_pod
-from slipway.job.policy import cleanup, deadlines, ttl
-from slipway.job.policy.restart import restart_or_fail
-from slipway.job.run import Run, read_run
-from slipway.job.status import Draft
+from slipway.api.common.types import CleanPodPolicy, FailurePolicy, RunPolicy
+from slipway.gang.policy import deadlines, ttl
+from slipway.gang.policy.restart import restart_or_fail
+from slipway.reconcile.pods import cleanup
+from slipway.reconcile.pods.observed import Failure, PodState, observe_pod
+from slipway.reconcile.run_state import Run, read_run
+from slipway.reconcile.status import Draft
 from slipway.runtime import conditions
 from tests.unit.job.pods import deleted, ended, pod, running
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.job.line import Waiting, decide
-from slipway.job.packing import Demand, Floor, Node
-from slipway.job.preemption import Contenders, Contest, Running
+from slipway.queueing.backfill import Waiting, decide
+from slipway.queueing.cluster_capacity import Demand, Floor, Node
+from slipway.queueing.preemption import Contenders, Contest, Running
 
 GPU = "nvidia.com/gpu"
 

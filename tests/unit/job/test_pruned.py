@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api import inferenceservice, quantizationjob, trainingjob
-from slipway.api.crd import root_schema
-from slipway.job.pruned import APPLIED, LONGEST, MOST, PRUNED, keeping, paths
+from slipway.api.codegen.crd import root_schema
+from slipway.api.quantization import quantizationjob
+from slipway.api.serving import inferenceservice
+from slipway.api.training import trainingjob
+from slipway.reconcile.pruned_fields import APPLIED, LONGEST, MOST, PRUNED, keeping, paths
 from tests.unit.api.manifests import FULL
 
 SCHEMA = root_schema(trainingjob.KIND)

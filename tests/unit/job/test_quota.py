@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.job.line import Decision, Waiting, decide
-from slipway.job.packing import Demand, Floor, Node
-from slipway.job.quota import Bill, Quotas, defaults_of, slim_limits, slim_quota
+from slipway.queueing.backfill import Decision, Waiting, decide
+from slipway.queueing.cluster_capacity import Demand, Floor, Node
+from slipway.queueing.quota import Bill, Quotas, defaults_of, slim_limits, slim_quota
 
 GPU = "nvidia.com/gpu"
 BIG = Node("a", {"pods": 1000, "cpu": 10**9}, {"pods": 1000, "cpu": 10**9})

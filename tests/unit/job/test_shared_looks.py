@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.job import packing
-from slipway.job.line import Decision, Waiting, decide
-from slipway.job.packing import Demand, Floor, Node, room, takes
-from slipway.job.spread import Spread
+from slipway.queueing import cluster_capacity
+from slipway.queueing.backfill import Decision, Waiting, decide
+from slipway.queueing.cluster_capacity import Demand, Floor, Node, room, takes
+from slipway.queueing.topology import Spread
 
 
 class Plain(Floor):
@@ -77,7 +77,7 @@ def test_a_decision_about_many_kinds_of_gangs_does_not_ask_each_node_for_each(mo
         asked += 1
         return room(*args, **more)
 
-    monkeypatch.setattr(packing, "room", counting)
+    monkeypatch.setattr(cluster_capacity, "room", counting)
     whole = {"gpu": 8, "pods": 110}
     nodes = [Node(f"n{i}", whole, {"gpu": i % 9, "pods": 110}, {"host": f"{i}"}) for i in range(2000)]
     kinds = [Demand(3000, {"gpu": 1 + kind % 8, "cpu": 0, f"x{kind}": 0}) for kind in range(160)]

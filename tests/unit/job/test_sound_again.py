@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from slipway.job.endpoint import Endpoint
+from slipway.gang.status_endpoint import Endpoint
 from slipway.runtime import conditions
 from slipway.runtime.conditions import format_time
 from slipway.trainingjob.job import Platform

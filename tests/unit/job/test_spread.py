@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.job.line import Waiting, decide
-from slipway.job.packing import Demand, Floor, Node
-from slipway.job.spread import Site, Spread, spread_out
+from slipway.queueing.backfill import Waiting, decide
+from slipway.queueing.cluster_capacity import Demand, Floor, Node
+from slipway.queueing.topology import Site, Spread, spread_out
 
 ZONE, RACK, HOST = "topology.kubernetes.io/zone", "rack", "kubernetes.io/hostname"
 

@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.job.observed import Failure
-from slipway.job.run import RUN_FIELDS, read_run
-from slipway.job.status import Draft
+from slipway.reconcile.pods.observed import Failure
+from slipway.reconcile.run_state import RUN_FIELDS, read_run
+from slipway.reconcile.status import Draft
 from slipway.runtime import conditions
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)

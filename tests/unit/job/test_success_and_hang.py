@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.elastic import SuccessPolicy
-from slipway.job.observed import observe_pod
-from slipway.job.policy import hang
-from slipway.job.policy.elastic import Nodes
-from slipway.job.policy.success import succeeded
-from slipway.job.run import read_run
+from slipway.api.training.elastic import SuccessPolicy
+from slipway.gang.policy import hang
+from slipway.gang.policy.elastic import Nodes
+from slipway.gang.policy.success import succeeded
+from slipway.reconcile.pods.observed import observe_pod
+from slipway.reconcile.run_state import read_run
 from slipway.runtime.conditions import format_time
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)

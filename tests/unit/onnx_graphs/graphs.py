@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from slipway.api.quantizationstatus import StageResult
+from slipway.api.quantization.status import StageResult
 from tests.unit.quantize import jobs
 
 SAMPLES = 48

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 
-from slipway.api.evaluation import Evaluation
-from slipway.api.sources import DatasetChoice, DatasetName
+from slipway.api.common.sources import DatasetChoice, DatasetName
+from slipway.api.quantization.evaluation import Evaluation
 from tests.unit.onnx_graphs.graphs import model, random, value
 from tests.unit.quantize import jobs
 from workloads import data

@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from slipway.api.evaluation import Evaluation, EvaluationTask
-from slipway.api.quantizationgates import Gates
+from slipway.api.quantization.evaluation import Evaluation, EvaluationTask
+from slipway.api.quantization.gates import Gates
 from tests.unit.onnx_graphs.graphs import classifier, model, quantize, random, value
 from workloads.errors import BadInput
 from workloads.onnx import session

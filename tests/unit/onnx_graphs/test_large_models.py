@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from slipway.api.quantizationstatus import Outcome
+from slipway.api.quantization.status import Outcome
 from tests.perf import large_model
 from tests.unit.onnx_graphs.graphs import model, random, value
 from tests.unit.quantize import jobs

@@ -99,7 +99,7 @@ def test_onnx_own_attention_is_not_taken_for_the_librarys(tmp_path: Path) -> Non
 
 
 def test_a_strangers_operator_of_a_known_name_stays_in_float() -> None:
-    from slipway.api.quantizationladder import Target
+    from slipway.api.quantization.ladder import Target
     from workloads.quantize.algorithms import qdq
     from workloads.quantize.algorithms.target import profile_of
 

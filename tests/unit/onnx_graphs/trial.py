@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from slipway.api.quantizationstatus import Candidate, Stage
+from slipway.api.quantization.status import Candidate, Stage
 from tests.unit.onnx_graphs.generator import feeds_of
 from tests.unit.quantize import jobs
 from workloads.errors import BadInput

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from slipway.api import quantizationjob
-from slipway.api.crd import definition
+from slipway.api.codegen.crd import definition
+from slipway.api.quantization import quantizationjob
 from tests.unit.quantizationjob.test_plan import World
 
 HEADLINE = {

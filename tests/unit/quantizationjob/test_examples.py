@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
-from slipway.api.quantizationjob import QuantizationJobSpec, spec_problems
-from slipway.api.quantizationladder import LADDER, Rung
-from slipway.job.source import Pinned
+from slipway.api.quantization.ladder import LADDER, Rung
+from slipway.api.quantization.quantizationjob import QuantizationJobSpec, spec_problems
 from slipway.quantizationjob import pods
 from slipway.quantizationjob.job import Platform, identify
+from slipway.reconcile.source import Pinned
 from workloads.quantize.job import Overrides, read_job
 
 EXAMPLES = Path(__file__).parents[3] / "manifests" / "examples"

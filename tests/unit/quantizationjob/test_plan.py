@@ -4,10 +4,10 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from slipway.job.endpoint import Endpoint
-from slipway.job.patch import merge_patch
+from slipway.gang.status_endpoint import Endpoint
 from slipway.quantizationjob.job import Platform
 from slipway.quantizationjob.plan import plan
+from slipway.reconcile.patch import merge_patch
 from slipway.runtime import conditions
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

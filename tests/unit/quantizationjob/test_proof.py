@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from slipway.api.quantizationladder import LADDER, Rung
-from slipway.api.quantizationstatus import Candidate, Gate, GateResult, Outcome, Stage, StageResult
-from slipway.job.status import Draft
-from slipway.quantizationjob import proof
+from slipway.api.quantization.ladder import LADDER, Rung
+from slipway.api.quantization.status import Candidate, Gate, GateResult, Outcome, Stage, StageResult
+from slipway.quantizationjob import conditions as proof
+from slipway.reconcile.status import Draft
 from slipway.runtime import conditions
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.api import quantizationjob
-from slipway.api.quantizationjob import spec_problems
-from slipway.api.quantizationladder import UNSUPPORTED, Hardware, Rung, Runtime, Target
+from slipway.api.quantization import quantizationjob
+from slipway.api.quantization.ladder import UNSUPPORTED, Hardware, Rung, Runtime, Target
+from slipway.api.quantization.quantizationjob import spec_problems
 from tests.unit.api.admission import Admission
 from tests.unit.quantizationjob.refusals import NVIDIA, RIGHT, WRONG, Wrong
 from workloads.quantize.algorithms.target import impossible

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from slipway.api.evaluation import Evaluation
-from slipway.api.quantization import Calibration
-from slipway.api.quantizationstatus import StageResult
-from slipway.api.sources import DatasetChoice, DatasetName
+from slipway.api.common.sources import DatasetChoice, DatasetName
+from slipway.api.quantization.evaluation import Evaluation
+from slipway.api.quantization.settings import Calibration
+from slipway.api.quantization.status import StageResult
 from tests.unit.quantize import jobs
 
 JOB = """

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from slipway.api.quantizationstatus import StageResult
+from slipway.api.quantization.status import StageResult
 from workloads.pod.progress import Poster
 from workloads.quantize.job import Job, Overrides, read_job
 from workloads.quantize.progress import Voice

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from slipway.api.quantizationladder import Goal, Rung
-from slipway.api.quantizationstatus import Candidate
+from slipway.api.quantization.ladder import Goal, Rung
+from slipway.api.quantization.status import Candidate
 from workloads.quantize.evaluation.ranking import front, no_gain
 from workloads.quantize.ladder.candidates import best, most_accurate
 from workloads.quantize.ladder.rungs import fewest

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 import pytest
 
-from slipway.api.quantizationstatus import Outcome, Stage
+from slipway.api.quantization.status import Outcome, Stage
 from tests.unit.quantize import jobs
 from workloads import artifact, storage
 from workloads.compress import masks

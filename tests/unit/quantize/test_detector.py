@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 import pytest
 
-from slipway.api.quantizationstatus import Outcome
+from slipway.api.quantization.status import Outcome
 from tests.unit.quantize import jobs
 from tests.unit.quantize.conftest import environment
 from workloads import artifact, storage

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slipway.api.quantizationladder import LADDER, Goal
+from slipway.api.quantization.ladder import LADDER, Goal
 from tests.unit.quantize import jobs
 from workloads.quantize import command
 from workloads.quantize.job import Overrides, read_job

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from slipway.api.quantization import CalibrationMethod, Exclusions
-from slipway.api.quantizationladder import Hardware, Rung, Runtime, Target
+from slipway.api.quantization.ladder import Hardware, Rung, Runtime, Target
+from slipway.api.quantization.settings import CalibrationMethod, Exclusions
 from workloads.onnx import session
 from workloads.quantize.algorithms import float_formats, qdq
 from workloads.quantize.algorithms.target import impossible, profile_of

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from slipway.api.quantizationgates import (
+from slipway.api.quantization.gates import (
     AccuracyGate,
     AccuracyProfile,
     DropType,

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slipway.api.artifact import DType, Signature, TensorSpec
-from slipway.api.quantization import CalibrationMethod
-from slipway.api.quantizationladder import Hardware, Runtime, Target
+from slipway.api.common.artifact import DType, Signature, TensorSpec
+from slipway.api.quantization.ladder import Hardware, Runtime, Target
+from slipway.api.quantization.settings import CalibrationMethod
 from workloads.onnx import session
 from workloads.quantize.algorithms import qdq
 from workloads.quantize.algorithms.target import profile_of

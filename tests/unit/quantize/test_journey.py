@@ -5,9 +5,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.quantizationjob import QuantizationJobSpec
-from slipway.api.quantizationladder import Rung
-from slipway.api.quantizationstatus import Stage
+from slipway.api.quantization.ladder import Rung
+from slipway.api.quantization.quantizationjob import QuantizationJobSpec
+from slipway.api.quantization.status import Stage
 from workloads.quantize.eta import Journey, Pace, legs_of
 from workloads.quantize.progress import Voice
 

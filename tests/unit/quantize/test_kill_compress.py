@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from slipway.api.quantizationstatus import Stage
+from slipway.api.quantization.status import Stage
 from tests.unit.quantize import jobs
 from tests.unit.quantize.conftest import environment
 from workloads.quantize.run import run_stage

@@ -9,7 +9,7 @@ import pytest
 from onnxruntime.quantization import CalibrationDataReader
 from onnxruntime.quantization.calibrate import MinMaxCalibrater
 
-from slipway.api.quantization import CalibrationMethod
+from slipway.api.quantization.settings import CalibrationMethod
 from tests.unit.quantize.conftest import CALIBRATION
 from workloads import artifact
 from workloads.onnx import file

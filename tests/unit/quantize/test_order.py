@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from slipway.api.quantizationladder import Rung
-from slipway.api.quantizationstatus import Candidate, Stage
+from slipway.api.quantization.ladder import Rung
+from slipway.api.quantization.status import Candidate, Stage
 from tests.unit.quantize import jobs
 from workloads.quantize.ladder.candidates import candidate_in
 from workloads.quantize.ladder.order import next_rung, next_stage

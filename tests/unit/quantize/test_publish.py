@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.api.quantizationstatus import Stage
+from slipway.api.quantization.status import Stage
 from tests.unit.quantize import jobs
 from workloads import storage
 from workloads.errors import Corrupt

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from slipway.api.quantizationstatus import Stage
+from slipway.api.quantization.status import Stage
 from tests.unit.quantize import jobs
 from workloads import storage
 from workloads.pod.progress import Poster

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnxruntime.quantization.calibrate import HistogramCollector
 
-from slipway.api.quantization import CalibrationMethod
+from slipway.api.quantization.settings import CalibrationMethod
 from tests.unit.quantize import reference
 from workloads.quantize.calibration import ranges
 from workloads.quantize.calibration.ranges.entropy import FIRST, best_threshold, divergence

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from slipway.api.quantizationstatus import StageResult
+from slipway.api.quantization.status import StageResult
 from tests.unit.quantize import jobs
 from workloads import storage
 from workloads.quantize.evaluation import benchmark

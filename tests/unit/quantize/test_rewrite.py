@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from slipway.api.quantization import CalibrationMethod, Exclusions
-from slipway.api.quantizationladder import Hardware, Rung, Runtime, Target
+from slipway.api.quantization.ladder import Hardware, Rung, Runtime, Target
+from slipway.api.quantization.settings import CalibrationMethod, Exclusions
 from workloads.errors import BadInput
 from workloads.onnx import session
 from workloads.quantize.algorithms import qdq

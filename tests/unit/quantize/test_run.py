@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from slipway.api.quantizationstatus import SHARDED, Outcome, Stage, StageResult
+from slipway.api.quantization.status import SHARDED, Outcome, Stage, StageResult
 from tests.unit.quantize import jobs
 from workloads import artifact, data, storage
 from workloads.errors import BadInput

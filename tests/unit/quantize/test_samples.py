@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slipway.api.evaluation import Evaluation
+from slipway.api.quantization.evaluation import Evaluation
 from workloads.errors import BadInput
 from workloads.onnx.file import Port
 from workloads.onnx.samples.sources import BATCH_BYTES, ArraySamples, choose, evaluation_samples

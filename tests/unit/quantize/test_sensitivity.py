@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.api.quantization import CalibrationMethod
-from slipway.api.quantizationstatus import Stage
+from slipway.api.quantization.settings import CalibrationMethod
+from slipway.api.quantization.status import Stage
 from tests.unit.quantize import jobs
 from workloads import storage
 from workloads.quantize.algorithms import qdq

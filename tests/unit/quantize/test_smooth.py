@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from slipway.api.quantization import CalibrationMethod
-from slipway.api.quantizationladder import Target
+from slipway.api.quantization.ladder import Target
+from slipway.api.quantization.settings import CalibrationMethod
 from workloads.onnx import session
 from workloads.quantize.algorithms import qdq, smooth_quant
 from workloads.quantize.algorithms.target import profile_of

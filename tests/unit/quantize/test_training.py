@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from slipway.api.quantizationstatus import Stage
+from slipway.api.quantization.status import Stage
 from tests.unit.quantize import jobs
 from workloads import data
 from workloads.pod.progress import Poster

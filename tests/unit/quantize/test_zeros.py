@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from slipway.api.quantizationstatus import Stage
+from slipway.api.quantization.status import Stage
 from tests.unit.quantize import jobs
 from workloads import artifact
 from workloads.quantize.context import Context

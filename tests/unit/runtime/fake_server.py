@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from slipway.runtime.kubeconfig import KubeConfig
+from slipway.runtime.client.kubeconfig import KubeConfig
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from slipway.runtime.errors import AlreadyExists, ApiError, Conflict, NotFound, Unavailable
+from slipway.runtime.client.errors import AlreadyExists, ApiError, Conflict, NotFound, Unavailable
 from slipway.runtime.lease import Lease, Surroundings
 
 OK = (0.01, 0.01, False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.runtime.resource import Identity
+from slipway.runtime.client.resource import Identity
 
 OWNER = {"apiVersion": "example.com/v1", "kind": "Job", "name": "j", "controller": True}
 

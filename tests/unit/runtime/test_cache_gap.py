@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from slipway.runtime.cache import Cache
-from slipway.runtime.kube import Listing
-from slipway.runtime.resource import PODS
+from slipway.runtime.caching.cache import Cache
+from slipway.runtime.client.kube import Listing
+from slipway.runtime.client.resource import PODS
 from tests.unit.runtime.waiting import until
 
 

@@ -16,9 +16,9 @@ import pytest
 from aiohttp import web
 
 from slipway.runtime.connections.limits import Limits
-from slipway.runtime.progress_server import MAX_BODY
 from slipway.runtime.self_signed import certificate
-from slipway.runtime.server import listening
+from slipway.runtime.servers.progress_server import MAX_BODY
+from slipway.runtime.servers.server import listening
 from tests.unit.runtime.waiting import until
 
 FAST = Limits(seconds=0.5)

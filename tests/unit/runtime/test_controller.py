@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from slipway.runtime.client.errors import ApiError, Conflict, Invalid, Terminal, Transient
 from slipway.runtime.controller import DONE, Controller, Result
-from slipway.runtime.errors import ApiError, Conflict, Invalid, Terminal, Transient
 from slipway.runtime.queue import MAX_BACKOFF, WorkQueue
 from tests.unit.runtime.waiting import until
 

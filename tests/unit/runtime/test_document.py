@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from slipway.runtime.document import DEEPEST, parse
+from slipway.runtime.client.document import DEEPEST, parse
 
 
 def test_a_document_as_deep_as_a_server_takes_it_is_read() -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from slipway.runtime import errors as e
+from slipway.runtime.client import errors as e
 
 
 def status(reason: str, message: str = "no", **details: object) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from slipway.runtime.errors import ApiError, Forbidden, NotFound, NotLeading, TooManyRequests, Unavailable
+from slipway.runtime.client.errors import ApiError, Forbidden, NotFound, NotLeading, TooManyRequests, Unavailable
 from slipway.runtime.events import FORGET_SECONDS, NOTE_LIMIT, SERIES_SECONDS, EventRecorder, Reporter
 from tests.unit.runtime.virtual import run_virtually
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.runtime import errors as e
-from slipway.runtime.kube import CONFIGMAPS, LEASES, NODES, PODS, Kube, KubeConfig, Resource
+from slipway.runtime.client import errors as e
+from slipway.runtime.client.kube import CONFIGMAPS, LEASES, NODES, PODS, Kube, KubeConfig, Resource
 from tests.unit.runtime.fake_server import FakeServer, cut, failure, fake_server, ok, raw, slow
 from tests.unit.runtime.waiting import until
 
@@ -33,7 +33,7 @@ async def kube(server: FakeServer) -> AsyncIterator[Kube]:
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slipway.runtime.transport.FIRST_PAUSE", 0.002)
+    monkeypatch.setattr("slipway.runtime.client.transport.FIRST_PAUSE", 0.002)
 
 
 def test_paths() -> None:

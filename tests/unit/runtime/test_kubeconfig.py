@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slipway.runtime.kubeconfig import KubeConfig, KubeConfigError, Token, in_cluster
+from slipway.runtime.client.kubeconfig import KubeConfig, KubeConfigError, Token, in_cluster
 from slipway.runtime.self_signed import certificate
 
 PAIR = certificate(("kubernetes", "127.0.0.1"))

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from slipway.runtime.errors import ApiError
-from slipway.runtime.kube import Kube
-from slipway.runtime.metrics_server import (
+from slipway.runtime.client.errors import ApiError
+from slipway.runtime.client.kube import Kube
+from slipway.runtime.servers.metrics_server import (
     BAD_SECONDS,
     BURST,
     GOOD_SECONDS,
@@ -23,7 +23,7 @@ from slipway.runtime.metrics_server import (
     BusyError,
     metrics_app,
 )
-from slipway.runtime.server import listening
+from slipway.runtime.servers.server import listening
 from tests.unit.runtime.fake_server import Answer, FakeServer, failure, fake_server, ok
 
 USER = {"username": "system:serviceaccount:monitoring:prometheus", "groups": ["system:authenticated"], "uid": "u"}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.runtime.progress import Coalescer, Report, parse_report
-from slipway.runtime.progress_server import Rate
+from slipway.runtime.servers.progress import Coalescer, Report, parse_report
+from slipway.runtime.servers.progress_server import Rate
 from tests.unit.runtime.effort import examples
 
 TIME = "2026-08-21T10:00:00.123456+02:00"

@@ -11,12 +11,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from slipway.runtime.errors import Unavailable
-from slipway.runtime.progress import Report
-from slipway.runtime.progress_server import MAX_BODY, Listener, Owner, ProgressServer, Rate
-from slipway.runtime.resource import Resource
-from slipway.runtime.server import listening
-from slipway.runtime.token_review import PodIdentity
+from slipway.runtime.client.errors import Unavailable
+from slipway.runtime.client.resource import Resource
+from slipway.runtime.servers.progress import Report
+from slipway.runtime.servers.progress_server import MAX_BODY, Listener, Owner, ProgressServer, Rate
+from slipway.runtime.servers.server import listening
+from slipway.runtime.servers.token_review import PodIdentity
 
 JOBS = Resource("slipway.dev", "v1alpha1", "trainingjobs", "TrainingJob")
 PATH = JOBS.path("ns", "digits", "status")
@@ -127,7 +127,7 @@ async def test_a_body_of_unknown_length_is_cut_off_too(endpoint: Endpoint) -> No
 
 
 async def test_a_body_that_does_not_come(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slipway.runtime.progress_server.BODY_SECONDS", 0.05)
+    monkeypatch.setattr("slipway.runtime.servers.progress_server.BODY_SECONDS", 0.05)
     host, port = endpoint.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     lines = (f"POST {PATH} HTTP/1.1", "Host: x", "Authorization: Bearer ns/u1", "Content-Length: 9", "", "")

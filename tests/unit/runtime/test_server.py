@@ -10,7 +10,7 @@ import pytest
 
 from slipway.runtime.metrics import Metrics, count_conditions
 from slipway.runtime.queue import WorkQueue
-from slipway.runtime.server import Health, health_app, listening
+from slipway.runtime.servers.server import Health, health_app, listening
 from tests.unit.runtime.waiting import until
 
 
@@ -41,7 +41,7 @@ async def test_a_leader_that_hears_nothing_is_sick_and_a_standby_is_not() -> Non
 
 
 async def test_a_late_loop_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slipway.runtime.server.TICK", 0.01)
+    monkeypatch.setattr("slipway.runtime.servers.server.TICK", 0.01)
     lags: list[float] = []
     health = Health(time.monotonic, observe_lag=lags.append)
     ticking = asyncio.create_task(health.tick())
@@ -50,7 +50,7 @@ async def test_a_late_loop_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     await until(lambda: max(lags) > 0.15)
     assert health.complaints() == []
     ticking.cancel()
-    monkeypatch.setattr("slipway.runtime.server.MAX_LOOP_LAG", 0.02)
+    monkeypatch.setattr("slipway.runtime.servers.server.MAX_LOOP_LAG", 0.02)
     await asyncio.sleep(0.05)
     assert "late" in health.complaints()[0]
 

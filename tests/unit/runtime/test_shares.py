@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.runtime.resource import Object
-from slipway.runtime.shares import SharedStore, Shares, crowded, weigh
+from slipway.runtime.caching.namespace_shares import SharedStore, Shares, crowded, weigh
+from slipway.runtime.client.resource import Object
 
 
 def job(name: str, version: int, size: int, namespace: str = "ns", uid: str = "") -> Object:

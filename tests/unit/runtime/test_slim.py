@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
-from slipway.inferenceservice import thin
-from slipway.job.footprint import slim_footprint
-from slipway.runtime.resource import Object
-from slipway.runtime.slim import slim, slim_pod
+from slipway.inferenceservice import transform
+from slipway.queueing.resources import slim_footprint
+from slipway.runtime.client.resource import Object
+from slipway.runtime.client.transform import slim, slim_pod
 
 LARGE = "x" * 250_000
 MANY = {f"example.com/k{i}": f"v{i}" for i in range(5000)}
@@ -73,12 +73,12 @@ CASES: dict[str, tuple[Callable[[Object], Object], Object, int]] = {
     "pod of ours that is packed": (slim_footprint, POD, 400_000),
     "pod of a stranger": (slim_footprint, STRANGER, 1_200),
     "pod of a stranger that says itself where it is": (slim_footprint, WAITING, 200),
-    "deployment": (thin.deployment, CHILD, 300_000),
-    "service": (thin.address, CHILD, 20_000),
-    "configmap": (thin.config_map, CHILD, 20_000),
-    "job": (thin.job, CHILD, 300_000),
-    "route": (thin.route, CHILD, 80_000),
-    "budget": (thin.bare, CHILD, 16_000),
+    "deployment": (transform.deployment, CHILD, 300_000),
+    "service": (transform.address, CHILD, 20_000),
+    "configmap": (transform.config_map, CHILD, 20_000),
+    "job": (transform.job, CHILD, 300_000),
+    "route": (transform.route, CHILD, 80_000),
+    "budget": (transform.bare, CHILD, 16_000),
 }
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from slipway.runtime.slim import slim, slim_pod
-from slipway.runtime.store import TOMBSTONE_SECONDS, Change, Key, Store
+from slipway.runtime.caching.store import TOMBSTONE_SECONDS, Change, Key, Store
+from slipway.runtime.client.transform import slim, slim_pod
 from tests.unit.runtime.objects import parent, pod
 
 

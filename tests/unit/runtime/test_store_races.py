@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from slipway.runtime.slim import slim
-from slipway.runtime.store import Mark, Store
+from slipway.runtime.caching.store import Mark, Store
+from slipway.runtime.client.transform import slim
 from tests.unit.runtime.effort import examples
 from tests.unit.runtime.objects import parent, pod
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from slipway.runtime.errors import Unavailable
-from slipway.runtime.kube import Kube
-from slipway.runtime.token_review import BAD_SECONDS, GOOD_SECONDS, PodIdentity, TokenReviewer
+from slipway.runtime.client.errors import Unavailable
+from slipway.runtime.client.kube import Kube
+from slipway.runtime.servers.token_review import BAD_SECONDS, GOOD_SECONDS, PodIdentity, TokenReviewer
 from tests.unit.runtime.fake_server import FakeServer, failure, fake_server, ok
 
 AUDIENCE = "slipway.dev/status"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from slipway.api import artifact as api
+from slipway.api.common import artifact as api
 from tests.unit.serve import onnx_models
 from workloads import artifact, storage
 

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from slipway.api.engine import EngineName
-from slipway.api.warmup import WarmUpMode
+from slipway.api.serving.engine import EngineName
+from slipway.api.serving.warmup import WarmUpMode
 from workloads.serve.batcher import Limits
 from workloads.serve.loading import load_and_warm_up
 from workloads.serve.service import Loaded

@@ -13,7 +13,7 @@ import aiohttp
 import numpy as np
 import onnxruntime
 
-from slipway.api.engine import EngineName
+from slipway.api.serving.engine import EngineName
 from workloads.serve.app import App
 from workloads.serve.batcher import Limits
 from workloads.serve.datatypes import Datatype

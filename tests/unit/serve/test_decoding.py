@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from slipway.api.artifact import Preprocessing
+from slipway.api.common.artifact import Preprocessing
 from workloads.serve.errors import DeadlineExceeded, Invalid, QueueFull
 from workloads.serve.web.pictures import decoding as module
 from workloads.serve.web.pictures import picture_file
@@ -130,7 +130,7 @@ def test_a_little_junk_between_segments_is_nothing(content: bytes) -> None:
 
 MEASURE = """
 import pathlib, sys
-from slipway.api.artifact import Preprocessing
+from slipway.api.common.artifact import Preprocessing
 from workloads.serve.web.pictures.model_input import to_input
 how = Preprocessing(channels=3, height=224, width=224, resize=256, mean=[0.0] * 3, std=[1.0] * 3)
 def kilobytes(word):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from slipway.api.artifact import Preprocessing
+from slipway.api.common.artifact import Preprocessing
 from tests.unit.runtime.effort import examples
 from workloads.serve.web.pictures.detection import Geometry, detect, geometry
 from workloads.vision.detection import MOST_OVERLAP, overlaps, suppress

@@ -16,8 +16,8 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from slipway.api.edge import Cors
-from slipway.api.inferenceservice import spec_problems
+from slipway.api.serving.edge import Cors
+from slipway.api.serving.inferenceservice import spec_problems
 from tests.unit.serve.serving import POISON, Serving, serving
 from workloads.errors import BadInput
 from workloads.serve.edge import Edge, Keys

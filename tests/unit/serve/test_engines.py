@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto as T
 
-from slipway.api.engine import EngineName
+from slipway.api.serving.engine import EngineName
 from tests.unit.serve import onnx_models
 from tests.unit.serve.artifacts import small_cnn
 from workloads.errors import BadInput, Corrupt

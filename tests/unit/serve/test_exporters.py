@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slipway.api.engine import EngineName
+from slipway.api.serving.engine import EngineName
 from tests.unit.serve.over_http import by_runtime, infer, same, serving
 from workloads.errors import BadInput
 from workloads.serve.loading import load_and_warm_up

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto as T
 from PIL import Image
 
-from slipway.api.artifact import Task
-from slipway.api.inferenceservice import KIND, spec_problems
+from slipway.api.common.artifact import Task
+from slipway.api.serving.inferenceservice import KIND, spec_problems
 from tests.conformance.server import Server
 from tests.unit.api.admission import Admission
 from tests.unit.serve import onnx_models

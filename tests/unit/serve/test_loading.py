@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.api.engine import EngineName
+from slipway.api.serving.engine import EngineName
 from tests.unit.serve import onnx_models
 from workloads.errors import BadInput
 from workloads.serve import loading

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.api.engine import EngineName
+from slipway.api.serving.engine import EngineName
 from workloads.errors import BadInput
 from workloads.serve import command, run
 from workloads.serve.command import settings_from

@@ -11,7 +11,7 @@ import onnxruntime
 import orjson
 import pytest
 
-from slipway.api import artifact as api
+from slipway.api.common import artifact as api
 from tests.conformance.server import Server
 from tests.unit.serve import onnx_models
 from workloads import storage

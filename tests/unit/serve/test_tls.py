@@ -15,7 +15,7 @@ import aiohttp
 import grpc
 import pytest
 
-from slipway.runtime.scrape import Page, Scraper
+from slipway.runtime.scraping.scrape import Page, Scraper
 from tests.unit.serve.certificates import pair, written
 from tests.unit.serve.serving import Serving, serving
 from workloads.activator.wire_protocol import SETTINGS, Frames, sealed

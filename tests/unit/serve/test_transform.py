@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
-from slipway.api.transform import TensorDatatype, TensorForm
+from slipway.api.serving.transform import TensorDatatype, TensorForm
 from tests.unit.runtime.waiting import until
 from tests.unit.serve.serving import Serving, serving
 from tests.unit.serve.test_grpc import INFER, listening

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto as T
 
-from slipway.api.warmup import WarmUpMode
+from slipway.api.serving.warmup import WarmUpMode
 from tests.unit.serve import onnx_models
 from tests.unit.serve.loaded_models import loaded, node, saved
 from workloads.errors import BadInput

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from slipway.api.engine import EngineName
+from slipway.api.serving.engine import EngineName
 from tests.unit.serve.over_http import by_runtime, infer, same, serving
 from tests.unit.serve.zoo import ZOO, Animal
 from workloads.errors import BadInput, Corrupt

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from slipway.runtime.resource import PODS
+from slipway.runtime.client.resource import PODS
 from slipway.trainingjob.job import TRAINING_JOBS
 
 EXITS = st.sampled_from([(0, ""), (1, ""), (137, ""), (137, "OOMKilled"), (3, ""), (134, "")])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from slipway.job.run import read_run
-from slipway.runtime.resource import PODS, Object, Resource, uid_of
+from slipway.reconcile.run_state import read_run
+from slipway.runtime.client.resource import PODS, Object, Resource, uid_of
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.machine_invariants import Invariants
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from slipway.job.run import read_run
+from slipway.reconcile.run_state import read_run
 from slipway.runtime import conditions
+from slipway.runtime.client.resource import Object, uid_of
 from slipway.runtime.conditions import parse_time
-from slipway.runtime.resource import Object, uid_of
 from tests.unit.trainingjob.sim_world import World
 
 

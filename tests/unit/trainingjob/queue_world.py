@@ -6,10 +6,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway.job.footprint import slim_footprint, slim_node, slim_priority
-from slipway.job.quota import slim_limits, slim_quota
-from slipway.runtime.cache import Cache, Change
-from slipway.runtime.resource import LIMIT_RANGES, NODES, PODS, PRIORITY_CLASSES, QUOTAS, Resource
+from slipway.queueing.quota import slim_limits, slim_quota
+from slipway.queueing.resources import slim_footprint, slim_node, slim_priority
+from slipway.runtime.caching.cache import Cache, Change
+from slipway.runtime.client.resource import LIMIT_RANGES, NODES, PODS, PRIORITY_CLASSES, QUOTAS, Resource
 from slipway.trainingjob.admission import Admission
 from slipway.trainingjob.job import TRAINING_JOBS
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.api.trainingjob import TrainingJobSpec
-from slipway.job.endpoint import Endpoint
+from slipway.api.training.trainingjob import TrainingJobSpec
+from slipway.gang.status_endpoint import Endpoint
 from slipway.trainingjob import pods
 from slipway.trainingjob.job import Platform, TrainingJob
 

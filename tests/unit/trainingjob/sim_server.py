@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from slipway.runtime.client.errors import AlreadyExists, Conflict, Forbidden, NotFound, Unavailable
+from slipway.runtime.client.kube import Listing
+from slipway.runtime.client.resource import PODS, Object, Resource, uid_of
 from slipway.runtime.conditions import format_time
-from slipway.runtime.errors import AlreadyExists, Conflict, Forbidden, NotFound, Unavailable
-from slipway.runtime.kube import Listing
-from slipway.runtime.resource import PODS, Object, Resource, uid_of
 from slipway.trainingjob.job import TRAINING_JOBS
 
 NAMESPACE = "team"

@@ -11,12 +11,12 @@ import copy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from slipway.job.labels import JOB_NAME
-from slipway.runtime.cache import Cache, Change, slim_pod
+from slipway.reconcile.labels import JOB_NAME
+from slipway.runtime.caching.cache import Cache, Change, slim_pod
+from slipway.runtime.caching.store import Key
+from slipway.runtime.client.resource import PODS, Object, Resource
 from slipway.runtime.controller import Controller
 from slipway.runtime.queue import WorkQueue
-from slipway.runtime.resource import PODS, Object, Resource
-from slipway.runtime.store import Key
 from slipway.trainingjob.job import TRAINING_JOBS, Platform
 from slipway.trainingjob.plan import plan
 from slipway.trainingjob.reconcile import TrainingJobs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slipway.runtime import conditions
-from slipway.runtime.resource import PODS, Object
+from slipway.runtime.client.resource import PODS, Object
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.sim_world import NAME, World
 

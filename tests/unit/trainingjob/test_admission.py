@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from slipway.runtime.resource import LIMIT_RANGES, PODS, PRIORITY_CLASSES, QUOTAS
-from slipway.runtime.store import Key
+from slipway.runtime.caching.store import Key
+from slipway.runtime.client.resource import LIMIT_RANGES, PODS, PRIORITY_CLASSES, QUOTAS
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.queue_world import GPU, Cluster
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from slipway.api.inferenceservice import spec_problems as service_problems
-from slipway.api.pod import Capability, PodPlace
-from slipway.api.quantizationjob import spec_problems as quantization_problems
-from slipway.api.trainingjob import spec_problems
+from slipway.api.common.pod import Capability, PodPlace
+from slipway.api.quantization.quantizationjob import spec_problems as quantization_problems
+from slipway.api.serving.inferenceservice import spec_problems as service_problems
+from slipway.api.training.trainingjob import spec_problems
 from slipway.trainingjob.gang import spec_digest
 from tests.unit.trainingjob.rendered import container_of, job_of
 

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from slipway.config import read_config
-from slipway.job.labels import owned
+from slipway.reconcile.labels import owned
 from slipway.runtime import conditions
-from slipway.runtime.cache import Cache, Change
+from slipway.runtime.caching.cache import Cache, Change
+from slipway.runtime.caching.store import Key
+from slipway.runtime.client.resource import PODS, Object, Resource, uid_of
 from slipway.runtime.conditions import format_time
 from slipway.runtime.controller import Controller
 from slipway.runtime.queue import WorkQueue
-from slipway.runtime.resource import PODS, Object, Resource, uid_of
-from slipway.runtime.store import Key
 from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform
 from slipway.trainingjob.reconcile import TrainingJobs
 from tests.unit.runtime.virtual import run_virtually

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slipway.runtime.resource import PODS
+from slipway.runtime.client.resource import PODS
 from tests.unit.trainingjob.sim_world import World
 from tests.unit.trainingjob.steps import begin, condition, fail, free_killed, names, run, status
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slipway.runtime import conditions
-from slipway.runtime.resource import CONFIGMAPS, PODS
+from slipway.runtime.client.resource import CONFIGMAPS, PODS
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.sim_world import KEY, NAME, World
 from tests.unit.trainingjob.steps import begin, condition, fail, free_killed, names, run, status, to_next_due

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from slipway.runtime import conditions
-from slipway.runtime.resource import PODS, Object
+from slipway.runtime.client.resource import PODS, Object
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.sim_server import CrashError
 from tests.unit.trainingjob.sim_world import KEY, Process, World

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.job.observed import observe_pod
+from slipway.reconcile.pods.observed import observe_pod
 from slipway.trainingjob import pods
 from tests.ports import free_port
 from tests.unit.trainingjob.rendered import PLATFORM, container_of, env_of, job_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slipway.runtime.resource import PODS
+from slipway.runtime.client.resource import PODS
 from slipway.trainingjob.gang import spec_digest
 from tests.unit.trainingjob.rendered import OWN, RECIPE, job_of
 from tests.unit.trainingjob.sim_world import World

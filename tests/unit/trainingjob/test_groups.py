@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from slipway.api.common import Reason
-from slipway.job.observed import observe_pod
-from slipway.runtime.resource import PODS
-from slipway.trainingjob import groups
+from slipway.api.common.types import Reason
+from slipway.reconcile.pods.observed import observe_pod
+from slipway.runtime.client.resource import PODS
+from slipway.trainingjob import pod_groups
 from slipway.trainingjob.gang import TrainingGang
 from tests.unit.trainingjob.rendered import PLATFORM, job_of, pod_of
 
@@ -38,7 +38,7 @@ def test_kueue_groups_of_jobs_of_the_same_name_differ() -> None:
     """The Workload of the one before has finished, and lets nothing in."""
     kueue = {"gang": "Kueue", "queue": "q"}
     one, other = (replace(job_of(scheduling=kueue), name="n" * 55, uid=uid) for uid in ("1" * 36, "2" * 36))
-    names = [groups.workload(job, attempt) for job in (one, other) for attempt in (0, 12)]
+    names = [pod_groups.workload(job, attempt) for job in (one, other) for attempt in (0, 12)]
     assert len({*names}) == 4
     assert all(len(name) <= 63 for name in names)
 

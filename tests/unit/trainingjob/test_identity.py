@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slipway.job.observed import observe_pod
+from slipway.reconcile.pods.observed import observe_pod
 from tests.unit.trainingjob.pod_security import violations
 from tests.unit.trainingjob.rendered import job_of, pod_of
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway.runtime.resource import CONFIGMAPS, PODS
+from slipway.runtime.client.resource import CONFIGMAPS, PODS
 from slipway.trainingjob.gang import TrainingGang
 from tests.unit.trainingjob.rendered import PLATFORM, job_of
 

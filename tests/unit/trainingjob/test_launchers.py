@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from slipway.runtime.resource import SECRETS
+from slipway.runtime.client.resource import SECRETS
 from slipway.trainingjob import launchers, pods
 from slipway.trainingjob.gang import TrainingGang
 from slipway.trainingjob.launchers.base import Simple

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from slipway.runtime import conditions
-from slipway.runtime.errors import Forbidden
-from slipway.runtime.resource import PODS, SERVICES
+from slipway.runtime.client.errors import Forbidden
+from slipway.runtime.client.resource import PODS, SERVICES
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.sim_world import Process, World
 from tests.unit.trainingjob.steps import begin, condition, fail, free_killed, names, run, status, to_next_due

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from slipway.runtime import conditions
-from slipway.runtime.errors import Invalid
-from slipway.runtime.resource import CONFIGMAPS, PODS
+from slipway.runtime.client.errors import Invalid
+from slipway.runtime.client.resource import CONFIGMAPS, PODS
 from tests.unit.trainingjob.sim_world import World
 from tests.unit.trainingjob.steps import begin, condition, fail, free_killed, names, run, status, to_next_due
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.runtime.resource import PODS
+from slipway.runtime.client.resource import PODS
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.sim_world import Process, World
 from tests.unit.trainingjob.steps import begin, condition, fail, free_killed, names, run, status, to_next_due

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from slipway.runtime.resource import PODS, Object, Resource
+from slipway.runtime.client.resource import PODS, Object, Resource
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.machine_choices import EDITS, EXITS, NODES, SPECS, THEN, TROUBLE, WATCHED, WHICH
 from tests.unit.trainingjob.machine_ending import Ending

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from slipway.api import trainingjob
-from slipway.api.trainingjob import spec_problems
-from slipway.trainingjob import groups, pods
+from slipway.api.training import trainingjob
+from slipway.api.training.trainingjob import spec_problems
+from slipway.trainingjob import pod_groups, pods
 from slipway.trainingjob.job import TrainingJob
 from tests.unit.api.admission import Admission
 from tests.unit.api.manifests import OWN, job
@@ -39,5 +39,5 @@ def test_a_name_works_or_is_refused_at_admission(length: int, nodes: int, elasti
     for text in (pod["metadata"]["name"], pod["spec"]["hostname"], pod["spec"]["subdomain"], made.config_map):
         assert LABEL.fullmatch(text), f"{text}: {len(text)} characters"
     assert all(LABEL_VALUE.fullmatch(value) for value in pod["metadata"]["labels"].values())
-    assert len(groups.name(made, 9999)) <= 63
+    assert len(pod_groups.name(made, 9999)) <= 63
     assert len(made.secret) <= 253

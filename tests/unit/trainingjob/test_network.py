@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from slipway.api.network import Network
-from slipway.job.spread import Spread
+from slipway.api.training.network import Network
+from slipway.queueing.topology import Spread
 from slipway.trainingjob.claim import demand_of
 from slipway.trainingjob.network import master_port
 from tests.unit.trainingjob.pod_security import violations

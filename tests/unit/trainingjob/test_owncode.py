@@ -13,11 +13,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from slipway.api.trainingjob import spec_problems
+from slipway.api.training.trainingjob import spec_problems
 from slipway.trainingjob import pods
 from slipway.trainingjob.gang import TrainingGang
-from slipway.trainingjob.owncode import UNFIT_CODE, env
 from slipway.trainingjob.payload import onnx_signature, publish
+from slipway.trainingjob.user_code import UNFIT_CODE, env
 from tests.unit.trainingjob.owncode_pod import run
 from tests.unit.trainingjob.rendered import PLATFORM, container_of, job_of, pod_of
 from workloads import artifact
@@ -181,7 +181,7 @@ def test_the_signature_is_the_one_that_onnx_itself_reads(tmp_path: Path, axis: A
     read = onnx.load(tmp_path / "model.onnx").graph
     assert [spec["name"] for spec in found["inputs"]] == [value.name for value in read.input]  # type: ignore[attr-defined]
     assert [spec["name"] for spec in found["outputs"]] == [value.name for value in read.output]  # type: ignore[attr-defined]
-    api = importlib.import_module("slipway.api.artifact")
+    api = importlib.import_module("slipway.api.common.artifact")
     assert api.Signature.model_validate(found).inputs[0].shape[1] == 4
     assert found["inputs"][0]["shape"][0] in (3, "batch_size", "batch", "axis__nicode", "_nicode")  # type: ignore[index]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.api.processes import accelerators, batch_problems, processes_per_node, world_size
+from slipway.api.training.processes import accelerators, batch_problems, processes_per_node, world_size
 from tests.unit.trainingjob.rendered import RECIPE, env_of, job_of, resources
 
 GPU = "nvidia.com/gpu"

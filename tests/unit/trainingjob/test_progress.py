@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from slipway.job import execute
-from slipway.runtime.resource import PODS, uid_of
+from slipway.reconcile import execute
+from slipway.runtime.client.resource import PODS, uid_of
 from tests.unit.trainingjob.sim_world import KEY, World
 from tests.unit.trainingjob.steps import begin, run, status, to_next_due
 

@@ -6,13 +6,13 @@ import itertools
 
 import pytest
 
-from slipway.api.common import Backoff
-from slipway.job.lanes import SHORT_SECONDS, Lanes
-from slipway.job.plan import Write
-from slipway.job.policy import backoff
-from slipway.job.refusal import refused_in_words
-from slipway.runtime.errors import ApiError, Forbidden, Invalid, Unavailable
-from slipway.runtime.resource import PODS, SERVICES
+from slipway.api.common.types import Backoff
+from slipway.gang.policy import backoff
+from slipway.reconcile.plan import Write
+from slipway.reconcile.quota_lanes import SHORT_SECONDS, Lanes
+from slipway.reconcile.refusal import refused_in_words
+from slipway.runtime.client.errors import ApiError, Forbidden, Invalid, Unavailable
+from slipway.runtime.client.resource import PODS, SERVICES
 from tests.unit.trainingjob.sim_world import START, World
 from tests.unit.trainingjob.steps import begin, condition, fail, free_killed, names, run, status, to_next_due
 

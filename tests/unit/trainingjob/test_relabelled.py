@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.runtime.resource import PODS, Object, uid_of
+from slipway.runtime.client.resource import PODS, Object, uid_of
 from tests.unit.trainingjob.sim_world import NAME, World
 from tests.unit.trainingjob.steps import begin, condition, free_killed, run, status, to_next_due
 

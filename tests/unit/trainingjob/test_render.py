@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.trainingjob import NAME_BUDGET, TrainingJobSpec, spec_problems
+from slipway.api.training.trainingjob import NAME_BUDGET, TrainingJobSpec, spec_problems
 from slipway.trainingjob import pods
 from tests.unit.trainingjob.rendered import (
     AGENT,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.memory import STAGES, StrategyName, Workload, activations, cheapest, gathered, states, table
-from slipway.api.strategy import Choice
+from slipway.api.training.memory import STAGES, StrategyName, Workload, activations, cheapest, gathered, states, table
+from slipway.api.training.strategy import Choice
 from slipway.trainingjob import launchers
 from slipway.trainingjob.claim import demand_of
 from slipway.trainingjob.job import Cluster, TrainingJob

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway.runtime.resource import CONFIGMAPS, PODS
+from slipway.runtime.client.resource import CONFIGMAPS, PODS
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.sim_world import KEY, NAME, World
 from tests.unit.trainingjob.steps import (

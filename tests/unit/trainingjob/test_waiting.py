@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from slipway.job.scene import Hold
-from slipway.runtime.resource import PODS
+from slipway.gang.state import Hold
+from slipway.runtime.client.resource import PODS
 from slipway.trainingjob.job import Cluster
 from tests.unit.trainingjob.sim_world import KEY, World
 from tests.unit.trainingjob.steps import begin, condition, free_killed, names, run, status, to_next_due

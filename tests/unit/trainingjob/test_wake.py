@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.job.footprint import PLACE, REQUESTS
-from slipway.runtime.resource import NODES, PODS, QUOTAS, Object
-from slipway.runtime.store import Key
+from slipway.queueing.resources import PLACE, REQUESTS
+from slipway.runtime.caching.store import Key
+from slipway.runtime.client.resource import NODES, PODS, QUOTAS, Object
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.queue_world import GPU, Cluster
 

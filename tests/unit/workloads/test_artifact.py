@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from slipway.api.artifact import (
+from slipway.api.common.artifact import (
     Architecture,
     Artifact,
     DType,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from slipway.api.sources import DatasetChoice, ModelChoice
+from slipway.api.common.sources import DatasetChoice, ModelChoice
 from workloads import data, models
 from workloads.data.detection import shapes
 from workloads.data.detection.boxes import BoxSet

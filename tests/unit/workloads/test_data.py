@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from slipway.api.sources import DatasetChoice
+from slipway.api.common.sources import DatasetChoice
 from tests.needs import need
 from workloads import data, storage
 from workloads.data.images import cifar10, fashion_mnist, image_folder

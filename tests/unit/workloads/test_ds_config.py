@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from slipway.api.memory import StrategyName
-from slipway.api.strategy import Choice
+from slipway.api.training.memory import StrategyName
+from slipway.api.training.strategy import Choice
 from slipway.trainingjob.launchers.deepspeed import ds_config
 from tests.unit.trainingjob.rendered import RECIPE, job_of
 from tests.unit.workloads.conftest import digits_job

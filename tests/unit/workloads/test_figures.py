@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from slipway.api.recipe import Precision
+from slipway.api.training.recipe import Precision
 from tests.unit.workloads import processes
 from workloads import models
 from workloads.pod.environment import Place, read_place

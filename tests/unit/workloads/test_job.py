@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slipway.api.trainingjob import KIND
+from slipway.api.training.trainingjob import KIND
 from tests.unit.api.admission import Admission
 from tests.unit.workloads.conftest import digits_job
 from workloads.errors import BadInput

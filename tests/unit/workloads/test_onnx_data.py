@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto as T
 from onnx import helper, numpy_helper
 
-from slipway.api.artifact import DESCRIPTION_FILE
+from slipway.api.common.artifact import DESCRIPTION_FILE
 from tests.unit.serve.artifacts import small_cnn
 from workloads import storage
 from workloads.errors import BadInput, Corrupt

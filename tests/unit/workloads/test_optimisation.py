@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from slipway.api.recipe import Optimizer, Precision, Schedule
+from slipway.api.training.recipe import Optimizer, Precision, Schedule
 from workloads.errors import BadInput
 from workloads.train.optimisation import LearningRate, NumberFormat, build_optimizer
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from slipway.api.artifact import DatasetReference
-from slipway.api.recipe import Optimizer, Recipe
+from slipway.api.common.artifact import DatasetReference
+from slipway.api.training.recipe import Optimizer, Recipe
 from tests.unit.workloads.conftest import digits_job
 from workloads import models
 from workloads.data.texts.text import Labelled, Stream, TextSet, Tokenizer

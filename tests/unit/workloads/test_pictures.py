@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from slipway.api.artifact import Preprocessing
+from slipway.api.common.artifact import Preprocessing
 from workloads.data.images.image_folder import Pictures
 from workloads.errors import BadInput
 from workloads.serve.errors import Invalid

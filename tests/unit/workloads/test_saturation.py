@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from slipway.api.quantizationladder import Hardware
+from slipway.api.quantization.ladder import Hardware
 from tests.unit.onnx_graphs.graphs import built, classifier, quantize, random
 from workloads.onnx import saturation, session
 

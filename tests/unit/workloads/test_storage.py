@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.api.artifact import FileDigest
+from slipway.api.common.artifact import FileDigest
 from workloads import storage
 from workloads.errors import BadInput, Corrupt
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.sources import DatasetChoice, ModelChoice
+from slipway.api.common.sources import DatasetChoice, ModelChoice
 from workloads import data, models
 from workloads.data import DataSet
 from workloads.data.texts.text import Stream, TextSet, Tokenizer, labelled, stream

@@ -83,7 +83,7 @@ def test_it_learns_and_says_so(undisturbed: Path) -> None:
 
 
 def test_the_published_model_has_the_published_accuracy(undisturbed: Path) -> None:
-    from slipway.api.sources import DatasetChoice
+    from slipway.api.common.sources import DatasetChoice
     from workloads import data
     from workloads.vision.preprocessing import normalise
 
@@ -175,7 +175,7 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     """The digits as PNG files, one folder per class: the whole way by decoded files and `image-folder`."""
     from PIL import Image
 
-    from slipway.api.sources import DatasetChoice
+    from slipway.api.common.sources import DatasetChoice
     from workloads import data
 
     images = data.load(DatasetChoice(name="digits")).training  # type: ignore[arg-type]

@@ -79,7 +79,7 @@ def test_a_pickle_that_runs_a_program_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_pickle_as_data_set_is_refused(tmp_path: Path) -> None:
-    from slipway.api.sources import DatasetChoice
+    from slipway.api.common.sources import DatasetChoice
     from workloads import data
 
     for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):

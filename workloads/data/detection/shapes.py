@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from slipway.api.artifact import DatasetReference, FileDigest, Preprocessing
+from slipway.api.common.artifact import DatasetReference, FileDigest, Preprocessing
 from workloads import storage
 from workloads.data import SPLIT_SEED, Augmentation
 from workloads.data.detection.boxes import BoxSet, padded

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import yaml
 
-from slipway.api.artifact import DatasetReference, Preprocessing
-from slipway.api.sources import DatasetChoice
+from slipway.api.common.artifact import DatasetReference, Preprocessing
+from slipway.api.common.sources import DatasetChoice
 from workloads import storage
 from workloads.data import Augmentation, counted, splits, stratified_split
 from workloads.data.bad_samples import BadSamples

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slipway.api.artifact import DatasetReference
+from slipway.api.common.artifact import DatasetReference
 from workloads import storage
 from workloads.data import Augmentation, DataSet, InMemory, in_memory_preprocessing, stratified_split
 from workloads.errors import BadInput

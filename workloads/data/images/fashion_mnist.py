@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.artifact import DatasetReference, FileDigest
+from slipway.api.common.artifact import DatasetReference, FileDigest
 from workloads import storage
 from workloads.data import Augmentation, DataSet, InMemory, in_memory_preprocessing
 from workloads.errors import BadInput, Corrupt

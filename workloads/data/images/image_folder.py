@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from PIL import Image
 
-from slipway.api.artifact import DatasetReference, FileDigest, Preprocessing
-from slipway.api.sources import DatasetChoice
+from slipway.api.common.artifact import DatasetReference, FileDigest, Preprocessing
+from slipway.api.common.sources import DatasetChoice
 from workloads import storage
 from workloads.data import Augmentation, DataSet, Images, Subset, counted, splits, stratified_split
 from workloads.data.bad_samples import BadSamples

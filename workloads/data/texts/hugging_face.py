@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from slipway.api.artifact import DatasetReference
-from slipway.api.sources import Columns, DatasetChoice
+from slipway.api.common.artifact import DatasetReference
+from slipway.api.common.sources import Columns, DatasetChoice
 from workloads import storage
 from workloads.data import splits
 from workloads.data.table import checked as checked_rows

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.artifact import DatasetReference
-from slipway.api.sources import DatasetChoice
+from slipway.api.common.artifact import DatasetReference
+from slipway.api.common.sources import DatasetChoice
 from workloads import storage
 from workloads.data import Augmentation, Samples
 from workloads.errors import BadInput, Corrupt

@@ -6,8 +6,8 @@ where nothing is named so, the last tenth is held out.
 
 from pathlib import Path
 
-from slipway.api.artifact import DatasetReference, FileDigest
-from slipway.api.sources import DatasetChoice
+from slipway.api.common.artifact import DatasetReference, FileDigest
+from slipway.api.common.sources import DatasetChoice
 from workloads import storage
 from workloads.data import splits
 from workloads.data.table import text_of

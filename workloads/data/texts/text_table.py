@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from slipway.api.artifact import DatasetReference
-from slipway.api.sources import Columns, DatasetChoice
+from slipway.api.common.artifact import DatasetReference
+from slipway.api.common.sources import Columns, DatasetChoice
 from workloads import storage
 from workloads.data import counted, splits, stratified_split, table
 from workloads.data.table import Row

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from slipway.api.artifact import Preprocessing, TextProcessing
-from slipway.api.evaluation import Evaluation, EvaluationMetric
-from slipway.api.quantization import Calibration
+from slipway.api.common.artifact import Preprocessing, TextProcessing
+from slipway.api.quantization.evaluation import Evaluation, EvaluationMetric
+from slipway.api.quantization.settings import Calibration
 from workloads import data, storage
 from workloads.data import Images
 from workloads.data.detection.boxes import BoxSet

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.artifact import TextProcessing
+from slipway.api.common.artifact import TextProcessing
 from workloads.data.texts.text import Labelled, TextSet
 from workloads.errors import BadInput
 from workloads.onnx.file import Port

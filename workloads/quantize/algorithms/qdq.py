@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.quantization import Exclusions
+from slipway.api.quantization.settings import Exclusions
 from workloads.errors import BadInput
 from workloads.onnx import external_data
 from workloads.quantize.algorithms.target import Profile

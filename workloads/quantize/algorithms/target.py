@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.api.quantizationladder import OWN_WIDTH, Hardware, Rung, Runtime, Target
+from slipway.api.quantization.ladder import OWN_WIDTH, Hardware, Rung, Runtime, Target
 from workloads.onnx.litert import RECIPES
 from workloads.quantize.calibration.scale import Levels
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.quantization import CalibrationMethod
+from slipway.api.quantization.settings import CalibrationMethod
 from workloads.onnx import external_data
 from workloads.quantize.calibration import ranges
 from workloads.quantize.calibration.histogram import CHANNEL_BITS

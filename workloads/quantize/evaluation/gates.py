@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from slipway.api.quantizationgates import AccuracyGate, AccuracyProfile, DropType, Evidence, Gates
+from slipway.api.quantization.gates import AccuracyGate, AccuracyProfile, DropType, Evidence, Gates
 from workloads.measure.confidence import Difference
 
 SHARE_OF = {AccuracyProfile.MLPERF_99: 0.01, AccuracyProfile.MLPERF_99_9: 0.001}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from slipway.api.artifact import Task
-from slipway.api.evaluation import Evaluation, EvaluationMetric, EvaluationTask
+from slipway.api.common.artifact import Task
+from slipway.api.quantization.evaluation import Evaluation, EvaluationMetric, EvaluationTask
 from workloads.errors import BadInput
 from workloads.onnx import file
 from workloads.quantize.evaluation import task

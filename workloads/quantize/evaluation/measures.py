@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.evaluation import EvaluationTask
+from slipway.api.quantization.evaluation import EvaluationTask
 from workloads.errors import BadInput
 from workloads.quantize.evaluation import custom, sequences
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from slipway.api.quantizationladder import Rung
-from slipway.api.quantizationstatus import Stage
+from slipway.api.quantization.ladder import Rung
+from slipway.api.quantization.status import Stage
 from workloads.onnx import external_data
 
 INTEGER = ("QLinear", "QGemm", "QAttention", "MatMulInteger", "ConvInteger", "DynamicQuantize", "MatMulNBits", "QMoE")

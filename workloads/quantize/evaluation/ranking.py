@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from slipway.api.quantizationladder import Goal
-from slipway.api.quantizationstatus import Candidate
+from slipway.api.quantization.ladder import Goal
+from slipway.api.quantization.status import Candidate
 
 # What lies within this share of the best is equal to it: clocks of a shared node differ by so much.
 FASTER_TIE, SMALLER_TIE, PRODUCT_TIE = 0.15, 0.10, 0.25

@@ -7,8 +7,8 @@ numbers, which holds for all of them, and the report says that evaluation.task w
 
 from typing import Any
 
-from slipway.api.artifact import Task
-from slipway.api.evaluation import EvaluationTask
+from slipway.api.common.artifact import Task
+from slipway.api.quantization.evaluation import EvaluationTask
 from workloads.onnx.feeds import counts_samples
 
 # Nodes that only move numbers about between the last computation and an output.

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slipway.api.compression import CompressionStep
-from slipway.api.evaluation import EvaluationMetric
-from slipway.api.quantizationladder import CHEAP, Goal, Rung, Runtime, goal_of
-from slipway.api.quantizationstatus import Candidate, Stage
+from slipway.api.quantization.evaluation import EvaluationMetric
+from slipway.api.quantization.ladder import CHEAP, Goal, Rung, Runtime, goal_of
+from slipway.api.quantization.status import Candidate, Stage
+from slipway.api.training.compression import CompressionStep
 from workloads import storage
 from workloads.errors import BadInput
 from workloads.onnx import external_data, file, saturation

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.evaluation import EvaluationMetric, EvaluationTask
+from slipway.api.quantization.evaluation import EvaluationMetric, EvaluationTask
 from workloads.errors import BadInput
 from workloads.measure.confidence import Difference, Pairs, wilson
 from workloads.quantize.context import Context

@@ -1,8 +1,8 @@
 """What is to be done next? Read off the records in the work folder, so that whoever asks gets the same answer."""
 
-from slipway.api.quantizationjob import QuantizationJobSpec
-from slipway.api.quantizationladder import CALIBRATED, CHEAP, Rung, climbing, goal_of
-from slipway.api.quantizationstatus import SHARDED, Stage
+from slipway.api.quantization.ladder import CALIBRATED, CHEAP, Rung, climbing, goal_of
+from slipway.api.quantization.quantizationjob import QuantizationJobSpec
+from slipway.api.quantization.status import SHARDED, Stage
 from workloads.quantize.context import COMPRESSED
 from workloads.quantize.ladder.candidates import FLOAT, candidate_in
 from workloads.quantize.ladder.rungs import climbed

@@ -5,10 +5,10 @@ Candidates, the one that is selected, the headline: read off the records, for re
 
 from dataclasses import dataclass
 
-from slipway.api.evaluation import EvaluationMetric
-from slipway.api.quantization import OnFailure
-from slipway.api.quantizationladder import Rung, climbing, goal_of
-from slipway.api.quantizationstatus import Candidate, Gate, GateResult, Headline, Outcome
+from slipway.api.quantization.evaluation import EvaluationMetric
+from slipway.api.quantization.ladder import Rung, climbing, goal_of
+from slipway.api.quantization.settings import OnFailure
+from slipway.api.quantization.status import Candidate, Gate, GateResult, Headline, Outcome
 from workloads.quantize.context import COMPRESSED, Context
 from workloads.quantize.ladder.candidates import FLOAT, best, candidate_of, details_of, most_accurate, step_name
 from workloads.quantize.ladder.rungs import candidates_of, climbed

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from slipway.api.quantization import CalibrationMethod
-from slipway.api.quantizationladder import Rung, Runtime
-from slipway.api.quantizationstatus import Candidate
+from slipway.api.quantization.ladder import Rung, Runtime
+from slipway.api.quantization.settings import CalibrationMethod
+from slipway.api.quantization.status import Candidate
 from workloads.onnx import external_data, litert
 from workloads.quantize.algorithms import float_formats, qdq, smooth_quant
 from workloads.quantize.algorithms.target import impossible

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.quantization import CalibrationMethod, Granularity, SensitivityMetric
+from slipway.api.quantization.settings import CalibrationMethod, Granularity, SensitivityMetric
 from workloads.errors import BadInput
 from workloads.onnx import external_data
 from workloads.onnx import session as runtime

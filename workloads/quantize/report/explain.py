@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from slipway.api.quantizationladder import Hardware, Rung, climbing
+from slipway.api.quantization.ladder import Hardware, Rung, climbing
 from workloads import storage
 from workloads.errors import BadInput, Corrupt
 from workloads.onnx import saturation

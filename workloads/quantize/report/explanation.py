@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.api.quantizationladder import Goal, Rung
+from slipway.api.quantization.ladder import Goal, Rung
 
 Row = Mapping[str, Any]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.quantization import CalibrationMethod
-from slipway.api.quantizationladder import CALIBRATED, Hardware, climbing, goal_of
+from slipway.api.quantization.ladder import CALIBRATED, Hardware, climbing, goal_of
+from slipway.api.quantization.settings import CalibrationMethod
 from workloads.measure.confidence import Pairs, mcnemar
 from workloads.onnx import saturation, session
 from workloads.quantize.context import COMPRESSED, Context

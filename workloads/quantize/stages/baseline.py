@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from slipway.api.quantizationstatus import Candidate
+from slipway.api.quantization.status import Candidate
 from workloads import artifact, storage
 from workloads.errors import BadInput
 from workloads.onnx import external_data, file

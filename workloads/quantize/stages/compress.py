@@ -6,7 +6,7 @@ from what is left, which may be the float model; the record says which steps sta
 
 from typing import Any
 
-from slipway.api.quantizationstatus import Candidate, Gate
+from slipway.api.quantization.status import Candidate, Gate
 from workloads.errors import BadInput
 from workloads.onnx import file
 from workloads.quantize.algorithms import qdq

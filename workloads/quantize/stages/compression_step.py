@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from slipway.api.artifact import Artifact, LayerChange
-from slipway.api.compression import CompressionStep, Method
-from slipway.api.quantizationstatus import Stage
+from slipway.api.common.artifact import Artifact, LayerChange
+from slipway.api.quantization.status import Stage
+from slipway.api.training.compression import CompressionStep, Method
 from workloads import artifact, data
 from workloads.compress import masks
 from workloads.compress.apply import compress

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slipway.api.artifact import WEIGHTS_FILE
-from slipway.api.quantizationladder import Runtime
+from slipway.api.common.artifact import WEIGHTS_FILE
+from slipway.api.quantization.ladder import Runtime
 from workloads import artifact
 from workloads.artifact import Stored
 from workloads.errors import BadInput

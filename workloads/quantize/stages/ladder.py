@@ -1,8 +1,8 @@
 """Stages quantize, sensitivity and qat: the rungs of the ladder, until one passes or another stage's work is needed."""
 
-from slipway.api.quantization import CalibrationMethod
-from slipway.api.quantizationladder import goal_of
-from slipway.api.quantizationstatus import Stage
+from slipway.api.quantization.ladder import goal_of
+from slipway.api.quantization.settings import CalibrationMethod
+from slipway.api.quantization.status import Stage
 from workloads.quantize.context import Context
 from workloads.quantize.evaluation import ranking
 from workloads.quantize.ladder import result, rungs, sensitivity

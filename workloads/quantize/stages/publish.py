@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from slipway.api.artifact import (
+from slipway.api.common.artifact import (
     DESCRIPTION_FILE,
     TOKENIZER_FILE,
     WEIGHTS_FILE,
@@ -25,8 +25,8 @@ from slipway.api.artifact import (
     Task,
     TensorSpec,
 )
-from slipway.api.artifact import Source as LineageSource
-from slipway.api.evaluation import EvaluationMetric
+from slipway.api.common.artifact import Source as LineageSource
+from slipway.api.quantization.evaluation import EvaluationMetric
 from workloads import artifact, storage
 from workloads.errors import BadInput, Corrupt
 from workloads.onnx import external_data, session

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from slipway.api.edge import Cors
+from slipway.api.serving.edge import Cors
 from workloads.serve.http import Reply, Request
 
 ANY = "*"

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from slipway.api.engine import EngineName
+from slipway.api.serving.engine import EngineName
 from workloads.errors import BadInput
 from workloads.serve.engines.engine import Engine, Open, Options, Unavailable
 from workloads.serve.model import Model

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from slipway.api.warmup import WarmUpMode
+from slipway.api.serving.warmup import WarmUpMode
 from workloads import storage
 from workloads.errors import BadInput
 from workloads.serve.datatypes import Array, Datatype

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from slipway.api.quantizationladder import Hardware
+from slipway.api.quantization.ladder import Hardware
 from workloads.onnx import model_files, saturation
 from workloads.serve.datatypes import Array, Datatype
 from workloads.serve.engines.engine import Options, Unavailable

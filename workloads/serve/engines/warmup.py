@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from slipway.api.warmup import WarmUpMode
+from slipway.api.serving.warmup import WarmUpMode
 from workloads.serve.datatypes import Array, finite
 from workloads.serve.engines.engine import Engine, Unavailable
 from workloads.serve.engines.invented import FREE_AXIS, Attempt, attempts, sample

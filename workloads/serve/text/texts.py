@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slipway.api.artifact import Pooling, Task
+from slipway.api.common.artifact import Pooling, Task
 from workloads.pod.cpus import cpu_limit
 from workloads.serve.batcher import Ticket
 from workloads.serve.datatypes import Array

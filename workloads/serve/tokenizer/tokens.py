@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from slipway.api.artifact import TOKENIZER_FILE, Artifact, Task, TextProcessing
+from slipway.api.common.artifact import TOKENIZER_FILE, Artifact, Task, TextProcessing
 from workloads.errors import BadInput, Corrupt
 from workloads.libraries import extra
 from workloads.serve.datatypes import Array, Datatype

@@ -10,7 +10,7 @@ from workloads.serve.datatypes import Array, Datatype
 from workloads.serve.signature import Signature, Tensor
 
 if TYPE_CHECKING:  # a worker does without them, and starts the sooner
-    from slipway.api.transform import TensorForm
+    from slipway.api.serving.transform import TensorForm
     from workloads.serve.settings import TransformChoice
 
 PREPROCESS, POSTPROCESS = "preprocess", "postprocess"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from slipway.api.artifact import Artifact
+from slipway.api.common.artifact import Artifact
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import Invalid, TooLarge
 from workloads.serve.protocol.tensors import from_json

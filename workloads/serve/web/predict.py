@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from slipway.api.artifact import Task
+from slipway.api.common.artifact import Task
 from workloads.serve.apart import Apart, Job, inflated_apart
 from workloads.serve.datatypes import Array, Datatype
 from workloads.serve.errors import DeadlineExceeded, Invalid, Refused, UnsupportedEncoding

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slipway.api.artifact import Task
+from slipway.api.common.artifact import Task
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import Invalid, Refused, UnsupportedEncoding
 from workloads.serve.text.texts import Answer, Given, Texts

@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from slipway.api.artifact import FileDigest
+from slipway.api.common.artifact import FileDigest
 from workloads import storage, strict_json
 from workloads.errors import BadInput, Corrupt, Unavailable
 from workloads.storage import placement

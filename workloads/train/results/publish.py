@@ -8,7 +8,7 @@ import numpy as np
 import safetensors
 import torch
 
-from slipway.api.artifact import Artifact, Lineage
+from slipway.api.common.artifact import Artifact, Lineage
 from workloads import artifact, strict_json
 from workloads.data import changes
 from workloads.pod.termination import write_message

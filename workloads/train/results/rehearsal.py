@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from slipway.api.artifact import WEIGHTS_FILE
+from slipway.api.common.artifact import WEIGHTS_FILE
 from workloads import artifact, models, tied_tensors
 from workloads.data import Part, Samples
 from workloads.errors import BadInput

@@ -5,9 +5,9 @@ Called by run.py at the start of a run; each strategy is a file of this folder, 
 
 from collections.abc import Mapping
 
-from slipway.api.launchers import LauncherName
-from slipway.api.memory import StrategyName
-from slipway.api.recipe import Compression, Recipe
+from slipway.api.training.launchers import LauncherName
+from slipway.api.training.memory import StrategyName
+from slipway.api.training.recipe import Compression, Recipe
 from workloads.errors import BadInput
 from workloads.pod.environment import Place
 from workloads.train.job import Job

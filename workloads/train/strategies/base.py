@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
-from slipway.api.recipe import Recipe
+from slipway.api.training.recipe import Recipe
 from workloads.data.sample_order import Batch
 from workloads.pod.environment import Place
 from workloads.train.optimisation import NumberFormat, build_optimizer

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from slipway.api.recipe import Compression
+from slipway.api.training.recipe import Compression
 from workloads.train.strategies.base import Single
 
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slipway.api.deepspeed import render
-from slipway.api.launchers import DeepSpeed
-from slipway.api.memory import StrategyName
+from slipway.api.training.deepspeed import render
+from slipway.api.training.launchers import DeepSpeed
+from slipway.api.training.memory import StrategyName
 from workloads.errors import BadInput
 from workloads.train.job import Job
 

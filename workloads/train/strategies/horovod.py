@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch._C._distributed_c10d import Store, TCPStore
 
-from slipway.api.recipe import Compression
+from slipway.api.training.recipe import Compression
 from workloads.libraries import optional
 from workloads.pod.environment import Place
 from workloads.train.optimisation import build_optimizer

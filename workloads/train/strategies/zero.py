@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from slipway.api.recipe import OptimizerName, Recipe
+from slipway.api.training.recipe import OptimizerName, Recipe
 from workloads.errors import BadInput
 from workloads.libraries import extra, optional
 from workloads.pod.environment import Place

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import torch
 
-from slipway.api import artifact
-from slipway.api.artifact import Preprocessing, Signature, TextProcessing
-from slipway.api.recipe import Recipe
+from slipway.api.common import artifact
+from slipway.api.common.artifact import Preprocessing, Signature, TextProcessing
+from slipway.api.training.recipe import Recipe
 from workloads.data import DataSet
 from workloads.data.detection.boxes import BoxSet
 from workloads.data.texts.text import TextSet

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from slipway.api import artifact
-from slipway.api.artifact import DType, Signature, TensorSpec, TextProcessing
+from slipway.api.common import artifact
+from slipway.api.common.artifact import DType, Signature, TensorSpec, TextProcessing
 from workloads.data import DataSet
 from workloads.data.normalisation import Normalise
 from workloads.data.texts.text import TextSet

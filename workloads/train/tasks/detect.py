@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from slipway.api import artifact
-from slipway.api.artifact import DType, Signature, TensorSpec
+from slipway.api.common import artifact
+from slipway.api.common.artifact import DType, Signature, TensorSpec
 from workloads.data.detection.boxes import BoxSet
 from workloads.data.normalisation import Normalise
 from workloads.models import yolo

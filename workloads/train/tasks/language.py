@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from slipway.api import artifact
-from slipway.api.artifact import DType, Signature, TensorSpec
+from slipway.api.common import artifact
+from slipway.api.common.artifact import DType, Signature, TensorSpec
 from workloads.data.texts.text import TextSet
 from workloads.train.tasks import Description, Figures
 from workloads.train.tasks.classify import require_shape, tokenizer

@@ -8,7 +8,7 @@ import re
 
 import torch
 
-from slipway.api.recipe import Precision
+from slipway.api.training.recipe import Precision
 
 # name -> (16-bit, 32-bit). 32-bit is TF32 where there is such a thing: cuDNN's convolutions take it for float32.
 TERAFLOPS: tuple[tuple[str, float, float], ...] = (

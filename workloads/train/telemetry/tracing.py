@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from slipway.api.recipe import Profile
+from slipway.api.training.recipe import Profile
 from workloads.train.world import World
 
 SETTLED, WATCHED = 5, 3  # steps before the first that is watched when nobody asks for a trace, and how many are

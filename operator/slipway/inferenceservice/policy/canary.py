@@ -6,9 +6,9 @@ written to the status before anything follows from it.
 
 from dataclasses import dataclass
 
-from slipway.api.common import Reason
-from slipway.api.rollout import Canary
-from slipway.api.servicestatus import CanaryPhase
+from slipway.api.common.types import Reason
+from slipway.api.serving.rollout import Canary
+from slipway.api.serving.status import CanaryPhase
 from slipway.inferenceservice.policy.gate import Outcome, Verdict
 
 

@@ -1,9 +1,9 @@
-"""What do the activator's /metrics say: does anybody wait, and has anybody come since? Pure; asked by demands.py."""
+"""Demand by the activator's /metrics: does anybody wait, and has anybody come since? Pure; for activator_poller.py."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from slipway.runtime.exposition import samples
+from slipway.runtime.scraping.exposition import samples
 
 HELD = "slipway_activator_held"
 IDLE = "slipway_activator_idle_seconds"

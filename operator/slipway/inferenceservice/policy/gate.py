@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from slipway.api.common import MAX_INT32
-from slipway.api.rollout import CanaryGate
+from slipway.api.common.types import MAX_INT32
+from slipway.api.serving.rollout import CanaryGate
 from slipway.inferenceservice.policy.traffic import Traffic
 
 # One-sided, 99.9 %: the gate is asked every few seconds, so that each look must be nearly sure by itself.

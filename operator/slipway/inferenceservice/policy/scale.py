@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slipway.api.autoscaling import AutoScaling
+from slipway.api.serving.autoscaling import AutoScaling
 
 # A load so near the target changes nothing.
 TOLERANCE = 0.1

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
-from slipway.runtime.exposition import Sample, samples
+from slipway.runtime.scraping.exposition import Sample, samples
 
 LATENCY = "slipway_request_seconds"
 QUEUE = "slipway_queue_seconds"

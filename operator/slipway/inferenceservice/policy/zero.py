@@ -7,7 +7,7 @@ and only when all of its pods say that nobody has come since, the last replica g
 import math
 from dataclasses import dataclass
 
-from slipway.api.autoscaling import AutoScaling
+from slipway.api.serving.autoscaling import AutoScaling
 from slipway.inferenceservice.policy.scale import STEP, Load, clamp, wanted
 
 # For the Service's new endpoints to reach every node before the pods leave.

@@ -6,7 +6,7 @@ whose object has the methods of `Launcher`.
 
 from importlib.metadata import entry_points
 
-from slipway.api.launchers import LauncherName
+from slipway.api.training.launchers import LauncherName
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers.base import Launcher, Place
 from slipway.trainingjob.launchers.deepspeed import Deepspeed

@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from slipway.api.deepspeed import render
-from slipway.api.launchers import DeepSpeed, ZeroLauncher
-from slipway.api.memory import StrategyName
-from slipway.api.processes import batch_problems, processes_per_node, world_size
+from slipway.api.training.deepspeed import render
+from slipway.api.training.launchers import DeepSpeed, ZeroLauncher
+from slipway.api.training.memory import StrategyName
+from slipway.api.training.processes import batch_problems, processes_per_node, world_size
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers import hosts
 from slipway.trainingjob.launchers.base import Place

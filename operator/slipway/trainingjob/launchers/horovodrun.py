@@ -4,9 +4,9 @@ Elastic: horovodrun on node 0 finds the nodes that answer by a discovery script,
 stands in for ssh.
 """
 
-from slipway.api.elastic import ElasticPolicy
-from slipway.api.memory import StrategyName
-from slipway.api.processes import batch_problems, processes_per_node
+from slipway.api.training.elastic import ElasticPolicy
+from slipway.api.training.memory import StrategyName
+from slipway.api.training.processes import batch_problems, processes_per_node
 from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers import hosts

@@ -1,6 +1,6 @@
 """What launchers share that start processes from node 0: the list of hosts, the agents' variables, the commands."""
 
-from slipway.api.processes import processes_per_node
+from slipway.api.training.processes import processes_per_node
 from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers.base import Place

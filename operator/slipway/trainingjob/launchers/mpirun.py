@@ -4,8 +4,8 @@ Sources: Open MPI 4.1's mpirun(1) (`slots=`, plm_rsh_agent), MPICH's Hydra guide
 MPI's reference (I_MPI_HYDRA_BOOTSTRAP_EXEC).
 """
 
-from slipway.api.launchers import Mpi, MpiImplementation
-from slipway.api.processes import batch_problems, processes_per_node, world_size
+from slipway.api.training.launchers import Mpi, MpiImplementation
+from slipway.api.training.processes import batch_problems, processes_per_node, world_size
 from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers import hosts

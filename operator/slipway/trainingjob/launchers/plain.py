@@ -1,6 +1,6 @@
 """No launcher: one process per pod, which finds its place in WORLD_SIZE and RANK."""
 
-from slipway.api.processes import batch_problems
+from slipway.api.training.processes import batch_problems
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers.base import Place, Simple, meeting_point
 

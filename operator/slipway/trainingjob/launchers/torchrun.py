@@ -5,8 +5,8 @@ that an agent may go without taking it along; and agents must not hand their sto
 (TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1), or one that joins later waits for the address of a round that is over.
 """
 
-from slipway.api.elastic import ElasticPolicy
-from slipway.api.processes import batch_problems, processes_per_node, world_size
+from slipway.api.training.elastic import ElasticPolicy
+from slipway.api.training.processes import batch_problems, processes_per_node, world_size
 from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers.base import Place, meeting_point

@@ -14,8 +14,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from slipway.api.evaluation import EvaluationMetric, EvaluationTask
-from slipway.api.quantizationladder import Rung
+from slipway.api.quantization.evaluation import EvaluationMetric, EvaluationTask
+from slipway.api.quantization.ladder import Rung
 from tests.unit.onnx_graphs.graphs import model, random, value
 from tests.unit.onnx_graphs.test_gate_sight import changed, of_task
 from tests.unit.quantize import jobs

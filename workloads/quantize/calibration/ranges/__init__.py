@@ -1,6 +1,6 @@
 """Which range of a tensor's values shall the integers cover? One function per method, each from the same statistics."""
 
-from slipway.api.quantization import CalibrationMethod
+from slipway.api.quantization.settings import CalibrationMethod
 from workloads.quantize.calibration.ranges.entropy import entropy
 from workloads.quantize.calibration.ranges.minmax import min_max, moving_average, percentile
 from workloads.quantize.calibration.ranges.mse import mse

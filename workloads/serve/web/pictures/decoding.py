@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from slipway.api.artifact import Preprocessing
+from slipway.api.common.artifact import Preprocessing
 from workloads.pod.cpus import cpu_limit
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import DeadlineExceeded, Invalid, QueueFull

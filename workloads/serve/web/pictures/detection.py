@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from slipway.api.artifact import Preprocessing
+from slipway.api.common.artifact import Preprocessing
 from workloads.serve.datatypes import Array
 from workloads.vision.detection import MOST_OVERLAP, corners, select
 from workloads.vision.preprocessing import scaled_size

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from slipway.api.artifact import Preprocessing
+from slipway.api.common.artifact import Preprocessing
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import Invalid
 from workloads.serve.web.pictures import picture_file

@@ -1,0 +1,1 @@
+"""Files that are generated from the models: CRDs and reference pages."""

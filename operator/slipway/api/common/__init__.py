@@ -1,0 +1,1 @@
+"""Building blocks of every kind: base model, scalars, pods, volumes, artifacts."""

@@ -1,0 +1,220 @@
+"""Which model and which data: a built-in one by name, files by URI, or the user's own code."""
+
+import re
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from slipway.api.common import uris
+from slipway.api.common.base import Model, Rule
+from slipway.api.common.types import MAX_INT32, Uri
+
+
+class ModelName(StrEnum):
+    """Models registered in workloads/models; `custom` is a function of the image's own code."""
+
+    CNN = "cnn"
+    RESNET18 = "resnet18"
+    RESNET50 = "resnet50"
+    MOBILENETV2 = "mobilenetv2"
+    YOLO = "yolo"
+    TEXT_CLASSIFIER = "text-classifier"
+    GPT2 = "gpt2"
+    GPT2_MEDIUM = "gpt2-medium"
+    GPT2_LARGE = "gpt2-large"
+    CUSTOM = "custom"
+
+
+class DatasetName(StrEnum):
+    """Data sets with real loaders, registered in workloads/data."""
+
+    DIGITS = "digits"
+    FASHION_MNIST = "fashion-mnist"
+    CIFAR10 = "cifar10"
+    IMAGE_FOLDER = "image-folder"
+    SHAPES = "shapes"
+    YOLO_FOLDER = "yolo-folder"
+    TEXT_FILES = "text-files"
+    TEXT_TABLE = "text-table"
+    HUGGING_FACE = "hugging-face"
+    SYNTHETIC = "synthetic"
+    CUSTOM = "custom"
+
+
+# A function of the user's own code, as entry points write it: `package.module:function`.
+_NAME = "[A-Za-z_][A-Za-z0-9_]*"
+Callable = Annotated[str, Field(min_length=3, max_length=256, pattern=f"^{_NAME}([.]{_NAME})*:{_NAME}$")]
+ArgumentName = Annotated[str, Field(pattern=f"^{_NAME}$", max_length=64)]
+Arguments = Annotated[dict[ArgumentName, Annotated[str, Field(max_length=1024)]], Field(max_length=16)]
+
+_ARGUMENT_NAMES = Rule(
+    f"!has(self.arguments) || self.arguments.all(k, size(k) <= 64 && k.matches('^{_NAME}$'))",
+    "names of arguments are Python's identifiers",
+)
+
+
+def _own_code(field: str) -> Rule:
+    return Rule(
+        "(self.name == 'custom') == has(self.callable)",
+        f"callable belongs to {field} custom: set both or neither",
+        lambda choice: (choice.name.value == "custom") == (choice.callable is not None),
+    )
+
+
+def _taken_by(field: str, *names: str) -> Rule:
+    """A map that other choices would not look at."""
+    return Rule(
+        f"self.name in {list(names)} || !has(self.{field}) || self.{field} == {{}}",
+        f"{field} are for {' and '.join(names)}: remove them",
+        lambda choice: not getattr(choice, field) or choice.name.value in names,
+    )
+
+
+class ModelChoice(Model):
+    """Which model; its channels, classes and vocabulary follow from the data."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        _own_code("model"),
+        _ARGUMENT_NAMES,
+        Rule(
+            "self.name == 'cnn' || self.name == 'yolo' || !has(self.width)",
+            "width is for cnn and yolo: remove it",
+            lambda model: model.width is None or model.name in {ModelName.CNN, ModelName.YOLO},
+        ),
+        Rule(
+            "self.name.matches('^(gpt2|text)') || !(has(self.layers) || has(self.hiddenSize) || has(self.heads))",
+            "layers, hiddenSize and heads are for transformers: remove them",
+            lambda model: (
+                model.name.value.startswith(("gpt2", "text"))
+                or (model.layers, model.hidden_size, model.heads) == (None, None, None)
+            ),
+        ),
+        _taken_by("arguments", "custom"),
+        *uris.read(),
+    )
+    name: ModelName = Field(description="A model of the built-in trainer, or custom.")
+    width: Annotated[int, Field(ge=4, le=1024)] | None = Field(
+        None, description="cnn, yolo: channels of the first layer; 32 and 16 when unset."
+    )
+    layers: Annotated[int, Field(ge=1, le=512)] | None = Field(
+        None, description="Transformers: how many; as in the published model when unset."
+    )
+    hidden_size: Annotated[int, Field(ge=8, le=65536)] | None = Field(
+        None, description="Transformers: the width of a layer; as in the published model when unset."
+    )
+    heads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None, description="Transformers: attention heads; divides hiddenSize."
+    )
+    uri: Uri | None = Field(None, description="Weights to begin with: an artifact, .safetensors, or a state dict.")
+    callable: Callable | None = Field(
+        None, description="custom: module:function of your own code, called with what is known of the data."
+    )
+    arguments: Arguments = Field(default_factory=dict, description="custom: more arguments, as JSON or plain words.")
+
+
+class OnBadSample(StrEnum):
+    """What a picture that cannot be decoded, or a row without text or label, means."""
+
+    FAIL = "Fail"
+    SKIP = "Skip"
+
+
+# A column of a table, or the name of a folder, a file or a split.
+PartName = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Columns(Model):
+    """What a table's columns are called."""
+
+    text: PartName = Field("text", description="The column of texts.")
+    label: PartName = Field("label", description="The column of classes.")
+    split: PartName = Field("split", description="The column that says train, validation or test, where there is one.")
+
+
+class Splits(Model):
+    """Which part is trained on and which held out, where their names do not say so."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.ignore) || !self.ignore || !(has(self.training) || has(self.heldOut))",
+            "splits.ignore holds a part of all out: remove training and heldOut, or ignore",
+            lambda said: not said.ignore or (said.training, said.held_out) == (None, None),
+        ),
+    )
+    training: PartName | None = Field(None, description="Its folder, file, split or value in the column.")
+    held_out: PartName | None = Field(None, description="The same of what is held out; a part of training when unset.")
+    ignore: bool = Field(False, description="Names mean nothing here, as of a class `train`: hold a part of all out.")
+
+
+_NO_PATH = ("digits", "fashion-mnist", "shapes", "synthetic", "custom")
+_NO_URI = ("digits", "shapes", "synthetic")
+
+
+def _of_files(field: str, *names: str) -> Rule:
+    """A field that other choices would not look at."""
+    plain = re.sub("([A-Z])", lambda found: f"_{found[1].lower()}", field)
+    return Rule(
+        f"self.name in {list(names)} || !has(self.{field})",
+        f"{field} is for {', '.join(names)}: remove it",
+        lambda data: getattr(data, plain) is None or data.name.value in names,
+    )
+
+
+class DatasetChoice(Model):
+    """Which data. `digits` comes with scikit-learn; the others are read from `uri`."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"self.name in {list(_NO_PATH)} || has(self.uri)",
+            "this data set is read from a path: set uri",
+            lambda data: data.name.value in _NO_PATH or data.uri is not None,
+        ),
+        Rule(
+            f"!(self.name in {list(_NO_URI)}) || !has(self.uri)",
+            "this data set has no uri: remove it",
+            lambda data: data.uri is None or data.name.value not in _NO_URI,
+        ),
+        Rule(
+            "self.name.matches('^(text|hugging)') || !has(self.tokenizer)",
+            "tokenizer is for text: remove it",
+            lambda data: data.tokenizer is None or data.name.value.startswith(("text", "hugging")),
+        ),
+        _own_code("dataset"),
+        _ARGUMENT_NAMES,
+        _taken_by("arguments", "custom", "synthetic"),
+        _of_files("splits", "image-folder", "yolo-folder", "text-files", "text-table", "hugging-face"),
+        _of_files("columns", "text-table", "hugging-face"),
+        _of_files("imageSize", "image-folder", "yolo-folder"),
+        Rule(
+            "self.name != 'yolo-folder' || !has(self.imageSize) || self.imageSize % 32 == 0",
+            "imageSize of yolo-folder is a multiple of 32, the detector's coarsest step",
+            lambda data: data.name.value != "yolo-folder" or (data.image_size or 32) % 32 == 0,
+        ),
+        *uris.read(),
+        *uris.read("tokenizer"),
+    )
+    name: DatasetName = Field(description="A data set of the built-in trainer, or custom.")
+    uri: Uri | None = Field(None, description="Where the data lies; `fashion-mnist` has Debian's path.")
+    limit: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(None, description="Use only so many samples.")
+    evaluation_limit: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
+        None, description="Evaluate with only so many of the samples that are held out."
+    )
+    splits: Splits | None = Field(
+        None, description="What is held out, where names (train, val, test and the like) do not say so."
+    )
+    columns: Columns | None = Field(None, description="Tables: what their columns are called.")
+    image_size: Annotated[int, Field(ge=8, le=4096)] | None = Field(
+        None, description="Pictures: pixels of both sides; 224 (yolo-folder: 320), or as small as the first when unset."
+    )
+    on_bad_sample: OnBadSample = Field(
+        OnBadSample.FAIL, description="Fail: a broken picture or row ends the job. Skip: it is left out and counted."
+    )
+    sequence_length: Annotated[int, Field(ge=2, le=131072)] = Field(128, description="Text: tokens of a sample.")
+    tokenizer: Uri | None = Field(
+        None, description="Text: tokenizer.json or its folder; bytes are the tokens when unset."
+    )
+    callable: Callable | None = Field(None, description="custom: module:function of your own code.")
+    arguments: Arguments = Field(
+        default_factory=dict, description="custom and synthetic: more arguments, as JSON or plain words."
+    )

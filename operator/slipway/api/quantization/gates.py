@@ -1,0 +1,78 @@
+"""What a quantized model must be worth before it is published: accuracy, size, latency."""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from slipway.api.common.base import Model, Rule
+
+
+class AccuracyProfile(StrEnum):
+    """MLPerf Inference's classes: at least so many percent of the float model's accuracy."""
+
+    MLPERF_99 = "mlperf-99"
+    MLPERF_99_9 = "mlperf-99.9"
+
+
+class DropType(StrEnum):
+    """Of what the drop is a share."""
+
+    RELATIVE = "relative"
+    ABSOLUTE = "absolute"
+
+
+class Evidence(StrEnum):
+    """Which figure must be within the limit."""
+
+    ESTIMATE = "estimate"
+    UPPER_BOUND = "upper-bound"
+
+
+class AccuracyGate(Model):
+    """How much worse than the float model the quantized one may be, in the runtime and on the same samples."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!(has(self.profile) && has(self.maxDrop))",
+            "set profile or maxDrop, not both",
+            lambda gate: gate.profile is None or gate.max_drop is None,
+        ),
+    )
+    profile: AccuracyProfile | None = Field(None, description="mlperf-99 when neither profile nor maxDrop is set.")
+    max_drop: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="0.01 is one percent, or one point.")
+    drop_type: DropType = Field(DropType.RELATIVE, description="relative to the float accuracy, or absolute (points).")
+    min_sqnr_db: Annotated[float, Field(ge=-100, le=200)] | None = Field(
+        None,
+        alias="minSqnrDb",
+        description="Least signal to noise of the outputs. Unset: 8 with metric agreement, 3 with labels, none after "
+        "training.",
+    )
+    evidence: Evidence = Field(
+        Evidence.ESTIMATE, description="upper-bound: even the upper end of the paired confidence interval must hold."
+    )
+    confidence: Annotated[float, Field(ge=0.5, le=0.999)] = Field(0.95, description="Of the interval.")
+
+
+class SizeGate(Model):
+    """How large the quantized file may be."""
+
+    max_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="Bytes of the quantized .onnx over those of the float one."
+    )
+
+
+class LatencyGate(Model):
+    """How fast the quantized model must be. Fails only on clear evidence, so a noisy node cannot fail it by itself."""
+
+    min_speedup: Annotated[float, Field(gt=0, le=1000)] = Field(
+        1.0, description="Float latency over quantized latency, batch size 1."
+    )
+
+
+class Gates(Model):
+    """What a candidate must pass; nothing else is ever published as quantized."""
+
+    accuracy: AccuracyGate = Field(default_factory=AccuracyGate, description="Never optional.")
+    size: SizeGate | None = Field(None, description="Not asked when unset.")
+    latency: LatencyGate | None = Field(None, description="Not asked when unset.")

@@ -1,0 +1,131 @@
+"""Where a quantized model will run, and the rungs that are tried for it: which engine can run which.
+
+Read by the API's rules at admission and by `python -m workloads quantize` when it climbs.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import Field
+
+from slipway.api.common.base import Model, Rule
+
+
+class Runtime(StrEnum):
+    """What will execute the quantized model."""
+
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
+    TENSORRT = "tensorrt"
+    LITERT = "litert"
+
+
+class Hardware(StrEnum):
+    """What it will run on: decides which integers are fast and which overflow."""
+
+    AUTO = "auto"
+    X86_VNNI = "x86-vnni"
+    X86 = "x86"
+    ARM64 = "arm64"
+    NVIDIA = "nvidia"
+
+
+class Target(Model):
+    """Where the quantized model will be served."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.hardware == 'auto' ? self.runtime != 'tensorrt' : "
+            "(self.runtime == 'tensorrt') == (self.hardware == 'nvidia')",
+            "runtime tensorrt and hardware nvidia belong together: set both or neither",
+            lambda target: (target.runtime is Runtime.TENSORRT) == (target.hardware is Hardware.NVIDIA),
+        ),
+    )
+    runtime: Runtime = Field(Runtime.ONNXRUNTIME, description="The engine.")
+    hardware: Hardware = Field(
+        Hardware.AUTO,
+        description="auto: the node that the job runs on. x86 without VNNI gets 7-bit weights, so that products do not "
+        "overflow 16 bits; another target than the node's is judged with exact kernels.",
+    )
+
+
+class Goal(StrEnum):
+    """What the candidate that is chosen from those that pass should be best at."""
+
+    BALANCED = "balanced"
+    LATENCY = "latency"
+    SIZE = "size"
+    ACCURACY = "accuracy"
+
+
+class Rung(StrEnum):
+    """One step of the escalation."""
+
+    STATIC_PER_TENSOR = "static-per-tensor"
+    STATIC_PER_CHANNEL = "static-per-channel"
+    SMOOTH_QUANT = "smooth-quant"
+    BIAS_CORRECTION = "bias-correction"
+    MIXED_PRECISION = "mixed-precision"
+    DYNAMIC = "dynamic"
+    WEIGHT_ONLY_INT8 = "weight-only-int8"
+    WEIGHT_ONLY_INT4 = "weight-only-int4"
+    FP8 = "fp8"
+    FP16 = "fp16"
+    QAT = "qat"
+
+
+LADDER = (
+    Rung.STATIC_PER_TENSOR,
+    Rung.STATIC_PER_CHANNEL,
+    Rung.SMOOTH_QUANT,
+    Rung.BIAS_CORRECTION,
+    Rung.MIXED_PRECISION,
+    Rung.DYNAMIC,
+    Rung.WEIGHT_ONLY_INT8,
+    Rung.QAT,
+)
+# A pass over the model at most, once the ranges are known: those of a ladder are all tried before one is chosen.
+CHEAP = frozenset(
+    {
+        Rung.STATIC_PER_TENSOR,
+        Rung.STATIC_PER_CHANNEL,
+        Rung.DYNAMIC,
+        Rung.WEIGHT_ONLY_INT8,
+        Rung.WEIGHT_ONLY_INT4,
+        Rung.FP8,
+        Rung.FP16,
+    }
+)
+# These read the activations' ranges.
+CALIBRATED = frozenset(
+    {
+        Rung.STATIC_PER_TENSOR,
+        Rung.STATIC_PER_CHANNEL,
+        Rung.SMOOTH_QUANT,
+        Rung.BIAS_CORRECTION,
+        Rung.MIXED_PRECISION,
+        Rung.FP8,
+    }
+)
+# What an engine cannot run at all; rungs that stay are tried, and each of these is left out with a word.
+UNSUPPORTED: Mapping[Runtime, frozenset[Rung]] = {
+    Runtime.ONNXRUNTIME: frozenset({Rung.FP8}),
+    Runtime.OPENVINO: frozenset({Rung.FP8, Rung.WEIGHT_ONLY_INT4}),
+    Runtime.TENSORRT: frozenset({Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT4}),
+    # Its own quantizer does the whole work, by its own recipes.
+    Runtime.LITERT: frozenset(Rung)
+    - {Rung.STATIC_PER_CHANNEL, Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4},
+}
+# Their width is their own: they say nothing about weights of fewer bits.
+OWN_WIDTH = frozenset({Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4, Rung.FP8, Rung.FP16})
+
+
+def goal_of(ladder: Sequence[Rung], asked: Goal | None) -> Goal | None:
+    """By what the cheap rungs compete; None: the ladder was written out, and the first rung that passes is taken."""
+    return asked or (Goal.BALANCED if tuple(ladder) == LADDER else None)
+
+
+def climbing(ladder: Sequence[Rung], asked: Goal | None) -> list[Rung]:
+    """The rungs in the order in which they are tried: when they compete, cheap ones first."""
+    return list(ladder) if goal_of(ladder, asked) is None else sorted(ladder, key=lambda rung: rung not in CHEAP)

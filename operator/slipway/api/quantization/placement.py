@@ -1,0 +1,31 @@
+"""Where a QuantizationJob's stages run, and where they leave what they found: part of its spec."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from slipway.api.common import uris
+from slipway.api.common.base import MapBy, Model, Rule
+from slipway.api.common.pod import EnvVar, bounded
+from slipway.api.common.resources import Resources
+from slipway.api.common.types import ImageName, Uri
+
+
+class WorkFolder(Model):
+    """Where stages leave their results and a killed one finds its own."""
+
+    cel: ClassVar[tuple[Rule, ...]] = uris.on_disk(
+        uris.LOCAL_URI, "work.uri is pvc://claim/path or file:///path: object stores cannot rename"
+    )
+    uri: Uri = Field(description="A folder on a claim that all pods can mount, for example pvc://claim/path.")
+
+
+class Worker(Model):
+    """The container of every stage."""
+
+    cel: ClassVar[tuple[Rule, ...]] = (bounded(),)
+    image: ImageName | None = Field(None, description="The quantizer image of this Slipway release when unset.")
+    env: Annotated[list[EnvVar], Field(max_length=128), MapBy("name")] = Field(
+        default_factory=list, description="Further variables of the container's environment."
+    )
+    resources: Resources = Field(default_factory=Resources, description="What each pod asks of its node.")

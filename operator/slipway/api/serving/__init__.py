@@ -1,0 +1,1 @@
+"""InferenceService v1alpha1."""

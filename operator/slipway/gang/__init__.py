@@ -1,0 +1,1 @@
+"""Gangs: the life of a job whose pods start, fail and end together."""

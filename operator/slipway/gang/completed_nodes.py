@@ -1,0 +1,80 @@
+"""Nodes of the current attempt that have done their work. Pure; called by lifecycle.py, read by state.py.
+
+A pod that has ended may be removed at any time: by a collector, a drain, a node that is scaled away. What it achieved
+is kept in status.completed, so that finished work is not done again. Ends of one moment share a write, but what is
+about to be lost, or is lost already and known from its last event, is written at once. docs/adr/0016 says what that
+leaves.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+from slipway.reconcile.pods.observed import PodState
+
+if TYPE_CHECKING:
+    from slipway.gang.state import Scene
+
+
+def remember(scene: "Scene") -> bool:
+    """Add to the draft what pods have done; returns whether it must be written before anything else happens."""
+    draft, attempt, places = scene.draft, scene.draft.run.attempt, set(scene.indices)
+    done = [
+        pod
+        for pod in (*scene.pods, *scene.departed)
+        if (pod.attempt, pod.phase) == (attempt, "Succeeded") and pod.index in places
+        if pod.name == scene.gang.pod_name(pod.index, attempt)
+    ]
+    known = scene.completed
+    new = [pod for pod in done if pod.index not in known]
+    if not new:
+        return False
+    told = draft.wire.get("completed") or {}
+    results = (pod.termination_message for pod in sorted(new, key=lambda pod: pod.index))
+    result = told.get("result") or next((words for words in results if scene.gang.tells(words)), "")
+    draft.wire["completed"] = {
+        "indexes": format_indexes({*known, *(pod.index for pod in new)}),
+        **({"result": result} if result else {}),
+    }
+    there = {pod.uid for pod in scene.pods}
+    return any(pod.deleting or pod.uid not in there for pod in new)
+
+
+def stand_in(scene: "Scene", index: int) -> PodState:
+    """A pod that had succeeded and is gone, as it would be seen."""
+    attempt = scene.draft.run.attempt
+    return PodState(
+        name=scene.gang.pod_name(index, attempt),
+        uid="",
+        index=index,
+        attempt=attempt,
+        phase="Succeeded",
+        node="",
+        ready=False,
+        deletion_time=None,
+        obstacle=None,
+        failure=None,
+        termination_message=(scene.draft.wire.get("completed") or {}).get("result") or "",
+    )
+
+
+def format_indexes(indexes: Iterable[int]) -> str:
+    """In the words of Kubernetes' indexed Jobs: 0,2-5."""
+    runs: list[list[int]] = []
+    for index in sorted({*indexes}):
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def read_indexes(text: str, among: Collection[int]) -> frozenset[int]:
+    """Those of these indices that the text names; what it names beside them is not even counted up."""
+    if not text or not among:
+        return frozenset()
+    most, found = max(among), set[int]()
+    for run in text.split(","):
+        first, _, last = run.partition("-")
+        if first.isdecimal() and (not last or last.isdecimal()):
+            found.update(range(int(first), min(int(last or first), most) + 1))
+    return frozenset(found.intersection(among))

@@ -1,0 +1,34 @@
+"""A gang has lost a pod: restart all of it, or give up? The answer is written to status before any pod is touched."""
+
+from slipway.api.common.types import FailurePolicy, Reason, RuleAction
+from slipway.gang.policy import backoff, budget
+from slipway.gang.policy.failure import matching_action
+from slipway.reconcile.pods.observed import Failure
+from slipway.reconcile.status import Draft, describe
+
+
+def restart_or_fail(
+    policy: FailurePolicy, failure: Failure, draft: Draft, final: frozenset[int] = frozenset()
+) -> Draft:
+    """Draft the next attempt, or the end of the job when a rule, a `final` exit code or the budget says so."""
+    action = matching_action(policy.rules, failure)
+    draft.record_failure(failure)
+    if action is None and failure.own and failure.exit_code in final:
+        return draft.fail(Reason.BAD_INPUT, f"{describe(failure)}, which a restart would not change: {failure.message}")
+    if action is RuleAction.FAIL_JOB:
+        return draft.fail(Reason.FAILURE_RULE, f"a failure rule ends the job: {describe(failure)}")
+    if over := budget.exceeded(policy, failure, draft):
+        return draft.fail(over[0], f"{describe(failure)}; {over[1]}")
+    disrupted = budget.count(policy, failure, draft)
+    told = backoff.after_failure(
+        policy.backoff, draft.wire.get("backoff") or {}, draft.run, draft.now, disrupted=bool(disrupted)
+    )
+    draft.wire["backoff"] = told
+    draft.next_attempt()
+    message = f"restarting all pods after {describe(failure)}{disrupted}"
+    if "nextAttemptTime" in told:
+        message += f"; restart {told['restarts']} in a row: the next attempt begins at {told['nextAttemptTime']}"
+    draft.condition("Restarting", "True", Reason.RESTARTING, message).condition(
+        "Running", "False", Reason.RESTARTING, message
+    )
+    return draft.progressing(Reason.RESTARTING, message)

@@ -1,0 +1,149 @@
+"""What reconciles of kinds with a gang do around their plan: find the job, carry out, report refusals and errors."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from slipway.api.common.types import Reason, RunPolicy
+from slipway.gang.grace_periods import Going
+from slipway.gang.policy import deadlines
+from slipway.gang.predecessors import Lineage
+from slipway.gang.restore_children import Keeper
+from slipway.gang.status import refused, take_back
+from slipway.reconcile.execute import Executor, Record
+from slipway.reconcile.labels import ATTEMPT
+from slipway.reconcile.namespace_limit import Stubs
+from slipway.reconcile.plan import Plan, soonest
+from slipway.reconcile.pods.members import members
+from slipway.reconcile.pods.orphans import Strays
+from slipway.reconcile.pods.startup_events import FIRST_SECONDS, Complaints
+from slipway.reconcile.refusal import tellable
+from slipway.reconcile.run_state import read_run
+from slipway.reconcile.status import Draft
+from slipway.runtime.caching.cache import Cache
+from slipway.runtime.caching.namespace_shares import crowded
+from slipway.runtime.caching.store import Key
+from slipway.runtime.client.errors import Terminal, Transient
+from slipway.runtime.client.kube import Kube
+from slipway.runtime.client.resource import PODS, Object, Resource, identity_of, name_of, namespace_of, uid_of
+from slipway.runtime.controller import DONE, Result
+
+# Refusals of the server that pass without an edit of the job: tried again at a pace of our own, until a deadline.
+_PASSING = frozenset({Reason.CREATE_REFUSED, Reason.NAME_CONFLICT, Reason.PODS_PENDING})
+
+Decide = Callable[[Object, list[Object], datetime], Plan]
+
+
+class Jobs:
+    """One kind's objects, bound to a server and a cache."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        cache: Cache,
+        resource: Resource,
+        soft_fields: frozenset[str],
+        record: Record,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._cache = cache
+        self._resource = resource
+        self._clock = clock
+        self._executor = Executor(kube, cache, resource, soft_fields, record)
+        self._stubs = Stubs(kube, cache, resource, self._executor)
+        self._lineage = Lineage(cache[PODS], resource)
+        self._keeper = Keeper(cache, resource, self._executor, record)
+        self._going = Going()
+        self.strays = Strays(cache[PODS], resource)
+        self._complaints = Complaints(kube)
+
+    async def reconcile(self, key: tuple[str, str], decide: Decide) -> Result:
+        """`decide` gets the job, the pods of deleted jobs of the same name, and the time."""
+        due = await self._listen(Key(*key))
+        job = self._cache[self._resource].get(*key)
+        if job is None:
+            for gone in self._lineage.forget(key):
+                self._executor.forget(gone)
+            self._going.forget(Key(*key))
+            self._complaints.forget(Key(*key))
+            return DONE
+        if crowded(job):
+            return await self._stubs.reconcile(job, self._draft(job))
+        before = self._lineage.predecessors(key, uid_of(job))
+        self._look(job, before)
+        decision = decide(job, self.timed(job, before), self._clock())
+        try:
+            wait = await self._executor.execute(job, decision)
+            if decision.deletes:
+                # The echo of our own delete wakes nobody: the next look is when the grace period should be over.
+                self._look(job, before)
+            return Result(requeue_after=soonest(wait, due, await self._keeper.keep(job, decision.keeps)))
+        except Transient as refusal:
+            if refusal.reason not in _PASSING:
+                raise
+            return await self._refused(key, refusal, decision)
+
+    def pods(self, job: Object) -> list[Object]:
+        """Those of all attempts, and what must still be ended though it has lost its owner."""
+        mine = members(self._cache[PODS], job, self._resource)
+        return self.timed(job, [*mine, *self.strays.of(job)])
+
+    def timed(self, job: Object, pods: list[Object]) -> list[Object]:
+        """Pods of a job, or of its predecessors; what is to go says until when by our own clock, and what does not
+        start why.
+        """
+        key = Key(namespace_of(job), name_of(job))
+        return self._complaints.told(key, self._going.timed(key, pods))
+
+    async def _listen(self, key: Key) -> float | None:
+        """Seconds until somebody should be asked again why pods do not start; before the look that tells of it."""
+        job = self._cache[self._resource].get(*key)
+        if job is None or crowded(job) or read_run(job.get("status") or {}).finished:
+            return None
+        pods = self._cache[PODS].children(identity_of(job, self._resource))
+        return await self._complaints.look(key, pods, _patience(job))
+
+    def _look(self, job: Object, predecessors: list[Object]) -> None:
+        store = self._cache[PODS]
+        # As they are by now.
+        others = [found for pod in predecessors if (found := store.get(namespace_of(pod), name_of(pod))) is not None]
+        pods = [*store.children(identity_of(job, self._resource)), *self.strays.of(job), *others]
+        self._going.look(Key(namespace_of(job), name_of(job)), pods, self._clock())
+
+    async def on_error(self, key: tuple[str, str], error: Exception) -> None:
+        """Nothing fails silently: the condition says what the server said."""
+        job = self._cache[self._resource].get(*key)
+        words = tellable(error)
+        if job is None or words is None or crowded(job):
+            return
+        draft = self._draft(job)
+        if draft.run.finished:
+            return
+        given_up = isinstance(error, Terminal)
+        await self._executor.report(job, (draft.stalled(*words) if given_up else draft.progressing(*words)).done())
+
+    async def _refused(self, key: tuple[str, str], refusal: Transient, decision: Plan) -> Result:
+        job = self._cache[self._resource].get(*key)
+        if job is None:
+            return DONE
+        draft = refused(self._draft(job), refusal.reason, refusal.message)
+        attempt, pods = str(draft.run.attempt), members(self._cache[PODS], job, self._resource)
+        made = sum(pod["metadata"]["labels"][ATTEMPT] == attempt for pod in pods)
+        # A foreign object of a pod's name is no reason either for the other pods to hold what they have.
+        begun = refusal.reason == Reason.CREATE_REFUSED or (refusal.reason == Reason.NAME_CONFLICT and made)
+        if decision.least is not None and begun:
+            await self._executor.report(job, take_back(draft, made, decision.least).done())
+            return Result(requeue_after=0.0)
+        await self._executor.report(job, draft.done())
+        policy = RunPolicy.model_validate(job["spec"].get("runPolicy") or {})
+        left = deadlines.startup_seconds_left(policy, draft.run, draft.now)
+        return Result(requeue_after=soonest(deadlines.retry_refused_in(draft.run, draft.now), left))
+
+    def _draft(self, job: Object) -> Draft:
+        return Draft(job.get("status"), job["metadata"].get("generation") or 1, self._clock())
+
+
+def _patience(job: Object) -> float:
+    """Seconds that pods may wait: what kept them is to be known when their time is up."""
+    policy = (job.get("spec") or {}).get("runPolicy")
+    deadline = policy.get("startupDeadlineSeconds") if isinstance(policy, dict) else None
+    return min(FIRST_SECONDS, deadline / 2) if isinstance(deadline, int) and deadline > 0 else FIRST_SECONDS

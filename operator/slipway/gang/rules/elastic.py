@@ -1,0 +1,57 @@
+"""Rules of the life cycle for jobs whose size may change: replace a lost node, follow an edit. Pure; called by it.
+
+Each decision is persisted before a pod is touched: status.elastic says which nodes the job has and which are still to
+be created, so that a crash repeats the action and never the decision.
+"""
+
+from dataclasses import replace
+
+from slipway.api.common.types import Reason, RuleAction
+from slipway.gang.policy import budget
+from slipway.gang.policy.failure import matching_action
+from slipway.gang.state import Scene
+from slipway.reconcile.plan import Notice, Plan
+from slipway.reconcile.pods.observed import Failure
+from slipway.reconcile.status import describe
+
+
+def replaced(scene: Scene, failure: Failure) -> Plan | None:
+    """One node was lost: go on with the others, and let one of a new number join. None where the gang must restart."""
+    nodes, policy = scene.nodes, scene.gang.failure_policy
+    index = next((i for i in scene.indices if scene.gang.pod_name(i, scene.draft.run.attempt) == failure.pod), 0)
+    if nodes is None or not scene.rules.replaces or index == 0 or scene.changed:
+        return None
+    action = matching_action(policy.rules, failure)
+    final = action is None and failure.own and failure.exit_code in scene.gang.final_exit_codes
+    if final or action is RuleAction.FAIL_JOB or budget.exceeded(policy, failure, scene.draft):
+        return None
+    draft = scene.draft.record_failure(failure)
+    disrupted = budget.count(policy, failure, draft)
+    draft.wire["elastic"] = nodes.replaced(index).wire()
+    message = f"{describe(failure)}{disrupted}; the other nodes go on, and a new one joins them"
+    notice = Notice("Warning", Reason.NODE_REPLACED, message)
+    return Plan(status=draft.done(), persist_first=True, notices=(notice,))
+
+
+def resized(scene: Scene) -> Plan | None:
+    """numNodes was edited: persist which nodes come and go."""
+    nodes = scene.nodes
+    if nodes is None or scene.draft.run.attempt_time is None or len(nodes.indices) == scene.gang.size or scene.changed:
+        return None
+    started = [pod.index for pod in scene.current if pod.phase != "Pending"]
+    after = nodes.resized(scene.gang.size, started)
+    scene.draft.wire["elastic"] = after.wire()
+    notice = Notice("Normal", Reason.SCALED, f"from {len(nodes.indices)} to {len(after.indices)} nodes")
+    return Plan(status=scene.draft.done(), persist_first=True, notices=(notice,))
+
+
+def joining(scene: Scene) -> Plan | None:
+    """Create the pods of new nodes."""
+    nodes = scene.nodes
+    if nodes is None or not nodes.creating or scene.draft.run.attempt_time is None:
+        return None
+    there = {pod.index for pod in scene.current}
+    missing = [index for index in nodes.creating if index not in there]
+    writes = scene.gang.writes(missing, scene.draft.run.attempt, first=False)
+    scene.draft.wire["elastic"] = replace(nodes, creating=()).wire()
+    return Plan(status=scene.draft.done(), writes=writes, requeue_after=0.0)

@@ -1,0 +1,219 @@
+"""One look at a job with a gang of pods: what the rules of lifecycle.py and the status are worked out from. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Protocol
+
+from slipway.api.common.types import FailurePolicy, RunPolicy
+from slipway.api.training.elastic import SuccessPolicy
+from slipway.gang import completed_nodes
+from slipway.gang.policy import backoff, hang
+from slipway.gang.policy.elastic import Nodes
+from slipway.reconcile.plan import Keep, Plan, Write
+from slipway.reconcile.pods.observed import Failure, Obstacle, PodState
+from slipway.reconcile.status import Draft
+from slipway.runtime.conditions import parse_time
+
+
+class Gang(Protocol):
+    """Pods that live and die together. Pure."""
+
+    @property
+    def final_exit_codes(self) -> frozenset[int]:
+        """They mean the same at every try: no restart, unless a rule of the user's asks for one."""
+
+    @property
+    def uid(self) -> str:
+        """Of the object that owns the pods."""
+
+    @property
+    def run_policy(self) -> RunPolicy:
+        """The spec's."""
+
+    @property
+    def failure_policy(self) -> FailurePolicy:
+        """The spec's."""
+
+    @property
+    def size(self) -> int:
+        """How many pods the spec asks for now."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all that the pods are made from; editing the run and failure policies leaves it as it is."""
+
+    def pod_name(self, index: int, attempt: int) -> str:
+        """The name of one pod."""
+
+    def writes(self, missing: Sequence[int], attempt: int, *, first: bool) -> tuple[Write, ...]:
+        """The pods of these indices, and before the `first` of an attempt what they lean on."""
+
+    def tells(self, words: str) -> bool:
+        """Whether a pod's last words must be kept when it has succeeded: they say what was made, or what comes now."""
+
+    def keeps(self, attempt: int) -> tuple[Keep, ...]:
+        """What the pods of an attempt lean on while they run."""
+
+    def succeeded(self, scene: "Scene") -> Plan:
+        """All pods of the attempt have succeeded."""
+
+    def failed(self, scene: "Scene", failure: Failure) -> Plan | None:
+        """A failure that the kind itself knows what to do about; None leaves it to the failure policy."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Why a gang may not be created yet: its place in the line of those that wait, and what the cluster lacks.
+
+    `short`: a quota of the namespace; `never`: one that cannot be enough, whoever ends.
+    """
+
+    position: int
+    length: int
+    missing: str
+    short: bool = False
+    never: bool = False
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What only some kinds and some jobs have beside the policies of the gang.
+
+    `least`: pods with which an elastic job can train; None where all are needed. `replaces`: whether a lost node is
+    replaced alone. `listening`: since when reports of progress can have come in. `schedule_timeout`: how long all
+    pods may take to find a node, where the operator itself lets gangs in.
+    """
+
+    success: SuccessPolicy = SuccessPolicy.ALL
+    least: int | None = None
+    replaces: bool = False
+    progress_deadline: int | None = None
+    listening: datetime | None = None
+    schedule_timeout: int | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The gang, its pods of all attempts, those of deleted jobs of the same name, and the status being drafted.
+
+    `gives_way`: the gang of higher priority that takes its place. `departed`: pods of it that are gone by now, as they
+    were last seen.
+    """
+
+    gang: Gang
+    pods: tuple[PodState, ...]
+    predecessors: tuple[PodState, ...]
+    draft: Draft
+    now: datetime
+    rules: Rules = field(default_factory=Rules)
+    hold: Hold | None = None
+    gives_way: str = ""
+    departed: tuple[PodState, ...] = ()
+
+    @property
+    def nodes(self) -> Nodes | None:
+        """Of an elastic job."""
+        return Nodes.read(self.draft.wire["elastic"]) if "elastic" in self.draft.wire else None
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Numbers of the nodes that the gang has."""
+        return self.nodes.indices if self.nodes is not None else tuple(range(self.size))
+
+    @property
+    def current(self) -> list[PodState]:
+        """Pods of the current attempt by index: those that the gang has, under the names that it gives them. One that
+        is gone stands there still if it had succeeded.
+        """
+        attempt, indices = self.draft.run.attempt, set(self.indices)
+        mine = [pod for pod in self.pods if pod.attempt == attempt and pod.index in indices]
+        mine = [pod for pod in mine if pod.name == self.gang.pod_name(pod.index, attempt)]
+        gone = self.completed - {pod.index for pod in mine}
+        return sorted([*mine, *(completed_nodes.stand_in(self, index) for index in gone)], key=lambda pod: pod.index)
+
+    @property
+    def completed(self) -> frozenset[int]:
+        """Nodes that have succeeded in the current attempt, as far as the status knows; their pods may be gone."""
+        told = self.draft.wire.get("completed") or {}
+        return completed_nodes.read_indexes(told.get("indexes") or "", self.indices) if told else frozenset()
+
+    @property
+    def dropped(self) -> list[PodState]:
+        """Pods of the current attempt whose node is not the job's any more."""
+        kept = {pod.uid for pod in self.current}
+        return [pod for pod in self.pods if pod.attempt == self.draft.run.attempt and pod.uid not in kept]
+
+    @property
+    def grace(self) -> int:
+        """How long a pod may outlast its deletion."""
+        return self.gang.failure_policy.node_lost_grace_seconds
+
+    @property
+    def size(self) -> int:
+        """How many pods the gang has. A later edit of the spec does not change the gang that is there."""
+        if self.nodes is not None:
+            return len(self.nodes.indices)
+        made = (self.draft.wire.get("replicaStatuses") or {}).get("desired")
+        return made if self.draft.run.attempt_time is not None and made else self.gang.size
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the spec as it is now."""
+        return self.gang.digest
+
+    @property
+    def changed(self) -> bool:
+        """Whether the spec is not the one that the gang was made from: servers without CEL let it be edited."""
+        return self.draft.wire.get("specDigest") not in (None, self.digest)
+
+    @property
+    def missing_names(self) -> list[str]:
+        """Pods of the current attempt that are not there."""
+        there = {pod.index for pod in self.current}
+        coming = self.nodes.creating if self.nodes is not None else ()
+        attempt = self.draft.run.attempt
+        return [self.gang.pod_name(i, attempt) for i in self.indices if i not in there and i not in coming]
+
+    @property
+    def started(self) -> int:
+        """How many pods run, or have already run well."""
+        return sum(pod.phase in {"Running", "Succeeded"} for pod in self.current)
+
+    @property
+    def all_started(self) -> bool:
+        """Whether each pod runs, or has already run well; of an elastic job's, as many as it needs."""
+        return self.started >= (self.size if self.rules.least is None else self.rules.least)
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next attempt's pods may be made, where none has been."""
+        told = self.draft.wire.get("backoff") or {}
+        if self.draft.run.attempt_time is not None or (self.current and not told.get("refusals")):
+            return 0.0
+        return backoff.seconds_left(self.gang.failure_policy.backoff, told, self.now)
+
+    @property
+    def stranded_seconds_left(self) -> float | None:
+        """Until pods that found their nodes are taken back because others of the gang have none."""
+        asked, limit = self.draft.run.attempt_time, self.rules.schedule_timeout
+        if asked is None or limit is None or self.draft.run.running_time is not None:
+            return None
+        placed = sum(bool(pod.node) for pod in self.current)
+        if placed >= (self.size if self.rules.least is None else self.rules.least):
+            return None
+        return limit - (self.now - asked).total_seconds()
+
+    @property
+    def hang_seconds_left(self) -> float | None:
+        """Until pods that report no progress are taken for hanging."""
+        told = (self.draft.wire.get("progress") or {}).get("lastUpdatedTime")
+        reported = parse_time(told) if told else None
+        return hang.seconds_left(self.rules.progress_deadline, self.draft.run, reported, self.rules.listening, self.now)
+
+    @property
+    def obstacle(self) -> Obstacle | None:
+        """What keeps the first of the pods that can't run from running; a pause between two tries says the least."""
+        found = [pod.obstacle for pod in self.current if pod.obstacle]
+        return min(found, key=lambda obstacle: obstacle.again, default=None)

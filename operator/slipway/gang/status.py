@@ -1,0 +1,177 @@
+"""What the gang's pods mean for the job's status: counts, conditions, progress. Pure; called by lifecycle.py."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from slipway.api.common.types import Reason
+from slipway.gang.policy import backoff
+from slipway.gang.state import Hold, Scene
+from slipway.reconcile.plan import Notice
+from slipway.reconcile.pods.observed import Obstacle, PodState
+from slipway.reconcile.status import Draft
+from slipway.runtime import conditions
+from slipway.runtime.conditions import format_time
+
+# Fields that may lag behind by a few seconds, so that a gang of hundreds costs a handful of writes.
+SOFT_FIELDS = frozenset({"replicaStatuses", "progress", "queue", "completed"})
+
+# Named in a condition.
+MOST_FINALIZERS = 4
+_PENDING = "waiting for the pods to run"
+_SPEC_CHANGED = (
+    "only runPolicy and failurePolicy can be changed while the job runs: "
+    "take the change back, or delete the job and create it again"
+)
+SPEC_CHANGED_NOTICE = Notice("Warning", Reason.SPEC_CHANGED, _SPEC_CHANGED)
+
+
+def count(scene: Scene, going: Collection[str] = ()) -> None:
+    """The pods of the current attempt by state; those `going` (UIDs) are on their way out and not active any more."""
+    pods, wire = scene.current, scene.draft.wire
+    active = [pod for pod in pods if not pod.ended and pod.uid not in going]
+    wire["replicaStatuses"] = {
+        "desired": scene.size,
+        "active": len(active),
+        "ready": sum(pod.ready for pod in active),
+        "succeeded": sum(pod.phase == "Succeeded" for pod in pods),
+        "failed": sum(pod.phase == "Failed" for pod in pods),
+    }
+
+
+def created(scene: Scene) -> None:
+    """All pods of the attempt have been asked for: one that is missing from now on was lost."""
+    draft, nodes = scene.draft, len(scene.indices)
+    moment = format_time(draft.now)
+    draft.wire.setdefault("startTime", moment)
+    draft.wire["attemptTime"] = moment
+    draft.wire["specDigest"] = scene.digest
+    draft.wire["replicaStatuses"] = {"desired": nodes, "active": nodes, "ready": 0, "succeeded": 0, "failed": 0}
+    pause_over(draft)
+    draft.condition("Created", "True", Reason.PODS_CREATED, "all pods have been created")
+    if draft.run.suspended:
+        draft.condition("Suspended", "False", Reason.RESUMED, "the job was resumed")
+    draft.progressing(Reason.PODS_PENDING, _PENDING).condition("Running", "False", Reason.PODS_PENDING, _PENDING)
+
+
+def queued(draft: Draft, hold: Hold) -> tuple[Notice, ...]:
+    """No room yet. The condition is written once: the place in the line, which changes, has a field of its own.
+
+    Only a quota is told in it with all figures: it is people who make it large enough.
+    """
+    told = conditions.get(draft.wire.get("conditions") or [], "Ready")
+    draft.wire.setdefault("queuedTime", format_time(draft.run.refused_time or draft.now))
+    draft.wire["queue"] = {"position": hold.position, "length": hold.length, "missing": hold.missing}
+    if hold.never:
+        refused(draft, Reason.CREATE_REFUSED, hold.missing).condition(
+            "Running", "False", Reason.CREATE_REFUSED, hold.missing
+        )
+        known = told is not None and told.get("reason") == Reason.CREATE_REFUSED
+        return () if known else (Notice("Warning", Reason.CREATE_REFUSED, hold.missing),)
+    if draft.run.refused_time is not None and not (draft.wire.get("backoff") or {}).get("refusals"):
+        draft.without("Created")
+    message = "waiting for room for all pods of the gang; status.queue says which place and what is missing"
+    if hold.short:
+        message = f"waiting for the namespace's quota: {hold.missing}"
+    draft.progressing(Reason.QUEUED, message).condition("Running", "False", Reason.QUEUED, message)
+    if told is not None and told.get("reason") == Reason.QUEUED:
+        return ()
+    return (Notice("Normal", Reason.QUEUED, f"place {hold.position} of {hold.length}: {hold.missing}"),)
+
+
+def running(scene: Scene) -> list[Notice]:
+    """All pods run, or as many as an elastic job needs; told once per attempt."""
+    draft, started = scene.draft, scene.started
+    told = draft.run.running_time is not None
+    draft.wire.setdefault("runningTime", format_time(draft.now))
+    message = "all pods are running" if started >= scene.size else f"{started} of {scene.size} pods are running"
+    draft.condition("Running", "True", Reason.ALL_PODS_RUNNING, message).progressing(Reason.ALL_PODS_RUNNING, message)
+    if draft.run.restarts:
+        draft.condition("Restarting", "False", Reason.RESTARTED, f"running again, attempt {draft.run.attempt}")
+    return [] if told else [Notice("Normal", Reason.ALL_PODS_RUNNING, message)]
+
+
+def waiting(draft: Draft, obstacle: Obstacle | None) -> list[Notice]:
+    """Not all pods run yet; an obstacle is shown with the server's own words, and told once."""
+    before: Mapping[str, Any] = conditions.get(draft.wire.get("conditions") or [], "Running") or {}
+    if obstacle is None:
+        reason, message = Reason.PODS_PENDING, _PENDING
+    else:
+        reason, message = obstacle.reason, f"pod {obstacle.pod}: {obstacle.message}"
+    known = before.get("reason") == reason
+    if known and obstacle is not None and obstacle.again:
+        # A kubelet alternates between the error and "back-off": the error is what helps, and stays.
+        message = before.get("message") or message
+    draft.condition("Running", "False", reason, message).progressing(reason, message)
+    return [] if known or obstacle is None else [Notice("Warning", reason, message)]
+
+
+def why_not_running(scene: Scene) -> str:
+    """The end of a sentence that says that the pods did not start in time."""
+    if "queue" in scene.draft.wire:
+        return f"; {Reason.QUEUED}: {scene.draft.wire['queue']['missing']}"
+    refused = conditions.get(scene.draft.wire.get("conditions") or [], "Created")
+    if refused is not None and refused["status"] == "False":
+        return f"; {refused['reason']}: {refused['message']}"
+    obstacle = scene.obstacle
+    return f"; pod {obstacle.pod}: {obstacle.reason}: {obstacle.message}" if obstacle else ""
+
+
+def held(pods: Iterable[PodState]) -> str:
+    """The end of a sentence on pods that are to go: those that only somebody's finalizers keep; "" for none."""
+    found = [pod for pod in pods if pod.held_by]
+    if not found:
+        return ""
+    more = f" (and {len(found) - 1} more pods)" if len(found) > 1 else ""
+    names = ", ".join(sorted({word for pod in found for word in pod.held_by})[:MOST_FINALIZERS])
+    return f"; pod {found[0].name}{more} stays until its finalizers are taken away by whoever set them: {names}"
+
+
+def sound_again(draft: Draft) -> None:
+    """By an edit, a newer CRD or a newer operator the spec is not wrong any more: Stalled must not outlast that."""
+    told = conditions.get(draft.wire.get("conditions") or [], "Stalled") or {}
+    if told.get("reason") == Reason.INVALID_SPEC:
+        draft.progressing(Reason.PENDING, "the spec was wrong and is not any more")
+
+
+def spec_changed(draft: Draft) -> Draft:
+    """The pods are left alone, and the status says what to do."""
+    return draft.stalled(Reason.SPEC_CHANGED, _SPEC_CHANGED)
+
+
+def refused(draft: Draft, reason: str, message: str) -> Draft:
+    """The server did not let something be created. The condition's time is when that began."""
+    return draft.condition("Created", "False", reason, message).progressing(reason, message)
+
+
+def take_back(draft: Draft, made: int, least: int) -> Draft:
+    """The server let only `made` pods of the attempt be created: fewer than `least` go, and all are tried anew later.
+
+    No restart is counted: nothing has run. The next try has a number of its own, since pods that are going keep names.
+    """
+    draft.wire["backoff"] = backoff.after_refusal(draft.wire.get("backoff") or {}, draft.now)
+    draft.wire.setdefault("queuedTime", format_time(draft.run.refused_time or draft.now))
+    return back_to_the_line(draft) if 0 < made < least else draft
+
+
+def back_to_the_line(draft: Draft) -> Draft:
+    """The attempt has not come to run, and the next one has waited as long as it did."""
+    waited = draft.wire.get("queuedTime") or draft.wire.get("attemptTime")
+    draft.next_attempt()
+    if waited:
+        draft.wire["queuedTime"] = waited
+    return draft
+
+
+def pause_over(draft: Draft) -> None:
+    """The row of restarts is still one until an attempt has run for long."""
+    restarts = (draft.wire.get("backoff") or {}).get("restarts")
+    draft.unset("backoff")
+    if restarts:
+        draft.wire["backoff"] = {"restarts": restarts}
+
+
+def complete_progress(draft: Draft) -> None:
+    """A job that has succeeded is not at 97 % because its last report got lost."""
+    progress: dict[str, Any] = draft.wire.get("progress") or {}
+    if progress:
+        draft.wire["progress"] = {**progress, "percent": 100, "estimatedRemainingSeconds": 0}

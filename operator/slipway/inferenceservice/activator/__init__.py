@@ -1,0 +1,1 @@
+"""Activator: the server that stands in for a service with no replicas."""

@@ -1,0 +1,131 @@
+"""Does anybody ask for the services that sleep? Asks their activators, and keeps what they said. Used by reconcile.py.
+
+An activator answers when somebody comes, or after a while: so the first request is heard of at once, and a service that
+sleeps costs a question every twenty seconds. It only decides and remembers; the scraper asks.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+
+from slipway.inferenceservice.activator.activator import CONTROL_PORT, decided_at, in_place, is_ready, unsettled
+from slipway.inferenceservice.observed import host_of
+from slipway.inferenceservice.policy.demand import Told, demand_since, read_demand
+from slipway.inferenceservice.policy.zero import HANDOVER_SECONDS, Standby
+from slipway.inferenceservice.state import Around
+from slipway.reconcile.plan import soonest
+from slipway.runtime.caching.store import Key
+from slipway.runtime.client.resource import SERVICES, Object, name_of, uid_of
+from slipway.runtime.scraping.scrape import Page, Scraper
+
+# An activator answers within twenty seconds; and each service that sleeps waits for an answer.
+LONGEST, MOST = 30.0, 10000
+# Bytes of what it says.
+LARGEST = 2**14
+# Between two questions to the same pod; to one that answers nothing sensible, twice as much each time.
+PAUSE_SECONDS, SELDOM_SECONDS = 1.0, 8.0
+# Who cannot be asked for so long is as none: a replica serves until that is mended.
+DEAF_SECONDS = 60.0
+
+
+@dataclass
+class _Said:
+    """By the activator of one service: answers, last questions, and since when there is no answer, by pod UID."""
+
+    told: dict[str, Told] = field(default_factory=dict)
+    asked: dict[str, float] = field(default_factory=dict)
+    silent: dict[str, float] = field(default_factory=dict)
+    # In a row.
+    failures: dict[str, int] = field(default_factory=dict)
+
+    def keep_only(self, pods: Iterable[str]) -> None:
+        there = set(pods)
+        for kept in (self.told, self.asked, self.silent, self.failures):
+            for gone in set(kept) - there:
+                del kept[gone]
+
+
+class Demands:
+    """What is known of each service that sleeps, by UID."""
+
+    def __init__(self, scraper: Scraper, mark: Callable[[Key], None], clock: Callable[[], datetime]) -> None:
+        """`scraper` has to wait for LONGEST seconds (see workloads/activator/control.py)."""
+        self._scraper = scraper
+        self._mark = mark
+        self._clock = clock
+        self._said: dict[str, _Said] = {}
+
+    def keep_only(self, uids: Iterable[str]) -> None:
+        """Forget services that are gone."""
+        there = set(uids)
+        self._said = {uid: said for uid, said in self._said.items() if uid in there}
+
+    def beside(self, service: Object, around: Around, pods: Sequence[Object]) -> Around:
+        """What is around the service, with what is known of its activator; `pods` are that one's."""
+        return replace(around, standby=self._standby(service, around, pods))
+
+    def _standby(self, service: Object, around: Around, pods: Sequence[Object]) -> Standby:
+        uid, since, now = uid_of(service), decided_at(service), self._clock().timestamp()
+        said = self._said.get(uid, _Said())
+        demand = demand_since(now if since is None else since, said.told, _urls(pods))
+        return Standby(
+            ready=is_ready(around.activator),
+            in_place=in_place(around.children.get(SERVICES, {}).get(name_of(service)), uid),
+            quiet=demand.known and not demand.wanted,
+            wanted=demand.wanted,
+            held=demand.held,
+            deaf=any(now - silent > DEAF_SECONDS for silent in said.silent.values()),
+            emptied=not any(deployment["spec"].get("replicas", 1) for deployment in around.deployments),
+            unsettled=unsettled(service, around.source),
+        )
+
+    def ask(self, key: Key, service: Object, pods: Sequence[Object]) -> float | None:
+        """Ask what is due; returns the seconds until something is due again, or None."""
+        uid, since, now = uid_of(service), decided_at(service), self._clock().timestamp()
+        if since is None:
+            self._said.pop(uid, None)
+            return None
+        urls, said = _urls(pods), self._said.setdefault(uid, _Said())
+        said.keep_only(urls)
+        handover = since + HANDOVER_SECONDS - now
+        due = (self._one(key, said, since, pod, url) for pod, url in urls.items())
+        return soonest(handover if handover > 0 else None, *due)
+
+    def _one(self, key: Key, said: _Said, since: float, pod: str, url: str) -> float | None:
+        now = self._clock().timestamp()
+        pause = min(SELDOM_SECONDS, PAUSE_SECONDS * 2.0 ** min(said.failures.get(pod, 0), 8))
+        left = said.asked.get(pod, 0.0) + pause - now
+        if left > 0:
+            return left
+        # At first an answer is needed at once: the last replica waits for it.
+        page = "demand" if pod in said.told and said.told[pod].at > since else "metrics"
+        heard = partial(self._heard, key, said)
+        if self._scraper.ask((key, pod), key.namespace, {pod: f"{url}/{page}"}, self._read, heard):
+            said.asked[pod] = now
+        return None
+
+    def _read(self, page: bytes) -> Told:
+        return read_demand(page, self._clock().timestamp())
+
+    def _heard(self, key: Key, said: _Said, pages: Mapping[str, Page[Told]]) -> None:
+        now = self._clock().timestamp()
+        for pod, page in pages.items():
+            if page.said is not None:
+                said.told[pod] = page.said
+                said.silent.pop(pod, None)
+                said.failures.pop(pod, None)
+            else:
+                said.silent.setdefault(pod, now)
+                said.failures[pod] = said.failures.get(pod, 0) + 1
+        self._mark(key)
+
+
+def _urls(pods: Sequence[Object]) -> dict[str, str]:
+    """Where each of the activator's pods can be asked, by UID; also one that leaves, for it may hold somebody."""
+    found = {}
+    for pod in pods:
+        host = host_of(pod)
+        if host and (pod.get("status") or {}).get("phase") == "Running":
+            found[uid_of(pod)] = f"http://{host}:{CONTROL_PORT}"
+    return found

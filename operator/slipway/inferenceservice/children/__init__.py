@@ -1,0 +1,1 @@
+"""Objects that a service owns, as manifests. Pure."""

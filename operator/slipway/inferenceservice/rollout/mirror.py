@@ -1,0 +1,114 @@
+"""A canary that gets copies of requests only: who copies for whom, and that nobody else is led to it. Pure.
+
+Called by plan.py. The servers of the revision that serves copy: a file in their ConfigMap says where to, which they
+read again and again, so that no pod starts anew. Until the canary has passed, the Services lead to the other
+revision's pods alone. Both is taken back with the step.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from slipway.api.serving.status import CanaryPhase
+from slipway.inferenceservice.children import manifests
+from slipway.inferenceservice.children.ports import ports
+from slipway.inferenceservice.service import HTTPS, REVISION
+from slipway.inferenceservice.state import Scene
+from slipway.reconcile import labels
+from slipway.reconcile.plan import Patch, Write
+from slipway.runtime.client.resource import CONFIGMAPS, SERVICES, uid_of
+
+FILE = "mirror.json"
+
+
+def _entry(scene: Scene) -> Mapping[str, Any]:
+    """The canary as the draft has it, while it must get copies at most; empty otherwise."""
+    entry: Mapping[str, Any] = (scene.draft.wire.get("canaryStatuses") or [{}])[0]
+    if not entry.get("mirror") or entry.get("name") != scene.newest or entry["phase"] == CanaryPhase.PROMOTED:
+        return {}
+    if not any(revision.revision == entry["stable"] for revision in scene.older):
+        return {}
+    # Rolled back, its pods are still there for a moment.
+    return {} if entry["phase"] == CanaryPhase.ROLLED_BACK and scene.current is None else entry
+
+
+def selector(scene: Scene) -> dict[str, str]:
+    """The pods that requests may be led to."""
+    entry = _entry(scene)
+    return manifests.pods_of(scene.service, entry["stable"]) if entry else manifests.selector(scene.service)
+
+
+def named(scene: Scene) -> set[str]:
+    """The revision that has a Service of its own, to be copied to."""
+    entry = _entry(scene)
+    return {str(entry["name"])} if entry else set()
+
+
+def writes(scene: Scene) -> list[Write]:
+    """That Service."""
+    there = scene.around.children.get(SERVICES, {})
+    return [
+        Write(SERVICES, manifests.revision_address(scene.service, revision))
+        for revision in named(scene)
+        if scene.service.child(revision) not in there
+    ]
+
+
+def patches(scene: Scene) -> list[Patch]:
+    """Where Services of pods lead, and what the servers are told to copy."""
+    return [*_led(scene), *_opened(scene), *_told(scene)]
+
+
+def _opened(scene: Scene) -> list[Patch]:
+    """The port for TLS, on Services that were made without it."""
+    wanted, changes = ports(scene.service), []
+    for name, address in scene.around.children.get(SERVICES, {}).items():
+        spec = address.get("spec") or {}
+        known = {port.get("port") for port in spec.get("ports") or ()}
+        ours = labels.JOB_UID in (address["metadata"].get("labels") or {})
+        if ours and known and not {port["port"] for port in wanted} <= known:
+            changes.append(Patch(SERVICES, name, uid_of(address), {"spec": {"ports": wanted}}))
+    return changes
+
+
+def _led(scene: Scene) -> list[Patch]:
+    """Not the one that an activator may have to take over, which asks `selector`, nor one of a single revision."""
+    wanted, changes = selector(scene), []
+    for name, address in scene.around.children.get(SERVICES, {}).items():
+        if name == scene.service.name and scene.around.activator is not None:
+            continue
+        marks = address["metadata"].get("labels") or {}
+        known = dict((address.get("spec") or {}).get("selector") or {})
+        if REVISION in marks or labels.JOB_UID not in known or known == wanted:
+            continue
+        body = {"spec": {"selector": dict.fromkeys(known) | wanted}}
+        changes.append(Patch(SERVICES, name, uid_of(address), body))
+    return changes
+
+
+def _told(scene: Scene) -> list[Patch]:
+    service, entry, changes = scene.service, _entry(scene), []
+    copier, text = "", None
+    if entry and entry["phase"] == CanaryPhase.ANALYSING:
+        copier = service.child(entry["stable"])
+        scheme = "http:{}:80" if service.spec.predictor.tls is None else f"https:{{}}:{HTTPS}"
+        url = scheme.format(f"//{service.child(entry['name'])}.{service.namespace}.svc")
+        told = {"url": url, "percent": entry["trafficPercent"]}
+        if service.spec.predictor.auth is not None:
+            told["keys"] = True
+        text = json.dumps(told, sort_keys=True)
+    for name, known in scene.around.children.get(CONFIGMAPS, {}).items():
+        wanted = text if name == copier else None
+        if (known.get("data") or {}).get(FILE) != wanted:
+            changes.append(Patch(CONFIGMAPS, name, uid_of(known), {"data": {FILE: wanted}}))
+    return changes
+
+
+def tell(scene: Scene) -> None:
+    """All the traffic is the other revision's."""
+    entry = _entry(scene)
+    if not entry:
+        return
+    predictor = dict((scene.draft.wire.get("components") or {}).get("predictor") or {})
+    predictor["traffic"] = [{"revisionName": entry["stable"], "percent": 100, "latestRevision": False}]
+    scene.draft.wire["components"] = {"predictor": predictor}

@@ -1,0 +1,1 @@
+"""Reconciling of any kind: pods observed, labels, status drafts, plans and their execution. Knows no kind."""

@@ -1,0 +1,1 @@
+"""Caches of watched objects, and each namespace's share of their memory."""

@@ -1,0 +1,1 @@
+"""Requests to pods: a short GET, and what Prometheus' text says."""
