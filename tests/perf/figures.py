@@ -223,6 +223,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "gangs": gangs,
     "floods": flood_table.floods,
     "before": flood_table.before,
+    "cache": flood_table.cache,
     "serving": serving,
     "sizes": sizes,
     "remembered": remembered,

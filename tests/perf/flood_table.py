@@ -1,4 +1,4 @@
-"""What a flood costs, and what the operator costs beside an earlier commit of it: asked by tests.perf.figures."""
+"""What a flood costs, what an object does, and the operator beside an earlier commit: asked by tests.perf.figures."""
 
 from __future__ import annotations
 
@@ -49,6 +49,24 @@ def before() -> str:
         lines.append(f"| {words} | {then:.1f} | {now:.1f} | {found['nowToBefore'][key]:.2f} |")
     words = f"Medians of {len(report['results']) // 2} rounds."
     return "\n".join([*lines, "", *_source("before.json", report, words)]) + "\n"
+
+
+def cache() -> str:
+    """Memory by object, and with a tenant's large ones."""
+    report = json.loads((RESULTS / "cache.json").read_text())
+    lines = ["| objects | memory before | grown by | of each | after a start |", "|---|---|---|---|---|"]
+    for row in report["results"]:
+        memory, what = row["rssMiB"], f"{row['jobs']:,} {row['what']}"
+        each = "" if row["namespaceFull"] else f"{row['bytesOfMemoryPerObject'] / 1024:.0f} KiB"
+        figures = f"{memory['before']:.0f} MiB | {memory['grown']:.0f} MiB | {each} | {memory['afterAStart']:.0f} MiB"
+        lines.append(f"| {what} | {figures} |")
+    large = next(row for row in report["results"] if row["namespaceFull"])
+    words = (
+        f"Of the large ones {large['namespaceFull']} say `NamespaceFull`; another namespace's job has its pods after"
+        f" {large['neighboursJobSeconds']:.1f} s beside them. Pods count as objects."
+        " By `python -m tests.perf.cache_bench`."
+    )
+    return "\n".join([*lines, "", *_source("cache.json", report, words)]) + "\n"
 
 
 def _source(name: str, report: dict[str, Any], words: str) -> list[str]:

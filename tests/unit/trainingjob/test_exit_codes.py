@@ -108,7 +108,8 @@ def test_recipes_and_own_commands_have_the_same_starter() -> None:
 @pytest.mark.parametrize("launcher", ["torchrun", "deepspeed"])
 def test_dollars_in_arguments_arrive_as_they_are(tmp_path: Path, launcher: str) -> None:
     """torchrun makes `$` of `$$`: `kill -9 $$` in a shell became `kill -9 $`. Its own macros are still filled in."""
-    show = "import sys; print(sys.argv[1:])"
+    # In one call: of two processes that share a pipe, print() writes a line's end after the other's line.
+    show = "import os, sys; os.write(1, f'{sys.argv[1:]}{os.linesep}'.encode())"
     done = run(tmp_path, [sys.executable, "-c", show, "$$", "a$$$$b", "$HOME", "${local_rank}"], launcher)
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == [str(["$$", "a$$$$b", "$HOME", f"{rank}"]) for rank in range(2)]
