@@ -15,6 +15,8 @@ from workloads.serve.edge.lines import Lines, to_output
 from workloads.serve.http import Reply, Request
 
 LONGEST = 512
+# Of an inference; the last two where the service has own code.
+TIMES = ("queueSeconds", "computeSeconds", "preprocessSeconds", "postprocessSeconds")
 # The server's own faults over gRPC, as statuses from 500 on are over HTTP.
 FAULTS = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
@@ -50,7 +52,7 @@ class AccessLog:
             "userAgent": _text(request.headers.get(b"user-agent", b"")),
         }
         if reply.timing is not None:
-            line |= {"queueSeconds": round(reply.timing[0], 6), "computeSeconds": round(reply.timing[1], 6)}
+            line |= {name: round(one, 6) for name, one in zip(TIMES, reply.timing, strict=False)}
         self._say(line)
 
     def call(self, peer: str, method: str, code: str, name: str, seconds: float) -> None:

@@ -18,14 +18,12 @@ from workloads.serve.protocol.document import SMALL, Cut, parsed
 from workloads.serve.protocol.inference_request import Asked, in_order
 from workloads.serve.protocol.numbers import Text, from_text
 from workloads.serve.protocol.tensors import from_binary, from_json, to_binary, to_json
-from workloads.serve.rest.pieces import put_in
+from workloads.serve.rest.pieces import LONG, put_in
 from workloads.serve.rest.request_header import ABSENT, Field, Plan, Planner
 from workloads.serve.signature import Signature
 
 HEADER_LENGTH = b"inference-header-content-length"
 BINARY = b"application/octet-stream"
-# Elements of a JSON array that are written at once: about a millisecond.
-LONG = 32768
 # Where a long array was cut out of the JSON: nobody outside can know it.
 MARK = secrets.token_hex(16)
 DIGITS = re.compile(rb"[0-9]{1,18}")

@@ -9,12 +9,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from slipway.api.common.artifact import Artifact
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import Invalid, TooLarge
 from workloads.serve.protocol.tensors import from_json
+from workloads.serve.rest.pieces import plain
 from workloads.serve.signature import Signature, Tensor
 
 WORDS = 'rows are a list with at least one row: {"rows": [[...], ...]}'
@@ -110,18 +109,11 @@ def _row(place: int, row: Any, order: Sequence[str]) -> dict[str, Any]:
 def in_words(outputs: Mapping[str, Array], labels: Sequence[str]) -> list[dict[str, Any]]:
     """Per row each output by its name: one value bare, values of which there are as many as labels by label."""
     count = len(next(iter(outputs.values())))
-    plain = {name: _plain(output.reshape(count, -1)) for name, output in outputs.items()}
-    return [{name: _named(values[row], labels) for name, values in plain.items()} for row in range(count)]
+    named = {name: plain(output.reshape(count, -1)) for name, output in outputs.items()}
+    return [{name: _named(values[row], labels) for name, values in named.items()} for row in range(count)]
 
 
-def _named(values: list[Any], labels: Sequence[str]) -> Any:
+def _named(values: Sequence[Any], labels: Sequence[str]) -> Any:
     if len(values) == 1:
         return values[0]
     return dict(zip(labels, values, strict=True)) if len(values) == len(labels) else values
-
-
-def _plain(array: Array) -> list[list[Any]]:
-    if array.dtype.kind == "O":
-        array = np.vectorize(lambda text: text.decode(errors="replace"), otypes=[object])(array)
-    found: list[list[Any]] = array.tolist()
-    return found

@@ -4,8 +4,9 @@ tokenizer, rows as JSON for all.
 Rows are what the model's inputs hold per row, already preprocessed; see rows.py.
 """
 
+import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from workloads.serve.protocol.content_encoding import AT_ONCE, inflate, inflated
 from workloads.serve.protocol.document import bounded as parsed
 from workloads.serve.protocol.inference_request import Asked, in_order
 from workloads.serve.rest.pending import TaskPending
+from workloads.serve.rest.pieces import LONG, plain, written
 from workloads.serve.rest.rows import rows_of
 from workloads.serve.service import Service
 from workloads.serve.signature import Signature
@@ -173,8 +175,12 @@ class Predict:
         names = [tensor.name for tensor in self._model.signature.outputs]
         task = self._artifact.task if self._artifact is not None else None
         labels = self._artifact.labels if self._artifact is not None else []
-        predictions = words.in_words(texts, answer, names, task, labels)
-        return json_reply({"model": self._model.name, "predictions": predictions, "timing": timing})
+        return await self._reply(
+            lambda: words.in_words(texts, answer, names, task, labels),
+            answer.outputs,
+            timing,
+            max((ticket.timing for ticket in answer.tickets), key=sum),
+        )
 
     async def _rows_apart(self, apart: Apart, job: Job) -> Reply:
         asked = await self._service.read_apart(apart, job)
@@ -214,8 +220,31 @@ class Predict:
         if isinstance(ticket, TransformTicket):
             timing |= {"preprocessMs": ticket.before * 1000, "postprocessMs": ticket.after * 1000}
         own = signature.outputs is not self._model.signature.outputs
-        predictions = _by_row(signature, outputs) if own else self._words(outputs, ways, wanted)
-        return json_reply({"model": self._model.name, "predictions": predictions, "timing": timing})
+        return await self._reply(
+            lambda: _by_row(signature, outputs) if own else self._words(outputs, ways, wanted),
+            outputs,
+            timing,
+            ticket.timing,
+        )
+
+    async def _reply(
+        self,
+        predictions: Callable[[], list[Any]],
+        outputs: Sequence[Array],
+        timing: Mapping[str, float],
+        seconds: tuple[float, ...],
+    ) -> Reply:
+        """What the outputs mean; on a thread, and in pieces, where that takes so long that others would notice."""
+
+        def made() -> dict[str, Any]:
+            return {"model": self._model.name, "predictions": predictions(), "timing": timing}
+
+        if sum(output.size for output in outputs) > LONG:
+            reply = Reply(200, (await asyncio.to_thread(lambda: b"".join(written(made()))),))
+        else:
+            reply = json_reply(made())
+        reply.timing = seconds
+        return reply
 
     def _words(self, outputs: Sequence[Array], ways: Sequence[Geometry], wanted: Wanted | None) -> list[Any]:
         """By the artifact's task; the bare numbers of a model without one."""
@@ -232,12 +261,12 @@ class Predict:
         if seen is not None:
             return seen
         if task is Task.EMBEDDING and len(named) == 1:
-            return [{"embedding": row.reshape(-1).tolist()} for row in outputs[0]]
+            return [{"embedding": row} for row in plain(outputs[0].reshape(len(outputs[0]), -1))]
         if task is Task.TABULAR:
             return columns.in_words(named, labels)
         if len(named) == 1:
-            return list(_plain(outputs[0]))
-        return [{name: _plain(output[row]) for name, output in named.items()} for row in range(len(outputs[0]))]
+            return list(plain(outputs[0]))
+        return _rows(named, len(outputs[0]))
 
     def _seen_in(self, named: Mapping[str, Array], ways: Sequence[Geometry], wanted: Wanted) -> list[Any] | None:
         """Objects or areas of pictures; None for outputs of another form."""
@@ -256,12 +285,10 @@ def _by_row(signature: Signature, outputs: Sequence[Array]) -> list[Any]:
     named = {tensor.name: output for tensor, output in zip(signature.outputs, outputs, strict=True)}
     lengths = {len(output) if output.ndim else -1 for output in outputs}
     if len(lengths) != 1 or lengths == {-1}:
-        return [{name: _plain(output) for name, output in named.items()}]
-    plain = {name: _plain(output) for name, output in named.items()}
-    return [{name: values[row] for name, values in plain.items()} for row in range(lengths.pop())]
+        return [{name: plain(output) for name, output in named.items()}]
+    return _rows(named, lengths.pop())
 
 
-def _plain(array: Array) -> Any:
-    if array.dtype.kind == "O":
-        array = np.vectorize(lambda text: text.decode(errors="replace"), otypes=[object])(array)
-    return array.tolist()
+def _rows(named: Mapping[str, Array], count: int) -> list[Any]:
+    values = {name: plain(output) for name, output in named.items()}
+    return [{name: one[row] for name, one in values.items()} for row in range(count)]

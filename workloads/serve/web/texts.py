@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from slipway.api.common.artifact import Task
-from workloads.serve.datatypes import Array
 from workloads.serve.errors import Invalid, Refused, UnsupportedEncoding
+from workloads.serve.rest.pieces import plain
 from workloads.serve.text.texts import Answer, Given, Texts
 from workloads.serve.web.answers import classify
 from workloads.serve.web.multipart import Part
@@ -84,12 +84,13 @@ def in_words(texts: Texts, answer: Answer, names: Sequence[str], task: Task | No
     if not all(np.isfinite(output).all() for output in answer.outputs if output.dtype.kind == "f"):
         raise Refused("the model's result for this text is not finite")
     if task is Task.EMBEDDING:
-        said: list[dict[str, Any]] = [{"embedding": row.tolist()} for row in texts.vector(answer)]
+        said: list[dict[str, Any]] = [{"embedding": row} for row in plain(texts.vector(answer))]
     elif task is Task.TEXT_CLASSIFICATION and answer.outputs[0].ndim == 2:
         scores = answer.outputs[0]
         said = [_score(float(row[0])) for row in scores] if scores.shape[1] == 1 else classify(scores, labels)
     else:
-        said = [_raw(names, answer.outputs, place) for place in range(len(answer.rows))]
+        values = {name: plain(output) for name, output in zip(names, answer.outputs, strict=True)}
+        said = [{name: one[row] for name, one in values.items()} for row in range(len(answer.rows))]
     return [
         {**one, "tokens": len(row.tokens), "truncated": row.truncated}
         for one, row in zip(said, answer.rows, strict=True)
@@ -100,7 +101,3 @@ def _score(logit: float) -> dict[str, Any]:
     """Of a model with a single number, as rerankers have it: the higher the better."""
     shrunk = math.exp(-abs(logit))
     return {"score": (1.0 if logit >= 0 else shrunk) / (1.0 + shrunk), "logit": logit}
-
-
-def _raw(names: Sequence[str], outputs: Sequence[Array], place: int) -> dict[str, Any]:
-    return {name: output[place].tolist() for name, output in zip(names, outputs, strict=True)}
