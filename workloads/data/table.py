@@ -3,25 +3,22 @@
 What is missing is told by the number of its row: a class that nobody gave is none, and neither is a text.
 """
 
-import codecs
 import csv
-import gzip
 import io
 import json
 import math
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slipway.api.common.sources import Columns, DatasetChoice, OnBadSample
-from workloads.errors import BadInput, Unavailable
+from workloads.data.texts import text_blocks
+from workloads.errors import BadInput
 from workloads.libraries import TEXT, optional
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 SEPARATORS = (",", ";", "\t", "|")
-_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 SHOWN = 5  # rows named in a message
 
 
@@ -42,19 +39,7 @@ def kind_of(path: Path) -> str:
 
 def text_of(path: Path) -> str:
     """A file's text: UTF-8 with or without a byte-order mark, UTF-16 with one, gzip or not. BadInput for others."""
-    try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise BadInput(f"{path}: not a whole gzip file ({error}): write it again") from error
-    except OSError as error:
-        raise Unavailable(f"{path}: cannot be read ({error})") from error
-    encoding = next((name for mark, name in _BOMS if content.startswith(mark)), "utf-8")
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise BadInput(f"{path}: line {line} is not UTF-8 ({error.reason}): save the file as UTF-8") from error
+    return "".join(text_blocks.read(path))
 
 
 def read(path: Path, choice: DatasetChoice) -> list[Row]:

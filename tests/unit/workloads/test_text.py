@@ -25,7 +25,7 @@ def choose(name: str, **fields: Any) -> Any:
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=4), st.integers(2, 9))
 def test_blocks_cover_the_text_without_overlap(texts: list[str], length: int) -> None:
     tokens = b"".join(text.encode() + b"|" for text in texts)
-    found = stream(texts, Tokenizer(None), length)
+    found = stream(lambda: ((text,) for text in texts), Tokenizer(None), length, f"{texts}")
     assert len(found) == (len(tokens) - 1) // length
     if len(found):
         samples, targets = found.batch(range(len(found)))

@@ -5,6 +5,8 @@ is ever run: such data sets are refused by the library itself. The `text` extra 
 """
 
 import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from workloads import storage
 from workloads.data import splits
 from workloads.data.table import checked as checked_rows
 from workloads.data.table import is_missing
-from workloads.data.texts.text import TextSet, Tokenizer, checked, stream
+from workloads.data.texts.text import Stream, TextSet, Tokenizer, checked, stream
 from workloads.data.texts.text_table import classes
 from workloads.errors import BadInput, Corrupt
 from workloads.libraries import TEXT, optional
@@ -84,15 +86,22 @@ def _records(split: Any, columns: Columns) -> Any:
 
 def _language(found: dict[str, Any], parts: splits.Parts, choice: DatasetChoice, digest: str) -> TextSet:
     tokenizer, column = Tokenizer(choice.tokenizer), (choice.columns or Columns()).text
-    texts, held = (
-        [text for name in names for text in found[name][column]] for names in (parts.training, parts.held_out)
-    )
-    texts, held = ([str(text) for text in part if not is_missing(text)] for part in (texts, held))
-    if not parts.held_out:
-        border = len(texts) - max(1, len(texts) // 10)
-        texts, held = texts[:border], texts[border:]
-    training = stream(texts, tokenizer, choice.sequence_length)
-    held_out = stream(held, tokenizer, choice.sequence_length)
+
+    def texts(names: Sequence[str]) -> Iterator[str]:
+        """Some rows at a time; the library keeps them on the disk."""
+        rows = (part[column] for name in names for part in found[name].select_columns([column]).iter(1000))
+        return (str(text) for part in rows for text in part if not is_missing(text))
+
+    def some(names: Sequence[str], first: int, last: int | None) -> Stream:
+        identity = f"{digest} {column} {names} {first} {last}"
+        return stream(
+            lambda: ((text,) for text in islice(texts(names), first, last)), tokenizer, choice.sequence_length, identity
+        )
+
+    count = 0 if parts.held_out else sum(1 for _ in texts(parts.training))
+    border = None if parts.held_out else count - max(1, count // 10)
+    training = some(parts.training, 0, border if border is None else max(0, border))
+    held_out = some(parts.held_out, 0, None) if border is None else some(parts.training, max(0, border), None)
     reference = DatasetReference(
         name="hugging-face",
         uri=choice.uri,

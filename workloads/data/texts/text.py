@@ -3,6 +3,7 @@
 Read by the text data sets of this folder and by the trainer's text tasks.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from slipway.api.common.artifact import DatasetReference
 from slipway.api.common.sources import DatasetChoice
 from workloads import storage
 from workloads.data import Augmentation, Samples
+from workloads.data.texts.token_file import Texts, kept
 from workloads.errors import BadInput, Corrupt
 from workloads.libraries import TEXT, optional
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 BYTES = 256
+TOGETHER = 1024  # texts with a class each that are encoded together
 
 
 class Tokenizer:
@@ -52,18 +55,28 @@ class Tokenizer:
         self.vocabulary = int(self._library.get_vocab_size())
         self.end = next((int(number) for number in known if number is not None), 0)
 
+    @property
+    def digest(self) -> str:
+        """Of what makes its tokens what they are."""
+        return "bytes" if self.file is None else hashlib.sha256(self.file.encode()).hexdigest()
+
     def encode(self, text: str) -> "Tokens":
         """Without special tokens."""
+        return self.encode_all([text])[0]
+
+    def encode_all(self, texts: Sequence[str]) -> "list[Tokens]":
+        """Each text by itself; a tokenizer.json's library takes several threads."""
         if self._library is None:
-            return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
-        return np.asarray(self._library.encode(text, add_special_tokens=False).ids, np.int32)
+            return [np.frombuffer(text.encode(errors="replace"), np.uint8).astype(np.int32) for text in texts]
+        found = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.asarray(one.ids, np.int32) for one in found]
 
 
 @dataclass(frozen=True)
 class Stream:
     """One long text as samples of `length` tokens; the targets are the same, one token later."""
 
-    tokens: "Tokens"
+    tokens: "npt.NDArray[Any]"
     length: int
 
     def __len__(self) -> int:
@@ -110,16 +123,15 @@ class TextSet:
 def labelled(texts: Sequence[str], labels: "npt.NDArray[np.int64]", tokenizer: Tokenizer, length: int) -> Labelled:
     """Encode all texts once."""
     tokens = np.full((len(texts), length), tokenizer.end, np.int32)
-    for row, text in zip(tokens, texts, strict=True):
-        found = tokenizer.encode(text)[:length]
-        row[: len(found)] = found
+    for start in range(0, len(texts), TOGETHER):
+        for row, found in zip(tokens[start:], tokenizer.encode_all(texts[start : start + TOGETHER]), strict=False):
+            row[: len(found)] = found[:length]
     return Labelled(tokens, labels)
 
 
-def stream(texts: Sequence[str], tokenizer: Tokenizer, length: int) -> Stream:
-    """The texts one after the other, each closed by the ending token."""
-    parts = [part for text in texts for part in (tokenizer.encode(text), np.asarray([tokenizer.end], np.int32))]
-    return Stream(np.concatenate(parts) if parts else np.empty(0, np.int32), length)
+def stream(texts: Texts, tokenizer: Tokenizer, length: int, identity: str) -> Stream:
+    """The texts one after the other, each closed by the ending token; kept by texts.token_file."""
+    return Stream(kept(texts, tokenizer, identity), length)
 
 
 def checked(found: TextSet, choice: DatasetChoice) -> TextSet:
