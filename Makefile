@@ -73,4 +73,4 @@ chaos: setup ## thousands of jobs in bad weather (SLIPWAY_CHAOS_SCHEDULES, SLIPW
 	@$(PYTHON) -m pytest -m slow -s tests/chaos/test_storm.py
 
 fuzz-graphs: setup ## quantize 20,000 random ONNX graphs (SLIPWAY_FUZZ_GRAPHS; some hours)
-	@SLIPWAY_FUZZ_GRAPHS=$${SLIPWAY_FUZZ_GRAPHS:-20000} $(PYTHON) -m pytest -q tests/unit/onnx_graphs/test_fuzz.py
+	@SLIPWAY_FUZZ_GRAPHS=$${SLIPWAY_FUZZ_GRAPHS:-20000} $(PYTHON) -m pytest -q tests/unit/onnx_graphs/random/test_fuzz.py

@@ -154,7 +154,7 @@ print(client.infer("simple", tensors).as_numpy("OUTPUT0").sum())
     activator.until_held(1)
     with behind(activator, onnx_models.add_sub(tmp_path / "simple.onnx"), tmp_path / "server.log"):
         assert early.communicate(timeout=60)[0] == "32\n"
-        script = Path(__file__).with_name("triton_client.py")
+        script = Path(__file__).parent / "nvidia" / "triton_client.py"
         ports = [str(activator.port), str(activator.grpc_port)]
         done = subprocess.run([python, str(script), *ports], check=False, capture_output=True, text=True, timeout=120)
         assert done.stdout.endswith("ok\n"), done.stdout + done.stderr

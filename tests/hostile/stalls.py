@@ -92,7 +92,7 @@ def attack_of(kind: str, model: str) -> tuple[Callable[[int, Answers], None], in
     infer = f"/v2/models/{model}/infer"
     packed = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     if kind.startswith("picture"):
-        from tests.unit.serve.test_decoding import flat_png
+        from tests.unit.serve.web.test_decoding import flat_png
 
         side = int(kind.split()[1])
         return _posting(flat_png(side, side), "/predict", {"Content-Type": "image/png"}), CONNECTIONS

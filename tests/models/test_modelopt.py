@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.models.modelopt import entropy_threshold
-from tests.unit.quantize.test_ranges import SHAPES, distribution, seen
+from tests.unit.quantize.calibration.test_ranges import SHAPES, distribution, seen
 from workloads.quantize.calibration.ranges.entropy import best_threshold
 
 pytestmark = pytest.mark.slow

@@ -36,7 +36,8 @@ import numpy as np
 import orjson
 import psutil
 
-from tests.conformance import environments, triton
+from tests.conformance import environments
+from tests.conformance.nvidia import triton
 from tests.conformance.server import ROOT, Server
 from tests.perf import open_loop
 from tests.perf.peers.start import present, running

@@ -182,7 +182,7 @@ def memory(folder: Path) -> list[dict[str, Any]]:
 
 def language(folder: Path, hidden: int) -> dict[str, Any]:
     """GPT-2 with four layers on text files."""
-    from tests.train.texts import wikitext
+    from tests.unit.train.runs.texts import wikitext
 
     return {
         "model": {"name": "gpt2", "layers": 4, "hiddenSize": hidden, "heads": 8},

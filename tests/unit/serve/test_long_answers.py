@@ -21,7 +21,7 @@ from workloads.serve.http import HttpLimits, HttpServer
 from workloads.serve.rest import pieces
 from workloads.serve.settings import EdgeChoice, TransformChoice
 
-OWN = "tests.unit.serve.own_code"
+OWN = "tests.unit.serve.transform.own_code"
 
 
 def joined(document) -> bytes:

@@ -16,8 +16,8 @@ from onnx import helper, numpy_helper
 
 from slipway.api.quantization.evaluation import EvaluationMetric, EvaluationTask
 from slipway.api.quantization.ladder import Rung
+from tests.unit.onnx_graphs.gate.test_gate_sight import changed, of_task
 from tests.unit.onnx_graphs.graphs import model, random, value
-from tests.unit.onnx_graphs.test_gate_sight import changed, of_task
 from tests.unit.quantize import jobs
 from workloads.onnx import session
 from workloads.quantize import run
@@ -129,7 +129,7 @@ def job_of(folder: Path, metric: str, task: Any) -> tuple[Any, Context]:
     np.savez(folder / "data.npz", **feeds)
     evaluation: dict[str, Any] = {"uri": (folder / "data.npz").as_uri(), "metric": metric}
     if task is EvaluationTask.CUSTOM:
-        evaluation["function"] = "tests.unit.onnx_graphs.own_measure:score"
+        evaluation["function"] = "tests.unit.onnx_graphs.gate.own_measure:score"
     if metric in {EvaluationMetric.AGREEMENT, EvaluationMetric.LABELS}:
         evaluation["task"] = task.value
     calibration = {"uri": (folder / "data.npz").as_uri(), "methods": ["min-max"]}

@@ -1,0 +1,29 @@
+"""Random graphs: quantize refuses in words or builds, and what passes its gates is like the float model.
+
+`SLIPWAY_FUZZ_GRAPHS` sets how many (`make fuzz-graphs`: 20,000); a few, always the same ones, otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.unit.onnx_graphs.random.generator import graphs
+from tests.unit.onnx_graphs.random.trial import CHEAP, tried
+
+COUNT = int(os.environ.get("SLIPWAY_FUZZ_GRAPHS", "25"))
+LADDERS = [*((rung,) for rung in CHEAP), CHEAP]
+
+
+@settings(
+    max_examples=COUNT, deadline=None, database=None, derandomize=COUNT < 1000, suppress_health_check=list(HealthCheck)
+)
+@given(graphs(), st.booleans(), st.sampled_from(LADDERS))
+def test_a_random_graph_is_refused_in_words_or_built(model: Any, external: bool, ladder: tuple[str, ...]) -> None:
+    with tempfile.TemporaryDirectory(prefix="slipway-fuzz-") as folder:
+        tried(Path(folder), model, ladder, external=external)

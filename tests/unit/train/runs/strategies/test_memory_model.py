@@ -1,0 +1,65 @@
+"""The memory model that `strategy: Auto` chooses by, against what real runs of two processes hold at their peak."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slipway.api.training.memory import StrategyName, Workload, tensors
+from tests.unit.train import processes
+from tests.unit.train.runs.strategies.footprint import BUCKET, Shape, peak
+
+PROCESSES = 2
+# Of the first the states are nearly all, of the second the activations.
+STATES, ACTIVATIONS = Shape(12, 640, 32, 1), Shape(4, 256, 256, 16)
+SMALL = Shape(6, 512, 64, 1)
+STRATEGIES = ("DDP", "FSDP2", "ZeRO1", "ZeRO2", "ZeRO3")
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of megabytes go through the loopback at each step."""
+    monkeypatch.setattr(processes, "PATIENCE", 280.0)
+
+
+def compare(folder: Path, name: str, precision: str, shape: Shape) -> None:
+    """Within a fifth, on each process."""
+    for measured, parameters in processes.results(peak, (name, precision, shape, 2), PROCESSES, folder):
+        work = Workload(
+            parameters=parameters,
+            processes=PROCESSES,
+            micro_batch=shape.samples,
+            sixteen_bit=precision != "fp32",
+            layers=shape.layers,
+            hidden=shape.hidden,
+            sequence=shape.sequence,
+            vocabulary=shape.vocabulary,
+            bucket=BUCKET,
+        )
+        expected = tensors(work, StrategyName(name))
+        print(f"{name} {precision}: {measured / 2**20:.0f} MiB measured, {expected / 2**20:.0f} expected")
+        assert 0.8 <= expected / measured <= 1.2, f"{expected / 2**20:.0f} for {measured / 2**20:.0f} MiB"
+
+
+@pytest.mark.timeout(120)
+def test_the_model_knows_a_ddp_run(tmp_path: Path) -> None:
+    compare(tmp_path, "DDP", "fp32", SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_model_knows_states(tmp_path: Path, name: str, precision: str) -> None:
+    """62 million parameters."""
+    if name.startswith("ZeRO"):
+        pytest.importorskip("deepspeed")
+    compare(tmp_path, name, precision, STATES)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_model_knows_activations(tmp_path: Path, precision: str) -> None:
+    compare(tmp_path, "DDP", precision, ACTIVATIONS)
