@@ -36,9 +36,10 @@ push: setup ## build a release's images and push them: REGISTRY=host/path, TAG=,
 # More processes than cores: those that talk to servers mostly wait.
 WORKERS ?= $(shell echo $$(($(shell nproc) + 2)))
 
+# What fails is tried once more and listed as RERUN: a bug to look at, and no reason to do all again.
 test: setup cluster-check ## all tests: unit, API server, end to end
 	@$(MAKE) --no-print-directory -j2 --output-sync=target lint prepared
-	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --reruns 1 -rR
 
 # What each process of pytest would do for itself: with their assertions rewritten, the tests are compiled once.
 prepared: setup
