@@ -11,6 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine stops a process for longer than the 200 ms that hypothesis lets an example take.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 # The processes of pytest-xdist, and hundreds that the tests start, import the same files: each would compile them anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

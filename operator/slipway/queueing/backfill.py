@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.queueing.amounts import shown
-from slipway.queueing.cluster_capacity import Demand, Floor
+from slipway.queueing.cluster_capacity import Floor
+from slipway.queueing.demand import Demand
 from slipway.queueing.preemption import Contest
 from slipway.queueing.quota import Bill, Quotas, Shortage
 
@@ -78,6 +79,7 @@ def decide(
     shortages: dict[Hashable, Shortage] = {}
     kept_for = ""
     looks: Counter[Hashable] = Counter()
+    words = _Missing(floor)
     for gang in sorted(gangs, key=lambda gang: gang.rank):
         whose = gang.key[0] if isinstance(gang.key, tuple) else ""
         name = "/".join(gang.key) if isinstance(gang.key, tuple) else str(gang.key)
@@ -95,7 +97,7 @@ def decide(
             continue
         placed = floor.pack(gang.demand)
         if placed is None and gang.preempts:
-            missing = _missing(floor, gang.demand, kept_for)
+            missing = words.of(gang.demand, kept_for)
             who = contest.settle(floor, gang.demand, gang.priority, name)
             if who is not None:
                 quotas.keep(whose, gang.bill, gang.demand.count, name)
@@ -109,17 +111,34 @@ def decide(
             quotas.take(whose, gang.bill, gang.demand.count)
             admitted.append(gang.key)
             continue
-        waiting[gang.key] = _missing(floor, gang.demand, kept_for)
+        waiting[gang.key] = words.of(gang.demand, kept_for)
         kept = floor.keep(gang.demand) if not kept_for else None
         if kept is not None:
             floor.take(kept, gang.demand.each)
             quotas.keep(whose, gang.bill, gang.demand.count, name)
             kept_for = name
     places = {
-        key: Place(number, len(waiting), words, key in shortages, key in shortages and shortages[key].never)
-        for number, (key, words) in enumerate(waiting.items(), start=1)
+        key: Place(number, len(waiting), told, key in shortages, key in shortages and shortages[key].never)
+        for number, (key, told) in enumerate(waiting.items(), start=1)
     }
     return Decision(tuple(admitted), places, contest.victims)
+
+
+class _Missing:
+    """What gangs lack, in words that gangs of equal shape share until a node changes."""
+
+    def __init__(self, floor: Floor) -> None:
+        self._floor, self._version = floor, floor.version
+        self._known: dict[tuple[str, int, str, str], str] = {}
+
+    def of(self, demand: Demand, kept_for: str) -> str:
+        """Of this gang; `kept_for`: who has room kept before it."""
+        if self._version != self._floor.version:
+            self._known, self._version = {}, self._floor.version
+        alike = (demand.kind, demand.count, repr(demand.spreads) if demand.spreads else "", kept_for)
+        if alike not in self._known:
+            self._known[alike] = _missing(self._floor, demand, kept_for)
+        return self._known[alike]
 
 
 def _missing(floor: Floor, demand: Demand, kept_for: str) -> str:

@@ -6,7 +6,8 @@ Kubernetes' scheduler takes single pods out of a gang, which ends all of it and 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from slipway.queueing.cluster_capacity import Demand, Floor
+from slipway.queueing.cluster_capacity import Floor
+from slipway.queueing.demand import Demand
 from slipway.queueing.resources import Amounts
 
 # Searches in one decision: each goes through all nodes.

@@ -1,14 +1,15 @@
 """What a job's gang asks of the cluster: nodes, room on them, and the namespace's quota. Pure; for admission.py."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Self
+from typing import Self
 
 from slipway.api.common.scheduling import GangScheduler
 from slipway.api.training.trainingjob import TrainingJobSpec
 from slipway.gang import lifecycle
-from slipway.queueing.cluster_capacity import Demand, Node
+from slipway.queueing.demand import Demand
+from slipway.queueing.occupancy import add
 from slipway.queueing.preemption import Contenders, Running
 from slipway.queueing.quota import Bill, Defaults
 from slipway.queueing.resources import PLACE, REQUESTS, amounts, requests_of
@@ -79,12 +80,6 @@ def run_of(job: Object) -> Run | None:
         return None
 
 
-def add(total: dict[str, int], requests: Mapping[str, int]) -> None:
-    """Add what a pod asks for to what others do; each takes one of `pods`."""
-    for name, amount in {"pods": 1, **requests}.items():
-        total[name] = total.get(name, 0) + amount
-
-
 def contenders(
     jobs: Iterable[tuple[Object, Run]],
     pods: Store,
@@ -112,16 +107,3 @@ def contenders(
 def _may_give_way(job: Object, run: Run) -> bool:
     policy = (job.get("spec") or {}).get("runPolicy") or {}
     return run.attempt_time is not None and not (run.finished or policy.get("suspend") or lifecycle.left_alone(job))
-
-
-def node_of(node: Object, used: Mapping[str, Mapping[str, int]], foreign: Mapping[str, Mapping[str, int]]) -> Node:
-    """A node, less what pods have of it; `foreign`: those that never give it back for a gang."""
-    whole: Mapping[str, int] = node["status"]["allocatable"]
-    name = name_of(node)
-
-    def without(taken: Mapping[str, int]) -> dict[str, int]:
-        return {resource: max(0, amount - taken.get(resource, 0)) for resource, amount in whole.items()}
-
-    labels: Any = node["metadata"].get("labels") or {}
-    taints = tuple(node["spec"].get("taints") or ())
-    return Node(name, without(foreign.get(name, {})), without(used.get(name, {})), labels, taints)

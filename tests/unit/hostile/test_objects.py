@@ -16,7 +16,8 @@ from slipway.inferenceservice.policy.traffic import Traffic
 from slipway.inferenceservice.telemetry.traffic_history import Memory, heard_metrics, metrics_urls
 from slipway.quantizationjob.status import result_of
 from slipway.queueing.backfill import Waiting, decide
-from slipway.queueing.cluster_capacity import Demand, Floor, Node
+from slipway.queueing.cluster_capacity import Floor
+from slipway.queueing.demand import Demand, Node
 from slipway.queueing.resources import REQUESTS, amounts, slim_footprint
 from slipway.queueing.topology import Spread
 from slipway.reconcile import labels

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.queueing.backfill import Waiting, decide
-from slipway.queueing.cluster_capacity import Demand, Floor, Node, room, takes
+from slipway.queueing.cluster_capacity import Floor
+from slipway.queueing.demand import Demand, Node, room, takes
 from slipway.queueing.resources import amounts, pod_requests, slim_footprint, slim_node, usable
 
 GPU = "nvidia.com/gpu"

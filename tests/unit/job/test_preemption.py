@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.queueing.backfill import Waiting, decide
-from slipway.queueing.cluster_capacity import Demand, Floor, Node
+from slipway.queueing.cluster_capacity import Floor
+from slipway.queueing.demand import Demand, Node
 from slipway.queueing.preemption import Contenders, Contest, Running
 
 GPU = "nvidia.com/gpu"

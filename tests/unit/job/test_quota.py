@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.queueing.backfill import Decision, Waiting, decide
-from slipway.queueing.cluster_capacity import Demand, Floor, Node
+from slipway.queueing.cluster_capacity import Floor
+from slipway.queueing.demand import Demand, Node
 from slipway.queueing.quota import Bill, Quotas, defaults_of, slim_limits, slim_quota
 
 GPU = "nvidia.com/gpu"

@@ -9,9 +9,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.queueing import cluster_capacity
+from slipway.queueing import fit
 from slipway.queueing.backfill import Decision, Waiting, decide
-from slipway.queueing.cluster_capacity import Demand, Floor, Node, room, takes
+from slipway.queueing.cluster_capacity import Floor
+from slipway.queueing.demand import Demand, Node, room, takes
 from slipway.queueing.topology import Spread
 
 
@@ -19,6 +20,7 @@ class Plain(Floor):
     """Remembers nothing from one question to the next."""
 
     def fit(self, demand: Demand) -> Any:
+        self._stuck.clear()
         able = [node for node in self._nodes.values() if takes(node, demand)]
         now = {node.name: room(self._free[node.name], demand.each, apart=demand.apart) for node in able}
         most = {node.name: room(node.capacity, demand.each, apart=demand.apart) for node in able}
@@ -30,9 +32,6 @@ class Plain(Floor):
 
     def knows(self, demand: Demand) -> bool:
         return True
-
-    def _refresh(self, names: Any) -> None:
-        """Nothing is remembered."""
 
 
 AMOUNTS = st.fixed_dictionaries({"gpu": st.integers(0, 4), "cpu": st.integers(0, 8), "pods": st.integers(0, 4)})
@@ -68,6 +67,33 @@ def test_decisions_are_those_of_a_pass_that_shares_nothing(nodes, demands, growi
     assert decision(Floor, nodes, demands, growing) == decision(Plain, nodes, demands, growing)
 
 
+STEPS = st.lists(st.tuples(st.integers(0, 4), st.none() | st.tuples(AMOUNTS, AMOUNTS, st.sampled_from("ab"), TAINTS)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(STEPS, st.lists(GANGS, min_size=1, max_size=3))
+def test_a_floor_that_is_kept_is_as_one_that_is_made_anew(steps: list[Any], rounds: list[list[Demand]]) -> None:
+    """Nodes come, go and change between decisions; each of these knows what the ones before have asked for."""
+    kept = Floor()
+    there: dict[str, Node] = {}
+    for number, demands in enumerate(rounds):
+        for index, what in steps[number :: len(rounds)]:
+            name = f"n{index}"
+            if what is None:
+                there.pop(name, None)
+                kept.drop(name)
+            else:
+                whole, free, zone, taints = what
+                there[name] = Node(name, {r: max(n, free[r]) for r, n in whole.items()}, free, {"zone": zone}, taints)
+                kept.put(there[name])
+        gangs = [Waiting(("n", f"{i}"), (i,), demand) for i, demand in enumerate(demands)]
+        floors = kept.copy(), Floor(there.values()), Plain(there.values())
+        found = [decide(floor, gangs) for floor in floors]
+        assert found[0] == found[1] == found[2]
+        assert floors[0]._free == floors[1]._free == floors[2]._free
+        kept.forget(floors[0])
+
+
 def test_a_decision_about_many_kinds_of_gangs_does_not_ask_each_node_for_each(monkeypatch) -> None:
     """2000 nodes, 400 gangs of 160 kinds: what is counted is sums for one node, of which a full pass takes 640,000."""
     asked = 0
@@ -77,7 +103,7 @@ def test_a_decision_about_many_kinds_of_gangs_does_not_ask_each_node_for_each(mo
         asked += 1
         return room(*args, **more)
 
-    monkeypatch.setattr(cluster_capacity, "room", counting)
+    monkeypatch.setattr(fit, "room", counting)
     whole = {"gpu": 8, "pods": 110}
     nodes = [Node(f"n{i}", whole, {"gpu": i % 9, "pods": 110}, {"host": f"{i}"}) for i in range(2000)]
     kinds = [Demand(3000, {"gpu": 1 + kind % 8, "cpu": 0, f"x{kind}": 0}) for kind in range(160)]

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.queueing.backfill import Waiting, decide
-from slipway.queueing.cluster_capacity import Demand, Floor, Node
+from slipway.queueing.cluster_capacity import Floor
+from slipway.queueing.demand import Demand, Node
 from slipway.queueing.topology import Site, Spread, spread_out
 
 ZONE, RACK, HOST = "topology.kubernetes.io/zone", "rack", "kubernetes.io/hostname"

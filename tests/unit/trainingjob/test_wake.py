@@ -14,13 +14,20 @@ from hypothesis import strategies as st
 
 from slipway.queueing.resources import PLACE, REQUESTS
 from slipway.runtime.caching.store import Key
-from slipway.runtime.client.resource import NODES, PODS, QUOTAS, Object
+from slipway.runtime.client.resource import NODES, PODS, PRIORITY_CLASSES, QUOTAS, Object
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.queue_world import GPU, Cluster
 
 NAMES = ("one", "two", "three", "four")
 PLACES = ("a", "b", "c")
 BEGAN = "2026-01-01T00:00:00Z"
+SPREAD = [{"topologyKey": "host", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}]
+# Gangs of different kinds: one that preempts, one that is spread, one that an autoscaler may see.
+SPECS: dict[str, Any] = {
+    "two": {"scheduling": {"preemption": "PriorityClass"}, "pod": {"priorityClassName": "high"}},
+    "three": {"scheduling": {"topologySpread": SPREAD}},
+    "four": {"scheduling": {"scaleUp": "Pods", "priority": 3}},
+}
 
 
 class World(Cluster):
@@ -31,7 +38,7 @@ class World(Cluster):
         self.sizes: dict[str, int] = {}
         self.suspended: set[str] = set()
         for name in PLACES:
-            self.node(name)
+            self.node(name, host=name)
 
     # What the operator does.
 
@@ -72,7 +79,7 @@ class World(Cluster):
         if self.cache[TRAINING_JOBS].get("n", name) is None and not self.pods_of(name):
             self.sizes[name] = size
             self.suspended.discard(name)
-            self.job(name, size)
+            self.job(name, size, **SPECS.get(name, {}))
             self.woken.append(name)
 
     def delete(self, name: str) -> None:
@@ -136,7 +143,15 @@ class World(Cluster):
         node = self.cache[NODES].get("", place)
         assert node is not None
         ready = node["status"]["conditions"][0]["status"] == "True"
-        self.node(place, ready="False" if ready else "True")
+        self.node(place, ready="False" if ready else "True", host=place)
+
+    def relabel(self, place: str) -> None:
+        """A node is another one by its labels and by what it has."""
+        self.node(place, gpus=8, host="a")
+
+    def outrank(self, place: str) -> None:
+        """A PriorityClass is made, or changed."""
+        self.tell(PRIORITY_CLASSES, "high", value=PLACES.index(place))
 
     def quota(self, place: str) -> None:
         """It comes, or goes."""
@@ -166,10 +181,11 @@ class World(Cluster):
 
 
 JOB = st.sampled_from(NAMES)
+HAPPENINGS_AT_A_PLACE = ["bind", "bind", "strange", "shrink", "toggle", "relabel", "quota", "outrank"]
 HAPPENING = st.one_of(
     st.tuples(st.just("create"), JOB, st.integers(1, 3)),
     st.tuples(st.sampled_from(["delete", "suspend", "finish", "end", "terminate", "again"]), JOB),
-    st.tuples(st.sampled_from(["bind", "bind", "strange", "shrink", "toggle", "quota"]), st.sampled_from(PLACES)),
+    st.tuples(st.sampled_from(HAPPENINGS_AT_A_PLACE), st.sampled_from(PLACES)),
 )
 
 
@@ -187,7 +203,7 @@ def forgotten(world: World) -> list[str]:
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(st.integers(1, 3), max_size=len(NAMES)), st.lists(HAPPENING, max_size=20))
 def test_no_gang_that_could_start_waits_for_its_next_look(sizes: list[int], then: list[tuple[Any, ...]]) -> None:
     world = World()
@@ -196,6 +212,28 @@ def test_no_gang_that_could_start_waits_for_its_next_look(sizes: list[int], then
         getattr(world, what)(*about)
         world.reconcile_all()
         assert forgotten(world) == [], (what, about)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.integers(1, 3), max_size=len(NAMES)), st.lists(HAPPENING, max_size=20))
+def test_decisions_are_those_of_an_operator_that_reads_everything_anew(
+    sizes: list[int], then: list[tuple[Any, ...]]
+) -> None:
+    world = World()
+    begin = [step for name, size in zip(NAMES, sizes, strict=False) for step in (("create", name, size), ("bind", "a"))]
+    for what, *about in (*begin, *then):
+        getattr(world, what)(*about)
+        kept = world.admission
+        let_in = set(kept._let_in)
+        world.restart()
+        world.admission._let_in = set(let_in)
+        for admission in (kept, world.admission):
+            admission._decide()
+        for told in ("_decision", "_let_in", "_victims", "_growing"):
+            assert getattr(kept, told) == getattr(world.admission, told), (what, about)
+        world.admission = kept
+        kept._let_in = let_in
+        world.reconcile_all()
 
 
 def test_the_job_first_in_the_line_is_deleted_before_its_pods_are_gone() -> None:

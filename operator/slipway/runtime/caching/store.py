@@ -85,6 +85,7 @@ class Store:
         self._on_change = on_change
         self._entries: dict[Key, _Entry] = {}
         self._children: dict[Identity, set[Key]] = {}
+        self._moved: dict[Identity, int] = {}  # the sequence of the last change of anything of a parent's children
         self._tombstones: dict[str, _Tombstone] = {}  # in order of their age
         self._sequence = 0
         self._highest = 0
@@ -108,6 +109,10 @@ class Store:
     def children(self, parent: Identity) -> list[Object]:
         """The objects in its namespace whose controlling owner is this very object, by name."""
         return [self._entries[key].obj for key in sorted(self._children.get(parent, ()))]
+
+    def moved(self, parent: Identity) -> int:
+        """A number that is another one whenever `children` would be: also of a change that nobody is told of."""
+        return self._moved.get(parent, 0)
 
     def observe(self, event_type: str | None, obj: Object) -> Change | None:
         """Take in a watch event: ADDED, MODIFIED, DELETED, or None for an object of a watch's first listing.
@@ -139,7 +144,8 @@ class Store:
             metadata = {"deletionTimestamp": now} | answer["metadata"]
             entry = self._entries.get(_key(obj))
             if entry is not None and entry.uid == uid_of(obj) and entry.version == _version(answer):
-                entry.obj = entry.obj | {"metadata": {"deletionTimestamp": now} | entry.obj["metadata"]}
+                known = entry.obj | {"metadata": {"deletionTimestamp": now} | entry.obj["metadata"]}
+                self._set(_key(obj), known, entry.uid, entry.version)
             else:
                 self._tell(self._take(answer | {"metadata": metadata}))
 
@@ -205,17 +211,18 @@ class Store:
 
     def _set(self, key: Key, obj: Object, uid: str, version: int | None) -> Change | None:
         old = self._entries.get(key)
+        self._sequence += 1
         if old is not None:
             self._unlink(key, old)
             if old.uid != uid:
                 self._bury(old.uid, old.version)
         parent = parent_of(obj)
-        self._sequence += 1
         self._highest = max(self._highest, version or 0)
         self._tombstones.pop(uid, None)
         self._entries[key] = _Entry(obj, uid, version, self._sequence, parent)
         if parent is not None:
             self._children.setdefault(parent, set()).add(key)
+            self._moved[parent] = self._sequence
         if old is not None and _same_content(old.obj, obj):
             return None
         return Change(key, old.obj if old else None, obj)
@@ -238,8 +245,9 @@ class Store:
         siblings = self._children.get(entry.parent) if entry.parent is not None else None
         if siblings is not None and entry.parent is not None:
             siblings.discard(key)
+            self._moved[entry.parent] = self._sequence
             if not siblings:
-                del self._children[entry.parent]
+                del self._children[entry.parent], self._moved[entry.parent]
 
     def _buried(self, uid: str, version: int | None, reborn: bool) -> bool:
         stone = self._tombstones.get(uid)
