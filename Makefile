@@ -61,11 +61,11 @@ crds: setup ## write crds/, docs/ and the Helm chart from the models in operator
 	@$(PYTHON) -m slipway.install.chart --write charts/slipway
 
 bench: setup ## measure the operator beside the API server's limit and batch/v1 Jobs
-	@$(PYTHON) -m tests.perf.bench
+	@$(PYTHON) -m tests.perf.operator.bench
 
 bench-serve: setup ## measure the server beside its engine, and beside other servers where they are installed
-	@$(PYTHON) -m tests.perf.serve_bench --out tests/perf/results/serve.json
-	@$(PYTHON) -m tests.perf.size_bench --out tests/perf/results/sizes.json
+	@$(PYTHON) -m tests.perf.serving.serve_bench --out tests/perf/results/serve.json
+	@$(PYTHON) -m tests.perf.serving.size_bench --out tests/perf/results/sizes.json
 
 e2e: setup ## every launcher, example, installation and hard case on the cluster (slow: hours on two cores)
 	@$(PYTHON) -m pytest -m "slow or not slow" tests/e2e

@@ -55,7 +55,7 @@ LONG = (
     "unit/hostile/test_posts.py",
     "unit/install/test_equal.py",
     "unit/serve/models/test_import.py",
-    "unit/trainingjob/test_machine.py",
+    "unit/trainingjob/machine/test_machine.py",
     "unit/cluster/test_control_plane.py",
     "unit/api/test_agreement.py",
 )

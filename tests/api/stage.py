@@ -20,10 +20,10 @@ import pytest
 from tests.api.crds import install_crds
 from tests.api.traces import Traces
 from tests.api.watching import until_gone, watch
-from tests.cluster.kubelet import ScriptedKubelet
 from tests.cluster.local.control_plane import ControlPlane
 from tests.cluster.rest import ApiError
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.kubelet import ScriptedKubelet
+from tests.cluster.scripted.script import Exit, Script
 
 Object = dict[str, Any]
 T = TypeVar("T")

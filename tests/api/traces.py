@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from tests.cluster.rest import ApiError, Client
-from tests.cluster.script import extended_requests
+from tests.cluster.scripted.script import extended_requests
 
 Object = dict[str, Any]
 # Controllers make and renew these by themselves: one for each group of a kind, one for each wish of a kubelet.

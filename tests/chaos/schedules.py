@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from tests.api.stage import PODS, Stage
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.script import Exit, Script
 
 Object = dict[str, Any]
 STORIES = (

@@ -18,7 +18,7 @@ from tests.api.operators import Operator
 from tests.api.proxy import WriteProxy
 from tests.api.stage import JOBS, PATIENCE, Object, Stage, condition, marked
 from tests.api.watching import watch
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.script import Exit, Script
 
 pytestmark = pytest.mark.api
 

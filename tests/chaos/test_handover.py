@@ -12,7 +12,7 @@ import pytest
 from tests.api.operators import Operator
 from tests.api.stage import PATIENCE, Stage
 from tests.chaos.test_crashes import creations, stumble
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.script import Exit, Script
 
 pytestmark = pytest.mark.api
 

@@ -17,7 +17,7 @@ from tests.api.proxy import WriteProxy
 from tests.api.quantizationjob.acts import play
 from tests.api.quantizationjob.jobs import Jobs
 from tests.api.stage import Stage as Scene
-from tests.cluster.script import Exit
+from tests.cluster.scripted.script import Exit
 
 pytestmark = pytest.mark.api
 

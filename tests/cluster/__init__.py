@@ -30,5 +30,5 @@ From a test, a control plane without nodes (needs no root once the caches are wa
     ControlPlane(tmp_path, controller_manager=["--kube-api-qps=1000", "--kube-api-burst=2000"])
     ControlPlane(tmp_path, controller_manager=None)        # without controller manager: the fastest start
 
-Pods on such a control plane are moved by tests.cluster.kubelet.ScriptedKubelet (its docstring shows how).
+Pods on such a control plane are moved by tests.cluster.scripted.kubelet.ScriptedKubelet (its docstring shows how).
 """

@@ -67,7 +67,8 @@ def _run(action: str) -> int:
 
 
 def _demo(cluster: Cluster) -> None:
-    from tests.cluster import demo, install
+    from tests.cluster import install
+    from tests.cluster.demonstration import demo
     from tests.cluster.images import build
     from tests.cluster.kubectl import Kubectl
 

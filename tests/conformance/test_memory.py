@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.perf.memory_bench import ALLOWED, grown
+from tests.perf.serving.memory_bench import ALLOWED, grown
 
 
 @pytest.mark.parametrize("requests", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cluster import predict
+from tests.cluster.demonstration import predict
 from tests.e2e.conftest import condition, is_true
 
 

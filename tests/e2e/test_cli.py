@@ -13,7 +13,7 @@ from tests.cluster import install
 from tests.cluster.base import Cluster
 from tests.cluster.paths import REPOSITORY
 from tests.e2e.conftest import Namespace, is_true
-from tests.e2e.test_install import waiting_job
+from tests.e2e.installing.test_install import waiting_job
 
 pytestmark = pytest.mark.slow
 Done = subprocess.CompletedProcess[str]

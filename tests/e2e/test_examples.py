@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster import install, predict
+from tests.cluster import install
 from tests.cluster.base import Cluster
+from tests.cluster.demonstration import predict
 from tests.cluster.kubectl import Kubectl, KubectlError
 from tests.e2e.conftest import Job, Namespace, is_true
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.jobs import metrics
+from tests.e2e.training.jobs import metrics
 from tests.examples.scripts import SCRIPTS, job, reached
 
 SHORT = "lightning_module"

@@ -10,8 +10,8 @@ import pytest
 
 from tests.cluster.base import Cluster
 from tests.e2e.conftest import Job, Namespace, condition, is_true
-from tests.e2e.power import kill_container
-from tests.e2e.reader import digests
+from tests.e2e.training.power import kill_container
+from tests.e2e.training.reader import digests
 
 # Two bits make the ladder climb to the mixed-precision rung, with two shards in each of its sharded stages.
 NARROW = {

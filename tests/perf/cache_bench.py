@@ -24,8 +24,8 @@ from tests.api.stage import condition
 from tests.cluster.local.control_plane import ControlPlane
 from tests.cluster.rest import ApiError
 from tests.perf import machine
-from tests.perf.load import JOBS, PODS, Arrivals, encode, training_jobs
-from tests.perf.measure import CONCURRENCY, NODES, Lab
+from tests.perf.operator.load import JOBS, PODS, Arrivals, encode, training_jobs
+from tests.perf.operator.measure import CONCURRENCY, NODES, Lab
 
 RESULTS = Path(__file__).parent / "results" / "cache.json"
 Object = dict[str, Any]

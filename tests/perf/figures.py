@@ -18,8 +18,10 @@ from typing import Any
 
 from tests.cluster.paths import REPOSITORY
 from tests.conformance.clients import table as client_table
-from tests.perf import compress_table, flood_table, quantize_table, train_table
+from tests.perf.operator import flood_table
+from tests.perf.quantizing import compress_table, quantize_table
 from tests.perf.strangers import table as strangers_table
+from tests.perf.training import train_table
 
 RESULTS = Path(__file__).parent / "results"
 TEXTS = (
@@ -127,7 +129,7 @@ def gangs() -> str:
     loads = [result["load"] for result in report["results"]]
     words = (
         "Without kubelets, so without the time that processes take to end and images to come. `python -m"
-        f" tests.perf.bench --only-gangs` measures it; this one is [{name}](/tests/perf/results/{name}),"
+        f" tests.perf.operator.bench --only-gangs` measures it; this one is [{name}](/tests/perf/results/{name}),"
         f" commit {about['commit']}, {about['cores']} cores, load {min(loads):.1f} to {max(loads):.1f}."
     )
     return f"| gangs | |\n|---|---|\n{table}\n\n{_wrapped(words)}\n"
@@ -148,7 +150,7 @@ def serving() -> str:
     table = "\n".join(rows)
     words = (
         "One model of 1.3 million parameters, ONNX Runtime on one thread everywhere; medians of rounds in which the"
-        " servers take turns. `python -m tests.perf.serve_bench` measures it; this one is"
+        " servers take turns. `python -m tests.perf.serving.serve_bench` measures it; this one is"
         f" [{name}](/tests/perf/results/{name}),"
         f" {about['cores']} cores, load {about['load'][0]:.1f} at the start."
     )
@@ -171,8 +173,8 @@ def sizes() -> str:
     )
     words = (
         "Binary requests of one row at 32 connections, one engine thread, medians of rounds in which engine and servers"
-        " take turns; the client uses the same cores. `python -m tests.perf.size_bench` measures it; this one is"
-        f" [{name}](/tests/perf/results/{name}), commit {about['commit']}, {about['cores']} cores, load"
+        " take turns; the client uses the same cores. `python -m tests.perf.serving.size_bench` measures it; this one"
+        f" is [{name}](/tests/perf/results/{name}), commit {about['commit']}, {about['cores']} cores, load"
         f" {about['load'][0]:.1f} at the start."
     )
     return "\n".join([head, *rows, "", _wrapped(words), ""])
@@ -198,7 +200,7 @@ def remembered() -> str:
     words = (
         f"Resident memory of a server after {report['requests']:,} mixed requests, a third of them refused:"
         f" {report['last MiB']:.0f} MiB, {report['ratio']:.2f} times the {report['first MiB']:.0f} MiB after the first"
-        f" {report['first requests']:,}. `python -m tests.perf.memory_bench` measures it; this one is"
+        f" {report['first requests']:,}. `python -m tests.perf.serving.memory_bench` measures it; this one is"
         f" [{name}](/tests/perf/results/{name}), {about['cores']} cores, load {report['load']} at the start."
     )
     return f"{_wrapped(words)}\n"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from slipway.cli.app import app
 from tests.api.conftest import SHARED as NS
 from tests.api.stage import Stage
-from tests.cluster.script import Exit
+from tests.cluster.scripted.script import Exit
 from tests.needs import need
 
 pytestmark = [pytest.mark.api, pytest.mark.usefixtures("shared_operator")]

@@ -14,7 +14,7 @@ import pytest
 from tests.api.forged.tenant import Tenant, looked_at, owner
 from tests.api.operators import Operator
 from tests.api.stage import JOBS, PODS, Object, Stage
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.script import Exit, Script
 
 pytestmark = pytest.mark.api
 ONE_TRY = {"maxRestarts": 0}

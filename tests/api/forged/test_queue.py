@@ -9,7 +9,7 @@ import pytest
 from tests.api.forged.tenant import Tenant
 from tests.api.stage import JOBS, NODES, PATIENCE, PODS, Object, Stage
 from tests.api.watching import watch
-from tests.cluster.script import Script
+from tests.cluster.scripted.script import Script
 
 pytestmark = pytest.mark.api
 GPU = "nvidia.com/gpu"

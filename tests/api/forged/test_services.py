@@ -19,7 +19,7 @@ from tests.api.forged.tenant import PODS_ONLY, Tenant, owner
 from tests.api.inferenceservice.figures import Figures, Traffic
 from tests.api.inferenceservice.services import CONFIGMAPS, DEPLOYMENTS, SERVICES, Town, predictor, revision
 from tests.api.stage import PODS, Object, Stage
-from tests.cluster.script import Script
+from tests.cluster.scripted.script import Script
 
 pytestmark = pytest.mark.api
 SETS = "/apis/apps/v1/namespaces/{}/replicasets"

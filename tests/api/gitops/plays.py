@@ -15,7 +15,7 @@ from tests.api.operators import Operator
 from tests.api.stage import Stage, condition
 from tests.api.watching import watch
 from tests.cluster.rest import ApiError
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.script import Exit, Script
 
 Object = dict[str, Any]
 GROUP = "/apis/slipway.dev/v1alpha1"

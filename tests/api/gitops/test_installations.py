@@ -1,7 +1,7 @@
 """Each way to install, into a namespace that is not ours: the server takes it, and an operator with exactly what was
 installed (its account, its settings) works where it was told to, and nowhere else.
 
-The short version of tests/e2e/test_strangers.py: the operator is a process here, and no image is pulled.
+The short version of tests/e2e/installing/test_strangers.py: the operator is a process here, and no image is pulled.
 """
 
 from __future__ import annotations

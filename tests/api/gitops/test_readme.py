@@ -1,8 +1,8 @@
 """README's way to install, word by word: each line of its section is run against an API server as it stands there.
 
 Only what the section says itself is different: which of the blocks is for servers before 1.25, and the registry, which
-is the reader's own. `make push` is run by tests/e2e/test_strangers.py; here its file is written, and `helm` is Helm's
-library behind the words of its command.
+is the reader's own. `make push` is run by tests/e2e/installing/test_strangers.py; here its file is written, and `helm`
+is Helm's library behind the words of its command.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def image_of(reader: Reader) -> str:
 def test_the_section_has_the_lines_that_are_run_here() -> None:
     programs = [line.split()[0] for line in lines(INSTALL)]
     assert programs == ["make", "pip", "slipway", "helm", "kubectl", "kubectl", "slipway", "python"]
-    assert lines(INSTALL)[0].startswith("make -s push REGISTRY="), "which tests/e2e/test_strangers.py runs"
+    assert lines(INSTALL)[0].startswith("make -s push REGISTRY="), "which tests/e2e/installing/test_strangers.py runs"
     assert lines(INSTALL)[1] == PIP
 
 

@@ -11,7 +11,7 @@ import yaml
 from tests.api.conftest import SHARED as NS
 from tests.api.stage import JOBS, Stage
 from tests.cluster.paths import REPOSITORY
-from tests.cluster.script import Exit
+from tests.cluster.scripted.script import Exit
 
 pytestmark = [pytest.mark.api, pytest.mark.usefixtures("shared_operator")]
 ARGOCD = "argocd-controller"

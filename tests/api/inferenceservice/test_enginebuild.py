@@ -11,7 +11,7 @@ import pytest
 from tests.api.inferenceservice.services import Town, predictor, revision
 from tests.api.operators import Operator
 from tests.api.stage import Stage, condition, marked
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.script import Exit, Script
 
 pytestmark = pytest.mark.api
 JOBS = "/apis/batch/v1/namespaces/{}/jobs"

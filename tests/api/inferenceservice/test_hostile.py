@@ -13,7 +13,7 @@ from tests.api.inferenceservice.services import Town
 from tests.api.operators import Operator
 from tests.api.stage import Stage, marked
 from tests.cluster.rest import ApiError
-from tests.cluster.script import Script
+from tests.cluster.scripted.script import Script
 from tests.unit.hostile.attackers import HEAD, attacker
 
 pytestmark = pytest.mark.api

@@ -19,7 +19,7 @@ from tests.api.inferenceservice.services import (
 )
 from tests.api.operators import Operator
 from tests.api.stage import CEL_SINCE, PODS, Stage, condition, marked
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.script import Exit, Script
 
 pytestmark = pytest.mark.api
 DIGEST = f"sha256:{'a' * 64}"

@@ -12,7 +12,7 @@ from tests.api.inferenceservice.figures import Figures, Traffic
 from tests.api.inferenceservice.services import Town, predictor, revision
 from tests.api.operators import Operator
 from tests.api.stage import Stage, marked
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.script import Exit, Script
 
 pytestmark = pytest.mark.api
 SERVER = {"SLIPWAY_SERVER_IMAGE": "registry.example.com/slipway/server:test"}

@@ -19,7 +19,7 @@ from tests.api.inferenceservice.figures import Figures
 from tests.api.inferenceservice.services import ADDRESSES, DEPLOYMENTS, Town, predictor
 from tests.api.operators import Operator
 from tests.api.stage import PATIENCE, Stage, marked
-from tests.cluster.script import Script
+from tests.cluster.scripted.script import Script
 from workloads.activator.proxy import Limits
 from workloads.activator.run import Activator, Settings
 

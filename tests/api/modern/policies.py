@@ -1,4 +1,4 @@
-"""manifests/admission-policy on a server: what tests.unit.gitops.admission_policy answers in Python."""
+"""manifests/admission-policy on a server: what tests.unit.gitops.admission.policy answers in Python."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from slipway.reconcile.patch import merge_patch
 from tests.cluster.local.control_plane import ControlPlane
 from tests.cluster.rest import ApiError, Client
-from tests.unit.gitops.admission_policy import Request
+from tests.unit.gitops.admission.policy import Request
 
 Object = dict[str, Any]
 _PLACES = {

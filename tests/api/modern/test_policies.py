@@ -12,11 +12,11 @@ from tests.api.modern.policies import SERVED, Court
 from tests.api.watching import watch
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.local.control_plane import ControlPlane
-from tests.unit.gitops.admission_breaches import ALL, Breach
-from tests.unit.gitops.admission_policy import FOLDER, Request, documents, refusals
-from tests.unit.gitops.test_admission_policy import JOB, MADE, _disowned, one_of
+from tests.unit.gitops.admission.breaches import ALL, Breach
+from tests.unit.gitops.admission.policy import FOLDER, Request, documents, refusals
+from tests.unit.gitops.admission.test_policy import JOB, MADE, _disowned, one_of
+from tests.unit.trainingjob.pods.test_pod_security import BREACHES
 from tests.unit.trainingjob.rendered import WITH_STATUS, job_of, pod_of
-from tests.unit.trainingjob.test_pod_security import BREACHES
 
 pytestmark = pytest.mark.api
 

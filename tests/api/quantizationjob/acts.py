@@ -22,7 +22,7 @@ from slipway.api.quantization.status import (
     Stage,
     StageResult,
 )
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.script import Exit, Script
 from workloads.quantize.run import fitting
 
 Object = dict[str, Any]

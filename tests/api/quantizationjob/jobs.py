@@ -10,7 +10,7 @@ from typing import Any
 from tests.api.quantizationjob.acts import SOURCE_DIGEST
 from tests.api.stage import JOBS as TRAINING_JOBS
 from tests.api.stage import PODS, Object, Stage, condition, marked
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.script import Exit, Script
 
 JOBS = "/apis/slipway.dev/v1alpha1/namespaces/{}/quantizationjobs"
 SPEC: Object = {

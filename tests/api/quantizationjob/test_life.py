@@ -12,7 +12,7 @@ from tests.api.operators import Operator
 from tests.api.quantizationjob.acts import DIGEST, SHORT, SOURCE_DIGEST, WHOLE, Place, ending, play
 from tests.api.quantizationjob.jobs import JOBS, Jobs, mark, message
 from tests.api.stage import PODS
-from tests.cluster.script import Exit
+from tests.cluster.scripted.script import Exit
 
 pytestmark = [pytest.mark.api, pytest.mark.usefixtures("shared_operator")]
 

@@ -20,7 +20,7 @@ from tests.api.quantizationjob.acts import SHORT, Place, ending, play
 from tests.api.quantizationjob.jobs import SPEC, Jobs
 from tests.api.stage import PODS, Object
 from tests.api.watching import watch
-from tests.cluster.script import Script
+from tests.cluster.scripted.script import Script
 from tests.ports import free_port
 from workloads.pod.progress import CA_CERT, TOKEN, URL, Poster, Snapshot
 from workloads.quantize.eta import Journey, Pace, legs_of

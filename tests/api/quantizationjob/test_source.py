@@ -11,7 +11,7 @@ from tests.api.conftest import SHARED as NS
 from tests.api.quantizationjob.acts import SHORT, SOURCE_DIGEST, Place, ending, play
 from tests.api.quantizationjob.jobs import Jobs, mark, message
 from tests.api.stage import JOBS as TRAINING_JOBS
-from tests.cluster.script import Exit
+from tests.cluster.scripted.script import Exit
 
 pytestmark = [pytest.mark.api, pytest.mark.usefixtures("shared_operator")]
 

@@ -15,7 +15,7 @@ from tests.api.operators import Operator
 from tests.api.quantizationjob.acts import WHOLE, play
 from tests.api.quantizationjob.jobs import JOBS, Jobs, mark, message
 from tests.api.stage import PATIENCE
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.script import Exit, Script
 from tests.unit.quantizationjob.refusals import WRONG
 
 pytestmark = pytest.mark.api

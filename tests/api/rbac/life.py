@@ -16,7 +16,7 @@ from typing import Any
 from tests.api.gitops.plays import ARTIFACT, GROUP, KINDS, stage_of
 from tests.api.stage import PODS, Stage, condition
 from tests.cluster.rest import ApiError
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.script import Exit, Script
 
 Object = dict[str, Any]
 AUDIENCE = "slipway.dev/status"

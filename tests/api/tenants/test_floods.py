@@ -1,9 +1,9 @@
 """One pod that takes all the connections it can get from a running operator, of the leader and of the one behind it.
 
 The operator must not grow, nor give the flood its time, nor let a job wait for it; and a pod at another address must
-get its post in. How much slower a job is in a flood is measured by `python -m tests.perf.flood_bench`. Here a machine
-that is busy with other tests must do: connections and the operator's CPU time are counted, and waits are compared by
-the best of several rounds.
+get its post in. How much slower a job is in a flood is measured by `python -m tests.perf.operator.flood_bench`. Here a
+machine that is busy with other tests must do: connections and the operator's CPU time are counted, and waits are
+compared by the best of several rounds.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 
 from tests.api.operators import Operator
 from tests.api.stage import PODS, Stage
-from tests.cluster.script import Exit
+from tests.cluster.scripted.script import Exit
 
 pytestmark = pytest.mark.api
 

@@ -1,7 +1,8 @@
 """A thousand finished jobs whose time to live ends in the same second, on a real API server.
 
 The server's own pace is measured in the same run, with a client that only deletes: what the operator adds is judged.
-The deadlines' order and the other kind of them are in tests/unit/trainingjob/test_deadlines.py, on a virtual clock.
+The deadlines' order and the other kind of them are in tests/unit/trainingjob/life/test_deadlines.py, on a virtual
+clock.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.api.stage import JOBS, Stage, condition
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.script import Exit, Script
 
 pytestmark = [pytest.mark.api, pytest.mark.usefixtures("shared_operator")]
 

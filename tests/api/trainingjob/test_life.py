@@ -9,7 +9,7 @@ import pytest
 from tests.api.conftest import SHARED as NS
 from tests.api.operators import Operator
 from tests.api.stage import JOBS, PODS, Stage, condition
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.script import Exit, Script
 
 pytestmark = [pytest.mark.api, pytest.mark.usefixtures("shared_operator")]
 

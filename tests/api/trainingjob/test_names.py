@@ -6,7 +6,7 @@ import pytest
 
 from tests.api.stage import Stage
 from tests.cluster.rest import ApiError
-from tests.cluster.script import Script
+from tests.cluster.scripted.script import Script
 
 pytestmark = [pytest.mark.api, pytest.mark.usefixtures("shared_operator")]
 

@@ -13,8 +13,8 @@ from tests.api.conftest import SHARED as NS
 from tests.api.quantizationjob.acts import play
 from tests.api.quantizationjob.jobs import Jobs
 from tests.api.stage import Stage, condition
-from tests.cluster.script import Exit, Script
-from tests.unit.trainingjob.owncode_pod import run
+from tests.cluster.scripted.script import Exit, Script
+from tests.unit.trainingjob.pods.owncode_pod import run
 from workloads import artifact
 
 pytestmark = pytest.mark.api

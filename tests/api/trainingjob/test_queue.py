@@ -9,7 +9,7 @@ import pytest
 
 from tests.api.operators import Operator
 from tests.api.stage import Stage, condition
-from tests.cluster.script import Script
+from tests.cluster.scripted.script import Script
 
 pytestmark = pytest.mark.api
 

@@ -12,7 +12,7 @@ from tests.api.operators import Operator
 from tests.api.rbac.role import documents
 from tests.api.stage import PODS, Stage, condition, marked
 from tests.api.watching import watch
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.script import Exit, Script
 
 pytestmark = pytest.mark.api
 RBAC = "/apis/rbac.authorization.k8s.io/v1"

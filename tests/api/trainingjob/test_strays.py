@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.api.stage import PODS, Stage
-from tests.cluster.script import Script
+from tests.cluster.scripted.script import Script
 
 pytestmark = pytest.mark.api
 

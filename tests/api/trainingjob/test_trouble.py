@@ -11,7 +11,7 @@ import pytest
 from tests.api.conftest import SHARED as NS
 from tests.api.operators import Operator
 from tests.api.stage import JOBS, PATIENCE, PODS, Stage, condition, marked
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.script import Exit, Script
 from tests.unit.api.manifests import WRONG, Wrong
 
 pytestmark = pytest.mark.api

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from tests.cluster import gpus, paths
 from tests.cluster.base import ClusterError
-from tests.cluster.local import cgroups, debian, network, pause, volumes
+from tests.cluster.local import debian, network, volumes
 from tests.cluster.local.control_plane import ControlPlane
-from tests.cluster.local.node import Node
+from tests.cluster.local.nodes import cgroups, pause
+from tests.cluster.local.nodes.node import Node
 from tests.cluster.local.process import Process
 from tests.cluster.local.release import BOOKWORM
 from tests.cluster.rest import ApiError, Client, Object
@@ -153,7 +154,7 @@ class LocalCluster:
         return [*self.plane.processes(), self._addons(), *(n.process for n in self.nodes())]
 
     def _addons(self) -> Process:
-        code = "".join(p.read_text() for p in sorted(Path(__file__).parent.glob("*.py")))
+        code = "".join(p.read_text() for p in sorted(Path(__file__).parent.rglob("*.py")))
         arguments = [self.kubeconfig, paths.local() / "volumes", network.GATEWAY]
         return Process(
             "addons",

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.kubelet import ScriptedKubelet
 from tests.cluster.local.control_plane import ControlPlane
 from tests.cluster.rest import ApiError, Client
-from tests.cluster.script import Exit, Script
+from tests.cluster.scripted.kubelet import ScriptedKubelet
+from tests.cluster.scripted.script import Exit, Script
 
 pytestmark = pytest.mark.api
 PODS = "/api/v1/namespaces/default/pods"

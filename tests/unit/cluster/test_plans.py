@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from tests.cluster import gpus, paths
-from tests.cluster.local import components, debian, network, node_init, volumes
+from tests.cluster.local import components, debian, network, volumes
 from tests.cluster.local.components import Site
-from tests.cluster.local.node import Node
+from tests.cluster.local.nodes import node_init
+from tests.cluster.local.nodes.node import Node
 from tests.cluster.local.pki import Authority
 from tests.cluster.local.release import BOOKWORM
 

@@ -1,5 +1,5 @@
 """Pushing: the commands for Docker and buildah, written down by programs that do nothing else, and the words for what
-cannot be. That images arrive and run: tests/e2e/test_strangers.py."""
+cannot be. That images arrive and run: tests/e2e/installing/test_strangers.py."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.cluster.paths import REPOSITORY
-from tests.unit.gitops.admission_policy import FOLDER
+from tests.unit.gitops.admission.policy import FOLDER
 from tests.unit.gitops.build import build
 from tests.unit.install.helm import helm_python
 from tests.unit.install.installations import CHART, Object, by_helm, by_kustomize

@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from slipway.api.quantization.status import Outcome
-from tests.perf import large_model
+from tests.perf.quantizing import large_model
 from tests.unit.onnx_graphs.graphs import model, random, value
 from tests.unit.quantize import jobs
 from workloads.errors import BadInput

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.perf import open_loop
+from tests.perf.serving import open_loop
 
 STALL = 0.4
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.perf.quantize_table import CALIBRATION, MODELS, RESULTS
+from tests.perf.quantizing.quantize_table import CALIBRATION, MODELS, RESULTS
 
 ROWS: dict[str, dict[str, Any]] = json.loads((RESULTS / MODELS).read_text())
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.perf import token_memory
-from tests.unit.workloads import processes
+from tests.unit.train import processes
 from workloads.data.texts import text_blocks, token_file
 from workloads.data.texts.text import Tokenizer
 from workloads.errors import BadInput
