@@ -109,7 +109,7 @@ def attack_of(kind: str, model: str) -> tuple[Callable[[int, Answers], None], in
 def main(kind: str, port: int, grpc_port: int, model: str, seconds: float) -> None:
     answers: Answers = collections.Counter()
     attack, threads = attack_of(kind, model)
-    os.nice(19)
+    os.nice(int(os.environ.get("STALLS_NICE", "19")))
 
     def forever() -> None:
         while True:

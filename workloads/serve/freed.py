@@ -7,7 +7,7 @@ import asyncio
 import ctypes
 from collections.abc import Callable
 
-# After the last large request.
+# After a large request has come and after it has ended, for all of the meantime.
 PAUSE = 1.0
 
 
@@ -25,7 +25,10 @@ class Freed:
         if trim is None:
             return
         if self._timer is not None:
-            self._timer.cancel()
-        loop = asyncio.get_running_loop()
+            return  # not put off by the next one: whoever sends them without a pause would keep all of it
+        self._timer = asyncio.get_running_loop().call_later(PAUSE, self._now, trim)
+
+    def _now(self, trim: Callable[[int], int]) -> None:
+        self._timer = None
         # On a thread: it walks over all that is free, without the interpreter's lock.
-        self._timer = loop.call_later(PAUSE, lambda: loop.run_in_executor(None, trim, 0))
+        asyncio.get_running_loop().run_in_executor(None, trim, 0)

@@ -36,6 +36,7 @@ from tests.unit.serve.onnx_models import identity
 from workloads.serve.http.server import HttpLimits
 
 PAUSE = 0.005
+LATE = 60.0  # seconds for its start, and for the machine
 ATTACKS = {
     "tensors": ("brackets", "objects", "texts", "honest", "stalled", "grpc"),
     "pictures": ("picture 1460", "picture 4000", "picture 8000"),
@@ -111,6 +112,9 @@ def hostile(server: Server, kind: str, seconds: float, answers: dict[str, int]) 
     command = [sys.executable, "-m", "tests.hostile.stalls", kind, str(server.port), str(server.grpc_port), server.name]
     process = subprocess.Popen([*command, str(seconds)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
+    # Where it gets no turn at all, nobody waits for its figures.
+    late = threading.Timer(seconds + LATE, process.kill)
+    late.start()
     try:
         assert process.stdout.readline() == "begun\n"
         yield
@@ -118,6 +122,7 @@ def hostile(server: Server, kind: str, seconds: float, answers: dict[str, int]) 
         for name, count in json.loads(said or "{}").items():
             answers[name] = answers.get(name, 0) + count
     finally:
+        late.cancel()
         process.kill()
         process.wait()
 

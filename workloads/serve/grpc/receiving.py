@@ -80,8 +80,18 @@ class Receiving:
         self.memory = memory
         self.size = size
         self.places = max(2, int(most * SHARE) // size - QUICK)
+        # What the quick ones may be found to be; of large ones no more are kept than leave so much.
+        self._unseen = min(QUICK * size, most // 8)
         self._turns = Turns(QUICK)
         self._slow: dict[Coming, None] = {}
+
+    def room(self, size: int, large: bool) -> bool:
+        """Whether there is memory for so many bytes of a message, which are then counted."""
+        unseen = self._unseen if large else 0
+        if not self.memory.take(size + unseen):
+            return False
+        self.memory.give_back(unseen)
+        return True
 
     async def message(self, context: Any) -> bytes:
         """The call's only message. RequestError when it does not come, or there is no room for it."""

@@ -37,6 +37,7 @@ LOG = logging.getLogger("slipway.serve.grpc")
 SERVICE = "inference.GRPCInferenceService"
 ENVELOPE = 1 << 20  # bytes of a message beside its tensors
 NO_STREAMS = "this server answers each request once: send ModelInfer, as many at a time as you like, on one channel"
+COPIES = 3
 APART = 8 << 20  # even where nothing has to be done but to copy
 Handler = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]
 
@@ -131,9 +132,9 @@ class GrpcServer:
             size = len(message)
             if size > APART:
                 self._freed.soon()
-            # A large one is there twice: as it came, and as what is read from it.
-            cost = 2 * size if size > APART else size
-            if not receiving.memory.take(cost):
+            # A large one is there as it came, in the process that reads it, and as what that makes of it.
+            cost = COPIES * size if size > APART else size
+            if not receiving.room(cost, size > APART):
                 raise QueueFull("too many bytes of requests are in memory", 1)
             try:
                 return await self._counted(message, context)

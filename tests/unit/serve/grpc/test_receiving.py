@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.runtime.waiting import until
+from workloads.serve import freed
 from workloads.serve.datatypes import Datatype
 from workloads.serve.errors import Invalid, QueueFull, TooLarge
 from workloads.serve.grpc import receiving
@@ -135,3 +136,27 @@ async def test_a_connection_with_many_calls_takes_turns_with_another() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     assert order == ["many", "one", "many", "many", "many"]
     await asyncio.wait_for(turns.begin("again"), 1)
+
+
+async def test_large_messages_leave_room_for_those_whose_size_nobody_knows_yet() -> None:
+    """What is read at once is counted when it is there: it came on top of all that the others might hold."""
+    memory = Own(800)
+    found = Receiving(memory, 800, 100)
+    assert found.room(300, True)
+    assert found.room(400, True)
+    assert not found.room(1, True)
+    assert found.room(100, False), "a small one is what the room is for"
+    memory.give_back(800)
+    assert memory.take(800)
+
+
+async def test_memory_is_given_back_while_large_requests_come_without_a_pause(monkeypatch) -> None:
+    """Each put the one before off, so that it was given back when the last was over."""
+    trims: list[int] = []
+    monkeypatch.setattr(freed, "PAUSE", 0.01)
+    found = freed.Freed()
+    monkeypatch.setattr(found, "_trim", trims.append)
+    async with asyncio.timeout(30):
+        while len(trims) < 2:
+            found.soon()
+            await asyncio.sleep(0.001)
