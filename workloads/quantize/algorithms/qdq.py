@@ -15,6 +15,7 @@ import numpy as np
 from slipway.api.quantization.settings import Exclusions
 from workloads.errors import BadInput
 from workloads.onnx import external_data
+from workloads.quantize.algorithms import stored_weights
 from workloads.quantize.algorithms.target import Profile
 from workloads.quantize.algorithms.weight_only import narrow, weight_only_int8, weights_of
 from workloads.quantize.calibration.observer import quantizable_op_types
@@ -127,8 +128,11 @@ def dynamic_nodes(model: "onnx.ModelProto", excluded: Sequence[str]) -> list[str
     Without convolutions: ONNX Runtime's ConvInteger is several times slower than its float convolution.
     """
     kept = set(excluded)
-    found = (node for node in model.graph.node if node.op_type in DYNAMIC and domains.known(node))
-    return [node.name for node in found if node.name not in kept]
+    found = [node.name for node in model.graph.node if node.op_type in DYNAMIC and domains.known(node)]
+    # What the library leaves is stored small beside them: a model's table of embeddings may be most of its file.
+    stored = [name for name in stored_weights.holders(model) if name not in found]
+    products = [name for name in found if name not in kept]
+    return products + [name for name in stored if name not in kept] if products else []
 
 
 def dynamic(model: "onnx.ModelProto", profile: Profile, nodes: Sequence[str]) -> "onnx.ModelProto":
@@ -149,7 +153,10 @@ def dynamic(model: "onnx.ModelProto", profile: Profile, nodes: Sequence[str]) ->
             weight_type=QuantType.QInt8,
             nodes_to_quantize=_as_products(nodes),
         )
-        return onnx.load(output)
+        made = onnx.load(output)
+    floats = {node.name for node in made.graph.node if node.op_type != "DynamicQuantizeLSTM"}
+    stored_weights.store(made, floats & set(nodes))
+    return made
 
 
 def _as_products(nodes: Sequence[str]) -> list[str]:
@@ -162,7 +169,8 @@ def packable_nodes(model: "onnx.ModelProto", excluded: Sequence[str]) -> list[st
     kept = set(excluded)
     readers = {weight.tensor.name for weight in weights_of(model)}
     found = (node for node in model.graph.node if len(node.input) > 1 and node.input[1] in readers)
-    return [node.name for node in found if node.name not in kept and domains.known(node)]
+    names = [node.name for node in found if domains.known(node)]
+    return [name for name in dict.fromkeys([*names, *stored_weights.holders(model)]) if name not in kept]
 
 
 def weight_only(model: "onnx.ModelProto", bits: int, nodes: Sequence[str]) -> "onnx.ModelProto | None":
@@ -172,7 +180,8 @@ def weight_only(model: "onnx.ModelProto", bits: int, nodes: Sequence[str]) -> "o
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
     if bits == 8:
-        return copied if weight_only_int8(copied, set(nodes)) else None
+        count = weight_only_int8(copied, set(nodes)) + stored_weights.store(copied, set(nodes))
+        return copied if count else None
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
     from onnxruntime.quantization.onnx_model import ONNXModel
 

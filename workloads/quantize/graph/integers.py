@@ -60,6 +60,10 @@ def weights(model: Any) -> int:
     used |= {
         name for node in readers if node.op_type in {"QAttention", "QEmbedLayerNormalization"} for name in node.input
     }
+    # A table of which rows are looked up, and made floats by their scales.
+    floats = {node.input[0] for node in walk.nodes(model.graph) if node.op_type == "Cast"}
+    gathers = [node for node in walk.nodes(model.graph) if node.op_type == "Gather" and node.output[0] in floats]
+    used |= {node.input[0] for node in gathers}
     return len(constants & used)
 
 

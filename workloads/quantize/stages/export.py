@@ -21,6 +21,7 @@ from workloads.quantize.context import FLOAT_MODEL, PREPARED_MODEL, SOURCE, Cont
 from workloads.quantize.graph import first_load
 from workloads.quantize.graph.prepare import prepared, require_float
 from workloads.quantize.graph.tidy import tidy
+from workloads.quantize.signature import signature_of
 from workloads.quantize.source import ONNX_FILE, Source, open_source
 from workloads.quantize.stages import sameness
 
@@ -42,6 +43,7 @@ def run(context: Context) -> str:
         litert.require(trainable=source.trainable)
     require_float(model, uri)
     _require_types(model, uri)
+    signature_of(model)  # what cannot be published is told before hours of work, not after
     tidy(model)
     onnx_file.save(model, context.work.path(FLOAT_MODEL))
     if external_data.held(model):

@@ -19,11 +19,7 @@ from slipway.api.common.artifact import (
     Architecture,
     Artifact,
     DatasetReference,
-    DType,
     Lineage,
-    Signature,
-    Task,
-    TensorSpec,
 )
 from slipway.api.common.artifact import Source as LineageSource
 from slipway.api.quantization.evaluation import EvaluationMetric
@@ -32,11 +28,11 @@ from workloads.errors import BadInput, Corrupt
 from workloads.onnx import external_data, session
 from workloads.onnx import file as onnx_file
 from workloads.quantize.context import COMPRESSED, SOURCE, Context
-from workloads.quantize.graph import axes
 from workloads.quantize.ladder import result
 from workloads.quantize.ladder.candidates import FLOAT, candidate_of, details_of, model_path
 from workloads.quantize.report import figures
 from workloads.quantize.report.page import page
+from workloads.quantize.signature import signature_of, task_of
 from workloads.quantize.source import ONNX_FILE
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
@@ -126,12 +122,8 @@ def _describe(context: Context, name: str) -> Artifact:
     model = context.float_model if path.suffix == ".tflite" else onnx_file.load(path, own=True)
     candidate = candidate_of(context, name)
     metrics = {"accuracy": candidate.accuracy, "drop": candidate.drop, "agreement": candidate.agreement}
-    signature = Signature(
-        inputs=[_spec(port) for port in onnx_file.inputs_of(model)],
-        outputs=[_spec(port) for port in onnx_file.outputs_of(model)],
-    )
     known: dict[str, Any] = {
-        "signature": signature,
+        "signature": signature_of(model),
         "metrics": {key: value for key, value in metrics.items() if value is not None},
         "lineage": _lineage(context, name),
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -141,18 +133,11 @@ def _describe(context: Context, name: str) -> Artifact:
         return artifact.read(*context.trainable).description.model_copy(update=known)
     parameters = sum(int(np.prod(tensor.dims)) for tensor in context.float_model.graph.initializer)
     return Artifact(
-        task=Task.IMAGE_CLASSIFICATION,
+        task=task_of(model, context.job.spec.evaluation.metric, context.judged.task),
         architecture=Architecture(name="onnx", arguments={}),
         parameters=parameters,
         **known,
     )
-
-
-def _spec(port: onnx_file.Port) -> TensorSpec:
-    """Axes without a length keep the exporter's name."""
-    names = [*port.axes, *[""] * len(port.shape)]
-    shape = [axes.axis_name(names[index], index) if axis is None else axis for index, axis in enumerate(port.shape)]
-    return TensorSpec(name=port.name, dtype=DType(port.dtype), shape=shape)
 
 
 def _lineage(context: Context, name: str) -> Lineage:

@@ -60,7 +60,8 @@ Axis = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[a-z][a-z0-
 class TensorSpec(StatusModel):
     """One input or output. An axis is a fixed length, or a name when its length may differ from call to call."""
 
-    name: Annotated[str, Field(min_length=1, max_length=128)]
+    # Exporters write whole paths of modules, and some a table of classes as JSON.
+    name: Annotated[str, Field(min_length=1, max_length=1024)]
     dtype: DType
     shape: list[Axis]
 
