@@ -23,6 +23,11 @@ class BadSamples:
         self._known: set[str] = set()
         self._file = tempfile.TemporaryFile("a+b", buffering=0) if self._skip else None  # noqa: SIM115 (the process's life)
 
+    @property
+    def skips(self) -> bool:
+        """Whether they are left out, and counted."""
+        return self._skip
+
     def found(self, name: str, error: BaseException) -> None:
         """Note it. BadInput when it may not be skipped, or when too many are bad; Unavailable for the disk's fault."""
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError):

@@ -5,7 +5,7 @@ Called by run.py with the parts put together.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,8 @@ class Training:
     history: list[dict[str, Any]] = field(default_factory=list)
     recipes: list[dict[str, Any]] = field(default_factory=list)
     """The recipe, and from which step on; more than one where a run goes on with another."""
+    proof: Callable[[], None] | None = None
+    """Called once, after the first step that is made."""
     carried: tuple[float, float] = (0.0, 0.0)
     """Sum of the losses of the samples of the epoch `step` is in, and how many; all processes, at the last save."""
 
@@ -98,8 +100,8 @@ class Training:
         while self.step < self.rate.total_steps:
             self._epoch()
             figures = self._record(self._finite_loss())
-            if self.checkpoints is not None and (self._due or self.keep_best):
-                self._save(self.checkpoints, figures.score)
+            if self.checkpoints is not None and (self.due or self.keep_best):
+                self.save(self.checkpoints, figures.score)
         return figures
 
     @property
@@ -118,7 +120,8 @@ class Training:
         return any(row["step"] == self.step for row in self.history)
 
     @property
-    def _due(self) -> bool:
+    def due(self) -> bool:
+        """Whether a checkpoint belongs to this step."""
         return self.step % self.save_every == 0 or self.step == self.rate.total_steps
 
     def _epoch(self) -> None:
@@ -137,12 +140,20 @@ class Training:
             self.report.step(self.step, self._mean_loss)
             if agreement.result():
                 self._terminate()
+            if self.proof is not None:
+                self._prove(self.proof)
             if self._at_end_of_epoch or self.step == self.rate.total_steps:
                 return  # it is saved after the evaluation, whose figures belong to it
             if self._to_be_judged:
                 self._judge_inside()
-            if self.checkpoints is not None and self._due:
-                self._save(self.checkpoints)
+            if self.checkpoints is not None and self.due:
+                self.save(self.checkpoints)
+
+    def _prove(self, proof: Callable[[], None]) -> None:
+        """Its time is not the training's."""
+        started, self.proof = time.monotonic(), None
+        proof()
+        self.meter.leave_out(time.monotonic() - started)
 
     def _judge_inside(self) -> None:
         """An evaluation between two steps of an epoch, whose time is not the training's."""
@@ -225,12 +236,19 @@ class Training:
         known = {name: value for name, value in row.items() if value is not None}
         self.history = [row for row in self.history if row["step"] != self.step]
         self.history.append({**row, **before, **known, **speed, **figures.metrics})
+        self._count_skipped()
         self.report.epoch(self.step, loss, figures, speed)
         if self.best.better(figures):
             # The last step's weights are at hand when they are published.
             last = self.step == self.rate.total_steps
             self.best.keep(self.step, figures, None if last else self.strategy.weights())
         return figures
+
+    def _count_skipped(self) -> None:
+        """Samples that any process could not decode so far, where those are skipped."""
+        bad = getattr(self.data, "bad", None)
+        if bad is not None and bad.skips:
+            self.report.skipped(len(self.world.union(bad.names())))
 
     def _require_finite(self, figures: Figures) -> None:
         """Diverged, on all processes alike, when the last update broke the model: no training loss has seen it yet."""
@@ -249,7 +267,7 @@ class Training:
         if self.world.any(self.stop.requested).result():
             self._terminate()
 
-    def _save(self, checkpoints: "Checkpoints", score: float | None = None) -> None:
+    def save(self, checkpoints: "Checkpoints", score: float | None = None) -> None:
         """A state that has diverged is not worth keeping, and would push out one that is."""
         self._finite_loss()
         self.strategy.synchronise()
@@ -268,7 +286,7 @@ class Training:
         if self.checkpoints is None:
             raise Terminated(f"terminated at step {self.step}; the job has no checkpoint.uri, so nothing is saved")
         started = time.monotonic()
-        self._save(self.checkpoints)
+        self.save(self.checkpoints)
         self.checkpoints.wait(must_succeed=True)
         self.world.barrier()  # the first process publishes the checkpoint: nobody leaves before
         raise Terminated(f"terminated: state of step {self.step} saved in {time.monotonic() - started:.1f} s")

@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from workloads.pod.signals import Stop
 from workloads.train.job import Job
 from workloads.train.loop import Training
 from workloads.train.results.publish import Outcome, publish
-from workloads.train.results.rehearsal import rehearse
+from workloads.train.results.rehearsal import prove, rehearse
 from workloads.train.setup import assemble
 from workloads.train.tasks import Figures
 
@@ -30,6 +31,7 @@ def run(job: Job, stop: Stop) -> None:
         training.report.say(f"data: {line}")
     if resumed is None and job.recipe.rehearsal:
         rehearse(job, training)
+        training.proof = partial(prove, training)
     started = time.monotonic()
     figures = training.run()
     trained, figures, step = _published(training, figures)

@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from slipway.api.common.artifact import FileDigest
 from workloads import storage, strict_json
-from workloads.errors import BadInput, Corrupt, Unavailable
+from workloads.errors import BadInput, Corrupt, Unavailable, comes_again
 from workloads.storage import placement
 from workloads.train.checkpoints.files import TensorsOnly, saved_part
 from workloads.train.world import World
@@ -186,6 +186,27 @@ class Checkpoints:
         self.failed += error is not None
         if error is not None and self._world.first:
             print(f"warning: a checkpoint could not be saved, training goes on without it: {error}", flush=True)
+
+    def proven(self) -> bool:
+        """Whether the save under way came to be; the same answer on all processes, called by all.
+
+        A disk without room, or whatever may pass, is told as of any other save. What would come again is raised.
+        """
+        error = self._under_way.exception() if self._under_way is not None else None
+        final = error is not None and comes_again(error.__cause__ or error)
+        failed, hopeless = self._world.sum([float(error is not None), float(final)])
+        if hopeless:
+            raise error if error is not None and final else BadInput("another process could not save its state")
+        self.wait()
+        if failed:
+            self._saved = -1
+        return not failed
+
+    def forget(self, found: Found) -> None:
+        """Remove a checkpoint that was made to be tried."""
+        self._saved = -1
+        if self._world.first:
+            shutil.rmtree(found.folder, ignore_errors=True)
 
     def _write(self, state: dict[str, Any], step: int, manifest: str) -> None:
         name = f"{PREFIX}{step:010d}"

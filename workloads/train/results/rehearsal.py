@@ -1,7 +1,8 @@
 """Will this run be able to end? Everything that comes after hours is done once, small, before the first step.
 
-Called by run.py for a run that does not go on from a checkpoint: one line in the log for each part, seconds, nothing of
-the training changed. What fails here fails with the words and the exit code that it would have had at the end.
+Called by run.py for a run that does not go on from a checkpoint: a line in the log, seconds, nothing of the training
+changed; and once more by the loop, after the first step, when there is a state to be saved. What fails here fails with
+the words and the exit code that it would have had at the end.
 """
 
 import tempfile
@@ -24,6 +25,7 @@ from workloads.train.results.publish import describe, lineage
 from workloads.train.tasks import Figures
 
 LARGEST = 1 << 30  # bytes of weights that are written and read back; of larger ones only whether they can be
+STATE = 12  # bytes of a parameter and its two moments
 SECONDS = 5.0  # for a look at samples
 LOOKED_AT = 512
 
@@ -39,6 +41,25 @@ def rehearse(job: Job, training: Training) -> None:
         f"rehearsal: {count} samples read, a batch evaluated, artifact of {size / 1e6:.1f} MB written and read back, "
         f"{time.monotonic() - started:.1f} s"
     )
+
+
+def prove(training: Training) -> None:
+    """Save the state after the first step and go on from what was saved: a state that could not be read again, or a
+    disk without room for it, shows now. Of larger models the first checkpoint shows it.
+    """
+    checkpoints, size = training.checkpoints, STATE * training.parameters
+    if checkpoints is None or size > LARGEST:
+        return
+    started = time.monotonic()
+    training.save(checkpoints)
+    found = checkpoints.latest() if checkpoints.proven() else None
+    if found is None:
+        return
+    training.strategy.load(lambda state: checkpoints.read(found, state), training.rehearse)
+    training.strategy.scale(found.state["scaler"])
+    if not training.due:
+        checkpoints.forget(found)
+    training.report.say(f"rehearsal: a state saved and loaded, {time.monotonic() - started:.1f} s")
 
 
 def _look(samples: Samples) -> int:

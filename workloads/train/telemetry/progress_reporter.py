@@ -71,6 +71,11 @@ class Report:
         if failed:
             self._figures["checkpoints_failed"] = float(failed)
 
+    def skipped(self, count: int) -> None:
+        """How many samples could not be decoded: shown with the figures once there is one."""
+        if count:
+            self._figures["samples_skipped"] = float(count)
+
     def resumed(self, step: int) -> None:
         """Before the first step of a run that goes on where another ended."""
         self._clock = Clock(step, time.monotonic())

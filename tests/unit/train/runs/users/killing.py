@@ -68,9 +68,9 @@ def _tidying(_count: int, mark: Path) -> None:
 
 def _rehearsed(count: int, mark: Path) -> None:
     """When the rehearsal's artifact is written, before it gets its name."""
-    from workloads import storage
+    from workloads.storage import uris
 
-    _before(storage, "plain_rights", count, mark)
+    _before(uris, "plain_rights", count, mark)
 
 
 def _first_write(_count: int, mark: Path) -> None:

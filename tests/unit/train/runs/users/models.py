@@ -220,3 +220,33 @@ def mistaken(**known: Any) -> nn.Module:
 def narrow(channels: int, height: int) -> nn.Module:
     """Takes less than it is told."""
     return nn.Linear(channels, height)
+
+
+class CannotBeSavedError(TypeError):
+    """Of a model that refuses to be saved."""
+
+
+class Unsavable(nn.Module):
+    """A classifier whose state can be read before the first step and not after it."""
+
+    def __init__(self, inputs: int, classes: int) -> None:
+        super().__init__()
+        self.body = nn.Linear(inputs, classes)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self.seen: torch.Tensor
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.seen += 1
+        found: torch.Tensor = self.body(pixels.flatten(1))
+        return found
+
+    def state_dict(self, *arguments: Any, **named: Any) -> Any:
+        if self.seen > 0:
+            raise CannotBeSavedError("not this one")
+        return super().state_dict(*arguments, **named)
+
+
+def unsavable(channels: int, height: int, width: int, classes: int, **_known: Any) -> nn.Module:
+    """Of the data's shape."""
+    return Unsavable(channels * height * width, classes)

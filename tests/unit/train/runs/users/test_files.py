@@ -19,6 +19,7 @@ from workloads.data.texts import text_files
 from workloads.data.texts.text import TextSet
 from workloads.errors import BadInput, Unavailable
 from workloads.train.setup import augmented
+from workloads.train.tasks import Figures
 
 ROWS = [(f"{word} thing {n}", word) for n in range(20) for word in ("good", "bad")]
 
@@ -290,6 +291,18 @@ def test_skipped_pictures_are_told_in_log_and_artifact(tmp_path: Path) -> None:
     assert "data: 2 classes: cat 32, dog 32" in said
     assert json.loads((tmp_path / "model/skipped.json").read_text())["count"] == 2
     artifact.load_model(tmp_path / "model")
+
+
+def test_skipped_samples_are_counted_in_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    from workloads.train.telemetry import progress_reporter
+
+    posts: list[Any] = []
+    monkeypatch.setattr(progress_reporter.Poster, "update", lambda _self, snapshot: posts.append(snapshot.metrics))
+    report = progress_reporter.Report(first=True, total_steps=4, steps_per_epoch=2, batch=8)
+    for count in (0, 3):
+        report.skipped(count)
+        report.epoch(2, 1.0, Figures({}, "", 0.0), {})
+    assert [post.get("samples_skipped") for post in posts] == [None, 3.0]
 
 
 def test_many_broken_pictures_are_no_exception(tmp_path: Path) -> None:
