@@ -115,14 +115,23 @@ class Session:
         self.names = sorted(details, key=lambda name: int(name.rpartition("_")[2]))
         self._inputs = [details[name] for name in self.names]
         self._outputs = self._runner.get_output_details()
+        # An axis whose length the file leaves open; the runner resizes its tensors where a batch has another length.
+        self.batched = all(_axes(one)[:1] == [None] for one in self._inputs)
+
+    @property
+    def outputs(self) -> int:
+        """How many there are."""
+        return len(self._outputs)
 
     def get_inputs(self) -> list[Input]:
         """Any batch is taken sample by sample."""
-        return [Input(name, (None, *one["shape"][1:])) for name, one in zip(self.names, self._inputs, strict=True)]
+        return [Input(name, (None, *_axes(one)[1:])) for name, one in zip(self.names, self._inputs, strict=True)]
 
     def run(self, _names: None, feeds: "Feeds") -> "list[npt.NDArray[np.float32]]":
         """The outputs for all samples."""
         values = list(feeds.values())
+        if self.batched:
+            return self._sample(values)
         rows = [self._sample([value[row : row + 1] for value in values]) for row in range(len(values[0]))]
         return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
@@ -132,6 +141,12 @@ class Session:
         }
         found = self._runner(**given)
         return [_floats(found[name], self._outputs[name]) for name in sorted(found)]
+
+
+def _axes(about: Mapping[str, Any]) -> list[int | None]:
+    """None for an axis that the file leaves open."""
+    open_or_not = about["shape_signature"] if len(about["shape_signature"]) else about["shape"]
+    return [None if axis < 0 else int(axis) for axis in open_or_not]
 
 
 def _integers(value: "npt.NDArray[Any]", about: Mapping[str, Any]) -> "npt.NDArray[Any]":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import onnx
 
 ONNX_FILE = "model.onnx"
+LITERT_FILE = "model.tflite"
 
 UNKNOWN = Verdict(Word.UNKNOWN)
 
@@ -42,7 +43,9 @@ FROM_ONNX = {
 
 @dataclass(frozen=True)
 class Model:
-    """A model on this machine's disk. `digest` fixes its bytes; `artifact` is None for a bare ONNX file.
+    """A model on this machine's disk; `onnx`, `weights` and `litert` are those of its files that there are.
+
+    `digest` fixes its bytes; `artifact` is None for a bare ONNX file.
 
     `rows`: whether its graph lets the rows of a batch change each other. `steps8`: some of its values have 8 bits.
     """
@@ -57,11 +60,14 @@ class Model:
     artifact: Artifact | None
     rows: Verdict = UNKNOWN
     steps8: bool = False
+    litert: Path | None = None
 
     @property
     def platform(self) -> str:
         """The protocol's word for the format."""
-        return "onnx_onnxv1" if self.onnx is not None else "pytorch_safetensors"
+        if self.onnx is not None:
+            return "onnx_onnxv1"
+        return "pytorch_safetensors" if self.weights is not None else "litert_tflite"
 
 
 def load(
@@ -129,15 +135,16 @@ def _artifact(where: str, folder: Path, name: str, version: str, expected: str |
     described = {file.path for file in stored.description.files}
     onnx = folder / ONNX_FILE if ONNX_FILE in described else None
     weights = folder / WEIGHTS_FILE if WEIGHTS_FILE in described else None
-    if onnx is None and weights is None:
-        raise BadInput(f"{where}: the artifact has neither {ONNX_FILE} nor {WEIGHTS_FILE}")
+    litert = folder / LITERT_FILE if LITERT_FILE in described else None
+    if onnx is None and weights is None and litert is None:
+        raise BadInput(f"{where}: the artifact has neither {ONNX_FILE} nor {WEIGHTS_FILE} nor {LITERT_FILE}")
     read = UNKNOWN, False
     if onnx is not None:
         graph = model_files.parse(onnx)
         model_files.data_files(onnx, graph, described)
         read = _read(graph)
     about, signature = stored.description, from_artifact(stored.description.signature)
-    return Model(name or folder.name, version, signature, stored.digest, folder, onnx, weights, about, *read)
+    return Model(name or folder.name, version, signature, stored.digest, folder, onnx, weights, about, *read, litert)
 
 
 def onnx_signature(path: Path) -> Signature:

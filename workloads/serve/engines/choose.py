@@ -17,9 +17,10 @@ FILES = {
     EngineName.OPENVINO: "workloads.serve.engines.open_vino",
     EngineName.TORCH: "workloads.serve.engines.torch_engine",
     EngineName.TENSORRT: "workloads.serve.engines.tensorrt.engine",
+    EngineName.LITERT: "workloads.serve.engines.litert",
 }
 # Fastest first, as measured; tensorrt says at once when there is no GPU.
-AUTO = (EngineName.TENSORRT, EngineName.ONNXRUNTIME, EngineName.OPENVINO, EngineName.TORCH)
+AUTO = (EngineName.TENSORRT, EngineName.ONNXRUNTIME, EngineName.OPENVINO, EngineName.TORCH, EngineName.LITERT)
 
 
 class NoEngine(BadInput):

@@ -14,6 +14,7 @@ class EngineName(StrEnum):
     """What computes the predictions."""
 
     AUTO = "auto"
+    LITERT = "litert"
     ONNXRUNTIME = "onnxruntime"
     OPENVINO = "openvino"
     TENSORRT = "tensorrt"

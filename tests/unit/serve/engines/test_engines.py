@@ -118,6 +118,7 @@ def test_the_order_names_nothing_twice() -> None:
         EngineName.TENSORRT,
         EngineName.ONNXRUNTIME,
         EngineName.OPENVINO,
+        EngineName.LITERT,
     ]
 
 
