@@ -13,5 +13,6 @@ from tests.unit.train import processes
 
 @pytest.fixture(scope="session", autouse=True)
 def _processes() -> None:
-    wanted = ("deepspeed", "transformers.models.gpt2")
+    # The last one's decorators import all of torch's compiler, in each process that DeepSpeed initializes.
+    wanted = ("deepspeed", "transformers.models.gpt2", "deepspeed.runtime.zero.muon.original_muon")
     processes.prepare(*(name for name in wanted if importlib.util.find_spec(name.partition(".")[0])))
