@@ -31,7 +31,10 @@ def left_alone(obj: Mapping[str, Any]) -> bool:
 
 
 def decide(scene: Scene, progress: Mapping[str, Any] | None = None) -> Plan:
-    """What to do now. `progress` is the newest report of the pods, as status.progress holds it, or None."""
+    """What to do now. `progress` is the newest report of the pods, as status.progress holds it, or None.
+
+    A rule that declines, by None, leaves the draft as it was: the next one decides from what was seen.
+    """
     amend(scene)
     if scene.draft.run.finished:
         return _finished(scene)
@@ -198,6 +201,7 @@ def _incomplete(scene: Scene) -> Plan | None:
     run = scene.draft.run
     if run.attempt_time is not None:
         return None
+    scene.draft.unset("queue")
     if scene.changed:
         return Plan(status=words.spec_changed(scene.draft).done(), notices=(words.SPEC_CHANGED_NOTICE,))
     there = {pod.index for pod in scene.current}
@@ -219,6 +223,7 @@ def _incomplete(scene: Scene) -> Plan | None:
 
 
 def _going_on(scene: Scene) -> Plan:
+    scene.draft.unset("queue")
     words.count(scene)
     notices: list[Notice] = []
     if scene.all_started:

@@ -54,7 +54,6 @@ def pausing(scene: Scene) -> Plan | None:
 def queued(scene: Scene) -> Plan | None:
     """The cluster has no room for the whole gang. What exists of it already was let in before."""
     if scene.hold is None or scene.draft.run.attempt_time is not None or scene.current:
-        scene.draft.unset("queue")
         return None
     notices = words.queued(scene.draft, scene.hold)
     old = earlier_attempts(scene)
