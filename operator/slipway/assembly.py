@@ -40,7 +40,7 @@ from slipway.runtime.client.transform import Slim
 from slipway.runtime.controller import Controller, ObserveReconcile
 from slipway.runtime.queue import WorkQueue
 from slipway.trainingjob import job as training
-from slipway.trainingjob.admission import Admission
+from slipway.trainingjob.queueing.admission import Admission
 from slipway.trainingjob.reconcile import TrainingJobs
 
 log = logging.getLogger("slipway")

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from slipway.api.training.network import Network
 from slipway.queueing.topology import Spread
-from slipway.trainingjob.claim import demand_of
 from slipway.trainingjob.network import master_port
+from slipway.trainingjob.queueing.claim import demand_of
 from tests.unit.trainingjob.pods.pod_security import violations
 from tests.unit.trainingjob.rendered import container_of, env_of, job_of, pod_of
 

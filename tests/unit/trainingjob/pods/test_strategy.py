@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from slipway.api.training.memory import STAGES, StrategyName, Workload, activations, cheapest, gathered, states, table
 from slipway.api.training.strategy import Choice
 from slipway.trainingjob import launchers
-from slipway.trainingjob.claim import demand_of
 from slipway.trainingjob.job import Cluster, TrainingJob
 from slipway.trainingjob.plan import AGAIN_SECONDS, plan
+from slipway.trainingjob.queueing.claim import demand_of
 from slipway.trainingjob.strategy import choose
 from tests.unit.trainingjob.programs.test_launchers import config_of
 from tests.unit.trainingjob.rendered import RECIPE, env_of, job_of

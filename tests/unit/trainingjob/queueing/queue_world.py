@@ -10,8 +10,8 @@ from slipway.queueing.quota import slim_limits, slim_quota
 from slipway.queueing.resources import slim_footprint, slim_node, slim_priority
 from slipway.runtime.caching.cache import Cache, Change
 from slipway.runtime.client.resource import LIMIT_RANGES, NODES, PODS, PRIORITY_CLASSES, QUOTAS, Resource
-from slipway.trainingjob.admission import Admission
 from slipway.trainingjob.job import TRAINING_JOBS
+from slipway.trainingjob.queueing.admission import Admission
 
 GPU = "nvidia.com/gpu"
 

@@ -8,8 +8,8 @@ from slipway.gang import lifecycle
 from slipway.reconcile.run_state import Run
 from slipway.runtime.caching.store import Key
 from slipway.runtime.client.resource import Identity, Object, identity_of, name_of, namespace_of, uid_of
-from slipway.trainingjob.claim import run_of
 from slipway.trainingjob.job import TRAINING_JOBS
+from slipway.trainingjob.queueing.claim import run_of
 
 T = TypeVar("T")
 

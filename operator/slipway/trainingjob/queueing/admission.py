@@ -40,10 +40,10 @@ from slipway.runtime.client.resource import (
     uid_of,
 )
 from slipway.runtime.clock import running_seconds, utc_now
-from slipway.trainingjob.claim import Claim, bill_of, contenders, demand_of, pause_end
 from slipway.trainingjob.job import TRAINING_JOBS, Cluster
-from slipway.trainingjob.relevance import BOUNDS, matters
-from slipway.trainingjob.standing import Standing, Standings
+from slipway.trainingjob.queueing.claim import Claim, bill_of, contenders, demand_of, pause_end
+from slipway.trainingjob.queueing.relevance import BOUNDS, matters
+from slipway.trainingjob.queueing.standing import Standing, Standings
 
 NOTHING = Decision((), {})
 # In MiB; NVIDIA's GPU feature discovery puts it on nodes.

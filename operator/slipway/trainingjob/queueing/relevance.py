@@ -13,8 +13,8 @@ from slipway.runtime.client.resource import (
     Object,
     Resource,
 )
-from slipway.trainingjob.claim import pause_end
 from slipway.trainingjob.job import TRAINING_JOBS
+from slipway.trainingjob.queueing.claim import pause_end
 
 
 def matters(resource: Resource, change: Change) -> bool:

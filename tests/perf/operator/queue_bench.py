@@ -1,4 +1,4 @@
-"""Time of one decision about waiting gangs, by size of the cluster: `python -m tests.perf.queue_bench`.
+"""Time of one decision about waiting gangs, by size of the cluster: `python -m tests.perf.operator.queue_bench`.
 
 No server: events go into the operator's own cache, and what is timed is what its event loop spends on one of them, from
 the event to the end of the decision that it causes. All nodes are full of running gangs of four pods; then, one after
@@ -21,11 +21,11 @@ from slipway.queueing.quota import slim_limits, slim_quota
 from slipway.queueing.resources import slim_footprint, slim_node, slim_priority
 from slipway.runtime.caching.cache import Cache
 from slipway.runtime.client.resource import LIMIT_RANGES, NODES, PODS, PRIORITY_CLASSES, QUOTAS, Resource
-from slipway.trainingjob.admission import Admission
 from slipway.trainingjob.job import TRAINING_JOBS
+from slipway.trainingjob.queueing.admission import Admission
 from tests.perf import machine
 
-RESULTS = Path(__file__).parent / "results" / "queue.json"
+RESULTS = Path(__file__).parents[1] / "results" / "queue.json"
 GPU = "nvidia.com/gpu"
 BEGAN = "2026-01-01T00:00:00Z"
 # Nodes and waiting gangs.

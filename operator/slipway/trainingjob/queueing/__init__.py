@@ -1,0 +1,1 @@
+"""Queueing of TrainingJobs: what each gang asks for, and which are let in now."""
