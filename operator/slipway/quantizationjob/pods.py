@@ -9,6 +9,7 @@ from slipway.api.quantization.quantizationjob import work_uri
 from slipway.api.quantization.status import SHARDED, Stage
 from slipway.quantizationjob.job import KIND, QUANTIZATION_JOBS, Platform, QuantizationJob
 from slipway.reconcile import configmap_digest, labels
+from slipway.reconcile.podspec import pod_metadata, pod_spec
 
 CONTAINER = "quantizer"
 CONFIG_DIR = "/etc/slipway"
@@ -53,33 +54,15 @@ def pod(job: QuantizationJob, stage: Stage, step: int, shard: int, attempt: int,
         "securityContext": settings.contained(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    spec: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": settings.termination_grace_period_seconds,
-        "securityContext": settings.security(),
-        "containers": [container],
-        "volumes": volumes,
-    }
-    optional = settings.wire()
-    for field in (
-        "nodeSelector",
-        "tolerations",
-        "affinity",
-        "imagePullSecrets",
-        "serviceAccountName",
-        "priorityClassName",
-        "schedulerName",
-        "runtimeClassName",
-    ):
-        if optional.get(field):
-            spec[field] = optional[field]
-    metadata = _metadata(job, job.pod(step, shard, attempt))
+    spec = pod_spec(
+        settings,
+        container,
+        volumes,
+        restartPolicy="Never",
+        terminationGracePeriodSeconds=settings.termination_grace_period_seconds,
+    )
     marks = {labels.REPLICA_TYPE: stage.value, labels.REPLICA_INDEX: str(shard), labels.ATTEMPT: str(attempt)}
-    metadata["labels"] = {**settings.labels, **metadata["labels"], **marks}
-    if settings.annotations:
-        metadata["annotations"] = dict(settings.annotations)
+    metadata = pod_metadata(_metadata(job, job.pod(step, shard, attempt)), settings, marks)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 

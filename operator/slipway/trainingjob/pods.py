@@ -10,6 +10,7 @@ from slipway.api.training.launchers import LauncherName
 from slipway.api.training.processes import accelerators, processes_per_node
 from slipway.api.training.trainingjob import TrainingJobSpec
 from slipway.reconcile import configmap_digest, labels
+from slipway.reconcile.podspec import pod_metadata, pod_spec
 from slipway.trainingjob import network, payload, pod_groups, user_code
 from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform, TrainingJob
 from slipway.trainingjob.launchers import Place, hosts, launcher_of
@@ -75,35 +76,18 @@ def pod(job: TrainingJob, index: int, attempt: int, platform: Platform) -> dict[
     marks = {labels.REPLICA_TYPE: "node", labels.REPLICA_INDEX: str(index), labels.ATTEMPT: str(attempt)}
     keyed, shared = launcher_of(job).keyed(job), _wants_shared_memory(job)
     mounts, volumes = mounts_and_volumes(job, platform, shared_memory=shared, keyed=keyed)
-    spec: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "hostname": job.hostname(index),
-        "subdomain": job.service,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": settings.termination_grace_period_seconds,
-        "securityContext": settings.security(),
-        "containers": [_container(job, Place(index, attempt), platform, mounts)],
-        "volumes": volumes,
-        "tolerations": tolerations(job.spec),
+    spec = pod_spec(
+        settings,
+        _container(job, Place(index, attempt), platform, mounts),
+        volumes,
+        restartPolicy="Never",
+        hostname=job.hostname(index),
+        subdomain=job.service,
+        terminationGracePeriodSeconds=settings.termination_grace_period_seconds,
+        tolerations=tolerations(job.spec),
         **network.pod_fields(job.spec.network),
-    }
-    optional = settings.wire()
-    for field in (
-        "nodeSelector",
-        "affinity",
-        "imagePullSecrets",
-        "serviceAccountName",
-        "priorityClassName",
-        "schedulerName",
-        "runtimeClassName",
-    ):
-        if optional.get(field):
-            spec[field] = optional[field]
-    metadata = _metadata(job, job.pod(index, attempt))
-    metadata["labels"] = {**settings.labels, **metadata["labels"], **marks}
-    if settings.annotations:
-        metadata["annotations"] = dict(settings.annotations)
+    )
+    metadata = pod_metadata(_metadata(job, job.pod(index, attempt)), settings, marks)
     if job.spec.scheduling.topology_spread:
         # Over this attempt's pods: those of the one before may still be going.
         mine = {"matchLabels": {labels.JOB_UID: job.uid, labels.ATTEMPT: str(attempt)}}

@@ -20,6 +20,7 @@ from slipway.inferenceservice.service import (
     Platform,
 )
 from slipway.reconcile import labels
+from slipway.reconcile.podspec import pod_spec
 from slipway.reconcile.source import Pinned
 from slipway.runtime.client.resource import Resource
 
@@ -194,27 +195,8 @@ def pod(
             # Without the Secret the server says so in its last words; the kubelet would only wait.
             volumes.append({"name": name, "secret": {"secretName": secret, "optional": True}})
     mounts += [mount.wire() for mount in settings.volume_mounts]
-    spec: dict[str, Any] = {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": settings.security(),
-        "containers": [{**container, "volumeMounts": mounts}],
-        "volumes": volumes + [volume.wire() for volume in settings.volumes],
-    }
-    optional = settings.wire()
-    for field in (
-        "nodeSelector",
-        "tolerations",
-        "affinity",
-        "imagePullSecrets",
-        "serviceAccountName",
-        "priorityClassName",
-        "schedulerName",
-        "runtimeClassName",
-    ):
-        if optional.get(field):
-            spec[field] = optional[field]
-    return spec
+    volumes += [volume.wire() for volume in settings.volumes]
+    return pod_spec(settings, {**container, "volumeMounts": mounts}, volumes)
 
 
 def _claims(service: InferenceService, model: Pinned, builds: bool) -> dict[str, tuple[str, bool]]:
