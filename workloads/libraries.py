@@ -1,6 +1,11 @@
 """Libraries of an extra, which not every image has: imported when something asks for them, missed in words."""
 
 import importlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 from workloads.errors import BadInput
@@ -20,3 +25,19 @@ def optional(module: str, wanted: str, remedy: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise BadInput(f"{wanted}, which is not installed here: {remedy} ({error})") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence of libraries that export: their steps, remarks on torchvision, deprecations inside torch.
+
+    Nobody here can act on them.
+    """
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

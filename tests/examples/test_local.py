@@ -15,7 +15,8 @@ import yaml
 from slipway.api.training.trainingjob import spec_problems
 from slipway.cli import local
 from tests.examples.scripts import FOLDER, SCRIPTS, job, reached
-from workloads import artifact, models
+from workloads import models
+from workloads.models.from_artifact import load_model
 
 
 def run(folder: Path, document: dict[str, Any], processes: int) -> str:
@@ -51,7 +52,7 @@ def test_a_public_scripts_shape_runs_as_it_is(
     place = tmp_path / "out" / document["metadata"]["name"]
     monkeypatch.setenv(models.ALLOWED, name)
     monkeypatch.syspath_prepend(str(FOLDER))
-    model, description = artifact.load_model(place)
+    model, description = load_model(place)
     assert reached(name, description.metrics), description.metrics
     assert description.lineage.job.name == document["metadata"]["name"]
     given = [torch.zeros([axis if isinstance(axis, int) else 2 for axis in one.shape], dtype=getattr(torch, one.dtype))

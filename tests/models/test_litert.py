@@ -15,7 +15,7 @@ from slipway.api.quantization.ladder import Rung
 from tests.models.command import ROOT
 from tests.unit.quantize import jobs
 from tests.unit.quantize.conftest import environment, made, trained
-from workloads.onnx.litert import RECIPES
+from workloads.quantize.algorithms.target import RECIPES
 
 pytestmark = pytest.mark.slow
 __all__ = ["made", "trained"]

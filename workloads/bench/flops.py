@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workloads.bench.models_under_test import Source
+from workloads.models.from_artifact import load_model
 from workloads.onnx import session
 from workloads.onnx.model_files import data_files, parse
 from workloads.serve.datatypes import Array
@@ -120,9 +121,7 @@ def of_module(source: Source, inputs: Sequence[Array]) -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from workloads import artifact
-
-    module, _ = artifact.load_model(source.model.folder, source.model.digest)
+    module, _ = load_model(source.model.folder, source.model.digest)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(*(torch.from_numpy(value) for value in inputs))
     return int(counter.get_total_flops())

@@ -10,8 +10,8 @@ from torch import nn
 
 from slipway.api.common.artifact import Preprocessing, Signature
 from slipway.api.training.compression import Distillation
-from workloads import artifact
 from workloads.errors import BadInput
+from workloads.models.from_artifact import load_model
 
 
 def soft_loss(outputs: torch.Tensor, wanted: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -44,7 +44,7 @@ def load(
     device: torch.device,
 ) -> Teacher:
     """The teacher, for a student with this signature. BadInput for one that answers something else."""
-    model, described = artifact.load_model(choice.teacher.uri, choice.teacher.digest)
+    model, described = load_model(choice.teacher.uri, choice.teacher.digest)
     where = f"distillation.teacher {choice.teacher.uri}"
     if described.labels != labels:
         raise BadInput(f"{where} has other labels: it knows {_some(described.labels)}, the data has {_some(labels)}")

@@ -18,6 +18,7 @@ from slipway.api.common.sources import DatasetChoice
 from slipway.api.quantization.evaluation import Evaluation, metric_for
 from workloads import artifact, errors, storage, strict_json
 from workloads.export.from_torch import COMPARED, LENGTHS, Comparison, compare, compare_on, export
+from workloads.models.from_artifact import load_model
 from workloads.onnx import file as onnx_file
 from workloads.pod.signals import Stop
 
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
 def run(uri: str, output: str) -> tuple[str, Comparison]:
     """Export, compare, publish. Returns the new artifact's digest and how far torch and ONNX differ."""
     stored = artifact.read(uri)
-    module, description = artifact.load_model(stored.folder, stored.digest)
+    module, description = load_model(stored.folder, stored.digest)
     model = export(module, description.signature)
     same = _compared(module, model, description)
     lineage = description.lineage.model_copy(

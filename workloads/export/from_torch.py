@@ -3,11 +3,7 @@
 Exported with a dynamic batch, then compared on real data.
 """
 
-import io
-import logging
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -15,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slipway.api.common.artifact import Signature
+from workloads import libraries
 from workloads.errors import BadInput
 from workloads.onnx import file
 
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-    from workloads.onnx.samples.sources import Samples
+    from workloads.onnx.feeds import Samples
 
 OPSET = 18  # what ONNX Runtime, OpenVINO and TensorRT all read
 EXAMPLE_BATCH = 2  # one would be taken for a constant
@@ -55,7 +52,7 @@ def export(model: "torch.nn.Module", signature: Signature, opset: int = OPSET) -
         examples.append(torch.zeros(shape, dtype=getattr(torch, spec.dtype.value)))
         axes.append({index: torch.export.Dim(axis) for index, axis in enumerate(spec.shape) if isinstance(axis, str)})
     try:
-        with quiet():
+        with libraries.quiet():
             program = torch.onnx.export(
                 model,
                 tuple(examples),
@@ -131,19 +128,3 @@ def compare_on(model: "torch.nn.Module", session: Any, samples: "Samples") -> Co
     cuts = [0, *(cut for cut in LENGTHS if cut < count), count]
     lists = [list(range(begin, end)) for begin, end in pairwise(cuts)]
     return compare(model, session, (samples.read(chosen).feeds for chosen in lists))
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the exporter's steps, its remarks on torchvision, and deprecations inside torch.
-
-    Nobody here can act on them.
-    """
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

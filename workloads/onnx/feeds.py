@@ -2,12 +2,16 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    Feeds = dict[str, npt.NDArray[Any]]
+    Labels = npt.NDArray[np.int64]
 
 BATCH = re.compile(r".*batch.*|bsz?|n|b", re.IGNORECASE)
 
@@ -19,6 +23,46 @@ class Whole(dict[str, Any]):
 def rows_of(feeds: "Mapping[str, npt.NDArray[Any]]") -> int:
     """How many samples a call holds."""
     return 1 if isinstance(feeds, Whole) else len(next(iter(feeds.values())))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs by name, and the classes if they are known."""
+
+    feeds: "Feeds"
+    labels: "Labels | None"
+
+    def __len__(self) -> int:
+        return rows_of(self.feeds)
+
+
+class Samples(Protocol):
+    """Samples by index. `digest` fixes their content, `name` is for people; `whole`: each is a call of its own."""
+
+    digest: str
+    name: str
+    labelled: bool
+    whole: bool
+    classes: int  # of the boxes, in a data set with boxes, -1 where only the model says how many; else 0
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def weight(self, index: int) -> int:
+        """Bytes of a sample's inputs; 1 where all have the same."""
+
+    def batches(self, chosen: Sequence[int], size: int) -> list[list[int]]:
+        """The chosen samples in lists of at most `size` that fit into one call of the model."""
+
+    def read(self, batch: Sequence[int]) -> Batch:
+        """One of these lists. BadInput for values that are not finite, naming the sample."""
+
+
+def filled(feeds: "Mapping[str, npt.NDArray[Any]]", length: int) -> "Feeds":
+    """The batch at exactly this length: its samples come again from the start; a whole call as it is."""
+    if isinstance(feeds, Whole):
+        return feeds
+    return {name: np.concatenate([value] * -(-length // len(value)))[:length] for name, value in feeds.items()}
 
 
 def fixed_of(session: Any) -> int | None:

@@ -1,7 +1,6 @@
-"""How does a torch module become an int8 LiteRT (TFLite) model? By LiteRT's own converter, quantizer and interpreter.
+"""LiteRT (TFLite) models: whether its packages are here, and its interpreter with the face of an ONNX Runtime session.
 
-Their packages are an extra of their own (`litert` of pyproject.toml), larger than all others together. The converter
-takes torch modules only, and fixes the batch at one sample, which is how LiteRT is used on a device.
+Their packages are an extra of their own (`litert` of pyproject.toml), larger than all others together.
 """
 
 import importlib.util
@@ -11,29 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.quantization.ladder import Rung
-from workloads import artifact
+from workloads import libraries
 from workloads.errors import BadInput
-from workloads.export import from_torch
 from workloads.libraries import extra
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-    from workloads.quantize.context import Context
 
     Feeds = Mapping[str, npt.NDArray[Any]]
 
 MAGIC = b"TFL3"  # at byte 4 of every LiteRT file
 SIGNATURE = "serving_default"
 PACKAGES = ("litert_torch", "ai_edge_quantizer", "ai_edge_litert")
-# Names of the quantizer's own recipes.
-RECIPES = {
-    Rung.STATIC_PER_CHANNEL: "static_wi8_ai8",
-    Rung.DYNAMIC: "dynamic_wi8_afp32",
-    Rung.WEIGHT_ONLY_INT8: "weight_only_wi8_afp32",
-    Rung.WEIGHT_ONLY_INT4: "weight_only_wi4_afp32",
-}
 
 
 def is_litert(model: Any) -> bool:
@@ -52,48 +40,6 @@ def require(*, trainable: bool) -> None:
         raise BadInput("target.runtime litert converts torch modules: give an artifact with weights instead of ONNX")
 
 
-def candidate(context: "Context", rung: Rung) -> bytes:
-    """The quantized model of a rung of RECIPES."""
-    from ai_edge_quantizer import quantizer, recipe
-
-    float_model = converted(context)
-    own = quantizer.Quantizer(bytearray(float_model))
-    own.load_quantization_recipe(getattr(recipe, RECIPES[rung])())
-    samples = list(_samples(context, float_model)) if own.need_calibration else []
-    with from_torch.quiet():
-        seen = own.calibrate({SIGNATURE: samples}) if own.need_calibration else None
-        return bytes(own.quantize(seen).quantized_model)
-
-
-def converted(context: "Context") -> bytes:
-    """The float module as LiteRT, kept in the work folder."""
-    path = context.work.path("litert/float.tflite")
-    if not path.exists():
-        import torch
-
-        module, description = artifact.load_model(context.source.uri, context.source.digest)
-        example = tuple(
-            torch.zeros([1 if isinstance(axis, str) else axis for axis in spec.shape])
-            for spec in description.signature.inputs
-        )
-        staged = path.with_name(".float.partial.tflite")
-        with from_torch.quiet():
-            import litert_torch
-
-            litert_torch.convert(module.eval(), example).export(str(staged))
-        staged.rename(path)
-    return path.read_bytes()
-
-
-def _samples(context: "Context", model: bytes) -> Any:
-    """The calibration samples one by one, under the names of the model's inputs."""
-    names = Session(model).names
-    for chosen in context.voice.track(context.calibration_batches, "calibration by LiteRT"):
-        feeds = context.calibration.read(chosen).feeds
-        for row in range(len(chosen)):
-            yield {name: value[row : row + 1] for name, value in zip(names, feeds.values(), strict=True)}
-
-
 @dataclass(frozen=True)
 class Input:
     """As ONNX Runtime describes an input; None is an axis of any length."""
@@ -108,7 +54,7 @@ class Session:
     def __init__(self, content: bytes, threads: int = 1) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        with from_torch.quiet():
+        with libraries.quiet():
             self._runner = Interpreter(model_content=content, num_threads=threads).get_signature_runner()
         # In the order of the module's arguments: the converter numbers them.
         details = self._runner.get_input_details()

@@ -15,7 +15,8 @@ from slipway.api.quantization.settings import Calibration, CalibrationMethod
 from workloads import data
 from workloads.errors import BadInput
 from workloads.onnx import file
-from workloads.onnx.samples.sources import Samples, calibration_samples, choose, evaluation_samples
+from workloads.onnx.feeds import Samples
+from workloads.onnx.samples.sources import calibration_samples, choose, evaluation_samples
 from workloads.quantize.algorithms import bias_correction, qdq, smooth_quant, weight_only
 from workloads.quantize.algorithms.target import Profile, profile_of
 from workloads.quantize.calibration import ranges, statistics

@@ -18,6 +18,7 @@ import yaml
 from tests.models.command import workloads
 from tests.perf import machine
 from workloads.measure import timing
+from workloads.models.from_artifact import load_model
 from workloads.onnx import file
 from workloads.onnx import session as runtime
 
@@ -66,10 +67,9 @@ def row_of(name: str, exported: Path) -> dict[str, Any]:
     """Accuracy with its interval, parameters, FLOPs, bytes of the weights as they are and packed."""
     import torch
 
-    from workloads import artifact
     from workloads.compress.size import figures
 
-    model, described = artifact.load_model(exported)
+    model, described = load_model(exported)
     example = torch.zeros(1, *described.signature.inputs[0].shape[1:])  # type: ignore[arg-type]
     weights = exported / "model.safetensors"
     steps = exported / "compression.json"

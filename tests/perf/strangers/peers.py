@@ -19,7 +19,7 @@ import onnx
 
 from slipway.api.quantization.ladder import Goal, Rung
 from tests.unit.quantize import jobs
-from workloads.onnx.samples.sources import filled
+from workloads.onnx.feeds import filled
 from workloads.quantize.context import Context
 from workloads.quantize.evaluation import benchmark, ranking
 from workloads.quantize.job import Overrides, read_job

@@ -12,9 +12,9 @@ from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
 from tests.unit.serve import artifacts, onnx_models
-from workloads import artifact
 from workloads.bench import flops, models_under_test
 from workloads.export import from_torch
+from workloads.models.from_artifact import load_model
 from workloads.onnx import file
 
 
@@ -32,7 +32,7 @@ def test_an_mlp_by_hand(tmp_path: Path) -> None:
 def test_torch_and_onnx_count_alike(tmp_path: Path) -> None:
     folder, _ = artifacts.small_cnn(tmp_path / "model")
     of_torch = models_under_test.find(str(folder))
-    module, described = artifact.load_model(folder)
+    module, described = load_model(folder)
     file.save(from_torch.export(module, described.signature), tmp_path / "m.onnx")
     of_onnx = bare(tmp_path / "m.onnx")
     # Two convolutions of 3x3 with a pooling between, and two linear layers: 1 -> 4 on 8x8, 4 -> 8 on 4x4.

@@ -10,7 +10,8 @@ import pytest
 from slipway.api.quantization.evaluation import Evaluation
 from workloads.errors import BadInput
 from workloads.onnx.file import Port
-from workloads.onnx.samples.sources import BATCH_BYTES, ArraySamples, choose, evaluation_samples
+from workloads.onnx.samples.array_samples import BATCH_BYTES, ArraySamples
+from workloads.onnx.samples.sources import choose, evaluation_samples
 
 IDS, SCALE = Port("ids", "int64", (None, None)), Port("scale", "float32", (None, 2))
 

@@ -18,7 +18,8 @@ from tests.unit.quantize import jobs
 from workloads import data
 from workloads.measure import rss
 from workloads.onnx import file
-from workloads.onnx.samples.sources import ArraySamples, evaluation_samples
+from workloads.onnx.samples.array_samples import ArraySamples
+from workloads.onnx.samples.sources import evaluation_samples
 from workloads.quantize.batches import budget
 from workloads.quantize.job import Overrides, read_job
 from workloads.quantize.run import _opened

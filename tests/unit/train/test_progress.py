@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.unit.train.processes import train, wait_for
-from workloads.pod.progress import CA_CERT, TOKEN, URL, Bar, Clock, Poster, Snapshot, payload
+from workloads.pod.progress import CA_CERT, TOKEN, URL, Poster, Snapshot, payload
+from workloads.train.telemetry.terminal import Bar, Clock
 
 
 @dataclass

@@ -19,6 +19,7 @@ from tests.unit.train import processes
 from tests.unit.train.conftest import digits_job
 from tests.unit.train.processes import train, wait_for
 from workloads import artifact
+from workloads.models.from_artifact import load_model
 
 UID = "6f1c4a52-6f7e-4f0a-9a53-1f2f3c4d5e6f"
 
@@ -66,7 +67,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_learns_and_says_so(undisturbed: Path) -> None:
-    _, description = artifact.load_model(undisturbed / "model")
+    _, description = load_model(undisturbed / "model")
     assert description.metrics["accuracy"] >= 0.95  # width 8; the default width reaches 0.98
     assert description.metrics["samples"] == 359
     assert (
@@ -87,7 +88,7 @@ def test_the_published_model_has_the_published_accuracy(undisturbed: Path) -> No
     from workloads import data
     from workloads.vision.preprocessing import normalise
 
-    model, description = artifact.load_model(undisturbed / "model")
+    model, description = load_model(undisturbed / "model")
     held_out = data.load(DatasetChoice(name="digits")).held_out  # type: ignore[arg-type]
     pixels, labels = held_out.batch(range(len(held_out)))
     assert description.preprocessing is not None
@@ -152,7 +153,7 @@ def test_a_gang_survives_kill_damage_sigterm_and_another_size(tmp_path: Path) ->
         assert len(steps) == 1
     output = run(config, 2, "--epochs", str(int(steps.pop()) // 22 + 2))
     assert "held-out accuracy" in output
-    artifact.load_model(tmp_path / "model")
+    load_model(tmp_path / "model")
 
 
 def kill_one_of_two(config: Path, folder: Path) -> None:
@@ -184,7 +185,7 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels[0]).save(path)
     run(job(tmp_path, epochs=8, dataset={"name": "image-folder", "uri": (tmp_path / "pictures").as_uri()}))
-    _, description = artifact.load_model(tmp_path / "model")
+    _, description = load_model(tmp_path / "model")
     assert description.labels == [str(digit) for digit in range(10)]
     assert description.metrics["accuracy"] > 0.6  # mirrored digits are hard to tell; chance is 0.1
 
@@ -245,7 +246,7 @@ def test_bad_input_ends_with_2_and_words(tmp_path: Path, recipe: dict[str, Any],
 
 def test_bf16_with_loader_processes_learns_as_well(tmp_path: Path) -> None:
     run(job(tmp_path, precision="bf16", dataWorkers=1, epochs=3), 2)
-    _, description = artifact.load_model(tmp_path / "model")
+    _, description = load_model(tmp_path / "model")
     assert description.metrics["accuracy"] > 0.8
 
 

@@ -24,6 +24,7 @@ from workloads import artifact, models
 from workloads.data.normalisation import Normalise
 from workloads.errors import BadInput, Corrupt
 from workloads.models import Images
+from workloads.models.from_artifact import load_model
 from workloads.vision.preprocessing import normalise, prepare
 
 
@@ -59,7 +60,7 @@ def written(tmp_path: Path, model: torch.nn.Module) -> tuple[Path, str]:
 
 def test_a_model_comes_back_as_it_was(written: tuple[Path, str], model: torch.nn.Module) -> None:
     path, digest = written
-    loaded, description = artifact.load_model(path, digest)
+    loaded, description = load_model(path, digest)
     images = torch.randn(3, 1, 8, 8)
     assert torch.equal(loaded(images), model(images))
     assert not loaded.training
@@ -85,7 +86,7 @@ def test_a_changed_file_is_refused(written: tuple[Path, str], name: str) -> None
     content[-1] ^= 1
     (path / name).write_bytes(content)
     with pytest.raises(Corrupt, match=f"{name}: the sha256"):
-        artifact.load_model(path)
+        load_model(path)
 
 
 def test_weights_that_are_not_listed_are_not_loaded(written: tuple[Path, str]) -> None:
@@ -94,7 +95,7 @@ def test_weights_that_are_not_listed_are_not_loaded(written: tuple[Path, str]) -
     document["files"] = [file for file in document["files"] if file["path"] != "model.safetensors"]
     (path / "artifact.json").write_text(json.dumps(document))
     with pytest.raises(BadInput, match=r"lists no model\.safetensors"):
-        artifact.load_model(path)
+        load_model(path)
 
 
 def test_another_artifact_than_the_expected_one_is_refused(written: tuple[Path, str]) -> None:
@@ -104,7 +105,7 @@ def test_another_artifact_than_the_expected_one_is_refused(written: tuple[Path, 
     (path / "artifact.json").write_text(json.dumps(document))
     assert artifact.read(path).description.labels == ["x", "y", "z"]
     with pytest.raises(Corrupt, match="expected sha256"):
-        artifact.load_model(path, digest)
+        load_model(path, digest)
 
 
 def test_what_is_no_artifact_is_refused(tmp_path: Path, written: tuple[Path, str]) -> None:
@@ -136,7 +137,7 @@ def test_weights_of_another_model_are_refused(tmp_path: Path, model: torch.nn.Mo
     state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("last")}
     artifact.write(str(tmp_path / "model"), "job", describe(), state, [])
     with pytest.raises(Corrupt, match="do not fit cnn"):
-        artifact.load_model(tmp_path / "model")
+        load_model(tmp_path / "model")
 
 
 def test_loading_never_unpickles(written: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,13 +148,13 @@ def test_loading_never_unpickles(written: tuple[Path, str], monkeypatch: pytest.
     monkeypatch.setattr("pickle.loads", refuse)
     monkeypatch.setattr("pickle.Unpickler", refuse)
     monkeypatch.setattr(torch, "load", refuse)
-    artifact.load_model(written[0])
+    load_model(written[0])
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_onnx_export_of_what_was_loaded(written: tuple[Path, str], tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    loaded, description = artifact.load_model(written[0])
+    loaded, description = load_model(written[0])
     names = description.signature.inputs[0].name, description.signature.outputs[0].name
     images = torch.randn(5, 1, 8, 8)
     path = tmp_path / "model.onnx"

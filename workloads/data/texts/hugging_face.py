@@ -14,8 +14,8 @@ from slipway.api.common.artifact import DatasetReference
 from slipway.api.common.sources import Columns, DatasetChoice
 from workloads import storage
 from workloads.data import splits
-from workloads.data.table import checked as checked_rows
-from workloads.data.table import is_missing
+from workloads.data.texts.table import checked as checked_rows
+from workloads.data.texts.table import is_missing
 from workloads.data.texts.text import Stream, TextSet, Tokenizer, checked, stream
 from workloads.data.texts.text_table import classes
 from workloads.errors import BadInput, Corrupt

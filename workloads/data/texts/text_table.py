@@ -1,6 +1,7 @@
 """Texts with a class each: a table with the columns `text` and `label`, or a folder of tables named as splits are.
 
-Files are those of workloads.data.table. Held out are the rows or files that are named so, else one fifth of each class.
+Files are those of workloads.data.texts.table. Held out are the rows or files that are named so, else one fifth of
+each class.
 """
 
 from collections.abc import Sequence
@@ -11,8 +12,9 @@ import numpy as np
 from slipway.api.common.artifact import DatasetReference
 from slipway.api.common.sources import Columns, DatasetChoice
 from workloads import storage
-from workloads.data import counted, splits, stratified_split, table
-from workloads.data.table import Row
+from workloads.data import counted, splits, stratified_split
+from workloads.data.texts import table
+from workloads.data.texts.table import Row
 from workloads.data.texts.text import TextSet, Tokenizer, checked, labelled
 from workloads.errors import BadInput
 

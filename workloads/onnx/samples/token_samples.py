@@ -8,8 +8,8 @@ import numpy as np
 from slipway.api.common.artifact import TextProcessing
 from workloads.data.texts.text import Labelled, TextSet
 from workloads.errors import BadInput
+from workloads.onnx.feeds import Batch
 from workloads.onnx.file import Port
-from workloads.onnx.samples.sources import Batch
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -4,11 +4,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.api.quantization.ladder import OWN_WIDTH, Hardware, Rung, Runtime, Target
-from workloads.onnx.litert import RECIPES
 from workloads.quantize.calibration.scale import Levels
 
 # Operators whose integer kernels TensorRT has; anything else between Q/DQ costs a conversion and gains nothing.
 TENSORRT_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool")
+# Names of the recipes of LiteRT's own quantizer.
+RECIPES = {
+    Rung.STATIC_PER_CHANNEL: "static_wi8_ai8",
+    Rung.DYNAMIC: "dynamic_wi8_afp32",
+    Rung.WEIGHT_ONLY_INT8: "weight_only_wi8_afp32",
+    Rung.WEIGHT_ONLY_INT4: "weight_only_wi4_afp32",
+}
 
 
 @dataclass(frozen=True)

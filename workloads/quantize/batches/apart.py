@@ -10,9 +10,8 @@ import numpy as np
 
 from workloads.errors import BadInput
 from workloads.onnx import session as runtime
-from workloads.onnx.feeds import Whole, fixed_of, rows_of
+from workloads.onnx.feeds import Whole, filled, fixed_of, rows_of
 from workloads.onnx.samples.layout import WAY_OUT
-from workloads.onnx.samples.sources import filled
 
 if TYPE_CHECKING:
     import numpy.typing as npt

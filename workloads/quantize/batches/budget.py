@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from workloads.measure import rss
 from workloads.onnx import session as runtime
-from workloads.onnx.samples.sources import Samples
+from workloads.onnx.feeds import Samples
 from workloads.quantize.batches.apart import run
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workloads.onnx import file, session
-from workloads.onnx.feeds import Whole
-from workloads.onnx.samples.sources import filled
+from workloads.onnx.feeds import Whole, filled
 from workloads.quantize.calibration.statistics import Statistics, TensorStatistics
 
 if TYPE_CHECKING:

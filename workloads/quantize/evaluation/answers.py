@@ -12,8 +12,7 @@ import numpy as np
 
 from workloads.errors import BadInput
 from workloads.onnx import session as runtime
-from workloads.onnx.feeds import Whole, by_sample, fixed_of, rows_of
-from workloads.onnx.samples.sources import Samples, filled
+from workloads.onnx.feeds import Samples, Whole, by_sample, filled, fixed_of, rows_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -16,7 +16,7 @@ import numpy as np
 from workloads.errors import BadInput
 from workloads.measure.confidence import Difference
 from workloads.onnx import session as runtime
-from workloads.onnx.samples.sources import Samples
+from workloads.onnx.feeds import Samples
 from workloads.quantize.evaluation.answers import outputs_of
 from workloads.vision import detection
 

@@ -16,8 +16,7 @@ import numpy as np
 from workloads.errors import BadInput
 from workloads.measure.confidence import Difference
 from workloads.onnx import session as runtime
-from workloads.onnx.feeds import by_sample, fixed_of
-from workloads.onnx.samples.sources import Samples, filled
+from workloads.onnx.feeds import Samples, by_sample, filled, fixed_of
 from workloads.quantize.evaluation.measures import Measure
 
 if TYPE_CHECKING:

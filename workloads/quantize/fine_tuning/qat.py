@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from workloads import artifact, data
+from workloads import data, libraries
 from workloads.compress import masks
 from workloads.errors import BadInput
 from workloads.export import from_torch
+from workloads.models.from_artifact import load_model
 from workloads.pod.cpus import cpu_limit
 from workloads.pod.environment import Place, threads
 from workloads.quantize.calibration.scale import Levels
@@ -40,8 +41,8 @@ def train(context: Context) -> "onnx.ModelProto":
         raise BadInput("training needs a data set with labels: set calibration.dataset")
     torch.set_num_threads(threads(Place(), os.environ, cpu_limit()))
     torch.manual_seed(choice.seed)
-    model, description = artifact.load_model(*context.trainable)
-    teacher, _ = artifact.load_model(context.source.uri, context.source.digest)
+    model, description = load_model(*context.trainable)
+    teacher, _ = load_model(context.source.uri, context.source.digest)
     dataset = data.load(calibration.dataset)
     example = (torch.zeros(choice.batch_size, *description.signature.inputs[0].shape[1:]),)  # type: ignore[arg-type]
     simulated = _prepared(context, model, example)
@@ -64,7 +65,7 @@ def _axes() -> Any:
 
 
 def _prepared(context: Context, model: nn.Module, example: tuple[torch.Tensor, ...]) -> nn.Module:
-    with from_torch.quiet():
+    with libraries.quiet():
         from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
         from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
             X86InductorQuantizer,
@@ -110,7 +111,7 @@ def _weights(spec: Any, context: Context) -> Any:
 
 
 def _exported(simulated: nn.Module, description: Any, example: tuple[torch.Tensor, ...]) -> "onnx.ModelProto":
-    with from_torch.quiet():
+    with libraries.quiet():
         from torchao.quantization.pt2e import move_exported_model_to_eval
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from workloads.errors import BadInput
 from workloads.onnx import session as runtime
-from workloads.onnx.feeds import fixed_of
-from workloads.onnx.samples.sources import filled
+from workloads.onnx.feeds import filled, fixed_of
 from workloads.quantize.context import Context
 
 if TYPE_CHECKING:

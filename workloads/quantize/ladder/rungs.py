@@ -10,11 +10,11 @@ from functools import partial
 from slipway.api.quantization.ladder import Rung, Runtime
 from slipway.api.quantization.settings import CalibrationMethod
 from slipway.api.quantization.status import Candidate
-from workloads.onnx import external_data, litert
+from workloads.onnx import external_data
 from workloads.quantize.algorithms import float_formats, qdq, smooth_quant
 from workloads.quantize.algorithms.target import impossible
 from workloads.quantize.context import Context
-from workloads.quantize.ladder import bisection, metric, sensitivity
+from workloads.quantize.ladder import bisection, litert, metric, sensitivity
 from workloads.quantize.ladder.candidates import (
     Attempt,
     candidate_of,

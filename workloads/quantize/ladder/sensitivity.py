@@ -13,7 +13,7 @@ from slipway.api.quantization.settings import CalibrationMethod, Granularity, Se
 from workloads.errors import BadInput
 from workloads.onnx import external_data
 from workloads.onnx import session as runtime
-from workloads.onnx.samples.sources import Batch
+from workloads.onnx.feeds import Batch
 from workloads.quantize.algorithms import qdq
 from workloads.quantize.context import Context
 from workloads.quantize.evaluation import answers

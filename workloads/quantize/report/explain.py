@@ -15,7 +15,7 @@ from workloads.quantize.ladder.candidates import FLOAT
 from workloads.quantize.progress import Voice
 from workloads.quantize.report import explanation, figures
 from workloads.quantize.report.explanation import Reason
-from workloads.quantize.stages.publish import REPORT_JSON
+from workloads.quantize.report.figures import REPORT_JSON
 from workloads.quantize.workdir import Work
 
 

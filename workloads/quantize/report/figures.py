@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 FORMAT_VERSION = 1
+REPORT_JSON = "report.json"
 BINS_SHOWN = 96
 TENSORS_SHOWN = 24
 OF_CLASSES = "drop: Newcombe 1998, method 10, paired; p: McNemar 1947, exact"

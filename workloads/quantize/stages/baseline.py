@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from slipway.api.quantization.status import Candidate
-from workloads import artifact, storage
+from workloads import storage
 from workloads.errors import BadInput
+from workloads.models.from_artifact import load_model
 from workloads.onnx import external_data, file
 from workloads.quantize.context import Context
 from workloads.quantize.evaluation.answers import Answers
@@ -61,7 +62,7 @@ def _weights(context: Context) -> dict[str, Any]:
         return {}
     from workloads.quantize.stages.compression_step import size_of  # imports torch
 
-    return size_of(*artifact.load_model(context.source.uri, context.source.digest))
+    return size_of(*load_model(context.source.uri, context.source.digest))
 
 
 def _warnings(context: Context, said: Any, accuracy: float) -> list[str]:

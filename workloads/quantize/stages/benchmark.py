@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from workloads.onnx import file
-from workloads.onnx.feeds import rows_of
-from workloads.onnx.samples.sources import filled
+from workloads.onnx.feeds import filled, rows_of
 from workloads.quantize.calibration.observer import quantizable_op_types
 from workloads.quantize.context import Context
 from workloads.quantize.evaluation import benchmark, operator_precision

@@ -20,6 +20,7 @@ from workloads.compress.apply import compress
 from workloads.compress.size import figures
 from workloads.errors import BadInput
 from workloads.export import from_torch
+from workloads.models.from_artifact import load_model
 from workloads.onnx import session
 from workloads.quantize.context import Context
 from workloads.quantize.fine_tuning.loop import Phases, Training
@@ -59,8 +60,8 @@ def build(context: Context, step: Step) -> "onnx.ModelProto":
     calibration = context.job.spec.calibration
     if calibration is None or calibration.dataset is None:
         raise BadInput("compression is followed by training: set calibration.dataset")
-    model, described = artifact.load_model(step.uri, step.digest)
-    teacher, _ = artifact.load_model(context.source.uri, context.source.digest)
+    model, described = load_model(step.uri, step.digest)
+    teacher, _ = load_model(context.source.uri, context.source.digest)
     changes = _taken(context, step, model, described)
     masks.hold(model, masks.zeros(model))
     distilling = step.choice.method is Method.DISTILLATION

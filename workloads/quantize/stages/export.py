@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.api.common.artifact import WEIGHTS_FILE
 from slipway.api.quantization.ladder import Runtime
-from workloads import artifact
 from workloads.artifact import Stored
 from workloads.errors import BadInput
 from workloads.export import from_torch
+from workloads.models.from_artifact import load_model
 from workloads.onnx import external_data, litert, model_files, saturation, session
 from workloads.onnx import file as onnx_file
 from workloads.onnx.model_files import Bare
@@ -121,7 +121,7 @@ def _from_artifact(context: Context, uri: str, stored: Stored) -> "tuple[onnx.Mo
         trainable = WEIGHTS_FILE in names
         found = Source(trainable=trainable, ports=ports, preprocessing=description.preprocessing, **source)
         return model, found, "the artifact's own ONNX"
-    module, _ = artifact.load_model(stored.folder, stored.digest)
+    module, _ = load_model(stored.folder, stored.digest)
     context.voice.say(f"exporting {description.architecture.name} to ONNX")
     model = from_torch.export(module, description.signature)
     ports = onnx_file.inputs_of(model)

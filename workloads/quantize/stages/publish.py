@@ -35,13 +35,15 @@ from workloads.quantize.report.page import page
 from workloads.quantize.signature import signature_of, task_of
 from workloads.quantize.source import ONNX_FILE
 
-REPORT_JSON, REPORT_HTML = "report.json", "report.html"
+REPORT_HTML = "report.html"
 
 
 def run(context: Context) -> str:
     """Returns a sentence for people."""
     report = figures.gather(context)
-    context.work.path(REPORT_JSON).write_text(json.dumps(report, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    context.work.path(figures.REPORT_JSON).write_text(
+        json.dumps(report, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    )
     context.work.path(REPORT_HTML).write_text(page(report), encoding="utf-8")
     selected = result.selected_of(context)
     record: dict[str, Any] = {"outcome": selected.outcome, "report": _report(context, context.job.work_uri)}
@@ -69,7 +71,7 @@ def _tidy(context: Context, published: str | None) -> None:
 def _report(context: Context, uri: str) -> dict[str, str]:
     """The report lies in the artifact, or in the work folder when there is none."""
     folder = uri if uri == context.job.spec.output.uri else f"{uri}/{context.job.folder}"
-    return {"uri": f"{folder}/{REPORT_HTML}", "digest": storage.sha256_of(context.work.path(REPORT_JSON))}
+    return {"uri": f"{folder}/{REPORT_HTML}", "digest": storage.sha256_of(context.work.path(figures.REPORT_JSON))}
 
 
 def _publish(context: Context, name: str) -> str:
@@ -87,7 +89,7 @@ def _publish(context: Context, name: str) -> str:
         weights = context.work.folder / "compress" / name / WEIGHTS_FILE
         if weights.is_file():
             shutil.copyfile(weights, folder / WEIGHTS_FILE)  # a smaller model in float can be trained on
-        for report in (REPORT_JSON, REPORT_HTML):
+        for report in (figures.REPORT_JSON, REPORT_HTML):
             shutil.copyfile(context.work.path(report), folder / report)
         described = _describe(context, name)
         if described.text is not None and described.text.tokenizer == TOKENIZER_FILE:

@@ -10,7 +10,7 @@ import numpy as np
 
 from workloads.errors import BadInput
 from workloads.onnx import session
-from workloads.onnx.samples.sources import filled
+from workloads.onnx.feeds import filled
 from workloads.quantize.context import Context
 
 if TYPE_CHECKING:

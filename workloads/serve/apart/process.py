@@ -73,7 +73,7 @@ def _answer(codec: Codec, job: Job) -> "tuple[dict[str, Any], list[memoryview]]"
 
 def _read(codec: Codec, job: Job) -> "tuple[dict[str, Any], list[memoryview]]":
     if job.kind == "grpc":
-        from workloads.serve.grpc.tensors import GrpcCodec
+        from workloads.serve.protocol.grpc_tensors import GrpcCodec
 
         grpc = GrpcCodec(codec.signature, codec.name, codec.version, codec.nonfinite, codec.most_rows)
         return describe(grpc.read(job.parts[0]), codec.signature)

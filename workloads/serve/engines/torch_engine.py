@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workloads import artifact
+from workloads.models.from_artifact import load_model
 from workloads.serve.datatypes import Array
 from workloads.serve.engines.engine import Options, Unavailable
 from workloads.serve.model import Model
@@ -58,7 +58,7 @@ def open_engine(model: Model, options: Options) -> Torch:
         import torch
     except ImportError as error:
         raise Unavailable(f"torch is not installed ({error})") from error
-    module, _ = artifact.load_model(model.folder, model.digest)
+    module, _ = load_model(model.folder, model.digest)
     torch.set_num_threads(options.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return Torch(module, device, [tensor.name for tensor in model.signature.outputs])

@@ -13,13 +13,13 @@ from workloads.serve.edge.timing import server_timing
 from workloads.serve.errors import NotFound, QueueFull, RequestError
 from workloads.serve.freed import Freed
 from workloads.serve.grpc.grpc_to_rest import as_rest
-from workloads.serve.grpc.message import model_of, raw_bytes
 from workloads.serve.grpc.open_calls import HEALTH, Standing, States, decoded, small
 from workloads.serve.grpc.receiving import Memory, Own, Receiving
-from workloads.serve.grpc.tensors import GrpcCodec, parsed
 from workloads.serve.grpc.tls import credentials
 from workloads.serve.protocol import open_inference_pb2 as pb
 from workloads.serve.protocol.content_encoding import AT_ONCE
+from workloads.serve.protocol.grpc_message import model_of, raw_bytes
+from workloads.serve.protocol.grpc_tensors import GrpcCodec, parsed
 from workloads.serve.protocol.inference_request import Asked
 from workloads.serve.rest.inference import Codec
 from workloads.serve.telemetry.inferences import counting

@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from workloads.pod.progress import Bar, Clock, Lines, Poster, Snapshot
+from workloads.pod.progress import Poster, Snapshot
 from workloads.train.tasks import Figures
+from workloads.train.telemetry.terminal import Bar, Clock, Lines
 
 SHOWN = ("accuracy", "perplexity", "averagePrecision50")
 # An epoch's figures in metrics.jsonl, and what they are called in a post.

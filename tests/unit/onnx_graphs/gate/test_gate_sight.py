@@ -82,7 +82,7 @@ class Given:
         return [list(chosen[i : i + size]) for i in range(0, len(chosen), size)]
 
     def read(self, batch: Any) -> Any:
-        from workloads.onnx.samples.sources import Batch
+        from workloads.onnx.feeds import Batch
 
         return Batch({"x": self.feeds["x"][batch]}, None if self.labels is None else self.labels[batch])
 

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from slipway.api.quantization.status import Stage
 from tests.unit.quantize import jobs
-from workloads import artifact
+from workloads.models.from_artifact import load_model
 from workloads.quantize.context import Context
 from workloads.quantize.fine_tuning import qat
 from workloads.quantize.run import run_stage
@@ -39,7 +39,7 @@ def test_qat_keeps_every_zero(digits: Path, tmp_path: Path, step: dict[str, Any]
     for stage in (Stage.EXPORT, Stage.BASELINE, Stage.COMPRESS):
         run_stage(job, jobs.quiet(), stage, 0)
     context = Context(job, jobs.work_of(job), jobs.quiet())
-    before, _ = artifact.load_model(*context.trainable)
+    before, _ = load_model(*context.trainable)
     found = integers(qat.train(context))
     layers = {name: w for name, w in before.state_dict().items() if w.ndim > 1 and bool((w == 0).any())}
     assert len(layers) > 2

@@ -14,9 +14,11 @@ from tests.unit.quantize.conftest import EVALUATION
 from workloads import artifact
 from workloads.errors import BadInput
 from workloads.export import from_torch
+from workloads.models.from_artifact import load_model
 from workloads.onnx import file
 from workloads.onnx import session as runtime
-from workloads.onnx.samples.sources import Samples, evaluation_samples
+from workloads.onnx.feeds import Samples
+from workloads.onnx.samples.sources import evaluation_samples
 from workloads.quantize.run import run_stage
 
 
@@ -53,7 +55,7 @@ def test_the_stage_refuses_what_a_faulty_exporter_makes(
 
 
 def test_another_function_is_refused(digits: Path, exported: Any) -> None:
-    module, _ = artifact.load_model(digits, None)
+    module, _ = load_model(digits, None)
     other = slightly_wrong(exported)
     samples = samples_of(digits, exported)
     assert from_torch.compare_on(module, runtime.session(exported), samples).answers_equal == 1.0

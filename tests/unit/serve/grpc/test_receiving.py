@@ -13,10 +13,10 @@ from workloads.serve import freed
 from workloads.serve.datatypes import Datatype
 from workloads.serve.errors import Invalid, QueueFull, TooLarge
 from workloads.serve.grpc import receiving
-from workloads.serve.grpc.message import model_of, raw_bytes
 from workloads.serve.grpc.receiving import Own, Receiving
 from workloads.serve.grpc.turns import Turns
 from workloads.serve.protocol import open_inference_pb2 as pb
+from workloads.serve.protocol.grpc_message import model_of, raw_bytes
 from workloads.serve.signature import Signature, Tensor
 
 

@@ -9,8 +9,8 @@ import pytest
 from tests.unit.serve.protocol.test_codec import request
 from workloads.serve.datatypes import Datatype
 from workloads.serve.errors import Invalid
-from workloads.serve.grpc.tensors import GrpcCodec
 from workloads.serve.protocol import open_inference_pb2 as pb
+from workloads.serve.protocol.grpc_tensors import GrpcCodec
 from workloads.serve.rest.inference import Codec
 from workloads.serve.signature import Signature, Tensor
 

@@ -12,9 +12,9 @@ import torch
 
 from tests.unit.train.processes import train, wait_for
 from tests.unit.train.runs.runs import checkpoints, run, weights, write
-from workloads import artifact
 from workloads.compress.sparsity_2_4 import pattern
 from workloads.export.command import run as export
+from workloads.models.from_artifact import load_model
 from workloads.serve.engines.engine import Options
 from workloads.serve.engines.torch_engine import open_engine
 from workloads.serve.model import load
@@ -50,8 +50,8 @@ def test_a_compressed_artifact_is_loaded_exported_and_served(first: Path, tmp_pa
     teacher = {"teacher": {"uri": first.as_uri()}, "temperature": 2.0, "alpha": 0.5}
     output = run(tmp_path, "single", 1, **smaller(first, CHANNELS, LOW_RANK, distillation=teacher))
     assert "channels: 50% of the channels are removed" in output
-    module, described = artifact.load_model(tmp_path / "model")
-    _, whole = artifact.load_model(first)
+    module, described = load_model(tmp_path / "model")
+    _, whole = load_model(first)
     assert described.parameters < 0.4 * whole.parameters
     assert described.metrics["accuracy"] > 0.8
     before, *_, last = json.loads((tmp_path / "model/compression.json").read_text())
@@ -95,7 +95,7 @@ def test_killed_while_it_is_trained_smaller_it_ends_with_the_very_same_weights(f
 def test_what_was_made_smaller_is_where_the_next_training_begins(first: Path, tmp_path: Path) -> None:
     run(tmp_path / "one", "single", 1, **smaller(first, CHANNELS))
     run(tmp_path / "two", "single", 1, **smaller(tmp_path / "one/model", LOW_RANK))
-    module, described = artifact.load_model(tmp_path / "two/model")
+    module, described = load_model(tmp_path / "two/model")
     changes = described.architecture.changes or []
     assert [bool(change.rank) for change in changes] == sorted(bool(change.rank) for change in changes)
     assert any(change.rank for change in changes)

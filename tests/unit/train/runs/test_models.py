@@ -7,7 +7,7 @@ import pytest
 from tests.unit.train.runs.runs import history, installed, run
 from tests.unit.train.runs.strategies.test_equivalence import long
 from tests.unit.train.runs.texts import language, table
-from workloads import artifact
+from workloads.models.from_artifact import load_model
 
 pytest.importorskip("transformers")
 
@@ -20,7 +20,7 @@ def test_perplexity_falls(tmp_path: Path, strategy: str) -> None:
     first, last = history(tmp_path)[0], history(tmp_path)[-1]
     assert last["perplexity"] < first["perplexity"] < 257
     assert last["perplexity"] < 20
-    model, description = artifact.load_model(tmp_path / "model")
+    model, description = load_model(tmp_path / "model")
     assert description.task == "text-generation"
     assert sum(parameter.numel() for parameter in model.parameters()) == description.parameters
 
@@ -34,6 +34,6 @@ def test_a_classifier_of_texts(tmp_path: Path) -> None:
         "optimizer": {"name": "adamw", "learningRate": 0.005},
     }
     run(tmp_path, "single", 1, **recipe)
-    _, description = artifact.load_model(tmp_path / "model")
+    _, description = load_model(tmp_path / "model")
     assert description.labels == ["trade", "work"]
     assert description.metrics["accuracy"] > 0.9

@@ -15,8 +15,9 @@ from slipway.api.training.recipe import Recipe
 from tests.unit.train.processes import ROOT
 from tests.unit.train.runs.runs import history, run, write
 from tests.unit.train.runs.strategies.test_equivalence import agree
-from workloads import artifact, models
+from workloads import models
 from workloads.models import Images
+from workloads.models.from_artifact import load_model
 from workloads.train.performance_options import blocks, prepare
 from workloads.train.results.html_report import chart, page
 
@@ -76,7 +77,7 @@ def test_a_run_with_everything(tmp_path: Path) -> None:
     assert all(row["samplesPerSecond"] > 0 and row["peakMemoryBytes"] > 50 << 20 for row in rows)
     curve = [json.loads(line) for line in (model / "curve.jsonl").read_text().splitlines()]
     assert [point["step"] for point in curve] == list(range(1, 21))
-    artifact.load_model(model)  # digests of all files
+    load_model(model)  # digests of all files
     html = (model / "report.html").read_text()
     assert html.count("<polyline") >= 3
     check(html)

@@ -12,12 +12,13 @@ from PIL import Image
 from slipway.api.common.sources import DatasetChoice
 from tests.unit.train.runs import runs
 from tests.unit.train.runs.users import jobs
-from workloads import artifact, data
+from workloads import data
 from workloads.data import splits
 from workloads.data.images import image_folder
 from workloads.data.texts import text_files
 from workloads.data.texts.text import TextSet
 from workloads.errors import BadInput, Unavailable
+from workloads.models.from_artifact import load_model
 from workloads.train.setup import augmented
 from workloads.train.tasks import Figures
 
@@ -290,7 +291,7 @@ def test_skipped_pictures_are_told_in_log_and_artifact(tmp_path: Path) -> None:
     assert "data: one fifth of each class held out" in said
     assert "data: 2 classes: cat 32, dog 32" in said
     assert json.loads((tmp_path / "model/skipped.json").read_text())["count"] == 2
-    artifact.load_model(tmp_path / "model")
+    load_model(tmp_path / "model")
 
 
 def test_skipped_samples_are_counted_in_the_status(monkeypatch: pytest.MonkeyPatch) -> None:

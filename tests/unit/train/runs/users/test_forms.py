@@ -18,8 +18,9 @@ from slipway.cli import local
 from tests.unit.train.processes import train
 from tests.unit.train.runs import runs
 from tests.unit.train.runs.users import jobs
-from workloads import artifact, models, storage, user_code
+from workloads import models, storage, user_code
 from workloads.errors import BAD_INPUT, BadInput, code_of
+from workloads.models.from_artifact import load_model
 from workloads.train import plan
 from workloads.train.job import Overrides, document_of, read_job
 
@@ -32,7 +33,7 @@ def test_answers_in_any_form_and_lazy_layers(tmp_path: Path, form: str, monkeypa
         pytest.importorskip("transformers")
     jobs.resumed_ends_as_undisturbed(tmp_path, "single", 1, **SMALL, model=jobs.own("answering", form=form))
     monkeypatch.setenv(models.ALLOWED, jobs.OWN)
-    model, description = artifact.load_model(tmp_path / "model")
+    model, description = load_model(tmp_path / "model")
     assert model(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
     assert description.parameters == 64 * 16 + 16 + 16 * 10 + 10
 

@@ -16,6 +16,7 @@ from tests.unit.train.runs.users.models import Tied
 from workloads import artifact, models, strict_json, tied_tensors
 from workloads.errors import BadInput
 from workloads.models import weights
+from workloads.models.from_artifact import load_model
 
 SMALL: dict[str, Any] = {"epochs": 1, "optimizer": {"name": "adamw", "learningRate": 0.01}, "gradientClipping": None}
 
@@ -30,7 +31,7 @@ def test_tied_weights_are_saved_resumed_published_and_loaded(
     recipe = {**SMALL, "model": jobs.own("tied"), "dataset": jobs.texts(tmp_path)}
     jobs.resumed_ends_as_undisturbed(tmp_path, strategy, count, **recipe)
     monkeypatch.setenv(models.ALLOWED, jobs.OWN)
-    model, description = artifact.load_model(tmp_path / "model")
+    model, description = load_model(tmp_path / "model")
     assert isinstance(model, Tied)
     assert model.head.weight is model.embedding.weight
     assert description.parameters == sum(one.numel() for one in model.parameters())

@@ -12,8 +12,9 @@ import pytest
 from tests.unit.train.processes import train
 from tests.unit.train.runs import runs
 from tests.unit.train.runs.users import jobs
-from workloads import artifact, storage
+from workloads import storage
 from workloads.errors import BadInput, Unavailable
+from workloads.models.from_artifact import load_model
 from workloads.storage import object_stores
 
 if not (importlib.util.find_spec("s3fs") and importlib.util.find_spec("moto")):
@@ -75,7 +76,7 @@ def test_a_training_reads_its_data_from_s3_and_publishes_there(tmp_path: Path, e
         assert one.wait() == 0, one.output
     files.invalidate_cache()
     assert not any(name.rpartition("/")[2].startswith(".") for name in files.find("bucket/models"))
-    _, description = artifact.load_model("s3://bucket/models/a")
+    _, description = load_model("s3://bucket/models/a")
     assert description.labels == ["bad", "good"]
     # Killed between its upload and its exit, the same job runs again; another job is refused before it trains.
     with train(path, 1, tmp_path / "logs", **env) as (one,):

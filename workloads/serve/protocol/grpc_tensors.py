@@ -9,8 +9,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from workloads.serve.datatypes import Array, Datatype, finite
 from workloads.serve.errors import Invalid
-from workloads.serve.grpc.message import NOT_A_MESSAGE, raw_bytes
 from workloads.serve.protocol import open_inference_pb2 as pb
+from workloads.serve.protocol.grpc_message import NOT_A_MESSAGE, raw_bytes
 from workloads.serve.protocol.inference_request import (
     Asked,
     in_order,
