@@ -27,19 +27,27 @@ def require(path: Path, size: int, *, seconds: float = SECONDS, memory: int = ME
     `size`: bytes of the file and of its external data; `seconds` and `memory` are what any model may take.
     """
     seconds += size / BYTES_PER_SECOND
+    try:
+        code, said, errors = attempt(path, size, memory, seconds)
+    except TimeoutError as error:
+        raise BadInput(f"{path.name}: ONNX Runtime has not loaded the model within {seconds:.0f} s") from error
+    if code == 0:
+        return
+    if code == REFUSED:
+        raise BadInput(f"{path.name}: {said}"[:1000])
+    raise BadInput(f"{path.name}: {_death(code, errors)}"[:1000])
+
+
+def attempt(path: Path, size: int, memory: int, seconds: float) -> tuple[int, str, str]:
+    """Exit code of a new process that loads the model, what it said, and its errors; TimeoutError after `seconds`."""
     # It finds its modules wherever this process does, however that was started; one core is enough.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
     command = [sys.executable, "-m", "workloads.quantize.graph.first_load", str(path), str(size), str(memory)]
     try:
         done = subprocess.run(command, capture_output=True, check=False, env=environment, timeout=seconds)
     except subprocess.TimeoutExpired as error:
-        raise BadInput(f"{path.name}: ONNX Runtime has not loaded the model within {seconds:.0f} s") from error
-    if done.returncode == 0:
-        return
-    said = done.stdout.decode(errors="replace").strip()
-    if done.returncode == REFUSED:
-        raise BadInput(f"{path.name}: {said}"[:1000])
-    raise BadInput(f"{path.name}: {_death(done.returncode, done.stderr.decode(errors='replace'))}"[:1000])
+        raise TimeoutError from error
+    return done.returncode, done.stdout.decode(errors="replace").strip(), done.stderr.decode(errors="replace")
 
 
 def _death(code: int, said: str) -> str:
@@ -55,8 +63,11 @@ def _death(code: int, said: str) -> str:
     )
 
 
-def _load(path: Path, size: int, memory: int) -> str:
-    """Why it takes too much, or the empty string: what the library refuses is told by whoever loads it in earnest."""
+def load(path: Path, size: int, memory: int) -> str:
+    """In that process: why it takes too much, or the empty string.
+
+    What the library refuses is told by whoever loads it in earnest.
+    """
     import onnx
     import onnxruntime
 
@@ -93,6 +104,6 @@ def _load(path: Path, size: int, memory: int) -> str:
 
 
 if __name__ == "__main__":
-    reason = _load(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    reason = load(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
     print(reason)
     sys.exit(REFUSED if reason else 0)
