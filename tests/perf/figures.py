@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.cluster.paths import REPOSITORY
 from tests.conformance.clients import table as client_table
-from tests.perf.operator import flood_table
+from tests.perf.operator import flood_table, queue_table
 from tests.perf.quantizing import compress_table, quantize_table
 from tests.perf.strangers import table as strangers_table
 from tests.perf.training import train_table
@@ -223,6 +223,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "operator": operator,
     "sizing": sizing,
     "gangs": gangs,
+    "queue": queue_table.queue,
     "floods": flood_table.floods,
     "before": flood_table.before,
     "cache": flood_table.cache,

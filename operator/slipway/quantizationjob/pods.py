@@ -54,12 +54,15 @@ def pod(job: QuantizationJob, stage: Stage, step: int, shard: int, attempt: int,
         "securityContext": settings.contained(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+    if job.spec.worker.env_from:
+        container["envFrom"] = [origin.wire() for origin in job.spec.worker.env_from]
     spec = pod_spec(
         settings,
         container,
         volumes,
         restartPolicy="Never",
         terminationGracePeriodSeconds=settings.termination_grace_period_seconds,
+        **settings.beside(container),
     )
     marks = {labels.REPLICA_TYPE: stage.value, labels.REPLICA_INDEX: str(shard), labels.ATTEMPT: str(attempt)}
     metadata = pod_metadata(_metadata(job, job.pod(step, shard, attempt)), settings, marks)

@@ -76,15 +76,17 @@ def pod(job: TrainingJob, index: int, attempt: int, platform: Platform) -> dict[
     marks = {labels.REPLICA_TYPE: "node", labels.REPLICA_INDEX: str(index), labels.ATTEMPT: str(attempt)}
     keyed, shared = launcher_of(job).keyed(job), _wants_shared_memory(job)
     mounts, volumes = mounts_and_volumes(job, platform, shared_memory=shared, keyed=keyed)
+    container = _container(job, Place(index, attempt), platform, mounts)
     spec = pod_spec(
         settings,
-        _container(job, Place(index, attempt), platform, mounts),
+        container,
         volumes,
         restartPolicy="Never",
         hostname=job.hostname(index),
         subdomain=job.service,
         terminationGracePeriodSeconds=settings.termination_grace_period_seconds,
         tolerations=tolerations(job.spec),
+        **settings.beside(container),
         **network.pod_fields(job.spec.network),
     )
     metadata = pod_metadata(_metadata(job, job.pod(index, attempt)), settings, marks)
@@ -123,6 +125,8 @@ def _container(job: TrainingJob, place: Place, platform: Platform, mounts: list[
         # The log's tail becomes lastFailure.message when the container wrote no message of its own.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+    if trainer.env_from:
+        container["envFrom"] = [origin.wire() for origin in trainer.env_from]
     if trainer.args:
         container["args"] = list(trainer.args)
     if trainer.working_dir:

@@ -6,97 +6,12 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from slipway.api.common.base import MapBy, Model, Rule
+from slipway.api.common.containers import OTHERS, OtherContainer
 from slipway.api.common.scheduling import Affinity, Toleration
 from slipway.api.common.types import GROUP, LABEL_KEY, MAX_INT32, AnnotationValue, LabelKey, LabelValue, ObjectName
 from slipway.api.common.volumes import Volume, VolumeMount
 
-# What the launchers and the operator set themselves.
-RESERVED_ENV = frozenset(
-    {
-        "WORLD_SIZE",
-        "RANK",
-        "LOCAL_RANK",
-        "LOCAL_WORLD_SIZE",
-        "GROUP_RANK",
-        "GROUP_WORLD_SIZE",
-        "ROLE_RANK",
-        "MASTER_ADDR",
-        "MASTER_PORT",
-    }
-)
-RESERVED_ENV_PREFIXES = ("PET_", "TORCHELASTIC_", "KUBEFLOW_TRAINER_", "SLIPWAY_")
 RESERVED_LABELS = (f"{GROUP}/", "app.kubernetes.io/managed-by")
-
-EnvName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")]
-# Characters of one argument or value: Linux takes 131,072 bytes of each, a variable's name among them.
-LONGEST_WORD = 130_000
-# Of all arguments and values of a container together: they travel in a ConfigMap, which may have 1 MiB, with quotes.
-MOST_WORDS = 786_432
-Word = Annotated[str, Field(max_length=LONGEST_WORD)]
-Words = Annotated[list[Word], Field(max_length=128)]
-
-
-def bounded(*lists: str) -> Rule:
-    """The rule that bounds command, args and env of a container together; `lists` are those that it has beside env."""
-    sizes = [f"(has(self.{name}) ? self.{name}.map(w, size(w)).sum() : 0)" for name in lists]
-    sizes.append("(has(self.env) ? self.env.map(e, has(e.value) ? size(e.value) : 0).sum() : 0)")
-    named = ", ".join((*lists, "env")) if lists else "env"
-    return Rule(
-        f"{' + '.join(sizes)} <= {MOST_WORDS}",
-        f"{named}: more than {MOST_WORDS} characters together: put what is long into a ConfigMap and mount it",
-        lambda owner: (
-            sum(len(word) for name in lists for word in getattr(owner, name))
-            + sum(len(env.value or "") for env in owner.env)
-            <= MOST_WORDS
-        ),
-    )
-
-
-class KeySelector(Model):
-    """One key of a ConfigMap or a Secret."""
-
-    name: ObjectName = Field(description="Name of the ConfigMap or Secret.")
-    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = Field(
-        description="Which of its keys."
-    )
-    optional: bool = Field(False, description="Leave the variable unset when the key is missing.")
-
-
-class EnvSource(Model):
-    """Where a variable's value comes from."""
-
-    cel: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "has(self.configMapKeyRef) != has(self.secretKeyRef)",
-            "set exactly one of configMapKeyRef, secretKeyRef",
-            lambda source: (source.config_map_key_ref is None) != (source.secret_key_ref is None),
-        ),
-    )
-    config_map_key_ref: KeySelector | None = Field(None, description="A key of a ConfigMap.")
-    secret_key_ref: KeySelector | None = Field(None, description="A key of a Secret.")
-
-
-class EnvVar(Model):
-    """A variable of the container's environment."""
-
-    cel: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "!(has(self.value) && has(self.valueFrom))",
-            "set value or valueFrom, not both",
-            lambda env: env.value is None or env.value_from is None,
-        ),
-        Rule(
-            "!(self.name in ["
-            + ", ".join(f"'{name}'" for name in sorted(RESERVED_ENV))
-            + "]) && "
-            + " && ".join(f"!self.name.startsWith('{prefix}')" for prefix in RESERVED_ENV_PREFIXES),
-            "the launcher sets this variable itself (PET_*, WORLD_SIZE, RANK, MASTER_ADDR, SLIPWAY_*, ...): remove it",
-            lambda env: env.name not in RESERVED_ENV and not env.name.startswith(RESERVED_ENV_PREFIXES),
-        ),
-    )
-    name: EnvName = Field(description="Name of the variable.")
-    value: Word | None = Field(None, description="Its value.")
-    value_from: EnvSource | None = Field(None, description="Where its value comes from.")
 
 
 class ImagePullSecret(Model):
@@ -233,6 +148,22 @@ class PodPlace(Model):
 class PodSettings(PodPlace):
     """What a job's pods share; those of a service have their own way to end."""
 
+    cel: ClassVar[tuple[Rule, ...]] = (*PodPlace.cel, *OTHERS)
+    init_containers: Annotated[list[OtherContainer], Field(max_length=4), MapBy("name")] = Field(
+        default_factory=list, description="What runs before each pod's own container, one after the other."
+    )
+    sidecars: Annotated[list[OtherContainer], Field(max_length=4), MapBy("name")] = Field(
+        default_factory=list,
+        description="What runs beside each pod's own container, by which alone the job is judged: once that has ended "
+        "the pod is ended, with its grace period, whatever else runs in it.",
+    )
     termination_grace_period_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
         30, description="Between SIGTERM and SIGKILL: the time to save a checkpoint."
     )
+
+    def beside(self, own: dict[str, Any]) -> dict[str, Any]:
+        """The pod's containers: `own`, and the user's."""
+        shared = {"securityContext": self.contained(), **self.pulled()}
+        first = [one.rendered(**shared) for one in self.init_containers]
+        beside = [one.rendered(**shared) for one in self.sidecars]
+        return {"containers": [own, *beside], **({"initContainers": first} if first else {})}

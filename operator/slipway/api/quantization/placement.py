@@ -6,7 +6,7 @@ from pydantic import Field
 
 from slipway.api.common import uris
 from slipway.api.common.base import MapBy, Model, Rule
-from slipway.api.common.pod import EnvVar, bounded
+from slipway.api.common.env import EnvFroms, EnvVar, bounded
 from slipway.api.common.resources import Resources
 from slipway.api.common.types import ImageName, Uri
 
@@ -27,5 +27,8 @@ class Worker(Model):
     image: ImageName | None = Field(None, description="The quantizer image of this Slipway release when unset.")
     env: Annotated[list[EnvVar], Field(max_length=128), MapBy("name")] = Field(
         default_factory=list, description="Further variables of the container's environment."
+    )
+    env_from: EnvFroms = Field(
+        default_factory=list, description="Variables from whole ConfigMaps and Secrets; those of env win over them."
     )
     resources: Resources = Field(default_factory=Resources, description="What each pod asks of its node.")

@@ -8,8 +8,8 @@ from pydantic import Field, ValidationError
 
 from slipway.api.common import uris
 from slipway.api.common.base import MapBy, Model, Rule, problems_of
+from slipway.api.common.env import EnvVar, bounded
 from slipway.api.common.kind import Column, Kind, Scale, condition_column, unseen_status
-from slipway.api.common.pod import EnvVar, bounded
 from slipway.api.common.quantity import parse_quantity
 from slipway.api.common.resources import Resources
 from slipway.api.common.types import Digest, ImageName, ObjectName, Uri

@@ -8,8 +8,9 @@ from pydantic import Field, PlainValidator, ValidationError, WithJsonSchema
 
 from slipway.api.common import uris
 from slipway.api.common.base import MapBy, Model, Rule, problems_of
+from slipway.api.common.env import EnvFroms, EnvVar, Words, bounded
 from slipway.api.common.kind import OBJECT_NAME, Column, Kind, Scale, condition_column, unseen_status
-from slipway.api.common.pod import EnvVar, PodSettings, Words, bounded
+from slipway.api.common.pod import PodSettings
 from slipway.api.common.resources import Resources
 from slipway.api.common.scheduling import Preemption, Scheduling
 from slipway.api.common.types import AbsolutePath, ImageName, RunPolicy, same
@@ -74,6 +75,9 @@ class Trainer(Model):
     args: Words = Field(default_factory=list, description="Arguments of the command.")
     env: Annotated[list[EnvVar], Field(max_length=128), MapBy("name")] = Field(
         default_factory=list, description="The container's environment beside what the launcher sets."
+    )
+    env_from: EnvFroms = Field(
+        default_factory=list, description="Variables from whole ConfigMaps and Secrets; those of env win over them."
     )
     working_dir: AbsolutePath | None = Field(None, description="The image's own when unset.")
     resources_per_node: Resources = Field(default_factory=Resources, description="What each pod asks of its node.")

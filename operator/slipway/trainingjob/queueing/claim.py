@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
+from slipway.api.common.resources import Resources
 from slipway.api.common.scheduling import GangScheduler
 from slipway.api.training.trainingjob import TrainingJobSpec
 from slipway.gang import lifecycle
@@ -12,7 +13,7 @@ from slipway.queueing.demand import Demand
 from slipway.queueing.occupancy import add
 from slipway.queueing.preemption import Contenders, Running
 from slipway.queueing.quota import Bill, Defaults
-from slipway.queueing.resources import PLACE, REQUESTS, amounts, requests_of
+from slipway.queueing.resources import PLACE, REQUESTS, pod_requests
 from slipway.queueing.topology import Spread
 from slipway.reconcile.labels import ATTEMPT
 from slipway.reconcile.pods.members import members
@@ -47,7 +48,7 @@ def demand_of(spec: TrainingJobSpec) -> Demand:
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
     return Demand(
         count=elastic.min_nodes if elastic else spec.num_nodes,
-        each=requests_of(spec.trainer.resources_per_node.wire()),
+        each=_asked(spec),
         apart=spec.network.host_network,
         selector=settings.node_selector,
         tolerations=tuple(tolerations(spec)),
@@ -58,9 +59,20 @@ def demand_of(spec: TrainingJobSpec) -> Demand:
 
 def bill_of(spec: TrainingJobSpec) -> Bill:
     """What quotas count of one of its pods."""
-    asked = spec.trainer.resources_per_node.wire()
-    limits = amounts(asked.get("limits") or {})
-    return Bill(requests_of(asked), limits, spec.pod.priority_class_name or "")
+    return Bill(_asked(spec), _asked(spec, "limits"), spec.pod.priority_class_name or "")
+
+
+def _asked(spec: TrainingJobSpec, what: str = "") -> dict[str, int]:
+    """Requests of one pod with all its containers, or its limits alone."""
+
+    def container(resources: Resources) -> dict[str, Any]:
+        wire = resources.wire()
+        return {"resources": {"requests": wire.get(what) or {}} if what else wire}
+
+    beside = [container(one.resources) for one in spec.pod.sidecars]
+    first = [container(one.resources) for one in spec.pod.init_containers]
+    own = container(spec.trainer.resources_per_node)
+    return pod_requests({"spec": {"containers": [own, *beside], "initContainers": first}})
 
 
 def pause_end(job: Object) -> datetime | None:
