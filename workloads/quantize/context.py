@@ -229,6 +229,15 @@ class Context:
         asked = self.source.fixed_batch or self.job.spec.evaluation.batch_size
         return min(asked, (self.work.read(SOURCE) or {}).get("together") or asked)
 
+    def within_memory(self, batch: list[int]) -> list[list[int]]:
+        """A batch in calls of no more samples than evaluation's may have; whole where that is not known.
+
+        A graph with a fixed batch takes it as it is.
+        """
+        most = (self.work.read(SOURCE) or {}).get("together")
+        step = most if most and self.source.fixed_batch is None else max(1, len(batch))
+        return [batch[begin : begin + step] for begin in range(0, len(batch), step)]
+
     def shard_name(self, kind: str, shard: int) -> str:
         """Of the file that one shard writes."""
         return f"{kind}/{shard}-of-{self.job.spec.parallelism}"

@@ -3,7 +3,7 @@
 Measured part by part; a restart goes on with the next.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PERFECT = 1000.0  # dB, for JSON: no difference at all
 KIND = "sensitivity"
+KEPT = 256 << 20  # bytes of inputs that stay in memory from one part's pass to the next
 
 
 @dataclass(frozen=True)
@@ -62,27 +63,46 @@ def measure(context: Context, shard: int, per_channel: bool, method: Calibration
     mine = parts_of(context)[shard :: context.job.spec.parallelism]
     done = {line["part"] for line in context.work.lines(name)}
     left = [part for part in mine if part.name not in done]
-    batches = _batches(context) if left else []
-    reference = _outputs(context, runtime.session(context.prepared), batches) if left else np.zeros((0, 1), np.float32)
+    if not left:
+        context.work.write(name, {"parts": len(mine)})
+        return
+    batches = Passes(context)
+    reference = _outputs(context, runtime.session(context.prepared), batches)
     for part in context.voice.track(left, "sensitivity", len(done)):
         context.work.append(name, {"part": part.name, **_harm(context, part, batches, reference, per_channel, method)})
     context.work.write(name, {"parts": len(mine)})
 
 
-def _batches(context: Context) -> list[Batch]:
-    choice = context.job.spec.sensitivity
-    batches, count = [], 0
-    for chosen in context.calibration_batches:
-        batches.append(context.calibration.read(chosen[: choice.samples - count]))
-        count += len(batches[-1])
-        if count == choice.samples:
-            break
-    if choice.metric is SensitivityMetric.TASK and any(batch.labels is None for batch in batches):
-        raise BadInput("sensitivity.metric task needs labels in the calibration data; use sqnr")
-    return batches
+class Passes:
+    """The samples for each part's pass, in calls no larger than evaluation's; more than KEPT bytes are read anew."""
+
+    def __init__(self, context: Context) -> None:
+        choice = context.job.spec.sensitivity
+        self._samples, self._batches, count = context.calibration, list[list[int]](), 0
+        for chosen in context.calibration_batches:
+            taken = chosen[: choice.samples - count]
+            count += len(taken)
+            self._batches += context.within_memory(taken)
+            if count == choice.samples:
+                break
+        self._kept: list[Batch] = []
+        size, labels = 0, []
+        for batch in self:
+            labels.append(batch.labels)
+            size += sum(values.nbytes for values in batch.feeds.values())
+            self._kept = [*self._kept, batch] if size <= KEPT else []
+        known = [each for each in labels if each is not None]
+        self.labels = np.concatenate(known) if known and len(known) == len(labels) else None
+        if choice.metric is SensitivityMetric.TASK and self.labels is None:
+            raise BadInput("sensitivity.metric task needs labels in the calibration data; use sqnr")
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._kept and len(self._kept) == len(self._batches):
+            return iter(self._kept)
+        return (self._samples.read(chosen) for chosen in self._batches)
 
 
-def _outputs(context: Context, session: Any, batches: list[Batch]) -> "npt.NDArray[np.float32]":
+def _outputs(context: Context, session: Any, batches: Passes) -> "npt.NDArray[np.float32]":
     if metric.by_task(context):
         return np.concatenate([_rows(context, session, batch) for batch in batches])
     read = answers.outputs_of if metric.detects(context) else answers.scores_of
@@ -101,7 +121,7 @@ def _rows(context: Context, session: Any, batch: Batch) -> "npt.NDArray[np.float
 def _harm(
     context: Context,
     part: Part,
-    batches: list[Batch],
+    batches: Passes,
     reference: "npt.NDArray[np.float32]",
     per_channel: bool,
     method: CalibrationMethod,
@@ -119,8 +139,7 @@ def _harm(
     except Exception as error:  # a part that the library cannot quantize alone is the first to be left out
         return {"sqnrDb": -PERFECT, "lost": 1.0, "problem": f"{type(error).__name__}: {error}"[:200]}
     noise = answers.sqnr_db(reference, found)
-    labels = [batch.labels for batch in batches if batch.labels is not None]
-    lost = metric.lost(context, reference, found, np.concatenate(labels)) if len(labels) == len(batches) else None
+    lost = None if batches.labels is None else metric.lost(context, reference, found, batches.labels)
     return {"sqnrDb": PERFECT if noise is None else noise, "lost": lost}
 
 

@@ -55,6 +55,30 @@ def test_the_ranking_follows_the_metric(digits: Path, tmp_path: Path, metric: st
     assert ranked == (names if metric == "sqnr" else names[::-1])
 
 
+def test_passes_keep_to_the_memory_of_evaluations_calls(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All samples were read at once, and called in batches of calibration's size whatever that took."""
+    job = jobs.job(tmp_path, digits, **FIELDS)
+    for stage in (Stage.EXPORT, Stage.BASELINE, Stage.CALIBRATE):
+        run_stage(job, jobs.quiet(), stage, 0)
+    work = jobs.work_of(job)
+    context = Context(job, work, jobs.quiet())
+    whole = sensitivity.Passes(context)
+    assert len(next(iter(whole))) == 16
+    work.write("source", {**work.require("source"), "together": 7})
+    monkeypatch.setattr(sensitivity, "KEPT", 3 * 7 * 64 * 4)
+    few = sensitivity.Passes(context)
+    sizes = [len(batch) for batch in few]
+    assert max(sizes) == 7
+    assert sum(sizes) == 60
+    assert next(iter(few)) is not next(iter(few))  # read anew
+    assert next(iter(whole)) is next(iter(whole))
+    assert few.labels is not None
+    assert whole.labels is not None
+    assert few.labels.tolist() == whole.labels.tolist()
+
+
 def lost_by(context: Context, op_type: str, types: dict[str, str]) -> float:
     """Share of the calibration samples that the model gets wrong once this operator alone has 2-bit weights."""
     nodes = [name for name in context.nodes if types[name] == op_type]
