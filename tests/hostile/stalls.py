@@ -1,6 +1,6 @@
 """A client that tries to hold a server up: `python -m tests.hostile.stalls KIND PORT GRPC_PORT MODEL SECONDS`.
 
-Prints how often it was answered what. It runs at the lowest priority: on a cluster it would have a machine of its own,
+Prints how often it was answered what. It runs at a lower priority: on a cluster it would have a machine of its own,
 and what it costs the server's cores to make its requests is not what is measured.
 """
 
@@ -109,7 +109,7 @@ def attack_of(kind: str, model: str) -> tuple[Callable[[int, Answers], None], in
 def main(kind: str, port: int, grpc_port: int, model: str, seconds: float) -> None:
     answers: Answers = collections.Counter()
     attack, threads = attack_of(kind, model)
-    os.nice(int(os.environ.get("STALLS_NICE", "19")))
+    os.nice(int(os.environ.get("STALLS_NICE", "10")))
 
     def forever() -> None:
         while True:

@@ -31,6 +31,8 @@ from workloads.serve.web.predict import Predict
 SERVER = "slipway"
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "schedule_policy", "statistics"]
 MODELS = b"/v2/models/"
+# Where other servers take them.
+OTHERS = ("/v1/", "/invocations", "/predictions/", "/api/")
 PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 
 Handler = Callable[[Request], "Reply | Pending"]
@@ -103,13 +105,15 @@ class App:
     def _not_found(self, path: bytes) -> NotFound:
         words = unquote_to_bytes(path).decode(errors="replace")
         if not words.startswith(MODELS.decode()):
-            return NotFound(f"there is nothing at {words}")
+            hint = f": send inferences to {MODELS.decode()}{self.name}/infer" if words.startswith(OTHERS) else ""
+            return NotFound(f"there is nothing at {words}{hint}")
         name, _, rest = words.removeprefix(MODELS.decode()).partition("/")
         if name != self.name:
             return NotFound(f"there is no model {name!r} here, only {self.name!r}")
         if rest.startswith("versions/") and rest.split("/")[1] != self.version:
             return NotFound(f"model {name!r} has no version {rest.split('/')[1]!r}, only {self.version!r}")
-        return NotFound(f"there is nothing at {words}")
+        hint = ": leave out the slash at its end" if words.rstrip("/").encode() in self.routes else ""
+        return NotFound(f"there is nothing at {words}{hint}")
 
     def loaded(self) -> tuple[Service, Codec]:
         """What serves; NotReady while the model is loading."""

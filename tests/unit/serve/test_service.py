@@ -227,3 +227,12 @@ async def test_metrics_count_what_happened() -> None:
         assert metrics.replies["http", "429"] == metrics.ends["queue_full"] > 0
         assert sum(metrics.batch.counts) == len(server.engine.batches)
         assert metrics.engine.sum == pytest.approx(metrics.engine_busy)
+
+
+async def test_paths_of_other_servers_are_answered_with_this_ones() -> None:
+    async with serving() as server:
+        for path in ("/v1/models/m:predict", "/invocations", "/predictions/m"):
+            status, said = await server.get(path)
+            assert (status, "/v2/models/m/infer" in said["error"]) == (404, True), said
+        status, said = await server.get("/v2/models/m/infer/")
+        assert (status, "the slash" in said["error"]) == (404, True), said

@@ -15,6 +15,7 @@ from workloads.serve.http.message import Reply, Request, error_reply
 from workloads.serve.http.pace import Progress
 from workloads.serve.http.reader import Reader
 from workloads.serve.http.slot import Slot
+from workloads.serve.http.turn import Turn
 
 if TYPE_CHECKING:
     from workloads.serve.http.server import HttpServer
@@ -42,8 +43,7 @@ class Connection(asyncio.Protocol):
         self.write_paused = False  # the client has not read for a while
         self._read_paused = False
         self._rest = b""  # received and not parsed yet
-
-    # asyncio.Protocol
+        self._turn = Turn()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client."""
@@ -54,6 +54,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes. What is not parsed now is parsed when others have had their turn."""
+        self._turn.took(len(data), self._transport, self)
         if self._rest:
             self._rest += data
             return
@@ -172,8 +173,6 @@ class Connection(asyncio.Protocol):
             outcome.future.add_done_callback(partial(self._done, slot))
         if len(self._slots) >= PIPELINED:
             self._flow()
-
-    # replies
 
     def _done(self, slot: Slot, _future: "asyncio.Future[object]") -> None:
         if self.ending or slot.pending is None:

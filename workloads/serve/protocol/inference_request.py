@@ -65,7 +65,11 @@ def output_place(signature: Signature, name: Any, seen: Sequence[int]) -> int:
 
 
 def check_parameters(parameters: Any, of: str) -> Mapping[str, Any]:
-    """An object of strings, numbers and booleans."""
+    """An object of strings, numbers and booleans; null, which many a library writes for what is not set, is not set."""
+    if parameters is None:
+        return {}
+    if type(parameters) is dict and None in parameters.values():
+        parameters = {name: value for name, value in parameters.items() if value is not None}
     if type(parameters) is not dict or not all(type(v) in PLAIN for v in parameters.values()):
         raise Invalid(f"{of}: parameters must be an object of strings, numbers and booleans")
     refuse_unknown_ways(parameters, of)

@@ -1,5 +1,7 @@
 """What does the JSON of a REST inference say? Everything that can be checked without its tensors' data.
 
+Null for something optional is the same as leaving it out: libraries of many languages write fields that are not set so.
+
 A client that sends binary tensors sends the same JSON again and again, so such plans are kept by their bytes.
 """
 
@@ -78,7 +80,7 @@ class Planner:
         parameters = NOTHING
         if "parameters" in document:
             parameters = check_parameters(document["parameters"], "the request")
-        outputs = self._outputs(document.get("outputs", []), _flag(parameters, "binary_data_output", False))
+        outputs = self._outputs(document.get("outputs"), _flag(parameters, "binary_data_output", False))
         priority, timeout = scheduling(parameters) if parameters else (0, 0.0)
         fields = self._fields(document.get("inputs"), cut)
         rows, group = self._signature.check_shapes(tuple(field.shape for field in fields))
@@ -100,7 +102,9 @@ class Planner:
             tensor = input_tensor(self._signature, one.get("name"), one.get("datatype"), fields)
             shape = check_shape(tensor.name, one.get("shape"))
             size = _binary_size(tensor.name, one)
-            data = one.get("data", ABSENT)
+            data = one.get("data")
+            if data is None:
+                data = ABSENT
             fields[tensor.name] = Field(tensor, tuple(shape), used, used + size, cut.text(data) if cut else data)
             used += size
         if cut is not None:
@@ -110,6 +114,8 @@ class Planner:
 
     def _outputs(self, given: Any, binary: bool) -> tuple[tuple[int, bool], ...]:
         """All of them when none is named."""
+        if given is None:
+            given = []
         if type(given) is not list:
             raise Invalid("outputs must be a list")
         if not given:
@@ -138,7 +144,7 @@ def _binary_size(name: str, one: Mapping[str, Any]) -> int:
     size = None
     if "parameters" in one:
         size = check_parameters(one["parameters"], f"input {name!r}").get("binary_data_size")
-    if (size is None) != ("data" in one):
+    if (size is None) != (one.get("data") is not None):
         raise Invalid(f"input {name!r} must have either data or parameters.binary_data_size")
     if size is None:
         return 0

@@ -197,3 +197,40 @@ def test_a_request_that_is_copied_as_rest_is_the_same_request():
     again = codec.decode(as_rest("m", signature, asked))
     assert [array.tolist() for array in again.inputs] == [numbers.tolist(), words.tolist()]
     assert (again.rows, again.outputs, again.timeout) == (2, ((1, True),), 0.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": None, "parameters": {"binary_data_output": True}, "outputs": None},
+        {"id": None, "parameters": None, "outputs": [{"name": "y"}]},
+        {"parameters": {"timeout": None, "priority": None, "binary_data_output": True, "sequence_id": None}},
+        {"outputs": [{"name": "y", "parameters": None}]},
+        {"outputs": [{"name": "y", "parameters": {"binary_data": None, "classification": None}}]},
+    ],
+    ids=["outputs", "request", "parameters", "output", "output's parameters"],
+)
+def test_null_for_something_optional_is_as_if_it_were_left_out(change) -> None:
+    """pydantic, Jackson and System.Text.Json write what is not set as null; KServe's client does with binary data."""
+    inputs = copy.deepcopy(GOOD["inputs"])
+    inputs[0] |= {"data": None}
+    inputs[1] |= {"parameters": None}
+    head = orjson.dumps({"inputs": inputs, **change})
+    length = {b"inference-header-content-length": str(len(head)).encode()}
+    asked = CODEC.decode(Request(b"POST", b"/", length, head + BINARY))
+    assert [array.tolist() for array in asked.inputs] == [[[1, 2]], [[1, 2, 3]]]
+    assert (asked.id, asked.priority, asked.timeout) == (None, 0, 0.0)
+
+
+@pytest.mark.parametrize("change", [{"outputs": False}, {"outputs": 0}, {"parameters": []}, {"parameters": ""}])
+def test_nothing_of_another_type_is_no_null(change) -> None:
+    head = orjson.dumps({**GOOD, **change})
+    length = {b"inference-header-content-length": str(len(head)).encode()}
+    with pytest.raises(RequestError):
+        CODEC.decode(Request(b"POST", b"/", length, head + BINARY))
+
+
+def test_an_input_without_any_data_is_refused_whatever_it_writes_for_it() -> None:
+    head = orjson.dumps({**GOOD, "inputs": [{**one, "data": None, "parameters": None} for one in GOOD["inputs"]]})
+    with pytest.raises(RequestError, match="must have either data or"):
+        CODEC.decode(Request(b"POST", b"/", {}, head))
