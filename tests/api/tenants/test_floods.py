@@ -174,9 +174,8 @@ def test_probes_are_answered_in_a_flood_of_their_port(scene: Scene, how: str) ->
     health = scene.leader.operator.health
     with flooding(how, health, HOSTILE, rate=400, plain=True):
         for _ in range(10):
-            started = time.monotonic()
+            # Of manifests/base: a kubelet gives a probe 5 s.
             with urllib.request.urlopen(f"http://127.0.0.1:{health}/healthz", timeout=5) as answer:
                 assert answer.status == 200
-            assert time.monotonic() - started < 1 * PATIENCE
             time.sleep(0.2)
         assert scene.leader.cut_off("health") > 0

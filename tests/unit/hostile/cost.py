@@ -73,6 +73,19 @@ def assert_bounded(make: Callable[[int], Callable[[], Any]], largest: int) -> No
     assert whole < max(COMPARABLE, 3 * half), f"{half * 1e3:.1f} ms for half, {whole * 1e3:.1f} ms for {largest}"
 
 
+def assert_within(seconds: float, call: Callable[[], Any]) -> None:
+    """At its best the call takes at most so many CPU seconds of its thread, on the machine that MOMENT is meant for."""
+    best = float("inf")
+    for _ in range(TRIES):
+        began = time.thread_time()
+        call()
+        best = min(best, time.thread_time() - began)
+        if best < seconds * SLOWNESS:
+            return
+        time.sleep(0.5)
+    assert best < seconds * slowness(), f"{best:.2f} s of CPU"
+
+
 async def longest_turn(work: Awaitable[Any]) -> float:
     """CPU seconds of the longest turn of the loop while the work goes on."""
     longest, done = 0.0, asyncio.ensure_future(work)

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ def changes(folder: Path, process: "subprocess.Popen[str]", wanted: int) -> int:
                 continue  # renamed between the two calls
             count += seen.get(path) != changed
             seen[path] = changed
+        time.sleep(0.003)  # the process that is watched needs the core
     return count
 
 
@@ -105,7 +107,7 @@ def test_killed_while_calibrating(digits: Path, tmp_path: Path, undisturbed: tup
     folder = jobs.work_of(job).folder
     with started(document) as process:
         while process.poll() is None and not (folder / "calibration" / "0-of-1.npz").exists():
-            pass
+            time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
     assert not (folder / "calibration" / "0-of-1.json").exists()
     assert "calibration goes on after" in finished(document)
