@@ -74,6 +74,8 @@ class Planner:
         """Raises Invalid in words. `cut` has the document's long arrays, which are text still."""
         if type(document) is not dict:
             raise Invalid("the request must be a JSON object")
+        if "inputs" not in document:
+            raise Invalid(_without_inputs(document))
         identifier = document.get("id")
         if identifier is not None and type(identifier) is not str:
             raise Invalid("id must be a string")
@@ -82,7 +84,7 @@ class Planner:
             parameters = check_parameters(document["parameters"], "the request")
         outputs = self._outputs(document.get("outputs"), _flag(parameters, "binary_data_output", False))
         priority, timeout = scheduling(parameters) if parameters else (0, 0.0)
-        fields = self._fields(document.get("inputs"), cut)
+        fields = self._fields(document["inputs"], cut)
         rows, group = self._signature.check_shapes(tuple(field.shape for field in fields))
         if 0 < self._most_rows < rows:
             raise Invalid(f"a request of {rows} rows: this model takes 1 to {self._most_rows}")
@@ -137,6 +139,15 @@ class Planner:
             words = f"output {tensor.name!r} is {tensor.datatype.name}, which has no JSON form"
             raise Invalid(f"{words}: ask for binary data")
         return binary
+
+
+def _without_inputs(document: Mapping[str, Any]) -> str:
+    """What to do about it, for those who send another protocol's document."""
+    if "specversion" in document:
+        return "this is a CloudEvent with its attributes around the request: send what is in its data, and no more"
+    if "instances" in document:
+        return "instances are the V1 protocol's: send inputs, each with name, datatype, shape and data"
+    return "inputs must be a list with at least one input"
 
 
 def _binary_size(name: str, one: Mapping[str, Any]) -> int:

@@ -234,3 +234,16 @@ def test_an_input_without_any_data_is_refused_whatever_it_writes_for_it() -> Non
     head = orjson.dumps({**GOOD, "inputs": [{**one, "data": None, "parameters": None} for one in GOOD["inputs"]]})
     with pytest.raises(RequestError, match="must have either data or"):
         CODEC.decode(Request(b"POST", b"/", {}, head))
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"instances": [[1, 2]]}, "V1 protocol"),
+        ({"specversion": "1.0", "id": "1", "source": "a", "type": "t", "data": GOOD}, "CloudEvent"),
+        ({"data": {"ndarray": [[1, 2]]}}, "inputs must be a list"),
+    ],
+)
+def test_another_protocols_document_is_named(document, words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        CODEC.decode(Request(b"POST", b"/", {}, orjson.dumps(document)))
