@@ -1,239 +1,45 @@
-"""Which data sets are there, and what does one look like?
+"""Data sets of training, calibration and evaluation; a user's own loader returns a DataSet or a TextSet."""
 
-The registry; read by trainer, quantizer (calibration) and tests.
+from workloads.data.datasets import (
+    SPLIT_SEED,
+    Augmentation,
+    DataSet,
+    Images,
+    InMemory,
+    Part,
+    Samples,
+    Subset,
+    changes,
+    counted,
+    in_memory_preprocessing,
+    stratified_split,
+)
+from workloads.data.registry import (
+    CHOSEN,
+    DATASETS,
+    ChosenModule,
+    DataModule,
+    load,
+    open_set,
+)
 
-Every data set yields 8-bit images of one size, values 0 to 255, split into training and held-out samples. The split
-depends on the data alone and never on the job's seed, so what one job held out no other job has trained on.
-"""
-
-import importlib
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-
-from slipway.api.common.artifact import DatasetReference, Preprocessing
-from slipway.api.common.sources import DatasetChoice
-from workloads import user_code
-from workloads.errors import BadInput
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from workloads.data.bad_samples import BadSamples
-    from workloads.data.texts.text import TextSet
-
-    Pixels = npt.NDArray[np.uint8]
-    Labels = npt.NDArray[np.int64]
-
-# Any constant will do; changing it would move samples between training and held-out sets of models that exist.
-SPLIT_SEED = 20170828
-
-
-class Samples(Protocol):
-    """Samples by index: what the model gets, and what it should answer."""
-
-    def __len__(self) -> int:
-        """How many."""
-
-    def batch(self, indices: Sequence[int]) -> "tuple[npt.NDArray[Any], npt.NDArray[Any]]":
-        """Two arrays whose first axis is the sample."""
-
-
-class Images(Samples, Protocol):
-    """Pictures with a class each."""
-
-    def batch(self, indices: Sequence[int]) -> "tuple[Pixels, Labels]":
-        """uint8 [n, channels, height, width] and int64 [n]."""
-
-
-@dataclass(frozen=True)
-class InMemory:
-    """Images that fit in memory as they are."""
-
-    pixels: "Pixels"
-    labels: "Labels"
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batch(self, indices: Sequence[int]) -> "tuple[Pixels, Labels]":
-        """uint8 [n, channels, height, width] and int64 [n]."""
-        chosen = np.asarray(indices, dtype=np.int64)
-        return self.pixels[chosen], self.labels[chosen]
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some samples of another set."""
-
-    whole: Samples
-    indices: "npt.NDArray[np.int64]"
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def batch(self, indices: Sequence[int]) -> "tuple[npt.NDArray[Any], npt.NDArray[Any]]":
-        """As the whole set gives them."""
-        return self.whole.batch(self.indices[np.asarray(indices, dtype=np.int64)].tolist())
-
-
-@dataclass(frozen=True)
-class Subset:
-    """Some pictures of another set."""
-
-    whole: Images
-    indices: "npt.NDArray[np.int64]"
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def batch(self, indices: Sequence[int]) -> "tuple[Pixels, Labels]":
-        """uint8 [n, channels, height, width] and int64 [n]."""
-        return self.whole.batch(self.indices[np.asarray(indices, dtype=np.int64)].tolist())
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random changes of training images: mirror left-right, shift by up to `shift` pixels, with zeros from outside;
-    with boxes, scale by `scale` at most up or down, and shift as far as that makes room.
-    """
-
-    flip: bool = False
-    shift: int = 0
-    scale: float = 0.0
-
-
-def changes(how: Augmentation) -> str:
-    """Of training pictures, in words."""
-    said = ["mirrored at random"] if how.flip else []
-    said += [f"shifted by up to {how.shift} pixels"] if how.shift else []
-    said += [f"scaled by up to {how.scale:g}"] if how.scale else []
-    return ", ".join(said) or "nothing is changed at random"
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """Training and held-out images of one size, and what is to be known of them."""
-
-    training: Images
-    held_out: Images
-    labels: tuple[str, ...]
-    preprocessing: Preprocessing
-    augmentation: Augmentation
-    reference: DatasetReference
-    taken: tuple[str, ...] = ()
-    """What was taken of what was found, in words for the log and the report."""
-    bad: "BadSamples | None" = None
-
-
-class DataModule(Protocol):
-    """What a file of this folder offers that holds pictures."""
-
-    load: Callable[[str | None], DataSet]
-
-
-class ChosenModule(Protocol):
-    """What the other files of this folder offer."""
-
-    load: "Callable[[DatasetChoice], DataSet | TextSet]"
-
-
-DATASETS = {
-    "digits": "workloads.data.images.digits",
-    "fashion-mnist": "workloads.data.images.fashion_mnist",
-    "cifar10": "workloads.data.images.cifar10",
-    "shapes": "workloads.data.detection.shapes",
-}
-CHOSEN = {
-    "image-folder": "workloads.data.images.image_folder",
-    "yolo-folder": "workloads.data.detection.yolo_folder",
-    "text-files": "workloads.data.texts.text_files",
-    "text-table": "workloads.data.texts.text_table",
-    "hugging-face": "workloads.data.texts.hugging_face",
-    "synthetic": "workloads.data.synthetic",
-}
-
-
-def load(choice: DatasetChoice) -> DataSet:
-    """Pictures that the recipe names, `limit` applied. BadInput when they are not there or not what they should be."""
-    found = open_set(choice)
-    if not isinstance(found, DataSet):
-        raise BadInput(f"the data set {choice.name} holds no pictures: choose another")
-    return found
-
-
-def open_set(choice: DatasetChoice) -> "DataSet | TextSet":
-    """The data set of the recipe, its limits applied. BadInput when it is not there or not what it should be."""
-    data = _open(choice)
-    if choice.limit is not None and choice.limit < len(data.training):
-        part: Any = _some(data, data.training, choice.limit)
-        reference = data.reference.model_copy(update={"training_samples": len(part)})
-        data = replace(data, training=part, reference=reference)
-    if choice.evaluation_limit is not None and choice.evaluation_limit < len(data.held_out):
-        part = _some(data, data.held_out, choice.evaluation_limit)
-        reference = data.reference.model_copy(update={"held_out_samples": len(part)})
-        data = replace(data, held_out=part, reference=reference)
-    return data
-
-
-def _some(data: "DataSet | TextSet", whole: Any, count: int) -> "Part | Subset":
-    """Shuffled, because folders come sorted by class."""
-    kept = np.sort(np.random.RandomState(SPLIT_SEED).permutation(len(whole))[:count]).astype(np.int64)
-    return Subset(whole, kept) if isinstance(data, DataSet) else Part(whole, kept)
-
-
-def _open(choice: DatasetChoice) -> "DataSet | TextSet":
-    name = choice.name.value
-    if name in DATASETS:
-        pictures: DataModule = importlib.import_module(DATASETS[name])
-        return pictures.load(choice.uri)
-    if name in CHOSEN:
-        module: ChosenModule = importlib.import_module(CHOSEN[name])
-        return module.load(choice)
-    if choice.callable is None:
-        raise BadInput(f"no data set {name!r}: choose one of {', '.join((*DATASETS, *CHOSEN))}")
-    from workloads.data.texts.text import TextSet
-
-    found = user_code.call(choice.callable, user_code.decoded(choice.arguments))
-    if not isinstance(found, DataSet | TextSet):
-        raise BadInput(
-            f"{choice.callable} returned {type(found).__name__}, expected workloads.data's DataSet or TextSet"
-        )
-    return found
-
-
-def counted(labels: Sequence[str], most: int = 10) -> str:
-    """Classes and how many training samples each has, for the log and the report."""
-    count = Counter(labels)
-    shown = ", ".join(f"{label} {number}" for label, number in count.most_common(most))
-    return f"{len(count)} classes: {shown}" + (", ..." if len(count) > most else "")
-
-
-def stratified_split(labels: "Labels", fraction: float) -> "tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]":
-    """Indices for training and held-out, `fraction` of every class held out (at least one, but of a class of one
-    sample none, since it has to be learned); a function of the labels only.
-    """
-    random = np.random.RandomState(SPLIT_SEED)  # the one generator whose stream numpy promises never to change
-    held_out = [
-        chosen[: min(len(chosen) - 1, max(1, round(len(chosen) * fraction)))]
-        for label in np.unique(labels)
-        for chosen in [random.permutation(np.flatnonzero(labels == label))]
-    ]
-    held = np.sort(np.concatenate(held_out)).astype(np.int64)
-    return np.setdiff1d(np.arange(len(labels), dtype=np.int64), held), held
-
-
-def in_memory_preprocessing(training: "Pixels") -> Preprocessing:
-    """Mean and standard deviation per channel of the training images, exactly, from their histogram."""
-    _, channels, height, width = training.shape
-    mean, std = [], []
-    values = np.arange(256) / 255
-    for channel in range(channels):
-        counts = np.bincount(training[:, channel].reshape(-1), minlength=256)
-        share = counts / counts.sum()
-        mean.append(round(float((share * values).sum()), 6))
-        std.append(round(float(np.sqrt((share * values**2).sum() - (share * values).sum() ** 2)), 6) or 1.0)
-    return Preprocessing(channels=1 if channels == 1 else 3, height=height, width=width, mean=mean, std=std)
+__all__ = [
+    "CHOSEN",
+    "DATASETS",
+    "SPLIT_SEED",
+    "Augmentation",
+    "ChosenModule",
+    "DataModule",
+    "DataSet",
+    "Images",
+    "InMemory",
+    "Part",
+    "Samples",
+    "Subset",
+    "changes",
+    "counted",
+    "in_memory_preprocessing",
+    "load",
+    "open_set",
+    "stratified_split",
+]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, get_worker_info
 
-from workloads.data import Augmentation, Samples
+from workloads.data.datasets import Augmentation, Samples
 from workloads.data.detection.box_augmentation import moved
 from workloads.errors import TOLD
 

@@ -15,7 +15,7 @@ import numpy as np
 from slipway.api.common.artifact import DatasetReference, Preprocessing
 from slipway.api.common.sources import DatasetChoice
 from workloads import user_code
-from workloads.data import Augmentation, DataSet
+from workloads.data.datasets import Augmentation, DataSet
 from workloads.data.texts.text import TextSet, Tokenizer
 from workloads.errors import BadInput
 

@@ -7,7 +7,7 @@ the batch, and there is nothing to fold before quantization. He initialisation k
 
 from torch import Tensor, nn
 
-from workloads.models import Images
+from workloads.models.registry import Images
 
 LARGEST_MAP = 7
 MIN_BLOCKS = 2

@@ -6,7 +6,7 @@ halved by the first layers, as is usual for CIFAR.
 
 from torch import Tensor, nn
 
-from workloads.models import Images
+from workloads.models.registry import Images
 
 SMALL_IMAGE = 64
 # Expansion, channels, repeats, stride of the first: table 2 of the paper.

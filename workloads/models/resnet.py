@@ -7,7 +7,7 @@ stage.
 
 from torch import Tensor, nn
 
-from workloads.models import Images
+from workloads.models.registry import Images
 
 SMALL_IMAGE = 64
 LAYERS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from workloads.errors import BadInput
 from workloads.libraries import TEXT, optional
-from workloads.models import Text
+from workloads.models.registry import Text
 
 # Layers, width, heads: Radford et al. 2019, table 2 (the paper's 345 M model is what became known as medium).
 GPT2 = {"gpt2": (12, 768, 12), "gpt2-medium": (24, 1024, 16), "gpt2-large": (36, 1280, 20)}

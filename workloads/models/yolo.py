@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from workloads.models import Images
+from workloads.models.registry import Images
 
 SMALL = 128  # pixels; larger pictures have a third, coarser map
 # Squares, in strides: with YOLOv5's reach of four times, boxes from half a place to twenty.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from workloads.data import Augmentation
+from workloads.data.datasets import Augmentation
 from workloads.data.detection.boxes import NONE
 
 if TYPE_CHECKING:

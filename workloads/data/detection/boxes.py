@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from workloads.data import DataSet, Samples
+from workloads.data.datasets import DataSet, Samples
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from slipway.api.common.artifact import DatasetReference, FileDigest, Preprocessing
 from workloads import storage
-from workloads.data import SPLIT_SEED, Augmentation
+from workloads.data.datasets import SPLIT_SEED, Augmentation
 from workloads.data.detection.boxes import BoxSet, padded
 from workloads.errors import BadInput
 

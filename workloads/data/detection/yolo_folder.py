@@ -16,8 +16,9 @@ import yaml
 from slipway.api.common.artifact import DatasetReference, Preprocessing
 from slipway.api.common.sources import DatasetChoice
 from workloads import storage
-from workloads.data import Augmentation, counted, splits, stratified_split
+from workloads.data import splits
 from workloads.data.bad_samples import BadSamples
+from workloads.data.datasets import Augmentation, counted, stratified_split
 from workloads.data.detection.boxes import BoxSet, padded
 from workloads.data.images.image_folder import HELD_OUT, IMAGENET_MEAN, IMAGENET_STD, SUFFIXES, Pictures, identity
 from workloads.errors import BadInput

@@ -13,7 +13,7 @@ import numpy as np
 
 from slipway.api.common.artifact import DatasetReference, FileDigest
 from workloads import storage
-from workloads.data import Augmentation, DataSet, InMemory, in_memory_preprocessing
+from workloads.data.datasets import Augmentation, DataSet, InMemory, in_memory_preprocessing
 from workloads.errors import BadInput, Corrupt
 
 LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -13,7 +13,7 @@ import numpy as np
 
 from slipway.api.common.artifact import DatasetReference
 from workloads import storage
-from workloads.data import Augmentation, DataSet, InMemory, in_memory_preprocessing, stratified_split
+from workloads.data.datasets import Augmentation, DataSet, InMemory, in_memory_preprocessing, stratified_split
 from workloads.errors import BadInput
 
 HELD_OUT = 0.2

@@ -14,7 +14,7 @@ import numpy as np
 
 from slipway.api.common.artifact import DatasetReference, FileDigest
 from workloads import storage
-from workloads.data import Augmentation, DataSet, InMemory, in_memory_preprocessing
+from workloads.data.datasets import Augmentation, DataSet, InMemory, in_memory_preprocessing
 from workloads.errors import BadInput, Corrupt
 
 if TYPE_CHECKING:

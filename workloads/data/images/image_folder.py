@@ -16,8 +16,9 @@ from PIL import Image
 from slipway.api.common.artifact import DatasetReference, FileDigest, Preprocessing
 from slipway.api.common.sources import DatasetChoice
 from workloads import storage
-from workloads.data import Augmentation, DataSet, Images, Subset, counted, splits, stratified_split
+from workloads.data import splits
 from workloads.data.bad_samples import BadSamples
+from workloads.data.datasets import Augmentation, DataSet, Images, Subset, counted, stratified_split
 from workloads.errors import BadInput
 from workloads.vision.decoding import ERRORS, SIDEWAYS, orientation
 from workloads.vision.preprocessing import prepare

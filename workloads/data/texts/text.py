@@ -13,7 +13,7 @@ import numpy as np
 from slipway.api.common.artifact import DatasetReference
 from slipway.api.common.sources import DatasetChoice
 from workloads import storage
-from workloads.data import Augmentation, Samples
+from workloads.data.datasets import Augmentation, Samples
 from workloads.data.texts.token_file import Texts, kept
 from workloads.errors import BadInput, Corrupt
 from workloads.libraries import TEXT, optional

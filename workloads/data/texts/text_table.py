@@ -12,7 +12,8 @@ import numpy as np
 from slipway.api.common.artifact import DatasetReference
 from slipway.api.common.sources import Columns, DatasetChoice
 from workloads import storage
-from workloads.data import counted, splits, stratified_split
+from workloads.data import splits
+from workloads.data.datasets import counted, stratified_split
 from workloads.data.texts import table
 from workloads.data.texts.table import Row
 from workloads.data.texts.text import TextSet, Tokenizer, checked, labelled

@@ -1,78 +1,15 @@
-"""What is learned, and how well? A task makes the model's input of batches, a loss of outputs, figures of sums.
+"""Tasks of training: the model's input of batches, a loss of outputs, figures of sums."""
 
-One file per task; run.py asks `for_data` which one fits the data set.
-"""
+from workloads.train.tasks.choice import for_data
+from workloads.train.tasks.task import (
+    Description,
+    Figures,
+    Task,
+)
 
-from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-import torch
-
-from slipway.api.common import artifact
-from slipway.api.common.artifact import Preprocessing, Signature, TextProcessing
-from slipway.api.training.recipe import Recipe
-from workloads.data import DataSet
-from workloads.data.detection.boxes import BoxSet
-from workloads.data.texts.text import TextSet
-from workloads.errors import BadInput
-
-
-@dataclass(frozen=True)
-class Figures:
-    """How good a model is on held-out data. `words` say it in a line; a higher `score` is better."""
-
-    metrics: dict[str, float]
-    words: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Description:
-    """What artifact.json says of a model of this task."""
-
-    task: artifact.Task
-    signature: Signature
-    preprocessing: Preprocessing | None = None
-    labels: list[str] = field(default_factory=list)
-    files: dict[str, str] = field(default_factory=dict)
-    """What else belongs into the artifact, by name."""
-    text: TextProcessing | None = None
-
-
-class Task(Protocol):
-    """What loop and evaluation ask."""
-
-    tokens: int
-    """Tokens of a sample; 0 where samples have none."""
-
-    def inputs(self, batch: torch.Tensor) -> torch.Tensor:
-        """A loader's batch, on the device, as the model's input."""
-
-    def loss(self, outputs: Any, targets: torch.Tensor) -> torch.Tensor:
-        """A scalar, the mean over the batch, in float32."""
-
-    def sums(self, outputs: Any, targets: torch.Tensor) -> list[float]:
-        """What `figures` needs, added up over samples; the same number of values for any batch."""
-
-    def figures(self, sums: list[float]) -> Figures:
-        """From the sums over all held-out samples."""
-
-    def describe(self) -> Description:
-        """For artifact.json."""
-
-
-def for_data(data: DataSet | TextSet, recipe: Recipe, device: torch.device) -> Task:
-    """The task of a data set."""
-    from workloads.train.tasks.classify import Pictures, Texts
-    from workloads.train.tasks.language import Language
-
-    if isinstance(data, TextSet):
-        kind = Texts if data.labels else Language
-        return kind(data, recipe.label_smoothing)
-    if isinstance(data, BoxSet):
-        from workloads.train.tasks.detect import Detection
-
-        if recipe.label_smoothing:
-            raise BadInput("recipe.labelSmoothing is of a class per sample, and a detector has none: remove it")
-        return Detection(data, device)
-    return Pictures(data, recipe.label_smoothing, device)
+__all__ = [
+    "Description",
+    "Figures",
+    "Task",
+    "for_data",
+]

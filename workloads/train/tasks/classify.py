@@ -8,11 +8,11 @@ from torch import nn
 
 from slipway.api.common import artifact
 from slipway.api.common.artifact import DType, Signature, TensorSpec, TextProcessing
-from workloads.data import DataSet
+from workloads.data.datasets import DataSet
 from workloads.data.normalisation import Normalise
 from workloads.data.texts.text import TextSet
 from workloads.errors import BadInput
-from workloads.train.tasks import Description, Figures
+from workloads.train.tasks.task import Description, Figures
 
 NORMAL_95 = 1.959963984540054
 

@@ -18,7 +18,7 @@ from slipway.api.common.artifact import DType, Signature, TensorSpec
 from workloads.data.detection.boxes import BoxSet
 from workloads.data.normalisation import Normalise
 from workloads.models import yolo
-from workloads.train.tasks import Description, Figures
+from workloads.train.tasks.task import Description, Figures
 from workloads.vision import detection
 
 REACH = 4.0  # of an anchor, as the decoding has it

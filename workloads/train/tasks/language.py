@@ -9,8 +9,8 @@ from torch import nn
 from slipway.api.common import artifact
 from slipway.api.common.artifact import DType, Signature, TensorSpec
 from workloads.data.texts.text import TextSet
-from workloads.train.tasks import Description, Figures
 from workloads.train.tasks.classify import require_shape, tokenizer
+from workloads.train.tasks.task import Description, Figures
 
 
 class Language:

@@ -1,0 +1,92 @@
+"""Registry of data sets: from a recipe's name to the loader that reads it, and the limits that a recipe sets."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from slipway.api.common.sources import DatasetChoice
+from workloads import user_code
+from workloads.data.datasets import SPLIT_SEED, DataSet, Part, Subset
+from workloads.errors import BadInput
+
+if TYPE_CHECKING:
+    from workloads.data.texts.text import TextSet
+
+
+class DataModule(Protocol):
+    """What a file of this folder offers that holds pictures."""
+
+    load: Callable[[str | None], DataSet]
+
+
+class ChosenModule(Protocol):
+    """What the other files of this folder offer."""
+
+    load: "Callable[[DatasetChoice], DataSet | TextSet]"
+
+
+DATASETS = {
+    "digits": "workloads.data.images.digits",
+    "fashion-mnist": "workloads.data.images.fashion_mnist",
+    "cifar10": "workloads.data.images.cifar10",
+    "shapes": "workloads.data.detection.shapes",
+}
+CHOSEN = {
+    "image-folder": "workloads.data.images.image_folder",
+    "yolo-folder": "workloads.data.detection.yolo_folder",
+    "text-files": "workloads.data.texts.text_files",
+    "text-table": "workloads.data.texts.text_table",
+    "hugging-face": "workloads.data.texts.hugging_face",
+    "synthetic": "workloads.data.synthetic",
+}
+
+
+def load(choice: DatasetChoice) -> DataSet:
+    """Pictures that the recipe names, `limit` applied. BadInput when they are not there or not what they should be."""
+    found = open_set(choice)
+    if not isinstance(found, DataSet):
+        raise BadInput(f"the data set {choice.name} holds no pictures: choose another")
+    return found
+
+
+def open_set(choice: DatasetChoice) -> "DataSet | TextSet":
+    """The data set of the recipe, its limits applied. BadInput when it is not there or not what it should be."""
+    data = _open(choice)
+    if choice.limit is not None and choice.limit < len(data.training):
+        part: Any = _some(data, data.training, choice.limit)
+        reference = data.reference.model_copy(update={"training_samples": len(part)})
+        data = replace(data, training=part, reference=reference)
+    if choice.evaluation_limit is not None and choice.evaluation_limit < len(data.held_out):
+        part = _some(data, data.held_out, choice.evaluation_limit)
+        reference = data.reference.model_copy(update={"held_out_samples": len(part)})
+        data = replace(data, held_out=part, reference=reference)
+    return data
+
+
+def _some(data: "DataSet | TextSet", whole: Any, count: int) -> "Part | Subset":
+    """Shuffled, because folders come sorted by class."""
+    kept = np.sort(np.random.RandomState(SPLIT_SEED).permutation(len(whole))[:count]).astype(np.int64)
+    return Subset(whole, kept) if isinstance(data, DataSet) else Part(whole, kept)
+
+
+def _open(choice: DatasetChoice) -> "DataSet | TextSet":
+    name = choice.name.value
+    if name in DATASETS:
+        pictures: DataModule = importlib.import_module(DATASETS[name])
+        return pictures.load(choice.uri)
+    if name in CHOSEN:
+        module: ChosenModule = importlib.import_module(CHOSEN[name])
+        return module.load(choice)
+    if choice.callable is None:
+        raise BadInput(f"no data set {name!r}: choose one of {', '.join((*DATASETS, *CHOSEN))}")
+    from workloads.data.texts.text import TextSet
+
+    found = user_code.call(choice.callable, user_code.decoded(choice.arguments))
+    if not isinstance(found, DataSet | TextSet):
+        raise BadInput(
+            f"{choice.callable} returned {type(found).__name__}, expected workloads.data's DataSet or TextSet"
+        )
+    return found

@@ -1,0 +1,27 @@
+"""Choice of the task that fits a data set."""
+
+import torch
+
+from slipway.api.training.recipe import Recipe
+from workloads.data.datasets import DataSet
+from workloads.data.detection.boxes import BoxSet
+from workloads.data.texts.text import TextSet
+from workloads.errors import BadInput
+from workloads.train.tasks.task import Task
+
+
+def for_data(data: DataSet | TextSet, recipe: Recipe, device: torch.device) -> Task:
+    """The task of a data set."""
+    from workloads.train.tasks.classify import Pictures, Texts
+    from workloads.train.tasks.language import Language
+
+    if isinstance(data, TextSet):
+        kind = Texts if data.labels else Language
+        return kind(data, recipe.label_smoothing)
+    if isinstance(data, BoxSet):
+        from workloads.train.tasks.detect import Detection
+
+        if recipe.label_smoothing:
+            raise BadInput("recipe.labelSmoothing is of a class per sample, and a detector has none: remove it")
+        return Detection(data, device)
+    return Pictures(data, recipe.label_smoothing, device)

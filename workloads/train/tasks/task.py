@@ -1,0 +1,56 @@
+"""Protocol of a task: the model's input of batches, a loss of outputs, figures of sums, and its words in artifact.json.
+
+One file per task; choice.py says which one fits the data set.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from slipway.api.common import artifact
+from slipway.api.common.artifact import Preprocessing, Signature, TextProcessing
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How good a model is on held-out data. `words` say it in a line; a higher `score` is better."""
+
+    metrics: dict[str, float]
+    words: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Description:
+    """What artifact.json says of a model of this task."""
+
+    task: artifact.Task
+    signature: Signature
+    preprocessing: Preprocessing | None = None
+    labels: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    """What else belongs into the artifact, by name."""
+    text: TextProcessing | None = None
+
+
+class Task(Protocol):
+    """What loop and evaluation ask."""
+
+    tokens: int
+    """Tokens of a sample; 0 where samples have none."""
+
+    def inputs(self, batch: torch.Tensor) -> torch.Tensor:
+        """A loader's batch, on the device, as the model's input."""
+
+    def loss(self, outputs: Any, targets: torch.Tensor) -> torch.Tensor:
+        """A scalar, the mean over the batch, in float32."""
+
+    def sums(self, outputs: Any, targets: torch.Tensor) -> list[float]:
+        """What `figures` needs, added up over samples; the same number of values for any batch."""
+
+    def figures(self, sums: list[float]) -> Figures:
+        """From the sums over all held-out samples."""
+
+    def describe(self) -> Description:
+        """For artifact.json."""
