@@ -117,14 +117,9 @@ class Assembly:
     ) -> None:
         """`namespaces` empty means all of them."""
         self.cache = Cache(self._changed, namespaces=namespaces)
-        shares = Shares(platforms.namespace_bytes)
-        for kind in KINDS:
-            self.cache.add(OURS[kind.kind], slim=keeping(root_schema(kind)), shares=shares)
         self._kube, self._namespaces = kube, namespaces
         self.children = {**CHILDREN, **(_CAPACITY if platforms.gang_admission else {})}
-        slims = {**_SLIMS, PODS: slim_footprint if platforms.gang_admission else slim_pod}
-        for resource, selector in self.children.items():
-            self.cache.add(resource, selector=selector, slim=slims.get(resource, slim))
+        self._watch(platforms)
         self.queues: dict[str, WorkQueue[Any]] = {kind: WorkQueue(observe_wait=wait_observer(kind)) for kind in OURS}
         self.inboxes = {kind: Inbox(self.cache, OURS[kind], self.queues[kind].mark_after) for kind in REPORTING}
         said_of = {kind: inbox.progress_of for kind, inbox in self.inboxes.items()}
@@ -148,6 +143,14 @@ class Assembly:
             ),
             self._controller(serving.KIND, self._services.reconcile, self._services.on_error, workers, observe),
         ]
+
+    def _watch(self, platforms: Platforms) -> None:
+        shares = Shares(platforms.namespace_bytes)
+        for kind in KINDS:
+            self.cache.add(OURS[kind.kind], slim=keeping(root_schema(kind)), shares=shares)
+        slims = {**_SLIMS, PODS: slim_footprint if platforms.gang_admission else slim_pod}
+        for resource, selector in self.children.items():
+            self.cache.add(resource, selector=selector, slim=slims.get(resource, slim))
 
     async def discover(self) -> None:
         """Find out which of the optional kinds the cluster serves, in which version. Once, before the first LIST."""

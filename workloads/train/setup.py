@@ -128,15 +128,14 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
         keep_best=kept.keep_best if kept else 0,
         meter=Meter(rate.total_steps, work),
         tracing=Tracing(recipe.profile, world),
-        report=Report(
-            first=world.first,
-            total_steps=rate.total_steps,
-            steps_per_epoch=rate.steps_per_epoch,
-            batch=recipe.global_batch_size,
-        ),
+        report=_report(world, rate, recipe.global_batch_size),
         stop=stop,
         best=_best(job, world),
     )
+
+
+def _report(world: World, rate: LearningRate, batch: int) -> Report:
+    return Report(first=world.first, total_steps=rate.total_steps, steps_per_epoch=rate.steps_per_epoch, batch=batch)
 
 
 def _best(job: Job, world: World) -> Best:

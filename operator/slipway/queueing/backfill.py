@@ -72,56 +72,84 @@ def decide(
 
     `growing`: namespaces with a gang that waits for new nodes already: of two that begin, neither may end up whole.
     """
-    quotas, growing = quotas or Quotas(), growing if growing is not None else set()
-    contest = contest or Contest()
-    admitted: list[Hashable] = []
-    waiting: dict[Hashable, str] = {}
-    shortages: dict[Hashable, Shortage] = {}
-    kept_for = ""
-    looks: Counter[Hashable] = Counter()
-    words = _Missing(floor)
+    one = _Pass(floor, quotas or Quotas(), growing if growing is not None else set(), contest or Contest())
     for gang in sorted(gangs, key=lambda gang: gang.rank):
+        one.look(gang)
+    return one.decision()
+
+
+class _Pass:
+    """One walk along the line, and what it has used up and kept so far."""
+
+    def __init__(self, floor: Floor, quotas: Quotas, growing: set[str], contest: Contest) -> None:
+        self._floor, self._quotas, self._growing, self._contest = floor, quotas, growing, contest
+        self._admitted: list[Hashable] = []
+        self._waiting: dict[Hashable, str] = {}
+        self._shortages: dict[Hashable, Shortage] = {}
+        self._kept_for = ""
+        self._looks: Counter[Hashable] = Counter()
+        self._words = _Missing(floor)
+
+    def look(self, gang: Waiting) -> None:
+        """Let the gang start, or note why it waits."""
         whose = gang.key[0] if isinstance(gang.key, tuple) else ""
         name = "/".join(gang.key) if isinstance(gang.key, tuple) else str(gang.key)
-        shortage = quotas.short(whose, gang.bill, gang.demand.count)
-        if shortage is not None:
-            # No room is kept on nodes for what a quota holds back.
-            shortages[gang.key], waiting[gang.key] = shortage, shortage.words
-            if not shortage.never:
-                quotas.keep(whose, gang.bill, gang.demand.count, name)
-            continue
+        if self._held_by_quota(gang, whose, name):
+            return
         # Gangs of equal pods share a look at all nodes, unless they must be spread.
-        looks[whose] += bool(gang.demand.spreads) or not floor.knows(gang.demand)
-        if looks[whose] > MOST_LOOKS:
-            waiting[gang.key] = f"{MOST_LOOKS} other kinds of gangs of its namespace are looked at before it"
-            continue
-        placed = floor.pack(gang.demand)
-        if placed is None and gang.preempts:
-            missing = words.of(gang.demand, kept_for)
-            who = contest.settle(floor, gang.demand, gang.priority, name)
-            if who is not None:
-                quotas.keep(whose, gang.bill, gang.demand.count, name)
-                waiting[gang.key] = f"{missing}; {who}"
-                continue
-        if placed is None and gang.grows and whose not in growing:
-            growing.add(whose)
-            placed = floor.pack(gang.demand, partly=True) or {}
-        if placed is not None:
-            floor.take(placed, gang.demand.each)
-            quotas.take(whose, gang.bill, gang.demand.count)
-            admitted.append(gang.key)
-            continue
-        waiting[gang.key] = words.of(gang.demand, kept_for)
-        kept = floor.keep(gang.demand) if not kept_for else None
+        self._looks[whose] += bool(gang.demand.spreads) or not self._floor.knows(gang.demand)
+        if self._looks[whose] > MOST_LOOKS:
+            self._waiting[gang.key] = f"{MOST_LOOKS} other kinds of gangs of its namespace are looked at before it"
+            return
+        placed = self._floor.pack(gang.demand)
+        if placed is None and gang.preempts and self._preempts(gang, whose, name):
+            return
+        if placed is None and gang.grows and whose not in self._growing:
+            self._growing.add(whose)
+            placed = self._floor.pack(gang.demand, partly=True) or {}
+        if placed is None:
+            self._keep_room(gang, whose, name)
+            return
+        self._floor.take(placed, gang.demand.each)
+        self._quotas.take(whose, gang.bill, gang.demand.count)
+        self._admitted.append(gang.key)
+
+    def _held_by_quota(self, gang: Waiting, whose: str, name: str) -> bool:
+        """No room is kept on nodes for what a quota holds back."""
+        shortage = self._quotas.short(whose, gang.bill, gang.demand.count)
+        if shortage is None:
+            return False
+        self._shortages[gang.key], self._waiting[gang.key] = shortage, shortage.words
+        if not shortage.never:
+            self._quotas.keep(whose, gang.bill, gang.demand.count, name)
+        return True
+
+    def _preempts(self, gang: Waiting, whose: str, name: str) -> bool:
+        missing = self._words.of(gang.demand, self._kept_for)
+        who = self._contest.settle(self._floor, gang.demand, gang.priority, name)
+        if who is None:
+            return False
+        self._quotas.keep(whose, gang.bill, gang.demand.count, name)
+        self._waiting[gang.key] = f"{missing}; {who}"
+        return True
+
+    def _keep_room(self, gang: Waiting, whose: str, name: str) -> None:
+        """For the first gang that does not fit, of nodes and quota; the others wait behind it."""
+        self._waiting[gang.key] = self._words.of(gang.demand, self._kept_for)
+        kept = self._floor.keep(gang.demand) if not self._kept_for else None
         if kept is not None:
-            floor.take(kept, gang.demand.each)
-            quotas.keep(whose, gang.bill, gang.demand.count, name)
-            kept_for = name
-    places = {
-        key: Place(number, len(waiting), told, key in shortages, key in shortages and shortages[key].never)
-        for number, (key, told) in enumerate(waiting.items(), start=1)
-    }
-    return Decision(tuple(admitted), places, contest.victims)
+            self._floor.take(kept, gang.demand.each)
+            self._quotas.keep(whose, gang.bill, gang.demand.count, name)
+            self._kept_for = name
+
+    def decision(self) -> Decision:
+        """What the walk came to."""
+        short = self._shortages
+        places = {
+            key: Place(number, len(self._waiting), told, key in short, key in short and short[key].never)
+            for number, (key, told) in enumerate(self._waiting.items(), start=1)
+        }
+        return Decision(tuple(self._admitted), places, self._contest.victims)
 
 
 class _Missing:

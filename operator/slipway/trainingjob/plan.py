@@ -18,7 +18,7 @@ from slipway.reconcile.pods.observed import PodState, observe_pod
 from slipway.reconcile.status import Draft
 from slipway.trainingjob import launchers, status, strategy
 from slipway.trainingjob.gang import TrainingGang, rules_of
-from slipway.trainingjob.job import Cluster, Platform, identify
+from slipway.trainingjob.job import Cluster, Platform, TrainingJob, identify
 from slipway.trainingjob.pods import CONTAINER
 
 # Nodes may yet appear that say how much memory their GPUs have.
@@ -55,26 +55,37 @@ def plan(
     job = identify(obj, spec, strategy.chosen(draft.wire))
     if problems := launchers.problems(job):
         return lifecycle.invalid(draft, problems)
-    pods = tuple(observe_pod(pod, now, CONTAINER) for pod in children)
-    earlier = tuple(observe_pod(pod, now, CONTAINER) for pod in predecessors)
-    if spec.elastic_policy is not None and _begins(draft, pods):
-        draft.wire["elastic"] = Nodes.first(spec.num_nodes).wire()
-    scene = Scene(
-        TrainingGang(job, platform),
-        pods,
-        earlier,
-        draft,
-        now,
-        rules_of(spec, platform.listening, lets_in=cluster.lets_in),
-        cluster.hold,
-        gives_way=cluster.gives_way,
-        departed=tuple(observe_pod(pod, now, CONTAINER) for pod in cluster.departed),
-    )
+    scene = _scene(job, platform, children, predecessors, draft, cluster)
     ended = draft.run.finished
     decision = lifecycle.decide(scene, progress)
     if not ended:
         status.scale(scene, creating=bool(decision.writes))
     return decision
+
+
+def _scene(
+    job: TrainingJob,
+    platform: Platform,
+    children: Sequence[Mapping[str, Any]],
+    predecessors: Sequence[Mapping[str, Any]],
+    draft: Draft,
+    cluster: Cluster,
+) -> Scene:
+    pods = tuple(observe_pod(pod, draft.now, CONTAINER) for pod in children)
+    earlier = tuple(observe_pod(pod, draft.now, CONTAINER) for pod in predecessors)
+    if job.spec.elastic_policy is not None and _begins(draft, pods):
+        draft.wire["elastic"] = Nodes.first(job.spec.num_nodes).wire()
+    return Scene(
+        TrainingGang(job, platform),
+        pods,
+        earlier,
+        draft,
+        draft.now,
+        rules_of(job.spec, platform.listening, lets_in=cluster.lets_in),
+        cluster.hold,
+        gives_way=cluster.gives_way,
+        departed=tuple(observe_pod(pod, draft.now, CONTAINER) for pod in cluster.departed),
+    )
 
 
 def _begins(draft: Draft, pods: Sequence[PodState]) -> bool:

@@ -83,23 +83,15 @@ def apiserver(site: Site, *, audit_log: Path | None, service_accounts: bool, ext
         "authorization-mode": "Node,RBAC",
         "enable-admission-plugins": "NodeRestriction",
         "allow-privileged": "true",
-        "tls-cert-file": serving.cert,
-        "tls-private-key-file": serving.key,
-        "client-ca-file": ca,
-        "kubelet-certificate-authority": ca,
-        "kubelet-client-certificate": kubelet.cert,
-        "kubelet-client-key": kubelet.key,
+        **_certificates(serving, kubelet, proxy, ca),
         "kubelet-preferred-address-types": "InternalIP",  # the nodes' names don't resolve
         "service-account-issuer": "https://kubernetes.default.svc.cluster.local",
         "service-account-key-file": tokens,
         "service-account-signing-key-file": tokens,
-        "requestheader-client-ca-file": ca,
         "requestheader-allowed-names": "front-proxy-client",
         "requestheader-username-headers": "X-Remote-User",
         "requestheader-group-headers": "X-Remote-Group",
         "requestheader-extra-headers-prefix": "X-Remote-Extra-",
-        "proxy-client-cert-file": proxy.cert,
-        "proxy-client-key-file": proxy.key,
     }
     if site.host.startswith("127."):
         flags["endpoint-reconciler-type"] = "none"  # a loopback address is no valid Endpoints entry
@@ -110,6 +102,20 @@ def apiserver(site: Site, *, audit_log: Path | None, service_accounts: bool, ext
         # blocking-strict: what is not in the log is not done.
         flags |= {"audit-policy-file": policy, "audit-log-path": audit_log, "audit-log-mode": "blocking-strict"}
     return [str(site.release.programs() / "kube-apiserver"), *_flags(flags), *extra]
+
+
+def _certificates(serving: Pair, kubelet: Pair, proxy: Pair, ca: Path) -> dict[str, object]:
+    return {
+        "tls-cert-file": serving.cert,
+        "tls-private-key-file": serving.key,
+        "client-ca-file": ca,
+        "kubelet-certificate-authority": ca,
+        "kubelet-client-certificate": kubelet.cert,
+        "kubelet-client-key": kubelet.key,
+        "requestheader-client-ca-file": ca,
+        "proxy-client-cert-file": proxy.cert,
+        "proxy-client-key-file": proxy.key,
+    }
 
 
 def controller_manager(site: Site, *, nodes: bool, extra: Sequence[str]) -> list[str]:

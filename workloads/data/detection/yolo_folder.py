@@ -8,7 +8,7 @@ an empty text or none. Names of the classes: `data.yaml` (`names`), or `classes.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import yaml
@@ -133,7 +133,6 @@ def load(choice: DatasetChoice) -> BoxSet:
         return BoxedPictures(Pictures(tuple(files), np.zeros(len(files), np.int64), size, bad), tuple(rows), most)
 
     texts = sorted(path for path in root.rglob("*.txt") if "labels" in path.relative_to(root).parts[:-1])
-    digest, covers = identity(root, [*paths, *held_paths, *texts])
     objects = counted([names[int(row[0])] for rows in boxes for row in rows])
     return BoxSet(
         training=boxed(paths, boxes),  # type: ignore[arg-type]
@@ -141,14 +140,21 @@ def load(choice: DatasetChoice) -> BoxSet:
         labels=names,
         preprocessing=size,
         augmentation=Augmentation(scale=0.25),
-        reference=DatasetReference(
-            name="yolo-folder",
-            uri=choice.uri,
-            digest=digest,
-            covers=covers,
-            training_samples=len(paths),
-            held_out_samples=len(held_paths),
-        ),
+        reference=_reference(str(choice.uri), identity(root, [*paths, *held_paths, *texts]), paths, held_paths),
         taken=(parts.words if parts is not None else "one fifth held out", objects, f"{pixels} x {pixels} pixels"),
         bad=bad,
+    )
+
+
+def _reference(
+    uri: str, identified: tuple[str, Literal["content", "listing"]], training: Sequence[Path], held_out: Sequence[Path]
+) -> DatasetReference:
+    digest, covers = identified
+    return DatasetReference(
+        name="yolo-folder",
+        uri=uri,
+        digest=digest,
+        covers=covers,
+        training_samples=len(training),
+        held_out_samples=len(held_out),
     )

@@ -131,14 +131,8 @@ def test_a_thousand_at_once_within_a_second(make: Any) -> None:
         cache.add(PODS)
         server.begin(cache)
         kube: Any = SlowKube(server)
-        jobs = TrainingJobs(
-            kube,
-            cache,
-            Platform("registry.example.com/slipway/trainer:test"),
-            lambda job, notice: None,
-            lambda key, uid: None,
-            now,
-        )
+        platform = Platform("registry.example.com/slipway/trainer:test")
+        jobs = TrainingJobs(kube, cache, platform, lambda job, notice: None, lambda key, uid: None, now)
         workers = read_config({}).workers
         controller = Controller("trainingjob", queue, jobs.reconcile, workers=workers, on_error=jobs.on_error)
         work = asyncio.create_task(controller.run())

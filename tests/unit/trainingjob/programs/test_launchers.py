@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from slipway.runtime.client.resource import SECRETS
 from slipway.trainingjob import launchers, pods
 from slipway.trainingjob.gang import TrainingGang
-from slipway.trainingjob.launchers.base import Simple
 from tests.unit.trainingjob.rendered import (
     AGENT,
     PLATFORM,
@@ -270,38 +268,3 @@ def test_the_key_is_drawn_once_and_never_again() -> None:
     # Whatever user the image has reads it: a Secret's files belong to root.
     assert mounted["secret"] == {"secretName": "j-gang-uid-1", "defaultMode": 0o444}
     assert not [w for w in TrainingGang(job_of(), PLATFORM).writes([0], 0, first=True) if w.resource is SECRETS]
-
-
-class Mine(Simple):
-    """A launcher of somebody else's."""
-
-    def problems(self, job: Any) -> list[str]:
-        return []
-
-    def command(self, job: Any, program: list[str], place: launchers.Place) -> list[str]:
-        return ["mine", str(place.index), *program]
-
-    def env(self, job: Any, place: launchers.Place) -> dict[str, str]:
-        return {"MINE": str(place.attempt)}
-
-
-def test_somebody_elses_launcher_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = EntryPoint("example.com/mine", f"{__name__}:Mine", launchers.GROUP)
-    monkeypatch.setattr(EntryPoint, "load", lambda self: Mine)
-    monkeypatch.setattr(launchers, "entry_points", lambda group, name: [e for e in [entry] if e.name == name])
-    monkeypatch.setattr(launchers, "_found", {})
-    job = job_of(launcher="example.com/mine")
-    assert container_of(job)["command"] == ["mine", "0", "python", "train.py"]
-    assert env_of(job)["MINE"] == "0"
-    (problem,) = launchers.problems(job_of(launcher="example.com/other"))
-    assert "no package of this operator's image brings example.com/other" in problem
-
-
-@pytest.mark.parametrize("launcher", ["torchrun", "deepspeed", "horovodrun", "mpirun", "plain"])
-def test_the_programs_that_travel_are_valid_and_the_config_map_is_small(launcher: str) -> None:
-    job = job_of(launcher=launcher, numNodes=1000)
-    data = files_of(job)
-    for name, text in data.items():
-        if name.endswith(".py"):
-            compile(text, name, "exec")
-    assert sum(len(text) for text in data.values()) < 2**20
