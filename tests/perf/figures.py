@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.cluster.paths import REPOSITORY
 from tests.conformance.clients import table as client_table
+from tests.perf.emulated import saturation as saturation_table
 from tests.perf.operator import flood_table, queue_table
 from tests.perf.quantizing import compress_table, quantize_table
 from tests.perf.strangers import table as strangers_table
@@ -236,6 +237,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "rungs": quantize_table.rungs,
     "calibrated": quantize_table.calibration,
     "strangers": strangers_table.files,
+    "saturation": saturation_table.table,
     "compressed": compress_table.methods,
 }
 

@@ -95,10 +95,12 @@ def _dequantized(scope: Any, tensor: Any, axis: int, taken: set[str]) -> None:
     scales = _scales(np.abs(values).max(axis=others))
     shape = [1] * values.ndim
     shape[axis] = -1
-    inputs = [walk.fresh(f"{name}_int8", taken), walk.fresh(f"{name}_scale", taken)]
+    inputs = [walk.fresh(f"{name}_{part}", taken) for part in ("int8", "scale", "zero")]
     scope.initializer.remove(tensor)
     small = numpy_helper.from_array(_rounded(values, scales.reshape(shape)), inputs[0])
-    scope.initializer.extend([small, numpy_helper.from_array(scales, inputs[1])])
+    # Zeros for the reason that weight_only_int8 gives.
+    zeros = numpy_helper.from_array(np.zeros(len(scales), np.int8), inputs[2])
+    scope.initializer.extend([small, numpy_helper.from_array(scales, inputs[1]), zeros])
     label, floats = walk.fresh(f"{name}_dequantize", taken), walk.fresh(f"{name}_float", taken)
     _rename(scope, name, floats)
     scope.node.insert(0, helper.make_node("DequantizeLinear", inputs, [floats], label, axis=axis))

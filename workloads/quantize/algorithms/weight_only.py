@@ -163,7 +163,7 @@ def weight_only_int8(
             continue
         scales, axis = _scales(weight), weight.axis
         # A name that is somebody's would be computed with instead: both are drawn anew.
-        inputs = [walk.fresh(f"{name}_int8", taken), walk.fresh(f"{name}_scale", taken)]
+        inputs = [walk.fresh(f"{name}_{part}", taken) for part in ("int8", "scale", "zero")]
         if writer is None:
             integers = np.concatenate([*_integers(weight, scales)])
             if turned := _turned(model, name):
@@ -175,7 +175,10 @@ def weight_only_int8(
             small = TensorProto(name=inputs[0], dims=weight.tensor.dims, data_type=TensorProto.INT8)
             writer.place(small, _integers(weight, scales))
         model.graph.initializer.remove(weight.tensor)
-        model.graph.initializer.extend([small, numpy_helper.from_array(scales, inputs[1])])
+        # A zero point for each channel, though all are 0: where it is left out, ONNX Runtime's exact kernels for CPUs
+        # without VNNI (session.x64quantprecision) put a single one in, and refuse that at the first call.
+        zeros = numpy_helper.from_array(np.zeros(len(scales), np.int8), inputs[2])
+        model.graph.initializer.extend([small, numpy_helper.from_array(scales, inputs[1]), zeros])
         label = walk.fresh(f"{name}_dequantize", taken)
         model.graph.node.insert(0, helper.make_node("DequantizeLinear", inputs, [name], label, axis=axis))
         count += 1

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from slipway.api.quantization.ladder import Hardware, Target
 from tests.unit.onnx_graphs.graphs import model, random, value
-from workloads.onnx import session
+from workloads.onnx import saturation, session
 from workloads.quantize.algorithms import qdq, stored_weights
 from workloads.quantize.algorithms.target import profile_of
 from workloads.quantize.evaluation.answers import sqnr_db
@@ -90,6 +91,31 @@ def test_the_weights_are_stored_small_and_the_answers_stay(name: str) -> None:
     assert integers.weights(small) > 0
     assert small.ByteSize() < 0.45 * graph.ByteSize()
     noise = sqnr_db(answers(graph, feeds), answers(small, feeds))
+    assert noise is not None
+    assert noise > 30
+
+
+def product() -> tuple[Any, Any]:
+    """A product and a convolution, weights as the rung has always stored them."""
+    nodes = [
+        make("Conv", ["x", "k"], ["h"], "conv"),
+        make("Flatten", ["h"], ["f"], "flat"),
+        make("MatMul", ["f", "w"], ["y"], "product"),
+    ]
+    weights = {"k": random(8, 4, 3, 3, seed=1), "w": random(128, 24, seed=2)}
+    return model(nodes, [value("x", ["n", 4, 6, 6])], [value("y", ["n", 24])], weights), {"x": random(2, 4, 6, 6)}
+
+
+@pytest.mark.parametrize("name", [*CASES, "products"])
+def test_they_run_with_the_exact_kernels_of_cpus_without_vnni(name: str) -> None:
+    """Without a zero point the first call failed there: "x_zero_point must be null or 1D tensor"."""
+    graph, feeds = product() if name == "products" else CASES[name]()
+    small = qdq.weight_only(graph, 8, qdq.packable_nodes(graph, []))
+    assert small is not None
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry(saturation.EXACT, "1")
+    found = onnxruntime.InferenceSession(small.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    noise = sqnr_db(answers(graph, feeds), found.run(None, feeds)[0])
     assert noise is not None
     assert noise > 30
 
