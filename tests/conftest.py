@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,6 @@ settings.load_profile("busy")
 # The processes of pytest-xdist, and hundreds that the tests start, import the same files: each would compile them anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-# Thousands of tests and their modules stay to the end: the garbage collector need not walk through them each time.
-gc.disable()
 
 # There are more processes of pytest-xdist than cores: torch's threads in each would spin while they wait for others,
 # which doubles the work. Read when torch is first imported, here and in what we start.
@@ -80,10 +79,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _rank(places[item]) if item in places else (len(ORDER), True))
 
 
-def pytest_collection_finish() -> None:
-    """What is collected is not asked again whether it is garbage, which took half a second each time."""
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is collected stays to the end: asked again whether it is garbage, it took half a second each time.
+
+    pytest-xdist's own process collects nothing, and goes on with its garbage collector as any other.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _shared(place: Path) -> str | None:
