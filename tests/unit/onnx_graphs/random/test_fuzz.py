@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,7 @@ FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 LADDERS = [*((rung,) for rung in CHEAP), CHEAP]
 
 
+@pytest.mark.timeout(600 if COUNT < 1000 else 0)  # thousands take hours, and all of them are one test
 @settings(
     max_examples=COUNT, deadline=None, database=None, derandomize=COUNT < 1000, suppress_health_check=list(HealthCheck)
 )
