@@ -95,7 +95,7 @@ async def raw_jobs(lab: Lab, jobs: int) -> dict[str, Any]:
 
         async def work() -> None:
             for body in todo:
-                await _one_raw_job(load, namespace, body)
+                await one_raw_job(load, namespace, body)
 
         async with Arrivals(load, PODS.format(namespace)) as arrivals:
             await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
@@ -110,7 +110,8 @@ async def raw_jobs(lab: Lab, jobs: int) -> dict[str, Any]:
     }
 
 
-async def _one_raw_job(load: Load, namespace: str, body: bytes) -> None:
+async def one_raw_job(load: Load, namespace: str, body: bytes) -> None:
+    """A job of four pods with all that belongs to it."""
     made = await load.create(JOBS.format(namespace), body)
     job = identify(made, TrainingJobSpec.model_validate(made["spec"]))
     platform = Platform(trainer_image="registry.example.com/slipway/trainer:test")
