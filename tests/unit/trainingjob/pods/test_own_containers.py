@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from slipway.trainingjob.claim import bill_of, demand_of
 
 from slipway.api.training import trainingjob
 from slipway.api.training.trainingjob import TrainingJobSpec, spec_problems
 from slipway.reconcile.pods.observed import observe_pod
 from slipway.trainingjob import pods
 from slipway.trainingjob.job import Platform, TrainingJob
+from slipway.trainingjob.queueing.claim import bill_of, demand_of
 from tests.unit.api.admission import Admission
 
 ADMISSION = Admission(trainingjob.KIND)
