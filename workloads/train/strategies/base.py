@@ -158,6 +158,9 @@ class Single:
 
     def load(self, read: Read, rehearse: Callable[[], torch.Tensor]) -> None:
         """Into model and optimizer."""
+        # As in a new process: torch makes moments of all parameters only where there are none of any, and the
+        # rehearsal loads into a run whose idle parameters have none.
+        self.optimizer.state.clear()
         weights, moments = get_state_dict(self.model, self.optimizer)
         state: State = {"model": weights, "optimizer": {"state": moments["state"]}}
         without = read(state)
