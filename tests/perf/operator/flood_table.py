@@ -64,7 +64,7 @@ def cache() -> str:
     words = (
         f"Of the large ones {large['namespaceFull']} say `NamespaceFull`; another namespace's job has its pods after"
         f" {large['neighboursJobSeconds']:.1f} s beside them. Pods count as objects."
-        " By `python -m tests.perf.cache_bench`."
+        " By `python -m tests.perf.operator.cache_bench`."
     )
     return "\n".join([*lines, "", *_source("cache.json", report, words)]) + "\n"
 

@@ -1,4 +1,4 @@
-"""`python -m tests.perf.cache_bench`: what an object costs the operator's memory, and a tenant's many large ones.
+"""`python -m tests.perf.operator.cache_bench`: what an object, and what many large ones of a tenant, cost in memory.
 
 Each row has an operator of its own, started as it is deployed: its resident memory before the objects and after, once
 it has said something of the last one; a second start finds all of them there. Results go to
@@ -27,7 +27,7 @@ from tests.perf import machine
 from tests.perf.operator.load import JOBS, PODS, Arrivals, encode, training_jobs
 from tests.perf.operator.measure import CONCURRENCY, NODES, Lab
 
-RESULTS = Path(__file__).parent / "results" / "cache.json"
+RESULTS = Path(__file__).parents[1] / "results" / "cache.json"
 Object = dict[str, Any]
 # Half a MiB: what the arguments of a command may have.
 ARGS = [f"{number:04}" + "x" * 4090 for number in range(128)]
