@@ -26,7 +26,6 @@ from tests.perf.training import train_table
 
 RESULTS = Path(__file__).parent / "results"
 TEXTS = (
-    "README.md",
     "docs/clients.md",
     "docs/performance.md",
     "docs/operations.md",

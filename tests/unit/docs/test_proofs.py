@@ -58,8 +58,8 @@ def test_each_feature_is_held_beside_all_others_and_proved() -> None:
     assert len({test for _, test, _ in rows}) == len(rows), "one test for two features"
 
 
-def test_every_failure_in_the_readme_names_its_test() -> None:
-    readme = (REPOSITORY / "README.md").read_text()
+def test_every_failure_in_operations_names_its_test() -> None:
+    readme = (REPOSITORY / "docs" / "operations.md").read_text()
     (table,) = [part for part in readme.split("\n\n") if part.startswith("| what happens | what Slipway does |")]
     for row in table.splitlines()[2:]:
         proofs = [fragment for _, _, fragment in LINK.findall(row)]
