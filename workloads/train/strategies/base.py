@@ -103,9 +103,13 @@ class Single:
     def wrap(self, model: nn.Module) -> None:
         """To the device, with the recipe's options for speed and memory."""
         self.numbers = NumberFormat(self.recipe.precision, self.world.device)
-        self.model = prepare(model.to(self.world.device), self.recipe)
+        self.model = prepare(self._placed(model), self.recipe)
         self.wrapped = self._spread(self.model)
         self.optimizer = self._optimizer()
+
+    def _placed(self, model: nn.Module) -> nn.Module:
+        """Where it is before it is spread: on the device."""
+        return model.to(self.world.device)
 
     def _spread(self, model: nn.Module) -> nn.Module:
         return model

@@ -26,6 +26,10 @@ class FullyShard(Single):
         self.world = World(place, grouped=True)
         return self.world
 
+    def _placed(self, model: nn.Module) -> nn.Module:
+        """In the node's memory until it is cut, a block at a time: the whole of it need not fit the device."""
+        return model
+
     def _spread(self, model: nn.Module) -> nn.Module:
         return self._shard(model, init_device_mesh(self.world.device.type, (self.world.size,)))
 

@@ -34,7 +34,8 @@ class Tensor(FullyShard):
         mesh = init_device_mesh(self.world.device.type, shape, mesh_dim_names=("data", "tensor"))
         self._order = tp_plan.columns(found.transformer.config.n_embd, self.world.together)
         tp_plan.spread(found, mesh["tensor"])
-        return self._shard(found, mesh["data"]) if self.world.shares > 1 else found
+        spread = self._shard(found, mesh["data"]) if self.world.shares > 1 else found
+        return spread.to(self.world.device)  # what is cut is there already; buffers are not
 
     def save(self) -> State:
         """Parts as they are, but for attention's fused matrices: no even cut of the whole gives a part of those."""

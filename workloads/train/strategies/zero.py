@@ -57,15 +57,31 @@ class Zero(Single):
         """Into an engine; the model stays the same module."""
         compiled = self.recipe.compile
         model = prepare(model, self.recipe.model_copy(update={"compile": False}))
-        self._engine, *_ = self._deepspeed.initialize(
-            model=model.to(self.world.device), optimizer=self._optimizer_of(model), config=self._config
-        )
+        optimizer = self._optimizer_of(model)  # before parameters are cut and have no shape of their own
+        placed = self._cut(model) if self._cuts else model.to(self.world.device)
+        self._engine, *_ = self._deepspeed.initialize(model=placed, optimizer=optimizer, config=self._config)
         if "nvme" in self._offloaded:
             _require_alignment(self._engine.optimizer)
         if compiled:
             self._engine.compile()
         self.model = self._engine.module
         self.optimizer = self._engine.basic_optimizer
+
+    @property
+    def _cuts(self) -> bool:
+        """Whether parameters are cut up, too. From a disk DeepSpeed wants to begin by itself."""
+        return self._config.get("zero_optimization", {}).get("stage") == 3 and "nvme" not in self._offloaded
+
+    def _cut(self, model: nn.Module) -> nn.Module:
+        """Each parameter goes to the device alone, and leaves a part there: the whole of them need not fit."""
+        backend = importlib.import_module("deepspeed.accelerator").get_accelerator().communication_backend_name()
+        self._deepspeed.init_distributed(dist_backend=backend)  # as `initialize` does; torch's group is there already
+        model.to(self._dtype)  # as the engine would, before it cuts
+        with torch.no_grad():
+            self._deepspeed.zero.Init(module=model, config_dict_or_path=self._config, dtype=self._dtype)
+        for buffer in model.buffers():
+            buffer.data = buffer.data.to(self.world.device)
+        return model
 
     def _optimizer_of(self, model: nn.Module) -> torch.optim.Optimizer:
         offload = self._config.get("zero_optimization", {}).get("offload_optimizer")

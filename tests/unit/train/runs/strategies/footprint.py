@@ -66,6 +66,28 @@ def peak(name: str, precision: str, shape: Shape, steps: int) -> list[int]:
     return [_kernel("VmPeak") - before, count]
 
 
+def moved(name: str, shape: Shape) -> list[int]:
+    """The most elements of parameters that went to the device at a time while a strategy took the model, and all."""
+    import torch
+    from torch import nn
+
+    from workloads.pod.environment import read_place
+
+    strategy = strategy_of(StrategyName(name), "fp32", shape)
+    strategy.setup(read_place(os.environ))
+    model, whole, most = _model(shape), nn.Module.to, [0]
+
+    def counted(self: Any, *arguments: Any, **named: Any) -> Any:
+        if any(isinstance(one, torch.device | str) for one in (*arguments, *named.values())):
+            most[0] = max(most[0], sum(one.numel() for one in self.parameters() if not hasattr(one, "to_local")))
+        return whole(self, *arguments, **named)
+
+    nn.Module.to = counted  # type: ignore[method-assign]
+    count = sum(parameter.numel() for parameter in model.parameters())
+    strategy.wrap(model)
+    return [most[0], count]
+
+
 def strategy_of(name: StrategyName, precision: str, shape: Shape) -> Any:
     """As the trainer makes it."""
     from slipway.api.training.recipe import Recipe

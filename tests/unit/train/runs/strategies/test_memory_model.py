@@ -8,7 +8,7 @@ import pytest
 
 from slipway.api.training.memory import StrategyName, Workload, tensors
 from tests.unit.train import processes
-from tests.unit.train.runs.strategies.footprint import BUCKET, Shape, peak
+from tests.unit.train.runs.strategies.footprint import BUCKET, Shape, moved, peak
 
 PROCESSES = 2
 # Of the first the states are nearly all, of the second the activations.
@@ -45,6 +45,16 @@ def compare(folder: Path, name: str, precision: str, shape: Shape) -> None:
 @pytest.mark.timeout(120)
 def test_the_model_knows_a_ddp_run(tmp_path: Path) -> None:
     compare(tmp_path, "DDP", "fp32", SMALL)
+
+
+@pytest.mark.parametrize(("name", "share"), [("DDP", 1.0), ("FSDP2", 0.5), ("ZeRO3", 0.5)])
+def test_a_model_that_is_cut_up_never_goes_to_a_device_as_a_whole(tmp_path: Path, name: str, share: float) -> None:
+    """All of it lay on every GPU at the start, while the status said that it fits."""
+    if name.startswith("ZeRO"):
+        pytest.importorskip("deepspeed")
+    for most, parameters in processes.results(moved, (name, Shape(2, 128, 32, 1, 512)), PROCESSES, tmp_path):
+        assert most <= share * parameters
+        assert (most == parameters) is (name == "DDP")
 
 
 @pytest.mark.slow
