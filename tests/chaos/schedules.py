@@ -25,9 +25,12 @@ STORIES = (
     "is drained",
     "is collected",
     "is disowned",
+    "is held",
+    "is evicted",
 )
 # Only pods whose story is about a lost node are on this one.
 DOOMED = "node-2"
+FINALIZER = "example.com/looks-at-it"
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ class Schedule:
     def _culprit(self) -> str:
         if self.story == "stumbles" and not self.stumbles:
             return ""
-        causes = dict.fromkeys(("is killed", "is drained", "is disowned", "vanishes"), "PodDeleted")
+        causes = dict.fromkeys(("is killed", "is drained", "is disowned", "is held", "vanishes"), "PodDeleted")
+        causes["is evicted"] = "Evicted"
         causes["falls silent"] = "NodeLost"
         causes |= dict.fromkeys(("stumbles", "fails for good", "is elastic"), "Error")
         return causes.get(self.story, "")
@@ -104,7 +108,8 @@ class Schedule:
 
 def draw(number: int, dice: random.Random) -> Schedule:
     """One schedule."""
-    story = dice.choice(STORIES)
+    # In turn: each short run has met them all.
+    story = STORIES[number % len(STORIES)]
     nodes = dice.randint(2 if story == "is elastic" else 1, 3)
     code = dice.choice([1, 3, 137, 143])
     return Schedule(f"c{number}", story, nodes, dice.randint(0, 2), code, dice.uniform(0.05, 0.8))
@@ -118,7 +123,7 @@ def disturb(stage: Stage, namespace: str, plan: Schedule, dice: random.Random) -
         case "is killed":
             pods = f"/api/v1/namespaces/{namespace}/pods"
             stage.delete(pods, f"{plan.name}-node-{dice.randrange(plan.nodes)}-a0")
-        case "is drained" | "is collected" | "is disowned":
+        case "is drained" | "is collected" | "is disowned" | "is held" | "is evicted":
             _trouble(stage, namespace, plan, dice)
         case "is suspended":
             stage.edit(namespace, plan.name, runPolicy={"suspend": True})
@@ -162,6 +167,20 @@ def _trouble(stage: Stage, namespace: str, plan: Schedule, dice: random.Random) 
                 stage.delete(pods, f"{plan.name}-node-{index}-a0")
         case "is disowned":
             stage.plane.client.patch(f"{pods}/{victim}", {"metadata": {"ownerReferences": None}})
+        case "is held":
+            # Somebody's finalizer keeps the pod after its end, until he has looked at it.
+            stage.plane.client.patch(f"{pods}/{victim}", {"metadata": {"finalizers": [FINALIZER]}})
+            stage.delete(pods, victim)
+            stage.until_job(namespace, plan.name, lambda status: status.get("restartCount"), seconds=60)
+            stage.plane.client.patch(f"{pods}/{victim}", {"metadata": {"finalizers": None}})
+        case "is evicted":
+            # As a kubelet that is short of memory ends a pod, and says so.
+            said = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
+            told = {"phase": "Failed", "reason": "Evicted", "message": "the node was low on resource: memory"}
+            ended = {"terminated": {"exitCode": 137, "reason": "Error"}}
+            known = {"name": "trainer", "image": "x", "imageID": "", "ready": False, "restartCount": 0, "state": ended}
+            status = {**told, "conditions": [said], "containerStatuses": [known]}
+            stage.plane.client.patch(f"{pods}/{victim}/status", {"status": status})
 
 
 def lose_node(stage: Stage, namespace: str, plans: list[Schedule], before: Callable[[], object]) -> None:
