@@ -21,6 +21,7 @@ from tests.conformance.clients import table as client_table
 from tests.perf.emulated import saturation as saturation_table
 from tests.perf.operator import flood_table, queue_table
 from tests.perf.quantizing import compress_table, quantize_table
+from tests.perf.serving import stall_table
 from tests.perf.strangers import table as strangers_table
 from tests.perf.training import train_table
 
@@ -219,6 +220,20 @@ def clients() -> str:
     return f"{client_table.tables(report)}\n{_wrapped(words)}\n"
 
 
+def stalled() -> str:
+    """What hostile clients cost a polite one."""
+    about = json.loads(stall_table.RESULT.read_text())["machine"]
+    loads = [row["load"] for row in json.loads(stall_table.RESULT.read_text())["rows"].values()]
+    words = (
+        "`python -m tests.perf.serving.stall_bench` measures it; this one is"
+        f" [stalls.json](/tests/perf/results/stalls.json), commit {about['commit']}, {about['cores']} cores, load"
+        f" {min(loads):.1f} to {max(loads):.1f}: other work wanted the same cores, so the loop's own CPU time is shown"
+        " beside the clock's. Allowed memory is what the server holds at rest and the 512 MiB that requests may hold,"
+        " plus a fifth."
+    )
+    return f"{stall_table.stalls()}\n{_wrapped(words)}\n"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "operator": operator,
     "sizing": sizing,
@@ -230,6 +245,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "serving": serving,
     "sizes": sizes,
     "remembered": remembered,
+    "stalls": stalled,
     "clients": clients,
     "trained": train_table.trainer,
     "quantized": quantize_table.models,
