@@ -21,7 +21,7 @@ ASKING = frozenset({0, 1, 9})
 
 
 class Ear(Protocol):
-    """Of one connection: hears requests in what the client sends, piece by piece."""
+    """Listener to one connection: hears requests in what the client sends, piece by piece."""
 
     def asks(self, data: bytes) -> bool:
         """Whether some of a request is in it."""
@@ -72,7 +72,7 @@ class Frames:
 
 
 class Manner(Protocol):
-    """Of one port."""
+    """Protocol of one port."""
 
     def ear(self) -> Ear:
         """For a new connection."""

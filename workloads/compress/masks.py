@@ -51,7 +51,7 @@ def both(one: Masks, other: Masks) -> Masks:
 
 
 def digest(masks: Masks) -> str:
-    """Of all masks together: a checkpoint fits the run that has the same."""
+    """Digest of all masks together: a checkpoint fits the run that has the same."""
     content = hashlib.sha256()
     for name in sorted(masks):
         content.update(name.encode() + b"\0" + masks[name].numpy().tobytes())

@@ -100,7 +100,7 @@ class Augmentation:
 
 
 def changes(how: Augmentation) -> str:
-    """Of training pictures, in words."""
+    """Changes of training pictures, in words."""
     said = ["mirrored at random"] if how.flip else []
     said += [f"shifted by up to {how.shift} pixels"] if how.shift else []
     said += [f"scaled by up to {how.scale:g}"] if how.scale else []

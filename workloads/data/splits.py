@@ -89,7 +89,7 @@ def by_name(names: Iterable[str], kinds: Iterable[int | None]) -> Parts | None:
 
 
 def of_files(choice: DatasetChoice, names: Sequence[str], where: str) -> Parts:
-    """Of a folder's files. BadInput where some are named as splits and others are not."""
+    """Splits of a folder's files. BadInput where some are named as splits and others are not."""
     data = [name for name in names if re.split(r"[^a-z]+", name.lower().rpartition("/")[2])[0] not in BESIDE] or list(
         names
     )

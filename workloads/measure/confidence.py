@@ -58,7 +58,7 @@ class Difference:
 
     @classmethod
     def of(cls, pairs: Pairs, confidence: float) -> "Difference":
-        """Of shares of right answers."""
+        """Difference of two shares of right answers."""
         return cls((pairs.both + pairs.first) / pairs.count, pairs.drop, *drop_interval(pairs, confidence))
 
     @property
@@ -89,7 +89,7 @@ def drop_interval(pairs: Pairs, confidence: float) -> tuple[float, float]:
 
 
 def _correlation(a: int, b: int, c: int, d: int) -> float:
-    """Of the pairs, corrected for continuity as Newcombe's method 10 does."""
+    """Correlation of the pairs, corrected for continuity as Newcombe's method 10 does."""
     product = (a + b) * (c + d) * (a + c) * (b + d)
     if product == 0:
         return 0.0

@@ -33,7 +33,7 @@ def in_turns(calls: Sequence[Callable[[], object]], *, rounds: int, warmup: int)
 
 
 def figures(seconds: "Seconds", samples: int) -> dict[str, float]:
-    """Of one call of `samples` samples: p50, p99 and interquartile range in milliseconds, samples per second.
+    """Figures of one call of `samples` samples: p50, p99 and interquartile range in milliseconds, samples per second.
 
     Throughput is from the mean, which holds what percentiles leave out.
     """

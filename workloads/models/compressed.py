@@ -50,7 +50,7 @@ def _empty(old: torch.Tensor, shape: tuple[int, ...]) -> nn.Parameter:
 
 
 def widths(model: nn.Module) -> Widths:
-    """Of every layer whose width can be changed."""
+    """Widths of every layer whose width can be changed."""
     found: Widths = {}
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Conv2d):

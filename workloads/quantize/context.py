@@ -71,7 +71,7 @@ class Context:
 
     @property
     def prepared_path(self) -> Path:
-        """Of the compressed model, once a step of compression has passed the accuracy gate."""
+        """Path of the compressed model, once a step of compression has passed the accuracy gate."""
         return self.work.path(PREPARED_MODEL if self.smaller is None else SMALLER_MODEL)
 
     @property
@@ -128,7 +128,7 @@ class Context:
 
     @cached_property
     def profile(self) -> Profile:
-        """Of the target."""
+        """Profile of the target."""
         return profile_of(self.target)
 
     @cached_property
@@ -202,12 +202,12 @@ class Context:
         return axes
 
     def axis_of(self, place: int) -> int | None:
-        """Of an output by its number."""
+        """Axis of an output by its number."""
         return self.output_axes.get(self.float_model.graph.output[place].name, 0)
 
     @cached_property
     def calibration_batches(self) -> list[list[int]]:
-        """Of the whole job; shard i of n takes every n-th from i on."""
+        """Calibration batches of the whole job; shard i of n takes every n-th from i on."""
         choice = self.job.spec.calibration
         if choice is None:
             raise BadInput("the job has no calibration data: set calibration")
@@ -239,7 +239,7 @@ class Context:
         return [batch[begin : begin + step] for begin in range(0, len(batch), step)]
 
     def shard_name(self, kind: str, shard: int) -> str:
-        """Of the file that one shard writes."""
+        """Name of the file that one shard writes."""
         return f"{kind}/{shard}-of-{self.job.spec.parallelism}"
 
     @cached_property
@@ -252,13 +252,13 @@ class Context:
         return merged
 
     def ranges(self, method: CalibrationMethod) -> dict[str, Range]:
-        """Of every tensor of which something finite was seen."""
+        """Ranges of every tensor of which something finite was seen."""
         if method not in self._ranges:
             self._ranges[method] = self.ranges_of(self.statistics, method)
         return self._ranges[method]
 
     def ranges_of(self, seen: Statistics, method: CalibrationMethod) -> dict[str, Range]:
-        """Of other statistics than those of the prepared model."""
+        """Ranges of other statistics than those of the prepared model."""
         if self.job.spec.calibration is None:
             raise BadInput("the job has no calibration data: set calibration")
         share, levels = self.job.spec.calibration.percentile, self.profile.activations

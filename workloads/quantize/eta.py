@@ -117,7 +117,7 @@ class Journey:
 
     @property
     def percent(self) -> int:
-        """Of the whole; 100 only when the job has ended."""
+        """Percent of the whole; 100 only when the job has ended."""
         return min(99, int(100 * self._done() / self._total()))
 
     def remaining_seconds(self, elapsed: float) -> int | None:

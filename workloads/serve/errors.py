@@ -137,7 +137,7 @@ class Outcome(StrEnum):
 
 
 def outcome_of(error: BaseException) -> Outcome:
-    """Of an inference that ended with it."""
+    """Outcome of an inference that ended with it."""
     if isinstance(error, asyncio.CancelledError):
         return Outcome.GONE
     if isinstance(error, ClientDeadline):

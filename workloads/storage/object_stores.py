@@ -132,7 +132,7 @@ def _make_folder(files: Any, uri: str, path: str) -> None:
 
 
 def _names(files: Any, root: str) -> set[str]:
-    """Of all objects below, relative to it."""
+    """Names of all objects below, relative to it."""
     files.invalidate_cache()
     try:
         return {str(path).removeprefix(root).lstrip("/") for path in files.find(root)} - {""}

@@ -83,7 +83,7 @@ def _boxes(path: Path, classes: int, size: int) -> "npt.NDArray[np.float32]":
 def _part(
     root: Path, names: Sequence[str], classes: int, size: int
 ) -> tuple[list[Path], "list[npt.NDArray[np.float32]]"]:
-    """Of folders below images/, or of folders that hold images/ and labels/ of their own."""
+    """Pictures and boxes of folders below images/, or of folders that hold images/ and labels/ of their own."""
     paths: list[Path] = []
     rows: list[npt.NDArray[np.float32]] = []
     for name in names:

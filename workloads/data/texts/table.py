@@ -116,7 +116,7 @@ def _records(path: Path) -> Iterable[Mapping[str, Any]]:
 
 
 def _separator(text: str) -> str:
-    """Of the header: the one that is there most often, outside of quotes."""
+    """Separator of the header: the one that is there most often, outside of quotes."""
     header = text.split("\n", maxsplit=1)[0]
     outside = "".join(header.split('"')[::2])
     return max(SEPARATORS, key=outside.count) if any(one in outside for one in SEPARATORS) else ","

@@ -57,7 +57,7 @@ class Tokenizer:
 
     @property
     def digest(self) -> str:
-        """Of what makes its tokens what they are."""
+        """Digest of what makes its tokens what they are."""
         return "bytes" if self.file is None else hashlib.sha256(self.file.encode()).hexdigest()
 
     def encode(self, text: str) -> "Tokens":

@@ -80,7 +80,7 @@ def _together(held: list[str | None], tokenizer: "Tokenizer", dtype: "np.dtype[A
 
 
 def _folder() -> Path:
-    """Of this user alone: what another one has put there would be learned."""
+    """Folder of this user alone: what another one has put there would be learned."""
     asked = os.environ.get(CACHE)
     folder = Path(asked) if asked else Path(tempfile.gettempdir()) / f"slipway-cache-{os.getuid()}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

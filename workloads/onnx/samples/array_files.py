@@ -43,7 +43,7 @@ class Rows:
 
     @property
     def row_bytes(self) -> int:
-        """Of one row."""
+        """Bytes of one row."""
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def take(self, start: int, count: int) -> "Array":

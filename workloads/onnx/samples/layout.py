@@ -31,7 +31,7 @@ class Shaped(Protocol):
 
 @dataclass(frozen=True)
 class Place:
-    """Of one input's samples: along `axis`; `own`: each has all of the model's axes; neither: one for all."""
+    """Place of one input's samples: along `axis`; `own`: each has all of the model's axes; neither: one for all."""
 
     axis: int | None = None
     own: bool = False

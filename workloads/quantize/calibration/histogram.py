@@ -50,7 +50,7 @@ class Histogram:
         return 1 << self.bits
 
     def width(self, row: int = 0) -> float:
-        """Of each bin of a row."""
+        """Width of each bin of a row."""
         return float(np.ldexp(1.0, int(self.exponents[row]) - self.bits))
 
     def add(self, values: "Values") -> None:

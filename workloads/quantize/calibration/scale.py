@@ -30,7 +30,7 @@ class Levels:
 
     @classmethod
     def of(cls, bits: int, *, signed: bool, symmetric: bool, reduced: bool = False) -> "Levels":
-        """Of a `bits` wide integer.
+        """Levels of a `bits` wide integer.
 
         Symmetric signed leaves out the least one (-128); `reduced` saves one bit (-64 to 64, 0 to 127),
         so that two products of a kernel without VNNI add up in 16 bits."""

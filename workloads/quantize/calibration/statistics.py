@@ -27,7 +27,7 @@ FIXED_POINT = 149
 
 
 class TensorStatistics:
-    """Of one tensor: `rows` is 1, or its number of channels."""
+    """Statistics of one tensor: `rows` is 1, or its number of channels."""
 
     def __init__(self, rows: int = 1, bits: int = TENSOR_BITS) -> None:
         self.histogram = Histogram(rows, bits)

@@ -46,7 +46,7 @@ def figures(seconds: "npt.NDArray[np.float64]", batch: int) -> dict[str, float]:
 
 
 def speedup_of(seconds: "npt.NDArray[np.float64]") -> Speedup:
-    """Of the second row against the first, pair by pair."""
+    """Speedup of the second row against the first, pair by pair."""
     median, low, high = median_interval(seconds[0] / seconds[1], CONFIDENCE)
     return Speedup(median, low, high)
 

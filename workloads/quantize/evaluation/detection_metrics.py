@@ -60,7 +60,7 @@ class Found:
         return Difference(first, first - second, low, high)
 
     def interval(self, confidence: float) -> tuple[float, float]:
-        """Of its own precision."""
+        """Interval of its own precision."""
         return _middle([self.precision(weights) for weights in _resamples(len(self))], confidence)
 
     def save(self, path: Path) -> None:

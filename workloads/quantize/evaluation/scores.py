@@ -80,12 +80,12 @@ class Samplewise:
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Of one sample's outputs."""
+        """Shapes of one sample's outputs."""
         return tuple(values.shape[1:] for values in self.wanted)
 
     @property
     def nbytes(self) -> int:
-        """Of all outputs."""
+        """Bytes of all outputs."""
         return sum(values.nbytes for values in (*self.wanted, *self.given))
 
 

@@ -21,7 +21,7 @@ OF_ARTIFACTS = {
 
 
 def of_artifact(task: Task) -> EvaluationTask | None:
-    """Of a model that a recipe made, or None."""
+    """Task of a model that a recipe made, or None."""
     return OF_ARTIFACTS.get(task)
 
 

@@ -18,7 +18,7 @@ TARGETS = (13, 17, 15, 21)
 
 
 def version(model: "onnx.ModelProto") -> int:
-    """Of ONNX's own operators."""
+    """Version of ONNX's own operators."""
     return max((entry.version for entry in model.opset_import if entry.domain in ONNX), default=0)
 
 

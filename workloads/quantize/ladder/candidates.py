@@ -117,7 +117,7 @@ def _paired(context: Context, name: str) -> float:
 
 
 def step_name(number: int, step: CompressionStep) -> str:
-    """Of the candidate that a step of compression is; `number` from 1."""
+    """Name of the candidate that a step of compression is; `number` from 1."""
     return f"compressed-{number}-{step.method}"
 
 

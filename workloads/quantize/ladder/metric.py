@@ -58,7 +58,7 @@ def kept(context: Context, name: str) -> "Said":
 
 
 def worth(context: Context, said: "Said") -> tuple[float, str]:
-    """Of the float model: its figure, and that in words. BadInput for one that is worth nothing."""
+    """Worth of the float model: its figure, and that in words. BadInput for one that is worth nothing."""
     confidence = context.job.spec.gates.accuracy.confidence
     if isinstance(said, Found):
         figure, (low, high) = said.precision(), said.interval(confidence)

@@ -44,7 +44,7 @@ def _published(job: Job) -> list[Reason] | None:
 
 
 def _ahead(job: Job) -> list[Reason]:
-    """Of a job that has not begun: what its target has."""
+    """Reasons ahead of a job that has not begun: what its target has."""
     spec = job.spec
     hardware = saturation.hardware() if spec.target.hardware is Hardware.AUTO else spec.target.hardware
     target = spec.target.model_copy(update={"hardware": hardware})

@@ -46,7 +46,7 @@ class Step:
 
     @property
     def name(self) -> str:
-        """Of its row."""
+        """Name of its row."""
         return step_name(self.number, self.choice)
 
     @property

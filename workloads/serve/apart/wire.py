@@ -51,7 +51,7 @@ class Job:
 
     @property
     def size(self) -> int:
-        """Of the body, in bytes."""
+        """Size of the body, in bytes."""
         return sum(map(len, self.parts))
 
     def head(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Pair:
 
 
 class Certificates:
-    """Of one folder. BadInput when it holds none that can be used at the start."""
+    """Certificates of one folder. BadInput when it holds none that can be used at the start."""
 
     def __init__(self, place: Path, secret: str = "", look_seconds: float = LOOK_SECONDS) -> None:
         """`secret`: its name, for people."""

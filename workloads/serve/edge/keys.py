@@ -24,7 +24,7 @@ UNKNOWN = "the key is none of this service's"
 
 
 class Keys:
-    """Of one folder. BadInput when there is none at the start; later the last ones that were there hold."""
+    """Keys of one folder. BadInput when there is none at the start; later the last ones that were there hold."""
 
     def __init__(self, place: Path, secret: str = "", look_seconds: float = LOOK_SECONDS) -> None:
         """`secret`: its name, for people."""

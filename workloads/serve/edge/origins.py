@@ -16,7 +16,7 @@ WRITTEN = ("Inference-Header-Content-Length", "Retry-After", "Server-Timing", "S
 
 
 class Origins:
-    """Of one service."""
+    """Origins of one service."""
 
     def __init__(self, cors: Cors) -> None:
         self._known = {origin.rstrip("/").lower().encode() for origin in cors.allow_origins}

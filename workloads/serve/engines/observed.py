@@ -64,5 +64,5 @@ def _axis(tensor: Tensor, place: int, lengths: Mapping[int, int]) -> Axis:
 
 
 def shapes_of(outputs: Sequence[Array]) -> list[tuple[int, ...]]:
-    """Of the results of one batch."""
+    """Shapes of the results of one batch."""
     return [tuple(output.shape) for output in outputs]

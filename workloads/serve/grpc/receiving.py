@@ -27,7 +27,7 @@ SHARE = 0.5
 
 
 class Memory(Protocol):
-    """Of all requests together."""
+    """Memory of all requests together."""
 
     def take(self, size: int) -> bool:
         """Whether there is room for so many bytes more, which are then counted."""

@@ -60,7 +60,7 @@ class Request:
 
     @property
     def size(self) -> int:
-        """Of the body, in bytes."""
+        """Size of the body, in bytes."""
         return sum(map(len, self.parts))
 
 

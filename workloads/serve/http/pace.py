@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 class Progress:
-    """Of one body that comes, or one reply that goes. Times in seconds, on the clock of whoever calls."""
+    """Progress of one body that comes, or one reply that goes. Times in seconds, on the clock of whoever calls."""
 
     __slots__ = ("_at", "_bytes", "_last", "quiet")
 

@@ -19,7 +19,7 @@ class Reads(Protocol):
 
 
 class Turn:
-    """Of one connection."""
+    """Turn of one connection."""
 
     __slots__ = ("_over",)
 

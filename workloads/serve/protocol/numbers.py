@@ -58,7 +58,7 @@ def from_text(name: str, text: Text, datatype: Datatype, shape: Sequence[int]) -
 
 
 def shape_of(text: Text) -> list[int]:
-    """Of nested lists, by the first ones; `from_text` finds out whether the others agree."""
+    """Shape of nested lists, by the first ones; `from_text` finds out whether the others agree."""
     said = bytes(text.json).translate(_KINDS, BLANKS).translate(None, b"x")
     rank = len(said) - len(said.lstrip(b"["))
     if rank > DEEPEST:

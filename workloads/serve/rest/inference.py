@@ -42,7 +42,7 @@ class Codec:
 
     @cached_property
     def planner(self) -> Planner:
-        """Of this model."""
+        """Planner of this model."""
         return Planner(self.signature, self.most_rows)
 
     def heavy(self, request: Request) -> bool:

@@ -43,7 +43,7 @@ def rows_of(signature: Signature, document: Any, most_rows: int = 0, cut: Cut | 
 
 
 def _shape(rows: Any) -> list[int]:
-    """Of nested lists, by their first elements; from_json finds out whether the others agree."""
+    """Shape of nested lists, by their first elements; from_json finds out whether the others agree."""
     shape = []
     while type(rows) is list:
         shape.append(len(rows))

@@ -39,7 +39,7 @@ ROUNDS = 4  # through a loop's body, until its states stay
 
 
 def verdict_of(model: "onnx.ModelProto") -> Verdict:
-    """Of the rows on the first axes of the inputs. Changes `model`: its large constants lose their values."""
+    """Verdict of the rows on the first axes of the inputs. Changes `model`: its large constants lose their values."""
     try:
         return _Walk(_prepared(model)).verdict()
     except Exception as error:  # a graph that cannot be followed is no reason not to serve it
@@ -94,7 +94,7 @@ class _Walk:
             self._values[name] = numpy_helper.to_array(tensor)
 
     def verdict(self) -> Verdict:
-        """Of the whole model."""
+        """Verdict of the whole model."""
         for value in self._graph.input:
             self.states.setdefault(value.name, At(0))
         self.run()
@@ -120,7 +120,7 @@ class _Walk:
         return [self.state(output.name) for output in self._graph.output]
 
     def state(self, name: str) -> State:
-        """Of a tensor of this graph or one around it."""
+        """State of a tensor of this graph or one around it."""
         if name in self.states:
             return self.states[name]
         return self._outer.state(name) if self._outer is not None else FREE
@@ -198,7 +198,7 @@ class _Walk:
         return [*joined, *stacked]
 
     def _first_states(self, node: Node, carried: int) -> list[State]:
-        """Of the body's inputs in the first round."""
+        """States of the body's inputs in the first round."""
         if node.op == "Loop":
             return [FREE, FREE, *node.states[2:]]
         axes = node.attributes.get("scan_input_axes") or [0] * _scanned(node)

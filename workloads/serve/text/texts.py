@@ -50,7 +50,7 @@ class Answer:
 
 
 class Texts:
-    """Of one served model."""
+    """Texts of one served model."""
 
     def __init__(self, service: Service, tokens: Tokens) -> None:
         self._service = service

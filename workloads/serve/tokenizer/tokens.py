@@ -57,7 +57,7 @@ def processing_of(artifact: Artifact | None, signature: Signature) -> TextProces
 
 
 class Tokens:
-    """Of one model. `padded`: rows of different lengths may share a batch; a test run may turn it off."""
+    """Tokens of one model. `padded`: rows of different lengths may share a batch; a test run may turn it off."""
 
     def __init__(self, how: TextProcessing, signature: Signature, folder: Path) -> None:
         """BadInput where artifact and model do not fit; Corrupt for a damaged tokenizer."""
@@ -99,7 +99,7 @@ class Tokens:
         return Row(list(whole[: self.limit]), [0] * min(len(whole), self.limit), len(whole) > self.limit)
 
     def length_of(self, row: Row) -> int:
-        """Of the batch that a row belongs into."""
+        """Length of the batch that a row belongs into."""
         if self.fixed is not None:
             return self.fixed
         if not self.padded:

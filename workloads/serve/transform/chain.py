@@ -39,7 +39,7 @@ class TransformTicket(Ticket[Inputs, Outputs]):
 
 
 class Transformed:
-    """Of one served model. `signature` is what clients send and get."""
+    """Chain of one served model with own code around it. `signature` is what clients send and get."""
 
     def __init__(
         self,

@@ -45,7 +45,7 @@ async def _packed(tensors: Sequence[Tensor], arrays: Sequence[Array]) -> "tuple[
 
 
 class Workers:
-    """Of one server. Used from the event loop."""
+    """Workers of one server. Used from the event loop."""
 
     def __init__(self, choice: TransformChoice, longest: float, most_bytes: int, most_waiting: int) -> None:
         """`longest` seconds of one call; `most_bytes` of its answer; so many calls may wait."""
@@ -81,7 +81,7 @@ class Workers:
 
     @property
     def numbers(self) -> list[int]:
-        """Of the processes."""
+        """Numbers of the processes."""
         return [worker.number for worker in self._workers]
 
     @property

@@ -98,6 +98,6 @@ def in_words(texts: Texts, answer: Answer, names: Sequence[str], task: Task | No
 
 
 def _score(logit: float) -> dict[str, Any]:
-    """Of a model with a single number, as rerankers have it: the higher the better."""
+    """Score of a model with a single number, as rerankers have it: the higher the better."""
     shrunk = math.exp(-abs(logit))
     return {"score": (1.0 if logit >= 0 else shrunk) / (1.0 + shrunk), "logit": logit}

@@ -74,7 +74,7 @@ class Pipeline(Single):
         return list(losses)
 
     def _loss_of(self, outputs: torch.Tensor, number: torch.Tensor) -> torch.Tensor:
-        """Of the micro-batch of the step under way that has this number; its part of the step's loss."""
+        """Loss of the micro-batch of the step under way that has this number; its part of the step's loss."""
         inputs, targets = self._pairs[int(number)]
         one = self._loss(inputs, outputs, targets)
         self._losses[int(number)] = one.detach()

@@ -47,7 +47,7 @@ class Meter:
             self.curve.append((step, round(float(loss), 6)))
 
     def figures(self, world: World, batch: int, share: float | None) -> dict[str, float | int]:
-        """Of the epoch so far, each only where it is known; `share` is this process's of Tracing.
+        """Figures of the epoch so far, each only where it is known; `share` is this process's of Tracing.
 
         samplesPerSecond, tokensPerSecond, flopsPerSecond of all processes together; mfu, model FLOPs utilization: what
         part that is of what the devices could do; communicationShare, the mean over processes; peakMemoryBytes, the

@@ -94,7 +94,7 @@ def _step_back(nice: int) -> None:
 
 
 class Decoding:
-    """Of one model."""
+    """Decoding of pictures for one model."""
 
     def __init__(self, how: Preprocessing) -> None:
         self._how = how
@@ -143,7 +143,7 @@ class Decoding:
 
     @contextlib.contextmanager
     def _counted(self, cost: float) -> Iterator[None]:
-        """Of the requests with larger pictures there are fewer: their lanes are slow."""
+        """Slot of a request; there are fewer with larger pictures, whose lanes are slow."""
         kind, most = ("large", MOST_LARGE) if cost > MEDIUM else ("medium", MOST_MEDIUM)
         if self._costly[kind] >= most:
             raise QueueFull("too many large pictures are being decoded: try again, or make them smaller", 1)

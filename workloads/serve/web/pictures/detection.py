@@ -60,7 +60,7 @@ def geometry(width: int, height: int, how: Preprocessing) -> Geometry:
 
 
 class Boxes(NamedTuple):
-    """Of a batch of pictures: boxes [batch, n, 4] as x1, y1, x2, y2, and scores [batch, n, classes].
+    """Boxes of a batch of pictures: boxes [batch, n, 4] as x1, y1, x2, y2, and scores [batch, n, classes].
 
     `final`: the model has taken away by itself what overlaps.
     """

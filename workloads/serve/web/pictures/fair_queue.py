@@ -33,7 +33,7 @@ class _Turns:
         self._waiting[key] = self._waiting.get(key, 0) + 1
 
     def first(self, keys: Iterable[Hashable]) -> Hashable:
-        """Of those that have a job in line."""
+        """The first of those that have a job in line."""
         # Whoever would have been charged least when the next job is done, if that costs what the last one did.
         key = min(keys, key=lambda one: self._spent[one] + self._last.get(one, 0.0))
         self._now = max(self._now, self._spent[key])

@@ -29,7 +29,7 @@ def check(content: bytes) -> None:
 
 
 def scans(content: bytes) -> int:
-    """Of a JPEG, about: with more than one of them its coefficients are all in memory."""
+    """Scans of a JPEG, about: with more than one of them its coefficients are all in memory."""
     return content.count(START_OF_SCAN, 0)
 
 
