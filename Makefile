@@ -39,7 +39,7 @@ WORKERS ?= $(shell echo $$(($(shell nproc) + 2)))
 # What fails is tried once more and listed as RERUN: a bug to look at, and no reason to do all again.
 test: setup cluster-check ## all tests: unit, API server, end to end
 	@$(MAKE) --no-print-directory -j2 --output-sync=target lint prepared
-	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --reruns 1 -rR
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --reruns 1 --rerun-show-tracebacks -rR
 
 # What each process of pytest would do for itself: with their assertions rewritten, the tests are compiled once.
 prepared: setup
