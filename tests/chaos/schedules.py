@@ -157,7 +157,9 @@ def _trouble(stage: Stage, namespace: str, plan: Schedule, dice: random.Random) 
     match plan.story:
         case "is drained":
             said = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
-            stage.plane.client.patch(f"{pods}/{victim}/status", {"status": {"conditions": [said]}})
+            # Strategic: what the kubelet says of the pod stays. Without it, the pod would seem to be on a silent node.
+            body, how = {"status": {"conditions": [said]}}, "application/strategic-merge-patch+json"
+            stage.plane.client.call("PATCH", f"{pods}/{victim}/status", body, how)
             stage.delete(pods, victim)
         case "is collected":
             # Each finished pod is removed as soon as its end is written down.
