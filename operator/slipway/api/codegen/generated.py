@@ -1,4 +1,4 @@
-"""What commands that generate files from the models share: `--write FOLDER` and `--check FOLDER`."""
+"""Command line of the generators, `--write FOLDER` and `--check FOLDER`, and the comparison behind the latter."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""What each reason means, and what a person does about it. Read by docs.py; a test asks for one sentence per reason."""
+"""Meaning of each reason, and its remedy if any. Read by docs.py; a test asks for one sentence per reason."""
 
 from collections.abc import Mapping
 

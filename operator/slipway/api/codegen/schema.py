@@ -56,7 +56,7 @@ class _Structural(GenerateJsonSchema):
 
 
 def _written_out(model: BaseModel) -> Schema:
-    """What is set in a model, with the API's names."""
+    """JSON of a model's fields that are neither unset nor empty, with the API's names, nested models included."""
     wire = model.model_dump(mode="json", by_alias=True)
     result = {}
     for name, field in type(model).model_fields.items():

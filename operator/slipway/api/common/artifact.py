@@ -1,4 +1,4 @@
-"""What is a model artifact?
+"""Model artifact: a directory with a model's weights and `artifact.json`, which describes them.
 
 The `artifact.json` beside the weights, as written by the trainer and read by quantizer, server and operator.
 
@@ -23,7 +23,7 @@ TOKENIZER_FILE = "tokenizer.json"
 
 
 class Task(StrEnum):
-    """What the model does."""
+    """Task of the model: decides the meaning of its inputs and outputs."""
 
     IMAGE_CLASSIFICATION = "image-classification"
     TEXT_CLASSIFICATION = "text-classification"
@@ -67,7 +67,7 @@ class TensorSpec(StatusModel):
 
 
 class Signature(StatusModel):
-    """What goes in and what comes out."""
+    """Input and output tensors of the model."""
 
     inputs: Annotated[list[TensorSpec], Field(min_length=1)]
     outputs: Annotated[list[TensorSpec], Field(min_length=1)]
@@ -99,7 +99,7 @@ class Architecture(StatusModel):
 
 
 class Preprocessing(StatusModel):
-    """From a picture to the model's input, in this order.
+    """Steps from a picture to the model's input, in this order.
 
     Convert to `channels`; scale the shorter side to `resize` pixels (absent: leave); cut the centre `height` x `width`
     (absent resize: scale to exactly that); with `letterbox` instead scale so that all of it fits, in the middle of
@@ -122,14 +122,14 @@ class Preprocessing(StatusModel):
 
 
 class Pooling(StrEnum):
-    """How a text's vector is made of its tokens' vectors."""
+    """Method that makes a text's vector of its tokens' vectors."""
 
     MEAN = "mean"
     FIRST = "first"
 
 
 class TextProcessing(StatusModel):
-    """From a text, or two, to the model's tokens, in this order.
+    """Steps from a text, or two, to the model's tokens, in this order.
 
     Cut into tokens by tokenizer.json, or into bytes (0 to 255) where `tokenizer` is bytes; with the tokenizer's own
     special tokens if `special_tokens`; cut off after `max_tokens`, special tokens kept; filled up with `padding_token`.
@@ -151,7 +151,7 @@ class TextProcessing(StatusModel):
 
 
 class Detection(StatusModel):
-    """Where a detector's boxes are, and which are told unless a request asks otherwise.
+    """Layout of a detector's boxes, and thresholds of those that are returned unless a request asks otherwise.
 
     `layout`: yolov5 [batch, n, 5 + classes], yolov8 [batch, 4 + classes, n], yolov10 [batch, n, 6], or boxes-scores,
     the two outputs `boxes` and `scores`; absent: recognised by the outputs' shapes.
@@ -171,7 +171,7 @@ class FileDigest(StatusModel):
 
 
 class JobReference(StatusModel):
-    """The job that made it; a run outside Kubernetes has no uid and no namespace."""
+    """Job that made the artifact; a run outside Kubernetes has no uid and no namespace."""
 
     kind: str
     name: str
@@ -201,7 +201,7 @@ class Source(StatusModel):
 
 
 class Lineage(StatusModel):
-    """Where the model comes from: enough to make it again, or to say why that is not possible."""
+    """Origin of the model: enough to make it again, or to say why that is not possible."""
 
     job: JobReference
     dataset: DatasetReference | None = None

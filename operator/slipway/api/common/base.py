@@ -1,4 +1,4 @@
-"""What every model of the API is built from: camelCase, rules in CEL and in Python at once, list-maps, words."""
+"""Base classes of the API's models: camelCase, rules in CEL and in Python at once, list-maps, problems in words."""
 
 import re
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Model(BaseModel):
     cel: ClassVar[tuple[Rule, ...]] = ()
 
     def wire(self) -> dict[str, Any]:
-        """As JSON for the API server: camelCase, without what was not set."""
+        """JSON for the API server: camelCase, without unset fields."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     @model_validator(mode="after")

@@ -42,7 +42,7 @@ class OtherContainer(Model):
     )
 
     def rendered(self, **shared: Any) -> dict[str, Any]:
-        """As the pod has it; `shared`: fields that all its containers have."""
+        """Container of the pod's manifest; `shared`: fields that all containers of the pod have."""
         asked = self.wire()
         kept = {name: value for name, value in asked.items() if value not in ([], {}, None)}
         return {**kept, **shared, "terminationMessagePolicy": "FallbackToLogsOnError"}

@@ -84,7 +84,7 @@ class ResourceSelector(Model):
 
 
 class EnvSource(Model):
-    """Where a variable's value comes from."""
+    """Source of an environment variable's value."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -9,7 +9,7 @@ from slipway.api.common.types import MAX_INT32, Count, Digest, LongText, ShortTe
 
 
 class ReplicaStatus(StatusModel):
-    """How many pods of the current attempt are in which state."""
+    """Counts of the current attempt's pods by state."""
 
     desired: Count = Field(0, description="Pods of the gang.")
     active: Count = Field(0, description="Pods that have not ended.")
@@ -19,7 +19,7 @@ class ReplicaStatus(StatusModel):
 
 
 class LastFailure(StatusModel):
-    """What ended the last attempt that failed."""
+    """Failure that ended the last failed attempt: the pod that failed first, and why."""
 
     pod: Annotated[str, Field(max_length=253)] = Field(description="The pod that failed first.")
     node: Annotated[str, Field(max_length=253)] = Field("", description="The node it ran on.")
@@ -33,7 +33,7 @@ class LastFailure(StatusModel):
 
 
 class CompletedStatus(StatusModel):
-    """What the current attempt has achieved so far; not lost with its pods."""
+    """Work that the current attempt has completed; not lost with its pods."""
 
     indexes: Annotated[str, Field(max_length=8192, pattern=r"^[0-9,-]*$")] = Field(
         "", description="Nodes that have succeeded, such as 0,2-5."
@@ -62,7 +62,7 @@ Metrics = Annotated[list[Metric], Field(max_length=64), MapBy("name")]
 
 
 class Progress(StatusModel):
-    """How far the job is, as its rank 0 last said."""
+    """Progress of the job, as its rank 0 last reported it."""
 
     percent: Annotated[int, Field(ge=0, le=100)] | None = Field(None, description="Percent done.")
     step: Count | None = Field(None, description="Optimizer steps done.")

@@ -1,4 +1,4 @@
-"""What the API server must know of a kind beside its fields. Each kind fills one in; `crd.py` writes it out."""
+"""Definition of a kind for the API server, beside its fields. Each kind fills one in; `crd.py` writes it out."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ class Column(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """Where the scale subresource reads and writes the replica count."""
+    """JSON paths of the scale subresource: wanted replicas, present replicas, selector of the pods."""
 
     spec: str
     status: str

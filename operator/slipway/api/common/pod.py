@@ -38,7 +38,7 @@ def _well_formed_keys(field: str) -> Rule:
 
 
 class PullPolicy(StrEnum):
-    """When a node asks the registry for an image."""
+    """Image pull policy: when a node asks the registry for an image."""
 
     ALWAYS = "Always"
     IF_NOT_PRESENT = "IfNotPresent"
@@ -46,7 +46,7 @@ class PullPolicy(StrEnum):
 
 
 class Capability(StrEnum):
-    """What a container may ask for beside what `restricted` leaves it; none that makes it the node's master."""
+    """Linux capability that a container may ask for beyond the level `restricted`; none makes it the node's master."""
 
     CHOWN = "CHOWN"
     DAC_OVERRIDE = "DAC_OVERRIDE"
@@ -63,7 +63,7 @@ class Capability(StrEnum):
 
 
 class PodPlace(Model):
-    """What pods share, beside their container: labels, place, volumes, identity."""
+    """Settings of the pods beside their container: labels, placement, volumes, identity."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         _own_keys("labels"),
@@ -146,7 +146,7 @@ class PodPlace(Model):
 
 
 class PodSettings(PodPlace):
-    """What a job's pods share; those of a service have their own way to end."""
+    """Settings of a job's pods; those of a service have their own way to end."""
 
     cel: ClassVar[tuple[Rule, ...]] = (*PodPlace.cel, *OTHERS)
     init_containers: Annotated[list[OtherContainer], Field(max_length=4), MapBy("name")] = Field(

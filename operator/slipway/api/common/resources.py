@@ -1,4 +1,4 @@
-"""What each pod asks of its node, and the requests that no node can meet."""
+"""Resources of a container, and the requests that no node can meet."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -53,7 +53,7 @@ def _enough_memory(resources: "Resources") -> bool:
 
 
 class Resources(Model):
-    """What each pod asks of its node."""
+    """Resource requests and limits of a container."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(

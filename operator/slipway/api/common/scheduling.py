@@ -1,4 +1,4 @@
-"""Which nodes the pods may run on: tolerations and node affinity, with Kubernetes' own field names."""
+"""Scheduling of the pods: gangs, tolerations and node affinity; the latter two with Kubernetes' own field names."""
 
 import re
 from enum import StrEnum
@@ -42,7 +42,7 @@ class Toleration(Model):
 
 
 class SelectorOperator(StrEnum):
-    """How a node's label is compared."""
+    """Operator of a comparison with a node's label."""
 
     IN = "In"
     NOT_IN = "NotIn"
@@ -81,7 +81,7 @@ class NodeRequirement(Model):
 
 
 class NodeTerm(Model):
-    """All of these must hold."""
+    """Term of a node selector: all of its comparisons must hold."""
 
     match_expressions: Annotated[list[NodeRequirement], Field(min_length=1, max_length=16)] = Field(
         description="Comparisons that must all hold."
@@ -89,7 +89,7 @@ class NodeTerm(Model):
 
 
 class RequiredNodes(Model):
-    """Any of these terms must hold."""
+    """Terms of a node selector, any of which must hold."""
 
     node_selector_terms: Annotated[list[NodeTerm], Field(min_length=1, max_length=16)] = Field(
         description="Terms of which one must hold."
@@ -104,7 +104,7 @@ class PreferredNodes(Model):
 
 
 class NodeAffinity(Model):
-    """Which nodes the pods must or should run on."""
+    """Node affinity: the nodes that the pods must or should run on."""
 
     required_during_scheduling_ignored_during_execution: RequiredNodes | None = Field(
         None, description="Nodes that the pods must run on."
@@ -121,7 +121,7 @@ class Affinity(Model):
 
 
 class GangScheduler(StrEnum):
-    """Who sees to it that all pods of a gang find room, or none is started."""
+    """Scheduler that finds room for all pods of a gang, or starts none."""
 
     SLIPWAY = "Slipway"
     KUEUE = "Kueue"
@@ -131,7 +131,7 @@ class GangScheduler(StrEnum):
 
 
 class TopologySpread(Model):
-    """How evenly the pods are spread over zones, racks or nodes."""
+    """Even spread of the pods over zones, racks or nodes."""
 
     topology_key: LabelKey = Field(description="The nodes' label whose values are the domains.")
     max_skew: Annotated[int, Field(ge=1, le=1024)] = Field(
@@ -145,12 +145,12 @@ class TopologySpread(Model):
 
     @property
     def strict(self) -> bool:
-        """Whether pods wait rather than be spread worse."""
+        """Tell whether pods wait rather than be spread worse."""
         return self.when_unsatisfiable == "DoNotSchedule"
 
 
 class ScaleUp(StrEnum):
-    """Whether pods of a gang that lacks room are created all the same, for an autoscaler to see them."""
+    """Policy on creating the pods of a gang that lacks room, for an autoscaler to see them."""
 
     AUTO = "Auto"
     PODS = "Pods"
@@ -158,14 +158,14 @@ class ScaleUp(StrEnum):
 
 
 class Preemption(StrEnum):
-    """Whether running gangs of lower priority give way."""
+    """Policy on stopping running gangs of lower priority to make room."""
 
     NEVER = "Never"
     PRIORITY_CLASS = "PriorityClass"
 
 
 class Scheduling(Model):
-    """When the gang starts, and before whom."""
+    """Scheduling of the gang: who starts it, when, and before which others."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -1,4 +1,4 @@
-"""Which model and which data: a built-in one by name, files by URI, or the user's own code."""
+"""Sources of a job's model and data: built in by name, files by URI, or the user's own code."""
 
 import re
 from enum import StrEnum
@@ -63,7 +63,7 @@ def _own_code(field: str) -> Rule:
 
 
 def _taken_by(field: str, *names: str) -> Rule:
-    """A map that other choices would not look at."""
+    """Rule that refuses a map which other choices would not look at."""
     return Rule(
         f"self.name in {list(names)} || !has(self.{field}) || self.{field} == {{}}",
         f"{field} are for {' and '.join(names)}: remove them",
@@ -72,7 +72,7 @@ def _taken_by(field: str, *names: str) -> Rule:
 
 
 class ModelChoice(Model):
-    """Which model; its channels, classes and vocabulary follow from the data."""
+    """Choice of the model; its channels, classes and vocabulary follow from the data."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         _own_code("model"),
@@ -114,7 +114,7 @@ class ModelChoice(Model):
 
 
 class OnBadSample(StrEnum):
-    """What a picture that cannot be decoded, or a row without text or label, means."""
+    """Policy on samples that cannot be used: a picture that cannot be decoded, or a row without text or label."""
 
     FAIL = "Fail"
     SKIP = "Skip"
@@ -125,7 +125,7 @@ PartName = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class Columns(Model):
-    """What a table's columns are called."""
+    """Names of a table's columns."""
 
     text: PartName = Field("text", description="The column of texts.")
     label: PartName = Field("label", description="The column of classes.")
@@ -133,7 +133,7 @@ class Columns(Model):
 
 
 class Splits(Model):
-    """Which part is trained on and which held out, where their names do not say so."""
+    """Parts of the data set to train on and to hold out, where their names do not say so."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -152,7 +152,7 @@ _NO_URI = ("digits", "shapes", "synthetic")
 
 
 def _of_files(field: str, *names: str) -> Rule:
-    """A field that other choices would not look at."""
+    """Rule that refuses a field which other choices would not look at."""
     plain = re.sub("([A-Z])", lambda found: f"_{found[1].lower()}", field)
     return Rule(
         f"self.name in {list(names)} || !has(self.{field})",
@@ -162,7 +162,7 @@ def _of_files(field: str, *names: str) -> Rule:
 
 
 class DatasetChoice(Model):
-    """Which data. `digits` comes with scikit-learn; the others are read from `uri`."""
+    """Choice of the data set: built in, generated, read from `uri`, or loaded by the user's own code."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -1,4 +1,4 @@
-"""What the kinds share: scalar types with their bounds, reasons, conditions, run and failure policies."""
+"""Types that the kinds share: scalars with their bounds, reasons, conditions, run and failure policies."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -149,7 +149,7 @@ class Condition(StatusModel):
 
 
 class CleanPodPolicy(StrEnum):
-    """Which pods are deleted once the job has finished; those that stay keep their logs."""
+    """Policy on deleting the pods of a finished job; those that stay keep their logs."""
 
     NONE = "None"
     RUNNING = "Running"
@@ -157,7 +157,7 @@ class CleanPodPolicy(StrEnum):
 
 
 class RunPolicy(Model):
-    """When a job may run, for how long, and what is left of it afterwards."""
+    """Limits of a job's run: when it may run, for how long, and what is left of it afterwards."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(same("managedBy"), "managedBy cannot be changed: delete the resource and create it again"),
@@ -188,7 +188,7 @@ class RunPolicy(Model):
 
 
 class RuleAction(StrEnum):
-    """What a failure rule does."""
+    """Action of a failure rule: fail the job, or restart it with or without counting against maxRestarts."""
 
     FAIL_JOB = "FailJob"
     RESTART = "Restart"
@@ -196,7 +196,7 @@ class RuleAction(StrEnum):
 
 
 class ExitCodeOperator(StrEnum):
-    """How a failure rule compares exit codes."""
+    """Operator of a failure rule's comparison of exit codes."""
 
     IN = "In"
     NOT_IN = "NotIn"
@@ -214,7 +214,7 @@ class OnExitCodes(Model):
 
 
 class FailureRule(Model):
-    """Matches when every criterion given matches."""
+    """Rule on failed pods; it matches when every criterion given matches."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -248,7 +248,7 @@ class Backoff(Model):
 
 
 class FailurePolicy(Model):
-    """What a failed pod means for the job: the whole gang restarts, within a budget that survives the operator."""
+    """Response to a failed pod: the whole gang restarts, within a budget that survives the operator."""
 
     max_restarts: Annotated[int, Field(ge=0, le=1000)] = Field(
         3, description="Restarts after failures of the program before the job fails; disruptions have maxDisruptions."

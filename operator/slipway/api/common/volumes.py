@@ -68,7 +68,7 @@ class Volume(Model):
 
 
 class VolumeMount(Model):
-    """Where a volume appears in the container."""
+    """Mount of a volume in the container."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(

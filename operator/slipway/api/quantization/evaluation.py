@@ -1,4 +1,4 @@
-"""What a quantized model's answers are held against: held-out samples, and how two answers are compared."""
+"""Evaluation of a quantized model: held-out samples, and how its answers are compared."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -20,7 +20,7 @@ BOXED = [DatasetName.SHAPES.value, DatasetName.YOLO_FOLDER.value]
 
 
 class EvaluationMetric(StrEnum):
-    """What is compared between float and quantized."""
+    """Metric that compares the quantized model with the float model."""
 
     TOP1 = "top-1"
     AGREEMENT = "agreement"
@@ -29,7 +29,7 @@ class EvaluationMetric(StrEnum):
 
 
 class EvaluationTask(StrEnum):
-    """What the model's answers are for: decides how two of them are compared."""
+    """Kind of the model's answers: decides how two of them are compared."""
 
     CLASSIFICATION = "classification"
     BINARY = "binary"

@@ -1,4 +1,4 @@
-"""What a quantized model must be worth before it is published: accuracy, size, latency."""
+"""Gates that a quantized model must pass before it is published: accuracy, size, latency."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -16,21 +16,21 @@ class AccuracyProfile(StrEnum):
 
 
 class DropType(StrEnum):
-    """Of what the drop is a share."""
+    """Unit of the accuracy drop: a share of the float model's accuracy, or points."""
 
     RELATIVE = "relative"
     ABSOLUTE = "absolute"
 
 
 class Evidence(StrEnum):
-    """Which figure must be within the limit."""
+    """Figure that must be within the limit: the estimate, or the upper end of its confidence interval."""
 
     ESTIMATE = "estimate"
     UPPER_BOUND = "upper-bound"
 
 
 class AccuracyGate(Model):
-    """How much worse than the float model the quantized one may be, in the runtime and on the same samples."""
+    """Limit of the accuracy lost against the float model, in the runtime and on the same samples."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -55,7 +55,7 @@ class AccuracyGate(Model):
 
 
 class SizeGate(Model):
-    """How large the quantized file may be."""
+    """Limit of the quantized file's size."""
 
     max_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
         0.5, description="Bytes of the quantized .onnx over those of the float one."
@@ -63,7 +63,7 @@ class SizeGate(Model):
 
 
 class LatencyGate(Model):
-    """How fast the quantized model must be. Fails only on clear evidence, so a noisy node cannot fail it by itself."""
+    """Limit of the quantized model's latency. Fails only on clear evidence: a noisy node cannot fail it by itself."""
 
     min_speedup: Annotated[float, Field(gt=0, le=1000)] = Field(
         1.0, description="Float latency over quantized latency, batch size 1."
@@ -71,7 +71,7 @@ class LatencyGate(Model):
 
 
 class Gates(Model):
-    """What a candidate must pass; nothing else is ever published as quantized."""
+    """Gates that a candidate must pass; nothing else is ever published as quantized."""
 
     accuracy: AccuracyGate = Field(default_factory=AccuracyGate, description="Never optional.")
     size: SizeGate | None = Field(None, description="Not asked when unset.")

@@ -1,4 +1,4 @@
-"""Where a quantized model will run, and the rungs that are tried for it: which engine can run which.
+"""Target of a quantized model, and the rungs that are tried for it: which engine can run which.
 
 Read by the API's rules at admission and by `python -m workloads quantize` when it climbs.
 """
@@ -13,7 +13,7 @@ from slipway.api.common.base import Model, Rule
 
 
 class Runtime(StrEnum):
-    """What will execute the quantized model."""
+    """Engine that executes the quantized model."""
 
     ONNXRUNTIME = "onnxruntime"
     OPENVINO = "openvino"
@@ -22,7 +22,7 @@ class Runtime(StrEnum):
 
 
 class Hardware(StrEnum):
-    """What it will run on: decides which integers are fast and which overflow."""
+    """Hardware that the quantized model runs on: decides which integers are fast and which overflow."""
 
     AUTO = "auto"
     X86_VNNI = "x86-vnni"
@@ -32,7 +32,7 @@ class Hardware(StrEnum):
 
 
 class Target(Model):
-    """Where the quantized model will be served."""
+    """Engine and hardware that will serve the quantized model."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -51,7 +51,7 @@ class Target(Model):
 
 
 class Goal(StrEnum):
-    """What the candidate that is chosen from those that pass should be best at."""
+    """Quality that decides between the candidates that pass."""
 
     BALANCED = "balanced"
     LATENCY = "latency"
@@ -122,7 +122,7 @@ OWN_WIDTH = frozenset({Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT
 
 
 def goal_of(ladder: Sequence[Rung], asked: Goal | None) -> Goal | None:
-    """By what the cheap rungs compete; None: the ladder was written out, and the first rung that passes is taken."""
+    """Goal by which cheap rungs compete; None: the ladder was written out, and its first rung that passes is taken."""
     return asked or (Goal.BALANCED if tuple(ladder) == LADDER else None)
 
 

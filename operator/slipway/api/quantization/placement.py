@@ -1,4 +1,4 @@
-"""Where a QuantizationJob's stages run, and where they leave what they found: part of its spec."""
+"""Pods of a QuantizationJob's stages, and the folder of what they found: part of its spec."""
 
 from typing import Annotated, ClassVar
 
@@ -12,7 +12,7 @@ from slipway.api.common.types import ImageName, Uri
 
 
 class WorkFolder(Model):
-    """Where stages leave their results and a killed one finds its own."""
+    """Folder where stages leave their results and a killed one finds its own."""
 
     cel: ClassVar[tuple[Rule, ...]] = uris.on_disk(
         uris.LOCAL_URI, "work.uri is pvc://claim/path or file:///path: object stores cannot rename"

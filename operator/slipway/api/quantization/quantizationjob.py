@@ -105,7 +105,7 @@ def _output_apart(spec: "QuantizationJobSpec") -> bool:
 
 
 def _listed(rungs: Iterable[Rung]) -> str:
-    """As a CEL list."""
+    """CEL list of rungs, in alphabetical order."""
     return "[" + ", ".join(f"'{rung.value}'" for rung in sorted(rungs)) + "]"
 
 
@@ -124,7 +124,7 @@ _CALIBRATED_WORDS = ", ".join(f"'{rung.value}'" for rung in sorted(CALIBRATED))
 
 
 class QuantizationJobSpec(Model):
-    """What to quantize, for which target, and what the result must be worth."""
+    """The model to quantize, the target to quantize it for, and the gates that the result must pass."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -247,7 +247,7 @@ def work_uri(spec: QuantizationJobSpec) -> str:
 
 
 def name_problems(name: str) -> list[str]:
-    """Whether the pods can be named after the job."""
+    """Check that the pods can be named after the job. Returns every problem in words."""
     problems = []
     if not re.search(OBJECT_NAME, name):
         problems.append(

@@ -1,4 +1,4 @@
-"""What `python -m workloads quantize` works on and by which means: model, data, weights, training, benchmark.
+"""Settings of `python -m workloads quantize`: model, data, weights, training, benchmark.
 
 The same models check the job in the cluster and on a laptop.
 """
@@ -22,7 +22,7 @@ class SourceJob(Model):
 
 
 class SourceModel(Model):
-    """Where the float model comes from."""
+    """Source of the float model."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -45,7 +45,7 @@ class SourceModel(Model):
 
 
 class CalibrationMethod(StrEnum):
-    """How a tensor's range is chosen from what was seen of it."""
+    """Method that chooses a tensor's range from the values that were seen of it."""
 
     MIN_MAX = "min-max"
     MOVING_AVERAGE = "moving-average"
@@ -83,7 +83,7 @@ class Calibration(Model):
 
 
 class Exclusions(Model):
-    """What stays float in every candidate, beside what the sensitivity analysis finds."""
+    """Operators and nodes that stay float in every candidate, beside what the sensitivity analysis finds."""
 
     op_types: Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(max_length=64)] = Field(
         default_factory=list, description="ONNX operators, such as Softmax."
@@ -97,7 +97,7 @@ WHOLE_BITS = 8
 
 
 class Weights(Model):
-    """How the weights are quantized by the static rungs and by QAT; always symmetric, as every target wants them."""
+    """Quantization of the weights by the static rungs and by QAT; always symmetric, as every target wants them."""
 
     bits: Annotated[int, Field(ge=2, le=WHOLE_BITS)] = Field(
         WHOLE_BITS, description="Fewer than 8 are stored as int8: the accuracy of the narrow type, not its size."
@@ -105,21 +105,21 @@ class Weights(Model):
 
 
 class Granularity(StrEnum):
-    """What the sensitivity analysis quantizes alone."""
+    """Part of the model that the sensitivity analysis quantizes alone."""
 
     NODE = "node"
     OP_TYPE = "op-type"
 
 
 class SensitivityMetric(StrEnum):
-    """How much harm is measured."""
+    """Measure of the harm that quantizing one part does."""
 
     SQNR = "sqnr"
     TASK = "task"
 
 
 class Sensitivity(Model):
-    """Which parts suffer most when they alone are quantized; the worst stay float in the rung mixed-precision."""
+    """Search for the parts that suffer most when they alone are quantized; the worst stay float in mixed-precision."""
 
     granularity: Granularity = Field(
         Granularity.NODE, description="Single nodes, or all nodes of an operator together."
@@ -148,7 +148,7 @@ class Qat(Model):
 
 
 class OnFailure(StrEnum):
-    """What happens when no candidate passes."""
+    """Policy for a job of which no candidate passes."""
 
     KEEP_FLOAT = "keep-float"
     FAIL = "fail"

@@ -1,4 +1,4 @@
-"""What is known of a QuantizationJob: its stages, what their pods report, and the status."""
+"""Status of a QuantizationJob: its stages, what their pods report, and what the operator knows."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -41,7 +41,7 @@ SHARDED = frozenset({Stage.CALIBRATE, Stage.SENSITIVITY})
 
 
 class Outcome(StrEnum):
-    """How a finished job ended."""
+    """Outcome of a finished job."""
 
     QUANTIZED = "quantized"
     HALF_PRECISION = "half-precision"
@@ -101,7 +101,7 @@ class Report(StatusModel):
 
 
 class Gate(StrEnum):
-    """What a candidate is held against."""
+    """Gate that a candidate must pass."""
 
     ACCURACY = "accuracy"
     SIZE = "size"
@@ -109,7 +109,7 @@ class Gate(StrEnum):
 
 
 class GateResult(StatusModel):
-    """How the candidate of the headline did at one gate."""
+    """Result of one gate for the candidate of the headline."""
 
     name: Gate = Field(description="accuracy, size or latency.")
     passed: bool = Field(description="Whether the gate holds.")
@@ -147,7 +147,7 @@ class PinnedSource(StatusModel):
 
 
 class QuantizationJobStatus(StatusModel):
-    """What the operator knows of the job. It is the only writer."""
+    """State of the job as the operator knows it. The operator is the only writer."""
 
     conditions: Annotated[list[Condition], Field(max_length=16), MapBy("type")] = Field(
         default_factory=list, description="Ready, Reconciling, Stalled, SourceReady, Succeeded, Failed, ..."

@@ -1,4 +1,4 @@
-"""How many replicas follow the load: part of an InferenceService's spec."""
+"""Autoscaling of replicas by load: part of an InferenceService's spec."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -12,7 +12,7 @@ RETENTION_SECONDS = 300
 
 
 class ScaleMetric(StrEnum):
-    """What is held near the target."""
+    """Metric that autoscaling holds near its target."""
 
     CONCURRENCY = "Concurrency"
     QUEUE_DEPTH = "QueueDepth"
@@ -20,7 +20,7 @@ class ScaleMetric(StrEnum):
 
 
 class AutoScaling(Model):
-    """The load decides between two bounds. spec.replicas is then where it starts; a change of it counts at once."""
+    """Autoscaling between two bounds. spec.replicas is then where it starts; a change of it counts at once."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -60,10 +60,10 @@ class AutoScaling(Model):
 
     @property
     def to_zero(self) -> bool:
-        """Whether the last replica may go, too."""
+        """Tell whether the last replica may go, too."""
         return self.min_replicas == 0
 
     @property
     def retention_seconds(self) -> int:
-        """How long nobody must have asked before the last replica goes."""
+        """Seconds without a request after which the last replica goes."""
         return self.scale_to_zero_pod_retention_seconds or RETENTION_SECONDS

@@ -1,4 +1,4 @@
-"""What a model does with pictures, texts or rows, for a model that does not say it itself: part of a service's spec.
+"""Description of pictures, texts or rows for a model that has none of its own: part of a service's spec.
 
 `python -m workloads import` takes the same as options and writes it into artifact.json.
 """
@@ -21,7 +21,7 @@ TEXTS = (Task.TEXT_CLASSIFICATION, Task.EMBEDDING, Task.RAW)
 
 
 class ImageInput(Model):
-    """From a picture to the model's input; what is unset follows from the input's shape."""
+    """Steps from a picture to the model's input; what is unset follows from the input's shape."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -60,7 +60,7 @@ class ImageInput(Model):
 
 
 class TextInput(Model):
-    """From a text to the model's tokens, by tokenizer.json in the model's folder."""
+    """Steps from a text to the model's tokens, by tokenizer.json in the model's folder."""
 
     max_tokens: Annotated[int, Field(ge=1, le=1048576)] | None = Field(
         None, description="Of a text; what is beyond is cut off. As in tokenizer.json, or 512, when unset."
@@ -71,7 +71,7 @@ class TextInput(Model):
 
 
 class DetectionOutput(Model):
-    """Where a detector's boxes are, and which are told."""
+    """Layout of a detector's boxes, and thresholds of those that are returned."""
 
     layout: Literal["yolov5", "yolov8", "yolov10", "boxes-scores"] | None = Field(
         None, description="Recognised by the outputs' shapes and the number of labels when unset."
@@ -92,7 +92,7 @@ def _belongs(field: str, tasks: tuple[Task, ...]) -> Rule:
 
 
 class ModelDescription(Model):
-    """What goes in and comes out, in people's terms; it goes before what an artifact says itself."""
+    """Inputs and outputs of the model in people's terms; they go before what an artifact says itself."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         _belongs("image", PICTURES),
@@ -118,5 +118,5 @@ class ModelDescription(Model):
 
     @property
     def wants_texts(self) -> bool:
-        """Whether tokenizer.json is a part of the model."""
+        """Tell whether tokenizer.json is a part of the model."""
         return self.text is not None or self.task is Task.TEXT_CLASSIFICATION

@@ -1,4 +1,4 @@
-"""What an InferenceService does for clients without a mesh before it: keys, browsers of other origins, a log."""
+"""Settings for clients without a mesh before the InferenceService: keys, TLS, browsers of other origins, a log."""
 
 from typing import Annotated, ClassVar
 
@@ -36,7 +36,7 @@ class TlsSecret(Model):
 
 
 class Tls(Model):
-    """What the server proves to be who it is with."""
+    """Certificate by which the server proves its identity."""
 
     secret_ref: TlsSecret = Field(description="The Secret with the certificate and its key.")
 

@@ -11,7 +11,7 @@ from slipway.api.common.types import Uri
 
 
 class EngineName(StrEnum):
-    """What computes the predictions."""
+    """Engine that computes the predictions."""
 
     AUTO = "auto"
     LITERT = "litert"
@@ -22,7 +22,7 @@ class EngineName(StrEnum):
 
 
 class Provider(StrEnum):
-    """What ONNX Runtime computes on, in its own names; the image must have it."""
+    """Execution provider of ONNX Runtime, by its own name; the image must have it."""
 
     CPU = "CPUExecutionProvider"
     CUDA = "CUDAExecutionProvider"
@@ -37,7 +37,7 @@ class Provider(StrEnum):
 
 
 class EngineCache(Model):
-    """Where TensorRT engines are kept: built once by a Job on the GPU that serves, and shared by all replicas."""
+    """Cache of TensorRT engines: built once by a Job on the GPU that serves, and shared by all replicas."""
 
     cel: ClassVar[tuple[Rule, ...]] = uris.on_disk(
         uris.CLAIM_URI, "cache.uri is pvc://claim/path: replicas and the build Job mount the claim"
@@ -88,5 +88,5 @@ class Engine(Model):
 
     @property
     def only_tensorrt(self) -> bool:
-        """Whether nothing else can serve in its place."""
+        """Tell whether nothing else can serve in TensorRT's place."""
         return {self.name, *self.fallback} == {EngineName.TENSORRT}

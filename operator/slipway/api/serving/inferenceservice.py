@@ -48,7 +48,7 @@ class ModelFrom(Model):
 
 
 class ModelSource(ModelDescription):
-    """Where the model comes from, and what it does where it does not say so itself."""
+    """Source of the model, and a description of it where it has none of its own."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -91,14 +91,14 @@ class Batching(Model):
 
 
 class NonFinite(StrEnum):
-    """What becomes of NaN and infinity in binary inputs; JSON has neither."""
+    """Policy on NaN and infinity in binary inputs; JSON has neither."""
 
     REJECT = "Reject"
     ALLOW = "Allow"
 
 
 class Protocol(Model):
-    """What the server takes from its clients."""
+    """Limits of clients' requests and connections, and headers of the answers."""
 
     max_body_mib: Annotated[int, Field(ge=1, le=4096, alias="maxBodyMiB")] = Field(
         64, description="Of one request; a larger one is refused with 413."
@@ -121,7 +121,7 @@ class Protocol(Model):
 
 
 class Drain(Model):
-    """How a pod leaves without losing a request."""
+    """Shutdown of a pod without losing a request."""
 
     readiness_lead_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
         10, description="Not ready any more, but still serving, so that balancers can notice."
@@ -130,7 +130,7 @@ class Drain(Model):
 
 
 class Predictor(Model):
-    """What serves."""
+    """Predictor: the model, the server that runs it, and the server's pods."""
 
     cel: ClassVar[tuple[Rule, ...]] = (bounded(),)
     model: ModelSource = Field(description="The model.")
@@ -171,7 +171,7 @@ class Predictor(Model):
 
 
 class RolloutOn(StrEnum):
-    """What starts a rollout."""
+    """Event that starts a rollout."""
 
     SPEC_CHANGE = "SpecChange"
     NEW_ARTIFACT = "NewArtifact"

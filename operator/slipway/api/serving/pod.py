@@ -73,7 +73,7 @@ class WeightedPodTerm(Model):
 
 
 class PodAffinity(Model):
-    """Near which pods, or, as podAntiAffinity, away from which."""
+    """Pods to run near, or, as podAntiAffinity, away from."""
 
     required_during_scheduling_ignored_during_execution: Annotated[list[PodTerm], Field(max_length=8)] = Field(
         default_factory=list, description="What must hold."
@@ -92,7 +92,7 @@ class ServiceAffinity(Model):
 
 
 class InitContainer(Model):
-    """What runs to its end before the server starts: fetches a model, warms a cache. As restricted as the server."""
+    """Container that ends before the server starts: fetches a model, warms a cache. As restricted as the server."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -117,7 +117,7 @@ class InitContainer(Model):
 
 
 class ServicePodPlace(PodPlace):
-    """What a service's pods share beside their container."""
+    """Settings of a service's pods beside their container."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         *PodPlace.cel,

@@ -1,4 +1,4 @@
-"""How a new revision takes over, and what it must show before it does: part of an InferenceService's spec."""
+"""Rollout of a new revision, and what it must show before it takes over: part of an InferenceService's spec."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -23,7 +23,7 @@ STEPS_ASCEND = (
 
 
 class Strategy(StrEnum):
-    """Who decides that a new revision takes over."""
+    """Strategy of a rollout: at once when all new replicas serve, or in steps, compared with the serving revision."""
 
     REPLACE = "Replace"
     CANARY = "Canary"
@@ -46,7 +46,7 @@ class CanaryStep(Model):
 
 
 class CanaryGate(Model):
-    """What the new revision must not be worse in than the one that serves; chance is allowed for."""
+    """Limits of how much worse the new revision may be than the one that serves; chance is allowed for."""
 
     min_requests: Count = Field(
         100,
@@ -99,7 +99,7 @@ class ParentRef(Model):
 
 
 class GrpcGateway(Model):
-    """Where clients of the gRPC port come in."""
+    """Gateways and hostnames for clients of the gRPC port."""
 
     parent_refs: Annotated[list[ParentRef], Field(max_length=8)] = Field(
         default_factory=list, description="Where the GRPCRoute is attached; as the HTTPRoute when empty."
@@ -117,7 +117,7 @@ def _apart(gateway: "Gateway") -> bool:
 
 
 class Gateway(Model):
-    """Through which gateways clients come: a canary's share is then exact, whatever the numbers of pods are."""
+    """Gateways through which clients come: a canary's share is then exact, whatever the numbers of pods are."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -141,7 +141,7 @@ class Gateway(Model):
 
 
 class Rollout(Model):
-    """How a new revision takes over."""
+    """Rollout of a new revision: its strategy, canary and gateway."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(

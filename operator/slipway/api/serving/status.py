@@ -31,14 +31,14 @@ class Tensor(StatusModel):
 
 
 class WarmUp(StatusModel):
-    """How long the engine took for a batch, measured in the pod before it was ready."""
+    """Time that the engine took for a batch, measured in the pod before it was ready."""
 
     rows: Count = Field(description="Rows of the batch.")
     milliseconds: Annotated[float, Field(ge=0, le=1e9)] = Field(description="The engine's time for it.")
 
 
 class ServedModel(StatusModel):
-    """What a pod of the newest serving revision says of its model."""
+    """Model as a pod of the newest serving revision describes it."""
 
     revision: ShortText = Field(description="Whose pod was asked.")
     digest: ShortText = Field("", description="What it has loaded.")
@@ -73,7 +73,7 @@ class BuiltEngine(StatusModel):
 
 
 class LoadFailure(StatusModel):
-    """Why the newest revision does not serve."""
+    """Reason why the newest revision does not serve."""
 
     reason: ShortText = Field(description="ModelLoadFailed, ImagePullError, Unschedulable, OOMKilled, ...")
     message: Text = Field("", description="The server's own words.")
@@ -92,7 +92,7 @@ class TransitionStatus(StrEnum):
 
 
 class ModelStatus(StatusModel):
-    """How the newest revision is doing."""
+    """State of the newest revision."""
 
     transition_status: TransitionStatus = Field(description="Where the rollout is.")
     last_failure_info: LoadFailure | None = Field(None, description="What blocks it.")
@@ -107,7 +107,7 @@ class TrafficShare(StatusModel):
 
 
 class CanaryPhase(StrEnum):
-    """Where a canary is."""
+    """Phase of a canary rollout."""
 
     STARTING = "Starting"
     ANALYSING = "Analysing"
@@ -116,7 +116,7 @@ class CanaryPhase(StrEnum):
 
 
 class GateFigures(StatusModel):
-    """What the gate compares, since the step began."""
+    """Figures that the gate compares, since the step began."""
 
     requests: Count = Field(0, description="To the canary.")
     stable_requests: Count = Field(0, description="To the serving revision.")
@@ -132,7 +132,7 @@ Tally = Annotated[int, Field(ge=0, le=MOST_COUNTED)]
 
 
 class RevisionCounts(StatusModel):
-    """What the servers of a revision have counted since the step began."""
+    """Counts by the servers of a revision since the step began."""
 
     revision: ShortText = Field(description="The revision.")
     answered: Tally = Field(0, description="Requests with a result.")
@@ -146,7 +146,7 @@ class RevisionCounts(StatusModel):
 
 
 class CanaryEvidence(StatusModel):
-    """What an operator that takes over in the middle of a step goes on from."""
+    """Counts from which an operator goes on that takes over in the middle of a step."""
 
     watched_seconds: Count = Field(description="For how long the revisions had been compared.")
     revisions: Annotated[list[RevisionCounts], Field(max_length=2), MapBy("revision")] = Field(
@@ -173,7 +173,7 @@ class CanaryStatus(StatusModel):
 
 
 class AutoScalingStatus(StatusModel):
-    """What autoscaling decided last, and why."""
+    """Last decision of autoscaling, and its reason."""
 
     desired: Count = Field(description="Replicas.")
     replicas_seen: Count = Field(description="spec.replicas at that time: a change of it starts from there.")
@@ -200,7 +200,7 @@ class Components(StatusModel):
 
 
 class Address(StatusModel):
-    """Where the service is reached inside the cluster."""
+    """Addresses of the service inside the cluster, by protocol."""
 
     url: ShortText = Field(description="REST.")
     grpc: ShortText = Field("", description="gRPC, host:port.")
@@ -215,7 +215,7 @@ class ReplicaCounts(StatusModel):
 
 
 class InferenceServiceStatus(StatusModel):
-    """What the operator knows of the service. It is the only writer."""
+    """State of the service as the operator knows it. The operator is the only writer."""
 
     conditions: Annotated[list[Condition], Field(max_length=16), MapBy("type")] = Field(
         default_factory=list,

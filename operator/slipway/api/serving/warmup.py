@@ -13,7 +13,7 @@ WARM_UP_FILE = "[.](npz|json)$"
 
 
 class WarmUpMode(StrEnum):
-    """What a replica runs before the first request."""
+    """Extent of a replica's warm-up."""
 
     FULL = "Full"
     SHAPES_ONLY = "ShapesOnly"
@@ -30,7 +30,7 @@ class InputShape(Model):
 
 
 class WarmUp(Model):
-    """What a replica runs before it is ready. What it finds is a warning in status.servedModel."""
+    """Warm-up of a replica before it is ready. What it finds is a warning in status.servedModel."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -1,5 +1,6 @@
-"""How a model is made smaller before it is trained on: pruning, low rank, distillation. Part of recipes and of
-QuantizationJobs; `workloads/compress` does it, one file per method.
+"""Compression of a model before it is trained on: pruning, low rank, distillation.
+
+Part of recipes and of QuantizationJobs; `workloads/compress` does it, one file per method.
 """
 
 from enum import StrEnum
@@ -15,7 +16,7 @@ MOST_STEPS = 4
 
 
 class Method(StrEnum):
-    """What is taken away."""
+    """Method of compression."""
 
     MAGNITUDE = "magnitude"
     TWO_FOUR = "two-four"

@@ -12,7 +12,7 @@ from slipway.api.training.recipe import Precision, Recipe
 
 
 def stage(settings: DeepSpeed, strategy: StrategyName | None) -> int:
-    """What is partitioned: the spec's number, else the strategy's, else nothing."""
+    """ZeRO stage, which says what is partitioned: the spec's, else the strategy's, else 0 for nothing."""
     if settings.zero_stage is not None:
         return settings.zero_stage
     return STAGES[strategy] if strategy is not None else 0
@@ -33,7 +33,7 @@ def render(settings: DeepSpeed, recipe: Recipe | None, strategy: StrategyName | 
 
 
 def _put(config: dict[str, Any], path: list[str], value: Any) -> None:
-    """Below the parts of its name. A part that is no nest by another key gives way to it."""
+    """Set a value below the parts of its name. A part that is no nest by another key gives way to it."""
     for part in path[:-1]:
         inner = config.get(part)
         config[part] = inner if isinstance(inner, dict) else {}

@@ -1,4 +1,4 @@
-"""What may change while a job goes on: its size, which pods start anew, and whose success counts."""
+"""Settings of jobs that may change while they run: their size, which pods start anew, and whose success counts."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -12,7 +12,7 @@ MAX_NODES = 1000
 
 
 class ElasticPolicy(Model):
-    """Between how many nodes the job may run: a lost one shrinks it, a free one grows it again."""
+    """Range of the number of nodes: a lost one shrinks the job, a free one grows it again."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -31,14 +31,14 @@ class ElasticPolicy(Model):
 
 
 class RestartScope(StrEnum):
-    """What starts anew after a failure."""
+    """Scope of a restart after a failure."""
 
     JOB = "Job"
     POD = "Pod"
 
 
 class SuccessPolicy(StrEnum):
-    """Whose success is the job's."""
+    """Choice of the pods whose success makes the job succeed."""
 
     ALL = "All"
     RANK0 = "Rank0"
@@ -46,7 +46,7 @@ class SuccessPolicy(StrEnum):
 
 
 class TrainingFailurePolicy(FailurePolicy):
-    """What a failed pod means for a training job."""
+    """Response of a training job to a failed pod, or to a lack of progress."""
 
     restart_scope: RestartScope | None = Field(
         None, description="Job: all pods start anew. Pod: only the lost one, for elastic jobs, whose default it is."

@@ -1,4 +1,4 @@
-"""What starts the processes of a node, and the settings of each launcher. Read by the launchers of trainingjob/."""
+"""Launchers, which start the processes of a node, and their settings. Read by the launchers of trainingjob/."""
 
 import re
 from enum import StrEnum
@@ -27,14 +27,14 @@ Launcher = Annotated[str, Field(min_length=1, max_length=127, pattern=LAUNCHER)]
 
 
 class OffloadDevice(StrEnum):
-    """Where DeepSpeed keeps what does not fit the GPU."""
+    """Device where DeepSpeed keeps what does not fit the GPU."""
 
     CPU = "cpu"
     NVME = "nvme"
 
 
 class Offload(Model):
-    """Where to, and how."""
+    """Offload of DeepSpeed's data from the GPU: the device, its path, and whether memory is page-locked."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -51,7 +51,7 @@ class Offload(Model):
 
 
 class ZeroLauncher(StrEnum):
-    """Who starts DeepSpeed's processes."""
+    """Launcher of DeepSpeed's processes."""
 
     TORCHRUN = "torchrun"
     PDSH = "pdsh"
@@ -123,7 +123,7 @@ class DeepSpeed(Model):
 
 
 class MpiImplementation(StrEnum):
-    """Whose mpirun is in the image: their host files and settings differ."""
+    """MPI implementation of the image's mpirun: host files and settings differ between them."""
 
     OPEN_MPI = "OpenMPI"
     INTEL = "Intel"

@@ -1,4 +1,4 @@
-"""How much memory does a training process need, and which is the cheapest strategy that fits? Pure arithmetic.
+"""Memory that a training process needs, and the cheapest strategy that fits. Pure arithmetic.
 
 The operator chooses by it (`strategy: Auto`), and `python -m workloads plan` prints the same table on a laptop.
 
@@ -31,7 +31,7 @@ DEEPSPEED_BUCKET = 5 * 10**8
 
 
 class StrategyName(StrEnum):
-    """From the least communication to the least memory."""
+    """Strategies, from the least communication to the least memory; Auto chooses one of the others."""
 
     AUTO = "Auto"
     DDP = "DDP"
@@ -56,7 +56,7 @@ DEEPSPEED = frozenset(STAGES) - {StrategyName.DDP, StrategyName.FSDP2}
 
 @dataclass(frozen=True)
 class Workload:
-    """What is trained. Counts of elements, not bytes; `micro_batch` is of one process; 0 layers: no transformer."""
+    """Training run in counts of elements, not bytes; `micro_batch` is of one process; 0 layers: no transformer."""
 
     parameters: int
     processes: int

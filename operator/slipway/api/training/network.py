@@ -1,4 +1,4 @@
-"""How the pods of a gang reach each other: the node's own network, RDMA, and what NCCL and gloo are told of it."""
+"""Network between the pods of a gang: the node's own network, RDMA, and what NCCL and gloo are told of it."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""What can a model be that several processes hold between them, and what can it not have? Rules of recipe and spec."""
+"""Rules of recipe and spec on models that several processes hold between them (tensorParallel, pipelineParallel)."""
 
 from typing import Any
 

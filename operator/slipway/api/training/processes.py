@@ -1,4 +1,4 @@
-"""How many processes does a node run? A number, or the accelerators asked for, else the whole CPUs of the limit."""
+"""Number of processes per node: as given, or the accelerators asked for, else the whole CPUs of the limit."""
 
 import math
 import re
@@ -45,8 +45,10 @@ def world_size(spec: TrainingJobSpec) -> int:
 
 
 def batch_problems(spec: TrainingJobSpec, each: int) -> list[str]:
-    """Whether each process gets a whole number of samples in each accumulation step, with `each` processes per node
-    and at every number of nodes that the job may have. Processes that hold one model between them count as one.
+    """Check that each process gets a whole number of samples in each accumulation step.
+
+    `each` is the number of processes per node; every number of nodes that the job may have is checked. Processes that
+    hold one model between them count as one. Returns the first problem in words, as a list of one, or an empty list.
     """
     if spec.recipe is None:
         return []

@@ -1,4 +1,4 @@
-"""What `python -m workloads train` trains: model, data, optimizer, precision.
+"""Recipe of `python -m workloads train`: model, data, optimizer, precision.
 
 The same models check the job in the cluster and on a laptop.
 """
@@ -24,7 +24,7 @@ class OptimizerName(StrEnum):
 
 
 class ScheduleName(StrEnum):
-    """How the learning rate moves after its linear warm-up."""
+    """Schedule of the learning rate after its linear warm-up."""
 
     CONSTANT = "constant"
     COSINE = "cosine"
@@ -32,7 +32,7 @@ class ScheduleName(StrEnum):
 
 
 class Compression(StrEnum):
-    """How gradients travel between processes."""
+    """Compression of gradients between processes."""
 
     NONE = "none"
     FP16 = "fp16"
@@ -154,7 +154,7 @@ class Recipe(Model):
 
 
 class Checkpoint(Model):
-    """Where and how often the state is saved, so that a restart goes on where it was."""
+    """Checkpoints from which a restart goes on: where they are, how often one is saved, and how many are kept."""
 
     cel: ClassVar[tuple[Rule, ...]] = uris.on_disk(
         uris.LOCAL_URI,
@@ -172,14 +172,14 @@ class Checkpoint(Model):
 
 
 class Publish(StrEnum):
-    """Whose weights become the artifact."""
+    """Weights that become the artifact."""
 
     BEST = "best"
     LAST = "last"
 
 
 class Output(Model):
-    """Where the artifact goes: a directory, written under a temporary name and renamed when whole."""
+    """Destination of the artifact: a directory, written under a temporary name and renamed when whole."""
 
     cel: ClassVar[tuple[Rule, ...]] = uris.written()
     uri: Uri = Field(description="The artifact's folder, for example pvc://claim/path.")

@@ -18,7 +18,7 @@ from slipway.api.training.strategy import StrategyStatus
 
 
 class ElasticStatus(StatusModel):
-    """Which nodes an elastic job has. A node that was lost is replaced by one of a new number."""
+    """Nodes of an elastic job. A node that was lost is replaced by one of a new number."""
 
     indices: Annotated[list[Count], Field(max_length=1000)] = Field(
         default_factory=list, description="Numbers of its nodes."
@@ -30,7 +30,7 @@ class ElasticStatus(StatusModel):
 
 
 class QueueStatus(StatusModel):
-    """Why the gang has not been started yet."""
+    """Place in the line of a gang that has not been started yet, and what it lacks."""
 
     position: Count = Field(description="1 is the next to start.")
     length: Count = Field(description="How many jobs wait.")
@@ -38,7 +38,7 @@ class QueueStatus(StatusModel):
 
 
 class TrainingJobStatus(StatusModel):
-    """What the operator knows of the job. It is the only writer."""
+    """State of the job as the operator knows it. The operator is the only writer."""
 
     conditions: Annotated[list[Condition], Field(max_length=16), MapBy("type")] = Field(
         default_factory=list, description="Ready, Reconciling, Stalled, Succeeded, Created, Running, Restarting, ..."

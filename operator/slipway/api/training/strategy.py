@@ -1,4 +1,4 @@
-"""How parameters, gradients and optimizer state are spread over the processes: asked for, or chosen by memory."""
+"""Spread of parameters, gradients and optimizer state over the processes: as asked for, or chosen by memory."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -16,7 +16,7 @@ Size = Annotated[int, Field(ge=1, le=MAX_INT32)]
 
 
 class ModelSize(Model):
-    """What the memory model must know of a model; for transformers all of it, else the activations of a sample."""
+    """Size of a model for the memory model; for transformers all of it, else the activations of a sample."""
 
     parameters: Annotated[int, Field(ge=1, le=2**53)] = Field(description="How many numbers are trained.")
     layers: Size | None = Field(None, description="Transformer layers.")
@@ -33,7 +33,7 @@ class ModelSize(Model):
 
 
 class Strategy(Model):
-    """Which strategy, and what Auto chooses by."""
+    """Strategy to train by, and the sizes by which Auto chooses one."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -57,7 +57,7 @@ class EstimateStatus(StatusModel):
 
 
 class StrategyStatus(StatusModel):
-    """What was chosen, and why."""
+    """Strategy of the job, and the reason for it."""
 
     name: StrategyName = Field(description="The strategy of this job.")
     reason: Text = Field(description="Why this one.")
@@ -75,7 +75,7 @@ class Choice:
 
     @property
     def stage(self) -> int:
-        """ZeRO's."""
+        """ZeRO stage of the strategy."""
         return memory.STAGES[self.name]
 
 

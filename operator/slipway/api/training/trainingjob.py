@@ -121,7 +121,7 @@ def _local(uri: str) -> bool:
 
 
 class TrainingJobSpec(Model):
-    """What to train, on how many nodes, and what to do when something fails."""
+    """The training to run, the number of nodes to run it on, and what to do when something fails."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -224,7 +224,7 @@ class TrainingJobSpec(Model):
 
 
 def name_problems(name: str, num_nodes: int, *, elastic: bool = False) -> list[str]:
-    """Whether pods, Service and labels can be named after the job."""
+    """Check that pods, Service and labels can be named after the job. Returns every problem in words."""
     longest = NAME_BUDGET - (ELASTIC_DIGITS if elastic else len(str(num_nodes - 1)))
     problems = []
     if not re.fullmatch(OBJECT_NAME, name):
