@@ -1,4 +1,4 @@
-"""What does a sample mean that cannot be decoded? It ends the job, or is left out, counted and named.
+"""Handling of samples that cannot be decoded: each ends the job, or is left out, counted and named.
 
 In its place comes the next one that can be decoded: what a process sees depends on the files alone, so a resumed run,
 on more or fewer processes, goes on with the very same samples.
@@ -15,7 +15,7 @@ LEAST = 10  # and so many in any case
 
 
 class BadSamples:
-    """Those of one data set. Loader processes are forked after it is made, and write into the same file."""
+    """Record of one data set's bad samples. Loader processes are forked after it is made, and write into one file."""
 
     def __init__(self, what: OnBadSample = OnBadSample.FAIL, total: int = 0) -> None:
         self._skip = what is OnBadSample.SKIP
@@ -25,11 +25,14 @@ class BadSamples:
 
     @property
     def skips(self) -> bool:
-        """Whether they are left out, and counted."""
+        """Tell whether bad samples are left out and counted, instead of ending the job."""
         return self._skip
 
     def found(self, name: str, error: BaseException) -> None:
-        """Note it. BadInput when it may not be skipped, or when too many are bad; Unavailable for the disk's fault."""
+        """Note a bad sample.
+
+        BadInput when it may not be skipped, or when too many are bad; Unavailable for the disk's fault.
+        """
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError):
             raise Unavailable(f"{name}: cannot be read ({error})") from error
         if not self._skip or self._file is None:
@@ -47,7 +50,7 @@ class BadSamples:
             )
 
     def names(self) -> set[str]:
-        """All that were found so far, by this process and its loaders."""
+        """Names of all bad samples found so far, by this process and its loaders."""
         if self._file is None:
             return set()
         descriptor = self._file.fileno()

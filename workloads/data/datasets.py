@@ -29,7 +29,7 @@ class Samples(Protocol):
     """Samples by index: what the model gets, and what it should answer."""
 
     def __len__(self) -> int:
-        """How many."""
+        """Number of samples."""
 
     def batch(self, indices: Sequence[int]) -> "tuple[npt.NDArray[Any], npt.NDArray[Any]]":
         """Two arrays whose first axis is the sample."""
@@ -69,7 +69,7 @@ class Part:
         return len(self.indices)
 
     def batch(self, indices: Sequence[int]) -> "tuple[npt.NDArray[Any], npt.NDArray[Any]]":
-        """As the whole set gives them."""
+        """Batch of this part's samples, in the form in which the whole set yields it."""
         return self.whole.batch(self.indices[np.asarray(indices, dtype=np.int64)].tolist())
 
 

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class DataModule(Protocol):
-    """What a file of this folder offers that holds pictures."""
+    """Interface of the modules in DATASETS: pictures, loaded by an optional URI alone."""
 
     load: Callable[[str | None], DataSet]
 
 
 class ChosenModule(Protocol):
-    """What the other files of this folder offer."""
+    """Interface of the modules in CHOSEN: a data set, loaded by the recipe's whole choice."""
 
     load: "Callable[[DatasetChoice], DataSet | TextSet]"
 
@@ -67,7 +67,10 @@ def open_set(choice: DatasetChoice) -> "DataSet | TextSet":
 
 
 def _some(data: "DataSet | TextSet", whole: Any, count: int) -> "Part | Subset":
-    """Shuffled, because folders come sorted by class."""
+    """Random subset of `count` samples, the same each time.
+
+    Folders come sorted by class: the first samples would not do.
+    """
     kept = np.sort(np.random.RandomState(SPLIT_SEED).permutation(len(whole))[:count]).astype(np.int64)
     return Subset(whole, kept) if isinstance(data, DataSet) else Part(whole, kept)
 

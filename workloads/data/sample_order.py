@@ -1,4 +1,4 @@
-"""In which order does each process see the samples, and how are they changed? Used by the training loop.
+"""Order in which each process sees the samples, and their random changes. Used by the training loop.
 
 Everything here is a function of (seed, epoch, position in the epoch), never of how many processes there are or of what
 ran before: so a resumed run, on more or fewer processes, goes on with exactly the samples that would have come next.
@@ -73,7 +73,7 @@ class TrainingSamples(Dataset[Batch]):
 
 
 def as_is(batch: Any) -> Any:
-    """`__getitems__` returns a finished batch: nothing is left to collate.
+    """Return the batch as it is: `__getitems__` has finished it, so nothing is left to collate.
 
     (A function and no lambda: loader processes import it.)
     """
@@ -105,7 +105,7 @@ def training_loader(
 
 
 def _start_loader_process(_number: int) -> None:
-    """SIGTERM is answered by the trainer; a loader process must not inherit its handler and outlive it."""
+    """Reset SIGTERM in a loader process: the trainer answers it, and a loader must not inherit that and outlive it."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 

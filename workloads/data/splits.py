@@ -1,4 +1,4 @@
-"""Which part of a data set is trained on, and which is held out? One rule for all loaders, by the names people use.
+"""Division of a data set into training and held-out parts: one rule for all loaders, by the names people use.
 
 A folder, a file, a value of a table's column or a split of Hugging Face's is called train, validation or test in some
 spelling and case. The first kind of HELD_OUT that is there is held out; another one is kept out of the training, for
@@ -30,7 +30,7 @@ _DECORATION = r"([ _-]?(set|data|split|images|\d+))*"
 
 @dataclass(frozen=True)
 class Parts:
-    """Names by what they are for. Without `held_out`, a part of the training data is held out by the loader."""
+    """Names of splits by use. Without `held_out`, a part of the training data is held out by the loader."""
 
     training: tuple[str, ...]
     held_out: tuple[str, ...]
@@ -38,13 +38,13 @@ class Parts:
 
     @property
     def words(self) -> str:
-        """For the log and the report."""
+        """Description of the parts in words, for the log and the report."""
         said = f"trained on {_listed(self.training)}, held out {_listed(self.held_out) or 'a part of it'}"
         return said + (f", not used {_listed(self.unused)}" if self.unused else "")
 
 
 def kind_of(name: str) -> int | None:
-    """-1 for a name of training data, the place in HELD_OUT, or None for any other name."""
+    """Kind of a name: -1 for training data, its place in HELD_OUT, or None for any other name."""
     plain = re.sub(r"held[ _-]out|hold[ _-]out", "holdout", name.strip().lower())
     for kind, words in enumerate((TRAINING, *HELD_OUT), start=-1):
         if any(re.fullmatch(word + _DECORATION, plain) for word in words):
@@ -53,7 +53,7 @@ def kind_of(name: str) -> int | None:
 
 
 def kind_of_file(name: str) -> int | None:
-    """The same of a file, whose name may have more words: wiki.train.tokens, test-00000-of-00002.parquet.
+    """Kind of a file's name, which may have more words: wiki.train.tokens, test-00000-of-00002.parquet.
 
     A whole word counts, so constraint.md is none; of several the last one.
     """
@@ -63,7 +63,7 @@ def kind_of_file(name: str) -> int | None:
 
 
 def asked(choice: DatasetChoice, names: Sequence[str], where: str) -> Parts | None:
-    """What dataset.splits says of these names; None where it says nothing. BadInput for a name that is not there."""
+    """Parts that dataset.splits asks for; None where it asks for nothing. BadInput for a name that is not there."""
     said = choice.splits
     if said is None or (said.training is None and said.held_out is None and not said.ignore):
         return None
@@ -78,7 +78,7 @@ def asked(choice: DatasetChoice, names: Sequence[str], where: str) -> Parts | No
 
 
 def by_name(names: Iterable[str], kinds: Iterable[int | None]) -> Parts | None:
-    """By what each name is for; None where none is for training or none is held out."""
+    """Parts by the kind of each name; None where no name is for training or none is held out."""
     pairs = list(zip(names, kinds, strict=True))
     training = tuple(name for name, kind in pairs if kind == -1)
     held = sorted({kind for _, kind in pairs if kind is not None and kind >= 0})

@@ -33,7 +33,7 @@ NOISE = 256
 
 @dataclass(frozen=True)
 class Patches:
-    """Noise whose mean is the class."""
+    """Pictures of noise whose brightness tells the class."""
 
     count: int
     classes: int
@@ -52,7 +52,7 @@ class Patches:
 
 @dataclass(frozen=True)
 class Counting:
-    """Each token is the one before plus the sample's step."""
+    """Sequences in which each token is the one before plus the sample's step."""
 
     count: int
     length: int
@@ -69,7 +69,7 @@ class Counting:
 
 
 def load(choice: DatasetChoice) -> DataSet | TextSet:
-    """As many samples as the arguments say; an eighth as many are held out."""
+    """Synthetic data of as many training samples as the arguments say; an eighth as many, at least 8, are held out."""
     given = user_code.decoded(choice.arguments)
     unknown = sorted(set(given) - set(DEFAULTS))
     if unknown or given.get("kind", "images") not in {"images", "tokens"}:

@@ -53,7 +53,7 @@ def build(_name: str, **arguments: int) -> nn.Module:
 
 
 def arguments(_name: str, images: Images, width: int) -> dict[str, bool | int | float | str]:
-    """`width` of the recipe is the number of channels after the first convolution."""
+    """Arguments of the constructor; `width` of the recipe is the number of channels after the first convolution."""
     return {
         "channels": images.channels,
         "height": images.height,

@@ -1,4 +1,4 @@
-"""How is a compressed model built again? The widths and ranks of its layers, applied to the model as it was designed.
+"""Rebuilding of a compressed model: the widths and ranks of its layers, applied to the model as it was designed.
 
 Recorded in artifact.json; read by whoever loads an artifact. Weights are not touched: those are loaded afterwards.
 """
@@ -30,7 +30,7 @@ def rebuilt(model: nn.Module, changes: Iterable[LayerChange]) -> nn.Module:
 
 
 def _resize(layer: Layer | _BatchNorm, inputs: int, outputs: int, groups: int) -> None:
-    """Empty weights of the new shape."""
+    """Change the layer's widths; its weights of the new shape are zeros until they are loaded."""
     if isinstance(layer, nn.Conv2d):
         layer.in_channels, layer.out_channels, layer.groups = inputs, outputs, groups
         layer.weight = _empty(layer.weight, (outputs, inputs // groups, *layer.weight.shape[2:]))
@@ -96,7 +96,7 @@ def replace(model: nn.Module, name: str, layer: nn.Module) -> None:
 
 
 def same_shapes(one: nn.Module, other: nn.Module) -> bool:
-    """Whether the state of one fits into the other."""
+    """Tell whether the state of one model fits into the other: the same names and shapes."""
     shapes: Sequence[dict[str, torch.Size]] = [
         {name: tensor.shape for name, tensor in model.state_dict().items()} for model in (one, other)
     ]

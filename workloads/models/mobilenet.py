@@ -81,7 +81,7 @@ def build(_name: str, *, channels: int, classes: int, small_images: bool) -> nn.
 
 
 def arguments(_name: str, images: Images, _width: int) -> dict[str, bool | int | float | str]:
-    """The recipe's width does not apply."""
+    """Arguments of the constructor; the recipe's width does not apply."""
     return {
         "channels": images.channels,
         "classes": images.classes,

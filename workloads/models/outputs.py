@@ -1,4 +1,4 @@
-"""What does a user's own model answer with? The tensor that loss and figures are made of, from what frameworks return.
+"""Output of a user's own model: the tensor that loss and figures are made of, from what frameworks return.
 
 A tensor; of a dict or Hugging Face's ModelOutput its `logits`, `out` or `output`, or its only tensor; of a tuple or
 list the first tensor. As a hook of the model, so that trainer, quantizer, export and server see the same.

@@ -1,4 +1,4 @@
-"""Which models are there? The registry: a name, how to build it, and its arguments for some data.
+"""Registry of models: by name, a constructor and its arguments for some data.
 
 Read by trainer, quantizer and server.
 
@@ -31,7 +31,7 @@ ALLOWED = "SLIPWAY_OWN_CODE"
 
 @dataclass(frozen=True)
 class Images:
-    """What a model must know of its data: the input's shape and how many classes there are."""
+    """Properties of picture data for which a model is built: the input's shape and the number of classes."""
 
     channels: int
     height: int
@@ -41,12 +41,12 @@ class Images:
 
 @dataclass(frozen=True)
 class Boxes(Images):
-    """The same of pictures whose objects are to be found; classes are those of the objects."""
+    """Properties of pictures whose objects are to be found; classes are those of the objects."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """The same of text: tokens of a sample, how many tokens there are, and classes (0: the next token is learned)."""
+    """Properties of text: tokens of a sample, the vocabulary's size, and classes (0: the next token is learned)."""
 
     length: int
     vocabulary: int
@@ -55,7 +55,7 @@ class Text:
 
 
 class ModelModule(Protocol):
-    """What a file of this folder offers."""
+    """Interface of the modules that build models: a constructor, and its arguments for some data."""
 
     build: "Callable[..., nn.Module]"
     arguments: Callable[..., dict[str, bool | int | float | str]]

@@ -124,7 +124,7 @@ def build(name: str, *, channels: int, classes: int, small_images: bool) -> nn.M
 
 
 def arguments(_name: str, images: Images, _width: int) -> dict[str, bool | int | float | str]:
-    """The recipe's width does not apply to a ResNet."""
+    """Arguments of the constructor; the recipe's width does not apply to a ResNet."""
     return {
         "channels": images.channels,
         "classes": images.classes,

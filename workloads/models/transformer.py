@@ -26,7 +26,7 @@ class TiedOutput(nn.Module):
     """The output layer, which has no weights of its own: logits [..., vocabulary] of hidden states [..., width]."""
 
     def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
-        """By the embedding [vocabulary, width]."""
+        """Logits, with the embedding [vocabulary, width] as the layer's weights."""
         return nn.functional.linear(hidden, embedding)
 
 
@@ -101,7 +101,7 @@ def build(name: str, **arguments: int) -> nn.Module:
 def arguments(
     name: str, text: Text, layers: int | None, hidden: int | None, heads: int | None
 ) -> dict[str, bool | int | float | str]:
-    """The published sizes, unless the recipe has its own."""
+    """Arguments of the constructor: the published sizes, unless the recipe has its own."""
     own = GPT2.get(name, ENCODER)
     sizes = {"layers": layers or own[0], "hidden": hidden or own[1], "heads": heads or own[2]}
     shape = {"vocabulary": text.vocabulary, "length": text.length}

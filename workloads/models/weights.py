@@ -1,4 +1,4 @@
-"""With which weights does training begin? An artifact, a .safetensors file, or a state dict as torch saves it.
+"""Initial weights of a training: an artifact, a .safetensors file, or a state dict as torch saves it.
 
 Nothing is ever unpickled but tensors: a file that asks for anything else is refused, because a pickle can run any
 program. The last layer may have another number of classes; it then begins anew. Called by the trainer.
@@ -18,7 +18,7 @@ TORCH = {".pt", ".pth", ".bin"}
 
 
 def load(model: nn.Module, uri: str) -> list[str]:
-    """Into the model. Returns the names of what begins anew. BadInput for weights of another model."""
+    """Load weights into the model. Returns the names of what begins anew. BadInput for weights of another model."""
     found = tied_tensors.completed(model, _read(uri))
     own = model.state_dict()
     anew = _last_layer(own, found)
@@ -34,7 +34,7 @@ def load(model: nn.Module, uri: str) -> list[str]:
 
 
 def changes_of(uri: str) -> list[LayerChange]:
-    """What compression has made of the layers of the artifact there; nothing for bare weights."""
+    """Changes that compression has made to the layers of the artifact there; none for bare weights."""
     path = storage.fetch(uri)
     if not (path / DESCRIPTION_FILE).is_file():
         return []

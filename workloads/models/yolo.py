@@ -21,7 +21,7 @@ PRIOR = -4.0  # of objectness before training: nearly every place is empty, whic
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the predictions [n] lie: places of their maps (float32 [n, 2]), strides and sizes of anchors in pixels."""
+    """Grid of the predictions [n]: places in their maps (float32 [n, 2]), strides and sizes of anchors in pixels."""
 
     places: Tensor
     strides: Tensor
@@ -29,12 +29,12 @@ class Grid:
 
 
 def strides_for(height: int, width: int) -> tuple[int, ...]:
-    """One per map, the finest first."""
+    """Strides of the maps, the finest first."""
     return (8, 16) if max(height, width) <= SMALL else (8, 16, 32)
 
 
 def grid_for(height: int, width: int) -> Grid:
-    """In the order of the model's output: map by map, anchor by anchor, row by row."""
+    """Grid for inputs of this size, in the order of the model's output: map by map, anchor by anchor, row by row."""
     places, strides, anchors = [], [], []
     for stride in strides_for(height, width):
         rows, columns = torch.meshgrid(torch.arange(height // stride), torch.arange(width // stride), indexing="ij")
@@ -137,7 +137,7 @@ def build(_name: str, **arguments: int) -> nn.Module:
 
 
 def arguments(_name: str, images: Images, width: int) -> dict[str, bool | int | float | str]:
-    """`width` of the recipe is the number of channels after the first convolution."""
+    """Arguments of the constructor; `width` of the recipe is the number of channels after the first convolution."""
     return {
         "channels": images.channels,
         "height": images.height,

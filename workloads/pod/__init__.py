@@ -1,1 +1,1 @@
-"""What a process shares with its pod: CPUs, environment, signals, progress, last words, listening sockets."""
+"""Interface of a process to its pod: CPUs, environment, signals, progress, termination message, listening sockets."""

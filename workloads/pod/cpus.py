@@ -1,4 +1,4 @@
-"""How many CPU cores may this container use? Asked by trainer, quantizer and server.
+"""Number of CPU cores that this container may use. Asked by trainer, quantizer and server.
 
 By its cgroup: libraries count the host's cores, and start too many threads.
 """

@@ -1,4 +1,4 @@
-"""Which process of the job is this, and how many threads may it use? Read once at the start of a run."""
+"""Place of this process among those of the job, and its number of threads. Read once at the start of a run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _COUNTERS = (
 
 
 def read_place(environment: Mapping[str, str]) -> Place:
-    """From the launcher's variables; one process alone when none are set. BadInput when they are not consistent."""
+    """Place by the launcher's variables; one process alone when none are set. BadInput when they are not consistent."""
     names = next((names for names in _COUNTERS if names[1] in environment), None)
     if names is None:
         return Place()

@@ -1,4 +1,4 @@
-"""How far is the training?
+"""Progress of the training, reported while it runs.
 
 The first process tells people on the terminal and the operator by HTTPS; neither may slow or fail it.
 
@@ -29,7 +29,10 @@ PATIENCE = 3.0  # seconds for one post
 
 @dataclass(frozen=True)
 class Snapshot:
-    """How far the run is. `metrics` holds loss, accuracy, epoch and samples_per_second as far as they are known."""
+    """Progress of the run at one step.
+
+    `metrics` holds loss, accuracy, epoch and samples_per_second as far as they are known.
+    """
 
     step: int
     total_steps: int
@@ -38,7 +41,10 @@ class Snapshot:
 
     @property
     def percent(self) -> int:
-        """100 only when the artifact is published: the last percent is evaluation and writing."""
+        """Percentage of the steps that are done, at most 99.
+
+        The last percent is evaluation and writing: 100 is posted only when the artifact is published.
+        """
         return min(99, self.step * 100 // max(1, self.total_steps))
 
 
@@ -65,7 +71,7 @@ def body(percent: int, remaining_seconds: int | None, metrics: Mapping[str, floa
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """The token is for one server: it is not carried anywhere else."""
+    """Handler that follows no redirect: the token is for one server and is not carried anywhere else."""
 
     def redirect_request(self, *_arguments: Any) -> None:
         return None

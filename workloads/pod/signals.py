@@ -1,4 +1,4 @@
-"""Has somebody asked this process to stop? SIGTERM's handler, installed by the train command before anything slow."""
+"""Handler of SIGTERM, the request to stop; installed by the train command before anything slow."""
 
 import signal
 from types import FrameType
@@ -7,8 +7,9 @@ from workloads.errors import TERMINATED
 
 
 class Stop:
-    """Before `begin`, SIGTERM ends the process at once; afterwards it is only noted, and the training loop saves
-    first.
+    """Request to stop, by SIGTERM.
+
+    Before `begin`, it ends the process at once; afterwards it is only noted, and the training loop saves first.
     """
 
     def __init__(self) -> None:
@@ -16,11 +17,11 @@ class Stop:
         self._graceful = False
 
     def install(self) -> None:
-        """As process 1 of a container, without a handler, SIGTERM would be ignored by the kernel."""
+        """Install the handler: without one, the kernel ignores SIGTERM for process 1 of a container."""
         signal.signal(signal.SIGTERM, self._received)
 
     def begin(self) -> None:
-        """From now on there is something to save, or somebody who would be left alone."""
+        """Only note SIGTERM from now on: there is something to save, or another process that would be left alone."""
         self._graceful = True
 
     def _received(self, _signal: int, _frame: FrameType | None) -> None:

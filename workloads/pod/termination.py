@@ -1,4 +1,4 @@
-"""What does a finished pod tell the kubelet? The termination message: the operator fills status.artifact from it.
+"""Termination message of a finished pod, which the kubelet reads: the operator fills status.artifact from it.
 
 After a failure that nobody has foreseen nothing is written: the kubelet then takes the end of the log, where the
 traceback is (FallbackToLogsOnError).
@@ -39,7 +39,7 @@ def tell(words: str) -> None:
 
 
 def place() -> Path | None:
-    """Where the kubelet looks; None outside a pod."""
+    """Path at which the kubelet looks for the termination message; None outside a pod."""
     path = Path(os.environ[VARIABLE]) if VARIABLE in os.environ else DEFAULT
     if VARIABLE not in os.environ and not (path.is_file() and os.access(path, os.W_OK)):
         return None

@@ -1,4 +1,4 @@
-"""Object stores: what is there, and how does an artifact get there whole? Called by storage for URIs that are no path.
+"""Object stores: checks of what is there, and uploads of whole artifacts. Called by storage for URIs that are no path.
 
 A store cannot rename. So a list of what is about to come is written first, `artifact.json` last, and then the list is
 removed: what has a list and no artifact.json is the torso of an upload that was killed, and is replaced by the next.
@@ -55,7 +55,10 @@ def of(uri: str) -> tuple[Any, str]:
 
 
 def refusal(uri: str, error: Exception, doing: str) -> Exception:
-    """In words. Each driver has errors of its own for credentials, a wrong bucket, a missing right, a dead endpoint."""
+    """Translate a driver's error into BadInput or Unavailable, in words.
+
+    Each driver has errors of its own for credentials, a wrong bucket, a missing right, a dead endpoint.
+    """
     kind, words = type(error).__name__, str(error).strip().partition("\n")[0] or "no words"
     told = f"{uri}: it cannot be {doing} ({kind}: {words})"
     lower = f"{kind} {words}".lower()
@@ -126,7 +129,7 @@ def upload(folder: Path, uri: str, owner: str) -> None:
 
 
 def _make_folder(files: Any, uri: str, path: str) -> None:
-    """Buckets have no folders, and their driver would make a bucket of a name that is spelled wrongly."""
+    """Make a folder, except in buckets: they have none, and their driver would make a bucket of a misspelled name."""
     if urlsplit(uri).scheme not in BUCKETS:
         files.makedirs(path, exist_ok=True)
 
@@ -151,7 +154,7 @@ def _listed(files: Any, root: str, found: set[str]) -> set[str]:
 
 
 def _owns(files: Any, root: str, owner: str) -> bool:
-    """Whether the artifact there is this very job's, by its uid."""
+    """Tell whether the artifact there is this very job's, by its uid."""
     try:
         job = json.loads(files.cat_file(f"{root}/{DESCRIPTION_FILE}"))["lineage"]["job"]
         return bool(job.get("uid")) and str(job["uid"])[: len(owner)] == owner

@@ -1,4 +1,4 @@
-"""May a folder be put at a local path, and how does it get there? Called by storage.publishing, before and after a job.
+"""Placement of a folder at a local path: checks before a job, rename after it. Called by storage.uris and checkpoints.
 
 Only an artifact is ever replaced, and it steps aside: a folder that holds anything else is somebody's, whatever a job
 says. What the file system refuses is told in words that name what to change, before a step is trained.
@@ -38,7 +38,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 @contextmanager
 def writing(uri: str, what: str = "output.uri", *, begun: bool = False) -> Iterator[None]:
-    """Around what writes below `uri`: BadInput in words for what another attempt would meet again.
+    """Context for writes below `uri`: BadInput in words for what another attempt would meet again.
 
     `begun`: there is work to lose, and a full disk may be emptied meanwhile: Unavailable.
     """
@@ -84,7 +84,10 @@ def _own(target: Path) -> set[str]:
 
 
 def replace(uri: str, target: Path, staged: Path) -> None:
-    """Rename; what is there already steps aside first. A reader in between sees nothing there, never a half."""
+    """Rename `staged` to `target`; what is there already steps aside first.
+
+    A reader in between sees nothing there, never a half.
+    """
     while True:
         require_replaceable(uri, target)
         if target.exists() and any(target.iterdir()):
@@ -115,7 +118,10 @@ def _aside(target: Path) -> Path:
 
 
 def _prune(target: Path) -> None:
-    """Only folders that this module has named so, and that are artifacts."""
+    """Remove all but the newest replaced artifacts.
+
+    Only folders that this module has named so, and that are artifacts.
+    """
     pattern = re.compile(re.escape(target.name + REPLACED) + "[0-9a-f]{12}(-[0-9]+)?")
     found = [path for path in target.parent.iterdir() if pattern.fullmatch(path.name)]
     aside = [path for path in found if (path / DESCRIPTION_FILE).is_file()]

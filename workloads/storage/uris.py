@@ -1,4 +1,4 @@
-"""Where does a URI lie, and is it whole? Every command reads and publishes through this module.
+"""Resolution of URIs, and checks that what they name is whole. Every command reads and publishes through this module.
 
 `pvc://claim/path` is `$SLIPWAY_PVC_ROOT/claim/path` (the operator mounts claims there), `file:///path` and plain paths
 are local, everything else goes through fsspec where its driver is installed.
@@ -78,7 +78,7 @@ def fetch_beside(uri: str, names: Iterable[str], folder: Path) -> None:
 
 
 def remove_downloads() -> None:
-    """Called when the process ends; by hand where it ends without Python's own ceremony."""
+    """Remove all downloads. Called when the process ends; by hand where it ends without Python's own ceremony."""
     while _downloads:
         shutil.rmtree(_downloads.pop(), ignore_errors=True)
 
@@ -131,7 +131,7 @@ def verify(root: Path, files: Iterable[FileDigest]) -> None:
 
 
 def plain_rights(root: Path) -> None:
-    """The rights that the umask leaves: some libraries write files that their owner alone may read."""
+    """Set the rights that the umask leaves: some libraries write files that their owner alone may read."""
     mask = os.umask(0)
     os.umask(mask)
     for path in root.rglob("*"):
@@ -152,7 +152,7 @@ def sync_tree(root: Path) -> None:
 
 
 def check_output(uri: str, owner: str) -> None:
-    """Whether `publishing` will be able to write there, by a byte that is removed again: before a job works for hours.
+    """Check that `publishing` will be able to write there, before a job works for hours: a byte is written and removed.
 
     BadInput names what to change; Unavailable for a store that does not answer.
     """
@@ -180,7 +180,7 @@ def check_output(uri: str, owner: str) -> None:
 
 
 def _target(uri: str) -> Path | None:
-    """Where a local artifact comes to lie, links followed; None when it is remote. BadInput for a volume's root."""
+    """Final path of a local artifact, links followed; None when it is remote. BadInput for a volume's root."""
     if urlsplit(uri).scheme == "pvc" and not urlsplit(uri).path.strip("/"):
         raise BadInput(f"{uri}: name a folder inside the claim, pvc://claim/path; the volume's root cannot be renamed")
     target = local_path(uri)

@@ -75,7 +75,7 @@ def _failed(error: BaseException) -> int:
 
 
 def _end(code: int) -> NoReturn:
-    """At once, without destructors and without waiting for threads.
+    """End the process at once, without destructors and without waiting for threads.
 
     A thread that waits for a dead peer would keep a failed process alive; and DDP's destructor, which holds the
     interpreter's lock, was seen to wait for ever for a thread of gloo that wants the lock.
@@ -105,7 +105,7 @@ def _explain(error: BaseException) -> tuple[int, str]:
 
 
 def _tell_torchrun(words: str, code: int) -> None:
-    """torchrun takes the first failed process's words from this file."""
+    """Write the file from which torchrun takes the first failed process's words."""
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if not path or code == errors.TERMINATED:
         return

@@ -1,4 +1,4 @@
-"""How good is the model on held-out data? Run by all processes together, each sample counted once."""
+"""Evaluation of the model on held-out data. Run by all processes together, each sample counted once."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from workloads.train.world import World
 
 
 class Answering(Protocol):
-    """What is evaluated: a strategy, or a model that is not spread yet."""
+    """Model under evaluation: a strategy, or a model that is not spread yet."""
 
     model: nn.Module
 

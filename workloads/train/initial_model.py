@@ -1,4 +1,4 @@
-"""With which model does training begin? Built from its name, filled with given weights, compressed by the recipe.
+"""Initial model of a training: built from its name, filled with given weights, compressed by the recipe.
 
 Called by setup.py, by all processes alike: what is taken away follows from weights and recipe alone, so a run that
 is resumed, or another process, takes the same away. Figures of each step are kept for the artifact.
@@ -35,7 +35,10 @@ from workloads.train.world import World
 
 @dataclass
 class Beginning:
-    """`kept`: weights that stay zero where it is false. `rows`: figures of the model before and after each step."""
+    """Initial model of a run, with the masks and figures of its compression.
+
+    `kept`: weights that stay zero where it is false. `rows`: figures of the model before and after each step.
+    """
 
     model: nn.Module
     architecture: Architecture
@@ -44,7 +47,7 @@ class Beginning:
 
     @property
     def parameters(self) -> int:
-        """How many."""
+        """Number of the model's parameters."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
 
@@ -55,7 +58,7 @@ class Bare:
     model: nn.Module
 
     def judge(self, inputs: torch.Tensor, sums: Callable[[Any], list[float]]) -> list[float]:
-        """In float32."""
+        """The sums of the model's outputs, computed in float32."""
         return sums(self.model(inputs))
 
 
@@ -120,7 +123,7 @@ def example_of(task: Task) -> torch.Tensor:
 
 
 def teacher_of(choice: Distillation | None, task: Task, device: torch.device) -> Teacher | None:
-    """Who is learned from, if anybody. BadInput for a teacher of other labels or inputs."""
+    """Teacher to learn from, if any. BadInput for a detector, or for a teacher of other labels or inputs."""
     if choice is None:
         return None
     said = task.describe()

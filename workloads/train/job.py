@@ -1,4 +1,4 @@
-"""What is to be trained?
+"""Job of the trainer, read and checked.
 
 Reads a TrainingJob document, the same file on a laptop and at /etc/slipway/job.json in a pod.
 """
@@ -21,7 +21,7 @@ KIND = "TrainingJob"
 
 @dataclass(frozen=True)
 class Overrides:
-    """What a person may change on the command line; None leaves the document as it is."""
+    """Options of the command line that replace fields of the document; None leaves the document as it is."""
 
     output: str | None = None
     checkpoint: str | None = None
@@ -47,7 +47,7 @@ class Job:
 
     @property
     def writer(self) -> str:
-        """Marks unfinished files of this job, so that its next attempt can remove them."""
+        """Mark of this job's unfinished files, so that its next attempt can remove them."""
         return (self.reference.uid or self.reference.name)[:36]
 
 

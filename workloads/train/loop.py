@@ -110,7 +110,7 @@ class Training:
 
     @property
     def _to_be_judged(self) -> bool:
-        """Whether an evaluation belongs to this step."""
+        """Tell whether an evaluation belongs to this step."""
         every = self.recipe.evaluate_every_steps
         inside = every is not None and self.step > 0 and self.step % every == 0
         return self._at_end_of_epoch or self.step == self.rate.total_steps or inside
@@ -121,7 +121,7 @@ class Training:
 
     @property
     def due(self) -> bool:
-        """Whether a checkpoint belongs to this step."""
+        """Tell whether a checkpoint belongs to this step."""
         return self.step % self.save_every == 0 or self.step == self.rate.total_steps
 
     def _epoch(self) -> None:
@@ -150,7 +150,7 @@ class Training:
                 self.save(self.checkpoints)
 
     def _prove(self, proof: Callable[[], None]) -> None:
-        """Its time is not the training's."""
+        """Run the proof once; its time is not the training's."""
         started, self.proof = time.monotonic(), None
         proof()
         self.meter.leave_out(time.monotonic() - started)
@@ -193,7 +193,7 @@ class Training:
         return losses[-1]
 
     def _step_seed(self) -> int:
-        """Randomness inside a model depends on (seed, step, share) alone: no generator's state needs saving."""
+        """Seed of this step, by (seed, step, share) alone: no generator's state needs saving."""
         return (self.recipe.seed * 1_000_003 + self.step) * 65_537 + self.world.share
 
     def _ready(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -268,7 +268,7 @@ class Training:
             self._terminate()
 
     def save(self, checkpoints: "Checkpoints", score: float | None = None) -> None:
-        """A state that has diverged is not worth keeping, and would push out one that is."""
+        """Save a checkpoint; Diverged for a loss that is not finite: that state would push out one worth keeping."""
         self._finite_loss()
         self.strategy.synchronise()
         state = {

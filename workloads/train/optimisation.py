@@ -1,4 +1,4 @@
-"""Which optimizer, which learning rate at which step, which number format?
+"""Optimizer, learning rate by step, and number format.
 
 Built from the recipe at the start of a run.
 """
@@ -16,7 +16,7 @@ from workloads.errors import BadInput
 
 
 def parameter_groups(choice: Optimizer, model: nn.Module) -> list[dict[str, Any]]:
-    """Weight decay is for matrices and kernels, not for biases and normalisation."""
+    """Groups of parameters by weight decay, which is for matrices and kernels, not for biases and normalisation."""
     kernels = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
     groups = [{"params": kernels, "weight_decay": choice.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -81,5 +81,5 @@ class NumberFormat:
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision is Precision.FP16)
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Around the forward pass."""
+        """Context of the forward pass, which computes in this dtype; without effect for float32."""
         return torch.autocast(self._device, self._dtype or torch.bfloat16, enabled=self._dtype is not None)

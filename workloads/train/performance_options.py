@@ -1,4 +1,4 @@
-"""What makes a step faster or smaller? The recipe's options on a model, applied before it is spread over processes."""
+"""Options that make a step faster or smaller: the recipe's, applied to a model before it is spread over processes."""
 
 import contextlib
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def _recompute(block: nn.Module) -> None:
 
 @contextlib.contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
-    """The second pass over the same batch must not count in the running statistics again."""
+    """Keep the running statistics: the second pass over the same batch must not count in them again."""
     norms = [module for module in block.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     momenta = [norm.momentum for norm in norms]
     counts = [None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in norms]

@@ -1,4 +1,4 @@
-"""`python -m workloads plan --config job.json --gpu-memory 80Gi`: will it fit, and by which strategy?
+"""`python -m workloads plan --config job.json --gpu-memory 80Gi`: memory of each strategy, and those that fit.
 
 Prints the operator's own table for a TrainingJob with `spec.strategy.model`, without a cluster and without torch.
 """

@@ -1,4 +1,4 @@
-"""From a job to a run that can begin: reads the data, meets the other processes, builds and spreads the model.
+"""Assembly of a run from its job: reads the data, meets the other processes, builds and spreads the model.
 
 Called by run.py, and by the benchmark beside a bare loop.
 """
@@ -67,7 +67,7 @@ def _require_used(job: Job, world: World) -> None:
 
 
 def augmented(dataset: DataSet | TextSet, wanted: Augmentation | None) -> DataSet | TextSet:
-    """With the recipe's changes of pictures in place of the data set's own. BadInput where they do not fit."""
+    """Data set with the recipe's changes of pictures in place of its own. BadInput where they do not fit."""
     if wanted is None:
         return dataset
     if isinstance(dataset, TextSet):
@@ -139,7 +139,7 @@ def _report(world: World, rate: LearningRate, batch: int) -> Report:
 
 
 def _best(job: Job, world: World) -> Best:
-    """Whose weights are published; kept beside the checkpoints."""
+    """Keeper of the best weights, beside the checkpoints; it keeps them only where the job publishes the best."""
     root = storage.local_path(job.spec.checkpoint.uri) if job.spec.checkpoint is not None else None
     wanted = job.spec.output is not None and job.spec.output.publish is Publish.BEST
     return Best(root / job.folder if root is not None else None, wanted, world.first)

@@ -1,4 +1,4 @@
-"""What do the processes of a job agree on?
+"""Communication between the processes of a job.
 
 The few collective operations that the trainer needs, the same for one process and many.
 """
@@ -74,16 +74,19 @@ class World:
 
     @property
     def shares(self) -> int:
-        """Into how many parts a batch is divided."""
+        """Number of parts into which a batch is divided."""
         return self.size // self.together
 
     @property
     def share(self) -> int:
-        """Which of them is this process's."""
+        """Index of this process's part of a batch."""
         return self.rank // self.together
 
     def seed(self, seed: int) -> None:
-        """Of this device alone: torch.manual_seed asks every kind of device, which takes longer than a small step."""
+        """Seed the CPU and this device alone.
+
+        torch.manual_seed asks every kind of device, which takes longer than a small step.
+        """
         torch.default_generator.manual_seed(seed % 2**63)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed % 2**63)
@@ -128,7 +131,7 @@ class World:
         return result
 
     def union(self, names: set[str]) -> set[str]:
-        """What any process has named."""
+        """Union of the names of all processes."""
         found: list[Any] = [names] * self.size
         if self.size > 1:
             dist.all_gather_object(found, names)

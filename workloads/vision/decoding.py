@@ -50,7 +50,7 @@ class Unreadable(ValueError):  # noqa: N818 (read as what happened, at every rai
 
 
 def orientation(image: Image.Image) -> int:
-    """EXIF's, 1 to 8; 1 where there is none, or none that can be read: a picture is more than its metadata."""
+    """EXIF orientation, 1 to 8; 1 where there is none that can be read: a picture is more than its metadata."""
     try:
         found = image.getexif().get(ORIENTATION, 1)
     except ERRORS:
@@ -59,13 +59,13 @@ def orientation(image: Image.Image) -> int:
 
 
 def upright(image: Image.Image, turned: int) -> Image.Image:
-    """Turned and mirrored as this EXIF orientation says."""
+    """Picture turned and mirrored as this EXIF orientation says."""
     method = UPRIGHT.get(turned)
     return image if method is None else image.transpose(method)
 
 
 def settle_transparency(image: Image.Image) -> None:
-    """The transparent value of a PNG in the units of its pixels; called before these are decoded."""
+    """Put the transparent value of a PNG into the units of its pixels; called before these are decoded."""
     if image.format != "PNG" or not isinstance(image, ImageFile.ImageFile) or not image.tile:
         return
     transparent, tile = image.info.get("transparency"), image.tile
@@ -97,7 +97,7 @@ def in_8_bits(image: Image.Image, channels: int, factor: int = 1) -> Image.Image
 
 
 def _converter(image: Image.Image) -> Convert:
-    """How this picture becomes L or RGB."""
+    """Converter of this picture's strips to L or RGB."""
     if image.mode in WIDE:
         return _from_wide(image, _largest(image))
     if image.mode == "I" and image.format == "PPM":  # which Pillow scales to 16 bits
@@ -113,7 +113,7 @@ def _converter(image: Image.Image) -> Convert:
 
 
 def _largest(image: Image.Image) -> int:
-    """White, in 16-bit grey: a TIFF may use fewer bits of them."""
+    """Value of white in 16-bit grey: a TIFF may use fewer bits of them."""
     bits = _tiff(image, TIFF_BITS, 16)
     return (1 << bits) - 1 if 8 < bits < 16 else 0xFFFF
 

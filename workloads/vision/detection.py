@@ -1,4 +1,4 @@
-"""What is in a detector's numbers? Boxes out of YOLOv5's layout, non-maximum suppression, and how good they are.
+"""Output of a detector: boxes out of YOLOv5's layout, non-maximum suppression, and average precision.
 
 In numpy alone: the server finds the objects of a picture with it, the trainer its figures.
 
@@ -24,13 +24,13 @@ LEAST = 0.001  # scores below it count for nothing
 
 
 def corners(predictions: Array) -> tuple[Array, Array]:
-    """From YOLOv5's layout: boxes [.., n, 4] as x1, y1, x2, y2, and scores [.., n, classes]."""
+    """Boxes [.., n, 4] as x1, y1, x2, y2, and scores [.., n, classes], from YOLOv5's layout."""
     centre, half = predictions[..., :2], predictions[..., 2:4] / 2
     return np.concatenate([centre - half, centre + half], axis=-1), predictions[..., 4:5] * predictions[..., 5:]
 
 
 def select(boxes: Array, scores: Array, least: float, overlap: float = MOST_OVERLAP) -> tuple[Array, Array, Array]:
-    """Of one picture's boxes [n, 4] and scores [n, classes]: places, classes and scores of its objects, best first.
+    """Objects in one picture's boxes [n, 4] and scores [n, classes]: their places, classes and scores, best first.
 
     `overlap`: of two boxes of a class that overlap more, the better one stays.
     """
@@ -70,7 +70,7 @@ def overlaps(boxes: Array, others: Array) -> Array:
 
 
 def hits(found: tuple[Array, Array, Array], true_boxes: Array, true_classes: Array, least: float) -> Array:
-    """Which of a picture's boxes hit, bool [n]. `found`: boxes [n, 4], classes [n] and scores [n], best first.
+    """Hits among a picture's boxes, bool [n]. `found`: boxes [n, 4], classes [n] and scores [n], best first.
 
     A box hits the object of its class that it overlaps most, at least by `least`, and that no better box has hit.
     """
@@ -119,7 +119,7 @@ def tally(
 
 
 def average_precisions(tallies: Array) -> Array:
-    """Per class from the sum of all tallies, NaN for a class of which there is no object.
+    """Average precision per class from the sum of all tallies, NaN for a class of which there is no object.
 
     The mean, over 101 recalls, of the best precision that is reached at that recall or a higher one (COCO). Boxes whose
     scores agree to a thousandth share their rank.

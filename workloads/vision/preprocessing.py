@@ -1,4 +1,4 @@
-"""How does a picture become the model's input?
+"""Conversion of a picture to the model's input.
 
 artifact.json's `preprocessing`, in numpy and Pillow alone, for servers without torch.
 """
@@ -27,7 +27,7 @@ FROM_THE_RIGHT, FROM_THE_BOTTOM = frozenset({2, 3, 7, 8}), frozenset({3, 4, 6, 7
 
 
 def prepare(image: Image.Image, how: Preprocessing) -> "npt.NDArray[np.uint8]":
-    """Turned upright as its EXIF data say, converted, scaled and cut. uint8 [channels, height, width].
+    """Picture turned upright as its EXIF data say, converted, scaled and cut: uint8 [channels, height, width].
 
     Large pictures are decoded (JPEG) or averaged to at least twice the final size before they are scaled. Raises what
     workloads.vision.decoding.ERRORS lists.
@@ -54,7 +54,7 @@ def prepare(image: Image.Image, how: Preprocessing) -> "npt.NDArray[np.uint8]":
 
 
 def _filled(picture: Image.Image, how: Preprocessing) -> Image.Image:
-    """In the middle of the grey that a letterbox leaves free; as it is without one."""
+    """Picture in the middle of the grey that a letterbox leaves free; as it is without one."""
     size = (how.width, how.height)
     if not how.letterbox or picture.size == size:
         return picture

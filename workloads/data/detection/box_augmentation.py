@@ -1,4 +1,4 @@
-"""How is a picture with boxes changed at random, so that its boxes still fit? Mirrored, scaled and shifted with them.
+"""Random changes of pictures with boxes: a picture and its boxes are mirrored, scaled and shifted together.
 
 Called by the training samples of detectors; each picture by its own random bits, so nothing depends on batches.
 """

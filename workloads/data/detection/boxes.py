@@ -1,4 +1,4 @@
-"""What does a data set for detectors look like? Pictures of one size, each with boxes; read by the detection task."""
+"""Data set of a detector: pictures of one size, each with boxes; read by the detection task."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

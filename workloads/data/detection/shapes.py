@@ -46,11 +46,11 @@ class Drawn:
 
     @cached_property
     def _kept(self) -> "dict[int, tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]]":
-        """A whole set is 50 MB, and drawing takes longer than a small model's step."""
+        """Cache of drawn pictures: a whole set is 50 MB, and drawing takes longer than a small model's step."""
         return {}
 
     def batch(self, indices: Sequence[int]) -> "tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]":
-        """As `Boxed` says."""
+        """Pictures and padded boxes, in the layout of `Boxed`."""
         for index in indices:
             if index not in self._kept:
                 self._kept[index] = self._draw(int(index))

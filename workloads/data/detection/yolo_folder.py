@@ -43,7 +43,7 @@ class BoxedPictures:
         return len(self.boxes)
 
     def batch(self, indices: Sequence[int]) -> "tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]":
-        """As `Boxed` says."""
+        """Pictures and padded boxes, in the layout of `Boxed`; the next good picture replaces a skipped one."""
         pixels, used = self.pictures.decoded(indices)
         return pixels, padded([self.boxes[index] for index in used], self.most)
 

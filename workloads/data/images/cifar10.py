@@ -25,7 +25,7 @@ SHIFT = 4  # pixels; the usual augmentation of this data set, with mirroring
 
 
 class _Rebuilt:
-    """Stands where the pickle asks for numpy's constructors, and only remembers what it was given."""
+    """Stand-in for numpy's constructors that the pickle asks for; it only remembers what it was given."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -36,7 +36,7 @@ class _Rebuilt:
 
 
 class _DataOnly(pickle.Unpickler):
-    """Knows three names and runs nothing for any of them."""
+    """Unpickler that knows three names and runs nothing for any of them."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module.replace("_core", "core"), name) in {

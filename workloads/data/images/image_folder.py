@@ -116,7 +116,10 @@ def identity(root: Path, paths: list[Path]) -> tuple[str, Literal["content", "li
 
 
 def parts_of(root: Path, choice: DatasetChoice) -> splits.Parts | None:
-    """Which subfolders are splits; None where they are classes, or none. A split holds folders of classes itself."""
+    """Splits among the subfolders; None where there are none, as where the subfolders are classes.
+
+    A split holds folders of classes itself.
+    """
     names = _folders(root)
     found = splits.asked(choice, names, str(root))
     if found is not None or (choice.splits is not None and choice.splits.ignore):

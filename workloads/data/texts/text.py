@@ -61,11 +61,11 @@ class Tokenizer:
         return "bytes" if self.file is None else hashlib.sha256(self.file.encode()).hexdigest()
 
     def encode(self, text: str) -> "Tokens":
-        """Without special tokens."""
+        """Tokens of a text, without special tokens."""
         return self.encode_all([text])[0]
 
     def encode_all(self, texts: Sequence[str]) -> "list[Tokens]":
-        """Each text by itself; a tokenizer.json's library takes several threads."""
+        """Tokens of each text by itself; a tokenizer.json's library takes several threads."""
         if self._library is None:
             return [np.frombuffer(text.encode(errors="replace"), np.uint8).astype(np.int32) for text in texts]
         found = self._library.encode_batch_fast(list(texts), add_special_tokens=False)

@@ -55,8 +55,10 @@ def _decoded(file: IO[bytes], content: bytes, encoding: str, path: Path) -> Iter
 
 
 def border(text: Callable[[], Blocks]) -> int:
-    """Where the last tenth of a text begins, in characters: at a line's beginning; of a text of few lines, which may be
-    one paragraph of a book each, after a blank. `text` is read several times.
+    """Start of a text's last tenth, as a character offset.
+
+    At a line's beginning; in a text of few lines, which may be one paragraph of a book each, after a blank. `text` is
+    read several times.
     """
     lines, count, open_line = 0, 0, False
     for block in _with_whole_ends(text()):
@@ -76,7 +78,7 @@ def border(text: Callable[[], Blocks]) -> int:
 
 
 def _ends(block: str) -> int:
-    """How many lines end in it."""
+    """Number of lines that end in the block."""
     return len(f"{block}x".splitlines()) - 1
 
 
@@ -91,7 +93,7 @@ def _end_of(line: int, text: Blocks) -> int:
 
 
 def _with_whole_ends(text: Blocks) -> Iterator[str]:
-    """The same blocks, but no line's end of two characters is in two of them."""
+    """Blocks of the same text, none of which splits a line's end of two characters."""
     held = ""
     for block in text:
         found = (held + block).removesuffix("\r")
@@ -103,7 +105,7 @@ def _with_whole_ends(text: Blocks) -> Iterator[str]:
 
 
 def until(text: Blocks, place: int) -> Iterator[str]:
-    """What is before a place."""
+    """Text before a character offset, block by block."""
     for block in text:
         if place <= 0:
             return
@@ -112,7 +114,7 @@ def until(text: Blocks, place: int) -> Iterator[str]:
 
 
 def after(text: Blocks, place: int) -> Iterator[str]:
-    """What comes from a place on."""
+    """Text from a character offset on, block by block."""
     for block in text:
         if len(block) > place:
             yield block[max(0, place) :]
@@ -135,7 +137,7 @@ def pieces(text: Blocks) -> Iterator[str]:
 
 
 def _cut(held: str) -> int:
-    """A place in the text's beginning, 0 where more of it is to be seen first."""
+    """Offset at which to cut the text's beginning; 0 where more of it is to be seen first."""
     window = held[:LONGEST]
     for mark, before in (("\n", 0), (" ", 1)):
         at = len(window)

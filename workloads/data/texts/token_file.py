@@ -1,4 +1,4 @@
-"""Where are a corpus's tokens kept? In a file of this node, written once, some at a time, and mapped by every process.
+"""Storage of a corpus's tokens in a file of this node: written once, some at a time, and mapped by every process.
 
 Its name is a digest of text and tokenizer, so the other processes of the node, and the next run, find it: the first
 one writes, behind a lock, the others wait. SLIPWAY_CACHE_DIR names the folder; where nothing can be written the tokens
@@ -92,7 +92,7 @@ def _folder() -> Path:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """One process of the node at a time; a killed one holds nothing."""
+    """Hold a lock that one process of the node can hold at a time; a killed one holds nothing."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -110,7 +110,7 @@ def _write(path: Path, parts: "Iterable[Tokens]") -> None:
 
 
 def _prune(folder: Path) -> None:
-    """Whoever has an old one mapped keeps it."""
+    """Remove all but the last used token files; a process that has an old one mapped keeps it."""
     found = sorted(folder.glob("*.tokens"), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in found[KEPT:]:
         for path in (old, old.with_suffix(".lock")):

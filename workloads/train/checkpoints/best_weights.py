@@ -1,4 +1,4 @@
-"""Which weights are published: those of the best evaluation, or the last ones? Kept by the loop, asked by run.py.
+"""Weights to publish: those of the best evaluation, or the last ones. Kept by the loop, asked by run.py.
 
 The best ones lie beside the checkpoints, or in memory without any, so a run that was killed publishes what it would
 have published. Ties go to the earlier step.
@@ -23,7 +23,10 @@ FOLDER, WEIGHTS, ABOUT = "best", "model.safetensors", "best.json"
 
 @dataclass
 class Best:
-    """`folder`: where they are kept; None for memory. `figures` and `step` are of the best evaluation so far."""
+    """Best weights so far.
+
+    `folder`: where they are kept; None for memory. `figures` and `step` are of the best evaluation so far.
+    """
 
     folder: Path | None
     wanted: bool
@@ -33,11 +36,14 @@ class Best:
     held: dict[str, torch.Tensor] | None = field(default=None, repr=False)
 
     def better(self, figures: Figures) -> bool:
-        """Whether these are worth keeping; the same answer on all processes."""
+        """Tell whether weights with these figures are worth keeping; the same answer on all processes."""
         return self.wanted and (self.figures is None or figures.score > self.figures.score)
 
     def keep(self, step: int, figures: Figures, weights: Mapping[str, torch.Tensor] | None) -> None:
-        """By the first process; the others note the step alone. Without weights, which are still in use, too."""
+        """Keep the best weights so far, in the first process; the others note step and figures alone.
+
+        `weights`: None where no copy is needed, since they are still in use.
+        """
         self.step, self.figures, self.held = step, figures, None
         if weights is None or not self.first:
             return
@@ -80,14 +86,14 @@ class Best:
             return None
 
     def state(self) -> dict[str, Any] | None:
-        """For a checkpoint's manifest."""
+        """Step and figures of the best evaluation, for a checkpoint's manifest; None before the first one."""
         if self.figures is None:
             return None
         known = self.figures
         return {"step": self.step, "metrics": dict(known.metrics), "words": known.words, "score": known.score}
 
     def resume(self, state: Mapping[str, Any] | None) -> None:
-        """As a checkpoint has it."""
+        """Take up step and figures of the best evaluation from a checkpoint's manifest."""
         if state is not None:
             self.step = int(state["step"])
             self.figures = Figures(dict(state["metrics"]), str(state["words"]), float(state["score"]))

@@ -1,4 +1,4 @@
-"""How does a run survive the end of its processes? Saves and finds checkpoints with torch.distributed.checkpoint.
+"""Checkpoints, with which a run survives the end of its processes: saved and found by torch.distributed.checkpoint.
 
 A checkpoint is a folder `step-<n>` that appears by a rename when it is whole, with a manifest of sizes and sha256. The
 newest one whose manifest holds is resumed from; a damaged one is passed over with a warning. Saving copies the state
@@ -85,9 +85,7 @@ class Checkpoints:
         return uuid.uuid4().hex[:12]
 
     def _require_shared(self) -> None:
-        """Every process writes its part into the same folder: prove that all see it before hours of training depend
-        on it.
-        """
+        """Prove that all processes see the folder before hours of training depend on it: each writes its part there."""
         if self._world.size == 1:
             return
         mark = self._folder / f".shared-{self._token}"
@@ -123,7 +121,7 @@ class Checkpoints:
         return None
 
     def _set_aside(self, folder: Path) -> None:
-        """Out of the way of the run, which will come by the same step again; removed after the next good save."""
+        """Move a damaged checkpoint aside: the run will come by its step again. Removed after the next good save."""
         aside = folder.with_name(f"{DAMAGED}{folder.name}")
         shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)
@@ -175,7 +173,7 @@ class Checkpoints:
         self._under_way = self._thread.submit(self._write, copied, step, content)
 
     def wait(self, *, must_succeed: bool = False) -> None:
-        """Until the save under way has ended. With `must_succeed` its error is raised."""
+        """Wait until the save under way has ended. With `must_succeed` its error is raised."""
         if self._under_way is None:
             return
         error = self._under_way.exception()
@@ -188,7 +186,7 @@ class Checkpoints:
             print(f"warning: a checkpoint could not be saved, training goes on without it: {error}", flush=True)
 
     def proven(self) -> bool:
-        """Whether the save under way came to be; the same answer on all processes, called by all.
+        """Wait for the save under way and tell whether it succeeded; the same answer on all processes, called by all.
 
         A disk without room, or whatever may pass, is told as of any other save. What would come again is raised.
         """

@@ -1,4 +1,4 @@
-"""How are a checkpoint's files read without running what they say?
+"""Safe reading of a checkpoint's files: nothing that they contain is run.
 
 torch.distributed.checkpoint keeps its table of contents as a pickle. Whoever can write into the folder could have it
 run any program in the trainer's pod, so the table is read by an unpickler that knows its few harmless classes only, and
@@ -75,8 +75,10 @@ class TensorsOnly(FileSystemReader):
 
 
 def saved_part(state: dict[str, Any], table: Metadata, folder: Path) -> tuple[dict[str, Any], set[str]]:
-    """What of a nest `{"model": ..., "optimizer": {"state": {name: {moment: ...}}}}` a checkpoint holds, the same
-    tensors in another nest; and the parameters whose moments it does not hold.
+    """Part of a state that a checkpoint holds; and the parameters whose moments it does not hold.
+
+    The state is a nest `{"model": ..., "optimizer": {"state": {name: {moment: ...}}}}`, its part another nest of the
+    same tensors.
 
     An optimizer has no moments for a parameter that no gradient has come to (a frozen layer, an unused branch).
     BadInput for a tensor of the model that is not there, or has another shape there: the model's code was changed.

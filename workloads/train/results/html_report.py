@@ -1,4 +1,4 @@
-"""What does a run look like? `report.html` in the artifact: curves and figures in one file that needs nothing else."""
+"""Report of a run: `report.html` in the artifact, curves and figures in one file that needs nothing else."""
 
 import html
 from collections.abc import Mapping, Sequence

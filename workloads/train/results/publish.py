@@ -1,4 +1,4 @@
-"""What does a run leave? The artifact with its lineage and pages, and the pod's last words. Called by run.py."""
+"""Results of a run: the artifact with its lineage and pages, and the pod's termination message. Called by run.py."""
 
 import platform
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ SKIPPED, MOST_NAMED = "skipped.json", 10_000
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training has come to. `step` and `figures` are those of `weights`, which need not be the last ones."""
+    """Outcome of a training. `step` and `figures` are those of `weights`, which need not be the last ones."""
 
     weights: dict[str, torch.Tensor]
     figures: Figures
@@ -52,7 +52,7 @@ def publish(job: Job, training: Training, outcome: Outcome) -> None:
 
 
 def describe(about: Lineage, training: Training, figures: Figures) -> Artifact:
-    """What artifact.json says of a model with these figures; its files are added when it is written."""
+    """Content of artifact.json for a model with these figures; its files are added when it is written."""
     said = training.task.describe()
     return Artifact(
         task=said.task,
@@ -70,7 +70,7 @@ def describe(about: Lineage, training: Training, figures: Figures) -> Artifact:
 
 
 def lineage(job: Job, training: Training, resumed: int | None, step: int) -> Lineage:
-    """Where a model comes from whose weights are those of this step."""
+    """Lineage of a model whose weights are those of this step: its job, data, recipe and libraries."""
     return Lineage(
         job=job.reference,
         dataset=training.data.reference,

@@ -1,4 +1,4 @@
-"""Will this run be able to end? Everything that comes after hours is done once, small, before the first step.
+"""Rehearsal of a run's end: everything that comes after hours is done once, small, before the first step.
 
 Called by run.py for a run that does not go on from a checkpoint: a line in the log, seconds, nothing of the training
 changed; and once more by the loop, after the first step, when there is a state to be saved. What fails here fails with
@@ -31,7 +31,7 @@ LOOKED_AT = 512
 
 
 def rehearse(job: Job, training: Training) -> None:
-    """All parts. BadInput, Unavailable, or whatever evaluation and writing raise."""
+    """Rehearse all parts. BadInput, Unavailable, or whatever evaluation and writing raise."""
     started = time.monotonic()
     count = _look(training.data.training) + _look(training.data.held_out)
     figures = _evaluate(training)
@@ -63,7 +63,7 @@ def prove(training: Training) -> None:
 
 
 def _look(samples: Samples) -> int:
-    """At some samples all over the set, for a few seconds at most. Returns how many."""
+    """Read some samples all over the set, for a few seconds at most. Returns how many."""
     deadline = time.monotonic() + SECONDS
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(LOOKED_AT, len(samples))).astype(np.int64)).tolist()
     for number, index in enumerate(chosen):

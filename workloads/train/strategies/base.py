@@ -1,4 +1,4 @@
-"""What is a strategy? How one model is trained by many processes, behind one Protocol, and the one for one process.
+"""Strategies, by which many processes train one model: their Protocol, and the strategy of one process.
 
 The loop calls learn and step, the evaluation judge; checkpoints call save and load. A saved state has the same form
 whatever the strategy: whole parameters, buffers and moments by name (torch's own state dicts), so a run goes on under
@@ -28,7 +28,7 @@ Read = Callable[[State], set[str]]
 
 
 class Strategy(Protocol):
-    """What the trainer asks of a way to spread the work. All methods are called by all processes together."""
+    """Protocol of a way to spread the work, called by the trainer. All processes call all methods together."""
 
     name: str
     compresses: bool
@@ -45,7 +45,7 @@ class Strategy(Protocol):
         """Take the model, built alike by all, spread it and make its optimizer."""
 
     def learn(self, batches: Sequence[Batch], ready: Ready, loss: LossOf) -> list[torch.Tensor]:
-        """All that comes before a step: adds the gradient of the mean loss of the batches to the gradients.
+        """Run what comes before a step: adds the gradient of the mean loss of the batches to the gradients.
 
         `ready` makes inputs and targets of a batch, `loss` takes inputs, outputs and targets. Returns each batch's
         loss, on the device.
@@ -70,7 +70,7 @@ class Strategy(Protocol):
         """Put a saved state in place. `rehearse` gives a loss, for those whose moments are born in a step."""
 
     def scaling(self) -> dict[str, Any]:
-        """How the loss is scaled for float16, as plain numbers; empty otherwise."""
+        """Scaling of the loss for float16, as plain numbers; empty otherwise."""
 
     def scale(self, scaling: dict[str, Any]) -> None:
         """Go on with this scaling."""
@@ -96,19 +96,19 @@ class Single:
         self.recipe = recipe
 
     def setup(self, place: Place) -> World:
-        """Alone, or with the others over gloo and nccl."""
+        """Begin alone, or meet the others over gloo and nccl."""
         self.world = World(place)
         return self.world
 
     def wrap(self, model: nn.Module) -> None:
-        """To the device, with the recipe's options for speed and memory."""
+        """Take the model to the device, with the recipe's options for speed and memory, and make its optimizer."""
         self.numbers = NumberFormat(self.recipe.precision, self.world.device)
         self.model = prepare(self._placed(model), self.recipe)
         self.wrapped = self._spread(self.model)
         self.optimizer = self._optimizer()
 
     def _placed(self, model: nn.Module) -> nn.Module:
-        """Where it is before it is spread: on the device."""
+        """The model where it is before it is spread: on the device."""
         return model.to(self.world.device)
 
     def _spread(self, model: nn.Module) -> nn.Module:
@@ -118,13 +118,13 @@ class Single:
         return build_optimizer(self.recipe.optimizer, self.model)
 
     def forward(self, inputs: torch.Tensor, *, last: bool = True) -> Any:
-        """Under the recipe's precision."""
+        """The model's outputs, under the recipe's precision."""
         module = self.wrapped if self.model.training else self.model
         with self.numbers.autocast():
             return module(inputs)
 
     def learn(self, batches: Sequence[Batch], ready: Ready, loss: LossOf) -> list[torch.Tensor]:
-        """One after the other; gradients are exchanged with the last one only."""
+        """Learn from one batch after the other; gradients are exchanged with the last one only."""
         parts, found = len(batches), []
         for number, batch in enumerate(batches, 1):
             inputs, targets = ready(batch)
@@ -134,15 +134,15 @@ class Single:
         return found
 
     def judge(self, inputs: torch.Tensor, sums: Callable[[Any], list[float]]) -> list[float]:
-        """Every process has the outputs for its samples."""
+        """The sums of this process's outputs: every process has the outputs for its samples."""
         return sums(self.forward(inputs))
 
     def backward(self, loss: torch.Tensor, *, last: bool) -> None:
-        """Nothing to exchange."""
+        """Run the backward pass of the scaled loss, with nothing to exchange."""
         self.numbers.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def step(self, rate: float) -> None:
-        """By the recipe's optimizer."""
+        """Make a step of the recipe's optimizer."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         if self.recipe.gradient_clipping is not None:
@@ -161,7 +161,7 @@ class Single:
         return {"model": weights, "optimizer": {"state": moments["state"]}}
 
     def load(self, read: Read, rehearse: Callable[[], torch.Tensor]) -> None:
-        """Into model and optimizer."""
+        """Load a saved state into model and optimizer."""
         # As in a new process: torch makes moments of all parameters only where there are none of any, and the
         # rehearsal loads into a run whose idle parameters have none.
         self.optimizer.state.clear()
@@ -176,20 +176,20 @@ class Single:
                 self.optimizer.state.pop(parameter, None)
 
     def scaling(self) -> dict[str, Any]:
-        """GradScaler's."""
+        """State of GradScaler; empty where it is not enabled."""
         return dict(self.numbers.scaler.state_dict())
 
     def scale(self, scaling: dict[str, Any]) -> None:
-        """GradScaler's."""
+        """Load GradScaler's state, unless it is empty."""
         if scaling:
             self.numbers.scaler.load_state_dict(scaling)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Every process has them all."""
+        """All weights, on every process."""
         return dict(self.model.state_dict())
 
     def synchronise(self) -> None:
-        """The first process's running statistics win, as at each forward of DDP."""
+        """Send the first process's running statistics to all, as at each forward of DDP."""
         if self.world.size > 1:
             for buffer in self.model.buffers():
                 dist.broadcast(buffer, src=0)

@@ -1,4 +1,4 @@
-"""Which strategy trains this job? Chosen from the launcher, `spec.strategy` and what the launcher has set.
+"""Choice of the strategy that trains a job: by the launcher, `spec.strategy` and what the launcher has set.
 
 Called by run.py at the start of a run; each strategy is a file of this folder, and imports its library only when asked.
 """
@@ -19,7 +19,7 @@ ZERO = (StrategyName.ZERO1, StrategyName.ZERO2, StrategyName.ZERO3, StrategyName
 
 
 def named(job: Job, environment: Mapping[str, str]) -> StrategyName:
-    """What was asked for. Auto that nobody has decided (a laptop) is DDP."""
+    """Name of the strategy that was asked for. Auto that nobody has decided (a laptop) is DDP."""
     wanted = StrategyName(environment[CHOSEN]) if CHOSEN in environment else None
     if wanted is None and job.spec.strategy is not None:
         wanted = job.spec.strategy.name
@@ -27,8 +27,10 @@ def named(job: Job, environment: Mapping[str, str]) -> StrategyName:
 
 
 def choose(job: Job, place: Place, environment: Mapping[str, str]) -> Strategy:
-    """Horovod and DeepSpeed under their launchers, ZeRO by DeepSpeed, FSDP2 by name, one model in several processes as
-    the recipe says, else DDP or one process alone.
+    """Choose the strategy of a job.
+
+    Horovod and DeepSpeed under their launchers, ZeRO by DeepSpeed, FSDP2 by name, one model in several processes as the
+    recipe says, else DDP or one process alone.
 
     BadInput when the library that it needs is not installed, or the configuration contradicts the recipe.
     """

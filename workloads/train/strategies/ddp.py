@@ -12,7 +12,7 @@ from workloads.train.strategies.base import Single
 
 
 class DataParallel(Single):
-    """Chosen for more than one process unless something else is asked for."""
+    """DDP, the strategy for more than one process unless something else is asked for."""
 
     name = "ddp"
 
@@ -33,12 +33,12 @@ class DataParallel(Single):
         return wrapped
 
     def forward(self, inputs: torch.Tensor, *, last: bool = True) -> Any:
-        """DDP decides here whether the backward pass exchanges."""
+        """The model's outputs; DDP decides here whether the backward pass exchanges."""
         with self._quiet(last):
             return super().forward(inputs, last=last)
 
     def backward(self, loss: torch.Tensor, *, last: bool) -> None:
-        """Exchanged bucket by bucket, while it runs."""
+        """Run the backward pass; with a step's last part, gradients are exchanged bucket by bucket meanwhile."""
         with self._quiet(last):
             super().backward(loss, last=last)
 

@@ -1,4 +1,4 @@
-"""With which configuration does DeepSpeed run? The launcher's file, or one from the job, held to the recipe."""
+"""Configuration of DeepSpeed: the launcher's file, or one from the job, held to the recipe."""
 
 import json
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ def _read(path: Path) -> Config:
 
 
 def rendered(job: Job, name: StrategyName) -> Config:
-    """From spec.deepspeed, and spec.strategy for what it leaves open; what the operator would have rendered."""
+    """Configuration by spec.deepspeed, then spec.strategy, as the operator would have rendered it."""
     return render(job.spec.deepspeed or DeepSpeed(), job.recipe, name)
 
 

@@ -27,7 +27,7 @@ class FullyShard(Single):
         return self.world
 
     def _placed(self, model: nn.Module) -> nn.Module:
-        """In the node's memory until it is cut, a block at a time: the whole of it need not fit the device."""
+        """The model in the node's memory until it is cut, a block at a time: it need not fit the device whole."""
         return model
 
     def _spread(self, model: nn.Module) -> nn.Module:
@@ -41,13 +41,13 @@ class FullyShard(Single):
         return model
 
     def backward(self, loss: torch.Tensor, *, last: bool) -> None:
-        """Gradients stay whole on each process until the last part of a step."""
+        """Run the backward pass; gradients stay whole on each process until the last part of a step."""
         if isinstance(self.wrapped, FSDPModule):
             self.wrapped.set_requires_gradient_sync(last)
         super().backward(loss, last=last)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Gathered for the first process, on the CPU."""
+        """The whole model, gathered for the first process, on the CPU."""
         whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
         found: dict[str, Any] = dict(get_model_state_dict(self.model, options=whole))
         return found

@@ -28,7 +28,7 @@ class Horovod(Single):
     name = "horovod"
 
     def setup(self, place: Place) -> World:
-        """By Horovod's own variables; HOROVOD_SIZE is not set for one process alone."""
+        """Meet the other processes by Horovod's own variables; HOROVOD_SIZE is not set for one process alone."""
         self._hvd = _library()
         self._hvd.init()
         found = Place(self._hvd.rank(), self._hvd.size(), self._hvd.local_rank(), self._hvd.local_size())
@@ -72,7 +72,7 @@ class Horovod(Single):
             super().step(rate)
 
     def _alone(self) -> contextlib.AbstractContextManager[None]:
-        """A step inside it exchanges nothing."""
+        """Context in which a step exchanges nothing."""
         optimizer: Any = self.optimizer
         if self.world.size == 1:
             return contextlib.nullcontext()
@@ -92,12 +92,12 @@ class Horovod(Single):
             self.optimizer = distributed
 
     def save(self) -> State:
-        """As any other."""
+        """State of model and optimizer, as of any other strategy, by torch's own optimizer."""
         with self._plain():
             return super().save()
 
     def load(self, read: Read, rehearse: Callable[[], torch.Tensor]) -> None:
-        """As any other."""
+        """Load a state, as any other strategy does, by torch's own optimizer."""
         with self._plain():
             super().load(read, rehearse)
 

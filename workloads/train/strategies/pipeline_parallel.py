@@ -34,12 +34,12 @@ class Pipeline(Single):
     holds_zeros = False
 
     def setup(self, place: Place) -> World:
-        """In groups."""
+        """Meet the other processes, in groups that hold one model each."""
         self.world = World(place, together=self.recipe.pipeline_parallel)
         return self.world
 
     def wrap(self, model: nn.Module) -> None:
-        """Only this process's layers come to its device."""
+        """Take the model; only this process's layers come to its device."""
         world, device = self.world, self.world.device
         self.numbers = NumberFormat(self.recipe.precision, device)
         whole = check(model, world.together)
@@ -57,7 +57,7 @@ class Pipeline(Single):
         self._schedule: ScheduleGPipe | Schedule1F1B | None = None
 
     def learn(self, batches: Sequence[Batch], ready: Ready, loss: LossOf) -> list[torch.Tensor]:
-        """All micro-batches go through all stages. The losses are found by the last one, which tells the others."""
+        """Send all micro-batches through all stages. The losses are found by the last one, which tells the others."""
         self._pairs, self._loss = [ready(batch) for batch in batches], loss
         tokens = torch.cat([inputs for inputs, _ in self._pairs])
         self._losses = losses = torch.zeros(len(batches), device=self.world.device)
@@ -81,7 +81,7 @@ class Pipeline(Single):
         return one / len(self._pairs)
 
     def _schedule_of(self, tokens: torch.Tensor, parts: int) -> ScheduleGPipe | Schedule1F1B:
-        """For micro-batches of this shape, which all of a run are of."""
+        """Schedule for micro-batches of this shape, which all of a run are of."""
         batch, length = len(tokens) // parts, tokens.shape[1]
         device, config = self.world.device, self._stage.config
         hidden = torch.empty(batch, length, config.n_embd, device=device, requires_grad=True)
@@ -99,7 +99,7 @@ class Pipeline(Single):
         return kind(stage, parts, self._loss_of, scale_grads=False)
 
     def step(self, rate: float) -> None:
-        """The embedding's two copies get the sum of their gradients, and so stay the same to the bit."""
+        """Make a step; the embedding's two copies get the sum of their gradients, and so stay the same to the bit."""
         if self._stage.first or self._stage.last:
             gradient: Any = self.model.get_parameter(EMBEDDING).grad
             other, peer = torch.empty_like(gradient), 0 if self._stage.last else self.world.together - 1
@@ -113,7 +113,7 @@ class Pipeline(Single):
         super().step(rate)
 
     def _clip(self, largest: float) -> None:
-        """By the norm over all stages; the embedding counts once."""
+        """Clip the gradients by the norm over all stages; the embedding counts once."""
         again = EMBEDDING if self._stage.last else None
         gradients = [one.grad for name, one in self.model.named_parameters() if name != again and one.grad is not None]
         squared = get_total_norm(gradients).square()
@@ -121,7 +121,7 @@ class Pipeline(Single):
         clip_grads_with_norm_(self.model.parameters(), largest, squared.sqrt())
 
     def forward(self, inputs: torch.Tensor, *, last: bool = True) -> torch.Tensor:
-        """For evaluation: through all stages, of which the last has the model's outputs, the others their own."""
+        """Outputs for evaluation, through all stages: the last one's are the model's, the others have their own."""
         given = inputs
         if not self._stage.first:
             given = torch.empty(*inputs.shape, self._stage.config.n_embd, device=self.world.device)
@@ -132,14 +132,14 @@ class Pipeline(Single):
         return torch.as_tensor(found)
 
     def judge(self, inputs: torch.Tensor, sums: Callable[[Any], list[float]]) -> list[float]:
-        """By the last stage, for all."""
+        """The sums of the model's outputs, found by the last stage for all."""
         outputs = self.forward(inputs)
         answer = [sums(outputs) if self._stage.last else []]
         dist.broadcast_object_list(answer, group=self._line, group_src=self.world.together - 1)
         return answer[0]
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Sent to the first process, one tensor at a time, over the CPU."""
+        """The whole model, sent to the first process, one tensor at a time, over the CPU."""
         own = {name: tensor.cpu() for name, tensor in self.model.state_dict().items()}
         names: list[Any] = [None] * self.world.together
         dist.all_gather_object(names, {name: tuple(tensor.shape) for name, tensor in own.items()}, group=self._line)

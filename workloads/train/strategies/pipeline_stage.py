@@ -1,4 +1,4 @@
-"""Which layers of a GPT-2 does a process of a pipeline hold? Used by pipeline_parallel.py."""
+"""Stage of a GPT-2 in a pipeline: the layers that one process holds. Used by pipeline_parallel.py."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ class Stage(nn.Module):
         self._numbers = numbers
 
     def forward(self, given: torch.Tensor) -> torch.Tensor:
-        """Under the recipe's precision."""
+        """Outputs of this stage's layers, under the recipe's precision."""
         from transformers.masking_utils import create_causal_mask
 
         own = self.transformer

@@ -24,7 +24,7 @@ class Tensor(FullyShard):
     name = "tensor"
 
     def setup(self, place: Place) -> World:
-        """In groups."""
+        """Meet the other processes, in groups that hold one model each."""
         self.world = World(place, grouped=True, together=self.recipe.tensor_parallel)
         return self.world
 
@@ -38,7 +38,7 @@ class Tensor(FullyShard):
         return spread.to(self.world.device)  # what is cut is there already; buffers are not
 
     def save(self) -> State:
-        """Parts as they are, but for attention's fused matrices: no even cut of the whole gives a part of those."""
+        """State in parts, but with attention's fused matrices whole: no even cut of the whole gives a part of those."""
         found = super().save()
         # Copies: the optimizer goes on with these very dicts.
         moments = {name: dict(kept) for name, kept in found["optimizer"]["state"].items()}
@@ -50,7 +50,7 @@ class Tensor(FullyShard):
         return state
 
     def load(self, read: Read, rehearse: Callable[[], torch.Tensor]) -> None:
-        """As `save` left them: the fused matrices are read whole, and each process keeps its part."""
+        """Load a state as `save` left it: the fused matrices are read whole, and each process keeps its part."""
 
         def cut(state: State) -> set[str]:
             parts = [(nest, name, nest[name]) for nest, name in self._fused(state)]
@@ -65,13 +65,16 @@ class Tensor(FullyShard):
         super().load(cut, rehearse)
 
     def _part(self, whole: torch.Tensor) -> torch.Tensor:
-        """Of a fused matrix [in, 3 * width] or its bias [3 * width]: by heads first, then as FSDP2 cuts the rest."""
+        """This process's part of a fused matrix [in, 3 * width] or its bias [3 * width].
+
+        Cut by heads first, then as FSDP2 cuts the rest.
+        """
         own = whole[..., self._order].chunk(self.world.together, dim=-1)[self.world.rank % self.world.together]
         rows = own.chunk(self.world.shares) if self.world.shares > 1 else (own,)
         return rows[self.world.share] if self.world.share < len(rows) else own[:0]
 
     def _fused(self, state: State) -> Iterator[tuple[dict[str, Any], str]]:
-        """Where in a state the fused matrices are: their weights and moments, in the same order on all processes."""
+        """Places of the fused matrices in a state: their weights and moments, in the same order on all processes."""
         for name in [name for name in state["model"] if tp_plan.FUSED in name]:
             yield state["model"], name
             moments = state["optimizer"]["state"].get(name, {})
@@ -79,7 +82,7 @@ class Tensor(FullyShard):
                 yield moments, moment
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Gathered for the first process, on the CPU."""
+        """The whole model, gathered for the first process, on the CPU."""
         back = self._order.argsort()
         found = super().weights()
         return {name: value[..., back] if tp_plan.FUSED in name else value for name, value in found.items()}

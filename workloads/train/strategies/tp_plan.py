@@ -1,4 +1,4 @@
-"""How is a GPT-2 cut over processes that each hold a part of every layer? torch's plan for it; used by tensor.py.
+"""Plan by which torch cuts a GPT-2 over processes that each hold a part of every layer. Used by tensor_parallel.py.
 
 Megatron-LM's way (Shoeybi et al. 2019, arXiv:1909.08053, section 3): attention by heads and the MLP by its inner width,
 first matrix by columns, second by rows, one sum over the processes after each; the embedding by tokens. What is left
@@ -28,14 +28,14 @@ FUSED = ".attn.c_attn."  # query, key and value of all heads side by side, in on
 
 
 def _cut(places: dict[str, Placement], _name: str, module: nn.Module, mesh: DeviceMesh) -> None:
-    """Every process has built the same values: nobody needs to be sent any."""
+    """Cut a module's parameters; every process has built the same values, so nobody needs to be sent any."""
     for name, parameter in list(module.named_parameters(recurse=False)):
         held = distribute_tensor(parameter, mesh, [places.get(name, Replicate())], src_data_rank=None)
         module.register_parameter(name, nn.Parameter(held))
 
 
 class Columns(ColwiseParallel):
-    """torch's, for the transposed matrices [in, out] of transformers' Conv1D."""
+    """torch's ColwiseParallel, for the transposed matrices [in, out] of transformers' Conv1D."""
 
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
         cut = partial(_cut, {"weight": Shard(1), "bias": Shard(0)})
@@ -45,7 +45,7 @@ class Columns(ColwiseParallel):
 
 
 class Rows(RowwiseParallel):
-    """torch's, for the same; the bias is everybody's, and added once."""
+    """torch's RowwiseParallel, for the same matrices; the bias is everybody's, and added once."""
 
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
         taken = partial(self._prepare_input_fn, self.input_layouts, (Shard(-1),))
@@ -54,7 +54,10 @@ class Rows(RowwiseParallel):
 
 
 class Alike(ParallelStyle):
-    """Computed by all processes, on the same numbers; a DTensor all the same, as the optimizer wants all or none."""
+    """Style of a layer that all processes compute on the same numbers.
+
+    A DTensor all the same, as the optimizer wants all or none.
+    """
 
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
         everywhere = (Replicate(),)
@@ -111,14 +114,17 @@ def spread(model: LanguageModel, mesh: DeviceMesh) -> None:
 
 
 def columns(width: int, parts: int) -> torch.Tensor:
-    """Where the columns of the fused matrix go, so that an even cut gives each process query, key and value of its own
-    heads. int64 [3 * width]: new position -> old position.
+    """Order of the fused matrix's columns that gives each process, by an even cut, its own heads' query, key and value.
+
+    int64 [3 * width]: new position -> old position.
     """
     return torch.arange(3 * width).reshape(3, parts, width // parts).transpose(0, 1).flatten()
 
 
 def _drop_apart(attention: Any, rank: int) -> None:
-    """Outside of attention all processes drop the same numbers, since they hold the same; inside, heads are their own.
+    """Draw dropout inside of attention from a random stream of each process's own.
+
+    Outside of attention all processes drop the same numbers, since they hold the same; inside, heads are their own.
 
     So between the two matrices the random numbers are of another stream, and afterwards go on as if nothing had been.
     """

@@ -54,7 +54,7 @@ class Zero(Single):
         return self.world
 
     def wrap(self, model: nn.Module) -> None:
-        """Into an engine; the model stays the same module."""
+        """Put the model into an engine; it stays the same module."""
         compiled = self.recipe.compile
         model = prepare(model, self.recipe.model_copy(update={"compile": False}))
         optimizer = self._optimizer_of(model)  # before parameters are cut and have no shape of their own
@@ -69,11 +69,11 @@ class Zero(Single):
 
     @property
     def _cuts(self) -> bool:
-        """Whether parameters are cut up, too. From a disk DeepSpeed wants to begin by itself."""
+        """Tell whether parameters are cut up, too. From a disk DeepSpeed wants to begin by itself."""
         return self._config.get("zero_optimization", {}).get("stage") == 3 and "nvme" not in self._offloaded
 
     def _cut(self, model: nn.Module) -> nn.Module:
-        """Each parameter goes to the device alone, and leaves a part there: the whole of them need not fit."""
+        """Cut the parameters: each goes to the device alone and leaves a part there. The whole of them need not fit."""
         backend = importlib.import_module("deepspeed.accelerator").get_accelerator().communication_backend_name()
         self._deepspeed.init_distributed(dist_backend=backend)  # as `initialize` does; torch's group is there already
         model.to(self._dtype)  # as the engine would, before it cuts
@@ -95,7 +95,7 @@ class Zero(Single):
         return build_optimizer(self.recipe.optimizer, model)
 
     def forward(self, inputs: torch.Tensor, *, last: bool = True) -> Any:
-        """In the engine's dtype; integers stay as they are."""
+        """Outputs for inputs in the engine's dtype; integers stay as they are."""
         if inputs.is_floating_point():
             inputs = inputs.to(self._dtype)
         return self._engine(inputs) if self.model.training else self.model(inputs)
@@ -108,27 +108,27 @@ class Zero(Single):
         return torch.float32
 
     def backward(self, loss: torch.Tensor, *, last: bool) -> None:
-        """The loop has divided the loss by the parts of a step already."""
+        """Run the engine's backward pass; the loop has divided the loss by the parts of a step already."""
         self._engine.set_gradient_accumulation_boundary(last)
         self._engine.backward(loss, scale_wrt_gas=False)
         if not last:
             self._engine.step()
 
     def step(self, rate: float) -> None:
-        """The engine clips by its own configuration."""
+        """Make a step of the engine, which clips by its own configuration."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self._engine.step()
 
     def save(self) -> State:
-        """Gathered one parameter at a time; each is kept by one process only."""
+        """State, gathered one parameter at a time; each is kept by one process only."""
         if not zero_state.partitioned(self.model):
             return super().save()
         self._link()
         return zero_state.gather(self.model, self.optimizer, self.world)
 
     def load(self, read: Read, rehearse: Callable[[], torch.Tensor]) -> None:
-        """A step of gradients that are zero makes the moments; then they are filled."""
+        """Load a saved state: a step of gradients that are zero makes the moments; then they are filled."""
         if not zero_state.partitioned(self.model):
             super().load(read, rehearse)
             return
@@ -155,7 +155,7 @@ class Zero(Single):
         return {name: value for name, value in vars(scaler).items() if isinstance(value, int | float)}
 
     def scale(self, scaling: dict[str, Any]) -> None:
-        """DeepSpeed's own loss scale."""
+        """Restore DeepSpeed's own loss scale."""
         scaler = getattr(self._engine.optimizer, "loss_scaler", None)
         if self._dtype is torch.float16 and scaler is not None:
             vars(scaler).update(scaling)
@@ -178,7 +178,7 @@ def _library() -> Any:
 
 
 def _require_disk_kernel() -> None:
-    """DeepSpeed's kernel for disks: built into the installation, or such that it can be compiled here."""
+    """Require DeepSpeed's kernel for disks: built into the installation, or such that it can be compiled here."""
     builder = importlib.import_module("deepspeed.ops.op_builder").AsyncIOBuilder()
     if not _built("async_io") and not builder.is_compatible(verbose=False):
         raise BadInput(
@@ -188,7 +188,7 @@ def _require_disk_kernel() -> None:
 
 
 def _require_alignment(optimizer: Any) -> None:
-    """Every gradient that goes to the disk has to begin at a multiple of DISK_BYTES in its group.
+    """Require that every gradient that goes to the disk begins at a multiple of DISK_BYTES in its group.
 
     DeepSpeed 0.19 reads it back, past the page cache, to that address; where it is none of these the read fails, nobody
     looks, and the step is made with what the buffer held before: the loss falls, but slowly.
@@ -208,6 +208,6 @@ def _require_alignment(optimizer: Any) -> None:
 
 
 def _built(operation: str) -> bool:
-    """Whether the kernel came with the installation, compiled."""
+    """Tell whether the kernel came with the installation, compiled."""
     installed: dict[str, bool] = importlib.import_module("deepspeed.git_version_info").installed_ops
     return bool(installed.get(operation))

@@ -1,4 +1,4 @@
-"""How is a state that ZeRO has cut up saved and loaded in the form that every strategy reads?
+"""State that ZeRO has cut up, saved and loaded in the form that every strategy reads.
 
 Parameter by parameter, through DeepSpeed's public functions for gathering and setting them: so no process ever holds
 the whole model, and a checkpoint has no world size. All functions are called by all processes together.
@@ -25,7 +25,7 @@ def _api() -> Any:
 
 
 def partitioned(model: nn.Module) -> bool:
-    """False for stage 0 in 32 bits, where parameters and optimizer are torch's own."""
+    """Tell whether DeepSpeed holds the state; it does not for stage 0 in 32 bits, where all is torch's own."""
     return any(hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping") for parameter in model.parameters())
 
 
@@ -34,7 +34,7 @@ def _shape(parameter: Any) -> torch.Size:
 
 
 def _moments(optimizer: torch.optim.Optimizer) -> tuple[list[str], torch.Tensor | None]:
-    """Which moments the optimizer keeps, and how many steps it has counted."""
+    """Names of the moments that the optimizer keeps, and the number of steps it has counted."""
     state: dict[str, Any] = next(iter(optimizer.state.values()), {})
     names = [name for name in MOMENTS if state.get(name) is not None]
     return names, torch.as_tensor(state["step"], dtype=torch.float32).reshape(()) if "step" in state else None
@@ -82,7 +82,7 @@ def _value(parameter: Any) -> torch.Tensor:
 
 
 def _gathered(parameter: Any) -> contextlib.AbstractContextManager[None]:
-    """Stage 3: inside of it the parameter is whole, and what the first process writes into it is sent to all."""
+    """Context in which a parameter of stage 3 is whole, and what the first process writes into it is sent to all."""
     if not hasattr(parameter, "ds_id"):
         return contextlib.nullcontext()
     whole = importlib.import_module("deepspeed").zero.GatheredParameters
@@ -91,7 +91,7 @@ def _gathered(parameter: Any) -> contextlib.AbstractContextManager[None]:
 
 
 def _persistent(model: nn.Module, found: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Without the buffers that a state dict leaves out."""
+    """The tensors without the buffers that a state dict leaves out."""
     buffers = {name for name, _ in model.named_buffers()}
     return {name: value for name, value in found.items() if name not in buffers or name in model.state_dict()}
 

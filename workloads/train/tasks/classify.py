@@ -1,4 +1,4 @@
-"""Which class does a sample belong to? Cross-entropy, and accuracy with its uncertainty."""
+"""Classification of samples: cross-entropy, and accuracy with its uncertainty."""
 
 import math
 from typing import Any
@@ -35,7 +35,7 @@ def require_shape(outputs: Any, expected: tuple[int, ...], words: str) -> None:
 
 
 class Classification:
-    """Outputs are logits [n, classes], targets are int64 [n]."""
+    """Task of one class per sample. Outputs are logits [n, classes], targets are int64 [n]."""
 
     tokens = 0
 
@@ -44,7 +44,7 @@ class Classification:
         self._label_smoothing, self._classes = label_smoothing, classes
 
     def loss(self, outputs: Any, targets: torch.Tensor) -> torch.Tensor:
-        """With the recipe's label smoothing. BadInput for outputs that are no logits of the classes."""
+        """Cross-entropy with the recipe's label smoothing. BadInput for outputs that are no logits of the classes."""
         require_shape(outputs, (len(targets), self._classes or outputs.shape[-1]), "[samples, classes]")
         return nn.functional.cross_entropy(outputs.float(), targets, label_smoothing=self._label_smoothing)
 
@@ -70,14 +70,14 @@ class Classification:
 
 
 class Pictures(Classification):
-    """Batches are uint8 [n, c, h, w]."""
+    """Classification of pictures. Batches are uint8 [n, c, h, w]."""
 
     def __init__(self, data: DataSet, label_smoothing: float, device: torch.device) -> None:
         super().__init__(label_smoothing, len(data.labels))
         self._data, self._normalise = data, Normalise(data.preprocessing, device)
 
     def inputs(self, batch: torch.Tensor) -> torch.Tensor:
-        """Normalised on the device."""
+        """Pictures normalised on the device."""
         return self._normalise(batch)
 
     def describe(self) -> Description:
@@ -96,14 +96,14 @@ class Pictures(Classification):
 
 
 class Texts(Classification):
-    """Batches are int64 [n, tokens]."""
+    """Classification of texts. Batches are int64 [n, tokens]."""
 
     def __init__(self, data: TextSet, label_smoothing: float) -> None:
         super().__init__(label_smoothing, len(data.labels))
         self._data, self.tokens = data, data.length
 
     def inputs(self, batch: torch.Tensor) -> torch.Tensor:
-        """As they are."""
+        """The batch's tokens, unchanged."""
         return batch
 
     def describe(self) -> Description:
@@ -121,7 +121,7 @@ class Texts(Classification):
 
 
 def processing(data: TextSet) -> TextProcessing:
-    """How texts became tokens for training: the server does the same."""
+    """Conversion of texts to tokens, as in training: the server does the same."""
     return TextProcessing(
         tokenizer="bytes" if data.tokenizer.file is None else "tokenizer.json",
         max_tokens=data.length,

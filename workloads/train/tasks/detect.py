@@ -1,4 +1,4 @@
-"""Which objects are in a picture, and where? The loss of a one-stage detector, and its mean average precision.
+"""Detection of objects in pictures: the loss of a one-stage detector, and its mean average precision.
 
 The loss has three parts as YOLOv5's (Jocher 2020), weighted as YOLOX's (Ge et al. 2021, arXiv:2107.08430): complete IoU
 of matched boxes (Zheng et al. 2020, arXiv:1911.08287, equations 10 to 12), binary cross-entropy of objectness, whose
@@ -26,7 +26,7 @@ BOX, CERTAINTY, CLASS = 5.0, 1.0, 1.0  # weights of the parts, each a sum over a
 
 
 class Detection:
-    """Outputs are [n, boxes, 5 + classes], targets as `Boxed` has them."""
+    """Task of objects in pictures. Outputs are [n, boxes, 5 + classes], targets as `Boxed` has them."""
 
     tokens = 0
 
@@ -37,7 +37,7 @@ class Detection:
         self._grid = yolo.Grid(grid.places.to(device), grid.strides.to(device), grid.anchors.to(device))
 
     def inputs(self, batch: torch.Tensor) -> torch.Tensor:
-        """Normalised on the device."""
+        """Pictures normalised on the device."""
         return self._normalise(batch)
 
     def loss(self, outputs: Any, targets: torch.Tensor) -> torch.Tensor:
@@ -60,7 +60,7 @@ class Detection:
         return yolo.Grid(grid.places[place], grid.strides[place], grid.anchors[place])
 
     def _matches(self, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Which places learn which object: pictures [m], places [m], boxes [m, 4] and classes [m] of all matches."""
+        """Matches of objects with places that learn them: pictures [m], places [m], boxes [m, 4], classes [m]."""
         grid = self._grid
         sizes = targets[:, :, None, 3:5] / grid.anchors[None, None, :, None]
         near = torch.maximum(sizes, 1 / sizes.clamp(min=1e-9)).amax(-1) < REACH

@@ -1,4 +1,4 @@
-"""Which token comes next? Cross-entropy per token, and perplexity."""
+"""Prediction of the next token: cross-entropy per token, and perplexity."""
 
 import math
 from typing import Any
@@ -14,14 +14,14 @@ from workloads.train.tasks.task import Description, Figures
 
 
 class Language:
-    """Outputs are logits [n, tokens, vocabulary], targets are int64 [n, tokens]."""
+    """Task of the next token. Outputs are logits [n, tokens, vocabulary], targets are int64 [n, tokens]."""
 
     def __init__(self, data: TextSet, label_smoothing: float) -> None:
         self._data, self.tokens = data, data.length
         self._label_smoothing = label_smoothing
 
     def inputs(self, batch: torch.Tensor) -> torch.Tensor:
-        """As they are."""
+        """The batch's tokens, unchanged."""
         return batch
 
     def loss(self, outputs: Any, targets: torch.Tensor) -> torch.Tensor:

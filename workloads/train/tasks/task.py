@@ -14,7 +14,7 @@ from slipway.api.common.artifact import Preprocessing, Signature, TextProcessing
 
 @dataclass(frozen=True)
 class Figures:
-    """How good a model is on held-out data. `words` say it in a line; a higher `score` is better."""
+    """Quality of a model on held-out data. `words` say it in a line; a higher `score` is better."""
 
     metrics: dict[str, float]
     words: str
@@ -23,7 +23,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Description:
-    """What artifact.json says of a model of this task."""
+    """Description of this task's model for artifact.json."""
 
     task: artifact.Task
     signature: Signature
@@ -35,7 +35,7 @@ class Description:
 
 
 class Task(Protocol):
-    """What loop and evaluation ask."""
+    """Protocol of a task, as loop and evaluation call it."""
 
     tokens: int
     """Tokens of a sample; 0 where samples have none."""
@@ -47,10 +47,10 @@ class Task(Protocol):
         """A scalar, the mean over the batch, in float32."""
 
     def sums(self, outputs: Any, targets: torch.Tensor) -> list[float]:
-        """What `figures` needs, added up over samples; the same number of values for any batch."""
+        """Values that `figures` needs, added up over samples; the same number of values for any batch."""
 
     def figures(self, sums: list[float]) -> Figures:
-        """From the sums over all held-out samples."""
+        """Figures of a model, from the sums over all held-out samples."""
 
     def describe(self) -> Description:
-        """For artifact.json."""
+        """Description of the model for artifact.json."""

@@ -1,5 +1,6 @@
-"""What did compression do to the model that was trained? Rows of figures, from before its first step to the end, for
-the artifact and its report. Called by initial_model.py and publish.py.
+"""Effect of compression on the model that was trained: rows of figures, for the artifact and its report.
+
+From before the first step to the end. Called by initial_model.py and publish.py.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How fast could this device multiply matrices? For MFU: read by the meter, and None where no datasheet says it.
+"""Peak FLOP/s of this device in matrix products. For MFU: read by the meter, and None where no datasheet says it.
 
 Dense teraFLOP/s of one GPU from NVIDIA's datasheets, without sparsity: those of V100, T4, A10, A30, A40, A100, L4, L40,
 L40S, H100, H200 and of HGX B200. Names are as the driver gives them. A slice of a GPU (MIG) has no figure of its own.
@@ -43,5 +43,5 @@ def of_name(name: str, precision: Precision) -> float | None:
 
 
 def of_device(device: torch.device, precision: Precision) -> float | None:
-    """None for CPUs: what they could do depends on clocks that change with load."""
+    """Peak FLOP/s of a device; None for CPUs: what they could do depends on clocks that change with load."""
     return of_name(torch.cuda.get_device_name(device), precision) if device.type == "cuda" else None

@@ -1,4 +1,4 @@
-"""Who hears of progress, and when?
+"""Reports of progress, for people and for the operator.
 
 The loop tells this module; it tells people (lines or a bar) and the operator (posts).
 """
@@ -23,7 +23,7 @@ LOOK = 0.5  # seconds between two looks at the loss, for which the device must b
 
 
 class Report:
-    """Silent on all processes but the first."""
+    """Reporter of a run's progress, silent on all processes but the first."""
 
     def __init__(self, *, first: bool, total_steps: int, steps_per_epoch: int, batch: int) -> None:
         self._first, self._total, self._per_epoch, self._batch = first, total_steps, steps_per_epoch, batch
@@ -42,7 +42,7 @@ class Report:
         return Snapshot(step, self._total, left, {name: value for name, value in known.items() if value is not None})
 
     def step(self, step: int, loss: Callable[[], float]) -> None:
-        """After each optimizer step. `loss` is asked for at most twice a second."""
+        """Report an optimizer step. `loss` is asked for at most twice a second."""
         now = time.monotonic()
         if self._poster is None or now - self._looked < LOOK:
             return
@@ -53,7 +53,7 @@ class Report:
         self._poster.update(snapshot)
 
     def epoch(self, step: int, loss: float | None, figures: Figures, speed: Mapping[str, float]) -> None:
-        """After each epoch's evaluation."""
+        """Report an evaluation, at an epoch's end or inside."""
         if self._poster is None:
             return
         self._figures |= {name: figures.metrics[name] for name in SHOWN if name in figures.metrics}
@@ -68,17 +68,17 @@ class Report:
         self._poster.update(snapshot)
 
     def saved(self, failed: int) -> None:
-        """How many saves of a checkpoint have failed: shown with the figures once there is one."""
+        """Note the number of failed saves of a checkpoint: shown with the figures once there is one."""
         if failed:
             self._figures["checkpoints_failed"] = float(failed)
 
     def skipped(self, count: int) -> None:
-        """How many samples could not be decoded: shown with the figures once there is one."""
+        """Note the number of samples that could not be decoded: shown with the figures once there is one."""
         if count:
             self._figures["samples_skipped"] = float(count)
 
     def resumed(self, step: int) -> None:
-        """Before the first step of a run that goes on where another ended."""
+        """Report that the run goes on where another ended; called before its first step."""
         self._clock = Clock(step, time.monotonic())
         self._people.resumed(step)
         epoch = min(step, self._total - 1) // self._per_epoch + 1
@@ -90,7 +90,7 @@ class Report:
             self._people.say(text)
 
     def finish(self, step: int) -> None:
-        """The run has succeeded: post 100 percent."""
+        """Report success: post 100 percent."""
         self._people.close()
         if self._poster is not None:
             self._poster.close(self._snapshot(step))

@@ -28,7 +28,7 @@ class Lines:
         self._interval, self._last = interval, time.monotonic()
 
     def step(self, snapshot: Snapshot, epochs: int) -> None:
-        """One line if the last is old enough."""
+        """Print a line if the last one is old enough."""
         now = time.monotonic()
         if now - self._last >= self._interval:
             self._last = now
@@ -41,14 +41,14 @@ class Lines:
             )
 
     def resumed(self, step: int) -> None:
-        """The next line says it."""
+        """Do nothing: the next line says it."""
 
     def say(self, text: str) -> None:
         """A line of its own."""
         print(text, flush=True)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 class Bar:
@@ -60,7 +60,7 @@ class Bar:
         self._bar = tqdm(total=total, unit="step", dynamic_ncols=True)
 
     def resumed(self, step: int) -> None:
-        """What another run has done is no speed of this one."""
+        """Begin the bar at this step: what another run has done is no speed of this one."""
         self._bar.initial = self._bar.n = step
 
     def step(self, snapshot: Snapshot, epochs: int) -> None:

@@ -1,4 +1,4 @@
-"""How fast is the training and how much memory does it take? Read by the loop once per epoch, over all processes."""
+"""Speed and peak memory of the training. Read by the loop once per epoch, over all processes."""
 
 import resource
 import time
@@ -13,7 +13,7 @@ POINTS = 400  # of the curve of the whole run
 
 @dataclass(frozen=True)
 class Work:
-    """What a sample costs: tokens of it, FLOPs of its forward and backward pass; `peak`: FLOP/s of one device.
+    """Cost of a sample: its tokens, the FLOPs of its forward and backward pass; `peak`: FLOP/s of one device.
 
     0 tokens where samples have none, None for what is not known.
     """
@@ -33,15 +33,15 @@ class Meter:
         self.begin()
 
     def begin(self) -> None:
-        """An epoch's training starts."""
+        """Begin an epoch's training."""
         self._start, self._steps = time.monotonic(), 0
 
     def leave_out(self, seconds: float) -> None:
-        """Time that was not spent on training."""
+        """Leave out time that was not spent on training."""
         self._start += seconds
 
     def step(self, step: int, loss: torch.Tensor) -> None:
-        """After each step. The device is waited for only where a point is kept."""
+        """Count a step. The device is waited for only where a point is kept."""
         self._steps += 1
         if step % self._every == 0:
             self.curve.append((step, round(float(loss), 6)))

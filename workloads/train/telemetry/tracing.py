@@ -1,4 +1,4 @@
-"""Where does a step's time go? Some steps are watched with torch.profiler, whose events say two things.
+"""Breakdown of a step's time: some steps are watched with torch.profiler, whose events say two things.
 
 The share of their time in which processes exchange; and, as the recipe asks, a trace for the artifact.
 """
@@ -23,7 +23,9 @@ VOTE = [[1]]  # shape of the one number by which processes agree to stop, under 
 
 
 class Tracing:
-    """Called around every step by all processes. `trace` is JSON for chrome://tracing or Perfetto, once it is done.
+    """Profiler of some steps, called around every step by all processes.
+
+    `trace` is JSON for chrome://tracing or Perfetto, once it is done.
 
     `share`: of the watched steps' time, that in which this process had a collective under way (gloo's operations, or
     NCCL's kernels on the GPU). Waiting for a slower process is part of it, and computing may go on meanwhile: so it is
@@ -42,7 +44,7 @@ class Tracing:
         self.share: float | None = None
 
     def before(self, step: int) -> None:
-        """Begin with the first step that is to be seen."""
+        """Begin the trace with the first step that is to be seen."""
         if self._done or self._profiler is not None:
             return
         if self._begin is None:
@@ -55,7 +57,7 @@ class Tracing:
             self._started, self._last = time.perf_counter(), step + self._count - 1
 
     def after(self, step: int) -> None:
-        """End with the last one."""
+        """End the trace with the last step that is to be seen."""
         if self._profiler is None or step < self._last:
             return
         if torch.cuda.is_available():
@@ -72,7 +74,7 @@ class Tracing:
 
 
 def _exchanges(event: Any) -> bool:
-    """On a GPU what takes time are NCCL's kernels; gloo then carries the vote alone."""
+    """Tell whether an event is an exchange. On a GPU NCCL's kernels take the time; gloo then carries the vote alone."""
     if torch.cuda.is_available():
         return bool(event.device_type().name == "CUDA" and event.name().startswith("nccl"))
     return bool(event.name().startswith("gloo:") and event.shapes() != VOTE)
@@ -96,7 +98,10 @@ def _exported(profiler: profile) -> str:
 
 @contextlib.contextmanager
 def _without_banner() -> Iterator[None]:
-    """libkineto writes a line to stderr whenever it starts or stops, whatever its log level; nobody can act on it."""
+    """Silence libkineto, which writes a line to stderr whenever it starts or stops, whatever its log level.
+
+    Nobody can act on that line.
+    """
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

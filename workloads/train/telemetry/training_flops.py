@@ -1,4 +1,4 @@
-"""How much arithmetic does a sample cost in training? Counted once, before the model is spread; for MFU.
+"""FLOPs of a sample in training. Counted once, before the model is spread; for MFU.
 
 Matrix products and convolutions of the forward pass as torch.utils.flop_counter counts them, on tensors that have a
 shape and no memory; times three, because the backward pass has two products for each (Kaplan et al. 2020, section 2.1).

@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
 
 
 def start(torchrun: str, arguments: list[str]) -> int:
-    """As main, by the Python that `torchrun` names in its first line: an image may have more than one."""
+    """Run main by the Python that `torchrun` names in its first line: an image may have more than one."""
     if torchrun != HERE:
         found = shutil.which(torchrun)
         python = _python_of(found) if found else None
@@ -86,7 +86,7 @@ def _python_of(program: str) -> str | None:
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether it is the same environment, and not only the same file: a virtual one's Python is a link."""
+    """Tell whether two Pythons are of one environment, and not only the same file: a virtual one's Python is a link."""
     return Path(one).samefile(other) and Path(one).parent.resolve() == Path(other).parent.resolve()
 
 
