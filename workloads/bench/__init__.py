@@ -1,1 +1,4 @@
-"""How fast, how large and how hungry is a model? `python -m workloads bench`; its clock is the quantizer's as well."""
+"""Benchmark of models: speed, size, memory and energy, by `python -m workloads bench`.
+
+Its clock is the quantizer's as well.
+"""

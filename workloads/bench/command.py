@@ -50,7 +50,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print. Returns the exit code."""
+    """Measure and print the figures. Returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
         _bench(options)

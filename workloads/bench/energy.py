@@ -1,4 +1,4 @@
-"""How much energy was used? Only as the machine itself counts it: RAPL for processors, NVML for GPUs; never estimated.
+"""Energy use in joules, by the machine's own counters only: RAPL for processors, NVML for GPUs; never estimated.
 
 The counters are of whole processors and GPUs: what else runs beside, and what they take while idle, is in them.
 """
@@ -14,7 +14,7 @@ PACKAGES = "intel-rapl:[0-9]*"  # the kernel's name, for AMD's processors too
 
 @dataclass(frozen=True)
 class Counter:
-    """Joules since some moment; `wraps`: it begins anew at so many, None for one that does not."""
+    """Energy counter in joules since some moment; `wraps`: where it begins anew, None for one that does not."""
 
     name: str
     read: Callable[[], float]
@@ -26,19 +26,25 @@ class Counter:
 
 
 def counters(powercap: Path = POWERCAP) -> list[Counter]:
-    """All that this process may read here; none on most virtual machines, and in containers without the right."""
+    """Energy counters that this process may read.
+
+    None on most virtual machines, and in containers without the right.
+    """
     return [*_rapl(powercap), *_nvml()]
 
 
 def measure(found: list[Counter], work: Callable[[], object]) -> dict[str, float]:
-    """Joules by counter while `work` ran."""
+    """Joules by counter that were used while `work` ran."""
     before = [counter.read() for counter in found]
     work()
     return {counter.name: counter.used(first, counter.read()) for counter, first in zip(found, before, strict=True)}
 
 
 def _rapl(powercap: Path) -> list[Counter]:
-    """Whole packages; cores and memory are parts of them (Documentation/power/powercap in the Linux kernel)."""
+    """RAPL counters of whole packages; cores and memory are parts of these.
+
+    See Documentation/power/powercap in the Linux kernel.
+    """
     found = []
     for folder in sorted(path for path in powercap.glob(PACKAGES) if path.name.count(":") == 1):
         energy = folder / "energy_uj"

@@ -1,4 +1,4 @@
-"""How much arithmetic is in one sample, and how many parameters are there? Asked by `bench` once per model.
+"""FLOPs of one sample, and number of parameters of a model. Asked by `bench` once per model.
 
 FLOPs are those of matrix products and convolutions, two for each multiplication with its addition, as
 torch.utils.flop_counter counts them (Micikevicius 2018 calls it the model's FLOPs): quantized ones count alike, though
@@ -65,7 +65,10 @@ QUANTIZERS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 
 
 def parameters(source: Source) -> int | None:
-    """As the artifact says; of a bare ONNX file its weights without scales, zero points and shapes; else None."""
+    """Number of parameters: the artifact's figure, else counted in the ONNX file; None where neither is there.
+
+    The count is of the file's constants without scales, zero points and shapes.
+    """
     described = source.model.artifact
     if described is not None and described.parameters:
         return described.parameters
@@ -109,7 +112,10 @@ def _attribute(node: "onnx.NodeProto", name: str) -> int:
 
 
 def flops(source: Source) -> int | None:
-    """Of one sample; None where they cannot be counted: LiteRT's files, and operators that hide their products."""
+    """FLOPs of one sample, or None.
+
+    They cannot be counted for LiteRT's files, and for operators that hide their products.
+    """
     inputs = sample(source.model.signature, 1)
     if source.model.weights is not None:
         return of_module(source, inputs)
@@ -117,7 +123,7 @@ def flops(source: Source) -> int | None:
 
 
 def of_module(source: Source, inputs: Sequence[Array]) -> int:
-    """Counted by torch itself while the module runs once."""
+    """FLOPs of a torch module, counted by torch itself while the module runs once."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -128,7 +134,10 @@ def of_module(source: Source, inputs: Sequence[Array]) -> int:
 
 
 def of_graph(model: "onnx.ModelProto", inputs: Sequence[Array]) -> int | None:
-    """From the shapes of one run; a shape that a constant has is known without it."""
+    """FLOPs of an ONNX graph, from the shapes of one run; a shape that a constant has is known without it.
+
+    None for a graph with operators that hide their products, or with local functions.
+    """
     import onnx
 
     nodes = [node for node in model.graph.node if node.op_type in RULES]
@@ -158,7 +167,7 @@ def _of_node(node: Any, shapes: dict[str, Shape]) -> int:
 
 
 def file_bytes(path: Path) -> int:
-    """The model's file; of ONNX with the files beside it that hold its weights."""
+    """Bytes of the model's file; for ONNX with the files beside it that hold its weights."""
     size = path.stat().st_size
     if path.suffix != ".onnx":
         return size

@@ -28,7 +28,7 @@ NO_ENERGY = "not reported by this machine"
 
 @dataclass(frozen=True)
 class Choice:
-    """What was asked for. No engines: all that can take the model."""
+    """Options of one benchmark. No engines: all that can take the model."""
 
     models: tuple[str, ...]
     engines: tuple[str, ...]
@@ -39,7 +39,10 @@ class Choice:
 
 
 def run(choice: Choice) -> dict[str, Any]:
-    """Everything, for JSON. BadInput when an engine that was named, or all of them, cannot take a model."""
+    """Run the benchmark; returns all figures, for JSON.
+
+    BadInput when an engine that was named, or all of them, cannot take a model.
+    """
     sources = [find(where) for where in choice.models]
     counters = energy.counters()
     rows: list[dict[str, Any]] = []
@@ -115,7 +118,10 @@ def _fixed(inputs: Sequence[Any]) -> int:
 
 
 def _joules(counters: list[energy.Counter], call: Any, samples: int) -> dict[str, float]:
-    """By counter, over a second of this contender alone: the counters cannot tell processes apart."""
+    """Joules per sample by counter, over a second of this contender alone.
+
+    The counters cannot tell processes apart.
+    """
     done = 0
 
     def work() -> None:

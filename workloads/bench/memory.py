@@ -1,4 +1,4 @@
-"""How much memory does a model take on an engine? Run by `bench` in a fresh process, which says the bytes and ends.
+"""Memory that a model takes on an engine. Run by `bench` in a fresh process, which prints the bytes and ends.
 
 Resident memory of the host, from opening the model to its first answer; the engine's library alone is not counted.
 """
@@ -18,7 +18,7 @@ LIBRARIES = {
 
 
 def measure(where: str, engine: str, threads: int, rows: int) -> int:
-    """Bytes; as many rows as the batch has."""
+    """Memory growth in bytes from opening the model to its first answer, for a batch of `rows` samples."""
     source = find(where)
     importlib.import_module(LIBRARIES[engine])
 

@@ -1,4 +1,4 @@
-"""What is measured: a model on an engine. The server's own engines, opened as the server opens them, and LiteRT.
+"""Models under test, each on an engine: the server's own, opened as the server opens them, or LiteRT.
 
 An artifact folder, an .onnx file or a .tflite file; every engine that is asked for, or every one that can take it.
 """
@@ -35,16 +35,16 @@ class LiteRt:
 
     @property
     def details(self) -> Mapping[str, str]:
-        """The device is always the CPU here."""
+        """Details of the engine: its device, which is always the CPU here."""
         return {"device": "CPU"}
 
     def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
-        """One batch, sample by sample, as LiteRT computes."""
+        """Run one batch, sample by sample, as LiteRT computes."""
         assert self._session is not None  # noqa: S101  (nobody runs what is closed)
         return self._session.run(None, dict(enumerate(inputs)))  # type: ignore[arg-type]
 
     def close(self) -> None:
-        """The interpreter goes with its last reference."""
+        """Drop the interpreter, which goes with its last reference."""
         self._session = None
 
 
@@ -57,7 +57,7 @@ class Source:
     litert: Path | None
 
     def file(self, engine: str) -> Path:
-        """What this engine reads."""
+        """Model file that this engine reads."""
         path = self.litert if engine == LITERT else self.model.weights if engine == "torch" else self.model.onnx
         assert path is not None  # noqa: S101  (the engine has opened it)
         return path
@@ -80,7 +80,7 @@ class Absent:
     reason: str
 
     def wire(self) -> dict[str, str]:
-        """For JSON."""
+        """JSON object of the model, the engine and the reason."""
         return dict(vars(self))
 
 
@@ -129,7 +129,10 @@ def open_all(source: Source, wanted: Sequence[str], options: Options) -> tuple[l
 
 
 def open_one(source: Source, name: str, options: Options) -> Engine:
-    """Unavailable when this engine cannot take this model here, or gives results that are not finite."""
+    """Open the model on one engine.
+
+    Unavailable when this engine cannot take this model here, or gives results that are not finite.
+    """
     if source.litert is not None or name == LITERT:
         if source.litert is None or name != LITERT:
             raise Unavailable("LiteRT takes .tflite files, the other engines do not")

@@ -13,13 +13,13 @@ LONGEST = 28  # of a model's path, from its end
 
 
 def console() -> Console:
-    """As wide as the terminal, if there is one."""
+    """Console as wide as the terminal, or of WIDTH columns where there is none."""
     found = Console()
     return found if found.is_terminal else Console(width=WIDTH)
 
 
 def show(report: Mapping[str, Any], console: Console) -> None:
-    """Models, then rows, then what was not measured and why."""
+    """Print the models, then the rows, then what was not measured and why."""
     console.print(_models(report))
     for (threads, batch), rows in groupby(report["rows"], lambda row: (row["threads"], row["batchSize"])):
         console.print(f"\nthreads: {threads}, samples of a call: {batch}", style="bold")

@@ -1,5 +1,6 @@
-"""A model and a job's steps in, a smaller model out: with its new shape for artifact.json, and the weights that are to
-stay zero. Called by the trainer before training, and by the quantizer's stage compress.
+"""Compression of a model by a job's steps: a smaller model, its shape for artifact.json, and masks of pruned weights.
+
+Those weights are to stay zero. Called by the trainer before training, and by the quantizer's stage compress.
 """
 
 import copy
@@ -23,7 +24,7 @@ from workloads.models.compressed import rebuilt, same_shapes
 
 @dataclass
 class Compressed:
-    """`model` is the one that was given, changed in place. `words`: a sentence for each step."""
+    """Result of compression: `model` is the one that was given, changed in place. `words`: a sentence for each step."""
 
     model: nn.Module
     changes: list[LayerChange] = field(default_factory=list)
@@ -32,7 +33,7 @@ class Compressed:
 
 
 def compress(model: nn.Module, steps: Sequence[CompressionStep], example: torch.Tensor) -> Compressed:
-    """All steps in their order. `example`: an input of the model, a batch of one, for those that trace it.
+    """Apply all steps in their order. `example`: an input of the model, a batch of one, for those that trace it.
 
     BadInput, in words, for a step that does not fit the model.
     """

@@ -15,7 +15,10 @@ from workloads.models.from_artifact import load_model
 
 
 def soft_loss(outputs: torch.Tensor, wanted: torch.Tensor, temperature: float) -> torch.Tensor:
-    """A scalar: mean over all rows of logits [..., classes], `wanted` being the teacher's; 0 when they agree."""
+    """Distillation loss: a scalar, the mean over all rows of logits [..., classes]; 0 when they agree.
+
+    `wanted`: the teacher's logits.
+    """
     student, teacher = (
         nn.functional.log_softmax((logits.float() / temperature).flatten(0, -2), dim=1) for logits in (outputs, wanted)
     )
@@ -29,7 +32,7 @@ class Teacher:
         self._model, self._choice = model.eval().requires_grad_(False), choice
 
     def loss(self, loss: torch.Tensor, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
-        """The task's own loss, and what the teacher would have answered to these inputs."""
+        """Mix the task's own loss with the distance from the teacher's answers to these inputs, weighted by alpha."""
         with torch.no_grad():
             wanted = self._model(inputs)
         alpha = self._choice.alpha

@@ -40,7 +40,10 @@ def rank_for(values: torch.Tensor, energy: float) -> int:
 
 
 def _product(layer: Layer, left: torch.Tensor, values: torch.Tensor, right: torch.Tensor) -> nn.Sequential:
-    """Each factor takes the root of the singular values, so that both are trained at the same pace."""
+    """Two thinner layers for one.
+
+    Each takes the root of the singular values, so that both are trained at the same pace.
+    """
     root, like = values.sqrt(), layer.weight
     first, second = factors(layer, len(values))
     with torch.no_grad():

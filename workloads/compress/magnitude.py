@@ -53,7 +53,7 @@ def magnitude(model: nn.Module, step: CompressionStep) -> tuple[Masks, str]:
 
 
 def importance(weight: torch.Tensor, ratio: float) -> torch.Tensor:
-    """By how much each weight is worth keeping, on a scale that all layers share.
+    """Importance of each weight, on a scale that all layers share.
 
     Magnitudes by their layer's mean: layers differ in scale, by how they are initialised alone, and the one of the
     smallest would be emptied first. The FLOOR of what a layer would keep on average is kept in any case.
@@ -65,5 +65,5 @@ def importance(weight: torch.Tensor, ratio: float) -> torch.Tensor:
 
 
 def zeros_of(model: nn.Module) -> int:
-    """How many parameters are exactly zero."""
+    """Number of parameters that are exactly zero."""
     return sum(int(torch.count_nonzero(parameter == 0)) for parameter in model.parameters())

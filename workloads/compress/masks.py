@@ -1,4 +1,4 @@
-"""How do pruned weights stay zero while the model is trained? Their gradients are zero too.
+"""Masks that keep pruned weights at zero while the model is trained: their gradients are zero too.
 
 A weight that is zero and gets no gradient stays zero under SGD and AdamW, momentum and weight decay included; and the
 norm that clipping looks at is that of the weights which are left, as with torch.nn.utils.prune's reparametrisation. The
@@ -16,14 +16,14 @@ Masks = dict[str, torch.Tensor]  # by parameter: true where the weight is kept
 
 
 def hold(model: nn.Module, masks: Masks) -> None:
-    """From now on backward passes leave the masked weights of this model alone."""
+    """Zero the gradients of the pruned weights of a model in all later backward passes."""
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
         parameters[name].register_hook(_Kept(mask))  # type: ignore[no-untyped-call]
 
 
 class _Kept:
-    """Zeroes what is masked, on whatever device the gradient is."""
+    """Gradient hook that zeroes the gradients of pruned weights, on whatever device they are."""
 
     def __init__(self, mask: torch.Tensor) -> None:
         self._mask = mask
@@ -35,7 +35,10 @@ class _Kept:
 
 
 def zeros(model: nn.Module) -> Masks:
-    """Of each convolution and linear layer that has zeros: they are those that pruning left, here or in another job."""
+    """Masks of the convolutions and linear layers that have zeros.
+
+    These are the zeros that pruning left, here or in another job.
+    """
     found: Masks = {}
     for name, layer in touchable(model, []).items():
         kept = layer.weight.detach() != 0
@@ -45,7 +48,7 @@ def zeros(model: nn.Module) -> Masks:
 
 
 def both(one: Masks, other: Masks) -> Masks:
-    """What both keep."""
+    """Masks that keep the weights which both keep; a parameter in only one of them keeps that one's mask."""
     shared = {name: mask & one[name] if name in one else mask for name, mask in other.items()}
     return {**one, **shared}
 

@@ -1,4 +1,4 @@
-"""Which layers may a method touch? Asked by each of them."""
+"""Layers that a compression method may change. Asked by each method."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -24,5 +24,5 @@ def touchable(model: nn.Module, exclude: Sequence[str]) -> dict[str, Layer]:
 
 
 def last(model: nn.Module) -> str:
-    """The name of the layer that gives the answers: the last one that the model declares."""
+    """Name of the layer that gives the answers: the last one that the model declares."""
     return list(touchable(model, []))[-1]

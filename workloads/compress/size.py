@@ -1,4 +1,4 @@
-"""How large is a model, and how much arithmetic is it? For the figures before and after."""
+"""Size of a model and FLOPs of one sample, for the figures before and after compression."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def figures(model: nn.Module, example: torch.Tensor) -> dict[str, Any]:
 
 
 def flops(model: nn.Module, example: torch.Tensor) -> int:
-    """Counted by torch while the model runs once. `example`: a batch of one."""
+    """FLOPs of one sample, counted by torch while the model runs once. `example`: a batch of one."""
     training = model.training
     model.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

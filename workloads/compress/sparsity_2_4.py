@@ -15,7 +15,10 @@ GROUP, KEPT = 4, 2
 
 
 def pattern(weight: torch.Tensor) -> torch.Tensor:
-    """True for the two largest of each four along axis 1; that axis divides by four. Of equal ones the first stay."""
+    """Mask of the two largest of each four weights along axis 1, whose length is a multiple of four.
+
+    Of equal ones the first stay.
+    """
     rows = weight.detach().abs().movedim(1, -1)
     groups = rows.reshape(-1, GROUP)
     largest = groups.sort(dim=1, descending=True, stable=True).indices[:, :KEPT]

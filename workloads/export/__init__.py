@@ -1,1 +1,4 @@
-"""From a trained artifact to ONNX, proved equal to torch: `python -m workloads export`; the quantizer's first stage."""
+"""Export of a trained artifact to ONNX, proved equal to torch: `python -m workloads export`.
+
+Also the quantizer's first stage.
+"""

@@ -30,7 +30,7 @@ ONNX_FILE = "model.onnx"
 
 
 def main(arguments: list[str]) -> int:
-    """Export. Returns the exit code."""
+    """Export an artifact. Returns the exit code."""
     Stop().install()
     parser = argparse.ArgumentParser(prog="python -m workloads export", description="Add model.onnx to an artifact.")
     parser.add_argument("--model", required=True, metavar="URI", help="the artifact")
@@ -77,7 +77,7 @@ def _texts(choice: DatasetChoice, description: Artifact) -> "Iterator[dict[str, 
 
 
 def _compared(module: "torch.nn.Module", model: Any, description: Artifact) -> Comparison:
-    """On held-out samples of the data that the artifact names, in batches of different lengths."""
+    """Compare torch and ONNX on held-out samples of the artifact's data, in batches of different lengths."""
     from workloads.onnx import session
     from workloads.onnx.samples.sources import evaluation_samples
 

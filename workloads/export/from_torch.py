@@ -1,4 +1,4 @@
-"""How does a torch module become ONNX, and is it still the same function?
+"""Export of a torch module to ONNX, and proof that it is still the same function.
 
 Exported with a dynamic batch, then compared on real data.
 """
@@ -40,7 +40,7 @@ class Comparison:
 
 
 def export(model: "torch.nn.Module", signature: Signature, opset: int = OPSET) -> "onnx.ModelProto":
-    """The module as ONNX with the signature's names, every named axis of length anything.
+    """The module as ONNX with the signature's names, every named axis of any length.
 
     BadInput when torch cannot.
     """
@@ -71,7 +71,10 @@ def export(model: "torch.nn.Module", signature: Signature, opset: int = OPSET) -
 
 
 def plain(model: "onnx.ModelProto", signature: Signature) -> "onnx.ModelProto":
-    """Without the exporter's notes (paths of the machine that exported), and with the shapes that were promised."""
+    """Remove the exporter's notes, such as paths of the machine that exported, and check the shapes that were promised.
+
+    In place. BadInput for inputs or outputs that differ from the signature.
+    """
     for item in (
         *model.graph.node,
         *model.graph.value_info,

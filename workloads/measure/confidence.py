@@ -1,4 +1,4 @@
-"""How sure is a difference between two models on the same samples?
+"""Confidence of a difference between two models on the same samples.
 
 Paired statistics; only samples on which they differ tell.
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pairs:
-    """How often both were right, only the first, only the second, none."""
+    """Counts of samples on which both models were right, only the first, only the second, none."""
 
     both: int
     first: int
@@ -31,14 +31,14 @@ class Pairs:
 
     @classmethod
     def of(cls, first: "Right", second: "Right") -> "Pairs":
-        """From the right answers of two models, sample by sample."""
+        """Counts from the right answers of two models, sample by sample."""
         both, only_first = int((first & second).sum()), int((first & ~second).sum())
         only_second = int((~first & second).sum())
         return cls(both, only_first, only_second, len(first) - both - only_first - only_second)
 
     @property
     def count(self) -> int:
-        """Samples."""
+        """Number of samples."""
         return self.both + self.first + self.second + self.none
 
     @property

@@ -1,4 +1,4 @@
-"""By how much does a process grow while it works? Asked by the memory figures of `bench` and of the quantizer.
+"""Memory growth of a process while it works, for the memory figures of `bench` and of the quantizer.
 
 Each is measured in a process of its own: a process that has held one model keeps its pages for the next.
 """
@@ -32,7 +32,7 @@ def in_fresh_process(module: str, *arguments: str) -> int | None:
 
 
 def say(grown: int) -> None:
-    """To the process that waits in `in_fresh_process`."""
+    """Print the bytes for the process that waits in `in_fresh_process`."""
     print(json.dumps({"bytes": grown}))
 
 

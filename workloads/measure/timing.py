@@ -1,4 +1,4 @@
-"""How long do calls take that are to be compared? Asked by `bench`, and by the quantizer's benchmark and latency gate.
+"""Latency of calls that are compared, for `bench`, and for the quantizer's benchmark and latency gate.
 
 The discipline of torch.utils.benchmark: warmed up, many runs, medians with their spread. Beyond it, the contenders take
 turns, so that a busy machine is busy for all of them, and ratios are taken pair by pair within a round.
@@ -47,5 +47,5 @@ def figures(seconds: "Seconds", samples: int) -> dict[str, float]:
 
 
 def restless(figures: dict[str, float]) -> bool:
-    """The spread is so large that the medians say little."""
+    """Tell whether the spread is so large that the medians say little."""
     return figures["iqrMs"] > RESTLESS * figures["p50Ms"]

@@ -1,4 +1,4 @@
-"""What an ONNX model does, in people's terms: what it says itself, what its user says, and what follows from both.
+"""Description of an ONNX model in people's terms: what it says itself, what its user says, and what follows from both.
 
 Used by `workloads import`, which writes it down, and by the server for a model without artifact.json.
 """
@@ -71,7 +71,7 @@ def axis_name(name: str, taken: Mapping[str, str]) -> str:
 
 
 def signature_of(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> api.Signature:
-    """With axes named as artifact.json names them."""
+    """Signature of a model, with axes named as artifact.json names them."""
     names: dict[str, str] = {}
 
     def plain(spec: TensorSpec) -> TensorSpec:
@@ -191,7 +191,7 @@ def _columns(names: Sequence[str], signature: api.Signature) -> list[str]:
 
 
 def _check_labels(task: Task, labels: Sequence[str], signature: api.Signature) -> None:
-    """As many as there are classes, where the outputs say how many there are."""
+    """Require as many labels as a classifier has classes, where its outputs say how many there are."""
     axes = signature.outputs[0].shape
     if not labels or task not in {Task.IMAGE_CLASSIFICATION, Task.TEXT_CLASSIFICATION} or len(axes) != 2:
         return

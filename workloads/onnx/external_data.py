@@ -28,7 +28,7 @@ EXTERNAL = 1  # onnx.TensorProto.EXTERNAL
 
 
 def held(model: Any) -> bool:
-    """Whether a model's constants are in files."""
+    """Tell whether any of a model's constants is in a file."""
     return not isinstance(model, bytes) and any(_outside(tensor) for tensor in model.graph.initializer)
 
 
@@ -89,7 +89,7 @@ class Writer:
             tensor.external_data.add(key=key, value=value)
 
     def close(self) -> None:
-        """For good once this returns."""
+        """Sync the file and give it its name: it is there for good once this returns."""
         self._stream.flush()
         os.fsync(self._stream.fileno())
         self._stream.close()
@@ -115,7 +115,7 @@ def save(model: "onnx.ModelProto", path: Path) -> None:
 
 
 def write_graph(model: "onnx.ModelProto", path: Path) -> None:
-    """The graph alone, beside its constants; the same bytes for the same model."""
+    """Write the graph alone, beside its constants; the same bytes for the same model."""
     import onnx
 
     copied = onnx.ModelProto()
@@ -134,7 +134,7 @@ def file_of(tensor: Any) -> Path:
 
 
 def folder_of(model: Any) -> Path:
-    """Where the constants of a held model are; all are in one folder, since a session is opened there."""
+    """Folder of a held model's constants; all are in one folder, since a session is opened there."""
     return next(Path(_value(tensor, "location")).parent for tensor in model.graph.initializer if _outside(tensor))
 
 

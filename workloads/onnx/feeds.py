@@ -21,7 +21,7 @@ class Whole(dict[str, Any]):
 
 
 def rows_of(feeds: "Mapping[str, npt.NDArray[Any]]") -> int:
-    """How many samples a call holds."""
+    """Number of samples that a call holds."""
     return 1 if isinstance(feeds, Whole) else len(next(iter(feeds.values())))
 
 
@@ -46,7 +46,7 @@ class Samples(Protocol):
     classes: int  # of the boxes, in a data set with boxes, -1 where only the model says how many; else 0
 
     def __len__(self) -> int:
-        """How many."""
+        """Number of samples."""
 
     def weight(self, index: int) -> int:
         """Bytes of a sample's inputs; 1 where all have the same."""
@@ -72,7 +72,7 @@ def fixed_of(session: Any) -> int | None:
 
 
 def counts_samples(shape: Sequence[Any]) -> bool:
-    """Whether an output's first axis is a batch by its length (1) or its name, so that one sample has one row of it.
+    """Tell whether an output's first axis is a batch, by its length (1) or its name: one sample has one row of it.
 
     `shape`: lengths, names, or None, as ONNX Runtime tells them.
     """

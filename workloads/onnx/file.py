@@ -1,4 +1,4 @@
-"""Is this an ONNX model that may be opened, and what goes in and out of it?
+"""Checks of an ONNX model before it is opened, and its inputs and outputs.
 
 Asked of every model that comes from outside.
 
@@ -56,7 +56,10 @@ def load(path: Path, listed: Collection[str] | None = None, *, own: bool = False
 
 
 def _runs(model: "onnx.ModelProto", path: Path) -> bool:
-    """Whether ONNX Runtime takes a model that the checker refuses: an output without a shape, a custom attribute."""
+    """Tell whether ONNX Runtime takes a model that the checker refuses.
+
+    The checker refuses an output without a shape, say, or a custom attribute.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -72,7 +75,7 @@ def _runs(model: "onnx.ModelProto", path: Path) -> bool:
 
 
 def _with_output_shapes(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Outputs that an exporter left without a shape get the one that can be inferred."""
+    """Infer the shapes of outputs that an exporter left without one, where that can be done."""
     import onnx
 
     bare = {value.name for value in model.graph.output if not value.type.tensor_type.HasField("shape")}
@@ -95,13 +98,13 @@ def opset_of(model: "onnx.ModelProto") -> int:
 
 
 def inputs_of(model: "onnx.ModelProto") -> list[Port]:
-    """What a caller must give."""
+    """Inputs that a caller must give; constants that are listed as inputs are left out."""
     constants = {tensor.name for tensor in model.graph.initializer}
     return [_port(value) for value in model.graph.input if value.name not in constants]
 
 
 def outputs_of(model: "onnx.ModelProto") -> list[Port]:
-    """What a caller gets."""
+    """Outputs that a caller gets."""
     return [_port(value) for value in model.graph.output]
 
 
@@ -121,7 +124,7 @@ def _port(value: "onnx.ValueInfoProto") -> Port:
 
 
 def _length(axis: Any) -> int | None:
-    """None for a free axis; exporters have written `-1` and `0` for one, too."""
+    """Length of an axis, None for a free one; exporters have written `-1` and `0` for that, too."""
     return axis.dim_value if axis.HasField("dim_value") and axis.dim_value > 0 else None
 
 

@@ -25,7 +25,7 @@ PACKAGES = ("litert_torch", "ai_edge_quantizer", "ai_edge_litert")
 
 
 def is_litert(model: Any) -> bool:
-    """Whether these are the bytes of a LiteRT model."""
+    """Tell whether these are the bytes of a LiteRT model."""
     return isinstance(model, bytes) and model[4:8] == MAGIC
 
 
@@ -42,7 +42,7 @@ def require(*, trainable: bool) -> None:
 
 @dataclass(frozen=True)
 class Input:
-    """As ONNX Runtime describes an input; None is an axis of any length."""
+    """Input of a LiteRT model, as ONNX Runtime describes one; None is an axis of any length."""
 
     name: str
     shape: Sequence[int | None]
@@ -66,11 +66,11 @@ class Session:
 
     @property
     def outputs(self) -> int:
-        """How many there are."""
+        """Number of the model's outputs."""
         return len(self._outputs)
 
     def get_inputs(self) -> list[Input]:
-        """Any batch is taken sample by sample."""
+        """Inputs of the model, the first axis of each free: a batch that it cannot take is run sample by sample."""
         return [Input(name, (None, *_axes(one)[1:])) for name, one in zip(self.names, self._inputs, strict=True)]
 
     def run(self, _names: None, feeds: "Feeds") -> "list[npt.NDArray[np.float32]]":
@@ -90,7 +90,7 @@ class Session:
 
 
 def _axes(about: Mapping[str, Any]) -> list[int | None]:
-    """None for an axis that the file leaves open."""
+    """Lengths of the axes, None for one that the file leaves open."""
     open_or_not = about["shape_signature"] if len(about["shape_signature"]) else about["shape"]
     return [None if axis < 0 else int(axis) for axis in open_or_not]
 

@@ -1,4 +1,4 @@
-"""Which files hold an ONNX model that is no artifact, and what is their digest? Asked by server and quantizer.
+"""Files that hold an ONNX model that is no artifact, and their digest. Asked by server and quantizer.
 
 Exporters write weights into a file beside the .onnx ("external data"): whoever changes that file changes the model. So
 the digest covers every file that is loaded, and a file outside of the model's own folder is not loaded at all.
@@ -23,7 +23,7 @@ CODE = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 
 
 class NotOnnx(BadInput):
-    """Its bytes are no ONNX model."""
+    """Error for a file whose bytes are no ONNX model."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def parse(path: Path) -> "onnx.ModelProto":
 
 
 def fetch(uri: str) -> Path:
-    """As storage.fetch; beside an .onnx file that comes from elsewhere, its external data as well."""
+    """Fetch a model as storage.fetch does; beside an .onnx file from elsewhere, its external data as well."""
     path = storage.fetch(uri)
     if storage.local_path(uri) is None and path.suffix == ".onnx" and path.is_file():
         names = sorted({_inside(path.name, tensor) for tensor in external(parse(path))})
@@ -76,7 +76,7 @@ def open_bare(path: Path, expected: str | None = None) -> tuple[Bare, "onnx.Mode
 
 
 def digest_of(path: Path, data: Collection[str]) -> str:
-    """Of a model in one file: the sha256 of its bytes. With external data: the digest of the tree of all its files.
+    """Digest of a model: the sha256 of its one file, or with external data that of the tree of all its files.
 
     That is what `sha256sum model.onnx weights.bin | LC_ALL=C sort -k2 | sha256sum` prints in the model's folder.
     """
@@ -145,7 +145,10 @@ def _number(path: Path, tensor: "onnx.TensorProto", key: str) -> int:
 
 
 def _entry(tensor: "onnx.TensorProto", key: str) -> str:
-    """The last one counts, as in ONNX's own reader."""
+    """Value of an entry of a tensor's external data; the last one counts, as in ONNX's own reader.
+
+    Empty without such an entry.
+    """
     return next((str(entry.value) for entry in reversed(tensor.external_data) if entry.key == key), "")
 
 

@@ -37,7 +37,7 @@ def features(cpuinfo: Path = CPUINFO) -> frozenset[str]:
 
 
 def x86() -> bool:
-    """Whether this is such a CPU."""
+    """Tell whether this CPU is an x86-64 one."""
     return platform.machine().lower() in {"x86_64", "amd64"}
 
 
@@ -49,7 +49,10 @@ def hardware() -> Hardware:
 
 
 def saturates(model: "onnx.ModelProto") -> bool:
-    """Whether this CPU would give other answers than one with VNNI: no VNNI, and weights that use all 8 bits."""
+    """Tell whether this CPU gives other answers for a model than one with VNNI.
+
+    It does without VNNI, for weights that use all 8 bits.
+    """
     return hardware() is Hardware.X86 and _whole_range(model)
 
 

@@ -1,4 +1,4 @@
-"""How is an ONNX model run here?
+"""Sessions of ONNX models, on ONNX Runtime or LiteRT.
 
 One place for ONNX Runtime's session options, so that every figure is measured alike.
 """
@@ -75,7 +75,7 @@ def _from_files(model: Any, options: Any) -> Any:
 
 
 def has_float8(model: "onnx.ModelProto | bytes") -> bool:
-    """Whether a model holds E4M3 constants, as FP8 Q/DQ does."""
+    """Tell whether a model holds E4M3 constants, as FP8 Q/DQ does."""
     import onnx
 
     graph = (onnx.load_model_from_string(model) if isinstance(model, bytes) else model).graph
@@ -83,12 +83,12 @@ def has_float8(model: "onnx.ModelProto | bytes") -> bool:
 
 
 def own_threads() -> int:
-    """As many as this container has cores, unless OMP_NUM_THREADS says otherwise."""
+    """Thread count for this process: the cores of its container, unless OMP_NUM_THREADS says otherwise."""
     return environment.threads(environment.Place(), os.environ, cpu_limit())
 
 
 def version() -> str:
-    """The runtime's own."""
+    """Version of ONNX Runtime."""
     import onnxruntime
 
     return str(onnxruntime.__version__)

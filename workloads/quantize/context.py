@@ -1,4 +1,4 @@
-"""What does every stage need?
+"""Context of a job that every stage needs.
 
 The job, its work folder, and what earlier stages left there, opened when first asked for.
 """
@@ -55,23 +55,26 @@ class Context:
 
     @property
     def source_remarks(self) -> list[str]:
-        """What was converted before the graph could be rewritten."""
+        """Remarks on what was converted before the graph could be rewritten."""
         remarks: list[str] = self.work.require(SOURCE).get("remarks", [])
         return remarks
 
     @cached_property
     def float_model(self) -> "onnx.ModelProto":
-        """As exported: what the candidates are compared with."""
+        """Float model as it was exported: what the candidates are compared with."""
         return file.load(self.work.path(FLOAT_MODEL), own=True)
 
     @cached_property
     def prepared(self) -> "onnx.ModelProto":
-        """Simplified and shape-inferred: what the candidates are made from."""
+        """Prepared model, simplified and shape-inferred: what the candidates are made from."""
         return file.load(self.prepared_path, own=True)
 
     @property
     def prepared_path(self) -> Path:
-        """Path of the compressed model, once a step of compression has passed the accuracy gate."""
+        """Path of the prepared model.
+
+        That is the compressed model, once a step of compression has passed the accuracy gate.
+        """
         return self.work.path(PREPARED_MODEL if self.smaller is None else SMALLER_MODEL)
 
     @property
@@ -81,13 +84,13 @@ class Context:
         return None if record is None else record["digest"]
 
     def renew(self) -> None:
-        """The prepared model is another one now: what was read off the one before is forgotten."""
+        """Forget what was read off the prepared model: it is another one now."""
         for name in ("prepared", "excluded", "nodes"):
             self.__dict__.pop(name, None)
 
     @property
     def trainable(self) -> tuple[str, str]:
-        """Where the weights lie that are quantized, and the digest of their artifact."""
+        """URI and digest of the artifact with the weights that are quantized."""
         if self.smaller is None:
             return self.source.uri, self.source.digest
         name = self.work.require(COMPRESSED)["selected"]
@@ -133,7 +136,10 @@ class Context:
 
     @cached_property
     def target(self) -> Target:
-        """With the hardware that `auto` was on the node where the job began: later stages may run on another."""
+        """Target of the job, with `auto` resolved.
+
+        Its hardware is that of the node where the job began: later stages may run on another.
+        """
         asked = self.job.spec.target
         if asked.hardware is not Hardware.AUTO:
             return asked
@@ -152,7 +158,7 @@ class Context:
 
     @cached_property
     def calibration(self) -> Samples:
-        """BadInput when the job has none."""
+        """Calibration samples. BadInput when the job has none."""
         if self.job.spec.calibration is None:
             raise BadInput("the job has no calibration data: set calibration")
         choice = self._own_tokens(self.job.spec.calibration)
@@ -160,7 +166,7 @@ class Context:
 
     @cached_property
     def evaluation(self) -> Samples:
-        """With labels where the metric needs them."""
+        """Evaluation samples, with labels where the metric needs them."""
         choice = self.job.spec.evaluation
         labels = choice.metric is not EvaluationMetric.AGREEMENT
         source = self.source
@@ -175,7 +181,7 @@ class Context:
         return found
 
     def _own_tokens(self, choice: Data) -> Data:
-        """Texts are cut by the model's own tokenizer where the job names none."""
+        """Data with the model's own tokenizer for texts, where the job names none."""
         text = self.source.text
         if choice.dataset is None or choice.dataset.tokenizer is not None or text is None or text.tokenizer == "bytes":
             return choice
@@ -186,7 +192,7 @@ class Context:
 
     @cached_property
     def judged(self) -> Judged:
-        """Which outputs are compared, and how."""
+        """Task, outputs and threshold by which answers are compared."""
         return judged(
             self.float_model,
             self.job.spec.evaluation,
@@ -197,7 +203,7 @@ class Context:
 
     @property
     def output_axes(self) -> dict[str, int | None]:
-        """Along which the samples of each output lie; None: only a call of one sample tells its answer."""
+        """Axis of each output along which its samples lie; None: only a call of one sample tells its answer."""
         axes: dict[str, int | None] = (self.work.read(SOURCE) or {}).get("outputAxes", {})
         return axes
 
@@ -215,14 +221,14 @@ class Context:
         return self.calibration.batches(chosen, self.source.fixed_batch or choice.batch_size)
 
     def evaluation_batches(self, limit: int | None = None) -> list[list[int]]:
-        """The samples that are judged on; `limit` takes the first so many of them."""
+        """Batches of the samples that are judged on; `limit` takes the first so many samples."""
         choice = self.job.spec.evaluation
         count = min(len(self.evaluation), choice.samples or len(self.evaluation), limit or len(self.evaluation))
         return self.evaluation.batches(range(count), self._evaluated_together)
 
     @property
     def _evaluated_together(self) -> int:
-        """Samples of one call."""
+        """Number of samples in one call of evaluation."""
         alone = bool(self.output_axes) and None in map(self.axis_of, self.judged.places)
         if alone:
             return 1
@@ -244,7 +250,7 @@ class Context:
 
     @cached_property
     def statistics(self) -> Statistics:
-        """All shards' together."""
+        """Calibration statistics of all shards together."""
         merged: Statistics = {}
         for shard in range(self.job.spec.parallelism):
             part, _ = statistics.load(self.work.path(f"{self.shard_name('calibration', shard)}.npz"))

@@ -1,4 +1,4 @@
-"""How far is a job, and how long may it still take? Its work in order, each piece with a guess of its share. Pure.
+"""Progress of a job and the time it may still take: its work in order, each piece with a guess of its share. Pure.
 
 Asked by progress.py. The whole ladder counts: a job whose first rung passes arrives early. Time left is judged by the
 pace of this very job so far, measured over its finished stages and the one at work.
@@ -29,7 +29,10 @@ class Leg:
 
 
 def legs_of(spec: QuantizationJobSpec, shards: int = 1) -> tuple[Leg, ...]:
-    """All that the job may have to do, in that order. `shards`: how many of each sharded stage this process runs."""
+    """Legs of all that the job may have to do, in that order.
+
+    `shards`: how many of each sharded stage this process runs.
+    """
     legs = [Leg(Stage.EXPORT, None, _EXPORT), Leg(Stage.BASELINE, None, _BASELINE)]
     if spec.compression is not None:
         steps = len(spec.compression)
@@ -60,24 +63,24 @@ def _candidates(spec: QuantizationJobSpec, rung: Rung) -> int:
 
 @dataclass(frozen=True)
 class Pace:
-    """What the finished stages of this job took: `seconds` for so much `weight`."""
+    """Pace of this job's finished stages: `seconds` for so much `weight`."""
 
     seconds: float = 0.0
     weight: float = 0.0
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]]) -> "Pace":
-        """From the stages' own records."""
+        """Pace of all of the stages' own records together."""
         kept = list(records)
         return cls(sum(r["seconds"] for r in kept), sum(r["weight"] for r in kept))
 
     def record(self) -> dict[str, float]:
-        """As JSON."""
+        """JSON object of the seconds and the weight."""
         return {"seconds": round(self.seconds, 3), "weight": round(self.weight, 3)}
 
 
 class Journey:
-    """Where the job stands: a leg, and which share of it is done. `covered` is the weight of what was done here."""
+    """Position of the job: a leg, and the share of it that is done. `covered` is the weight of what was done here."""
 
     def __init__(self, legs: Sequence[Leg], pace: Pace) -> None:
         self._legs = legs
@@ -88,7 +91,7 @@ class Journey:
         self._covered = 0.0
 
     def begin(self, stage: Stage, rung: Rung | None = None) -> None:
-        """The next leg of this stage (and rung); what lies between was not needed, or was done before."""
+        """Go on to the next leg of this stage (and rung); what lies between was not needed, or was done before."""
         fits = [n for n, leg in enumerate(self._legs) if leg.stage is stage and rung in (None, leg.rung)]
         ahead = [n for n in fits if n >= self._at]
         if ahead:
@@ -96,19 +99,19 @@ class Journey:
             self._at, self._parts, self._share = ahead[0], 0, 0.0
 
     def track(self, share: float) -> None:
-        """So much of the part at work is done."""
+        """Note the share of the part at work that is done."""
         self._share = share
 
     def part_done(self) -> None:
-        """On to the leg's next part."""
+        """Go on to the leg's next part."""
         self._parts, self._share = self._parts + 1, 0.0
 
     def leg_done(self) -> None:
-        """However many parts it took."""
+        """End the leg at work, however many parts it took."""
         self._parts, self._share = self._legs[self._at].parts, 0.0
 
     def stage_done(self, seconds: float) -> Pace:
-        """What the stage took; from here on that is part of the pace."""
+        """End the stage; returns the pace of it, which is part of the job's pace from here on."""
         self.leg_done()
         took = Pace(seconds, self._covered + self._here())
         self._pace = Pace(self._pace.seconds + took.seconds, self._pace.weight + took.weight)
@@ -121,7 +124,7 @@ class Journey:
         return min(99, int(100 * self._done() / self._total()))
 
     def remaining_seconds(self, elapsed: float) -> int | None:
-        """At the pace so far, if the ladder is climbed to its end; None before anything is known of it.
+        """Seconds left at the pace so far, if the ladder is climbed to its end; None before anything is known of it.
 
         `elapsed`: seconds since the stage at work began.
         """

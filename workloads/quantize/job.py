@@ -1,4 +1,4 @@
-"""What is to be quantized?
+"""Quantization job: the model, and how it is to be quantized.
 
 Reads a QuantizationJob document, the same file on a laptop and at /etc/slipway/job.json in a pod.
 """
@@ -21,7 +21,7 @@ KIND = "QuantizationJob"
 
 @dataclass(frozen=True)
 class Overrides:
-    """What a person may change on the command line; None leaves the document as it is."""
+    """Fields that a person may change on the command line; None leaves the document as it is."""
 
     model: str | None = None
     output: str | None = None
@@ -37,7 +37,7 @@ class Job:
 
     @property
     def model_uri(self) -> str:
-        """Where the float model lies."""
+        """URI of the float model."""
         return str(self.spec.model.uri)
 
     @property
@@ -54,12 +54,12 @@ class Job:
 
     @property
     def work_uri(self) -> str:
-        """The folder above it."""
+        """URI of the folder that holds the job's own."""
         return work_uri(self.spec)
 
     @property
     def writer(self) -> str:
-        """Marks unfinished files of this job, so that its next attempt can remove them."""
+        """Mark of this job's unfinished files, by which its next attempt can remove them."""
         return (self.reference.uid or self.reference.name)[:36]
 
 

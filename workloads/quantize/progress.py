@@ -1,4 +1,4 @@
-"""What do people and the operator hear while a stage works?
+"""Progress of a stage, for people and for the operator.
 
 Lines in a log, a bar on a terminal, posts to the operator.
 """
@@ -23,11 +23,11 @@ _CLIMBED = frozenset({Stage.QUANTIZE, Stage.QAT})
 
 
 class SizedIterable(Sized, Iterable[T_co], Protocol[T_co]):
-    """What a bar can be shown for."""
+    """Iterable of known length, for which a bar can be shown."""
 
 
 class Voice:
-    """Speaks for one process."""
+    """Voice of one process: its log lines, its bar and its posts."""
 
     def __init__(self, poster: Poster | None = None) -> None:
         self._poster = poster or Poster()
@@ -38,34 +38,34 @@ class Voice:
         self._bar: Any = None
 
     def plan(self, journey: Journey) -> None:
-        """What all progress is measured by; nothing is posted without."""
+        """Set the journey by which all progress is measured; no progress is posted without one."""
         self._journey = journey
 
     def begin(self, stage: Stage) -> None:
-        """From now on progress is that of this stage."""
+        """Begin a stage: from now on progress is that of this one."""
         self._since = time.monotonic()
         if self._journey is not None and stage not in _CLIMBED:
             self._journey.begin(stage)
             self._post()
 
     def climb(self, rung: Rung) -> None:
-        """From now on progress is that of this rung."""
+        """Begin a rung: from now on progress is that of this one."""
         if self._journey is not None:
             self._journey.begin(Stage.QAT if rung is Rung.QAT else Stage.QUANTIZE, rung)
             self._post()
 
     def advance(self) -> None:
-        """One candidate is done."""
+        """Count one part of the leg, such as a candidate, as done."""
         if self._journey is not None:
             self._journey.part_done()
             self._post()
 
     def figures(self, metrics: Mapping[str, float]) -> None:
-        """What is known of the candidates; goes along with every post from now on."""
+        """Add figures of the candidates; they go along with every post from now on."""
         self._metrics.update(metrics)
 
     def stage_done(self) -> Pace:
-        """Returns what the stage took."""
+        """End the stage; returns the time and the weight that it took."""
         seconds = time.monotonic() - self._since
         if self._journey is None:
             return Pace(seconds)
@@ -75,14 +75,14 @@ class Voice:
         return took
 
     def say(self, text: str) -> None:
-        """A line for people."""
+        """Print a line for people."""
         if self._bar is None:
             print(text, flush=True)
         else:
             self._bar.write(text)
 
     def track(self, items: "SizedIterable[T]", what: str, done: int = 0) -> Iterator[T]:
-        """The items, with progress; `done` were finished before a restart and are not among them."""
+        """Iterate over items and show progress; `done` were finished before a restart and are not among them."""
         total, last = done + len(items), time.monotonic()
         bar = self._open(total, done, what)
         try:

@@ -1,4 +1,4 @@
-"""From a job to a published model: one stage for a pod, or all of them in order on a laptop. Called by the command."""
+"""Run of a job up to the published model: one stage in a pod, or all in order on a laptop. Called by the command."""
 
 from slipway.api.common.job_status import ArtifactStatus, Metric
 from slipway.api.quantization.status import SHARDED, Candidate, Outcome, Report, Stage, StageResult
@@ -21,11 +21,14 @@ ROWS = 24  # candidates in a termination message, before its length is known
 
 
 class Rejected(Exception):  # noqa: N818 (a verdict, not an accident)
-    """No candidate passed, and the job says that this is a failure. Exit code 3: running again cannot help."""
+    """Error when no candidate passed, and the job says that this is a failure.
+
+    Exit code 3: running again cannot help.
+    """
 
 
 def run_all(job: Job, voice: Voice) -> StageResult:
-    """Every stage that is left, in this process."""
+    """Run every stage that is left, in this process."""
     context = _opened(job, voice, shards=job.spec.parallelism)
     stage, message = next_stage(job.spec, context.work), "the job was done before"
     while stage is not None:
@@ -39,7 +42,7 @@ def run_all(job: Job, voice: Voice) -> StageResult:
 
 
 def run_stage(job: Job, voice: Voice, stage: Stage, shard: int) -> StageResult:
-    """One stage, and a note of what comes next.
+    """Run one stage, and note what comes next.
 
     A stage whose time has passed does nothing; one too early is BadInput.
     """
@@ -64,13 +67,13 @@ def _opened(job: Job, voice: Voice, shards: int) -> Context:
 
 
 def _arrived(context: Context, stage: Stage) -> None:
-    """A stage is done: say so, and keep how long it took, by which the next one judges the time left."""
+    """Report a stage as done, and keep how long it took, by which the next one judges the time left."""
     context.voice.figures(result.figures(context))
     context.work.append(PACE, {"stage": stage, **context.voice.stage_done().record()})
 
 
 def _run(context: Context, stage: Stage, shard: int) -> str:
-    """One stage; returns a sentence for people."""
+    """Run one stage; returns a sentence for people."""
     if stage is Stage.CALIBRATE:
         return calibrate.run(context, shard)
     if stage is Stage.SENSITIVITY:
@@ -104,7 +107,7 @@ def _conclude(context: Context, stage: Stage, message: str) -> StageResult:
 
 
 def result_of(context: Context, stage: Stage, message: str) -> StageResult:
-    """What the operator carries into the status."""
+    """Result that the operator carries into the status."""
     source, published = context.work.read("source"), context.work.read("published")
     measured = context.work.read(f"candidates/{FLOAT}") is not None
     rows = [candidate_of(context, FLOAT), *ranking.marked(result.tried(context))] if measured else []
@@ -143,7 +146,10 @@ def _artifact(context: Context, record: dict[str, str]) -> ArtifactStatus:
 
 
 def write_message(found: StageResult) -> None:
-    """The termination message, cut row by row and word by word until the kubelet takes it; nothing outside a pod."""
+    """Write the termination message, cut until the kubelet takes it; nothing outside a pod.
+
+    It is cut row by row and word by word.
+    """
     tell(fitting(found))
 
 

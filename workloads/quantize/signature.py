@@ -17,7 +17,7 @@ PICTURE_AXES, PICTURE_CHANNELS = 4, {1, 3}
 
 
 def signature_of(model: "onnx.ModelProto") -> Signature:
-    """What goes in and out. BadInput, with the port's name, for what no artifact can describe."""
+    """Signature of an ONNX model. BadInput, with the port's name, for what no artifact can describe."""
     return Signature(
         inputs=[_spec(port) for port in onnx_file.inputs_of(model)],
         outputs=[_spec(port) for port in onnx_file.outputs_of(model)],
@@ -25,7 +25,7 @@ def signature_of(model: "onnx.ModelProto") -> Signature:
 
 
 def _spec(port: onnx_file.Port) -> TensorSpec:
-    """Axes without a length keep the exporter's name."""
+    """Tensor of a port; axes without a length keep the exporter's name."""
     names = [*port.axes, *[""] * len(port.shape)]
     shape = [axes.axis_name(names[index], index) if axis is None else axis for index, axis in enumerate(port.shape)]
     try:
@@ -38,7 +38,7 @@ def _spec(port: onnx_file.Port) -> TensorSpec:
 
 
 def task_of(model: "onnx.ModelProto", metric: EvaluationMetric, judged: EvaluationTask) -> Task:
-    """What a bare model is published as: by how its answers were judged, and `raw` where that does not tell."""
+    """Task under which a bare model is published: by how its answers were judged, `raw` where that does not tell."""
     if metric is EvaluationMetric.PRECISION50:
         return Task.OBJECT_DETECTION
     known = {EvaluationTask.EMBEDDING: Task.EMBEDDING, EvaluationTask.SEGMENTATION: Task.SEGMENTATION}

@@ -1,4 +1,4 @@
-"""What exactly is quantized? The source pinned by its digest, and what is known of it; written by the stage export."""
+"""Source of a job: the model to quantize, pinned by its digest, and what is known of it. Written by stage export."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +35,7 @@ class Source:
         return next((port.shape[0] for port in self.ports if port.shape and port.shape[0] is not None), None)
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """JSON object of the source, which `restore` reads."""
         return {
             "uri": self.uri,
             "digest": self.digest,
@@ -52,7 +52,7 @@ class Source:
 
     @classmethod
     def restore(cls, record: dict[str, Any]) -> "Source":
-        """From JSON."""
+        """Restore a source from the JSON object that `record` made."""
         preprocessing = record["preprocessing"]
         return cls(
             uri=record["uri"],

@@ -1,4 +1,4 @@
-"""Where do stages leave their results? A folder of JSON records and models, each written whole or not at all.
+"""Work folder of a job: JSON records and models that stages leave, each written whole or not at all.
 
 A stage that is killed finds here what it had done; a stage that runs twice finds that it has nothing to do.
 """
@@ -28,7 +28,7 @@ class Work:
         return cls(root / name)
 
     def path(self, name: str) -> Path:
-        """Where a file of that name is or will be."""
+        """Path of a file of that name, which need not be there yet."""
         path = self.folder / name
         path.parent.mkdir(exist_ok=True)
         return path
@@ -64,7 +64,7 @@ class Work:
         staged.rename(path)
 
     def lines(self, name: str) -> list[dict[str, Any]]:
-        """What `append` has kept; a last line that was cut by a kill is left out."""
+        """Records that `append` has kept; a last line that was cut by a kill is left out."""
         try:
             text = (self.folder / f"{name}.jsonl").read_text()
         except FileNotFoundError:

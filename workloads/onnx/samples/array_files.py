@@ -69,7 +69,7 @@ class Rows:
             yield start, self.take(start, min(step, len(self) - start))
 
     def whole(self) -> "Array":
-        """All of it, whatever its axes."""
+        """Read the whole array, whatever its axes."""
         self._reread()
         content = self._bytes(math.prod(self.shape) * self.dtype.itemsize)
         self._at = len(self) + 1
@@ -83,7 +83,7 @@ class Rows:
             self._stream = None
 
     def _reread(self) -> "tuple[tuple[int, ...], bool, np.dtype[Any]]":
-        """To the first row, past the header."""
+        """Open the file anew and read its header: shape, order and type. The stream is then at the first row."""
         self.close()
         try:
             self._stream, self._at = self._begin(), 0
@@ -117,7 +117,7 @@ def opened(path: Path, wanted: Collection[str]) -> dict[str, Rows]:
 
 
 def files_of(path: Path, wanted: Collection[str]) -> list[Path]:
-    """What a digest of these arrays covers."""
+    """Files that a digest of these arrays covers."""
     return sorted(path / f"{name}.npy" for name in wanted if _in(path, name)) if path.is_dir() else [path]
 
 
@@ -136,7 +136,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> "Callable[[], IO[bytes]]":
 def require(
     file: str, arrays: "Mapping[str, Rows]", ports: Sequence[Port], want_labels: bool, *, any_labels: bool
 ) -> Layout:
-    """Where the samples lie. BadInput for arrays that are not what the model takes, or labels that fit no sample.
+    """Layout of the samples. BadInput for arrays that are not what the model takes, or labels that fit no sample.
 
     `any_labels`: of another task's kind than one whole number a sample they may be.
     """
@@ -165,7 +165,7 @@ def require(
 
 
 def of_one(layout: Layout, labels: Rows) -> bool:
-    """Whether labels are those of a file that is one sample, without an axis for samples."""
+    """Tell whether labels are those of a file that is one sample, without an axis for samples."""
     single = not any(place.own or place.axis is not None for place in layout.places.values())
     return single and (not labels.shape or labels.shape[0] != 1)
 

@@ -28,11 +28,11 @@ class ImageSamples:
         return len(self._images)
 
     def weight(self, _index: int) -> int:
-        """Pictures of one shape."""
+        """Equal weight of 1, since all pictures have one shape."""
         return 1
 
     def batches(self, chosen: Sequence[int], size: int) -> list[list[int]]:
-        """In order; the last one may be shorter."""
+        """Batches of the chosen samples in order; the last one may be shorter."""
         return [list(chosen[start : start + size]) for start in range(0, len(chosen), size)]
 
     def read(self, batch: Sequence[int]) -> Batch:

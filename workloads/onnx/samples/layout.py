@@ -1,4 +1,4 @@
-"""Where do a file's samples lie in its arrays? By their axes, held against the model's.
+"""Layout of a file's samples in its arrays, by their axes, held against the model's.
 
 - Arrays with the model's axes: the first one counts samples. Where it plainly does not (another axis is called the
   batch, or first axes differ among the inputs), the axis with that name does, and without one the file is one sample.
@@ -26,7 +26,7 @@ class Shaped(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths."""
+        """Lengths of the axes."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,15 @@ class Layout:
 
     @property
     def together(self) -> bool:
-        """Whether several samples go into one call."""
+        """Tell whether several samples go into one call."""
         return all(place == Place(axis=0) for place in self.places.values())
 
 
 def layout_of(file: str, arrays: Mapping[str, Shaped], ports: Sequence[Port]) -> Layout:
-    """BadInput for arrays whose axes do not fit the model's, or that disagree about the number of samples."""
+    """Layout of the samples in a file's arrays.
+
+    BadInput for arrays whose axes do not fit the model's, or that disagree about the number of samples.
+    """
     more = {port.name: len(arrays[port.name].shape) - len(port.shape) for port in ports}
     for port in ports:
         if more[port.name] not in {0, 1}:
@@ -75,7 +78,7 @@ def layout_of(file: str, arrays: Mapping[str, Shaped], ports: Sequence[Port]) ->
 
 
 def first_counts(ports: Sequence[Port]) -> bool:
-    """Whether every first axis may count samples: their lengths agree, and no later axis is called the batch."""
+    """Tell whether every first axis may count samples: lengths agree, and no later axis is called the batch."""
     lengths = {port.shape[0] for port in ports if port.shape}
     burnt = lengths - {None, 1}
     return bool(lengths) and len(burnt) < 2 and not (burnt and lengths - burnt) and not any(map(_named, ports))

@@ -1,4 +1,4 @@
-"""Which samples does the model get, and in which batches? Calibration, comparison and evaluation read through here.
+"""Samples that the model gets, and their batches. Calibration, comparison and evaluation read through here.
 
 Two sources: the image data sets of the trainer, and .npz files with an array for each of the model's inputs (and
 `labels`), or a folder with an .npy file for each. Batches are a function of the choice of samples alone, so that shards
@@ -35,7 +35,7 @@ def calibration_samples(
     preprocessing: Preprocessing | None,
     text: TextProcessing | None = None,
 ) -> Samples:
-    """What the model is calibrated on: training samples, never held-out ones."""
+    """Samples for calibration: of a data set the training samples, never held-out ones."""
     return _samples(choice, ports, preprocessing, text, held_out=False, want_labels=False)
 
 
@@ -47,12 +47,12 @@ def evaluation_samples(
     *,
     want_labels: bool,
 ) -> Samples:
-    """What float and quantized are compared on."""
+    """Samples on which the float and the quantized model are compared: of a data set the held-out ones."""
     return _samples(choice, ports, preprocessing, text, held_out=True, want_labels=want_labels)
 
 
 def _any_labels(choice: Calibration | Evaluation) -> bool:
-    """Whether labels may be other than a class number per sample: only another task's measure reads them."""
+    """Tell whether labels may be other than a class number per sample: only another task's measure reads them."""
     return not isinstance(choice, Evaluation) or choice.metric is not EvaluationMetric.TOP1
 
 

@@ -45,11 +45,11 @@ class TokenSamples:
         return len(self._part)
 
     def weight(self, _index: int) -> int:
-        """Texts of one length."""
+        """Equal weight of 1, since all texts have one length."""
         return 1
 
     def batches(self, chosen: Sequence[int], size: int) -> list[list[int]]:
-        """In order; the last one may be shorter."""
+        """Batches of the chosen samples in order; the last one may be shorter."""
         return [list(chosen[start : start + size]) for start in range(0, len(chosen), size)]
 
     def read(self, batch: Sequence[int]) -> Batch:

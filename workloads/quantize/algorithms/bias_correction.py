@@ -1,4 +1,4 @@
-"""How much of a layer's error is a constant? Rounding weights shifts each output's mean; the bias can take that back.
+"""Bias correction: rounding weights shifts each output's mean, and the bias can take that back.
 
 Bias correction of Nagel et al. 2019 (Data-Free Quantization, section 4.2): the shift of an output is the sum over its
 inputs of (rounded weight - weight) * mean of the input. The means come from calibration samples; padding is taken for
@@ -62,7 +62,7 @@ def corrected(
 def _shift(
     node: "onnx.NodeProto", error: "npt.NDArray[np.float64]", mean: "npt.NDArray[np.float64]"
 ) -> "npt.NDArray[np.float64] | None":
-    """How far the weights' error moves the mean of each output [outputs]."""
+    """Shift of the mean of each output [outputs] by the error of the weights; None where the channels do not match."""
     attributes = {attribute.name: attribute.i for attribute in node.attribute}
     rows = error.T if node.op_type == "Gemm" and not attributes.get("transB", 0) else error
     per_input = rows.reshape(len(rows), rows.shape[1], -1).sum(axis=2)

@@ -1,4 +1,4 @@
-"""How does a float graph become a quantized one?
+"""Rewriting of a float graph as a quantized one.
 
 By ONNX Runtime's own rewriting, with our ranges; called for each candidate.
 """
@@ -107,7 +107,7 @@ def static(
 
 
 def _save_ranges(found: Mapping[str, Range], path: Path) -> None:
-    """As the library's calibration cache."""
+    """Write the ranges as the library's calibration cache."""
     from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_tensors_data
 
@@ -160,7 +160,7 @@ def dynamic(model: "onnx.ModelProto", profile: Profile, nodes: Sequence[str]) ->
 
 
 def _as_products(nodes: Sequence[str]) -> list[str]:
-    """The library turns a Gemm into a MatMul of another name before it looks at the names."""
+    """Names of the nodes, and of the MatMuls of Gemms: the library makes these before it looks at the names."""
     return [name for node in nodes for name in (node, f"{node}_MatMul")]
 
 
@@ -219,7 +219,7 @@ def weight_only_outside(model: "onnx.ModelProto", nodes: Sequence[str], data: Pa
 
 
 def operators(model: Any) -> dict[str, int]:
-    """How often each operator occurs."""
+    """Number of nodes of each operator."""
     counts: dict[str, int] = {}
     for node in model.graph.node:
         counts[node.op_type] = counts.get(node.op_type, 0) + 1

@@ -1,4 +1,4 @@
-"""Are the activations' channels hard to quantize, or the weights'? Moves the difficulty from the one to the other.
+"""SmoothQuant: moves the difficulty of quantization from the channels of the activations to those of the weights.
 
 SmoothQuant (Xiao et al. 2023, equation 4): channel j of a product's input is divided by
 s_j = max|x_j|^alpha / max|w_j|^(1 - alpha), and its row of the weights multiplied by it: the same product, with
@@ -81,7 +81,7 @@ def smoothed(
 
 
 def factors_of(peak: "Reals", products: list[Product], alpha: float) -> "Reals":
-    """s [channels]; 1 for a channel that is always zero on either side."""
+    """Smoothing factors s [channels]; 1 for a channel that is always zero on either side."""
     from onnx import numpy_helper
 
     weights = [numpy_helper.to_array(product.weight).astype(np.float64) for product in products]
@@ -109,7 +109,7 @@ def _constant(model: "onnx.ModelProto", name: str, values: "Reals") -> str:
 
 
 def _drop_unread(model: "onnx.ModelProto") -> None:
-    """Weights that nobody reads any more would be stored all the same."""
+    """Drop weights that nobody reads any more; they would be stored all the same."""
     read = {*_read(model.graph), *(value.name for value in model.graph.output)}
     kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
     del model.graph.initializer[:]
@@ -117,7 +117,7 @@ def _drop_unread(model: "onnx.ModelProto") -> None:
 
 
 def _read(graph: Any) -> Iterator[str]:
-    """What the nodes of a graph read, those of its branches and loops too."""
+    """Names that the nodes of a graph read, those of its branches and loops too."""
     for node in graph.node:
         yield from node.input
         for attribute in node.attribute:

@@ -84,7 +84,7 @@ def _worth(tensor: Any, axis: int) -> bool:
 
 
 def _dequantized(scope: Any, tensor: Any, axis: int, taken: set[str]) -> None:
-    """A constant of a scope as integers with a DequantizeLinear.
+    """Replace a constant of a scope by integers and a DequantizeLinear.
 
     It gives another name: a constant may be called as one outside is, and what a node gives may not.
     """
@@ -107,7 +107,7 @@ def _dequantized(scope: Any, tensor: Any, axis: int, taken: set[str]) -> None:
 
 
 def _rename(scope: Any, old: str, new: str) -> None:
-    """What nodes of a scope, and of the bodies in it that have no such name of their own, read."""
+    """Rename a tensor where nodes of a scope read it, and in the bodies in it that have no such name of their own."""
     for node in scope.node:
         for index, name in enumerate(node.input):
             if name == old:
@@ -141,7 +141,7 @@ def _tables(model: "onnx.ModelProto", nodes: Collection[str] | None) -> Iterator
 
 
 def _looked_up(model: "onnx.ModelProto", tensor: Any, readers: Sequence[Any], taken: set[str]) -> None:
-    """Rows of integers and their scales are looked up, and multiplied: the table itself is never a float again."""
+    """Look up rows of integers and their scales, and multiply them: the table itself is never a float again."""
     from onnx import TensorProto, helper, numpy_helper
 
     values, name = external_data.values(tensor), tensor.name

@@ -1,4 +1,4 @@
-"""What does a target want: which integers, which operators, which form of Q/DQ? One entry per kind of hardware."""
+"""Profiles of targets: their integers, operators and form of Q/DQ. One entry per kind of hardware."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class Profile:
-    """How a static model is built. `options` are ONNX Runtime's extra_options, `op_types` None means all it knows."""
+    """Rules for a static model. `options` are ONNX Runtime's extra_options, `op_types` None means all it knows."""
 
     activations: Levels
     signed_activations: bool
@@ -44,7 +44,7 @@ def profile_of(target: Target) -> Profile:
 
 
 def impossible(rung: Rung, target: Target, bits: int) -> str | None:
-    """Why a rung makes no sense for a target and a width of the weights, or None."""
+    """Reason why a rung makes no sense for a target and a width of the weights, or None."""
     here = target.runtime
     reasons = {
         f"LiteRT's quantizer has no {rung}; it has {', '.join(RECIPES)}": here is Runtime.LITERT

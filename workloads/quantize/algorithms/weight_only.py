@@ -1,4 +1,4 @@
-"""What happens to the weights where the library has nothing.
+"""Quantization of weights where the library has nothing.
 
 Fewer than 8 bits, and int8 weights under float arithmetic.
 """
@@ -36,7 +36,7 @@ class Weight:
 
     @property
     def values(self) -> "Array":
-        """As numpy; a view of the file where the constant is in one."""
+        """Weight as a numpy array; a view of the file where the constant is in one."""
         return external_data.values(self.tensor)
 
 
@@ -86,7 +86,7 @@ def narrow(
 
 
 def rounded(model: "onnx.ModelProto", bits: int, nodes: Collection[str], *, reduced: bool) -> dict[str, "Array"]:
-    """What the weights of these nodes become, per channel, by name: as `narrow`, or as the library for 8 bits."""
+    """Rounded values of these nodes' weights, per channel, by name: as `narrow`, or as the library for 8 bits."""
     import onnx
 
     if bits < 8:

@@ -1,4 +1,4 @@
-"""Are the samples of one call apart from each other? Which axis of each answer counts them?
+"""Independence of the samples of one call, and the axis of each answer that counts them.
 
 Asked of the float model once, on its first samples: a sample among others must get what it gets among copies of itself.
 Of a sequence whose first axis is time it does not, and a gate that took its steps for samples would judge nothing.
@@ -60,7 +60,9 @@ def axes_of(model: "onnx.ModelProto", feeds: "Feeds") -> dict[str, int | None]:
 
 
 def _of_one(session: Any, feeds: "Feeds") -> dict[str, int | None]:
-    """Of a model that takes one sample a call: the first axis where its length is 1, and not that of another axis.
+    """Samples' axis of each output of a model that takes one sample a call.
+
+    The first axis where its length is 1, and not that of another axis; else None.
 
     [1, time, features] to [time, classes], say: all of that is the one sample's.
     """
@@ -99,7 +101,7 @@ def _axis(joint: "Array", copies: "list[Array]", length: int) -> int | None:
 
 
 def _in_parts(session: Any, feeds: "Feeds", joint: list[Any]) -> bool:
-    """Whether some output is what the samples' own ones are one after the other: several rows for each."""
+    """Tell whether some output joins the samples' own ones one after the other: several rows for each."""
     try:
         alone = [run(session, _row(feeds, row)) for row in range(rows_of(feeds))]
     except BadInput:

@@ -19,7 +19,7 @@ BUDGET = 512 << 20  # bytes by which the process may grow in calls of the float 
 
 
 def measured(model: "onnx.ModelProto", samples: Samples, chosen: Sequence[int], most: int, budget: int) -> int:
-    """How many samples of the largest inputs go into a call of a model, at most `most`."""
+    """Number of samples of the largest inputs that go into a call of a model, at most `most`."""
     session = runtime.session(model)
     heaviest = max(chosen, key=samples.weight)
     begin = rss.resident()

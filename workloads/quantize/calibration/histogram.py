@@ -1,4 +1,4 @@
-"""How are a tensor's values distributed, whoever saw them and in whichever order? Used by the calibration statistics.
+"""Histogram of a tensor's values, the same whoever saw them and in whichever order. Used by the calibration statistics.
 
 Bins are dyadic: a row covers [-2^e, 2^e) with 2^bits bins on each side of zero, so a bin is 2^(e-bits) wide and every
 bin at e+1 is exactly two bins at e. The exponent of a row is that of its largest magnitude. Hence adding is associative
@@ -36,7 +36,7 @@ class Histogram:
 
     @classmethod
     def restore(cls, counts: "Counts", exponents: "Exponents") -> "Histogram":
-        """One that was saved; ValueError when the arrays do not belong together."""
+        """Restore a saved histogram; ValueError when the arrays do not belong together."""
         rows, bins = counts.shape
         if len(exponents) != rows or bins < 4 or bins & (bins - 1):
             raise ValueError(f"{counts.shape} counts and {exponents.shape} exponents are no histogram")
@@ -68,7 +68,7 @@ class Histogram:
         self.counts += np.bincount(index.reshape(-1), minlength=self.counts.size).reshape(self.counts.shape)
 
     def merge(self, other: "Histogram") -> None:
-        """Take in what another has seen."""
+        """Add the counts of another histogram."""
         if self.counts.shape != other.counts.shape:
             raise ValueError(f"histograms of {self.counts.shape} and {other.counts.shape} bins do not belong together")
         grown = Histogram.restore(other.counts, other.exponents)

@@ -1,4 +1,4 @@
-"""Which values do the tensors inside a model take? Runs it batch by batch with its inner tensors as outputs.
+"""Observation of the tensors inside a model, which is run batch by batch with its inner tensors as outputs.
 
 Memory: one slice of a batch at a time, as many samples as fit into BUDGET; what was seen lives on in the statistics.
 """

@@ -1,4 +1,4 @@
-"""Which scale and zero point has a range, and what is left of a number after quantization?
+"""Scale and zero point of a range, and what is left of a number after quantization.
 
 Used by search, QAT and tests.
 

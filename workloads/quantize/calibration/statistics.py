@@ -1,4 +1,4 @@
-"""What does calibration remember of each tensor?
+"""Statistics that calibration keeps of each tensor.
 
 Extremes, a histogram and batch extremes: one pass serves every method.
 
@@ -76,7 +76,7 @@ class TensorStatistics:
         return float(Fraction(self.minimum_sums[row], scale)), float(Fraction(self.maximum_sums[row], scale))
 
     def merge(self, other: "TensorStatistics") -> None:
-        """Take in what another has seen of the same tensor."""
+        """Add what another has seen of the same tensor."""
         self.histogram.merge(other.histogram)
         self.minimum, self.maximum = np.minimum(self.minimum, other.minimum), np.maximum(self.maximum, other.maximum)
         self.count += other.count

@@ -1,4 +1,4 @@
-"""What does a model answer on the evaluation samples, in the runtime that serves it?
+"""Answers of a model on the evaluation samples, in the runtime that serves it.
 
 Float model and candidates alike.
 """
@@ -34,7 +34,7 @@ class Answers:
         return len(self.classes)
 
     def right(self, reference: "Answers | None" = None) -> "npt.NDArray[np.bool_]":
-        """Which answers are right: those of the labels, or those of another model."""
+        """Mask [n] of the right answers, held against the labels, or against the answers of another model."""
         truth = self.labels if reference is None else reference.classes
         if truth is None:
             raise BadInput(
@@ -44,7 +44,7 @@ class Answers:
         return result
 
     def save(self, path: Path) -> None:
-        """As .npz, whole or not at all."""
+        """Write the answers as .npz, whole or not at all."""
         staged = path.with_name(f".{path.name}.partial")
         labels: dict[str, Any] = {} if self.labels is None else {"labels": self.labels}
         with staged.open("wb") as stream:
@@ -53,7 +53,7 @@ class Answers:
 
     @classmethod
     def load(cls, path: Path) -> "Answers":
-        """What `save` wrote."""
+        """Read the answers that `save` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
             return cls(arrays["classes"], arrays["labels"] if "labels" in arrays.files else None, arrays["outputs"])
 

@@ -1,4 +1,4 @@
-"""How fast are two models, and how much memory do they take?
+"""Benchmark of two models: speed and memory.
 
 Measured in turns, so that a busy machine is busy for both.
 """

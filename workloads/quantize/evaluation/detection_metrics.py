@@ -1,4 +1,4 @@
-"""What does a detector find on the evaluation samples, and how sure is a difference between two of them?
+"""Detections of a model on the evaluation samples, and the confidence of a difference between two detectors.
 
 Mean average precision at half an overlap, by COCO's definition as in workloads.vision.detection; the drop between two
 models has a percentile interval over pictures that are drawn again with replacement, the same ones for both (the paired
@@ -30,8 +30,9 @@ RESAMPLED = 1000
 
 @dataclass(frozen=True)
 class Found:
-    """`boxes` [m, 4]: picture, class, thousandths of the score, whether it hit; `objects` [n, classes]: how many there
-    are in each picture; `outputs`: the first predictions.
+    """Detections of a model. `boxes` [m, 4]: picture, class, thousandths of the score, whether it hit.
+
+    `objects` [n, classes]: how many there are in each picture; `outputs`: the first predictions.
     """
 
     boxes: "npt.NDArray[np.int32]"
@@ -53,7 +54,7 @@ class Found:
         return float(np.nanmean(found)) if not np.isnan(found).all() else 0.0
 
     def against(self, reference: "Found", confidence: float) -> Difference:
-        """How much less than the reference it finds on the same pictures."""
+        """Drop of precision against the reference on the same pictures, with its interval."""
         first, second = reference.precision(), self.precision()
         drops = [reference.precision(weights) - self.precision(weights) for weights in _resamples(len(self))]
         low, high = _middle(drops, confidence)
@@ -64,7 +65,7 @@ class Found:
         return _middle([self.precision(weights) for weights in _resamples(len(self))], confidence)
 
     def save(self, path: Path) -> None:
-        """As .npz, whole or not at all."""
+        """Write the detections as .npz, whole or not at all."""
         staged = path.with_name(f".{path.name}.partial")
         with staged.open("wb") as stream:
             np.savez_compressed(stream, boxes=self.boxes, objects=self.objects, outputs=self.outputs)
@@ -72,13 +73,13 @@ class Found:
 
     @classmethod
     def load(cls, path: Path) -> "Found":
-        """What `save` wrote."""
+        """Read the detections that `save` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
             return cls(arrays["boxes"], arrays["objects"], arrays["outputs"])
 
 
 def _resamples(count: int) -> "Iterable[npt.NDArray[np.int64]]":
-    """The same for any two models: how often each picture is drawn."""
+    """Counts of how often each picture is drawn, resample by resample; the same for any two models."""
     random = np.random.RandomState(0)
     for _ in range(RESAMPLED):
         yield np.bincount(random.randint(count, size=count), minlength=count)

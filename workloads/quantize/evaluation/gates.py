@@ -1,4 +1,4 @@
-"""Does a candidate pass? Accuracy, size and latency against the float model, judged in one place, with words. Pure."""
+"""Gates of a candidate: accuracy, size and latency against the float model, judged in one place, with words. Pure."""
 
 from dataclasses import dataclass, replace
 
@@ -23,7 +23,7 @@ LEAST_DB_LABELLED = 3.0  # with labels: more is another function that happens to
 
 @dataclass(frozen=True)
 class Sight:
-    """What a share of right answers does not see.
+    """Figures of a candidate that a share of right answers does not show.
 
     `sqnr_db`: signal to noise of the outputs (None: equal); `least_db`: the floor under it (None: not asked);
     how many different answers the float model and the candidate gave (0: the task makes no decisions); whether any
@@ -37,7 +37,7 @@ class Sight:
     integer: bool = True
 
     def failures(self) -> list[str]:
-        """In words, each an accuracy failure."""
+        """Failures in words: too much noise, one answer for all samples, no weight or kernel of integers."""
         found = []
         if self.sqnr_db is not None and self.least_db is not None and self.sqnr_db < self.least_db:
             found.append(f"accuracy: signal to noise {self.sqnr_db:.1f} dB, at least {self.least_db:g} dB asked")
@@ -60,15 +60,15 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """All gates hold."""
+        """Tell whether all gates hold."""
         return not self.failures
 
     def of_accuracy(self) -> "Verdict":
-        """The same without the gates of size and speed."""
+        """The verdict without the gates of size and speed."""
         return replace(self, failures=tuple(words for words in self.failures if words.startswith("accuracy")))
 
     def words(self) -> str:
-        """One sentence."""
+        """Verdict in one sentence."""
         interval = f"drop {points(self.drop)} ({points(self.low)} to {points(self.high)}), limit {points(self.limit)}"
         return f"{interval}; {'; '.join(self.failures)}" if self.failures else interval
 
@@ -79,7 +79,7 @@ def points(share: float) -> str:
 
 
 def drop_limit(gate: AccuracyGate, float_accuracy: float) -> float:
-    """How much accuracy may be lost, as a share of all samples."""
+    """Largest drop of accuracy that the gate allows, as a share of all samples."""
     if gate.max_drop is None:
         return SHARE_OF[gate.profile or AccuracyProfile.MLPERF_99] * float_accuracy
     return gate.max_drop * (float_accuracy if gate.drop_type is DropType.RELATIVE else 1.0)
@@ -88,7 +88,10 @@ def drop_limit(gate: AccuracyGate, float_accuracy: float) -> float:
 def judge(
     gates: Gates, found: Difference, size_ratio: float, speedup: Speedup | None, sight: Sight | None = None
 ) -> Verdict:
-    """`found`: float model against quantized; `size_ratio` is quantized bytes over float bytes."""
+    """Judge a candidate by all gates.
+
+    `found`: float model against quantized; `size_ratio` is quantized bytes over float bytes.
+    """
     gate = gates.accuracy
     limit = drop_limit(gate, found.reference)
     failures = []

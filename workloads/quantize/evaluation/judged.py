@@ -1,4 +1,4 @@
-"""What of a model's answers is judged, and how: task, outputs and threshold, told once for the whole job."""
+"""Choice of what is judged of a model's answers, and how: task, outputs and threshold, made once for the whole job."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,10 @@ SIGMOID_MIDDLE = 0.5
 
 @dataclass(frozen=True)
 class Judged:
-    """`places`: numbers of the outputs that are compared; `assumed`: nobody said what the answers are for."""
+    """Task, outputs and threshold by which a model is judged.
+
+    `places`: numbers of the outputs that are compared; `assumed`: nobody said what the answers are for.
+    """
 
     task: EvaluationTask
     places: tuple[int, ...]
@@ -31,7 +34,7 @@ class Judged:
 
     @property
     def measure(self) -> Measure:
-        """How two answers are compared."""
+        """Measure by which two answers are compared."""
         return measure_of(self.task, self.threshold, self.blank, self.function)
 
     @property
@@ -48,7 +51,9 @@ def judged(
     *,
     whole: bool = False,
 ) -> Judged:
-    """By the job, else by the artifact, else by the graph. BadInput for an output that the model has not.
+    """Choose task, outputs and threshold by the job, else by the artifact, else by the graph.
+
+    BadInput for an output that the model has not.
 
     `axes`: of the outputs by name, along which their samples lie; `whole`: a call is one sample, whatever its axes.
     """
@@ -112,7 +117,7 @@ def _threshold(model: Any, output: str) -> float:
 
 
 def remarks(found: Judged, names: Sequence[str]) -> list[str]:
-    """What people should know of the choice."""
+    """Remarks for people on a task that was assumed; none on one that was given."""
     if not found.assumed:
         return []
     which = ", ".join(names[place] for place in found.places)

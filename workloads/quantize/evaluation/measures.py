@@ -1,4 +1,4 @@
-"""Measures of tasks: how right is an answer, from 0 to 1, held against a label or against the float model's answer?
+"""Measures of tasks: scores of answers from 0 to 1, held against a label or against the float model's answer.
 
 One function per task: `score(given, wanted)` of outputs [n, ...] against labels or outputs [n, ...], giving [n]. A
 sample's score of 1 is a right answer; so the mean is an accuracy, and its drop is judged by one gate for all tasks.
@@ -27,7 +27,7 @@ OF_THE_SPREAD = 0.5  # a regression that is off by so much of the targets' stand
 
 @dataclass(frozen=True)
 class Measure:
-    """How one task's answers are judged. `whole`: a sample's score depends on the other samples, so all are needed."""
+    """Measure of one task's answers. `whole`: a sample's score depends on the other samples, so all are needed."""
 
     score: "Callable[[Array, Array], Array]"
     decide: "Callable[[Array], Array] | None"
@@ -75,12 +75,12 @@ def measure_of(task: EvaluationTask, threshold: float, blank: int = 0, function:
 
 
 def _flat(values: "Array") -> "Array":
-    """[n, k]."""
+    """Values [n, k], one row per sample."""
     return values.reshape(len(values), -1)
 
 
 def _truth(wanted: "Array", yes: "Callable[[Array], Array]") -> "Array":
-    """Labels are whole numbers or booleans; another model's outputs are not."""
+    """Decisions [n, k]: labels, whole numbers or booleans, are yes above 0; another model's outputs go by `yes`."""
     return yes(wanted) if wanted.dtype.kind == "f" else _flat(wanted) > 0
 
 
@@ -104,7 +104,7 @@ def _equal_decisions(given: "Array", truth: "Array") -> "Array":
 
 
 def _f1(given: "Array", truth: "Array") -> "Array":
-    """2 |both| / (|given| + |truth|) for each sample; 1 where neither says yes."""
+    """F1 of each sample: 2 |both| / (|given| + |truth|); 1 where neither says yes."""
     if given.shape != truth.shape:
         raise BadInput(f"labels of shape {truth.shape} for outputs of {given.shape}")
     said = given.sum(1) + truth.sum(1)
@@ -158,7 +158,7 @@ def _equal_positions(given: "Array", wanted: "Array") -> "Array":
 
 
 def _masks(outputs: "Array") -> "Array":
-    """[n, pixels]: classes along axis 1 when there is more than one channel, else a mask by its sign or half."""
+    """Masks [n, pixels]: classes along axis 1 when there is more than one channel, else by sign or half."""
     if outputs.dtype.kind in "iub" or outputs.ndim < 4:
         return _flat(outputs).astype(np.int64)
     if outputs.shape[1] > 1:
@@ -193,7 +193,7 @@ def _similar(given: "Array", wanted: "Array") -> "Array":
 
 
 def _close(given: "Array", wanted: "Array") -> "Array":
-    """From 0 (noise as strong as the signal) to 1 (CLOSE_DB or better), in decibels of each sample."""
+    """Closeness of each sample from 0 (noise as strong as the signal) to 1 (CLOSE_DB or better), by its decibels."""
     if given.shape != wanted.shape:
         return np.zeros(len(given))
     x, y = _flat(given).astype(np.float64), _flat(wanted).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What of a model runs on integers, and what stayed float? Asked of the runtime itself, after its own fusions."""
+"""Precision of a model's operators, integer or float. Asked of the runtime itself, after its own fusions."""
 
 import tempfile
 from collections.abc import Callable, Collection
@@ -93,7 +93,7 @@ def _optimised(path: Path) -> Any:
 def reasons(
     rung: str, *, excluded: Collection[str], sensitive: Collection[str], known: Collection[str]
 ) -> "Callable[[str, str], str]":
-    """Why a node of a candidate stayed on floats. `known` are the operators that its target quantizes."""
+    """Function that says why a node stayed on floats. `known` are the operators that its target quantizes."""
 
     def why(name: str, op_type: str) -> str:
         if not rung:

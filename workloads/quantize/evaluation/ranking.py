@@ -1,4 +1,4 @@
-"""Which of several candidates that pass is the best? By latency, size and noise, in wide classes. Pure."""
+"""Ranking of candidates that pass: by latency, size and noise, in wide classes. Pure."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,7 +14,7 @@ Figure = Callable[[Candidate], float]
 
 
 def no_gain(ratio: float, speedup: float | None, goal: Goal) -> str:
-    """Why a candidate gains nothing, or the empty string. `ratio`: its bytes over the float model's.
+    """Reason why a candidate gains nothing, or the empty string. `ratio`: its bytes over the float model's.
 
     `speedup`: float latency over its own; None where this node cannot say, and then nothing is held against it.
     What is smaller and slower is a gain for who asks for `size`; for others only while it is not slower by more than
@@ -33,7 +33,7 @@ def no_gain(ratio: float, speedup: float | None, goal: Goal) -> str:
 
 
 def first(candidates: Sequence[Candidate], goal: Goal) -> Candidate:
-    """The best one; among equal ones the first. At least one candidate."""
+    """Best candidate for a goal; among equal ones the first. At least one candidate."""
     kept = list(candidates)
     if goal is Goal.ACCURACY:
         top = max(candidate.accuracy or 0.0 for candidate in kept)
@@ -53,7 +53,9 @@ def first(candidates: Sequence[Candidate], goal: Goal) -> Candidate:
 
 
 def front(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those that no other one beats: at least as accurate, as clean, as small and as fast, and better in one of these.
+    """Pareto front: the candidates that no other one beats.
+
+    One that beats another is at least as accurate, as clean, as small and as fast, and better in one of these.
 
     Figures that one of two has not, such as the latency of what was not measured, are left out between these two.
     """
@@ -61,7 +63,7 @@ def front(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def marked(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The same, with those marked that are on the front of what passes."""
+    """The candidates, with those marked that are on the Pareto front of what passes."""
     best = {candidate.name for candidate in front([one for one in candidates if one.passed])}
     return [one.model_copy(update={"pareto": True}) if one.name in best else one for one in candidates]
 

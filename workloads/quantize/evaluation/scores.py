@@ -32,8 +32,10 @@ DECISIONS = 64  # different answers, of which more than one is what counts
 
 @dataclass(frozen=True)
 class Scores:
-    """`reference` and `own` [n]: scores of the float model and of this one; `sqnr_db` of its outputs, None when equal;
-    `decisions` and `float_decisions`: how many different answers each gave, 0 for a task without decisions.
+    """Scores of two models on the same samples. `reference` and `own` [n]: the float model's, and this one's.
+
+    `sqnr_db`: signal to noise of its outputs, None when equal; `decisions` and `float_decisions`: how many different
+    answers each gave, 0 for a task without decisions.
     """
 
     reference: "npt.NDArray[np.float64]"
@@ -54,7 +56,7 @@ class Scores:
         return Difference(float(self.reference.mean()), float(drops.mean()), float(low), float(high))
 
     def save(self, path: Path) -> None:
-        """As .npz, whole or not at all."""
+        """Write the scores as .npz, whole or not at all."""
         staged = path.with_name(f".{path.name}.partial")
         noise = np.array([np.inf if self.sqnr_db is None else self.sqnr_db])
         counts = np.array([self.decisions, self.float_decisions])
@@ -64,7 +66,7 @@ class Scores:
 
     @classmethod
     def load(cls, path: Path) -> "Scores":
-        """What `save` wrote."""
+        """Read the scores that `save` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
             noise, (own, reference) = float(arrays["noise"][0]), arrays["counts"].tolist()
             return cls(arrays["reference"], arrays["own"], None if np.isinf(noise) else noise, own, reference)
@@ -117,7 +119,7 @@ class Comparison:
         samples: Samples,
         batches: Iterable[list[int]],
     ) -> Scores:
-        """All samples. BadInput for outputs that are no row per sample, or that are no numbers."""
+        """Compare on all samples. BadInput for outputs that are no row per sample, or that are no numbers."""
         first = runtime.session(float_model)
         self._ports = first.get_outputs()
         sessions = first, first if model is float_model else runtime.session(model)
@@ -160,7 +162,7 @@ class Comparison:
         return answers
 
     def _compare(self, found: Samplewise) -> None:
-        """Noise and decisions of a batch."""
+        """Add the noise and the decisions of a batch."""
         for place, (wanted, given) in enumerate(zip(found.wanted, found.given, strict=True)):
             if wanted.shape != given.shape:
                 raise BadInput(f"the candidate answers {given.shape} where the float model answers {wanted.shape}")
@@ -184,7 +186,7 @@ class Comparison:
 
 
 def _together(group: list[Samplewise]) -> Iterable[Samplewise]:
-    """Batches of one shape joined, as many as fit: neighbours and spreads are of all samples, not of a batch."""
+    """Join batches of one shape, as many as fit: neighbours and spreads are of all samples, not of a batch."""
     joined: list[Samplewise] = []
     for batch in group:
         if joined and sum(each.nbytes for each in joined) + batch.nbytes > WHOLE:

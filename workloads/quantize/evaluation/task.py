@@ -26,7 +26,7 @@ def of_artifact(task: Task) -> EvaluationTask | None:
 
 
 def of_graph(model: Any, output: str, *, whole: bool = False) -> EvaluationTask:
-    """By the operator that makes an output, and the output's axes. `whole`: a call is one sample."""
+    """Task by the operator that makes an output, and by the output's axes. `whole`: a call is one sample."""
     value = next(each for each in model.graph.output if each.name == output)
     shape = value.type.tensor_type.shape.dim
     width = shape[-1].dim_value if len(shape) else 0

@@ -1,4 +1,4 @@
-"""How is a model trained while it is quantized? The loop of QAT, and of the training after compression.
+"""Training loop of QAT, and of the training after compression.
 
 Every step is a function of the seed and its number, and the state is kept now and then, so that a killed one goes on
 and ends with the same weights. Labels and the float model's answers are learned together, as spec.qat says.
@@ -30,8 +30,9 @@ SAVE_EVERY = 30.0  # seconds between two checkpoints
 
 @dataclass(frozen=True)
 class Phases:
-    """What differs: where the state is kept, what it is called, how training begins, what is frozen near its end, and
-    which share of the loss asks for the teacher's answers.
+    """Differences between kinds of training: file of the state, name, how training begins, what is frozen near its end.
+
+    `share`: how much of the loss asks for the teacher's answers.
     """
 
     state: str
@@ -61,7 +62,7 @@ class Training:
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     def run(self) -> None:
-        """All steps that are left."""
+        """Run all steps that are left."""
         self._phases.begin(self._model)
         first, saved = self._resume(), time.monotonic()
         for step in self._context.voice.track(range(first, self._steps), "training", first):
@@ -101,7 +102,7 @@ class Training:
         return self._normalise(pixels), labels
 
     def _save(self, step: int) -> None:
-        """Weights, ranges and moments in one file that appears by a rename."""
+        """Save weights, ranges and moments in one file that appears by a rename."""
         from safetensors.torch import save_file
 
         state = {f"model.{name}": value.detach().contiguous() for name, value in self._model.state_dict().items()}
@@ -113,7 +114,7 @@ class Training:
         staged.rename(path)
 
     def _resume(self) -> int:
-        """The step to go on with."""
+        """Load the saved state, if there is one; returns the step to go on with."""
         from safetensors import safe_open
 
         path = self._context.work.path(self._phases.state)

@@ -1,4 +1,4 @@
-"""How is a model trained with quantization in its forward pass?
+"""Quantization-aware training (QAT): training with quantization in the forward pass.
 
 Torchao's PT2E flow, with checkpoints, exported as Q/DQ ONNX.
 
@@ -35,7 +35,7 @@ STATE = "qat/state.safetensors"
 
 
 def train(context: Context) -> "onnx.ModelProto":
-    """Train, convert, export. Goes on from the last checkpoint of this job."""
+    """Train, convert and export a model. Goes on from the last checkpoint of this job."""
     choice, calibration = context.job.spec.qat, context.job.spec.calibration
     if calibration is None or calibration.dataset is None or context.source.preprocessing is None:
         raise BadInput("training needs a data set with labels: set calibration.dataset")
@@ -53,7 +53,7 @@ def train(context: Context) -> "onnx.ModelProto":
 
 
 def _hold(simulated: nn.Module, kept: masks.Masks) -> None:
-    """Pruned weights stay zero. BadInput when the exported graph has them under other names, or not at all."""
+    """Keep pruned weights at zero. BadInput when the exported graph has them under other names, or not at all."""
     missing = sorted(set(kept) - {name for name, _ in simulated.named_parameters()})
     if missing:
         raise BadInput(f"qat cannot hold the zeros of {', '.join(missing)}: leave magnitude and two-four out, or qat")

@@ -51,7 +51,7 @@ def attempt(path: Path, size: int, memory: int, seconds: float) -> tuple[int, st
 
 
 def _death(code: int, said: str) -> str:
-    """How the child ended, in words."""
+    """Error message for a child process that ended badly, with the signal or exit code and its last line."""
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
         how = f"ended by {name}" + (", as when memory runs out" if -code == signal.SIGKILL else "")
@@ -64,7 +64,7 @@ def _death(code: int, said: str) -> str:
 
 
 def load(path: Path, size: int, memory: int) -> str:
-    """In that process: why it takes too much, or the empty string.
+    """Load the model in that process; returns why it takes too much, or the empty string.
 
     What the library refuses is told by whoever loads it in earnest.
     """

@@ -48,7 +48,10 @@ def _float(tensor: Any) -> bool:
 
 
 def _scaled(model: "onnx.ModelProto", constants: dict[str, Any], name: str, factor: float, taken: set[str]) -> str:
-    """A copy, since others may read the tensor as it is; one that nobody reads is dropped by the preparation."""
+    """Name of a scaled copy, since others may read the tensor as it is.
+
+    One that nobody reads is dropped by the preparation.
+    """
     from onnx import numpy_helper
 
     values = numpy_helper.to_array(constants[name])

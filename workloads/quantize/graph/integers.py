@@ -1,4 +1,4 @@
-"""Integer weights and kernels in a graph: is a model quantized, and is a candidate what it says it is?"""
+"""Integer weights and kernels in a graph: they tell if a model is quantized, and a candidate what it says it is."""
 
 from typing import Any
 

@@ -73,7 +73,10 @@ def _inlined(model: "onnx.ModelProto") -> "onnx.ModelProto":
 
 
 def _constant_inputs(model: "onnx.ModelProto") -> None:
-    """Constants that are inputs, too, as files of IR 3 have all of them: nobody gives them, and they defeat folding."""
+    """Remove constants from the inputs, where files of IR 3 have all of them.
+
+    Nobody gives them, and they defeat folding.
+    """
     constants = {tensor.name for tensor in model.graph.initializer}
     kept = [value for value in model.graph.input if value.name not in constants]
     if len(kept) < len(model.graph.input):
@@ -94,7 +97,7 @@ def _converted(model: "onnx.ModelProto", same: Same) -> "tuple[str, onnx.ModelPr
 
 
 def _simplified(model: "onnx.ModelProto") -> "Iterator[onnx.ModelProto]":
-    """The library's preparation, then less and less of it."""
+    """Models by the library's preparation, then by less and less of it."""
     for optimise in (True, False):
         try:
             yield _preprocessed(model, optimise=optimise)

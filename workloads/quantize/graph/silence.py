@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Without the library's remarks, which it makes on the root logger."""
+    """Silence the library's remarks, which it makes on the root logger."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

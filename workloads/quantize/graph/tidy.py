@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def tidy(model: "onnx.ModelProto") -> None:
-    """Names for all nodes, no empty input at an end, free axes without a length; in place, and the same function."""
+    """Name all nodes, drop empty inputs at an end, turn lengths of 0 or less into free axes.
+
+    In place, and the same function.
+    """
     name_nodes(model)
     axes.name_free(model)
     bodies = (node for function in model.functions for node in function.node)

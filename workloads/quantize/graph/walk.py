@@ -49,7 +49,7 @@ def fresh(wanted: str, taken: set[str]) -> str:
 
 
 def uses(graph: Any) -> dict[str, int]:
-    """How often each tensor is read, by nodes of bodies too, or given as an output."""
+    """Number of times each tensor is read, by nodes of bodies too, or given as an output."""
     count: dict[str, int] = {}
     for each in graphs(graph):
         for name in [name for node in each.node for name in node.input] + [value.name for value in each.output]:

@@ -31,7 +31,7 @@ def found(model: "onnx.ModelProto") -> str:
 
 
 def widen(model: "onnx.ModelProto") -> None:
-    """In place."""
+    """Widen a graph's 16-bit floats to float32, in place."""
     from onnx import TensorProto
 
     kinds, taken = narrow_types(), walk.names(model.graph)
@@ -70,7 +70,7 @@ def _node(node: Any) -> None:
 
 
 def _input(graph: Any, name: str, taken: set[str]) -> None:
-    """The caller's numbers of 16 bits are cast first."""
+    """Cast an input of 16 bits to float32 before anything reads it."""
     from onnx import TensorProto, helper
 
     wide = walk.fresh(f"{name}_float32", taken)
@@ -86,7 +86,7 @@ def _input(graph: Any, name: str, taken: set[str]) -> None:
 
 
 def _output(graph: Any, value: Any, taken: set[str]) -> None:
-    """What the caller gets is cast last."""
+    """Cast an output back to its 16-bit type, as the last node."""
     from onnx import helper
 
     wide = walk.fresh(f"{value.name}_float32", taken)

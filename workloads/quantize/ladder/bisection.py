@@ -77,7 +77,7 @@ def words(found: dict[str, str]) -> str:
 
 
 def left_in_float(context: Context) -> dict[str, dict[str, str]]:
-    """What each rewriting could not take: {kind: {node: reason}}."""
+    """Nodes that each rewriting could not take, with the reasons: {kind: {node: reason}}."""
     folder = context.work.path(KIND)
     kinds = sorted(path.stem for path in folder.glob("*.json")) if folder.is_dir() else []
     return {kind: context.work.require(f"{KIND}/{kind}") for kind in kinds}

@@ -1,4 +1,4 @@
-"""What has been tried, and how did it do?
+"""Candidates that have been tried, and how they did.
 
 A candidate is built, run on the evaluation samples and judged, once and for all.
 """
@@ -51,7 +51,7 @@ class Attempt:
 
 
 def model_path(context: Context, name: str) -> Path:
-    """Where a candidate's model lies."""
+    """Path of a candidate's model."""
     suffix = "tflite" if context.job.spec.target.runtime is Runtime.LITERT else "onnx"
     return context.work.path(FLOAT_MODEL if name == FLOAT else f"candidates/{name}.{suffix}")
 
@@ -97,7 +97,7 @@ def weigh(context: Context, names: Sequence[str]) -> None:
 
 
 def _measurable(context: Context) -> bool:
-    """Whether a clock on this node says anything of the target."""
+    """Tell whether a clock on this node says anything of the target."""
     own = context.job.spec.target.runtime in {Runtime.ONNXRUNTIME, Runtime.LITERT}
     return own and saturation.hardware() is context.target.hardware
 
@@ -190,7 +190,7 @@ def _measured(context: Context, attempt: Attempt, model: "Model") -> tuple[Candi
 
 
 def _integer(attempt: Attempt, model: "Model") -> bool:
-    """Whether a candidate is what its rung says; a float with another name is none."""
+    """Tell whether a candidate has the integers that its rung promises; a float model under its name has none."""
     if attempt.rung in {Rung.FP16, Stage.COMPRESS} or isinstance(model, bytes):
         return True  # floats by their name, or LiteRT's own quantizer's
     return integers.weights(model) > 0
@@ -207,7 +207,7 @@ def _least_db(context: Context, attempt: Attempt) -> float | None:
 
 
 def _pairs(context: Context, reference: "metric.Said", said: "metric.Said") -> dict[str, Any]:
-    """How often which of the two was right; of detectors there is no such count."""
+    """Counts of samples by which of the two models was right; none for detectors and for scores of other tasks."""
     if metric.detects(context) or metric.by_task(context):
         return {}
     pairs = metric.pairs(context, reference, said)
@@ -230,7 +230,7 @@ def _speedup(context: Context, model: "Model") -> Speedup:
 
 
 def best(candidates: Sequence[Candidate], goal: Goal | None = None) -> Candidate | None:
-    """The one to publish: it passes. Of cheap rungs that compete, what the goal asks for.
+    """Candidate to publish, one that passes. Of cheap rungs that compete, what the goal asks for.
 
     Else the fewest float nodes, the highest accuracy, the least noise, the first one.
     """

@@ -1,4 +1,4 @@
-"""What are float model and candidates compared by: classes that are right, or objects that are found?
+"""Metric by which float model and candidates are compared: right classes, objects found, or a task's own measure.
 
 Asked by the baseline, by whoever judges a candidate, and by the sensitivity analysis.
 """
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 def detects(context: Context) -> bool:
-    """Whether the job is about a detector."""
+    """Tell whether the job is about a detector."""
     return context.job.spec.evaluation.metric is EvaluationMetric.PRECISION50
 
 
 def by_task(context: Context) -> bool:
-    """Whether answers are scored by another task's measure than classes or boxes."""
+    """Tell whether answers are scored by another task's measure than classes or boxes."""
     return not detects(context) and context.judged.task is not EvaluationTask.CLASSIFICATION
 
 
 def ask(context: Context, model: "onnx.ModelProto | bytes", batches: Iterable[list[int]] | None = None) -> "Said":
-    """What a model says to the evaluation samples."""
+    """Run a model on the evaluation samples; returns its answers in the form that the metric compares."""
     chosen = context.evaluation_batches() if batches is None else batches
     if by_task(context):
         labelled = context.job.spec.evaluation.metric is EvaluationMetric.LABELS
@@ -50,7 +50,7 @@ def ask(context: Context, model: "onnx.ModelProto | bytes", batches: Iterable[li
 
 
 def kept(context: Context, name: str) -> "Said":
-    """What a candidate, or the float model, has said."""
+    """Answers that a candidate, or the float model, has given."""
     path = context.work.path(f"answers/{name}.npz")
     if by_task(context):
         return Scores.load(path)
@@ -113,19 +113,22 @@ def noise(reference: "Said", said: "Said") -> float | None:
 
 
 def decisions(said: "Said") -> int:
-    """How many different answers there were; 0 where none is made."""
+    """Number of different answers; 0 where none is made."""
     if isinstance(said, Scores):
         return said.decisions
     return len(np.unique(said.classes)) if isinstance(said, Answers) else 0
 
 
 def float_decisions(reference: "Said") -> int:
-    """The float model's."""
+    """Number of different answers of the float model."""
     return reference.float_decisions if isinstance(reference, Scores) else decisions(reference)
 
 
 def lost(context: Context, reference: "npt.NDArray[Any]", said: "npt.NDArray[Any]", truth: "npt.NDArray[Any]") -> float:
-    """How much worse these outputs are than the float model's, with the labels or objects of their samples."""
+    """Drop of these outputs' figure below the float model's, by the labels or objects of their samples.
+
+    In shares of right answers, or in precision of a detector. BadInput for another task's measure.
+    """
     if by_task(context):
         raise BadInput("sensitivity.metric task is for classes and boxes; use sqnr")
     if detects(context):

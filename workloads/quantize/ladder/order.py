@@ -1,4 +1,7 @@
-"""What is to be done next? Read off the records in the work folder, so that whoever asks gets the same answer."""
+"""Order of a job's stages and rungs, and the next one to run.
+
+Read off the records in the work folder, so that whoever asks gets the same answer.
+"""
 
 from slipway.api.quantization.ladder import CALIBRATED, CHEAP, Rung, climbing, goal_of
 from slipway.api.quantization.quantizationjob import QuantizationJobSpec
@@ -12,7 +15,7 @@ CALIBRATION, SENSITIVITY = "calibration", "sensitivity"
 
 
 def shards_done(work: Work, kind: str, count: int) -> bool:
-    """Whether every shard of a sharded stage has left its record."""
+    """Tell whether every shard of a sharded stage has left its record."""
     return all(work.read(f"{kind}/{shard}-of-{count}") is not None for shard in range(count))
 
 
@@ -58,7 +61,7 @@ def _ladder_stage(spec: QuantizationJobSpec, work: Work) -> Stage | None:
 
 
 def finished(spec: QuantizationJobSpec, work: Work, stage: Stage) -> bool:
-    """Whether a stage that is not due has done its work; otherwise it is too early for it."""
+    """Tell whether a stage that is not due has done its work; otherwise it is too early for it."""
     if stage in SHARDED:
         return shards_done(work, CALIBRATION if stage is Stage.CALIBRATE else SENSITIVITY, spec.parallelism)
     if stage in {Stage.QUANTIZE, Stage.QAT}:

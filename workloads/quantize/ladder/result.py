@@ -1,4 +1,4 @@
-"""What came out so far?
+"""Result of a job so far.
 
 Candidates, the one that is selected, the headline: read off the records, for report and status.
 """
@@ -16,7 +16,10 @@ from workloads.quantize.ladder.rungs import candidates_of, climbed
 
 @dataclass(frozen=True)
 class Selected:
-    """`published` is None when the job publishes nothing; `shown` is that candidate, or the nearest one that failed."""
+    """Selection of a candidate. `published` is None when the job publishes nothing.
+
+    `shown` is that candidate, or the nearest one that failed.
+    """
 
     published: str | None
     shown: Candidate | None
@@ -35,7 +38,7 @@ def _compressed(context: Context) -> list[Candidate]:
 
 
 def _smallest(context: Context) -> Candidate | None:
-    """What the ladder started from, if that passes the gates of size and speed, too."""
+    """Compressed model that the ladder started from, if it passes the gates of size and speed, too."""
     record = context.work.read(COMPRESSED)
     if record is None or record["selected"] is None:
         return None
@@ -49,7 +52,7 @@ def _climbed(context: Context) -> list[Candidate]:
 
 
 def selected_of(context: Context) -> Selected:
-    """Which model the job publishes."""
+    """Selection of the model that the job publishes, with the outcome."""
     candidates = _climbed(context)
     # What is smaller and still in float is better than nothing, and worse than what is quantized, too.
     winner = best(candidates, goal_of(context.job.spec.ladder, context.job.spec.optimize_for))
@@ -66,7 +69,7 @@ def selected_of(context: Context) -> Selected:
 
 
 def figures(context: Context) -> dict[str, float]:
-    """What is known so far, for those who watch: of the float model, and of the most accurate candidate."""
+    """Figures known so far, for those who watch: of the float model, and of the most accurate candidate."""
     if context.work.read(f"candidates/{FLOAT}") is None:
         return {}
     known: dict[str, float | None] = {"float_accuracy": candidate_of(context, FLOAT).accuracy}
@@ -78,7 +81,7 @@ def figures(context: Context) -> dict[str, float]:
 
 
 def gates(context: Context) -> list[GateResult]:
-    """How the shown candidate did at each gate that the job asks for; empty when none could be built."""
+    """Results of the shown candidate at each gate that the job asks for; empty when none could be built."""
     shown, asked = selected_of(context).shown, context.job.spec.gates
     failures = None if shown is None else details_of(context, shown.name).get("failures")
     if shown is None or failures is None:
@@ -97,7 +100,7 @@ def _gate(name: Gate, failures: list[str], shown: Candidate) -> GateResult:
 
 
 def headline(context: Context) -> Headline | None:
-    """As `kubectl get` shows it; None before there is anything to show."""
+    """Headline as `kubectl get` shows it; None before there is anything to show."""
     if context.work.read(f"candidates/{FLOAT}") is None:
         return None
     reference, shown = candidate_of(context, FLOAT), selected_of(context).shown

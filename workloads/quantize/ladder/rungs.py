@@ -1,4 +1,4 @@
-"""How is each step of the ladder climbed?
+"""Rungs of the ladder, and the candidates that each one tries.
 
 Every rung tries its candidates, and keeps a record of what it tried or why not.
 """
@@ -92,7 +92,7 @@ def _rewrite_static(context: Context, attempt: Attempt, nodes: Sequence[str]) ->
 
 
 def _smooth(context: Context, rung: Rung) -> Climbed:
-    """Per channel, with the best method so far."""
+    """Try SmoothQuant per channel, with the best method so far."""
     if not smooth_quant.products_of(context.prepared, set(context.nodes)):
         return Climbed(skipped="the model has no matrix product with constant weights that is quantized")
     method, names = start(context).method, []
@@ -104,7 +104,7 @@ def _smooth(context: Context, rung: Rung) -> Climbed:
 
 
 def _bias(context: Context, rung: Rung) -> Climbed:
-    """Per channel, with the best method so far."""
+    """Try bias correction per channel, with the best method so far."""
     if not context.nodes:
         return Climbed(skipped="the model has no node that can be quantized, or all are excluded")
     attempt = Attempt(f"{rung}-{start(context).method}", rung, start(context).method, per_channel=True, corrected=True)
@@ -160,7 +160,7 @@ def start(context: Context) -> Attempt:
 
 
 def static_candidates(context: Context) -> list[Candidate]:
-    """Those of the static rungs so far."""
+    """Candidates of the static rungs so far."""
     rungs = (Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL, Rung.SMOOTH_QUANT, Rung.BIAS_CORRECTION)
     done = [climbed(context.work, rung) for rung in rungs]
     return candidates_of(context, [rung for rung in done if rung is not None])
@@ -214,7 +214,7 @@ def _fp16(context: Context, rung: Rung) -> Climbed:
 
 
 def _fp8(context: Context, rung: Rung) -> Climbed:
-    """With the whole range: an exponent leaves nothing for clipping to gain."""
+    """Try FP8 with the whole range: an exponent leaves nothing for clipping to gain."""
     if not context.nodes:
         return Climbed(skipped="the model has no node that can be quantized, or all are excluded")
     attempt = Attempt(rung.value, rung, CalibrationMethod.MIN_MAX, per_channel=True)
@@ -238,7 +238,10 @@ def _qat(context: Context, rung: Rung) -> Climbed:
 
 
 def _litert(context: Context, rung: Rung) -> Climbed:
-    """The library calibrates by itself: the least and the greatest value of each tensor, averaged over the samples."""
+    """Try a rung in LiteRT, which calibrates by itself.
+
+    It averages the least and the greatest value of each tensor over the samples.
+    """
     attempt = Attempt(rung.value, rung, per_channel=True)
     consider(context, attempt, lambda: litert.candidate(context, rung))
     return Climbed((attempt.name,))

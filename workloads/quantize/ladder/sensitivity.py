@@ -1,4 +1,4 @@
-"""Which parts of the model suffer most when they alone are quantized?
+"""Sensitivity of a model's parts: how much the model suffers when one of them alone is quantized.
 
 Measured part by part; a restart goes on with the next.
 """
@@ -42,7 +42,7 @@ class Part:
 
 
 def parts_of(context: Context) -> list[Part]:
-    """What is measured, in order of the graph; nothing of a model over 2 GB."""
+    """Parts to measure, in order of the graph; none of a model over 2 GB."""
     if external_data.held(context.prepared):
         return []
     op_types = {node.name: node.op_type for node in context.prepared.graph.node}
@@ -53,7 +53,7 @@ def parts_of(context: Context) -> list[Part]:
 
 
 def finished(context: Context, shard: int) -> bool:
-    """Whether a shard's parts are all measured."""
+    """Tell whether a shard's parts are all measured."""
     return context.work.read(context.shard_name(KIND, shard)) is not None
 
 

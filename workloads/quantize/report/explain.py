@@ -20,7 +20,7 @@ from workloads.quantize.workdir import Work
 
 
 def explain(job: Job) -> str:
-    """The words."""
+    """Explanation of a job's ladder in words, from its work folder, its published report, or its target."""
     root = storage.local_path(job.work_uri)
     folder = None if root is None else root / job.folder
     if folder is not None and folder.is_dir():
@@ -32,7 +32,7 @@ def explain(job: Job) -> str:
 
 
 def _published(job: Job) -> list[Reason] | None:
-    """By the report in the artifact, where the work folder is elsewhere."""
+    """Reasons from the report in the artifact, for a work folder that is elsewhere; None without such a report."""
     try:
         report = json.loads((Path(storage.fetch(job.spec.output.uri)) / REPORT_JSON).read_text())
     except (BadInput, Corrupt, OSError, json.JSONDecodeError):

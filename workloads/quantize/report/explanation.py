@@ -37,14 +37,17 @@ class Reason:
     told: tuple[str, ...] = ()
 
     def wire(self) -> dict[str, Any]:
-        """For JSON."""
+        """JSON object of the reason."""
         return {"rung": self.rung, "verdict": self.verdict, "why": self.why, "candidates": list(self.told)}
 
 
 def reasons(
     rungs: Sequence[Row], candidates: Sequence[Row], selected: str | None, goal: Goal | None, *, over: bool
 ) -> list[Reason]:
-    """`rungs` in the order of climbing, `candidates` with the float model first; `over`: the ladder is at its end."""
+    """Reasons for all rungs.
+
+    `rungs` in the order of climbing, `candidates` with the float model first; `over`: the ladder is at its end.
+    """
     rows = {str(row["name"]): row for row in candidates}
     return [_reason(rung, rows, selected, goal, over=over) for rung in rungs]
 
@@ -100,7 +103,7 @@ def worth(row: Row, reference: Row) -> float:
 
 
 def smaller(row: Row, reference: Row) -> float:
-    """Times."""
+    """Ratio of the reference's bytes to the candidate's."""
     return float((reference.get("sizeBytes") or 1) / max(1, row.get("sizeBytes") or 1))
 
 
@@ -127,7 +130,7 @@ def candidate_words(row: Row, reference: Row) -> str:
 
 
 def text(found: Sequence[Reason]) -> str:
-    """For a terminal."""
+    """Lines of text for a terminal."""
     lines = []
     for reason in found:
         lines.append(f"{reason.rung}: {reason.verdict}: {reason.why}")

@@ -58,7 +58,7 @@ def gather(context: Context) -> dict[str, Any]:
 
 
 def warnings_of(context: Context) -> list[str]:
-    """What is doubtful about the figures."""
+    """Warnings of what is doubtful about the figures."""
     found: list[str] = list(details_of(context, FLOAT)["warnings"])
     bad = sorted({name for shard in _shards(context) for name in shard["notFinite"]})
     if bad:
@@ -107,7 +107,7 @@ def _compression(context: Context) -> list[dict[str, Any]]:
 
 
 def explained(context: Context) -> list[explanation.Reason]:
-    """Why each rung, in the order of climbing, was taken or not: also while the ladder is still being climbed."""
+    """Reasons why each rung, in the order of climbing, was taken or not; also while the ladder is being climbed."""
     spec = context.job.spec
     order, over = climbing(spec.ladder, spec.optimize_for), next_rung(spec, context.work) is None
     found = {row["rung"]: row for row in _rungs(context)}

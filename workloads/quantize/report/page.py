@@ -20,7 +20,7 @@ OUTCOMES = {
 
 
 def page(report: Mapping[str, Any]) -> str:
-    """The whole page."""
+    """Whole page as HTML."""
     name = escape(report["job"]["name"])
     sections = [_head(report), _cards(report), _warnings(report), _candidates(report), plots.tradeoffs(report)]
     sections += [
@@ -126,13 +126,13 @@ def _limit(report: Mapping[str, Any]) -> str:
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
-    """What failed; the drop has a column of its own."""
+    """Failures of a candidate in words; the drop has a column of its own."""
     message = str(row.get("message", ""))
     return message.partition("; ")[2] if message.startswith("drop ") else message
 
 
 def _compression(report: Mapping[str, Any]) -> str:
-    """What each step took away and cost, before and after its training; the float model first."""
+    """Table of what each step took away and cost, before and after its training; the float model first."""
     if not report["compression"]:
         return ""
     rows = {row["name"]: row for row in report["candidates"]}
@@ -151,7 +151,7 @@ def _compression(report: Mapping[str, Any]) -> str:
 
 
 def _ladder(report: Mapping[str, Any]) -> str:
-    """Why each rung was taken, refused, skipped or not needed."""
+    """Table of reasons why each rung was taken, refused, skipped or not needed."""
     rows = [
         ("chosen" if why["verdict"] == "published" else "", [escape(why[key]) for key in ("rung", "verdict", "why")])
         for why in report["explanation"]
@@ -192,7 +192,7 @@ def _kernels(report: Mapping[str, Any]) -> str:
 
 
 def _reasons(name: str, nodes: list[dict[str, str]]) -> str:
-    """Why nodes stayed float, the commonest reason first."""
+    """Table of reasons why nodes stayed float, the commonest reason first."""
     by_reason: dict[str, list[str]] = {}
     for node in nodes:
         by_reason.setdefault(node["why"], []).append(node["node"])

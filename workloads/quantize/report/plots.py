@@ -65,7 +65,7 @@ def sensitivity(report: Mapping[str, Any]) -> str:
 
 
 def _harm(part: Mapping[str, Any]) -> str:
-    """What a pointer over the bar says."""
+    """Text of a bar that a pointer over it shows."""
     lost = "" if part["lost"] is None else f", {part['lost'] * 100:.2f} points of right answers lost"
     return f"{part['part']}: {part['problem'] or str(part['sqnrDb']) + ' dB'}{lost}"
 

@@ -1,4 +1,4 @@
-"""How is a plot drawn without anything from outside?
+"""Plots that need nothing from outside the page.
 
 Scatter, bars and histograms as inline SVG; text is escaped here.
 """
@@ -50,7 +50,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Scale:
-    """From data to pixels."""
+    """Linear scale from data to pixels."""
 
     first: float
     last: float
@@ -126,7 +126,7 @@ def _dot(point: Point, at: float, y: Scale, floor: float) -> str:
 
 
 def pareto(points: Sequence[Point]) -> list[Point]:
-    """Those that no other one beats in both, by growing x."""
+    """Points that no other one beats in both, by growing x."""
     front: list[Point] = []
     for point in sorted(points, key=lambda p: (p.x, -p.y)):
         if not front or point.y > front[-1].y:

@@ -22,7 +22,7 @@ FEW_CALIBRATION, FEW_EVALUATION = 32, 100
 
 
 def run(context: Context) -> str:
-    """Returns a sentence for people."""
+    """Judge the float model on the evaluation samples and keep its record. Returns a sentence for people."""
     batches = context.voice.track(context.evaluation_batches(), "baseline")
     said = metric.ask(context, context.float_model, batches)
     accuracy, words = metric.worth(context, said)
@@ -57,7 +57,7 @@ def _require_sight(context: Context, said: "metric.Said") -> None:
 
 
 def _weights(context: Context) -> dict[str, Any]:
-    """How large the model is that the steps of compression are to make smaller."""
+    """Parameters, zeros and FLOPs of the model that compression is to make smaller; empty without such steps."""
     if context.job.spec.compression is None or not context.source.trainable:
         return {}
     from workloads.quantize.stages.compression_step import size_of  # imports torch

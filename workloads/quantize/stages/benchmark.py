@@ -1,6 +1,6 @@
 """Stage benchmark: latency, throughput and memory of the float model and of what will be published.
 
-What runs on integers.
+Also which of their operators run on integers.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ COMPARED = 6  # candidates beside the one that is published
 
 
 def run(context: Context) -> str:
-    """Returns a sentence for people."""
+    """Measure the models and keep the figures. Returns a sentence for people."""
     choice, chosen = context.job.spec.benchmark, selected_of(context)
     # Also when nothing passes: how fast the nearest attempt would have been belongs into the report.
     names = [FLOAT] + ([chosen.shown.name] if chosen.shown is not None else [])

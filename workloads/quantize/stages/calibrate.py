@@ -20,7 +20,7 @@ SAVING = 0.05  # share of the time that saving may take
 
 
 def run(context: Context, shard: int) -> str:
-    """Returns a sentence for people."""
+    """Collect and keep the statistics of a shard. Returns a sentence for people."""
     name = context.shard_name(CALIBRATION, shard)
     if context.work.read(name) is not None:
         return f"shard {shard} was done before"

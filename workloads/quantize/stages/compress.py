@@ -17,7 +17,10 @@ from workloads.quantize.stages.compression_step import Step
 
 
 def run(context: Context) -> str:
-    """Returns a sentence for people. BadInput for a source that cannot be trained."""
+    """Take and judge all steps of compression. Returns a sentence for people.
+
+    BadInput for a source that cannot be trained.
+    """
     if not context.source.trainable or context.source.preprocessing is None:
         raise BadInput("compression needs an artifact with weights, for pictures: the source is ONNX, or takes others")
     base, last = (context.source.uri, context.source.digest), None
@@ -45,13 +48,13 @@ def _tried(context: Context, step: Step) -> Candidate:
 
 
 def _accurate(context: Context, candidate: Candidate) -> bool:
-    """Whether the accuracy gate holds; size and speed are for what is quantized."""
+    """Tell whether the accuracy gate holds; size and speed are for what is quantized."""
     failures: list[str] = details_of(context, candidate.name).get("failures", [])
     return candidate.accuracy is not None and not any(words.startswith(Gate.ACCURACY) for words in failures)
 
 
 def _settled(context: Context, rows: list[dict[str, Any]], digest: str, last: Candidate | None) -> str:
-    """The model that the ladder starts from is prepared, and the stage's record kept."""
+    """Prepare the model that the ladder starts from, and keep the stage's record."""
     if last is not None:
         smallest = file.load(model_path(context, last.name))
         file.save(qdq.prepare(smallest), context.work.path(SMALLER_MODEL))

@@ -1,4 +1,4 @@
-"""How is one step of compression taken? The model before it in; the smaller one, trained on, out as ONNX.
+"""One step of compression: the model before it goes in, the smaller one, trained on, comes out as ONNX.
 
 Called by the stage compress. What the model is worth untrained, the state of the training and the artifact that the
 next step begins with are kept per step, so that a killed pod goes on at the step where it was.
@@ -46,12 +46,12 @@ class Step:
 
     @property
     def name(self) -> str:
-        """Name of its row."""
+        """Name of the candidate that the step makes."""
         return step_name(self.number, self.choice)
 
     @property
     def attempt(self) -> Attempt:
-        """As a candidate."""
+        """Identity of the step as a candidate."""
         return Attempt(self.name, Stage.COMPRESS)
 
 
@@ -73,7 +73,7 @@ def build(context: Context, step: Step) -> "onnx.ModelProto":
 
 
 def artifact_of(context: Context, name: str) -> tuple[str, str]:
-    """Where a finished step's model lies, and its digest."""
+    """URI and digest of a finished step's model."""
     folder = context.work.path(f"{FOLDER}/{name}")
     return folder.as_uri(), artifact.read(folder).digest
 
@@ -85,7 +85,7 @@ def told_of(context: Context, step: Step) -> dict[str, Any]:
 
 
 def words_of(context: Context, step: Step) -> str:
-    """What was taken away; empty when the step did not fit."""
+    """Sentence on what was taken away; empty when the step did not fit."""
     record = context.work.read(f"{FOLDER}/{step.name}")
     return "" if record is None else str(record["words"])
 
@@ -97,7 +97,7 @@ def size_of(model: nn.Module, described: Artifact) -> dict[str, int]:
 
 
 def _taken(context: Context, step: Step, model: nn.Module, described: Artifact) -> list[LayerChange]:
-    """The step is taken in place, and judged before anything is repaired; once, whatever happens afterwards."""
+    """Take the step in place, and judge it before anything is repaired; once, whatever happens afterwards."""
     changes, words = [], ["distillation: nothing is taken away, the float model's answers are learned"]
     if step.choice.method is not Method.DISTILLATION:
         done = compress(model, [step.choice], _example(described))
@@ -123,7 +123,7 @@ def _exported(context: Context, model: nn.Module, described: Artifact) -> "onnx.
 
 
 def _keep(context: Context, step: Step, model: nn.Module, described: Artifact, changes: list[LayerChange]) -> None:
-    """As an artifact, which the next step or QAT begins with."""
+    """Keep the model as an artifact, which the next step or QAT begins with."""
     made = [*(described.architecture.changes or []), *changes]
     known: dict[str, Any] = {
         "architecture": described.architecture.model_copy(update={"changes": made or None}),

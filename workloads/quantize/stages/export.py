@@ -32,7 +32,7 @@ FOREIGN = frozenset({"bfloat16"})
 
 
 def run(context: Context) -> str:
-    """Returns a sentence for people."""
+    """Export, prepare and check the model, and keep its source. Returns a sentence for people."""
     uri, expected = context.job.model_uri, context.job.spec.model.digest
     stored = open_source(uri, expected)
     if isinstance(stored, Bare):

@@ -39,7 +39,7 @@ REPORT_HTML = "report.html"
 
 
 def run(context: Context) -> str:
-    """Returns a sentence for people."""
+    """Write the report, publish the selected model and tidy up. Returns a sentence for people."""
     report = figures.gather(context)
     context.work.path(figures.REPORT_JSON).write_text(
         json.dumps(report, indent=1, sort_keys=True, allow_nan=False) + "\n"
@@ -59,7 +59,7 @@ def run(context: Context) -> str:
 
 
 def _tidy(context: Context, published: str | None) -> None:
-    """Their figures are kept, and the models that lost are not: there may be dozens."""
+    """Delete the models that lost: there may be dozens. Their figures are kept."""
     for path in (*context.work.folder.glob("candidates/*.onnx"), *context.work.folder.glob("candidates/*.tflite")):
         if path.stem != published:
             for file in (*external_data.data_of(path), path):
@@ -69,13 +69,13 @@ def _tidy(context: Context, published: str | None) -> None:
 
 
 def _report(context: Context, uri: str) -> dict[str, str]:
-    """The report lies in the artifact, or in the work folder when there is none."""
+    """URI and digest of the report, which lies in the artifact, or in the work folder when there is none."""
     folder = uri if uri == context.job.spec.output.uri else f"{uri}/{context.job.folder}"
     return {"uri": f"{folder}/{REPORT_HTML}", "digest": storage.sha256_of(context.work.path(figures.REPORT_JSON))}
 
 
 def _publish(context: Context, name: str) -> str:
-    """Returns the artifact's digest."""
+    """Publish a candidate. Returns the artifact's digest."""
     with storage.publishing(context.job.spec.output.uri, context.job.writer) as folder:
         file = folder / _file_name(context, name)
         external_data.copy(model_path(context, name), file) if file.suffix == ".onnx" else shutil.copyfile(
@@ -106,7 +106,7 @@ def _file_name(context: Context, name: str) -> str:
 
 
 def _already(context: Context, name: str) -> str | None:
-    """The digest when an attempt that was killed afterwards has published this very model."""
+    """Digest of the artifact when an attempt that was killed afterwards has published this very model."""
     try:
         stored = artifact.read(context.job.spec.output.uri)
     except (BadInput, Corrupt):

@@ -1,4 +1,4 @@
-"""Comparison of a graph with the one that it was made from, on samples: is it still the same function?
+"""Comparison of a graph with the one that it was made from, on samples, to tell whether it is the same function.
 
 Asked of whatever a library did to a graph before it is quantized. Rounding differs; a changed function differs more.
 """
@@ -23,7 +23,7 @@ TOLERANCE_HALF = 2e-2  # against weights and arithmetic of 16 bits
 
 
 def on_samples(context: Context, model: "onnx.ModelProto") -> "Callable[[onnx.ModelProto], bool]":
-    """Whether another graph gives this model's outputs on the job's first samples."""
+    """Function that tells whether another graph gives this model's outputs on the job's first samples."""
     from workloads.quantize.graph import widen
 
     tolerance = TOLERANCE_HALF if widen.found(model) else TOLERANCE

@@ -1,4 +1,7 @@
-"""Which range of a tensor's values shall the integers cover? One function per method, each from the same statistics."""
+"""Choice of the range that the integers cover of a tensor's values.
+
+One function per method, each from the same statistics.
+"""
 
 from slipway.api.quantization.settings import CalibrationMethod
 from workloads.quantize.calibration.ranges.entropy import entropy

@@ -46,7 +46,7 @@ def entropy(statistics: TensorStatistics, levels: Levels, row: int = 0) -> Range
 
 
 def best_threshold(counts: "Counts", levels: int) -> int:
-    """How many of the bins [0, n) of magnitudes the range should keep; the last of equals.
+    """Number of the bins [0, n) of magnitudes that the range should keep; the last of equals.
 
     All when there is nothing to choose.
     """

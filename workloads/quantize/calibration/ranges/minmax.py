@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def min_max(statistics: TensorStatistics, row: int = 0) -> Range:
-    """Everything that was seen: nothing is clipped, one outlier costs every other value precision."""
+    """Range of everything that was seen: nothing is clipped, one outlier costs every other value precision."""
     return Range(float(statistics.minimum[row]), float(statistics.maximum[row]))
 
 
@@ -24,7 +24,7 @@ def moving_average(statistics: TensorStatistics, row: int = 0) -> Range:
 
 
 def percentile(statistics: TensorStatistics, share: float, levels: Levels, row: int = 0) -> Range:
-    """At least `share` percent of the values.
+    """Range of at least `share` percent of the values.
 
     Of the magnitudes when symmetric, else with half of the rest cut on each side.
 
@@ -41,11 +41,11 @@ def percentile(statistics: TensorStatistics, share: float, levels: Levels, row: 
 
 
 def _bins(counts: "npt.NDArray[np.int64]", share: Fraction) -> int:
-    """How many of the first bins hold at least this share of all values; exact."""
+    """Number of the first bins that hold at least this share of all values; exact."""
     cumulative = np.cumsum(counts)
     return int(np.searchsorted(cumulative, ceil(share * int(cumulative[-1])))) + 1
 
 
 def clamped(found: Range, statistics: TensorStatistics, row: int) -> Range:
-    """Not beyond what was seen: an integer for a number that never comes is wasted."""
+    """Clamp a range to what was seen: an integer for a number that never comes is wasted."""
     return Range(max(found.low, float(statistics.minimum[row])), min(found.high, float(statistics.maximum[row])))

@@ -24,7 +24,10 @@ SWEEPS = 2  # affine: each side is searched so often with the other one fixed
 
 
 def mse(statistics: TensorStatistics, levels: Levels, row: int = 0) -> Range:
-    """Symmetric: one threshold is searched. Affine: the two ends in turn, from the widest range."""
+    """Range of least squared error.
+
+    Symmetric: one threshold is searched. Affine: the two ends in turn, from the widest range.
+    """
     error = errors_of(statistics, levels, row)
     low, high = min(0.0, float(statistics.minimum[row])), max(0.0, float(statistics.maximum[row]))
     shares = np.linspace(NARROWEST, 1.0, CANDIDATES)
@@ -40,7 +43,7 @@ def mse(statistics: TensorStatistics, levels: Levels, row: int = 0) -> Range:
 
 
 def _last_least(errors: "Reals") -> int:
-    """The widest of the best."""
+    """Index of the last of the least errors: the widest of the best ranges."""
     return len(errors) - 1 - int(np.argmin(errors[::-1]))
 
 
