@@ -1,1 +1,1 @@
-"""What runs inside Slipway's workload containers, and on a laptop: `python -m workloads train --config job.json`."""
+"""Programs of Slipway's workload containers, also on a laptop: `python -m workloads train --config job.json`."""

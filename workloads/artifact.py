@@ -1,4 +1,4 @@
-"""How is a model artifact written, and read back with its digests checked? Used by trainer, quantizer and server.
+"""Writing of model artifacts, and reading with all digests checked. Used by trainer, quantizer and server.
 
 The format is described in slipway.api.common.artifact. Weights are safetensors; nothing here ever unpickles.
 """

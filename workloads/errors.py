@@ -1,4 +1,7 @@
-"""Which exit code does a failure have? Raised everywhere in workloads, turned into words and a code by the commands."""
+"""Errors of workloads and their exit codes.
+
+Raised everywhere in workloads, turned into words and a code by the commands.
+"""
 
 import re
 
@@ -42,7 +45,7 @@ _DETERMINISTIC = (ArithmeticError, AssertionError, AttributeError, LookupError, 
 
 
 def comes_again(error: BaseException) -> bool:
-    """Whether the same input would be answered with the same error: an attempt on another machine is a waste.
+    """Tell whether the same input would fail in the same way: an attempt on another machine is then a waste.
 
     The kinds that a program raises about what it was given, not about where it runs; when in doubt, no.
     """

@@ -12,7 +12,7 @@ from workloads.errors import BadInput
 
 
 def extra(name: str, instead: str = "an image that has it") -> str:
-    """What to do where an extra of pyproject.toml is missing. Never a name of PyPI's: `slipway` there is not ours."""
+    """Advice for a missing extra of pyproject.toml. Never a name of PyPI's: `slipway` there is not ours."""
     return f"pip install '.[{name}]' in a checkout of Slipway, or use {instead}"
 
 

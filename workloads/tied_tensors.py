@@ -1,7 +1,8 @@
-"""Which names of a state dict are one tensor? Files of tensors take each once, and a model asks for all its names.
+"""Tied tensors: names of a state dict that are one tensor.
 
-Language models share their embedding with the output layer (Press and Wolf 2017), and safetensors refuses what is
-shared. So one name is written, the first in the model's own order, and the others are filled in when it is read.
+Files take each tensor once, and a model asks for all its names. Language models share their embedding with the output
+layer (Press and Wolf 2017), and safetensors refuses what is shared. So one name is written, the first in the model's
+own order, and the others are filled in when it is read.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ Place = tuple[torch.device, int, tuple[int, ...], torch.dtype]
 
 
 def written(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What a safetensors file may hold: contiguous tensors of the CPU, each once, none a part of another.
+    """Tensors that a safetensors file may hold: contiguous tensors of the CPU, each once, none a part of another.
 
     BadInput for an entry that is no tensor, or of a kind that the format has no word for.
     """

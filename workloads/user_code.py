@@ -21,7 +21,7 @@ def decoded(arguments: Mapping[str, str]) -> dict[str, Any]:
 
 
 def call(name: str, arguments: Mapping[str, Any]) -> Any:
-    """What the function returns. BadInput when it is not there or does not take the arguments.
+    """Call the function and give its result. BadInput when it is not there or does not take the arguments.
 
     What goes wrong inside of it is raised as it is: its traceback leads to its own line.
     """

@@ -1,4 +1,4 @@
-"""Does a replica serve? Connects to one, or waits until that works. Used by the proxy for each connection.
+"""Connections to a ready replica, and the wait until there is one. Used by the proxy for each connection.
 
 The address is that of a Service which selects ready replicas only: while there is none, connecting is refused.
 """
@@ -16,7 +16,10 @@ BUFFER = 2**15
 
 
 class Gate:
-    """One per port of the service. However many clients wait, one probe asks whether somebody serves."""
+    """Gate to the replicas: one per port of the service.
+
+    However many clients wait, one probe asks whether somebody serves.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)

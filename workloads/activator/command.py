@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def settings_from(arguments: list[str]) -> Settings:
-    """Exits with 2 where they make no sense."""
+    """Settings of the command line. Exits with 2 where they make no sense."""
     told = _parser().parse_args(arguments)
     return Settings(
         backend=told.backend,
@@ -52,7 +52,7 @@ def settings_from(arguments: list[str]) -> Settings:
 
 
 def main(arguments: list[str]) -> int:
-    """Run until a signal."""
+    """Run the activator until a signal."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     asyncio.run(run(settings_from(arguments)))
     return errors.SUCCESS

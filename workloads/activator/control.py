@@ -17,7 +17,7 @@ LINE = 2048
 
 
 class Control:
-    """One per process. `ready` is set by whoever runs the proxies."""
+    """Server of the control port: one per process. `ready` is set by whoever runs the proxies."""
 
     def __init__(self, demand: Demand) -> None:
         self._demand = demand
@@ -31,7 +31,7 @@ class Control:
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     def close(self) -> None:
-        """Who is being answered is not waited for."""
+        """Stop listening, without waiting for requests that are being answered."""
         if self._server is not None:
             self._server.close()
 

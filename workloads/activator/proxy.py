@@ -37,7 +37,7 @@ class Limits:
 
 
 class Proxy:
-    """One per port."""
+    """Proxy of one port."""
 
     def __init__(self, gate: Gate, demand: Demand, limits: Limits, manner: Manner) -> None:
         self._gate = gate
@@ -56,7 +56,7 @@ class Proxy:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Number of the port that the proxy listens on."""
         return self._listener.port
 
     async def close(self, seconds: float) -> None:
@@ -191,14 +191,14 @@ class _Held:
         self._settled.set()
 
     def greet(self) -> None:
-        """So that it does not give up."""
+        """Send the greeting of the protocol, so that the client does not give up."""
         greeting = self._manner.greeting(bytes(self.kept))
         if greeting:
             self._settled.clear()
             self._writer.write(greeting)
 
     async def settled(self) -> bool:
-        """Whether it has answered the greeting, if there was one."""
+        """Wait until the client has answered the greeting, if one was sent; False when it takes too long."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(COURTESY):
                 await self._settled.wait()

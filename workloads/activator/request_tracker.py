@@ -1,4 +1,4 @@
-"""Is anybody asking for the service? Counted by the proxy, told by the control port, read by the operator."""
+"""Demand for the service: counted by the proxy, reported by the control port, read by the operator."""
 
 import asyncio
 import time
@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator
 
 
 class Demand:
-    """One per process. `held`: clients that wait for a replica; `open`: all connections that have said something."""
+    """Demand for the service: one per process.
+
+    `held`: clients that wait for a replica; `open`: all connections that have said something.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` in seconds."""

@@ -43,7 +43,7 @@ class Activator:
         self.grpc = Proxy(Gate(settings.backend, settings.backend_grpc), self.demand, limits, Grpc())
 
     async def start(self) -> None:
-        """Ready when it returns."""
+        """Listen on all three ports. Ready when it returns."""
         settings = self.settings
         await self.control.start(settings.host, settings.control)
         await self.http.start(settings.host, settings.http)
@@ -52,7 +52,7 @@ class Activator:
         LOG.info("ready: HTTP %d, gRPC %d, control %d", self.http.port, self.grpc.port, self.control.port)
 
     async def leave(self) -> None:
-        """Not ready first; who comes late is still held, and who is held may still be served."""
+        """Leave: not ready first; who comes late is still held, and who is held may still be served."""
         self.control.ready = False
         await asyncio.sleep(self.settings.lead)
         await asyncio.gather(self.http.close(self.settings.drain), self.grpc.close(self.settings.drain))
@@ -61,7 +61,7 @@ class Activator:
 
 
 async def run(settings: Settings) -> None:
-    """Until SIGTERM or Ctrl-C."""
+    """Run the activator until SIGTERM or Ctrl-C."""
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)

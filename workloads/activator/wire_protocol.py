@@ -1,4 +1,4 @@
-"""What the two protocols need beside bytes that pass: how a client is refused, and what keeps one that is held. Pure.
+"""HTTP/1.1 and gRPC as the proxy needs them: signs of a request, refusals, greetings that keep a client. Pure.
 
 A gRPC client gives a connection up when it has heard nothing for twenty seconds (its connect timeout), whatever the
 deadline of its call is. So one that is held gets the server's first word, an empty SETTINGS frame, which leaves all at
@@ -24,11 +24,11 @@ class Ear(Protocol):
     """Listener to one connection: hears requests in what the client sends, piece by piece."""
 
     def asks(self, data: bytes) -> bool:
-        """Whether some of a request is in it."""
+        """Tell whether `data`, the next piece, holds some of a request."""
 
 
 def sealed(said: bytes) -> bool:
-    """Whether a client speaks TLS: it is understood by the replica alone, and understands no other."""
+    """Tell whether a client speaks TLS: the replica alone understands it, and the proxy cannot answer it in words."""
     return said[:1] == HANDSHAKE
 
 
@@ -36,7 +36,7 @@ class Everything:
     """Everything that a client of HTTP/1.1 sends is part of a request."""
 
     def asks(self, data: bytes) -> bool:
-        """Yes."""
+        """True for any bytes."""
         return True
 
 
@@ -75,13 +75,13 @@ class Manner(Protocol):
     """Protocol of one port."""
 
     def ear(self) -> Ear:
-        """For a new connection."""
+        """Listener for a new connection."""
 
     def excuse(self, status: int, words: str) -> bytes:
-        """What to send to a client that is not served."""
+        """Bytes to send to a client that is not served."""
 
     def greeting(self, said: bytes) -> bytes:
-        """What to send to a client that is held, after these first words of it; nothing where it can wait."""
+        """Bytes to send to a client that is held, after its first words `said`; none where it can wait without."""
 
     def settle(self, said: bytearray) -> bool:
         """Take the answer to the greeting out of what the client has said; False when it has not come yet."""
@@ -91,11 +91,11 @@ class Http:
     """HTTP/1.1: refused in the Open Inference Protocol's format, and as patient as its client is."""
 
     def ear(self) -> Ear:
-        """Hears everything."""
+        """Listener that takes all bytes for parts of a request."""
         return Everything()
 
     def excuse(self, status: int, words: str) -> bytes:
-        """With when to try again."""
+        """Error response, with the seconds until another try in Retry-After."""
         body = json.dumps({"error": words}).encode()
         phrase = {429: "Too Many Requests", 503: "Service Unavailable"}[status]
         head = (
@@ -105,11 +105,11 @@ class Http:
         return head.encode() + body
 
     def greeting(self, said: bytes) -> bytes:
-        """None."""
+        """No bytes: a client of HTTP/1.1 waits without a greeting."""
         return b""
 
     def settle(self, said: bytearray) -> bool:
-        """Nothing to wait for."""
+        """True: there is no answer to wait for."""
         return True
 
 
@@ -117,15 +117,15 @@ class Grpc:
     """HTTP/2 with prior knowledge. A client whose connection closes reports UNAVAILABLE, which is meant."""
 
     def ear(self) -> Ear:
-        """Hears requests, not connections."""
+        """Listener that hears requests, not connections."""
         return Frames()
 
     def excuse(self, status: int, words: str) -> bytes:
-        """None."""
+        """No bytes: the client reports UNAVAILABLE when its connection closes."""
         return b""
 
     def greeting(self, said: bytes) -> bytes:
-        """Nothing to one that speaks something else."""
+        """Empty SETTINGS frame; nothing to a client that speaks something else."""
         return SETTINGS if said.startswith(PREFACE) else b""
 
     def settle(self, said: bytearray) -> bool:

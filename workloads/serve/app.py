@@ -1,4 +1,4 @@
-"""Which path does what? Routes of the HTTP server; each answers at once or promises a reply."""
+"""Routes of the HTTP server: each answers at once or promises a reply."""
 
 import asyncio
 import importlib.metadata
@@ -72,7 +72,7 @@ class App:
             self.routes[path + b"/infer"] = {b"POST": self._infer}
 
     def serve(self, service: Service, codec: Codec) -> None:
-        """The engine is warm."""
+        """Begin to serve: the engine is warm."""
         # Own code reads texts itself.
         if service.loaded.tokens is not None and service.transform is None:
             self.texts = Texts(service, service.loaded.tokens)
@@ -116,19 +116,19 @@ class App:
         return NotFound(f"there is nothing at {words}{hint}")
 
     def loaded(self) -> tuple[Service, Codec]:
-        """What serves; NotReady while the model is loading."""
+        """Service and codec of the model. Raises NotReady while the model is loading."""
         if self.service is None or self.codec is None:
             raise NotReady("the model is loading", 1)
         return self.service, self.codec
 
     @property
     def ready(self) -> bool:
-        """The model is loaded, warm and well, and the server is not leaving."""
+        """True if the model is loaded, warm and well, and the server is not leaving."""
         return self.life.ready and self.service is not None and not self.service.broken
 
     @property
     def broken(self) -> str:
-        """Why only a restart can help, or nothing."""
+        """Reason why only a restart can help, or nothing."""
         return self.service.broken if self.service is not None else ""
 
     def server_metadata(self) -> dict[str, Any]:
@@ -252,7 +252,7 @@ class App:
 
 
 def _lineage(lineage: Lineage) -> dict[str, str]:
-    """Where the model comes from, as far as its artifact says."""
+    """Origin of the model, as far as its artifact says: job, data set, digests of the sources."""
     said = {"lineage_job": f"{lineage.job.kind}/{lineage.job.name}"}
     if lineage.dataset is not None:
         said["lineage_data_set"] = f"{lineage.dataset.name}@{lineage.dataset.digest}"
@@ -263,7 +263,7 @@ def _lineage(lineage: Lineage) -> dict[str, str]:
 
 @cache
 def _version() -> str:
-    """The installed distribution's; images hold the source alone."""
+    """Version of the installed distribution; images hold the source alone."""
     try:
         return importlib.metadata.version("slipway")
     except importlib.metadata.PackageNotFoundError:

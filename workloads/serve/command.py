@@ -87,13 +87,13 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
 
 
 def _warm_up(base: WarmUpChoice, options: dict[str, Any]) -> WarmUpChoice:
-    """What the document says, and the command line in its place."""
+    """Warm-up that the document asks for, with the command line's options in its place."""
     mode, uri = options.pop("warm_up", base.mode), options.pop("warm_up_inputs", base.uri)
     return WarmUpChoice(mode, uri, dict(options.pop("warm_up_shapes", base.shapes.items())))
 
 
 def settings_from(arguments: list[str]) -> Settings:
-    """The document, or the defaults of a laptop; then what the command line says."""
+    """Settings of the document, or the defaults of a laptop, with the command line's options in their place."""
     options = {key: value for key, value in vars(_parser().parse_args(arguments)).items() if value is not None}
     build_only = options.pop("build_only")
     config = options.pop("config", None)

@@ -1,4 +1,4 @@
-"""Which element types does the Open Inference Protocol have, and what are they in numpy? Used wherever tensors are."""
+"""Element types of the Open Inference Protocol, and numpy's types for them. Used wherever tensors are."""
 
 from enum import Enum
 from typing import Any
@@ -59,6 +59,6 @@ FROM_ARTIFACT = {
 
 
 def finite(array: Array) -> bool:
-    """No NaN and no infinity; always so for types that have neither."""
+    """Tell whether an array holds neither NaN nor infinity; always so for types that have neither."""
     # The ufunc itself: `all` goes through Python, which takes as long again for a small request.
     return array.dtype.kind not in "fV" or bool(np.logical_and.reduce(np.isfinite(array), axis=None))

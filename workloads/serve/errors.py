@@ -1,4 +1,4 @@
-"""What can a request die of? One class per cause, with its HTTP status; REST and gRPC translate here and nowhere else.
+"""Errors that end a request: one class per cause, with its HTTP status; REST and gRPC translate here and nowhere else.
 
 A client's fault is a 4xx. 503 means "not ready" (a load balancer then takes the pod out), so a full queue is 429.
 """
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 
 def first_line(error: Exception) -> str:
-    """What an engine's library said, without the page of text behind it."""
+    """First line of an error of an engine's library, without the page of text behind it."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
@@ -124,7 +124,7 @@ class ClientDeadline(DeadlineExceeded):
 
 
 class Outcome(StrEnum):
-    """How an inference ended, for whoever judges the model by it."""
+    """Outcome of an inference, for whoever judges the model by it."""
 
     ANSWERED = "answered"
     FAILED = "failed"

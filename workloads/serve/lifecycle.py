@@ -1,4 +1,4 @@
-"""Which part of its life is the server in? Loading, ready, draining, over. Asked by every readiness probe.
+"""Phases of the server's life: loading, ready, draining, stopping. Asked by every readiness probe.
 
 SIGTERM -> draining: not ready any more, but everything is still served, because balancers notice late. Then stopping:
 no new work, what is under way is finished. A second signal, or Ctrl-C, goes on to the next step at once.
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """In order; there is no way back."""
+    """Phase of the server's life, in order; there is no way back."""
 
     LOADING = "loading"
     READY = "ready"
@@ -19,7 +19,7 @@ class Phase(StrEnum):
 
 
 class Life:
-    """One per process."""
+    """Life of the server: one per process."""
 
     def __init__(self) -> None:
         self.phase = Phase.LOADING
@@ -28,7 +28,7 @@ class Life:
 
     @property
     def ready(self) -> bool:
-        """Send requests here."""
+        """True while requests are welcome."""
         return self.phase is Phase.READY
 
     def install(self) -> None:

@@ -1,4 +1,7 @@
-"""From settings to a warm engine. Runs on a thread, while the event loop already answers the probes."""
+"""Loading of a model: from settings to a warm engine.
+
+Runs on a thread, while the event loop already answers the probes.
+"""
 
 import logging
 import math
@@ -89,7 +92,7 @@ def build_engine(settings: Settings) -> dict[str, Any]:
 
 
 def load_and_warm_up(settings: Settings) -> Loaded:
-    """Verified, loaded, warm. BadInput, Corrupt or NoEngine in words."""
+    """Verify the model, load it and warm its engines up. BadInput, Corrupt or NoEngine in words."""
     model = load(settings.model, settings.name, settings.version, settings.digest, settings.described)
     options = options_for(settings)
     given = read_given(settings.warm_up, model.signature)
@@ -126,7 +129,7 @@ def _choose(
 
 
 def _tokens(model: Model, engine: Engine) -> Tokens | None:
-    """For a model that takes texts."""
+    """Tokens of a model that takes texts; None for any other. Not padded where padding changes the answers."""
     how = processing_of(model.artifact, model.signature)
     if how is None:
         return None

@@ -38,9 +38,9 @@ KEYS = frozenset({b"authorization", b"x-api-key"})
 
 @dataclass(frozen=True)
 class Target:
-    """Where copies go, and of how many of a hundred requests. `keys`: that server asks clients for theirs.
+    """Destination of copies, and the percentage of requests that are copied.
 
-    `sealed`: it speaks TLS.
+    `keys`: that server asks clients for theirs. `sealed`: it speaks TLS.
     """
 
     host: str
@@ -139,7 +139,7 @@ class Mirror:
 
 @cache
 def anybody() -> ssl.SSLContext:
-    """TLS without a look at the certificate."""
+    """TLS context that trusts any certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,4 +1,4 @@
-"""Which model is to be served, and is it whole? An artifact with every digest checked, or a bare .onnx file."""
+"""Model to be served, with a check that it is whole: an artifact with every digest checked, or a bare .onnx file."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,7 +104,7 @@ def _with_tokenizer(path: Path, bare: model_files.Bare, expected: str | None) ->
 
 
 def _worded(model: Model, wanted: ModelDescription | None) -> Model:
-    """With what its user says of it."""
+    """Apply what its user says of a model."""
     if wanted is None or wanted == ModelDescription():
         return model
     signature = signature_of(specs_of(model.signature.inputs), specs_of(model.signature.outputs))
@@ -124,7 +124,7 @@ def _bare(path: Path, expected: str | None) -> "tuple[model_files.Bare, onnx.Mod
 
 
 def _read(graph: "onnx.ModelProto") -> tuple[Verdict, bool]:
-    """What the graph says of its rows, and whether it computes in 8 bits."""
+    """Verdict on the graph's rows, and whether it computes in 8 bits."""
     nodes = (*graph.graph.node, *(node for function in graph.functions for node in function.node))
     steps8 = any("Quantize" in node.op_type or "Integer" in node.op_type or "QLinear" in node.op_type for node in nodes)
     return verdict_of(graph), steps8
@@ -166,7 +166,7 @@ def onnx_signature(path: Path) -> Signature:
 
 
 def _instead(kind: str) -> str:
-    """What to do about it."""
+    """Advice for an input or output whose type the protocol does not have."""
     if kind.startswith("seq(map("):
         return (
             ": export probabilities as a tensor, with zipmap=False (skl2onnx: options={id(model): {'zipmap': False}})"

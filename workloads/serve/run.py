@@ -28,7 +28,7 @@ LOG = logging.getLogger("slipway.serve")
 
 
 async def serve(settings: Settings) -> None:
-    """Returns when the server has left in good order. Raises what loading raised."""
+    """Serve until told to leave; returns when that is done in good order. Raises what loading raised."""
     life, metrics = Life(), Metrics()
     life.install()
     app = App(settings.name or _name_of(settings.model), settings.version, life, metrics)
@@ -104,7 +104,7 @@ async def _prepared(settings: Settings) -> "tuple[Loaded, Workers | None]":
 
 
 def _load(settings: Settings) -> "asyncio.Future[Loaded]":
-    """On a thread that the process does not wait for: a model of many gigabytes must not delay leaving."""
+    """Load the model on a thread that the process does not wait for: gigabytes of weights must not delay leaving."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Loaded] = loop.create_future()
 
@@ -131,7 +131,7 @@ def _load(settings: Settings) -> "asyncio.Future[Loaded]":
 
 
 def start(app: App, loaded: Loaded, settings: Settings, metrics: Metrics, workers: Workers | None = None) -> Service:
-    """The model is loaded: serve it."""
+    """Serve the model, which is loaded."""
     service = Service(loaded, settings.batching, metrics, workers)
     # How many rows preprocess makes of a request is known afterwards.
     bounded = loaded.model.signature.batched and not (service.transform is not None and service.transform.reads)
@@ -190,7 +190,7 @@ async def _start_grpc(
 
 
 async def leave(life: Life, http: HttpServer, grpc: "GrpcServer | None", service: Service, settings: Settings) -> None:
-    """Not ready first, while everything is still served; then finish what is under way."""
+    """Leave: not ready first, while everything is still served; then finish what is under way."""
     life.phase = Phase.DRAINING
     http.closing = True
     LOG.info("draining: not ready, serving for %g s more", settings.readiness_lead)

@@ -31,7 +31,7 @@ TIMEOUTS_TO_WAIT = 3
 
 @dataclass(frozen=True)
 class Loaded:
-    """What loading gave: engine instances, all alike, and what was seen on the way."""
+    """Loaded model: engine instances, all alike, and the findings on the way."""
 
     model: Model
     engines: Sequence[Engine]
@@ -91,7 +91,7 @@ class Service:
 
     @property
     def broken(self) -> str:
-        """Why only a restart can help, or nothing: no instance works any more, or one does not come back."""
+        """Reason why only a restart can help, or nothing: no instance works any more, or one does not come back."""
         words = [lane.broken for lane in self.lanes]
         if all(words):
             return words[0]

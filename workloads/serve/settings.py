@@ -1,4 +1,4 @@
-"""What was asked for? Read from an InferenceService document as the operator mounts it; the command line adds to it."""
+"""Settings of the server, from an InferenceService document as the operator mounts it; the command line adds to it."""
 
 import json
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ TLS_DIR = Path("/var/run/secrets/slipway.dev/tls")
 
 @dataclass(frozen=True)
 class EdgeChoice:
-    """What is done around requests. `keys`: a folder whose files are keys; `sample`: percent that are logged.
+    """Settings of the edge around requests. `keys`: a folder whose files are keys; `sample`: percent that are logged.
 
     `uid` of the service, whose holder is told what the model is without a key: the operator.
     """
@@ -122,7 +122,7 @@ def seconds(duration: str) -> float:
 
 
 def from_document(path: Path) -> Settings:
-    """From an InferenceService, JSON or YAML, with the artifact in status.model if the operator has pinned one."""
+    """Settings of an InferenceService, JSON or YAML, with the artifact in status.model if the operator pinned one."""
     try:
         document = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

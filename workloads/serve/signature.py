@@ -1,4 +1,4 @@
-"""What does the model take and give? Its tensors in the protocol's words, and the check of a request's shapes.
+"""Signature of the model: its tensors in the protocol's words, and the check of a request's shapes.
 
 Read by the protocols before anything is queued, by the engines, and by the metadata endpoint.
 """
@@ -27,12 +27,12 @@ class Tensor:
 
     @property
     def shape(self) -> list[int]:
-        """As the protocol writes it: -1 for an axis of any length."""
+        """Shape as the protocol writes it: -1 for an axis of any length."""
         return [axis if isinstance(axis, int) else -1 for axis in self.axes]
 
 
 class Alone:
-    """In the place of what requests share a batch by: this one shares none."""
+    """Batching group of one request, which shares no batch with others."""
 
 
 ALONE = Alone()
@@ -61,7 +61,7 @@ class Signature:
 
     @cached_property
     def fixed(self) -> str:
-        """Why the first axes of the inputs cannot be rows, or nothing."""
+        """Reason why the first axes of the inputs cannot be rows, or nothing."""
         for tensor in self.inputs:
             if not tensor.axes or not isinstance(tensor.axes[0], str):
                 axis = f"a first axis of the length {tensor.axes[0]}" if tensor.axes else "no axes"
@@ -75,11 +75,11 @@ class Signature:
 
     @cached_property
     def output_places(self) -> Mapping[str, int]:
-        """Where in the engine's results an output is."""
+        """Places of the outputs in the engine's results, by name."""
         return {tensor.name: place for place, tensor in enumerate(self.outputs)}
 
     def check_names(self, names: Collection[str]) -> None:
-        """Invalid when an input is missing."""
+        """Check the names of inputs. Invalid when an input is missing."""
         missing = [name for name in self.by_name if name not in names]
         if missing:
             raise Invalid(f"input {', '.join(map(repr, missing))} is missing")
@@ -136,7 +136,7 @@ def from_artifact(described: Described) -> Signature:
 
 
 def specs_of(tensors: Sequence[Tensor]) -> list[TensorSpec]:
-    """As an artifact has them, but for the names of axes, which may be any here."""
+    """Tensor specs in an artifact's form; names of axes may be any here."""
     return [
         TensorSpec.model_construct(name=one.name, dtype=TO_ARTIFACT[one.datatype], shape=list(one.axes))
         for one in tensors

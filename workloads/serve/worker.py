@@ -55,7 +55,7 @@ class EngineLane:
 
     @property
     def running(self) -> float:
-        """For how many seconds the batch of now has run."""
+        """Seconds for which the current batch has run; 0 when there is none."""
         started = self._started
         return time.monotonic() - started if started else 0.0
 

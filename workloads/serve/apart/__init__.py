@@ -1,4 +1,4 @@
-"""Large requests are read in a process of their own: what one client sends must not stop the loop that all share.
+"""Reading of large requests in separate processes: what one client sends must not stop the loop that all share.
 
 A thread would not do: the parser holds the interpreter's lock. The process may be slow, may be killed when the
 request's time is up, and may have so much memory and no more.

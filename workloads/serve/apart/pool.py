@@ -1,4 +1,4 @@
-"""Which process reads which request when? Two of them, started when the first large request comes.
+"""Pool of the processes that read large requests: two, started when the first large request comes.
 
 One takes requests of any size, the other one small ones only, so that a picture need not wait for an album. Who waits
 is taken by arrival and size: a request is overtaken by smaller ones for as long as it would itself be read.
@@ -34,7 +34,7 @@ LATE = "the request's time was over while it was read"
 
 
 class Apart:
-    """One per server. `read` from the event loop."""
+    """Reader of large requests in other processes: one per server. `read` from the event loop."""
 
     def __init__(self, codec: Codec, clock: Callable[[], float] = time.monotonic) -> None:
         self._codec = codec
@@ -55,7 +55,7 @@ class Apart:
         return asked_of(said, arrays, self._codec.signature)
 
     async def inflated(self, job: Job, seconds: float) -> bytes:
-        """A compressed body."""
+        """Decompress a body."""
         _, payload = await self._exchanged(job, seconds)
         return bytes(payload)
 
@@ -99,7 +99,7 @@ class Apart:
                 self._waiting.remove(place)
 
     def _leave(self, number: int) -> None:
-        """A process is free: the next one that it may take."""
+        """Give a free process to the first request that it may read, or mark it as free."""
         suited = [place for place in self._waiting if (number == 0 or place[1]) and not place[2].done()]
         if not suited:
             self._free[number] = True
@@ -116,7 +116,7 @@ async def inflated_apart(request: Request, apart: Apart, seconds: float) -> None
 
 
 class _Process:
-    """Started when it is needed, and again when it had to be killed."""
+    """Process that reads requests: started when it is needed, and again when it had to be killed."""
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
@@ -124,7 +124,7 @@ class _Process:
         self._socket: socket.socket | None = None
 
     async def exchange(self, job: Job) -> tuple[dict[str, Any], memoryview]:
-        """What it answers. Whatever goes wrong on the way, this process is not trusted any more."""
+        """Reply of the process to a job. Whatever goes wrong on the way, this process is not trusted any more."""
         whole = False
         try:
             if self._socket is None:

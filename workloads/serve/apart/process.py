@@ -30,7 +30,7 @@ SPARE = 64 << 20
 
 
 def main() -> None:
-    """Until the server is gone."""
+    """Read requests until the server is gone."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the server says when it ends
     os.nice(NICE)
@@ -86,7 +86,7 @@ def _read(codec: Codec, job: Job) -> "tuple[dict[str, Any], list[memoryview]]":
 
 
 def _bound_memory(more: int) -> None:
-    """What the process may take beside what it has now, in bytes."""
+    """Limit the process's data memory to `more` bytes beside what it has now."""
     status = Path("/proc/self/status").read_text()
     now = int(status.partition("VmData:")[2].split()[0]) << 10
     resource.setrlimit(resource.RLIMIT_DATA, (now + more, now + more))

@@ -16,7 +16,7 @@ LONGEST_HEAD = 1 << 20  # of a process that is not trusted
 
 
 async def send(connection: socket.socket, said: dict[str, Any], parts: "Sequence[Buffer]") -> None:
-    """One frame."""
+    """Send one frame."""
     loop, head = asyncio.get_running_loop(), orjson.dumps(said)
     await loop.sock_sendall(connection, LENGTHS.pack(len(head), sum(map(len, parts))) + head)
     for part in parts:

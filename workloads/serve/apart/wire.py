@@ -1,4 +1,4 @@
-"""What passes between the server and a process that reads for it: two lengths, a small JSON, then bytes as they are.
+"""Messages between the server and a process that reads for it: two lengths, a small JSON, then bytes as they are.
 
 The server believes its own processes, but an array still has to be what the signature says.
 """
@@ -23,7 +23,7 @@ STEP = 4096
 
 
 def setup_of(codec: Codec) -> dict[str, Any]:
-    """What a process must know of the model, as JSON: no pickle, not even between one's own processes."""
+    """JSON that tells a process what it must know of the model: no pickle, not even between one's own processes."""
     tensors = {
         name: [[tensor.name, tensor.datatype.name, list(tensor.axes)] for tensor in side]
         for name, side in (("inputs", codec.signature.inputs), ("outputs", codec.signature.outputs))
@@ -33,7 +33,7 @@ def setup_of(codec: Codec) -> dict[str, Any]:
 
 
 def codec_of(setup: Mapping[str, Any]) -> Codec:
-    """What `setup_of` told."""
+    """Codec made from the JSON of `setup_of`."""
     inputs, outputs = (
         tuple(Tensor(name, Datatype[datatype], tuple(axes)) for name, datatype, axes in setup[side])
         for side in ("inputs", "outputs")
@@ -43,7 +43,10 @@ def codec_of(setup: Mapping[str, Any]) -> Codec:
 
 @dataclass(slots=True)
 class Job:
-    """`kind` says how the body is to be read; `headers` as in a Request. Its `parts` are gone once they are sent."""
+    """Request to be read. `kind` says how the body is to be read; `headers` as in a Request.
+
+    Its `parts` are gone once they are sent.
+    """
 
     kind: str
     headers: Mapping[bytes, bytes]
@@ -55,12 +58,12 @@ class Job:
         return sum(map(len, self.parts))
 
     def head(self) -> dict[str, Any]:
-        """Beside the body."""
+        """JSON that is sent before the body."""
         return {"kind": self.kind, "headers": {k.decode(): v.decode("latin-1") for k, v in self.headers.items()}}
 
 
 def job_of(head: Mapping[str, Any], body: bytes) -> Job:
-    """The same again."""
+    """Job made from the JSON of `Job.head` and its body."""
     headers = {name.encode(): value.encode("latin-1") for name, value in head["headers"].items()}
     return Job(head["kind"], headers, [body])
 
@@ -88,7 +91,7 @@ def packed(tensors: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[dict[str
 
 
 def arrays_of(said: Mapping[str, Any], payload: memoryview, tensors: Sequence[Tensor]) -> Iterator[Array | None]:
-    """In the tensors' order; None now and then between, where others may have their turn."""
+    """Arrays in the tensors' order, and None now and then between, where others may have their turn."""
     place = 0
     for tensor, shape, length in zip(tensors, said["shapes"], said["lengths"], strict=True):
         raw = payload[place : place + length]
@@ -117,19 +120,19 @@ def asked_of(said: Mapping[str, Any], arrays: Sequence[Array], signature: Signat
 
 
 def trouble(error: errors.RequestError) -> dict[str, Any]:
-    """Why a request could not be read."""
+    """JSON of the error that a request could not be read for."""
     return {"error": type(error).__name__, "words": str(error), "retry": error.retry_after}
 
 
 def error_of(said: Mapping[str, Any]) -> errors.RequestError:
-    """The same again."""
+    """Error made from the JSON of `trouble`."""
     kind = getattr(errors, said["error"], errors.Invalid)
     error: errors.RequestError = kind(said["words"], said["retry"])
     return error
 
 
 def _texts_out(array: Array) -> memoryview:
-    """Where each text ends, then the texts."""
+    """Bytes of an array of texts: the end of each, then the texts."""
     texts = array.reshape(-1).tolist()
     ends = np.cumsum([len(text) for text in texts], dtype=np.uint64)
     return memoryview(b"".join((ends.tobytes(), *texts)))

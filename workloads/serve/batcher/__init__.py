@@ -1,4 +1,4 @@
-"""Which requests run together, and when? Pure asyncio: knows neither arrays nor engines nor HTTP.
+"""Dynamic batching of requests. Pure asyncio: knows neither arrays nor engines nor HTTP.
 
 A request runs at once when a lane (one engine instance) is idle; only while all lanes are busy do requests collect.
 Everything is bounded: rows and bytes waiting, rows in a batch, the time each may take.

@@ -1,4 +1,4 @@
-"""What an engine instance is busy with: a batch, or the search for the request that spoils one. Used by batcher.py."""
+"""Work of an engine instance: a batch, or the search for the request that spoils one. Used by batcher.py."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Lane(Protocol[T_contra, R]):
 
 @dataclass
 class Run(Generic[T, R]):
-    """What a lane is busy with: batches still to run, the next one last. `whole` until a batch had to be split.
+    """Work of a lane: batches still to run, the next one last. `whole` until a batch had to be split.
 
     `paired`: the batch that runs now is the first half of one that failed, and the second half is next.
     """
@@ -32,7 +32,7 @@ class Run(Generic[T, R]):
     paired: bool = False
 
     def split(self, batch: list[Ticket[T, R]]) -> None:
-        """Somebody in `batch` is at fault: look in the first half, then in the second."""
+        """Search for the request at fault in `batch`: first in its first half, then in the second."""
         middle = len(batch) // 2
         self.work += [batch[middle:], batch[:middle]]
         self.whole, self.paired = False, True

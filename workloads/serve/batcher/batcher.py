@@ -1,4 +1,4 @@
-"""When does which request run? Collects while the engines are busy, runs at once when one is idle, isolates what fails.
+"""Dynamic batcher: collects while the engines are busy, runs at once when one is idle, isolates what fails.
 
 Runs on one event loop and takes no lock. Called by the protocols with validated requests only.
 """
@@ -160,7 +160,7 @@ class Batcher(Generic[T, R]):
             await asyncio.shield(self._empty)
 
     def _wake(self) -> None:
-        """At the end of this turn of the loop, so that requests which arrived together run together."""
+        """Run what waits at the end of this turn of the loop, so that requests which arrived together run together."""
         if not self._woken:
             self._woken = True
             self._loop.call_soon(self._dispatch)

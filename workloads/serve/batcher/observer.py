@@ -1,4 +1,4 @@
-"""What does the batcher tell about its work? The metrics implement this; tests record it."""
+"""Observer of the batcher's work. The metrics implement it; tests record it."""
 
 from typing import Protocol
 
@@ -23,16 +23,16 @@ class Watch(Protocol):
 
 
 class Silent:
-    """Tells nobody."""
+    """Observer that tells nobody."""
 
     def queued(self, seconds: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def ran(self, rows: int, requests: int, seconds: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def answered(self, seconds: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def ended(self, reason: str) -> None:
-        """Nothing."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""Who is next? The waiting line, grouped by shape, ordered by priority without starvation. No clock, no I/O.
+"""Queue of waiting requests, grouped by shape, ordered by priority without starvation. No clock, no I/O.
 
 A ticket of level k (1 is the most urgent) is due `(k - 1) * step` seconds after its arrival, and the earliest due is
 served first. So a more urgent ticket overtakes, but only those that came less than a step per level before it: nobody
@@ -53,7 +53,7 @@ class Line(Generic[T, R]):
         return (ticket for group in self._groups.values() for level in group.levels for ticket in level.values())
 
     def add(self, ticket: Ticket[T, R]) -> None:
-        """To the end of its level."""
+        """Put a ticket at the end of its level."""
         ticket.due = ticket.arrived + (ticket.level - 1) * self._step
         group = self._groups.get(ticket.group)
         if group is None:
@@ -65,7 +65,7 @@ class Line(Generic[T, R]):
         self.tickets += 1
 
     def remove(self, ticket: Ticket[T, R]) -> None:
-        """Out of the line, wherever it stands. Only for a ticket that waits."""
+        """Take a ticket out of the line, wherever it stands. Only for a ticket that waits."""
         group = self._groups[ticket.group]
         del group.levels[ticket.level - 1][ticket.number]
         if not any(group.levels):

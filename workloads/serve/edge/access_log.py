@@ -22,7 +22,7 @@ FAULTS = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
 
 class AccessLog:
-    """`percent` of the requests; of those that failed by the server's fault, all."""
+    """Log of requests: `percent` of the requests; of those that failed by the server's fault, all."""
 
     def __init__(self, percent: int, write: Callable[[bytes], None] | None = None) -> None:
         self._share = percent / 100

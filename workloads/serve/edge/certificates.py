@@ -21,7 +21,7 @@ CHAIN, KEY, AUTHORITY = "tls.crt", "tls.key", "ca.crt"
 
 @dataclass(frozen=True)
 class Pair:
-    """What the files hold: a certificate with those above it, and its key."""
+    """Key pair for TLS: a certificate with those above it, and its private key."""
 
     chain: bytes
     key: bytes
@@ -42,17 +42,17 @@ class Certificates:
             raise BadInput(f"tls.secretRef: the Secret {secret or place}: {error}") from None
 
     def context(self) -> ssl.SSLContext:
-        """For the next connection over HTTP."""
+        """TLS context for the next connection over HTTP, with the newest certificate."""
         self._look()
         return self._context
 
     def current(self) -> Pair:
-        """For the next connection over gRPC."""
+        """Newest certificate and key, for the next connection over gRPC."""
         self._look()
         return self.pair
 
     def trust(self) -> ssl.SSLContext:
-        """For a client of another revision of the service: it has the same certificate, or one of the same issuer.
+        """TLS context for a client of another revision, which has the same certificate, or one of the same issuer.
 
         Its name is not looked at: certificates are for the service's names, not for those of its revisions.
         """

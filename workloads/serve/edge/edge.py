@@ -39,7 +39,7 @@ class Answered:
 
     @property
     def waiting(self) -> bool:
-        """Nothing has been done for it yet."""
+        """True while nothing has been done for the request."""
         return bool(getattr(self._inner, "waiting", False))
 
     def finish(self) -> "Reply | Answered":
@@ -54,12 +54,15 @@ class Answered:
         return self._edge.dressed(reply, self._request, self._name, self._started)
 
     def abandon(self) -> None:
-        """Its client is gone."""
+        """Abandon the reply: its client is gone."""
         self._inner.abandon()
 
 
 class Edge:
-    """Around `app`. Raises BadInput for keys that are not there."""
+    """Layer around `app` that checks keys, adds headers and logs requests.
+
+    Raises BadInput for keys that are not there.
+    """
 
     def __init__(self, app: Handle, choice: EdgeChoice, log: AccessLog | None = None) -> None:
         self._app = app
@@ -96,7 +99,7 @@ class Edge:
         return self._app(request)
 
     def _free(self, request: Request) -> bool:
-        """Without a key: what probes, scrapers and the operator ask."""
+        """Tell whether a request needs no key: what probes, scrapers and the operator ask."""
         path, known = request.path, request.headers.get(b"slipway-service", b"")
         if path in FREE or READY.fullmatch(path):
             return True
@@ -104,7 +107,7 @@ class Edge:
         return told and request.method == b"GET" and bool(DESCRIBED.fullmatch(path))
 
     def dressed(self, reply: Reply, request: Request, name: bytes, started: float) -> Reply:
-        """With what the service says beside it."""
+        """Add the headers that the service asks for to a reply, and log the request."""
         seconds, lines = time.monotonic() - started, b""
         if name:
             lines += b"X-Request-Id: %b\r\n" % name

@@ -13,13 +13,13 @@ CLOSING_SECONDS = 1.0
 
 
 def to_output(line: bytes) -> None:
-    """As it is, at once."""
+    """Write a line to the standard output at once, as it is."""
     sys.stdout.buffer.write(line)
     sys.stdout.buffer.flush()
 
 
 class Lines:
-    """Begins with the first line."""
+    """Writer of lines, whose thread begins with the first line."""
 
     def __init__(self, write: Callable[[bytes], None] = to_output) -> None:
         self._write = write
@@ -30,7 +30,7 @@ class Lines:
         self._closed = False
 
     def __call__(self, line: bytes) -> None:
-        """One line with its end."""
+        """Add a line, which has its end; it is dropped when too many wait."""
         if len(self._waiting) >= MOST:
             self._dropped += 1
             return

@@ -1,4 +1,4 @@
-"""Which engine serves here? Tries them in order until one loads, warms up and gives finite results. Called at start."""
+"""Choice of the engine: tries them in order until one loads, warms up and gives finite results. Called at start."""
 
 import importlib
 import logging
@@ -40,7 +40,7 @@ class Attempt:
 
 
 def order(name: EngineName, fallback: Sequence[EngineName]) -> list[EngineName]:
-    """What is tried, in order: `auto` stands for all of AUTO; nothing twice."""
+    """Engines to try, in order: `auto` stands for all of AUTO; nothing twice."""
     expanded = [one for choice in (name, *fallback) for one in (AUTO if choice is EngineName.AUTO else (choice,))]
     return list(dict.fromkeys(expanded))
 

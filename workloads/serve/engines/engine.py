@@ -1,4 +1,4 @@
-"""What is an engine to the rest of the server? The Protocol, its options, and how opening one fails."""
+"""Interface of an engine to the rest of the server: the Protocol, its options, and the error when it cannot open."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Engine(Protocol):
         """Version, device, precision: for people, metadata and metrics."""
 
     def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
-        """One batch: contiguous arrays in the signature's order in, results in its order out."""
+        """Run one batch: contiguous arrays in the signature's order in, results in its order out."""
 
     def close(self) -> None:
         """Give the memory back."""
@@ -31,7 +31,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """How engines are opened. `sizes`: rows of the batches that will be common, the largest last.
+    """Options for opening an engine. `sizes`: rows of the batches that will be common, the largest last.
 
     `providers`: ONNX Runtime's, in this order; its CUDA provider where there is one, when empty. `build`: whether a
     TensorRT engine that is not in the cache is built here; where a Job builds it, a server only looks.
@@ -45,7 +45,7 @@ class Options:
 
 
 class Open(Protocol):
-    """What an engine's file offers under the name `open_engine`."""
+    """Type of the function `open_engine` in an engine's file."""
 
     def __call__(self, model: Model, options: Options) -> Engine:
         """Load. Unavailable when it cannot be used for this model here; Corrupt when the file is damaged."""

@@ -1,4 +1,4 @@
-"""What somebody says of the warm-up: inputs in a file, shapes, or none. Read before an engine is opened."""
+"""Inputs for the warm-up that the user gives: rows in a file, shapes, or none. Read before an engine is opened."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ from workloads.serve.signature import Signature, Tensor
 
 
 def read_given(asked: WarmUpChoice, signature: Signature) -> Attempt | None:
-    """None where nothing is given. BadInput in words for a file or a shape that is not this model's."""
+    """Input for the warm-up that the user gives; None where nothing is given.
+
+    BadInput in words for a file or a shape that is not this model's.
+    """
     if asked.mode is WarmUpMode.NONE or (asked.uri is None and not asked.shapes):
         return None
     tensors = signature.by_name

@@ -22,10 +22,10 @@ WORDS = (b"1", b"a", b"")
 
 @dataclass(frozen=True)
 class Attempt:
-    """How free axes and values are chosen. `lengths`: of each free axis; None: as a picture or a sequence has them.
+    """Choice of free axes and values for an input.
 
-    `fill`: what numbers there are: of [0, 1), or one number everywhere. `shapes` and `rows`: given by somebody, by the
-    name of the input.
+    `lengths`: of each free axis; None: as a picture or a sequence has them. `fill`: what numbers there are: of [0, 1),
+    or one number everywhere. `shapes` and `rows`: given by somebody, by the name of the input.
     """
 
     lengths: int | None = None
@@ -36,7 +36,7 @@ class Attempt:
 
 
 def attempts(given: Attempt | None = None) -> Iterator[Attempt]:
-    """In the order in which they are tried; only the one that is given where that says everything."""
+    """Attempts in the order in which they are tried; only the one that is given where it has rows."""
     base = given or Attempt()
     yield base
     if base.rows:

@@ -38,7 +38,7 @@ class LiteRt:
         return self._details
 
     def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
-        """One batch."""
+        """Run one batch."""
         feeds = dict(zip(self._session.names, inputs, strict=True))
         found = self._session.run(None, feeds)
         return [
@@ -70,7 +70,10 @@ def open_engine(model: Model, options: Options) -> LiteRt:
 
 
 def _difference(session: Session, signature: Signature) -> str:
-    """What the file says otherwise, or nothing. Names are the converter's own, so shapes and counts are compared."""
+    """First difference between the file and the signature, or nothing.
+
+    Names are the converter's own, so shapes and counts are compared.
+    """
     inputs = [tuple(one.shape[1:]) for one in session.get_inputs()]
     if len(inputs) != len(signature.inputs):
         return f"{len(inputs)} inputs"

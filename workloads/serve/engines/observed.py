@@ -1,4 +1,4 @@
-"""What are a model's outputs really? Its declaration, corrected by what it gave at warm-up. Pure."""
+"""Signature of a model's real outputs: its declaration, corrected by the results of the warm-up. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,7 +35,7 @@ def _rowwise(declared: Signature, seen: Shapes) -> bool | None:
 
 
 def _tensor(tensor: Tensor, shapes: Mapping[int, tuple[int, ...]]) -> Tensor:
-    """As declared where that holds for all shapes."""
+    """Output tensor by the shapes seen: as declared where that holds for all of them, or their ranks differ."""
     ranks = {len(shape) for shape in shapes.values()}
     if len(ranks) > 1:
         return tensor

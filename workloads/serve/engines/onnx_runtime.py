@@ -45,7 +45,7 @@ class OnnxRuntime:
         return {"version": self._version, "providers": ",".join(self._session.get_providers())}
 
     def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
-        """One batch."""
+        """Run one batch."""
         if self._text:
             inputs = [_each(bytes.decode, array) for array in inputs]
         named = dict(zip(self._inputs, inputs, strict=True))
@@ -113,7 +113,10 @@ def open_engine(model: Model, options: Options) -> OnnxRuntime:
 
 
 def _providers(present: Sequence[str], options: Options, digest: str) -> list[str | tuple[str, dict[str, str]]]:
-    """Those asked for and there, in their order; without a wish CUDA if there is one. The CPU is always the last."""
+    """Execution providers of a session: those asked for, in their order; without a wish CUDA if there is one.
+
+    The CPU is always the last.
+    """
     wanted = options.providers or (CUDA,)
     missing = [name for name in options.providers if name not in present]
     if missing:

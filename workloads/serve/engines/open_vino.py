@@ -29,7 +29,7 @@ class OpenVino:
         return self._details
 
     def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
-        """One batch. Results are copied out, because the next batch reuses their memory."""
+        """Run one batch. Results are copied out, because the next batch reuses their memory."""
         self._request.infer(dict(enumerate(inputs)), share_inputs=True)
         return [np.array(self._request.get_output_tensor(place).data) for place in self._order]
 

@@ -33,7 +33,7 @@ class Torch:
         return {"version": self._torch.__version__, "device": self._device}
 
     def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
-        """One batch."""
+        """Run one batch."""
         torch = self._torch
         with torch.inference_mode():
             # torch has no read-only tensors: what came straight from a request's bytes is copied.

@@ -1,4 +1,4 @@
-"""Does the engine really work here, how fast, and may rows of several requests share a batch?
+"""Warm-up of an engine: whether it really works here, how fast, and whether rows of requests may share a batch.
 
 Runs each batch size that matters before the server is ready. What it finds is a warning: the inputs are invented, and
 only clients know what a model takes. An engine that runs nothing at all is another matter (NothingRuns).
@@ -36,7 +36,7 @@ class NothingRuns(Unavailable):
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run. `sizes`: rows, the largest last. `rows`: what the graph says of them.
+    """Plan of a warm-up. `sizes`: rows, the largest last. `rows`: what the graph says of them.
 
     `steps8`: some values have 8 bits.
     """
@@ -50,11 +50,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class WarmUp:
-    """What was seen. `seconds`: rows of a batch -> its second run. `independent`: rows do not change each other.
+    """Findings of a warm-up. `seconds`: rows of a batch -> its second run.
 
-    `probe`: an input that runs, of one row. `signature`: as seen; the declared one when None. `alone`: why requests do
-    not share batches. `largest`: rows of the largest batch that ran, where larger ones did not. `warnings` are for
-    people; `flaws` are those for which another engine would be preferred.
+    `independent`: rows do not change each other. `probe`: an input that runs, of one row. `signature`: as seen; the
+    declared one when None. `alone`: why requests do not share batches. `largest`: rows of the largest batch that ran,
+    where larger ones did not. `warnings` are for people; `flaws` are those for which another engine would be preferred.
     """
 
     seconds: dict[int, float]
@@ -118,7 +118,7 @@ def warm_up(engine: Engine, signature: Signature, plan: "Plan | Sequence[int]") 
 
 
 def _first(engine: Engine, signature: Signature, given: Attempt | None) -> tuple[Attempt, int, list[Array]]:
-    """How inputs are chosen that run, how long their first axes are, and what they give.
+    """First input that runs: its choice of values, the length of its first axes, and its results.
 
     One row, if that runs: a first axis that nobody calls a batch may be something else, such as samples of a sound.
     """
@@ -148,7 +148,7 @@ def _strange(signature: Signature, outputs: Sequence[Array], rows: int) -> list[
 
 
 def _alone(engine: Engine, seen: Signature, plan: Plan, how: Attempt, largest: int | None) -> str:
-    """Why rows of several requests may not share a batch, or nothing."""
+    """Reason why rows of several requests may not share a batch, or nothing."""
     if seen.fixed:
         return seen.fixed
     if max(plan.sizes) == 1 or largest == 1:

@@ -27,12 +27,15 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}
 def around(
     choice: EdgeChoice, keys: Keys | None, log: AccessLog | None, replied: Callable[[str], None]
 ) -> "list[grpc.aio.ServerInterceptor[Any, Any]]":
-    """Nothing where the service asks for nothing: a call then costs what it did. `replied` hears of what is refused."""
+    """Interceptors for the edge; none where the service asks for nothing: a call then costs what it did.
+
+    `replied` hears of what is refused.
+    """
     return [GrpcEdge(choice, keys, log, replied)] if keys is not None or log is not None or choice.request_id else []
 
 
 class GrpcEdge(grpc.aio.ServerInterceptor):  # type: ignore[misc, unused-ignore]
-    """Before and after each call."""
+    """Interceptor that works before and after each call."""
 
     def __init__(
         self, choice: EdgeChoice, keys: Keys | None, log: AccessLog | None, replied: Callable[[str], None]

@@ -18,12 +18,12 @@ KEPT = ("authorization", "x-api-key", "x-request-id")
 
 
 def as_bytes(value: str | bytes) -> bytes:
-    """As HTTP has it."""
+    """Value of a call's metadata in bytes, as HTTP headers have it."""
     return value.encode() if isinstance(value, str) else value
 
 
 def as_rest(model: str, signature: Signature, asked: Asked, said: Mapping[str, str | bytes] = NONE) -> Request:
-    """For the same outputs, all in binary; `said` is the call's metadata, of which the request keeps key and id."""
+    """Request over REST for the same outputs, all in binary. `said`: the call's metadata; its key and id are kept."""
     inputs, parts = [], []
     for tensor, array in zip(signature.inputs, asked.inputs, strict=True):
         raw = to_binary(array, tensor.datatype)

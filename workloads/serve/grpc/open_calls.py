@@ -43,7 +43,7 @@ class Standing:
         self._open = 0
 
     def health(self, service: str) -> Any:
-        """What there is to say of it now."""
+        """Serving status of a service now."""
         if service not in self._names:
             return States.SERVICE_UNKNOWN
         return States.SERVING if self._app.ready else States.NOT_SERVING
@@ -66,7 +66,7 @@ class Standing:
         return self._handler(watch)
 
     def reflections(self) -> list[grpc.GenericRpcHandler]:
-        """What grpcurl and its like ask; none where the library is not installed."""
+        """Handlers of server reflection, for grpcurl and its like; none where the library is not installed."""
         try:
             from grpc_reflection.v1alpha import reflection_pb2
             from grpc_reflection.v1alpha.reflection import aio
@@ -91,7 +91,7 @@ class Standing:
         return [grpc.method_handlers_generic_handler(name, methods) for name in REFLECTIONS]
 
     def _handler(self, behavior: Callable[[Context], AsyncIterator[Any]]) -> grpc.RpcMethodHandler:
-        """Whose errors become statuses, and are counted."""
+        """Handler of a call that stays open: its errors become statuses, and are counted."""
 
         async def call(_messages: Any, context: Context) -> None:
             counted = self._app.metrics.grpc_replied
@@ -113,7 +113,7 @@ class Standing:
 
 
 def decoded(kind: Any, message: bytes) -> Any:
-    """Invalid for bytes that are none of this kind."""
+    """Message decoded from bytes. Invalid for bytes that are none of this kind."""
     try:
         return kind.FromString(message)
     except DecodeError:

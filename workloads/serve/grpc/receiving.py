@@ -1,4 +1,4 @@
-"""How many messages may be on their way at once? gRPC keeps each in memory until it is whole, and tells nobody.
+"""Limit of the gRPC messages that arrive at once. gRPC keeps each in memory until it is whole, and tells nobody.
 
 It takes no more of a message than HTTP/2's window until it is asked for it. So few are asked for at a time, each
 connection in its turn, for a moment: a small message is there by then. One that takes longer leaves its turn to others
@@ -30,27 +30,27 @@ class Memory(Protocol):
     """Memory of all requests together."""
 
     def take(self, size: int) -> bool:
-        """Whether there is room for so many bytes more, which are then counted."""
+        """Reserve `size` bytes; False when there is no room for them."""
 
     def give_back(self, size: int) -> None:
-        """They are free again."""
+        """Release `size` bytes."""
 
 
 class Own:
-    """Where there are no others."""
+    """Memory of the gRPC server alone, where there is no HTTP server to share it with."""
 
     def __init__(self, most: int) -> None:
         self._left = most
 
     def take(self, size: int) -> bool:
-        """As above."""
+        """Reserve `size` bytes; False when there is no room for them."""
         if size > self._left:
             return False
         self._left -= size
         return True
 
     def give_back(self, size: int) -> None:
-        """As above."""
+        """Release `size` bytes."""
         self._left += size
 
 
@@ -71,7 +71,10 @@ class Coming:
 
 
 class Receiving:
-    """One per server. `begin` before a message is read, `end` after it, whatever came of it."""
+    """Bounded reading of messages: one per server.
+
+    `begin` before a message is read, `end` after it, whatever came of it.
+    """
 
     def __init__(self, memory: Memory, most: int, size: int, clock: Callable[[], float] | None = None) -> None:
         """`most` bytes of memory for requests; `size` of the largest message."""
@@ -86,7 +89,7 @@ class Receiving:
         self._slow: dict[Coming, None] = {}
 
     def room(self, size: int, large: bool) -> bool:
-        """Whether there is memory for so many bytes of a message, which are then counted."""
+        """Reserve memory for `size` bytes of a message; False when there is no room for them."""
         unseen = self._unseen if large else 0
         if not self.memory.take(size + unseen):
             return False
@@ -125,7 +128,7 @@ class Receiving:
         return coming
 
     def end(self, coming: Coming) -> None:
-        """It has come, or nobody waits for it."""
+        """End the wait for a message, which has come or is no longer wanted."""
         if coming.timer is not None:
             coming.timer.cancel()
             coming.timer = None

@@ -89,7 +89,7 @@ class GrpcServer:
         return self.port
 
     async def finish(self, seconds: float) -> None:
-        """No new requests; what is under way has so long."""
+        """Take no new requests; what is under way has so long."""
         await self._server.stop(seconds)
 
     def _inference(self) -> grpc.GenericRpcHandler:
@@ -124,7 +124,7 @@ class GrpcServer:
         )
 
     def _inferring(self) -> grpc.RpcMethodHandler:
-        """On the wire like any other unary method, but the message is read here: it is known how long that takes."""
+        """Handler of inferences. Unary on the wire, but the message is read here: it is known how long that takes."""
         receiving = self._receiving
 
         async def infer(_messages: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
@@ -159,7 +159,7 @@ class GrpcServer:
         return grpc.stream_stream_rpc_method_handler(refuse)
 
     def _guarded(self, handler: Handler) -> Handler:
-        """Whose errors become statuses, and are counted."""
+        """Wrap a handler: its errors become statuses, and are counted."""
 
         async def call(message: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
             try:
@@ -252,14 +252,17 @@ class GrpcServer:
         return self._codec.encode(asked, outputs)
 
     def _heavy(self, message: bytes, codec: Codec) -> bool:
-        """Reading it takes so long that others would notice. Invalid for one that no request can need."""
+        """Tell whether reading a message takes so long that others would notice.
+
+        Invalid for one that no request can need.
+        """
         if self._app.texts is not None:
             return False
         raw = raw_bytes(memoryview(message), codec.signature)
         return len(message) - raw > AT_ONCE or len(message) > APART or codec.texts
 
     def _codec_for(self, request: pb.ModelInferRequest, own: GrpcCodec) -> GrpcCodec:
-        """One that reads texts where the request holds them and the model takes them."""
+        """Codec for a request: one that reads texts where the request holds them and the model takes them."""
         if self._app.texts is None or not any(one.datatype == "BYTES" for one in request.inputs):
             return own
         form = any(one.name == PAIR for one in request.inputs), min(2, max(1, len(request.inputs[0].shape)))

@@ -6,7 +6,7 @@ from workloads.serve.edge.certificates import Certificates, Pair
 
 
 def credentials(certificates: Certificates) -> grpc.ServerCredentials:
-    """Which follow the files."""
+    """Credentials of the server that follow the certificate's files."""
     given = certificates.current()
 
     def fetch() -> grpc.ServerCertificateConfiguration | None:

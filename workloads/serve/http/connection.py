@@ -46,14 +46,14 @@ class Connection(asyncio.Protocol):
         self._turn = Turn()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client."""
+        """Register a client, or refuse it when there are too many connections."""
         self._transport = cast("asyncio.Transport", transport)
         self.since = self._server.now()
         if not self._server.add(self):
             self.refuse(QueueFull("too many connections", 1))
 
     def data_received(self, data: bytes) -> None:
-        """Bytes. What is not parsed now is parsed when others have had their turn."""
+        """Parse bytes of the client. What is not parsed now is parsed when others have had their turn."""
         self._turn.took(len(data), self._transport, self)
         if self._rest:
             self._rest += data
@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
         return bool(self._slots or self._rest or self.ending) and not sealed
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Gone: its requests leave the queue, and nobody else waits for them."""
+        """Forget the connection, which is gone: its requests leave the queue, and nobody else waits for them."""
         self.forget()
         self._server.remove(self)
 
@@ -118,21 +118,21 @@ class Connection(asyncio.Protocol):
         self._slots.clear()
 
     def pause_writing(self) -> None:
-        """The client does not read: stop taking its requests."""
+        """Stop taking requests: the client does not read."""
         self.write_paused = True
         self.progress = Progress()
         self.look_at_unsent()
         self._flow()
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """Take requests again: the client reads again."""
         self.write_paused = False
         self.progress = Progress()
         self._count_unsent(0)
         self._flow()
 
     def look_at_unsent(self) -> int:
-        """How many bytes the client has not read yet. They are in memory, as those of requests are."""
+        """Count the bytes that the client has not read yet. They are in memory, as those of requests are."""
         self._count_unsent(self._transport.get_write_buffer_size())
         return self.unsent
 
@@ -208,11 +208,11 @@ class Connection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Nothing is under way."""
+        """True if nothing is under way."""
         return not self._slots and not self.reader.reading and not self.ending and not self._rest
 
     def abort(self) -> None:
-        """Cut off."""
+        """Cut the connection off."""
         self.ending = True
         self._transport.abort()
 
@@ -247,7 +247,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def _full(self) -> bool:
-        """No room for another request or its reply."""
+        """True if there is no room for another request or its reply."""
         return self.write_paused or len(self._slots) >= PIPELINED
 
     def _flow(self) -> None:
@@ -289,10 +289,10 @@ class Connection(asyncio.Protocol):
 
     @property
     def held_up(self) -> bool:
-        """That nothing is read from it is this server's doing."""
+        """True while this server itself reads nothing from the client."""
         return self._read_paused
 
     @property
     def waiting(self) -> bool:
-        """Replies are due."""
+        """True if replies are due."""
         return bool(self._slots)

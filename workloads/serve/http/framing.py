@@ -1,4 +1,4 @@
-"""What do a request's headers say about where it ends, and is that said once and clearly? Pure; asked by reader.py.
+"""Check of a request's framing: its headers must say once and clearly where it ends. Pure; asked by reader.py.
 
 The parser itself refuses what proxies have been tricked with: two lengths, a length beside chunks, bad line ends.
 """
@@ -84,7 +84,7 @@ def path_of(target: bytes) -> bytes:
 
 
 def hint(error: Exception) -> str:
-    """What to do, where the parser's words do not say it."""
+    """Advice to add to a parser's error, or nothing."""
     if "PRI" in str(error):
         return " (HTTP/2 is spoken on the port for gRPC only)"
     return ""

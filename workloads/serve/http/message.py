@@ -1,4 +1,4 @@
-"""What passes between a connection and the application: a whole request, a reply, or the promise of one."""
+"""Messages between a connection and the application: a whole request, a reply, or the promise of one."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".enc
 
 
 class Sender(Protocol):
-    """Who has sent a request: a connection."""
+    """Sender of a request: a connection."""
 
     @property
     def peer(self) -> str:
@@ -49,7 +49,7 @@ class Request:
 
     @property
     def body(self) -> bytes:
-        """In one piece."""
+        """Body in one piece."""
         if len(self.parts) > 1:
             self.parts = (b"".join(self.parts),)
         return self.parts[0]
@@ -130,7 +130,7 @@ def error_reply(error: RequestError, close: bool = False) -> Reply:
 
 
 def failure_reply(error: BaseException) -> Reply:
-    """What a client is told of an error, whosoever it is. The log gets what nobody has foreseen."""
+    """Reply for an error of any kind, whosoever it is. The log gets what nobody has foreseen."""
     if isinstance(error, RequestError):
         # Its frames hold the pending reply, whose future holds the error: the request would stay in memory until the
         # garbage collector comes, which for old objects is seldom.

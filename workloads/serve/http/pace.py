@@ -1,7 +1,7 @@
-"""Is a client too slow, and whose bytes make room when there are too many? Pure; asked by server.py and connection.py.
+"""Limits on slow clients: which one is too slow, and whose bytes make room when there are too many.
 
-What counts is what has come since the last look, not the average over the connection's age: whoever sends 60 MB at once
-and then stops would have earned hours of patience.
+Pure; asked by server.py and connection.py. What counts is what has come since the last look, not the average over the
+connection's age: whoever sends 60 MB at once and then stops would have earned hours of patience.
 """
 
 from collections import Counter

@@ -23,7 +23,7 @@ LONG_HEAD = f"the request's headers are larger than {HEAD_BYTES} bytes"
 
 
 class Taker(Protocol):
-    """Whose requests they are."""
+    """Receiver of the requests that a Reader finds."""
 
     def begun(self) -> None:
         """The first byte of a request."""

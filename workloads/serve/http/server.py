@@ -99,11 +99,11 @@ class HttpServer:
 
     @property
     def connections(self) -> int:
-        """Open now."""
+        """Number of open connections."""
         return len(self._connections)
 
     def add(self, connection: Connection) -> bool:
-        """A new connection; False when there are too many and none is idle."""
+        """Register a new connection; False when there are too many and none is idle."""
         self._connections.add(connection)
         if len(self._connections) <= self.limits.max_connections:
             return True
@@ -115,7 +115,7 @@ class HttpServer:
         return True
 
     def remove(self, connection: Connection) -> None:
-        """It is gone."""
+        """Forget a connection that is gone."""
         self._connections.discard(connection)
         if not self._connections and self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
@@ -167,7 +167,7 @@ class HttpServer:
                 connection.end()
 
     def _look_at_request(self, connection: Connection, now: float, age: float) -> None:
-        """One that is not whole yet."""
+        """Refuse a request that comes too slowly."""
         limits, reader, progress = self.limits, connection.reader, connection.progress
         if not reader.in_body:
             if age > limits.head_timeout:
@@ -185,7 +185,7 @@ class HttpServer:
         return True
 
     def give_back(self, size: int) -> None:
-        """They are free again."""
+        """Release `size` bytes."""
         self.body_bytes -= size
 
     def make_room(self, asking: Connection) -> bool:

@@ -11,11 +11,11 @@ PIECE = 64 << 10
 
 
 class Reads(Protocol):
-    """Whose turn it is."""
+    """Connection that takes turns to be read."""
 
     @property
     def held_up(self) -> bool:
-        """It does not read, for a reason of its own."""
+        """True while it does not read, for a reason of its own."""
 
 
 class Turn:

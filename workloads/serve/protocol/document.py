@@ -95,8 +95,9 @@ class Cut:
 
 
 def _long_arrays(text: bytes, key: str) -> Iterator[tuple[int, int]]:
-    """Where arrays without strings and objects stand behind `key`. A key ends with the only quote without a backslash
-    that can stand before a colon, so this is never inside a string.
+    """Spans of long arrays behind `key` that hold neither strings nor objects.
+
+    A key ends with the only quote without a backslash that can stand before a colon, so this is never inside a string.
     """
     ends = dict.fromkeys(_ENDS, -1)
     place = 0

@@ -1,4 +1,4 @@
-"""From open_inference.proto to open_inference_pb2.py and .pyi: `python -m workloads.serve.protocol.generate [FOLDER]`.
+"""Generate open_inference_pb2.py and .pyi from their .proto: `python -m workloads.serve.protocol.generate [FOLDER]`.
 
 Needs grpcio-tools. The result is committed, so that the server needs only protobuf; a test keeps the two in step.
 """

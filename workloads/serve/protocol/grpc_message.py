@@ -1,4 +1,4 @@
-"""What does a gRPC message hold, before it is made into objects? A walk over its fields' lengths.
+"""Contents of a gRPC message before it is made into objects: a walk over its fields' lengths.
 
 Two bytes on the wire become a message of a hundred: so each field may come as often as the model can need it.
 """

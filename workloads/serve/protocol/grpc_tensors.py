@@ -87,7 +87,7 @@ class GrpcCodec:
     def _typed(
         self, tensor: Tensor, contents: pb.InferTensorContents, fields: list[str], shape: Sequence[int]
     ) -> Array:
-        """From the repeated field of the tensor's type, which must be the only one that is set."""
+        """Array from the repeated field of the tensor's type, which must be the only one that is set."""
         wanted = FIELDS.get(tensor.datatype)
         if wanted is None:
             raise Invalid(f"input {tensor.name!r}: {tensor.datatype.name} travels in raw_input_contents only")
@@ -128,7 +128,7 @@ class GrpcCodec:
 
 
 def parsed(message: bytes) -> pb.ModelInferRequest:
-    """Invalid for what is none."""
+    """Request parsed from bytes. Invalid for what is none."""
     try:
         request: pb.ModelInferRequest = pb.ModelInferRequest.FromString(message)
     except DecodeError as error:

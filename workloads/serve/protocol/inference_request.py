@@ -55,7 +55,7 @@ def _size(array: Array) -> int:
 
 
 def output_place(signature: Signature, name: Any, seen: Sequence[int]) -> int:
-    """Where a requested output is. Invalid for an unknown or repeated name."""
+    """Place of a requested output in the model's results. Invalid for an unknown or repeated name."""
     place = signature.output_places.get(name) if type(name) is str else None
     if place is None:
         raise Invalid(f"the model has no output {name!r}: it gives {', '.join(map(repr, signature.output_places))}")

@@ -127,7 +127,7 @@ def _bytes_elements(name: str, raw: memoryview, count: int) -> Array:
 
 
 def to_json(array: Array, datatype: Datatype) -> Any:
-    """What orjson writes as a flat list. Invalid for BYTES that are not UTF-8."""
+    """Elements that orjson writes as a flat list. Invalid for BYTES that are not UTF-8."""
     flat = array.reshape(-1)
     if datatype is not Datatype.BYTES:
         return np.ascontiguousarray(flat)

@@ -8,15 +8,15 @@ from workloads.serve.http import Reply
 
 
 class TaskPending:
-    """Begins at once."""
+    """Reply that a coroutine works out, which begins at once."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Reply]) -> None:
         self.future: asyncio.Future[Reply] = asyncio.ensure_future(coroutine)
 
     def finish(self) -> Reply:
-        """What the coroutine returned, or raised."""
+        """Result of the coroutine; raises what that raised."""
         return self.future.result()
 
     def abandon(self) -> None:
-        """Cancels it; a request in the batcher leaves the queue."""
+        """Cancel the coroutine; a request in the batcher leaves the queue."""
         self.future.cancel()

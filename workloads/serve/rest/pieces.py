@@ -32,7 +32,7 @@ def put_in(document: bytes, arrays: Mapping[str, Any]) -> list[bytes]:
 
 
 def plain(array: Array) -> Any:
-    """What JSON has for it: lists, or for a long one an array of numbers that JSON has, whose rows `written` takes."""
+    """JSON form of an array: lists, or for a long one an array of numbers that JSON has, whose rows `written` takes."""
     if array.dtype.kind == "O":
         array = np.vectorize(lambda text: text.decode(errors="replace"), otypes=[object])(array)
     elif array.size > LONG:

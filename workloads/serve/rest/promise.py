@@ -26,7 +26,7 @@ class InferencePending:
 
     @property
     def waiting(self) -> bool:
-        """It is in the queue, and no engine has begun with it."""
+        """True while the request is in the queue and no engine has begun with it."""
         return self._ticket.waiting
 
     def finish(self) -> "Reply | Pending":
@@ -39,7 +39,7 @@ class InferencePending:
         return reply
 
     def abandon(self) -> None:
-        """Out of the queue."""
+        """Take the request out of the queue."""
         self._batcher.abandon(self._ticket)
 
 

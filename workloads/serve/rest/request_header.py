@@ -1,4 +1,4 @@
-"""What does the JSON of a REST inference say? Everything that can be checked without its tensors' data.
+"""JSON of a REST inference: everything that can be checked without its tensors' data.
 
 Null for something optional is the same as leaving it out: libraries of many languages write fields that are not set so.
 
@@ -93,7 +93,7 @@ class Planner:
         return Plan(fields, binary, rows, group, size, outputs, identifier, priority, timeout)
 
     def _fields(self, given: Any, cut: Cut | None) -> tuple[Field, ...]:
-        """In the model's order. Binary data lies in the order of the request."""
+        """Input fields in the model's order. Binary data lies in the order of the request."""
         if type(given) is not list or not given:
             raise Invalid("inputs must be a list with at least one input")
         fields: dict[str, Field] = {}
@@ -142,7 +142,7 @@ class Planner:
 
 
 def _without_inputs(document: Mapping[str, Any]) -> str:
-    """What to do about it, for those who send another protocol's document."""
+    """Advice for a document without inputs, such as one of another protocol."""
     if "specversion" in document:
         return "this is a CloudEvent with its attributes around the request: send what is in its data, and no more"
     if "instances" in document:

@@ -1,4 +1,4 @@
-"""Do the rows of a batch change each other, by the graph's own construction? Read from the ONNX file, never run.
+"""Independence of a batch's rows, proved by the graph's own construction: read from the ONNX file, never run.
 
 What the graph proves either way is believed; what it leaves open is asked of the engine at warm-up.
 """

@@ -1,4 +1,4 @@
-"""Where are the rows after an operator that only moves values? Rules as in rules.py."""
+"""Rules for the place of the rows after an operator that only moves values. Rules as in rules.py."""
 
 from collections.abc import Callable
 from math import prod
@@ -54,7 +54,7 @@ def _keeps(wanted: list[int], before: Shape | None, *, zero: bool) -> bool:
 
 
 def _same(wanted: list[int], before: Shape | None) -> bool:
-    """As many values behind the first axis as before."""
+    """Tell whether there are as many values behind the first axis as before."""
     known = [one for one in (before or [])[1:] if isinstance(one, int)]
     return (
         before is not None
@@ -65,7 +65,7 @@ def _same(wanted: list[int], before: Shape | None) -> bool:
 
 
 def flatten(node: Node) -> State:
-    """To two axes."""
+    """Flatten, to two axes: the rows stay first if the first axis is theirs and `axis` lies behind it."""
     at, axis = _at(node), node.axis(1)
     if at == 0 and axis is not None and axis >= 1:
         return At(0)
@@ -175,7 +175,7 @@ def gather(node: Node) -> State:
 
 
 def gather_elements(node: Node) -> State:
-    """Along one axis."""
+    """GatherElements, along one axis."""
     if any(isinstance(state, Length) for state in node.states):
         return Unknown(f"{node.words}: the number of rows is among its operands")
     if len({state for state in node.states if isinstance(state, At)}) > 1 or not isinstance(node.states[0], At):
@@ -184,7 +184,7 @@ def gather_elements(node: Node) -> State:
 
 
 def pad(node: Node) -> State:
-    """Something around."""
+    """Pad: more values around the tensor."""
     pads, at, rank = node.integers(1, "pads"), _at(node), node.rank(0)
     if pads is None or at is None or rank is None or len(pads) != 2 * rank:
         return Unknown(f"{node.words}: what it adds is computed")
@@ -192,7 +192,7 @@ def pad(node: Node) -> State:
 
 
 def tile(node: Node) -> State:
-    """Something again."""
+    """Tile: the tensor repeated."""
     repeats, at = node.integers(1), _at(node)
     if repeats is None or at is None or at >= len(repeats):
         return Unknown(f"{node.words}: how often is computed")

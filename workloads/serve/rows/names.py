@@ -1,4 +1,4 @@
-"""Which operators are of which kind, as far as rows are concerned. ONNX's own, ai.onnx.ml's and ONNX Runtime's."""
+"""Names of operators by kind, as far as rows are concerned: ONNX's own, ai.onnx.ml's and ONNX Runtime's."""
 
 # ruff: noqa: SIM905 (two hundred names, one under the other, are no easier to read)
 

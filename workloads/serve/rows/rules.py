@@ -1,4 +1,4 @@
-"""Where are the rows after an operator? One rule per kind, for operands whose rows are at known places.
+"""Rules for the place of the rows after an operator: one per kind, for operands whose rows are at known places.
 
 Each rule gets a node with at least one operand that is At, and none that is Mixed or Unknown.
 """
@@ -13,14 +13,14 @@ Rule = Callable[[Node], State]
 
 
 def unary(node: Node) -> State:
-    """Value by value of operand 0."""
+    """Operators value by value of operand 0."""
     if any(not isinstance(state, Free) for state in node.states[1:]):
         return Unknown(f"{node.words}: its settings depend on rows")
     return node.states[0]
 
 
 def broadcast(node: Node) -> State:
-    """Value by value of several operands, aligned at their last axes."""
+    """Operators value by value of several operands, aligned at their last axes."""
     carried = [place for place, state in enumerate(node.states) if isinstance(state, At)]
     ranks = [node.rank(place) for place in range(len(node.states))]
     if len(node.states) == 1:
@@ -91,7 +91,7 @@ def picture(node: Node) -> State:
 
 
 def _keeps_rows(node: Node) -> bool:
-    """Whether a picture's first axis stays as it is: `axes` names others, or its scale is 1."""
+    """Tell whether a picture's first axis stays as it is: `axes` names others, or its scale is 1."""
     if "axes" in node.attributes:
         return all((node.counted(int(axis), node.rank(0)) or 0) > 0 for axis in node.attributes["axes"])
     if "scales" in node.attributes:
@@ -147,12 +147,12 @@ def softmax(node: Node) -> State:
 
 
 def norm(node: Node) -> State:
-    """Over all axes from `axis` on."""
+    """Normalization over all axes from `axis` on."""
     return _over(node, node.axis(-1), to_the_end=True)
 
 
 def skip_norm(node: Node) -> State:
-    """The sum of two operands, over the last axis."""
+    """Normalization of the sum of two operands, over the last axis."""
     rank = node.rank(0)
     if rank is None or any(state not in {FREE, node.states[0]} for state in node.states[:2]):
         return Unknown(f"{node.words}: its operands' axes are not known")
@@ -160,14 +160,14 @@ def skip_norm(node: Node) -> State:
 
 
 def mean_variance(node: Node) -> State:
-    """Unless it is said over batch, height and width."""
+    """MeanVarianceNormalization, over batch, height and width unless other axes are given."""
     axes = [int(axis) for axis in node.attributes.get("axes", (0, 2, 3))]
     state = _without(node, axes)
     return node.states[0] if isinstance(state, At) else state
 
 
 def one_axis(node: Node) -> State:
-    """Along one axis, which stays: TopK, LpNormalization."""
+    """Operators along one axis, which stays: TopK, LpNormalization."""
     return _over(node, node.axis(-1))
 
 
@@ -189,13 +189,13 @@ def _over(node: Node, axis: int | None, *, to_the_end: bool = False) -> State:
 
 
 def first_axis(node: Node) -> State:
-    """Row by row of the first axis."""
+    """Operators row by row of the first axis."""
     fits = all(isinstance(state, Free) or state == At(0) for state in node.states)
     return At(0) if fits else Unknown(f"{node.words}: rows are not on its first axis")
 
 
 def einsum(node: Node) -> State:
-    """By the letter of the axis that has the rows."""
+    """Einsum, by the letter of the axis that has the rows."""
     equation = node.attributes.get("equation", b"")
     text = (equation.decode() if isinstance(equation, bytes) else str(equation)).replace(" ", "")
     left, arrow, right = text.partition("->")
@@ -234,5 +234,5 @@ RULES: dict[str, Rule] = {
 
 
 def rule_of(op: str) -> Rule | None:
-    """None for an operator that nobody knows here."""
+    """Rule for an operator; None for one that nobody knows here."""
     return reduction if op.startswith("Reduce") else RULES.get(op)

@@ -1,4 +1,4 @@
-"""Where in a tensor are the rows of the batch? And what a node knows of its operands. No I/O."""
+"""Place of the batch's rows in a tensor, and what a node knows of its operands. No I/O."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Word(Enum):
-    """What a graph says of its rows."""
+    """Verdict on a graph's rows, in one word."""
 
     INDEPENDENT = "independent"
     MIXED = "mixed"
@@ -26,17 +26,17 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Free:
-    """The tensor is the same whatever the rows hold: a constant, or something made from shapes."""
+    """State of a tensor that is the same whatever the rows hold: a constant, or something made from shapes."""
 
 
 @dataclass(frozen=True)
 class Length(Free):
-    """The same whatever the rows hold, but not however many there are: made from a shape with rows in it."""
+    """State of a tensor that depends on the number of rows alone: made from a shape with rows in it."""
 
 
 @dataclass(frozen=True)
 class At:
-    """Row i of the batch is at place i of this axis, and nowhere else.
+    """State of a tensor with row i of the batch at place i of this axis, and nowhere else.
 
     `folded`: the axis may hold rows x steps; each row's share is still one block, in order.
     """
@@ -47,14 +47,14 @@ class At:
 
 @dataclass(frozen=True)
 class Mixed:
-    """Each part depends on all rows."""
+    """State of a tensor of which each part depends on all rows."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """It depends on rows, nobody knows how."""
+    """State of a tensor that depends on rows in an unknown way."""
 
     reason: str
 
@@ -66,7 +66,7 @@ LENGTH = Length()
 
 
 def worst(states: Sequence[State]) -> State:
-    """Of states that flow together, whatever the node: Mixed before Unknown before the first At, Length before Free."""
+    """Worst of the states that flow together: Mixed before Unknown before the first At, Length before Free."""
     for kind in (Mixed, Unknown, At, Length):
         for state in states:
             if isinstance(state, kind):
@@ -90,7 +90,7 @@ class Node:
 
     @property
     def words(self) -> str:
-        """For reasons."""
+        """Operator and name of the node, for messages."""
         return f"{self.op} {self.name!r}" if self.name else self.op
 
     def rank(self, place: int) -> int | None:
@@ -117,7 +117,7 @@ class Node:
 
     @staticmethod
     def counted(axis: int, rank: int | None) -> int | None:
-        """From the front."""
+        """Axis counted from the front; None for a negative one when the rank is not known."""
         if axis >= 0:
             return axis
         return None if rank is None else axis + rank

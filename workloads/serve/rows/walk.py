@@ -1,4 +1,4 @@
-"""From an ONNX graph to a verdict on its rows: follows them node by node, into functions, branches and loops.
+"""Verdict on an ONNX graph's rows: follows them node by node, into functions, branches and loops.
 
 The file's graph counts, before a runtime optimises it: that must not change what is computed.
 """
@@ -255,7 +255,7 @@ def _by_rule(node: Node, count: int) -> Sequence[State]:
 
 
 def _whole(node: Node) -> str:
-    """What an operator does to all rows together, whatever the axes; or nothing."""
+    """Words for what an operator does to all rows together, whatever the axes; or nothing."""
     if node.op == "Compress":
         axis = node.axis(0) if "axis" in node.attributes else None
         if axis is None or At(axis) == node.states[0] or not isinstance(node.states[1], Free):

@@ -27,7 +27,7 @@ class Counted:
 
     @property
     def waiting(self) -> bool:
-        """Nothing has been done for it yet."""
+        """True while nothing has been done for the request."""
         return bool(getattr(self._pending, "waiting", False))
 
     def finish(self) -> "Reply | Counted":
@@ -49,7 +49,7 @@ class Counted:
 
 
 def begin(start: Callable[[], Pending], metrics: Metrics, route: str) -> Counted:
-    """What `start` returns, counted; what it raises is an end as well."""
+    """Start an inference by `start` and count its end; what `start` raises is an end as well."""
     try:
         pending = start()
     except BaseException as error:
@@ -60,7 +60,7 @@ def begin(start: Callable[[], Pending], metrics: Metrics, route: str) -> Counted
 
 @contextmanager
 def counting(metrics: Metrics, route: str) -> Iterator[None]:
-    """An inference that ends with the block."""
+    """Count an inference that ends with the block."""
     try:
         yield
     except BaseException as error:

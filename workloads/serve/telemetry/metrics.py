@@ -1,4 +1,4 @@
-"""What does the server tell Prometheus? Plain counters on the event loop, turned into families only when scraped.
+"""Metrics for Prometheus: plain counters on the event loop, turned into families only when scraped.
 
 prometheus_client's own counters take a lock and walk buckets in Python for each observation; here a request pays for
 one bisection and a few additions.
@@ -36,7 +36,7 @@ class Histogram:
         self.sum += value
 
     def family(self, name: str, words: str) -> HistogramMetricFamily:
-        """For Prometheus: cumulative."""
+        """Metric family for Prometheus, with cumulative buckets."""
         buckets, total = [], 0
         for bound, count in zip((*map(str, map(float, self.bounds)), "+Inf"), self.counts, strict=True):
             total += count

@@ -1,4 +1,4 @@
-"""How are the model's outputs distributed? A canary's gate compares this between two revisions of a service.
+"""Distribution of the model's outputs. A canary's gate compares this between two revisions of a service.
 
 A classifier's rows are counted by the class of the highest score; rows of any other output by the sign and the power of
 two of their mean. Only so many batches are looked at that an engine does not notice.
@@ -21,7 +21,7 @@ LARGEST_POWER = 30
 
 
 class Sketch:
-    """One per server; `see` from the engines' threads."""
+    """Distribution of the outputs so far: one per server; `see` from the engines' threads."""
 
     def __init__(self, signature: Signature, clock: Callable[[], float] = time.monotonic) -> None:
         self.output = signature.outputs[0].name

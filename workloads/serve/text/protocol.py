@@ -16,7 +16,7 @@ MARK = b"BYTES"
 
 
 def forms(signature: Signature) -> dict[tuple[bool, int], Signature]:
-    """By whether there are second texts, and by the axes of a text: [texts] or [texts, 1]."""
+    """Signatures of text requests, by whether there are second texts and by the axes: [texts] or [texts, 1]."""
     found = {}
     for pair in (False, True):
         for axes in (1, 2):
@@ -44,6 +44,6 @@ def _words(name: str, array: Array) -> list[str]:
 
 
 def described(pairs: bool, limit: int) -> Mapping[str, str]:
-    """For the model's metadata."""
+    """Properties for the model's metadata: the inputs of texts and the most tokens of one."""
     pair = f", and {PAIR} of the same shape for pairs" if pairs else ""
     return {"text_input": f"{TEXT} BYTES [-1]{pair}, in place of the inputs", "text_max_tokens": str(limit)}

@@ -18,7 +18,7 @@ MOST_TOLD = 64
 
 
 class TextRest:
-    """Beside the model's own codec, which reads tokens."""
+    """Reader of texts over REST, beside the model's own codec, which reads tokens."""
 
     def __init__(self, texts: Texts, codec: Codec) -> None:
         self._texts = texts
@@ -28,7 +28,10 @@ class TextRest:
         }
 
     def wants(self, request: Request) -> bool:
-        """Whether the request says that it holds texts; its body is decompressed for that. Raises what that raises."""
+        """Tell whether the request says that it holds texts.
+
+        Decompresses its body for that, and raises what that raises. Raises what that raises.
+        """
         inflate(request, self._most)
         length = request.headers.get(HEADER_LENGTH, b"")
         end = int(length) if length.isdigit() and len(length) < 19 else len(request.body)
@@ -68,6 +71,6 @@ def told(rows: Sequence[Row]) -> bytes:
 
 
 def cut_off(rows: Sequence[Row]) -> str:
-    """The places alone."""
+    """Places of the texts that were cut off, in words."""
     places = [place for place, row in enumerate(rows) if row.truncated]
     return ",".join(map(str, places[:MOST_TOLD])) + (",..." if len(places) > MOST_TOLD else "")

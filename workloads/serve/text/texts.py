@@ -63,7 +63,7 @@ class Texts:
 
     @property
     def pairs(self) -> bool:
-        """Whether two texts can be one row."""
+        """True if two texts can be one row."""
         return self._tokens.pairs
 
     @property
@@ -72,7 +72,7 @@ class Texts:
         return self._tokens.limit
 
     def check(self, given: Given) -> None:
-        """Raises Invalid or TooLarge before anything is worked on."""
+        """Check texts. Raises Invalid or TooLarge before anything is worked on."""
         most = min(MOST_TEXTS, self._service.batcher.limits.max_queue_size)
         if not given.texts:
             raise Invalid("there is no text in the request")

@@ -1,4 +1,4 @@
-"""Does padding change this engine's answers? Tried once with a real text, before the server is ready.
+"""Test whether padding changes this engine's answers. Done once with a real text, before the server is ready.
 
 A model may ignore its mask, and a dynamically quantized one takes its range over padding too: then nothing is padded,
 whatever the artifact says.

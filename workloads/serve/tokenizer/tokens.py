@@ -34,7 +34,10 @@ class Row:
 
 
 def processing_of(artifact: Artifact | None, signature: Signature) -> TextProcessing | None:
-    """What the artifact says; for a classifier of an older release what its trainer did. None: no texts."""
+    """Text processing that the artifact asks for; for a classifier of an older release what its trainer did.
+
+    None: no texts.
+    """
     if artifact is None:
         return None
     if artifact.text is not None:
@@ -75,7 +78,7 @@ class Tokens:
 
     @property
     def pairs(self) -> bool:
-        """Whether two texts can be one row."""
+        """True if two texts can be one row."""
         return self._library is not None
 
     def encode(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> list[Row]:
@@ -120,7 +123,7 @@ class Tokens:
         return self.how.padding_token if role == "tokens" else 0
 
     def follows_tokens(self, tensor: Tensor, output: Array, length: int) -> bool:
-        """Whether an output [rows, ...] of a batch of this length has a value for each token."""
+        """Tell whether an output [rows, ...] of a batch of this length has a value for each token."""
         free = len(tensor.axes) > 1 and isinstance(tensor.axes[1], str)
         return free and output.ndim > 1 and output.shape[1] == length
 

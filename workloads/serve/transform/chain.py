@@ -62,17 +62,17 @@ class Transformed:
 
     @property
     def reads(self) -> bool:
-        """What clients send goes into own code first."""
+        """True if what clients send goes into own code first."""
         return self._before is not None
 
     def described(self) -> dict[str, str]:
-        """For the model's metadata."""
+        """Names of the callables by step, for the model's metadata."""
         choice = self.workers.choice
         steps = {PREPROCESS: choice.preprocess, POSTPROCESS: choice.postprocess}
         return {step: name for step, name in steps.items() if name}
 
     def begin(self, asked: Asked) -> TransformTicket:
-        """A checked request."""
+        """Start a checked request."""
         held: list[TransformTicket] = []
         ticket = TransformTicket(asked, asyncio.ensure_future(self._through(asked, held)))
         held.append(ticket)
@@ -131,7 +131,7 @@ class Transformed:
             self._metrics.transformed(step.name, outcome, time.monotonic() - started)
 
     def _computed(self, inputs: Sequence[Array], asked: Asked, left: float) -> Asked:
-        """What the model is asked; only own code can be wrong where there is some before it."""
+        """Request to the model; where there is own code before it, only that can be wrong."""
         names = [tensor.name for tensor in self._model.inputs]
         try:
             arrays, rows, group, size = in_order(self._model, dict(zip(names, inputs, strict=True)))

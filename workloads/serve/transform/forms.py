@@ -1,4 +1,4 @@
-"""What goes into a callable and what must come out of it? Pure; asked on both sides of the socket."""
+"""Tensors that go into a callable and those that must come out of it. Pure; asked on both sides of the socket."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -18,11 +18,11 @@ MOST_AXES = 32
 
 
 class Unfit(Exception):  # noqa: N818  (it is the answer that is)
-    """What a callable gave is not what it should give, in words."""
+    """Error of a callable that gave something other than it should, in words."""
 
 
 def served(choice: "TransformChoice", model: Signature) -> Signature:
-    """What clients send and get."""
+    """Signature that clients see: own code's tensors where it names some, else the model's."""
     inputs = tuple(map(_tensor, choice.inputs)) or model.inputs
     outputs = tuple(map(_tensor, choice.outputs)) or model.outputs
     return Signature(inputs, outputs, False if choice.inputs else model.batched)
@@ -34,12 +34,12 @@ def _tensor(form: "TensorForm") -> Tensor:
 
 
 def told(tensors: Sequence[Tensor]) -> list[Any]:
-    """As JSON."""
+    """JSON of tensors: name, datatype and axes of each."""
     return [[tensor.name, tensor.datatype.name, list(tensor.axes)] for tensor in tensors]
 
 
 def tensors_of(said: Sequence[Any]) -> tuple[Tensor, ...]:
-    """The same again."""
+    """Tensors from the JSON of `told`."""
     return tuple(Tensor(name, Datatype[datatype], tuple(axes)) for name, datatype, axes in said)
 
 
@@ -66,7 +66,7 @@ def _array(value: Any, tensor: Tensor) -> Array:
 
 
 def misshapen(shape: Sequence[int], tensor: Tensor) -> str:
-    """Why a tensor cannot have this shape, or nothing."""
+    """Reason why a tensor cannot have this shape, or nothing."""
     fits = len(shape) == len(tensor.axes) and all(
         isinstance(axis, str) or axis == length for axis, length in zip(tensor.axes, shape, strict=True)
     )

@@ -34,7 +34,7 @@ Answer = tuple[dict[str, Any], list[memoryview]]
 
 
 def main() -> None:
-    """Until the server is gone."""
+    """Run the callables for requests until the server is gone."""
     os.dup2(2, 1)
     faulthandler.enable()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _end_with(number: int) -> None:
-    """When the server is gone, whatever the callable does."""
+    """End the process when the server is gone, whatever the callable does."""
     poll = select.poll()
     poll.register(number, 0)
     poll.poll()
@@ -143,7 +143,7 @@ def _unusable(found: Any, count: int) -> str:
 
 
 def _answer(calls: Calls, said: Mapping[str, Any], payload: memoryview, most: int) -> Answer:
-    """Whatever the callable does, in one frame."""
+    """Answer of a callable in one frame, whatever it does."""
     try:
         return _worked(calls, said, payload, most)
     except MemoryError:
@@ -182,12 +182,12 @@ def _worked(calls: Calls, said: Mapping[str, Any], payload: memoryview, most: in
 
 
 def _writable(words: str) -> str:
-    """As JSON may hold it."""
+    """Words as JSON may hold them, no more than MOST_WORDS characters."""
     return words[:MOST_WORDS].encode(errors="replace").decode()
 
 
 def _size(array: Array) -> int:
-    """On the wire, where texts have their ends before them."""
+    """Bytes of an array on the wire, where texts have their ends before them."""
     return sum(len(text) + 8 for text in array.reshape(-1)) if array.dtype.kind == "O" else array.nbytes
 
 

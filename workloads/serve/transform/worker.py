@@ -42,7 +42,7 @@ class Worker:
 
     @property
     def number(self) -> int:
-        """The process's."""
+        """Number of the process."""
         return self._process.pid if self._process is not None else 0
 
     async def start(self) -> None:
@@ -101,7 +101,7 @@ class Worker:
         threading.Thread(target=wait, name=f"transform-{process.pid}", daemon=True).start()
 
     async def exchange(self, said: dict[str, Any], parts: Sequence[Buffer]) -> tuple[dict[str, Any], memoryview]:
-        """What it answers. Ended; whoever gets that, or is cancelled, must `end` it."""
+        """Reply of the process to a request. Raises Ended; whoever gets that, or is cancelled, must `end` it."""
         if self._socket is None or self._gone is None:
             raise Ended("is not there")
         talk = asyncio.ensure_future(self._talk(self._socket, said, parts))
@@ -133,7 +133,7 @@ class Worker:
         return found, payload
 
     def kill(self) -> None:
-        """It and its children, at once."""
+        """Kill the process and its children, at once."""
         process, self._process = self._process, None
         if process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):

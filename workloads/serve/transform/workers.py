@@ -1,4 +1,4 @@
-"""Which worker runs which call, and when? So many processes; what waits goes by arrival, postprocessing first.
+"""Pool of worker processes that run own code: what waits goes by arrival, postprocessing first.
 
 A call that outlives its request keeps its worker until the server's own longest time is over: a client that asks for
 little time cannot have workers killed. Then the process is killed and another one takes its place.
@@ -38,7 +38,7 @@ class Step:
 
 
 async def _packed(tensors: Sequence[Tensor], arrays: Sequence[Array]) -> "tuple[dict[str, Any], list[memoryview]]":
-    """On a thread where there are many texts, each of which is an object."""
+    """Pack arrays, on a thread where there are many texts, each of which is an object."""
     if any(array.dtype.kind == "O" and array.size > STEP for array in arrays):
         return await asyncio.to_thread(packed, tensors, arrays)
     return packed(tensors, arrays)
@@ -86,14 +86,14 @@ class Workers:
 
     @property
     def broken(self) -> str:
-        """Why only a restart can help: no worker starts again. Or nothing."""
+        """Reason why only a restart can help, or nothing: no worker starts again."""
         lost = all(worker.failures >= MOST_FAILURES for worker in self._workers)
         return self._failure if lost else ""
 
     async def call(
         self, step: Step, arrays: Sequence[Array], context: Any, seconds: float
     ) -> tuple[tuple[Array, ...], Any]:
-        """What the callable makes of it, and its context. Within so many seconds, or DeadlineExceeded.
+        """Call the callable: its result and its context, within so many seconds, or DeadlineExceeded.
 
         Invalid: preprocess refuses the request. TransformFailed: it failed. QueueFull: too many wait.
         """
@@ -152,7 +152,7 @@ class Workers:
                 line.remove(mine)
 
     def _leave(self, worker: Worker) -> None:
-        """It is free: for whoever waits."""
+        """Give a free worker to the first call that waits."""
         for line in self._waiting.values():
             while line:
                 first = line.popleft()

@@ -1,4 +1,4 @@
-"""From the model's numbers to words: labels and probabilities of a classification, by the artifact's labels."""
+"""Words for the model's numbers: labels and probabilities of a classification, by the artifact's labels."""
 
 from collections.abc import Sequence
 from typing import Any

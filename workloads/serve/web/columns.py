@@ -36,7 +36,7 @@ def _is_column(tensor: Tensor) -> bool:
 
 
 def asks_for_columns(document: Any, signature: Signature) -> bool:
-    """Whether the rows are by column: they are named, or the model has an input for each."""
+    """Tell whether the rows are by column: they are named, or the model has an input for each."""
     if not isinstance(document, dict):
         return False
     rows = document.get("rows")
@@ -45,7 +45,7 @@ def asks_for_columns(document: Any, signature: Signature) -> bool:
 
 
 def are_named(head: bytes, size: int) -> bool:
-    """Whether a document of so many bytes that begins so has rows with names. TooLarge when it has too many of them.
+    """Tell whether a document has rows with names, by its head. TooLarge when it has too many of them.
 
     They are read one by one, on the event loop.
     """

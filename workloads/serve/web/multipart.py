@@ -24,7 +24,7 @@ class Part:
 
 
 def parts(content_type: bytes, body: bytes) -> list[Part]:
-    """In order. Invalid for what is not multipart/form-data."""
+    """Parts of a body, in order. Invalid for what is not multipart/form-data."""
     found = BOUNDARY.match(content_type)
     if found is None:
         raise Invalid("multipart/form-data without a boundary")

@@ -19,5 +19,5 @@ def _content() -> bytes:
 
 
 def page(_request: Request) -> Reply:
-    """HTML."""
+    """HTML of the page."""
     return Reply(200, (_content(),), b"text/html; charset=utf-8", POLICY)

@@ -11,7 +11,7 @@ MOST = 16
 
 
 def wanted_by(query: bytes, otherwise: Wanted) -> Wanted:
-    """Which boxes a request wants to be told. Invalid for a parameter that is not known, or no share."""
+    """Choice of the boxes that a request wants to be told. Invalid for a parameter that is not known, or no share."""
     if not query:
         return otherwise
     try:

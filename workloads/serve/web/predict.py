@@ -40,7 +40,7 @@ from workloads.serve.web.pictures.segmentation import segments
 
 
 class Predict:
-    """The two handlers."""
+    """Handlers of GET and POST on /predict."""
 
     def __init__(
         self, service: Service, max_body_size: int, texts: Texts | None = None, apart: Apart | None = None
@@ -65,7 +65,7 @@ class Predict:
         self._wanted = Wanted(boxes.score, boxes.overlap) if boxes is not None else Wanted()
 
     def describe(self, _request: Request) -> Reply:
-        """For the page, and for people with curl."""
+        """Description of the model for the page, and for people with curl."""
         artifact, signature = self._artifact, self._signature
         return json_reply(
             {
@@ -234,7 +234,7 @@ class Predict:
         timing: Mapping[str, float],
         seconds: tuple[float, ...],
     ) -> Reply:
-        """What the outputs mean; on a thread, and in pieces, where that takes so long that others would notice."""
+        """Reply with the predictions; on a thread, and in pieces, where that takes so long that others would notice."""
 
         def made() -> dict[str, Any]:
             return {"model": self._model.name, "predictions": predictions(), "timing": timing}
@@ -247,7 +247,7 @@ class Predict:
         return reply
 
     def _words(self, outputs: Sequence[Array], ways: Sequence[Geometry], wanted: Wanted | None) -> list[Any]:
-        """By the artifact's task; the bare numbers of a model without one."""
+        """Predictions by the artifact's task; the bare numbers of a model without one."""
         if not all(np.isfinite(output).all() for output in outputs if output.dtype.kind == "f"):
             raise Refused("the model's result for this input is not finite")
         task = self._artifact.task if self._artifact is not None else None
@@ -281,7 +281,7 @@ class Predict:
 
 
 def _by_row(signature: Signature, outputs: Sequence[Array]) -> list[Any]:
-    """What own code gives, by name: for each row where all have as many, else all of it at once."""
+    """Results of own code by name: for each row where all have as many, else all of it at once."""
     named = {tensor.name: output for tensor, output in zip(signature.outputs, outputs, strict=True)}
     lengths = {len(output) if output.ndim else -1 for output in outputs}
     if len(lengths) != 1 or lengths == {-1}:

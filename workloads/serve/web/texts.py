@@ -22,7 +22,7 @@ FIELDS = frozenset({"text", "texts", "query"})
 
 
 def asks_for_texts(document: Any) -> bool:
-    """Whether a JSON document is about texts."""
+    """Tell whether a JSON document has a field for texts."""
     return isinstance(document, dict) and not FIELDS.isdisjoint(document)
 
 

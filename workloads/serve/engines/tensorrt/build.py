@@ -1,6 +1,7 @@
-"""From an ONNX file to a serialized engine. Needs no GPU with tensorrt_rtx; called by the server and by the build Job.
+"""Build of a serialized engine from an ONNX file.
 
-Precision is what the ONNX file says (float16, bfloat16, or Q/DQ for int8): the network is strongly typed.
+Needs no GPU with tensorrt_rtx; called by the server and by the build Job. Precision is what the ONNX file says
+(float16, bfloat16, or Q/DQ for int8): the network is strongly typed.
 """
 
 from pathlib import Path
@@ -15,7 +16,7 @@ PORTABLE = "portable"
 
 
 def architecture_for(trt: Any, architecture: str) -> str:
-    """What an engine built by this library for that GPU is bound to; tensorrt_rtx may leave that to the GPU."""
+    """GPU architecture that an engine of this library is bound to; PORTABLE where tensorrt_rtx has no name for it."""
     named = getattr(trt, "ComputeCapability", None)
     if named is None:
         if architecture == PORTABLE:

@@ -1,4 +1,4 @@
-"""Where are engines kept? In `<folder>/<key>/` as engine.plan and engine.json, shared by replicas, whole or not at all.
+"""Cache of built engines, shared by replicas: `<folder>/<key>/` has engine.plan and engine.json, whole or not at all.
 
 A plan is executable code: it is loaded only when its sha256 is the recorded one and it was made from exactly this key.
 """
@@ -29,7 +29,7 @@ def find(folder: Path, key: EngineKey) -> bytes | None:
 
 
 def record_of(folder: Path, key: EngineKey) -> dict[str, Any] | None:
-    """What engine.json says of a plan that is whole, None otherwise."""
+    """Record in engine.json of an undamaged plan for this key; None where there is none."""
     place = folder / key.digest
     try:
         record = json.loads((place / RECORD).read_text())
@@ -44,7 +44,7 @@ def record_of(folder: Path, key: EngineKey) -> dict[str, Any] | None:
 
 
 def absent(folder: Path | None, key: EngineKey) -> str:
-    """Why a server that only looks has no engine, in words: which GPUs those of this model were built for instead."""
+    """Message for a server that may not build and finds no engine: the GPUs that this model's engines are for."""
     wanted = f"the engine cache {folder} has no engine of this model for {key.architecture} with {key.library}"
     others = sorted(
         f"{made.get('architecture')} with {made.get('library')}"

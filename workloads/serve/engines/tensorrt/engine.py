@@ -42,7 +42,7 @@ class TensorRt:
         return self._details
 
     def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
-        """One batch: in, compute, out, all in order on one stream; then one wait."""
+        """Run one batch: in, compute, out, all in order on one stream; then one wait."""
         for tensor, array in zip(self._signature.inputs, inputs, strict=True):
             if not self._context.set_input_shape(tensor.name, array.shape):
                 raise ValueError(f"input {tensor.name!r}: {list(array.shape)} is outside of the engine's profile")
@@ -92,7 +92,10 @@ def _bytes(tensor: Tensor, shape: tuple[int, ...]) -> int:
 
 
 def plan_for(model: Model, options: Options, architecture: str) -> tuple[bytes, EngineKey]:
-    """From the cache, or built and then cached. Also what `--build-only` does, on the type of GPU that will serve."""
+    """Plan and key of a model's engine: from the cache, or built and then cached.
+
+    Also what `--build-only` does, on the type of GPU that will serve.
+    """
     if model.onnx is None:
         raise Unavailable("tensorrt needs model.onnx, and the artifact has none: export it")
     if any(tensor.datatype is Datatype.BYTES for tensor in (*model.signature.inputs, *model.signature.outputs)):
@@ -114,7 +117,7 @@ def plan_for(model: Model, options: Options, architecture: str) -> tuple[bytes, 
 
 
 def open_engine(model: Model, options: Options) -> TensorRt:
-    """Unavailable without a GPU, without the library, or when the engine does not load on this GPU."""
+    """Open an engine. Unavailable without a GPU, without the library, or when the engine does not load on this GPU."""
     if model.onnx is None:
         raise Unavailable("tensorrt needs model.onnx, and the artifact has none: export it")
     device = gpu.present()

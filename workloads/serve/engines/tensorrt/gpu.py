@@ -1,4 +1,4 @@
-"""Is there an NVIDIA GPU, and which? Asked of the driver itself: TensorRT's runtime may crash where there is none."""
+"""Presence and kind of an NVIDIA GPU, asked of the driver itself: TensorRT's runtime may crash where there is none."""
 
 import ctypes
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What was an engine made from? The key under which it is cached: change any part, and it is another engine."""
+"""Cache key of an engine: all that it is made from. Change any part, and it is another engine."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ class EngineKey:
         return hashlib.sha256(json.dumps(self.document(), sort_keys=True).encode()).hexdigest()[:32]
 
     def document(self) -> dict[str, Any]:
-        """For engine.json, and for people who wonder why an engine was built again."""
+        """Content of the key for engine.json, and for people who wonder why an engine was built again."""
         return asdict(self)
 
 

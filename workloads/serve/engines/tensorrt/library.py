@@ -1,4 +1,4 @@
-"""Which TensorRT is installed, and what did it log? Everything of the library itself goes through here."""
+"""TensorRT library that is installed, and its log. Everything of the library itself goes through here."""
 
 import importlib
 import logging

@@ -35,7 +35,7 @@ class Memory(Protocol):
         """Copy the first `size` bytes back, in order with the stream."""
 
     def wait(self) -> None:
-        """Until everything on the stream is done. RuntimeError when something on it has failed."""
+        """Wait until everything on the stream is done. RuntimeError when something on it has failed."""
 
     def close(self) -> None:
         """Give everything back."""
@@ -49,7 +49,7 @@ class _Pair:
 
 
 class CudaPython:
-    """By NVIDIA's own bindings."""
+    """Memory by NVIDIA's own bindings, cuda-python."""
 
     def __init__(self, runtime: Any) -> None:
         self._runtime = runtime
@@ -99,7 +99,7 @@ class CudaPython:
 
 
 class PyCuda:
-    """By pycuda, on the device's primary context, which TensorRT uses as well."""
+    """Memory by pycuda, on the device's primary context, which TensorRT uses as well."""
 
     def __init__(self, driver: Any) -> None:
         self._driver = driver
@@ -141,7 +141,7 @@ class PyCuda:
 
 
 def open_memory() -> Memory:
-    """Unavailable when neither package is installed."""
+    """Open memory by cuda-python or pycuda. Unavailable when neither package is installed."""
     try:
         return CudaPython(importlib.import_module("cuda.bindings.runtime"))
     except ImportError:

@@ -74,7 +74,7 @@ class _Lane:
 
 
 def _measured(work: Work) -> tuple[Found, float]:
-    """What came of it, and the thread's own seconds of CPU.
+    """Result of the work, and the thread's own seconds of CPU.
 
     A failure is a result: an exception holds the frames that hold it, and with them the picture, until the garbage
     collector comes.

@@ -1,4 +1,4 @@
-"""From a detector's boxes to objects in the visitor's picture: non-maximum suppression, then back through the scaling.
+"""Objects in the visitor's picture from a detector's boxes: non-maximum suppression, then back through the scaling.
 
 A detection artifact has one output in the layout of YOLOv5, [batch, n, 5 + classes] (see workloads.vision.detection),
 of YOLOv8, [batch, 4 + classes, n] with centres, sizes and scores, or of YOLOv10, [batch, n, 6] with corners, score and
@@ -24,7 +24,7 @@ MOST_CLASSES = 100_000
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which boxes are told: from a score on, and of two of a class that overlap more only the better one."""
+    """Choice of boxes to tell: from a score on, and of two of a class that overlap more only the better one."""
 
     score: float = LEAST_SCORE
     overlap: float = MOST_OVERLAP
@@ -32,7 +32,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Geometry:
-    """From the model's input back to the picture: x * scale + offset, cut at width and height, all in pixels."""
+    """Map from the model's input back to the picture: x * scale + offset, cut at width and height, all in pixels."""
 
     scale: tuple[float, float]
     offset: tuple[float, float]
@@ -41,7 +41,7 @@ class Geometry:
 
 
 def geometry(width: int, height: int, how: Preprocessing) -> Geometry:
-    """What `preprocess.prepare` does to a picture of this size, the other way round."""
+    """Inverse of what `preprocess.prepare` does to a picture of this size."""
     if how.letterbox:
         inside = scaled_size((width, height), how)
         scale = (width / inside[0], height / inside[1])

@@ -1,4 +1,4 @@
-"""Who is next? A line in which clients take turns by what their work has cost. Pure: no clock, no I/O.
+"""Fair queue, in which clients take turns by what their work has cost. Pure: no clock, no I/O.
 
 Each client's share grows with what it is charged, and whoever would have the smallest after its next job is next (fair
 queueing by virtual finish, Demers, Keshav and Shenker 1989; a job costs about what the client's last one did). Whoever
@@ -15,7 +15,7 @@ Client = tuple[str, Hashable]
 
 
 class _Turns:
-    """Whose turn is it, among those of one level? Each has been charged something; a newcomer starts at `now`."""
+    """Turns of the clients of one level. Each has been charged something; a newcomer starts at `now`."""
 
     def __init__(self) -> None:
         self._spent: dict[Hashable, float] = {}
@@ -67,7 +67,7 @@ class FairLine(Generic[J]):
         return self._length
 
     def add(self, client: Client, job: J) -> None:
-        """To the end of the client's own line."""
+        """Put a job at the end of the client's own line."""
         self._peers.add(client[0])
         self._clients.setdefault(client[0], _Turns()).add(client)
         self._jobs.setdefault(client[0], OrderedDict()).setdefault(client, deque()).append(job)

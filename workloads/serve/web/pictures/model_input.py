@@ -1,4 +1,4 @@
-"""From the bytes of a picture to the model's input, by the artifact's own preprocessing. Runs on a thread.
+"""Model input from the bytes of a picture, by the artifact's own preprocessing. Runs on a thread.
 
 What a picture may cost is known before it is decoded: its file says how many pixels it has, and the model how many of
 them are of use. Nothing interrupts a decoder once it has begun.
@@ -45,7 +45,7 @@ class Costly:
 
 
 def most_pixels(how: Preprocessing) -> int:
-    """That a picture for this model may have, where all of them are decoded."""
+    """Most pixels that a picture for this model may have, where all of them are decoded."""
     width, height = scaled_size((1, 1), how)
     return min(MOST_PIXELS, max(LEAST_PIXELS, OF_USE * width * height))
 
@@ -71,7 +71,7 @@ def whole(content: bytes, how: Preprocessing, place: int) -> Pixels:
 
 
 def if_small(content: bytes, how: Preprocessing, place: int) -> Pixels | Costly:
-    """As `whole`, but a picture that takes long is only looked at."""
+    """Pixels as `whole` gives them; of a picture that takes long only its cost."""
     return _opened(content, how, place, SMALL)
 
 
@@ -101,7 +101,7 @@ def _opened(content: bytes, how: Preprocessing, place: int, most: float) -> Pixe
 
 
 def _cost(image: Image.Image, content: bytes, how: Preprocessing, words: str) -> float:
-    """In pixels of a PNG. Invalid when it takes more than this model is worth."""
+    """Cost of decoding a picture, in pixels of a PNG. Invalid when it takes more than this model is worth."""
     most, pixels = most_pixels(how), image.width * image.height
     if image.format in {"JPEG", "MPO"} and how.interpolation != "nearest":
         spread = bool(image.info.get("progressive")) or picture_file.scans(content) > len(image.getbands())

@@ -1,4 +1,4 @@
-"""Is a picture's file built as cameras and programs build one? Asked before Pillow opens it.
+"""Check that a picture's file is built as cameras and programs build one. Done before Pillow opens it.
 
 Pillow walks over chunks, segments and comments in Python, and decodes every scan of a JPEG: a file of nothing but those
 holds a thread for minutes. Each check ends at its own bound.
@@ -73,7 +73,7 @@ def _jpeg(content: bytes) -> None:
 
 
 def _marker(content: bytes, place: int) -> int:
-    """Where the next marker begins. Before it there may be what a decoder skips byte by byte."""
+    """Place where the next marker begins. Before it there may be what a decoder skips byte by byte."""
     last = min(len(content) - 1, place + MOST_JUNK + 1)
     while place < last and (content[place] != 0xFF or content[place + 1] in NO_MARKERS):
         place += 1

@@ -1,4 +1,4 @@
-"""From a segmentation model's scores to a class for each pixel of its input, as a PNG, and the classes' shares."""
+"""Class of each pixel of the input, as a PNG, and the classes' shares, from a segmentation model's scores."""
 
 import base64
 import io
