@@ -38,7 +38,7 @@ LOG_LINES = 15
 
 
 class Output(StrEnum):
-    """What a command prints."""
+    """Output format of a command."""
 
     TEXT = "text"
     JSON = "json"
@@ -74,7 +74,7 @@ def watch(
     kubeconfig: Kubeconfig = "",
     interval: Annotated[float, typer.Option(min=0.1, help="seconds between two looks")] = 2.0,
 ) -> None:
-    """The same screen, until the resource is well or has failed; exits as `status` does."""
+    """Show the status again and again until the resource is well or has failed; exits as `status` does."""
     cluster = Cluster(kubeconfig, context, namespace)
     view = _guarded(lambda: _view(cluster, name))
     with Live(render(view), console=_console(), auto_refresh=False) as live:
@@ -127,7 +127,7 @@ def report(
 
 @app.command()
 def plan(file: File, output: Format = Output.TEXT) -> None:
-    """What would be created, and what is wrong: no cluster is asked."""
+    """Print what would be created, and what is wrong. No cluster is asked."""
     previews = preview(_documents(file), read_config({}))
     if not previews:
         _stop(Exit.CLUSTER, f"{file} holds nothing of slipway.dev/v1alpha1")
@@ -239,7 +239,7 @@ def _memory_text(row: Estimate) -> str:
 
 
 def _wants(made: dict[str, Any]) -> str:
-    """What a pod asks of its node."""
+    """Resource limits of a pod's or a Deployment's containers, as words; empty for other kinds."""
     spec = made["spec"].get("template", made).get("spec", {}) if made["kind"] in {"Pod", "Deployment"} else {}
     asked = [((c.get("resources") or {}).get("limits") or {}) for c in spec.get("containers") or []]
     return "".join(f", {name} {amount}" for limits in asked for name, amount in limits.items())

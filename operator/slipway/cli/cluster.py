@@ -22,7 +22,7 @@ WORDS = {word: kind.kind for kind in KINDS for word in (kind.kind.lower(), kind.
 
 
 class ClusterError(Exception):
-    """kubectl's own words."""
+    """Failure to run kubectl; the text is kubectl's own, if it has any."""
 
 
 class NotThereError(Exception):

@@ -1,4 +1,4 @@
-"""What `slipway install` prints: the CRDs and an installation's objects, for `kubectl apply -f -`."""
+"""Output of `slipway install`: the CRDs and an installation's objects, for `kubectl apply -f -`."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _PUSHED = re.compile(rf"^({'|'.join(NAMES)})=\S+@(sha256:[0-9a-f]{{64}})$", re.M
 
 
 def digests(file: Path) -> dict[str, str]:
-    """What `make push` printed, by image. Raises SettingsError where one of them is missing."""
+    """Digests by image, from a file with what `make push` printed. Raises SettingsError where one is missing."""
     try:
         found = dict(_PUSHED.findall(file.read_text()))
     except (OSError, UnicodeDecodeError) as error:
@@ -38,5 +38,5 @@ def manifests(settings: Settings, *, crds: bool, namespace: bool) -> Iterator[Ob
 
 
 def text(settings: Settings, *, crds: bool, namespace: bool) -> str:
-    """YAML, each object a document. Raises SettingsError."""
+    """YAML of the manifests, each object a document. Raises SettingsError."""
     return yaml.safe_dump_all(manifests(settings, crds=crds, namespace=namespace), sort_keys=False, width=120)

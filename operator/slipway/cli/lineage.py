@@ -1,4 +1,4 @@
-"""From the data set to the service: which resource is made from which? Pure; drawn by screen.py."""
+"""Lineage of resources, from the data set to the service: which is made from which. Pure; drawn by screen.py."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class Link:
     made: list["Link"] = field(default_factory=list)
 
     def wire(self) -> dict[str, Any]:
-        """As JSON."""
+        """JSON of the link and of all that was made from it; titles only."""
         return {"title": self.title, "made": [link.wire() for link in self.made]}
 
 
@@ -41,7 +41,7 @@ def source_of(obj: Object) -> tuple[str, str] | None:
 
 
 def _made_from(obj: Object, resources: Sequence[Object], above: tuple[Object, ...] = ()) -> Link:
-    """`above` ends what a typing error has made a circle."""
+    """Subtree of a resource and all that is made from it. `above` ends what a typing error has made a circle."""
     key, path = (obj["kind"], obj["metadata"]["name"]), (*above, obj)
     made = [other for other in resources if source_of(other) == key and other not in path]
     children = [_made_from(other, resources, path) for other in made]

@@ -1,4 +1,4 @@
-"""The same manifest as processes on this machine: which commands of `python -m workloads`, in which order?
+"""Local run of a manifest: its documents as commands on this machine, mostly of `python -m workloads`, in order.
 
 Called by `slipway local`. Pure but for the files that it is told to write: every document gets one of its own, with
 outputs below one folder here instead of claims in a cluster.
@@ -24,7 +24,7 @@ ORDER = ("TrainingJob", "QuantizationJob", "InferenceService")
 
 
 class NotLocalError(Exception):
-    """The manifest cannot run here; the text says why."""
+    """Manifest that cannot run here; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,14 @@ class Step:
     title: str
     argv: list[str]
     env: dict[str, str] = field(default_factory=dict)
-    """Of the document's own program."""
+    """Variables of the document's own program."""
 
     def run(self) -> int:
-        """To its end; returns its exit code. SIGTERM and SIGINT are passed on, and waited for: it saves its state."""
+        """Run the command to its end; returns its exit code.
+
+        SIGTERM and SIGHUP are passed on. SIGINT does nothing here: a terminal sends it to the command, too. The command
+        is waited for: it saves its state.
+        """
         process = subprocess.Popen(self.argv, env={**environment(), **self.env})
         before = {
             number: signal.signal(number, lambda received, _: process.send_signal(received))
@@ -63,7 +67,7 @@ def steps(documents: Sequence[Object], output: Path, processes: int, more: Seque
 
 
 def environment() -> dict[str, str]:
-    """For the commands: the packages are found as they are found here."""
+    """Environment of the commands: the packages are found as they are found here."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
@@ -110,7 +114,9 @@ def _own_program(title: str, spec: Object, processes: int, more: Sequence[str]) 
 
 
 def _published(document: Object, output: Path, step: Step) -> Step:
-    """The program by the payload that its pod would have: folders are made, and what it leaves becomes an artifact."""
+    """Step of the program by the payload that its pod would have: folders are made, and what it leaves becomes an
+    artifact.
+    """
     spec, name = document["spec"], document["metadata"]["name"]
     if not (spec.get("output") or spec.get("checkpoint")):
         return step
@@ -134,7 +140,10 @@ def _published(document: Object, output: Path, step: Step) -> Step:
 
 
 def _model(document: Object, output: Path) -> str:
-    """Where the model of a document lies on this machine; empty when its own URI is to be used."""
+    """Place of a document's model: the artifact of its source below `output`, or a service's own URI.
+
+    Empty for a QuantizationJob without a source: it reads the URI from the document.
+    """
     source = source_of(document)
     if source is not None:
         return str(output / source[1])

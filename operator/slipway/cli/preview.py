@@ -1,4 +1,4 @@
-"""What would be created? The operator's own pure plans, asked without a cluster. Called by `slipway plan`."""
+"""Preview of what would be created: the operator's own pure plans, asked without a cluster. For `slipway plan`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ LOOKS = 4
 
 @dataclass
 class Preview:
-    """One document: what is wrong with it, what would be made of it, and what had to be assumed."""
+    """Preview of one document: what is wrong with it, what would be made of it, and what had to be assumed."""
 
     kind: str
     name: str
@@ -45,7 +45,9 @@ class Preview:
 
 
 def preview(documents: Sequence[Object], config: Config, now: datetime | None = None) -> list[Preview]:
-    """Each document of ours, in order; sources are looked for among the documents, and assumed to have succeeded."""
+    """Previews of the documents of ours, in order; sources are looked for among the documents, and assumed to have
+    succeeded.
+    """
     moment = now or datetime.now(UTC)
     ours = [document for document in documents if document.get("apiVersion") == API_VERSION]
     return [_one(document, ours, config, moment) for document in ours]
@@ -71,7 +73,7 @@ def _one(document: Object, others: Sequence[Object], config: Config, now: dateti
 
 
 def _memory(spec: trainingjob.TrainingJobSpec) -> list[Estimate]:
-    """What each strategy needs of a GPU, where the spec says how large model and GPU are."""
+    """Memory estimates by strategy, where the spec says how large model and GPU are; else none."""
     strategy = spec.strategy
     if strategy is None or strategy.model is None or strategy.gpu_memory is None:
         return []

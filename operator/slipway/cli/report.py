@@ -16,11 +16,11 @@ READER = "docker.io/library/busybox:stable"
 
 
 class UnreachableError(Exception):
-    """The text says why, and what to run instead."""
+    """Report that cannot be fetched from here; the text says why, and what to run instead."""
 
 
 def uri_of(obj: Object) -> str:
-    """Where report.html lies. Raises UnreachableError while there is none."""
+    """URI of report.html. Raises UnreachableError while there is none."""
     report = (obj.get("status") or {}).get("report") or {}
     if not report.get("uri"):
         name = f"{obj['kind']} {obj['metadata']['name']}"
@@ -29,7 +29,7 @@ def uri_of(obj: Object) -> str:
 
 
 def fetch(cluster: Cluster, obj: Object) -> bytes:
-    """The page. Raises UnreachableError, ClusterError."""
+    """Content of report.html. Raises UnreachableError, ClusterError."""
     uri = uri_of(obj)
     scheme, _, rest = uri.partition("://")
     if scheme == "pvc":

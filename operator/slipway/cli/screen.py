@@ -30,12 +30,12 @@ class View:
 
     @property
     def status(self) -> Mapping[str, Any]:
-        """The resource's."""
+        """Status of the resource; empty before the operator has written one."""
         found: Mapping[str, Any] = self.obj.get("status") or {}
         return found
 
     def wire(self) -> dict[str, Any]:
-        """For `--output json`."""
+        """JSON for `--output json`: identity, verdict, status, pods, lineage and log."""
         return {
             "kind": self.obj["kind"],
             "name": self.obj["metadata"]["name"],
@@ -155,7 +155,7 @@ def _grow(tree: Tree, link: Link, focus: Mapping[str, Any]) -> None:
 
 
 def duration(seconds: int) -> str:
-    """3725 -> 1 h 2 min."""
+    """Text of a duration: 3725 -> 1 h 2 min."""
     hours, minutes = seconds // 3600, seconds % 3600 // 60
     if hours:
         return f"{hours} h {minutes} min"

@@ -1,4 +1,4 @@
-"""Is a resource well? In words for people, and as an exit code for scripts. Pure."""
+"""Verdict on a resource, in words for people and as an exit code for scripts. Pure."""
 
 from collections.abc import Mapping
 from enum import IntEnum
@@ -19,7 +19,10 @@ class Exit(IntEnum):
 
 
 def verdict(obj: Mapping[str, Any]) -> Exit:
-    """READY: succeeded or serving. FAILED: somebody has to do something. Else IN_PROGRESS, as suspended ones are."""
+    """Exit code for the state of a resource.
+
+    READY: succeeded or serving. FAILED: somebody has to do something. Else IN_PROGRESS, as suspended ones are.
+    """
     status = obj.get("status") or {}
     marks = status.get("conditions") or []
     if status.get("observedGeneration") != obj["metadata"].get("generation"):

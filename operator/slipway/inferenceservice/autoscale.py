@@ -1,4 +1,4 @@
-"""How many replicas are wanted now, and why? spec.replicas, or what the load asks for. Pure; called by reconcile.py.
+"""Number of replicas wanted now, and why: spec.replicas, or what the load asks for. Pure; called by reconcile.py.
 
 With autoScaling, spec.replicas is where it starts, 0 turns the service off, and a change of it (by an edit or
 `kubectl scale`) counts at once, as with a HorizontalPodAutoscaler; then the load goes on from there.
@@ -42,7 +42,10 @@ def size_of(
     now: datetime,
     standby: Standby = Standby(),  # noqa: B008 (frozen)
 ) -> Size:
-    """`window`: what the pods said last; `history`: what this gave before; `standby`: who holds requests at zero."""
+    """Size of the service now.
+
+    `window`: what the pods said last; `history`: what this gave before; `standby`: who holds requests at zero.
+    """
     scaling = spec.auto_scaling
     if scaling is None:
         return Size(spec.replicas, None)

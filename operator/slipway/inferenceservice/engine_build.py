@@ -1,4 +1,4 @@
-"""How far is the TensorRT engine of a revision, and does the revision wait for it? Read from its Job. Pure.
+"""State of a revision's TensorRT engine, and whether the revision waits for it. Read from its Job. Pure.
 
 Asked by state.py and plan.py. While the engine is built a fallback engine serves, unless an older revision serves
 anyway: then the new one waits, so that it is never compared, or seen by clients, at a speed that is not its own.
@@ -27,7 +27,7 @@ CONTAINER = "build"
 
 
 class BuildPhase(StrEnum):
-    """Where a build is."""
+    """Phase of an engine's build."""
 
     BUILDING = "Building"
     BUILT = "Built"
@@ -49,15 +49,15 @@ class Build:
 
 
 def job_name(child: str) -> str:
-    """Of the Job that builds for the revision whose other children are called `child`."""
+    """Name of the Job that builds for the revision whose other children are called `child`."""
     return f"{child}-engine"
 
 
 def observe_build(
     name: str, job: Object | None, pods: Iterable[Object], revision: str, now: datetime, told: Object | None = None
 ) -> Build:
-    """`job` None: it is still to be made, unless it has gone with `told`, which status.engine says already. `pods`:
-    those of the service's build Jobs.
+    """Read the state of a build. `job` None: it is still to be made, unless it has gone with `told`, which
+    status.engine says already. `pods`: those of the service's build Jobs.
     """
     if job is None:
         known = told is not None and told.get("job") == name
@@ -82,8 +82,8 @@ def observe_build(
 
 
 def _built_beside_others(pods: Sequence[Object], seen: Sequence[PodState], beside: cleanup.Cleaning) -> bool:
-    """Whether an engine is there, and the Job does not come to know: what others put beside the build in its pod goes
-    on for ever, or has failed, and the Job would build once more.
+    """Tell whether an engine is there, and the Job does not come to know: what others put beside the build in its pod
+    goes on for ever, or has failed, and the Job would build once more.
     """
     doomed = {delete.uid for delete in beside.deletes}
     built = ((pod, state) for pod, state in zip(pods, seen, strict=True) if state.phase == "Succeeded")
@@ -112,7 +112,7 @@ def _facts(name: str, pods: Iterable[Object], now: datetime) -> Mapping[str, Any
 
 
 def waits(build: Build, *, only_tensorrt: bool, served: bool) -> bool:
-    """Whether the revision's pods are made only later. `served`: an older revision has pods that serve."""
+    """Tell whether the revision's pods are made only later. `served`: an older revision has pods that serve."""
     if build.phase is BuildPhase.BUILDING:
         return only_tensorrt or served
     return build.phase is BuildPhase.FAILED and only_tensorrt

@@ -1,4 +1,4 @@
-"""What Deployments and pods tell of a service's revisions. Pure; read by plan.py."""
+"""Observation of a service's revisions, from Deployments and pods. Pure; read by plan.py."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ class Revision:
     engine: bool = False
 
     def serves(self, replicas: int) -> bool:
-        """Whether it was asked for so many and all of them serve."""
+        """Tell whether the Deployment was asked for so many replicas and all of them serve."""
         return self.wanted == replicas and self.available
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a pod of a revision does not serve."""
+    """Obstacle that keeps a revision's pod from serving, or its engine from being built."""
 
     reason: str
     message: str
@@ -68,7 +68,7 @@ def observe_revision(deployment: Mapping[str, Any]) -> Revision:
 
 
 def ready_pods(pods: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Those that serve and stay, by UID."""
+    """Pods that are ready, can be asked and are not being deleted, by UID."""
     found = {}
     for pod in pods:
         marks = (pod.get("status") or {}).get("conditions") or []
@@ -79,7 +79,7 @@ def ready_pods(pods: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]
 
 
 def host_of(pod: Mapping[str, Any]) -> str:
-    """Where a pod can be asked, as a URL has it; "" for none, or for what no pod of a service has as its address.
+    """Host of a pod, as a URL has it; "" for none, or for what no pod of a service has as its address.
 
     Whoever may write pods' status could have the operator ask a cloud's metadata server, or a node.
     """

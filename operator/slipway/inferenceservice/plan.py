@@ -1,4 +1,4 @@
-"""What to do with an InferenceService now: (object, what is around it, now) -> Plan. Pure; called by reconcile.py.
+"""Plan for an InferenceService now: (object, what is around it, now) -> Plan. Pure; called by reconcile.py.
 
 A revision is a Deployment named by the hash of what its pods are made from. `replace` and `canary` say how many pods
 each of them shall have; here that becomes writes, and whatever else is missing is made.
@@ -84,7 +84,7 @@ def _sized(scene: Scene) -> None:
 
 
 def _unscaled(scene: Scene) -> dict[str, str]:
-    """What to say where the CPU was to decide, and nobody is there who watches it."""
+    """Message for status.autoScaling where the CPU was to decide, and nobody is there who watches it; else nothing."""
     scaling = scene.service.spec.auto_scaling
     if scaling is None or scaling.scale_metric is not ScaleMetric.CPU or scene.platform.autoscalers is not None:
         return {}
@@ -133,7 +133,7 @@ def _carried_out(scene: Scene, course: Course) -> Plan:
 
 
 def _changes(scene: Scene, course: Course, known: Revision) -> dict[str, Any]:
-    """Of a Deployment that is there: its size, and once its engine is built, pods that load it."""
+    """Changes to the spec of a Deployment that is there: its size, and once its engine is built, pods that load it."""
     changes: dict[str, Any] = {}
     replicas = course.replicas.get(known.revision, known.wanted)
     if known.wanted != replicas:
@@ -148,7 +148,7 @@ def _built(scene: Scene) -> bool:
 
 
 def _missing(scene: Scene, course: Course) -> tuple[Write, ...]:
-    """What there should be and is not."""
+    """Writes of the objects that there should be and are not."""
     service, platform, there = scene.service, scene.platform, scene.around.children
     writes = []
     if service.name not in there.get(SERVICES, {}):
@@ -172,7 +172,7 @@ def _missing(scene: Scene, course: Course) -> tuple[Write, ...]:
 
 
 def _autoscaler(scene: Scene) -> list[Write]:
-    """The cluster's own, where the CPU decides; brought up to date when the spec asks for something else."""
+    """HorizontalPodAutoscaler, where the CPU decides; brought up to date when the spec asks for something else."""
     scaling, autoscalers = scene.service.spec.auto_scaling, scene.platform.autoscalers
     if scaling is None or scaling.scale_metric is not ScaleMetric.CPU or autoscalers is None:
         return []
@@ -197,18 +197,21 @@ def _unwanted(scene: Scene) -> list[Delete]:
 
 
 def _retire(scene: Scene, old: Revision) -> list[Delete]:
-    """Its pods drain: not ready first, then finishing what they have."""
+    """Deletes of a revision, whose pods drain: not ready first, then finishing what they have."""
     return [Delete(DEPLOYMENTS, old.name, old.uid), *_config_map(scene, old.name)]
 
 
 def _config_map(scene: Scene, name: str) -> list[Delete]:
-    """If it is the service's own: a name that a label tells may be that of anybody's ConfigMap."""
+    """Delete of a ConfigMap if it is the service's own: a name that a label tells may be that of anybody's."""
     known = scene.around.children.get(CONFIGMAPS, {}).get(name)
     return [Delete(CONFIGMAPS, name, uid_of(known))] if known is not None else []
 
 
 def _needless_builds(scene: Scene, course: Course) -> list[Delete]:
-    """Those for revisions that shall have no pods. One that waited for its engine has a ConfigMap and no Deployment."""
+    """Deletes of build Jobs whose revisions shall have no pods.
+
+    A revision that waited for its engine has a ConfigMap and no Deployment: the ConfigMap goes with the Job.
+    """
     deletes = []
     deployed = {revision.revision for revision in scene.revisions}
     for name, job in scene.around.children.get(JOBS, {}).items():

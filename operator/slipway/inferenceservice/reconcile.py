@@ -111,7 +111,7 @@ class InferenceServices:
         return [Key(key.namespace, name_of(service)) for service in there if job_named(service, kind) == key.name]
 
     async def on_error(self, key: Key, error: Exception) -> None:
-        """Nothing fails silently: the condition says what the server said."""
+        """Report an error, for nothing fails silently: the condition says what the server said."""
         service, words = self._cache[INFERENCE_SERVICES].get(*key), tellable(error)
         if service is None or words is None or crowded(service):
             return

@@ -45,7 +45,7 @@ GRPC_PORT = 9000
 
 @dataclass(frozen=True)
 class Platform:
-    """What the operator's installation gives to every service."""
+    """Platform of every service: the installation's server image, and the optional kinds that the cluster serves."""
 
     server_image: str
     # In the version that the cluster serves; None where it serves none.
@@ -56,7 +56,7 @@ class Platform:
 
     @property
     def optional(self) -> list[Resource]:
-        """Of these, the kinds that the cluster serves."""
+        """Optional kinds that the cluster serves."""
         kinds = (self.budgets, self.autoscalers, self.routes, self.grpc_routes)
         return [kind for kind in kinds if kind is not None]
 
@@ -73,7 +73,7 @@ class InferenceService:
 
     @property
     def labels(self) -> dict[str, str]:
-        """On every child."""
+        """Labels of every child."""
         return labels.owned(KIND, self.name, self.uid)
 
     @property

@@ -1,4 +1,4 @@
-"""Which artifact does a service serve? That of a URI, or of a job, pinned when it has succeeded. Pure."""
+"""Artifact that a service serves: that of a URI, or of a job, pinned when it has succeeded. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ def source_of(service: InferenceService) -> tuple[str, str] | None:
 
 
 def resolve(service: InferenceService, status: Mapping[str, Any], job: Mapping[str, Any] | None) -> Resolution:
-    """`job` is the source as the cache has it, or None when it is not there."""
+    """Find the artifact to serve. `job` is the source as the cache has it, or None when it is not there."""
     model, source = service.spec.predictor.model, source_of(service)
     if source is None:
         pinned = Pinned(model.uri or "", model.digest or "")

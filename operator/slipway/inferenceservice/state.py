@@ -21,7 +21,7 @@ Object = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Around:
-    """What there is beside the service: its children, its source, and what its pods said."""
+    """Surroundings of a service: its children, its source, and what its pods said."""
 
     deployments: Sequence[Object]
     pods: Sequence[Object]
@@ -60,7 +60,7 @@ class Scene:
 
     @property
     def current(self) -> Revision | None:
-        """Its Deployment."""
+        """Newest revision's Deployment; None where there is none, or only one that is being deleted."""
         return next((r for r in self.revisions if r.revision == self.newest and not r.deleting), None)
 
     @property
@@ -78,12 +78,12 @@ class Scene:
 
     @property
     def routed(self) -> bool:
-        """Whether a gateway gives the canary its share."""
+        """Tell whether a gateway gives the canary its share."""
         return self.service.spec.rollout.gateway is not None and self.platform.routes is not None
 
     @property
     def build(self) -> Build | None:
-        """Of the newest revision's engine; None where no Job shall build one."""
+        """Build of the newest revision's engine; None where no Job shall build one."""
         if self.service.spec.predictor.engine.cache is None:
             return None
         name = job_name(self.service.child(self.newest))
@@ -95,20 +95,20 @@ class Scene:
 
     @property
     def held_back(self) -> bool:
-        """Whether the newest revision's pods are not made before its engine."""
+        """Tell whether the newest revision's pods are not made before its engine."""
         only = self.service.spec.predictor.engine.only_tensorrt
         served = any(revision.ready for revision in self.older)
         return self.build is not None and waits(self.build, only_tensorrt=only, served=served)
 
     @cached_property
     def trouble(self) -> Trouble | None:
-        """What keeps the newest revision from serving."""
+        """Obstacle that keeps the newest revision from serving; None without one."""
         found = trouble_of(self.around.pods, self.newest, self.draft.now)
         return self.build.trouble if found is None and self.build is not None and self.held_back else found
 
     @property
     def hopeless(self) -> str:
-        """Why the newest revision will never serve, if that is sure: its engine, or its Deployment's deadline."""
+        """Reason for the newest revision never to serve, if that is sure: its engine, or its Deployment's deadline."""
         if self.build is not None and self.build.phase is BuildPhase.FAILED and self.held_back:
             return self.build.trouble.message if self.build.trouble is not None else "its engine could not be built"
         return self.current.overdue if self.current is not None else ""
@@ -116,7 +116,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Course:
-    """Which revisions shall have how many pods, and which go. `persist`: the status says so first."""
+    """Course of a rollout: numbers of pods by revision, and revisions that go. `persist`: the status says so first."""
 
     replicas: Mapping[str, int]
     retire: Sequence[Revision] = field(default_factory=tuple)

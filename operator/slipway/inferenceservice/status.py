@@ -20,12 +20,12 @@ SOFT_FIELDS = frozenset({"replicas", "readyReplicas", "canaryStatuses"})
 
 
 def transition(draft: Draft, status: TransitionStatus, failure: dict[str, Any] | None = None) -> None:
-    """Where the rollout is, and what blocks it."""
+    """Write status.modelStatus: where the rollout is, and what blocks it."""
     draft.wire["modelStatus"] = {"transitionStatus": str(status), **({"lastFailureInfo": failure} if failure else {})}
 
 
 def addresses(service: InferenceService, draft: Draft) -> None:
-    """Where clients find it."""
+    """Write the URL and the addresses by which clients find the service."""
     host = f"{service.name}.{service.namespace}.svc.cluster.local"
     url = f"{'http' if service.spec.predictor.tls is None else 'https'}://{host}"
     draft.wire["url"] = url
@@ -33,7 +33,7 @@ def addresses(service: InferenceService, draft: Draft) -> None:
 
 
 def count(scene: Scene) -> None:
-    """Pods, for people and for the scale subresource; and who gets how much of the traffic."""
+    """Count the pods, for people and for the scale subresource; and write who gets how much of the traffic."""
     ready = sum(revision.ready for revision in scene.revisions)
     updated = sum(revision.ready for revision in scene.revisions if revision.revision == scene.newest)
     wire = scene.draft.wire
@@ -76,13 +76,13 @@ def metrics(scene: Scene, *, asked: bool) -> None:
 
 
 def is_rolled_out(scene: Scene) -> bool:
-    """Whether the newest revision is the one that had all the traffic already."""
+    """Tell whether the newest revision is the one that had all the traffic already."""
     predictor = (scene.draft.old.get("components") or {}).get("predictor") or {}
     return bool(predictor.get("latestRolledoutRevision") == scene.newest)
 
 
 def serving(scene: Scene, current: Revision) -> tuple[Notice, ...]:
-    """The newest revision serves with all its replicas."""
+    """Report that the newest revision serves with all its replicas."""
     draft = scene.draft
     before = ((draft.wire.get("components") or {}).get("predictor") or {}).get("latestReadyRevision")
     if before and before != current.revision:
@@ -105,7 +105,7 @@ def serving(scene: Scene, current: Revision) -> tuple[Notice, ...]:
 
 
 def scaling(scene: Scene, current: Revision, trouble: Trouble | None) -> tuple[Notice, ...]:
-    """The revision that serves gets more pods, or lost some: it is ready all the time."""
+    """Report that the revision that serves gets more pods, or lost some: it is ready all the time."""
     draft = scene.draft
     message = f"revision {current.revision} serves with {current.ready} of {scene.size.replicas} replicas"
     draft.condition("PredictorReady", "True", Reason.SERVING, message).ready(Reason.SERVING, message)
@@ -119,7 +119,7 @@ def scaling(scene: Scene, current: Revision, trouble: Trouble | None) -> tuple[N
 
 
 def waking(scene: Scene, current: Revision) -> tuple[Notice, ...]:
-    """The revision that serves has no pod yet; whoever asks is held until it has. So it is ready all the time."""
+    """Report that the revision has no pod yet; whoever asks is held until it has. So it is ready all the time."""
     draft = scene.draft
     message = f"revision {current.revision} is starting, and requests wait for it at the activator"
     draft.condition("PredictorReady", "True", Reason.ACTIVATING, message).ready(Reason.ACTIVATING, message)
@@ -131,7 +131,7 @@ def waking(scene: Scene, current: Revision) -> tuple[Notice, ...]:
 def rolling_out(
     scene: Scene, current: Revision | None, trouble: Trouble | None, old: Revision | None
 ) -> tuple[Notice, ...]:
-    """The newest revision does not serve yet, or cannot. Those before it are not touched."""
+    """Report that the newest revision does not serve yet, or cannot. Those before it are not touched."""
     draft, newest = scene.draft, scene.newest
     _revisions(draft, latestCreatedRevision=newest)
     late = scene.hopeless
@@ -167,7 +167,7 @@ def _going_on(newest: str, old: Revision | None, draft: Draft) -> tuple[Notice, 
 
 
 def canary_on(scene: Scene, stable: Revision, stand: Stand, trouble: Trouble | None) -> tuple[Notice, ...]:
-    """The newest revision is beside the one that serves."""
+    """Report that the newest revision is beside the one that serves."""
     draft, entry = scene.draft, scene.draft.wire["canaryStatuses"][0]
     _revisions(draft, latestCreatedRevision=scene.newest)
     message = (
@@ -197,7 +197,7 @@ def _part(entry: Mapping[str, Any]) -> str:
 
 
 def canary_promoted(scene: Scene, stand: Stand) -> tuple[Notice, ...]:
-    """It has passed every step."""
+    """Report that the canary has passed every step."""
     draft = scene.draft
     before = ((draft.old.get("components") or {}).get("predictor") or {}).get("latestRolledoutRevision") or ""
     _revisions(draft, latestRolledoutRevision=scene.newest, previousRolledoutRevision=before)
@@ -209,7 +209,10 @@ def canary_promoted(scene: Scene, stand: Stand) -> tuple[Notice, ...]:
 
 
 def canary_rolled_back(scene: Scene, stable: Revision, failure: Trouble) -> tuple[Notice, ...]:
-    """It is worse. What serves goes on, and nothing more happens until somebody changes something."""
+    """Report that the canary is worse, or does not serve.
+
+    What serves goes on, and nothing more happens until somebody changes something.
+    """
     draft = scene.draft
     message = f"canary {scene.newest} is rolled back: {failure.message}; revision {stable.revision} serves"
     transition(draft, TransitionStatus.BLOCKED_BY_FAILED_LOAD, _failure(failure, draft))

@@ -1,4 +1,4 @@
-"""What of the objects that make up a service is worth keeping: the cache holds no more of each. Pure.
+"""Parts of a service's objects that are worth keeping: the cache holds no more of each. Pure.
 
 Whoever may create objects in a namespace can put our label on his own, as large as the server takes them.
 """
@@ -31,14 +31,17 @@ def deployment(obj: Object) -> Object:
 
 
 def address(obj: Object) -> Object:
-    """A Service: where it leads, and by which ports."""
+    """Keep a Service's selector and ports."""
     spec = obj.get("spec") or {}
     ports = [pick(port, "port") for port in (spec.get("ports") or [])[:MOST]]
     return _bare(obj) | {"spec": {"selector": dict(islice((spec.get("selector") or {}).items(), MOST)), "ports": ports}}
 
 
 def config_map(obj: Object) -> Object:
-    """What the servers are told to copy; one that is too long is told apart from any of ours all the same."""
+    """Keep what the servers are told to copy, and whether the ConfigMap is intact.
+
+    A text that is too long is cut, and told apart from any of ours all the same.
+    """
     data = obj.get("data") or {}
     # Applied again, it says the same.
     whole = bool(obj[INTACT]) if INTACT in obj else intact(obj)
@@ -46,12 +49,12 @@ def config_map(obj: Object) -> Object:
 
 
 def job(obj: Object) -> Object:
-    """Whether it has ended, and how."""
+    """Keep a Job's conditions: whether it has ended, and how."""
     return _bare(obj) | {"status": {"conditions": conditions((obj.get("status") or {}).get("conditions"))}}
 
 
 def route(obj: Object) -> Object:
-    """Where it leads, and what the gateways say of it."""
+    """Keep where a route leads, and what the gateways say of it."""
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     rules = [_rule(rule) for rule in (spec.get("rules") or [])[:MOST]]
     parents = [_parent(parent) for parent in (status.get("parents") or [])[:MOST]]

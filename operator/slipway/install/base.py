@@ -15,7 +15,7 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True)
 class Shipped:
-    """What a release ships, as it is in its files."""
+    """Objects that a release ships, as they are in its files."""
 
     base: list[Object]
     # Patches of objects of `base`, and objects that are not in it.

@@ -79,7 +79,7 @@ def _file(kind: str) -> str:
 
 
 def _rights(plain: Sequence[Object], split: Sequence[Object]) -> str:
-    """The operator's: in the whole cluster, or in the watched namespaces."""
+    """Template of the operator's rights: in the whole cluster, or in the watched namespaces."""
     everywhere = bound_roles(plain)
     here = [obj for obj in plain if _key(obj) in everywhere]
     known = {_key(obj) for obj in plain}
@@ -100,7 +100,7 @@ def _if(condition: str, text: str) -> str:
 
 
 def _user_role(role: Object) -> str:
-    """With the labels of manifests/components/aggregated-roles, where they are asked for."""
+    """Template of a user role, with the labels of manifests/components/aggregated-roles where they are asked for."""
     verb = "view" if role["metadata"]["name"].startswith("slipway-view") else "edit"
     into = ("edit", "admin") if verb == "edit" else ("view",)
     labels = "".join(f'    rbac.authorization.k8s.io/aggregate-to-{name}: "true"\n' for name in into)
@@ -130,7 +130,7 @@ def _either(plain: Object, available: Object, indent: int = 0) -> list[str]:
 
 
 def _deployment(plain: Object, available: Object) -> str:
-    """With what a user of charts expects to set of a Deployment and its pod."""
+    """Template of the Deployment, with what a user of charts expects to set of it and its pod."""
     pod = available["spec"]["template"]["spec"]
     tolerations, affinity = pod.pop("tolerations"), pod.pop("affinity")
     text = "\n".join(_either(plain, available)) + "\n"
@@ -158,7 +158,7 @@ def _with(value: str, indent: int, key: str = "") -> str:
 
 
 def _affinity(available: Object) -> str:
-    """The user's own takes the place of that of high availability."""
+    """Template of the affinity: the user's own takes the place of that of high availability."""
     own = "      {{- if $.Values.affinity }}\n      affinity:\n        {{- toYaml $.Values.affinity | nindent 8 }}\n"
     return f"{own}      {{{{- else if {_HA} }}}}\n{_dump({'affinity': available}, indent=6)}      {{{{- end }}}}\n"
 

@@ -39,7 +39,7 @@ def when(condition: str, text: str, otherwise: str = "") -> str:
 
 
 def dump(*objects: Any) -> str:
-    """As YAML documents, a line for each value."""
+    """YAML documents of the objects, a line for each value."""
     return "---\n".join(yaml.safe_dump(obj, sort_keys=False, width=10_000) for obj in objects)
 
 
@@ -75,7 +75,7 @@ def reviews(manifests: Path, namespace: str, labels: str, suffix: str) -> str:
 
 
 def bound(everywhere: Sequence[Object], labels: str) -> str:
-    """What the cluster is given, where the third role can be given to some namespaces only."""
+    """Template of the operator's roles and bindings, where the third role can be given to some namespaces only."""
     (whole,) = [obj for obj in everywhere if (obj["kind"], obj["metadata"]["name"]) == ("ClusterRoleBinding", TENANT)]
     others = [obj for obj in everywhere if obj is not whole]
     one = copy.deepcopy(whole) | {"kind": "RoleBinding"}
@@ -85,7 +85,7 @@ def bound(everywhere: Sequence[Object], labels: str) -> str:
 
 
 def container(text: str) -> str:
-    """The Deployment's, told to ask whether metrics may be read, with a port for them."""
+    """Template of the Deployment, told to ask whether metrics may be read, with a port for them."""
     variable = '        - name: SLIPWAY_METRICS_AUTHORIZATION\n          value: "on"\n'
     port = "        - name: metrics\n          containerPort: 8444\n          protocol: TCP\n"
     text = _before(text, "        ports:\n", when(METRICS, variable))
@@ -93,7 +93,7 @@ def container(text: str) -> str:
 
 
 def service(text: str) -> str:
-    """The one for metrics, on the port that asks."""
+    """Template of the Service for metrics, on the port that asks."""
     port = "  - name: metrics\n    port: 8080\n    protocol: TCP\n    targetPort: health\n"
     asking = port.replace("8080", "8444").replace("health", "metrics")
     return _replaced(text, port, when(METRICS, asking, port))

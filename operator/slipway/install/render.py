@@ -38,12 +38,12 @@ OF_THE_CLUSTER = {
 
 
 class SettingsError(ValueError):
-    """A setting makes no sense; the text says what to change."""
+    """Setting that makes no sense; the text says what to change."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where an installation is, where its images come from, and where it works.
+    """Settings of an installation: where it is, where its images come from, and where it works.
 
     `digests`: by an image's name, in the tag's place. `watch`: empty means every namespace. `suffix` ends the names of
     what has no namespace where `watch` is not empty: so several such installations fit into one cluster.
@@ -66,7 +66,7 @@ class Settings:
         return reference(name, self.registry, self.digests.get(name) or self.tag)
 
     def check(self) -> None:
-        """Raises SettingsError."""
+        """Check the settings. Raises SettingsError."""
         if not REGISTRY.fullmatch(self.registry):
             raise SettingsError(
                 f"registry {self.registry!r}: HOST[:PORT][/PATH] is needed, such as registry.example.com/slipway; "

@@ -1,4 +1,4 @@
-"""What has been proven so far, as conditions that people and `kubectl wait` can ask for. Pure; called by gang.py.
+"""Conditions of what has been proven so far, for people and `kubectl wait` to ask for. Pure; called by gang.py.
 
 Baselined and Calibrated become true with their stages, Escalated as soon as the ladder is climbed beyond its first
 rung. The gates and Published are told at the end, for whatever outcome: none of them is left open then.
@@ -23,7 +23,7 @@ PASSED = frozenset({Outcome.QUANTIZED, Outcome.HALF_PRECISION, Outcome.COMPRESSE
 
 
 def of_stage(result: StageResult, ladder: Sequence[Rung], draft: Draft, goal: Goal | None = None) -> None:
-    """A stage has succeeded."""
+    """Set the conditions that a stage's success proves."""
     if proven := _PROVES.get(result.stage):
         draft.condition(proven, "True", Reason.STAGE_DONE, result.message or proven)
     beyond = _beyond(result, ladder, goal)
@@ -33,7 +33,7 @@ def of_stage(result: StageResult, ladder: Sequence[Rung], draft: Draft, goal: Go
 
 
 def of_job(result: StageResult, ladder: Sequence[Rung], draft: Draft, goal: Goal | None = None) -> None:
-    """The last stage has ended; `result.outcome` is set."""
+    """Set the conditions of a job whose last stage has ended; `result.outcome` is set."""
     if not _beyond(result, ladder, goal) and not is_true(draft.wire.get("conditions") or [], "Escalated"):
         competed = goal_of(ladder, goal) is not None
         first = "the ladder ended with its " + ("cheap rungs" if competed else f"first rung, {ladder[0]}")
@@ -60,7 +60,7 @@ def _gates(result: StageResult, draft: Draft) -> None:
 
 
 def _gate(kind: str, gates: Sequence[GateResult], draft: Draft, *, holds: bool, otherwise: str) -> None:
-    """`holds` and `otherwise` are what is said when the stage told nothing of these gates."""
+    """Set a gate's condition. `holds` and `otherwise` are what is said when the stage told nothing of these gates."""
     passed = all(gate.passed for gate in gates) if gates else holds
     words = "; ".join(gate.message or f"{gate.name} within its limit" for gate in gates)
     draft.condition(kind, "True" if passed else "False", _reason(passed), words or otherwise)

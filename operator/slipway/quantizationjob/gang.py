@@ -38,32 +38,32 @@ class StageGang:
 
     @property
     def final_exit_codes(self) -> frozenset[int]:
-        """Running again cannot help."""
+        """Exit codes after which running again cannot help."""
         return frozenset({BAD_INPUT_CODE, REJECTED_CODE})
 
     @property
     def uid(self) -> str:
-        """The job's."""
+        """UID of the job."""
         return self.job.uid
 
     @property
     def run_policy(self) -> RunPolicy:
-        """The spec's."""
+        """Run policy of the spec."""
         return self.job.spec.run_policy
 
     @property
     def failure_policy(self) -> FailurePolicy:
-        """The spec's."""
+        """Failure policy of the spec."""
         return self.job.spec.failure_policy
 
     @property
     def size(self) -> int:
-        """Sharded stages have `parallelism` pods, the others one."""
+        """Number of pods: sharded stages have `parallelism`, the others one."""
         return self.job.spec.parallelism if self.stage in SHARDED else 1
 
     @property
     def digest(self) -> str:
-        """Of the spec without its policies; defaults are left out, so that a later release may add fields."""
+        """Digest of the spec without its policies; defaults are left out, so that a later release may add fields."""
         wire = self.job.spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         made_from: dict[str, Any] = {field: wire.get(field) for field in (*FIXED_FIELDS, "worker", "pod")}
         return "sha256:" + hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
@@ -73,7 +73,7 @@ class StageGang:
         return self.job.pod(self.step, index, attempt)
 
     def writes(self, missing: Sequence[int], attempt: int, *, first: bool) -> tuple[Write, ...]:
-        """The ConfigMap is made once, before the first stage's pods."""
+        """Writes of the missing pods; before the first ones of an attempt comes the ConfigMap."""
         pods = tuple(
             Write(PODS, render.pod(self.job, self.stage, self.step, index, attempt, self.platform)) for index in missing
         )
@@ -82,7 +82,7 @@ class StageGang:
         return (Write(CONFIGMAPS, render.config_map(self.job, self.platform), replace=attempt > 0), *pods)
 
     def tells(self, words: str) -> bool:
-        """Whether they name what comes after this stage."""
+        """Tell whether a pod's last words name what comes after this stage."""
         result = status.result_of(words)
         return result is not None and result.next is not self.stage
 
@@ -92,7 +92,7 @@ class StageGang:
         return (Keep(self.job.config_map, config, render.is_intact),)
 
     def succeeded(self, scene: Scene) -> Plan:
-        """On to the stage that the pods name, or the end."""
+        """Plan for a stage that has succeeded: on to the stage that the pods name, or the end."""
         gangstatus.count(scene)
         results = [result for pod in scene.current if (result := status.result_of(pod.termination_message))]
         if not results:
@@ -140,7 +140,10 @@ class StageGang:
         return lifecycle.end(scene, scene.draft.fail(reason, message), Notice("Warning", reason, message))
 
     def failed(self, scene: Scene, failure: Failure) -> Plan | None:
-        """No candidate passes: the job has failed, and its report says why in figures."""
+        """Plan for a stage in which no candidate passes: the job has failed, and its report says why in figures.
+
+        None for any other failure.
+        """
         if failure.exit_code != REJECTED_CODE:
             return None
         pod = next((pod for pod in scene.current if pod.name == failure.pod), None)

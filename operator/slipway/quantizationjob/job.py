@@ -16,7 +16,7 @@ QUANTIZATION_JOBS = Resource("slipway.dev", "v1alpha1", "quantizationjobs", KIND
 
 @dataclass(frozen=True)
 class Platform:
-    """What the operator's installation gives to every job."""
+    """Platform of every job: the installation's quantizer image and status endpoint."""
 
     quantizer_image: str
     # Where pods post their progress.
@@ -36,16 +36,16 @@ class QuantizationJob:
 
     @property
     def config_map(self) -> str:
-        """The ConfigMap with the rendered job."""
+        """Name of the ConfigMap with the rendered job."""
         return f"{self.name}-quantization"
 
     def pod(self, step: int, shard: int, attempt: int) -> str:
-        """One pod of the stage that is the job's `step`-th."""
+        """Name of one pod of the stage that is the job's `step`-th."""
         return f"{self.name}-{step}-{shard}-a{attempt}"
 
     @property
     def labels(self) -> dict[str, str]:
-        """On every child."""
+        """Labels of every child."""
         return labels.owned(KIND, self.name, self.uid)
 
     @property

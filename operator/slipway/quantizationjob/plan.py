@@ -1,4 +1,4 @@
-"""What to do with a QuantizationJob now: (object, pods, source, now) -> Plan. Pure; called by reconcile.py.
+"""Plan for a QuantizationJob now: (object, pods, source, now) -> Plan. Pure; called by reconcile.py.
 
 The life of a stage's pods is slipway.gang.lifecycle; here is what comes before: the spec, the source, the stage.
 """

@@ -17,7 +17,7 @@ CLAIMS_DIR = "/mnt/pvc"
 
 
 def config_map(job: QuantizationJob, platform: Platform) -> dict[str, Any]:
-    """The job as `python -m workloads quantize` reads it: the source is a URI by now, and pinned."""
+    """ConfigMap of the job as `python -m workloads quantize` reads it: the source is a URI by now, and pinned."""
     spec = job.spec.wire()
     spec["model"] = {"uri": job.source.uri, **({"digest": job.source.digest} if job.source.digest else {})}
     document = {
@@ -32,12 +32,12 @@ def config_map(job: QuantizationJob, platform: Platform) -> dict[str, Any]:
 
 
 def is_intact(seen: Mapping[str, Any]) -> bool:
-    """Whether nobody has changed the ConfigMap, as the cache has it."""
+    """Tell whether nobody has changed the ConfigMap, as the cache has it."""
     return bool(seen.get(configmap_digest.INTACT, True))
 
 
 def pod(job: QuantizationJob, stage: Stage, step: int, shard: int, attempt: int, platform: Platform) -> dict[str, Any]:
-    """Shard `shard` of a stage; every stage but the sharded ones has only shard 0."""
+    """Pod of shard `shard` of a stage; every stage but the sharded ones has only shard 0."""
     settings = job.spec.pod
     mounts, volumes = _volumes(job, platform)
     command = ["python", "-m", "workloads", "quantize", "--config", f"{CONFIG_DIR}/job.json", "--stage", stage.value]

@@ -51,7 +51,7 @@ class QuantizationJobs:
         self._jobs.strays.changed(change)
 
     async def on_error(self, key: Key, error: Exception) -> None:
-        """Nothing fails silently: the condition says what the server said."""
+        """Report an error, for nothing fails silently: the condition says what the server said."""
         await self._jobs.on_error(key, error)
 
     def waiting_for(self, key: Key) -> list[Key]:

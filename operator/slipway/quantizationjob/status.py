@@ -1,4 +1,4 @@
-"""What is a QuantizationJob's own in its status: source, stage, candidates, headline, report. Pure."""
+"""Status fields of a QuantizationJob alone: source, stage, candidates, headline, report. Pure."""
 
 from pydantic import ValidationError
 
@@ -21,17 +21,17 @@ def result_of(text: str) -> StageResult | None:
 
 
 def pin(source: Pinned, draft: Draft) -> None:
-    """From here on the job is about this very artifact."""
+    """Write the pinned source: from here on the job is about this very artifact."""
     draft.wire["source"] = source.wire()
 
 
 def await_job(source: str, uid: str, draft: Draft) -> None:
-    """The job whose artifact is to be pinned, as Kind/name, is there and has not ended."""
+    """Write the job whose artifact is to be pinned, as Kind/name: it is there and has not ended."""
     draft.wire["source"] = {"source": source, "uid": uid}
 
 
 def begin(stage: Stage, step: int, draft: Draft) -> None:
-    """The stage that runs now, and its number."""
+    """Write the stage that runs now, and its number."""
     draft.wire["stage"] = str(stage)
     draft.wire["step"] = step
 

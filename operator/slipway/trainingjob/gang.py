@@ -29,15 +29,17 @@ DEFAULT_SCHEDULER = "default-scheduler"
 
 @dataclass(frozen=True)
 class TrainingGang:
-    """One job on one platform."""
+    """Gang of one job on one platform."""
 
     job: TrainingJob
     platform: Platform
 
     @property
     def final_exit_codes(self) -> frozenset[int]:
-        """The built-in trainer's; what a user's own program means by its exit codes is for failurePolicy.rules, but for
-        the one by which the payload says that it has left no artifact.
+        """Exit codes after which running again cannot help: the built-in trainer's.
+
+        What a user's own program means by its exit codes is for failurePolicy.rules, but for the one by which the
+        payload says that it has left no artifact.
         """
         if self.job.spec.recipe is not None:
             return frozenset({BAD_INPUT_CODE})
@@ -45,35 +47,35 @@ class TrainingGang:
 
     @property
     def uid(self) -> str:
-        """The job's."""
+        """UID of the job."""
         return self.job.uid
 
     @property
     def run_policy(self) -> RunPolicy:
-        """The spec's."""
+        """Run policy of the spec."""
         return self.job.spec.run_policy
 
     @property
     def failure_policy(self) -> FailurePolicy:
-        """The spec's."""
+        """Failure policy of the spec."""
         return self.job.spec.failure_policy
 
     @property
     def size(self) -> int:
-        """One pod per node."""
+        """Number of pods, one per node."""
         return self.job.spec.num_nodes
 
     @cached_property
     def digest(self) -> str:
-        """Of the spec without its policies."""
+        """Digest of the spec without its policies."""
         return spec_digest(self.job.spec)
 
     def pod_name(self, index: int, attempt: int) -> str:
-        """The name of node `index`."""
+        """Name of the pod of node `index`."""
         return self.job.pod(index, attempt)
 
     def writes(self, missing: Sequence[int], attempt: int, *, first: bool) -> tuple[Write, ...]:
-        """ConfigMap and Service go first: a pod that is there means that they are, too."""
+        """Writes of the missing pods; ConfigMap and Service go first: a pod that is there means that they are, too."""
         job = self.job
         pods = tuple(Write(PODS, partial(render.pod, job, index, attempt, self.platform)) for index in missing)
         again = attempt > 0 or not first
@@ -92,7 +94,7 @@ class TrainingGang:
         )
 
     def tells(self, words: str) -> bool:
-        """Whether they name the artifact."""
+        """Tell whether a pod's last words name the artifact."""
         return status.artifact_of(words) is not None
 
     def keeps(self, attempt: int) -> tuple[Keep, ...]:
@@ -104,7 +106,7 @@ class TrainingGang:
         return Keep(job.service, service, leads), Keep(job.config_map, config, render.is_intact)
 
     def succeeded(self, scene: Scene) -> Plan:
-        """The job has."""
+        """Plan for a gang that has succeeded, and so has the job; the status takes over the artifact."""
         gangstatus.count(scene)
         status.artifact(scene.current, scene.draft)
         gangstatus.complete_progress(scene.draft)
@@ -114,12 +116,12 @@ class TrainingGang:
         return lifecycle.end(scene, scene.draft.succeed(message), Notice("Normal", Reason.SUCCEEDED, message))
 
     def failed(self, scene: Scene, failure: Failure) -> Plan | None:
-        """Nothing special."""
+        """Plan of the kind's own for a failure: None, so that the life cycle decides."""
         return None
 
 
 def rules_of(spec: TrainingJobSpec, listening: datetime | None = None, *, lets_in: bool = False) -> Rules:
-    """What the life cycle must know of the spec beside the gang; `listening`: since when there can be reports;
+    """Rules that the life cycle takes from the spec beside the gang; `listening`: since when there can be reports;
     `lets_in`: whether the operator lets gangs in. Pods that wait for a scheduler with a line of its own are left there.
     """
     elastic, policy, scheduling = spec.elastic_policy, spec.failure_policy, spec.scheduling
@@ -135,7 +137,7 @@ def rules_of(spec: TrainingJobSpec, listening: datetime | None = None, *, lets_i
 
 
 def spec_digest(spec: TrainingJobSpec) -> str:
-    """Of all that the pods are made from; editing the run and failure policies leaves it as it is.
+    """Digest of all that the pods are made from; editing the run and failure policies leaves it as it is.
 
     What is unset or a default is left out: a field that a later release adds must not make every running job look
     changed.

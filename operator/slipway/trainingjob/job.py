@@ -19,7 +19,7 @@ TRAINING_JOBS = Resource("slipway.dev", "v1alpha1", "trainingjobs", KIND)
 
 @dataclass(frozen=True)
 class Platform:
-    """What the operator's installation gives to every job."""
+    """Platform of every job: the installation's trainer image and status endpoint."""
 
     trainer_image: str
     # Where pods post their progress.
@@ -30,7 +30,7 @@ class Platform:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the cluster says about one job. `hold`: why its gang must not be created yet.
+    """State of the cluster as it concerns one job. `hold`: why its gang must not be created yet.
 
     `gpu_bytes`: memory of the smallest GPU that it may get, as far as its nodes say. `departed`: its pods that
     are gone, as they were last seen. `lets_in`: whether gangs wait in the line of the operator at all.
@@ -58,17 +58,17 @@ class TrainingJob:
 
     @property
     def service(self) -> str:
-        """The headless Service that gives the pods their stable names."""
+        """Name of the headless Service that gives the pods their stable names."""
         return f"{self.name}-nodes"
 
     @property
     def config_map(self) -> str:
-        """The ConfigMap with the rendered job."""
+        """Name of the ConfigMap with the rendered job."""
         return f"{self.name}-job"
 
     @property
     def secret(self) -> str:
-        """The Secret with the key by which the pods know each other; nobody else can have made it before."""
+        """Name of the Secret with the key by which the pods know each other; nobody else can have made it before."""
         return f"{self.name}-gang-{self.uid[:8]}"
 
     def hostname(self, index: int) -> str:
@@ -76,7 +76,7 @@ class TrainingJob:
         return f"{self.name}-node-{index}"
 
     def pod(self, index: int, attempt: int) -> str:
-        """A node's pod; the attempt is in the name so that nothing waits for a ghost on a lost node."""
+        """Name of a node's pod; the attempt is in it so that nothing waits for a ghost on a lost node."""
         return f"{self.hostname(index)}-a{attempt}"
 
     @property
@@ -86,12 +86,12 @@ class TrainingJob:
 
     @property
     def master_port(self) -> int:
-        """Where node 0 listens."""
+        """Port on which node 0 listens."""
         return network.master_port(self.spec.torch.master_port, self.spec.network, self.uid)
 
     @property
     def labels(self) -> dict[str, str]:
-        """On every child."""
+        """Labels of every child."""
         return labels.owned(KIND, self.name, self.uid)
 
     @property

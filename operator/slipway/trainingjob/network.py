@@ -1,4 +1,4 @@
-"""What `spec.network` makes of a pod: the node's network with ports of the job's own, RDMA, the libraries' variables.
+"""Pod settings of `spec.network`: the node's network with ports of the job's own, RDMA, the libraries' variables.
 
 Called by pods.py. On the node's network a port is taken for everybody, so a fixed one would let no two jobs share a
 node: the port follows from the job's UID, and the pod names it, so that the scheduler keeps equal ones apart.
@@ -16,7 +16,7 @@ DEFAULT_PORT = 29500
 
 
 def master_port(wanted: int, network: Network, uid: str) -> int:
-    """Where node 0 listens; an even number where it is the job's own: its agents' is the next."""
+    """Port on which node 0 listens; an even number where it is the job's own: its agents' is the next."""
     if not network.host_network or wanted != DEFAULT_PORT:
         return wanted
     digest = hashlib.sha256(uid.encode()).digest()
@@ -24,12 +24,12 @@ def master_port(wanted: int, network: Network, uid: str) -> int:
 
 
 def pod_fields(network: Network) -> dict[str, Any]:
-    """Of the pod's spec. Without ClusterFirstWithHostNet the gang's names would be asked of the node's resolver."""
+    """Pod spec fields. Without ClusterFirstWithHostNet the gang's names would be asked of the node's resolver."""
     return {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"} if network.host_network else {}
 
 
 def capabilities(network: Network) -> tuple[Capability, ...]:
-    """Of the container, beside those that pod.capabilities names."""
+    """Capabilities of the container, beside those that pod.capabilities names."""
     return (Capability.IPC_LOCK,) if network.rdma else ()
 
 

@@ -1,4 +1,4 @@
-"""What to do with a TrainingJob now: (object, pods, progress, now) -> Plan. Pure; called by reconcile.py.
+"""Plan for a TrainingJob now: (object, pods, progress, now) -> Plan. Pure; called by reconcile.py.
 
 The life of a gang is slipway.gang.lifecycle; here is what is a TrainingJob's own.
 """
@@ -89,8 +89,8 @@ def _scene(
 
 
 def _begins(draft: Draft, pods: Sequence[PodState]) -> bool:
-    """Whether the size is still the spec's to say: once there are pods, status.elastic is, also of those that failed
-    before all had been created.
+    """Tell whether the size is still the spec's to say: once there are pods, it is status.elastic's, also of those that
+    failed before all had been created.
     """
     run = draft.run
     if run.finished or "elastic" not in draft.wire:

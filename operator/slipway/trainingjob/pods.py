@@ -55,23 +55,23 @@ def config_map(job: TrainingJob, platform: Platform) -> dict[str, Any]:
 
 
 def leads_to(job: TrainingJob, attempt: int, seen: Mapping[str, Any]) -> bool:
-    """Whether the Service, as the cache has it, still leads to the pods of this attempt."""
+    """Tell whether the Service, as the cache has it, still leads to the pods of this attempt."""
     return bool((seen.get("spec") or {}).get("selector") == service(job, attempt)["spec"]["selector"])
 
 
 def is_intact(seen: Mapping[str, Any]) -> bool:
-    """Whether nobody has changed the ConfigMap, as the cache has it."""
+    """Tell whether nobody has changed the ConfigMap, as the cache has it."""
     return bool(seen.get(configmap_digest.INTACT, True))
 
 
 def secret(job: TrainingJob) -> dict[str, Any]:
-    """By whose key the pods obey each other; the key itself is drawn where it is written, and once only."""
+    """Secret by whose key the pods obey each other; the key itself is drawn where it is written, and once only."""
     metadata = _metadata(job, job.secret)
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "immutable": True}
 
 
 def pod(job: TrainingJob, index: int, attempt: int, platform: Platform) -> dict[str, Any]:
-    """Node `index` of the gang."""
+    """Pod of node `index` of the gang."""
     settings = job.spec.pod
     marks = {labels.REPLICA_TYPE: "node", labels.REPLICA_INDEX: str(index), labels.ATTEMPT: str(attempt)}
     keyed, shared = launcher_of(job).keyed(job), _wants_shared_memory(job)
@@ -148,13 +148,16 @@ def _env(job: TrainingJob, place: Place, platform: Platform) -> list[dict[str, A
 
 
 def _finds_interface(job: TrainingJob) -> bool:
-    """Launcher plain starts the user's program as it is, which may be in an image without Python."""
+    """Tell whether the pod finds the interface of its peers by itself.
+
+    Launcher plain starts the user's program as it is, which may be in an image without Python.
+    """
     network_, foreign = job.spec.network, job.spec.launcher == LauncherName.PLAIN and job.spec.recipe is None
     return network_.host_network and network_.socket_interface is None and not foreign
 
 
 def _ports(job: TrainingJob) -> list[dict[str, Any]]:
-    """On the node's network each is taken on the node, too, and the scheduler must know of all."""
+    """Container ports: on the node's network each is taken on the node, too, and the scheduler must know of all."""
     named = {"master": job.master_port}
     if job.spec.network.host_network and launcher_of(job).keyed(job):
         named["agent"] = hosts.agent_port(job)
@@ -171,7 +174,7 @@ def _wants_shared_memory(job: TrainingJob) -> bool:
 
 
 def tolerations(spec: TrainingJobSpec) -> list[dict[str, Any]]:
-    """The user's, and how long a silent node is waited for."""
+    """Tolerations: the user's, and how long a silent node is waited for."""
     # Kubernetes' default is 300 s on a dead node, all the while the other nodes of the gang wait in a collective.
     grace = spec.failure_policy.node_lost_grace_seconds
     lost = [

@@ -53,7 +53,7 @@ class TrainingJobs:
         self._jobs.strays.changed(change)
 
     async def on_error(self, key: Key, error: Exception) -> None:
-        """Nothing fails silently: the condition says what the server said."""
+        """Report an error, for nothing fails silently: the condition says what the server said."""
         await self._jobs.on_error(key, error)
 
     def _plan(self, job: Object, predecessors: list[Object], now: datetime) -> Plan:

@@ -1,4 +1,4 @@
-"""What is a TrainingJob's own in its status: the artifact, and what the scale subresource reads. Pure."""
+"""Status fields of a TrainingJob alone: the artifact, and what the scale subresource reads. Pure."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,10 @@ SOFT_FIELDS = status.SOFT_FIELDS | {"nodes"}
 
 
 def scale(scene: Scene, *, creating: bool) -> None:
-    """For `kubectl scale` and autoscalers: how many pods there are once the plan is carried out, and which."""
+    """Write number and selector of the pods that there are once the plan is carried out.
+
+    `kubectl scale` and autoscalers read both.
+    """
     wire = scene.draft.wire
     if "replicaStatuses" not in wire:
         wire.pop("nodes", None)
@@ -25,7 +28,7 @@ def scale(scene: Scene, *, creating: bool) -> None:
 
 
 def artifact(pods: Sequence[PodState], draft: Draft) -> None:
-    """The last words of rank 0's pod name the artifact; anything else in them is no business of the status.
+    """Write the artifact that the last words of rank 0's pod name; anything else in them is no business of the status.
 
     Elastic processes number themselves anew when they meet anew: rank 0 may then be on any node.
     """

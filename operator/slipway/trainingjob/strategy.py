@@ -1,4 +1,4 @@
-"""Which strategy trains the job? The one that the spec names, or the cheapest that fits. Pure; called by plan.py.
+"""Strategy that trains the job: the one that the spec names, or the cheapest that fits. Pure; called by plan.py.
 
 The choice is persisted before the first pod is created, and kept: nodes that come and go later do not change it.
 """
@@ -16,7 +16,7 @@ GIB = 2**30
 
 
 def chosen(wire: Mapping[str, Any]) -> Choice | None:
-    """What the status says."""
+    """Strategy that the status names; None where nothing was to be chosen."""
     found = wire.get("strategy")
     return Choice(StrategyName(found["name"])) if found else None
 
@@ -52,7 +52,7 @@ def choose(spec: TrainingJobSpec, node_gpu_bytes: int | None) -> tuple[StrategyS
 
 
 def estimates_for(spec: TrainingJobSpec, model: ModelSize, gpu: int) -> list[Estimate]:
-    """What each strategy needs of a GPU with `gpu` bytes, with the batches that the spec asks for."""
+    """Memory estimates by strategy for a GPU with `gpu` bytes, with the batches that the spec asks for."""
     judged = spec.recipe.evaluation_batch_size if spec.recipe is not None else None
     return table(workload(model, world_size(spec), _micro_batch(spec), judged), gpu)
 

@@ -15,13 +15,13 @@ UNFIT_CODE = 78
 
 
 def keeps(job: TrainingJob) -> bool:
-    """Whether the program is the user's and what it leaves is to be kept."""
+    """Tell whether the program is the user's and what it leaves is to be kept."""
     spec = job.spec
     return spec.recipe is None and (spec.output is not None or spec.checkpoint is not None)
 
 
 def command(job: TrainingJob, index: int, started: list[str]) -> list[str]:
-    """`started` by the payload that makes the folders, and of node 0 the artifact."""
+    """Command of `started` by the payload that makes the folders, and of node 0 the artifact."""
     if not keeps(job):
         return started
     target = str(folder(job.spec.output.uri)) if job.spec.output is not None else "-"
@@ -29,7 +29,7 @@ def command(job: TrainingJob, index: int, started: list[str]) -> list[str]:
 
 
 def env(job: TrainingJob, attempt: int) -> dict[str, str]:
-    """Where the program writes, and how often and how many checkpoints are wanted."""
+    """Variables for the program: where it writes, and how often and how many checkpoints are wanted."""
     spec, found = job.spec, {}
     if not keeps(job):
         return {}
@@ -45,13 +45,13 @@ def env(job: TrainingJob, attempt: int) -> dict[str, str]:
 
 
 def files(job: TrainingJob) -> dict[str, str]:
-    """The payload, and what it reads ONNX files by."""
+    """Files of the payload, and of what it reads ONNX files by."""
     names = (payload.PUBLISH, payload.ONNX_SIGNATURE) if keeps(job) else ()
     return {name: payload.read(name) for name in names}
 
 
 def folder(uri: str) -> PurePosixPath:
-    """Where a pvc:// or file:// URI lies in the container."""
+    """Path of a pvc:// or file:// URI in the container."""
     parts = urlsplit(uri)
     path = unquote(parts.path).strip("/")
     return PurePosixPath(CLAIMS_DIR, parts.netloc, path) if parts.scheme == "pvc" else PurePosixPath("/", path)

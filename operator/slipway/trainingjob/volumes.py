@@ -1,4 +1,4 @@
-"""Which volumes do a job's pods need? The rendered job, the token, claims named in URIs, /dev/shm, the user's own."""
+"""Volumes of a job's pods: the rendered job, the token, claims named in URIs, /dev/shm, the user's own."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def _key_volume(job: TrainingJob) -> Pair:
 
 
 def _scratch_paths(job: TrainingJob) -> list[str]:
-    """Where DeepSpeed offloads to disk, unless the user has mounted something there."""
+    """Folders into which DeepSpeed offloads to disk, unless the user has mounted something there."""
     if job.spec.deepspeed is None:
         return []
     offloads = (job.spec.deepspeed.offload_optimizer, job.spec.deepspeed.offload_param)

@@ -1,4 +1,4 @@
-"""What stands in for a service's pods while it has none: its activator, and where its Service leads. Pure.
+"""Activator of a service, which stands in for its pods while it has none, and target of its Service. Pure.
 
 The activator is two small pods in the service's own namespace: it needs no right and no address elsewhere, and is in
 the path of requests only while no pod is ready. Clients know the Service alone, whose selector changes between its
@@ -46,28 +46,28 @@ RESOURCES = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": 
 
 
 def activator_name(service_name: str) -> str:
-    """Of the Deployment."""
+    """Name of the activator's Deployment, and of its PodDisruptionBudget."""
     return f"{service_name}-activator"
 
 
 def inner_name(service_name: str) -> str:
-    """Of the Service that leads to ready pods and to nobody else; KServe calls it so, too."""
+    """Name of the Service that leads to ready pods and to nobody else; KServe calls it so, too."""
     return f"{service_name}-predictor"
 
 
 def activator_pods(uid: str) -> dict[str, str]:
-    """Selects them."""
+    """Label selector of the activator's pods, by the service's UID."""
     return {ACTIVATOR: uid}
 
 
 def inner_address(service: InferenceService) -> dict[str, Any]:
-    """Refuses connections while no pod is ready, which is how the activator knows."""
+    """Service to the pods alone: it refuses connections while none is ready, which is how the activator knows."""
     address = manifests.address(service)
     return {**address, "metadata": {**address["metadata"], "name": inner_name(service.name)}}
 
 
 def activator(service: InferenceService, platform: Platform) -> dict[str, Any]:
-    """Its Deployment. It waits for a pod as long as a pod may take to start."""
+    """Deployment of the activator, which waits for a pod as long as a pod may take to start."""
     marks = {labels.MANAGED: "true", labels.MANAGED_BY: "slipway", labels.KIND: KIND, labels.JOB_NAME: service.name}
     selects = activator_pods(service.uid)
     spec = {
@@ -93,7 +93,10 @@ def activator(service: InferenceService, platform: Platform) -> dict[str, Any]:
 
 
 def budget(service: InferenceService, budgets: Resource) -> dict[str, Any]:
-    """Drains of nodes leave one of the two: who is held while both leave has nobody to be led by."""
+    """PodDisruptionBudget of the activator: drains of nodes leave one of its two pods.
+
+    Who is held while both leave has nobody to be led by.
+    """
     return {
         "apiVersion": budgets.api_version,
         "kind": budgets.kind,
@@ -161,7 +164,10 @@ def _container(service: InferenceService, platform: Platform) -> dict[str, Any]:
 
 
 def decided_at(service: Object) -> float | None:
-    """When it was decided that the service sleeps, in seconds of the wall clock; None while it shall have pods."""
+    """Time at which it was decided that the service sleeps, in seconds of the wall clock.
+
+    None while it shall have pods, and where it must not sleep.
+    """
     spec, said = service.get("spec") or {}, (service.get("status") or {}).get("autoScaling") or {}
     may_sleep = (spec.get("autoScaling") or {}).get("minReplicas") == 0 and spec.get("replicas") != 0
     if not may_sleep or said.get("desired") != 0 or "lastScaleTime" not in said:
@@ -170,7 +176,7 @@ def decided_at(service: Object) -> float | None:
 
 
 def unsettled(service: Object, source: Object | None) -> str:
-    """Why a replica has to stay, in words; empty where the newest revision is the one that serves.
+    """Reason for a replica to stay, in words; empty where the newest revision is the one that serves.
 
     A revision that nobody has seen serve must not be met first by a request that waits; one that was rolled back would
     come again as the newest, were there nothing beside it.
@@ -188,12 +194,12 @@ def unsettled(service: Object, source: Object | None) -> str:
 
 
 def is_ready(deployment: Object | None) -> bool:
-    """Whether one of its pods would take a client."""
+    """Tell whether one of the activator's pods would take a client."""
     return deployment is not None and bool((deployment.get("status") or {}).get("readyReplicas"))
 
 
 def in_place(address: Object | None, uid: str) -> bool:
-    """Whether the Service leads to the activator."""
+    """Tell whether the Service leads to the activator."""
     return address is not None and _selector(address) == activator_pods(uid)
 
 
@@ -202,7 +208,7 @@ def _selector(address: Object) -> dict[str, str]:
 
 
 def tell(scene: Scene) -> None:
-    """Why a service that may sleep stays awake, as long as it does for its activator's sake."""
+    """Write condition ActivatorReady: False while a service that may sleep stays awake for its activator's sake."""
     if not scene.size.may_sleep or scene.around.standby.ready:
         scene.draft.without("ActivatorReady")
         return
@@ -236,7 +242,7 @@ def writes(scene: Scene) -> list[Write]:
 
 
 def patches(scene: Scene) -> list[Patch]:
-    """Where the Service shall lead from now on."""
+    """Patch of the Service's selector, where it shall lead elsewhere from now on."""
     service = scene.service
     address = scene.around.children.get(SERVICES, {}).get(service.name)
     if address is None or (scene.around.activator is None and not in_place(address, service.uid)):
@@ -253,7 +259,7 @@ def patches(scene: Scene) -> list[Patch]:
 
 
 def deletes(scene: Scene) -> list[Delete]:
-    """All that `writes` made, where the spec does not ask for it any more and nobody is led to it."""
+    """Deletes of all that `writes` made, where the spec does not ask for it any more and nobody is led to it."""
     if scene.size.may_sleep or scene.around.standby.in_place:
         return []
     name, inner, there = activator_name(scene.service.name), inner_name(scene.service.name), scene.around.children

@@ -1,4 +1,4 @@
-"""Does anybody ask for the services that sleep? Asks their activators, and keeps what they said. Used by reconcile.py.
+"""Poller of activators: asks them whether clients come to services that sleep, and keeps the answers. For reconcile.py.
 
 An activator answers when somebody comes, or after a while: so the first request is heard of at once, and a service that
 sleeps costs a question every twenty seconds. It only decides and remembers; the scraper asks.
@@ -31,7 +31,7 @@ DEAF_SECONDS = 60.0
 
 @dataclass
 class _Said:
-    """By the activator of one service: answers, last questions, and since when there is no answer, by pod UID."""
+    """Memory of one service's activator, by pod UID: answers, last questions, and since when there is no answer."""
 
     told: dict[str, Told] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class _Said:
 
 
 class Demands:
-    """What is known of each service that sleeps, by UID."""
+    """Demand for each service that sleeps, as its activator tells it, by UID."""
 
     def __init__(self, scraper: Scraper, mark: Callable[[Key], None], clock: Callable[[], datetime]) -> None:
         """`scraper` has to wait for LONGEST seconds (see workloads/activator/control.py)."""
@@ -62,7 +62,7 @@ class Demands:
         self._said = {uid: said for uid, said in self._said.items() if uid in there}
 
     def beside(self, service: Object, around: Around, pods: Sequence[Object]) -> Around:
-        """What is around the service, with what is known of its activator; `pods` are that one's."""
+        """Copy of `around` with what is known of the service's activator; `pods` are the activator's."""
         return replace(around, standby=self._standby(service, around, pods))
 
     def _standby(self, service: Object, around: Around, pods: Sequence[Object]) -> Standby:
@@ -122,7 +122,7 @@ class Demands:
 
 
 def _urls(pods: Sequence[Object]) -> dict[str, str]:
-    """Where each of the activator's pods can be asked, by UID; also one that leaves, for it may hold somebody."""
+    """URLs of the activator's running pods, by UID; also of one that leaves, for it may hold somebody."""
     found = {}
     for pod in pods:
         host = host_of(pod)

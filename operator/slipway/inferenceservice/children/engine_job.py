@@ -22,7 +22,7 @@ TRIES_MORE = 2
 
 
 def engine_job(scene: Scene, cache: EngineCache) -> dict[str, Any]:
-    """For the newest revision."""
+    """Job that builds the newest revision's engine, with the image and the resources of its server."""
     service, predictor = scene.service, scene.service.spec.predictor
     marks = {**service.labels, REVISION: scene.newest}
     pod_marks = {key: value for key, value in marks.items() if key != labels.JOB_UID}
@@ -62,7 +62,7 @@ def tell(scene: Scene) -> tuple[Notice, ...]:
 
 
 def _known(scene: Scene, build: Build) -> dict[str, Any]:
-    """What was told before the pod went away."""
+    """Engine facts as the status had them before the Job's pod went away, else the Job's name alone."""
     before = scene.draft.old.get("engine") or {}
     # With the schema's defaults: the server would add them, and each look would find the status to differ.
     return dict(before) if before.get("job") == build.job else BuiltEngine(job=build.job).wire()

@@ -38,12 +38,12 @@ PROBE_SECONDS = 1
 
 
 def selector(service: InferenceService) -> dict[str, str]:
-    """All pods of the service, of any revision: while one replaces another, both serve."""
+    """Label selector of the service's pods, of any revision: while one replaces another, both serve."""
     return {labels.JOB_UID: service.uid}
 
 
 def pods_of(service: InferenceService, revision: str) -> dict[str, str]:
-    """Those of one revision."""
+    """Label selector of one revision's pods."""
     return {**selector(service), REVISION: revision}
 
 
@@ -67,7 +67,7 @@ def revision_address(service: InferenceService, revision: str) -> dict[str, Any]
 
 
 def config_map(service: InferenceService, revision: str, model: Pinned) -> dict[str, Any]:
-    """What the server of this revision is told: the spec, and the artifact that was pinned."""
+    """ConfigMap for the server of this revision: the spec, and the artifact that was pinned."""
     # Only what makes the revision: there must never be two texts of one.
     document = {
         "apiVersion": API_VERSION,
@@ -82,7 +82,7 @@ def config_map(service: InferenceService, revision: str, model: Pinned) -> dict[
 
 
 def budget(service: InferenceService, budgets: Resource) -> dict[str, Any]:
-    """Drains of nodes take one pod at a time, of all revisions together."""
+    """PodDisruptionBudget of the service: drains of nodes take one pod at a time, of all revisions together."""
     return {
         "apiVersion": budgets.api_version,
         "kind": budgets.kind,
@@ -109,7 +109,7 @@ def autoscaler(service: InferenceService, scaling: AutoScaling, autoscalers: Res
 def deployment(
     service: InferenceService, revision: str, model: Pinned, replicas: int, platform: Platform, *, engine: bool = False
 ) -> dict[str, Any]:
-    """The pods of one revision. `engine`: what its Job has built is there."""
+    """Deployment of one revision. `engine`: what its Job has built is there."""
     predictor = service.spec.predictor
     marks = {**service.labels, REVISION: revision}
     about = metadata(service, service.child(revision))
@@ -138,7 +138,7 @@ def deployment(
 
 
 def metadata(service: InferenceService, name: str) -> dict[str, Any]:
-    """Every child's."""
+    """Metadata of a child: name, namespace, labels and owner."""
     return {
         "name": name,
         "namespace": service.namespace,
@@ -178,7 +178,7 @@ def _before(one: InitContainer, service: InferenceService, platform: Platform) -
 def pod(
     service: InferenceService, revision: str, model: Pinned, container: dict[str, Any], *, builds: bool = False
 ) -> dict[str, Any]:
-    """Where the revision's pods run, as whom, with which files. `builds`: the engine cache is written as well."""
+    """Pod spec of a revision: place, user and files. `builds`: the engine cache is written as well."""
     settings = service.spec.predictor.pod
     mounts = [{"name": "slipway-config", "mountPath": CONFIG_DIR, "readOnly": True}]
     volumes: list[dict[str, Any]] = [{"name": "slipway-config", "configMap": {"name": service.child(revision)}}]
@@ -200,7 +200,7 @@ def pod(
 
 
 def _claims(service: InferenceService, model: Pinned, builds: bool) -> dict[str, tuple[str, bool]]:
-    """Volume and whether it is read only, by claim. An engine is executable code: only its Job writes it."""
+    """Volumes by claim, and whether they are read only. An engine is executable code: only its Job writes it."""
     cache, claims = service.spec.predictor.engine.cache, {}
     if cache is not None:
         claims[_claim(cache.uri)] = ("slipway-engines", not builds)
@@ -260,6 +260,6 @@ def _server(service: InferenceService, platform: Platform) -> dict[str, Any]:
 
 
 def _probe(service: InferenceService, path: str) -> dict[str, Any]:
-    """The kubelet asks the pod's address, and does not look whose the certificate is."""
+    """HTTP probe of the server: the kubelet asks the pod's address, and does not look whose the certificate is."""
     sealed = {"scheme": "HTTPS"} if service.spec.predictor.tls is not None else {}
     return {"httpGet": {"path": path, "port": "http", **sealed}}

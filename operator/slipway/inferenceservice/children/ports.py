@@ -1,4 +1,4 @@
-"""By which ports clients come to a service, and with which Secrets its server lets them in. Pure; for manifests.py."""
+"""Ports by which clients come to a service, and Secrets by which its server lets them in. Pure; for manifests.py."""
 
 from typing import Any
 
@@ -10,7 +10,9 @@ TLS_DIR = "/var/run/secrets/slipway.dev/tls"
 
 
 def ports(service: InferenceService) -> list[dict[str, Any]]:
-    """Of the Service. The first stays when TLS is switched on: pods of the revision before answer there until then."""
+    """Ports of the Service. The first stays when TLS is switched on: pods of the revision before answer there until
+    then.
+    """
     made: list[dict[str, Any]] = [
         {"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"},
         {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "protocol": "TCP"},
@@ -21,7 +23,7 @@ def ports(service: InferenceService) -> list[dict[str, Any]]:
 
 
 def secrets(service: InferenceService) -> dict[str, tuple[str, str]]:
-    """Name and place by volume, of those that the server alone reads: no Job, and nobody's init container."""
+    """Secrets (name, place) by volume that the server alone reads: no Job, and nobody's init container."""
     auth = service.spec.predictor.auth
     keys = {"slipway-keys": (auth.secret_ref.name, KEYS_DIR)} if auth is not None else {}
     tls = service.spec.predictor.tls

@@ -1,4 +1,4 @@
-"""What becomes of the canary? Steps forward, promotion or rollback, from where it stands and what the gate says. Pure.
+"""Policy of a canary: steps forward, promotion or rollback, from where it stands and what the gate says. Pure.
 
 Starting: its pods come up for the step's share. Analysing: they serve, and the gate compares. Every transition is
 written to the status before anything follows from it.
@@ -14,7 +14,7 @@ from slipway.inferenceservice.policy.gate import Outcome, Verdict
 
 @dataclass(frozen=True)
 class Stand:
-    """Where the canary is."""
+    """Position of a canary: its phase and step, and the reason."""
 
     phase: CanaryPhase
     step: int
@@ -24,8 +24,8 @@ class Stand:
 
 @dataclass(frozen=True)
 class Sight:
-    """What is seen of it. `in_place`: both revisions have the pods of this step, ready. `watched`: for so many seconds
-    at this step. `broken`: why its pods do not serve, if that is final. `unread`: why there are no figures.
+    """Observation of a canary. `in_place`: both revisions have the pods of this step, ready. `watched`: for so many
+    seconds at this step. `broken`: why its pods do not serve, if that is final. `unread`: why there are no figures.
     """
 
     in_place: bool
@@ -36,7 +36,7 @@ class Sight:
 
 
 def follow(canary: Canary, stand: Stand, sight: Sight) -> Stand:
-    """Where it is after this look."""
+    """Position of the canary after this look."""
     if stand.phase in {CanaryPhase.PROMOTED, CanaryPhase.ROLLED_BACK}:
         return stand
     if sight.broken:

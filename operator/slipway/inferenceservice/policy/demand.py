@@ -1,4 +1,4 @@
-"""Demand by the activator's /metrics: does anybody wait, and has anybody come since? Pure; for activator_poller.py."""
+"""Demand by the activator's /metrics: who waits, and whether anybody has come since. Pure; for activator_poller.py."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ LARGEST = 2**31
 
 @dataclass(frozen=True)
 class Told:
-    """By one pod, `at` seconds of the wall clock. `heard`: when a client sent something last; None for never."""
+    """Answer of one pod, `at` seconds of the wall clock. `heard`: when a client sent something last; None for never."""
 
     at: float
     held: int
@@ -30,7 +30,7 @@ def read_demand(page: bytes, at: float) -> Told:
 
 @dataclass(frozen=True)
 class Demand:
-    """Of all pods of an activator, since a time. `known`: every one of them was asked since."""
+    """Demand at all pods of an activator, since a time. `known`: every one of them was asked since."""
 
     known: bool = False
     held: int = 0
@@ -38,7 +38,7 @@ class Demand:
 
 
 def demand_since(since: float, told: Mapping[str, Told], pods: Iterable[str]) -> Demand:
-    """`since` in seconds of the wall clock; `pods`: UIDs of those that can be asked."""
+    """Demand since a time. `since` in seconds of the wall clock; `pods`: UIDs of those that can be asked."""
     there = list(pods)
     known = bool(there) and all(uid in told and told[uid].at > since for uid in there)
     newer = [entry for entry in told.values() if entry.at > since]

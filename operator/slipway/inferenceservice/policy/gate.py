@@ -1,4 +1,4 @@
-"""Is the new revision worse than the one that serves? Error rate, p99 and output drift, with chance allowed for. Pure.
+"""Gate of a canary: its error rate, p99 and output drift against the serving revision's, allowing for chance. Pure.
 
 A figure fails when it is beyond its limit by more than chance explains, and passes when it is within the limit. In
 between, more requests decide: neither a lucky minute promotes nor an unlucky one rolls back.
@@ -21,7 +21,7 @@ LEAST_TO_FAIL = 20
 
 
 class Outcome(StrEnum):
-    """What a comparison says."""
+    """Result of a comparison."""
 
     GOOD = "Good"
     WAIT = "Wait"
@@ -56,7 +56,10 @@ def judge(gate: CanaryGate, stable: Traffic, canary: Traffic) -> Verdict:
 
 
 def _too_few(gate: CanaryGate, canary: Traffic, fewest: float) -> str:
-    """Whatever is asked for, a revision that has answered nobody has shown nothing."""
+    """Message of a gate that has seen too few requests.
+
+    Whatever is asked for, a revision that has answered nobody has shown nothing.
+    """
     message = f"{fewest:.0f} of {gate.min_requests} inferences that each revision has to have had"
     if fewest >= gate.min_requests:
         message = "the new revision has answered no inference yet"
@@ -98,7 +101,10 @@ def _drift(limit: float, stable: Traffic, canary: Traffic) -> Finding:
 
 
 def _outcome(figure: float, limit: float, surely: float, against: float) -> Outcome:
-    """`surely`: what the canary's share is at least; `against`: what it may be, with the other's luck allowed for."""
+    """Outcome of one figure.
+
+    `surely`: what the canary's share is at least; `against`: what it may be, with the other's luck allowed for.
+    """
     if surely > against:
         return Outcome.BAD
     return Outcome.GOOD if figure <= limit else Outcome.WAIT
@@ -110,7 +116,7 @@ def error_rate(traffic: Traffic) -> float:
 
 
 def at_least(hits: float, trials: float) -> float:
-    """What the true share is at least, nearly surely: Wilson's lower bound."""
+    """Wilson's lower bound of the true share, nearly sure."""
     if trials <= 0:
         return 0.0
     share, z2 = hits / trials, CONFIDENCE_Z**2
@@ -120,12 +126,12 @@ def at_least(hits: float, trials: float) -> float:
 
 
 def at_most(hits: float, trials: float) -> float:
-    """What the true share is at most, nearly surely."""
+    """Wilson's upper bound of the true share, nearly sure."""
     return 1 - at_least(trials - hits, trials)
 
 
 def quantile(traffic: Traffic, q: float) -> float | None:
-    """Seconds, linear within the bucket; None without requests."""
+    """Quantile of the latency in seconds, linear within the bucket; None without requests."""
     total, below, lower = sum(traffic.slow.values()), 0.0, 0.0
     if total <= 0:
         return None
@@ -162,7 +168,7 @@ def drift(stable: Traffic, canary: Traffic) -> float | None:
 
 
 def drift_by_chance(stable: Traffic, canary: Traffic) -> float:
-    """How far two samples of one and the same distribution may lie apart, nearly surely.
+    """Upper bound, nearly sure, of the drift between two samples of one and the same distribution.
 
     The mean is at most sqrt(bins (1/m + 1/n)) / 2, and McDiarmid's inequality bounds what lies beyond it.
     """

@@ -1,4 +1,4 @@
-"""How many replicas does the load need? The rule of the HorizontalPodAutoscaler, on figures of our own. Pure."""
+"""Number of replicas that the load needs: the rule of the HorizontalPodAutoscaler, on figures of our own. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -26,19 +26,19 @@ class Load:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What one look asked for; `at` in seconds by any clock."""
+    """Number of replicas that one look asked for; `at` in seconds by any clock."""
 
     at: float
     replicas: int
 
 
 def clamp(scaling: AutoScaling, replicas: int) -> int:
-    """Within the bounds."""
+    """Limit a number of replicas to the bounds of autoScaling."""
     return max(scaling.min_replicas, min(scaling.max_replicas, replicas))
 
 
 def wanted(scaling: AutoScaling, current: int, load: Load) -> int:
-    """What this load alone asks for. Who cannot be asked is idle for growing, and at the target for shrinking."""
+    """Replicas for this load alone. Who cannot be asked is idle for growing, and at the target for shrinking."""
     if not load.pods or current < 1:
         return clamp(scaling, current)
     target, total = scaling.scale_target, sum(load.pods)
@@ -53,7 +53,7 @@ def wanted(scaling: AutoScaling, current: int, load: Load) -> int:
 def settle(
     scaling: AutoScaling, current: int, asked: int, history: Sequence[Recommendation], now: float
 ) -> tuple[int, tuple[Recommendation, ...]]:
-    """What is done, and the history to keep: up at once, down to the most that was asked for within the window.
+    """Replicas from now on, and the history to keep: up at once, down to the most that was asked for within the window.
 
     An empty history is a new beginning (also of the operator): what there is was asked for now. Nothing at all is left
     when nothing was asked for as long as the last pod is kept.

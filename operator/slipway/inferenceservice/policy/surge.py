@@ -1,4 +1,4 @@
-"""How many pods for a revision's share of the traffic? One Service spreads evenly over ready pods. Pure."""
+"""Numbers of pods for a revision's share of the traffic: one Service spreads evenly over ready pods. Pure."""
 
 import math
 
@@ -16,10 +16,12 @@ def split(replicas: int, percent: int) -> tuple[int, int]:
 
 
 def beside(replicas: int, percent: int) -> tuple[int, int]:
-    """The same where a gateway gives the share: pods that can take it, and all that serve stay until the end."""
+    """Pods of (the serving revision, the canary) where a gateway gives the share: as many as can take it, and all that
+    serve stay until the end.
+    """
     return max(1, replicas), max(1, math.ceil(replicas * percent / 100))
 
 
 def percent_of(canary: int, stable: int) -> int:
-    """The share that so many pods give."""
+    """Share of the canary in percent that so many pods give."""
     return round(100 * canary / (canary + stable)) if canary + stable else 0

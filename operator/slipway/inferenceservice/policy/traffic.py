@@ -1,4 +1,4 @@
-"""What do the pods' /metrics say of the traffic? Counters, their growth, and the growth of whole revisions. Pure.
+"""Traffic by the pods' /metrics: counters, their growth, and the growth of whole revisions. Pure.
 
 Prometheus counters only grow, but for a server that was started again: whatever shrinks has begun from zero.
 """
@@ -61,11 +61,11 @@ class Traffic:
 
     @property
     def requests(self) -> float:
-        """All that say something of the model."""
+        """Number of requests that say something of the model."""
         return self.answered + self.errors
 
     def plus(self, other: "Traffic") -> "Traffic":
-        """Two servers, or two times, together."""
+        """Sum of the traffic of two servers, or of two times."""
         return Traffic(
             self.answered + other.answered,
             self.errors + other.errors,
@@ -137,7 +137,7 @@ def _add(counts: dict[str, float], kind: str, count: float) -> None:
 
 
 def _ends(inferences: Mapping[str, float], rejected: Mapping[str, float], answered: float) -> dict[str, float]:
-    """How inferences ended: what the server counts by outcome, or an older server's reasons."""
+    """Counts of inferences by their end: what the server counts by outcome, or an older server's reasons."""
     if not inferences:
         inferences = {ANSWERED: answered}
         failed = sum(count for reason, count in rejected.items() if reason in FAILURES)

@@ -1,4 +1,4 @@
-"""May the last replica go, and must one come back? The rule of scale to zero. Pure; asked by autoscale.py.
+"""Rule of scale to zero: when the last replica may go, and when one must come back. Pure; asked by autoscale.py.
 
 A service sleeps in three looks: that nobody asks is written down; the activator takes the pods' place in the Service;
 and only when all of its pods say that nobody has come since, the last replica goes. Any of them can end it.
@@ -16,7 +16,7 @@ HANDOVER_SECONDS = 3
 
 @dataclass(frozen=True)
 class Standby:
-    """What stands in for the pods while there are none.
+    """State of the activator, which stands in for the pods while there are none.
 
     `ready`: it would hold requests. `in_place`: the Service leads to it. `quiet`: all of its pods say that nobody has
     come since sleep was decided; `wanted`: one says that somebody has; before they are asked it is neither. `held`:
@@ -35,19 +35,19 @@ class Standby:
 
     @property
     def trouble(self) -> str:
-        """Why a replica has to serve, whoever asks for it; empty when none has to."""
+        """Reason for a replica to serve, whoever asks for it; empty when none has to."""
         if not self.ready:
             return "the activator is not ready"
         return self.unsettled or ("the activator cannot be asked" if self.deaf else "")
 
 
 def idle(load: Load) -> bool:
-    """All replicas serve, could be asked, and had no request, neither in the last interval nor now."""
+    """Tell whether all replicas serve, could be asked, and had no request, neither in the last interval nor now."""
     return bool(load.pods) and not load.unknown and not any(load.pods) and not load.inside
 
 
 def asked_for(scaling: AutoScaling, current: int, load: Load, standby: Standby) -> int:
-    """What this look asks for: what the load does, and of a service that may sleep also none, or one again."""
+    """Replicas that this look asks for: as the load does, and of a service that may sleep also none, or one again."""
     if not scaling.to_zero:
         return wanted(scaling, current, load)
     if current == 0:
@@ -58,20 +58,23 @@ def asked_for(scaling: AutoScaling, current: int, load: Load, standby: Standby) 
 
 
 def _woken(scaling: AutoScaling, load: Load, standby: Standby) -> int:
-    """Enough for those who wait; one where nobody would hold a request, or a new revision has to prove itself."""
+    """Replicas of a service that has none: enough for those who wait, else none.
+
+    One where nobody would hold a request, or a new revision has to prove itself.
+    """
     if standby.wanted or any(load.pods) or load.inside:
         return max(1, clamp(scaling, min(math.ceil(standby.held / scaling.scale_target), STEP)))
     return 1 if standby.trouble else 0
 
 
 def left(standby: Standby, seconds: float) -> int:
-    """How many pods there are so long after sleep was decided: the last one goes when the activator has taken over."""
+    """Number of pods, `seconds` after sleep was decided: the last one goes when the activator has taken over."""
     over = standby.in_place and standby.quiet and seconds >= HANDOVER_SECONDS
     return 0 if standby.emptied or over else 1
 
 
 def stands_in(standby: Standby, *, may_sleep: bool, sleeping: bool, wanted: bool, serving: bool) -> bool:
-    """Whether the Service shall lead to the activator: there is nobody else, or there will be nobody.
+    """Tell whether the Service shall lead to the activator: there is nobody else, or there will be nobody.
 
     `may_sleep`: the spec asks for an activator; `sleeping`: sleep is decided; `wanted`: there shall be pods; `serving`:
     one is ready.

@@ -24,7 +24,10 @@ from slipway.runtime.conditions import format_time, shorten
 
 
 def canary(scene: Scene) -> Course | None:
-    """None where there is nothing to compare with, or the canary has been promoted: the rollout is one at once."""
+    """Course of a rollout in steps.
+
+    None where there is nothing to compare with, or the canary has been promoted: the rollout is one at once.
+    """
     plan, stable = scene.service.spec.rollout.canary_plan, scene.stable
     if plan is None or stable is None or scene.size.replicas == 0:
         return None
@@ -49,7 +52,7 @@ def canary(scene: Scene) -> Course | None:
 
 
 def attempt_of(scene: Scene) -> str:
-    """Changes with the revision and with spec.rollout."""
+    """Hash that names a try: it changes with the revision and with spec.rollout."""
     text = scene.newest + json.dumps(scene.service.spec.rollout.wire(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -68,7 +71,7 @@ def _verdict(scene: Scene, plan: Canary, stable: Revision) -> Verdict | None:
 
 
 def _window(scene: Scene) -> Window | None:
-    """What was counted in this step; None before the first figures."""
+    """Window of what was counted in this step; None before the first figures."""
     window = scene.around.window
     return window if window is not None and window.name == window_name(scene.draft.old) else None
 
@@ -83,7 +86,10 @@ def _sight(scene: Scene, plan: Canary, stable: Revision, stand: Stand, verdict: 
 
 
 def _broken(scene: Scene, stand: Stand) -> str:
-    """Its pods end once they serve, or never come to serve. A first crash at start may be the node's fault."""
+    """Reason for a rollback that needs no figures; empty for none.
+
+    Its pods end once they serve, or never come to serve. A first crash at start may be the node's fault.
+    """
     trouble = scene.trouble
     late = scene.hopeless
     if trouble is not None and (late or (stand.phase is CanaryPhase.ANALYSING and trouble.exit_code is not None)):
@@ -127,7 +133,7 @@ def _record(
 
 
 def _evidence(scene: Scene, plan: Canary, stable: Revision, known: dict[str, Any]) -> Mapping[str, Any] | None:
-    """Of this step alone: another one begins with nothing."""
+    """Evidence of this step alone: another one begins with nothing."""
     written, window = known.get("evidence"), _window(scene)
     if window is None:
         return written
@@ -149,7 +155,10 @@ def _going_on(scene: Scene, plan: Canary, stable: Revision, stand: Stand, *, mov
 
 
 def _promoted(scene: Scene, stand: Stand, *, moved: bool) -> Course:
-    """Only the decision: once it is written, the newest revision is the one that rolls out."""
+    """Course of a promotion, which changes no pods yet.
+
+    It is only the decision: once it is written, the newest revision is the one that rolls out.
+    """
     notices = words.canary_promoted(scene, stand)
     replicas = {revision.revision: revision.wanted for revision in scene.revisions if not revision.deleting}
     return Course(replicas, (), notices, moved)

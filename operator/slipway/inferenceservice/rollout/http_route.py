@@ -41,7 +41,7 @@ class Way:
 
 
 def _ways(scene: Scene) -> list[Way]:
-    """Those that the cluster serves."""
+    """Routes that the spec asks for, of the kinds that the cluster serves."""
     gateway, platform = scene.service.spec.rollout.gateway, scene.platform
     if gateway is None:
         return []
@@ -157,7 +157,7 @@ def led_to(scene: Scene) -> Mapping[str, int]:
 
 
 def lagging(scene: Scene) -> bool:
-    """Whether a gateway still goes by an older route than the one that is there."""
+    """Tell whether a gateway still goes by an older route than the one that is there."""
     return any(_lags(known) for known in _there(scene).values())
 
 
@@ -167,14 +167,17 @@ def _lags(known: Object) -> bool:
 
 
 def _accepted(known: Object) -> list[Mapping[str, Any]]:
-    """What each gateway says of the route."""
+    """Condition Accepted of the route, by each gateway that tells one."""
     parents = (known.get("status") or {}).get("parents") or []
     found = (conditions.get(parent.get("conditions") or [], "Accepted") for parent in parents)
     return [mark for mark in found if mark is not None]
 
 
 def may_retire(scene: Scene, revision: str) -> bool:
-    """Whether no gateway sends it requests any more: deleted pods are no endpoints at once, and there is no retry."""
+    """Tell whether no gateway sends the revision requests any more.
+
+    Deleted pods are no endpoints at once, and there is no retry.
+    """
     if not scene.routed:
         return True
     wanted, there = split(scene), led_to(scene)
@@ -184,7 +187,7 @@ def may_retire(scene: Scene, revision: str) -> bool:
 
 
 def _missing(gateway: Gateway, platform: Platform) -> str:
-    """Which kind of route is asked for that the cluster does not serve."""
+    """Kind of route that is asked for and that the cluster does not serve; empty for none."""
     if platform.routes is None:
         return "HTTPRoute"
     return "GRPCRoute" if gateway.grpc is not None and platform.grpc_routes is None else ""
@@ -212,7 +215,7 @@ def tell(scene: Scene) -> None:
 
 
 def _taken_in(scene: Scene) -> tuple[str, Reason, str]:
-    """What the gateways say of the routes that are asked for: status, reason, words. The worst of it."""
+    """Condition GatewayReady (status, reason, words): the worst that gateways say of the routes that are asked for."""
     there = _there(scene)
     asked = [(way.routes.kind, there.get(way.routes)) for way in _ways(scene)]
     for kind, known in asked:

@@ -45,7 +45,7 @@ def named(scene: Scene) -> set[str]:
 
 
 def writes(scene: Scene) -> list[Write]:
-    """That Service."""
+    """Write of the canary's own Service, where it is not there."""
     there = scene.around.children.get(SERVICES, {})
     return [
         Write(SERVICES, manifests.revision_address(scene.service, revision))
@@ -55,7 +55,7 @@ def writes(scene: Scene) -> list[Write]:
 
 
 def patches(scene: Scene) -> list[Patch]:
-    """Where Services of pods lead, and what the servers are told to copy."""
+    """Patches of the Services' selectors and ports, and of what the servers are told to copy."""
     return [*_led(scene), *_opened(scene), *_told(scene)]
 
 
@@ -72,7 +72,10 @@ def _opened(scene: Scene) -> list[Patch]:
 
 
 def _led(scene: Scene) -> list[Patch]:
-    """Not the one that an activator may have to take over, which asks `selector`, nor one of a single revision."""
+    """Patches of the Services' selectors.
+
+    Not of the one that an activator may have to take over, which asks `selector`, nor of one of a single revision.
+    """
     wanted, changes = selector(scene), []
     for name, address in scene.around.children.get(SERVICES, {}).items():
         if name == scene.service.name and scene.around.activator is not None:
@@ -105,7 +108,7 @@ def _told(scene: Scene) -> list[Patch]:
 
 
 def tell(scene: Scene) -> None:
-    """All the traffic is the other revision's."""
+    """Write in the status that all the traffic is the other revision's, while the canary gets copies at most."""
     entry = _entry(scene)
     if not entry:
         return

@@ -6,7 +6,7 @@ from slipway.inferenceservice.state import Course, Scene
 
 
 def replace(scene: Scene) -> Course:
-    """Also how the first revision comes, and how a promoted canary takes the rest."""
+    """Course of a rollout at once; also how the first revision comes, and how a promoted canary takes the rest."""
     wanted, current, older = scene.size.replicas, scene.current, scene.older
     if current is not None and current.serves(wanted):
         return Course({scene.newest: wanted}, older, words.serving(scene, current))

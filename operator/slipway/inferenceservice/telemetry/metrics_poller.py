@@ -1,4 +1,4 @@
-"""Whom to ask what, and when? Puts questions to pods in the background and keeps what they said. Used by reconcile.py.
+"""Poller of pods that serve: asks for figures and model in the background, and keeps the answers. For reconcile.py.
 
 It only decides and remembers; the scraper does the asking, and each answer marks the service's key.
 """
@@ -38,7 +38,7 @@ class Interviews:
         self._memories: dict[str, Memory] = {}
 
     def of(self, service: Object) -> Memory:
-        """What is known of a service; at first what its status says of an operator before this one."""
+        """Memory of a service; at first what its status says of an operator before this one."""
         uid = str(service["metadata"]["uid"])
         if uid not in self._memories:
             self._memories[uid] = Memory(window=traffic_history.recall(service.get("status") or {}, self._clock()))

@@ -1,4 +1,4 @@
-"""What is remembered of the services between looks: what their pods said. Used by reconcile.py.
+"""Memory of the services between looks: what their pods said. Used by reconcile.py.
 
 A canary's figures are in its status as well, and the next operator goes on from them; otherwise a canary could not end
 under an operator that is replaced more often than a step lasts. The rest is lost with the process: nothing scales down
@@ -32,7 +32,7 @@ Object = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Silence:
-    """Why a pod gave no figures, and how often in a row. `until`: when it is asked again."""
+    """Failure of a pod to give figures: why, and how often in a row. `until`: when it is asked again."""
 
     pod: str
     why: str
@@ -42,7 +42,7 @@ class Silence:
 
 @dataclass
 class Memory:
-    """Of one service. Times in seconds of the wall clock."""
+    """Memory of one service. Times in seconds of the wall clock."""
 
     window: Window | None = None
     metrics_asked: float = float("-inf")
@@ -58,12 +58,12 @@ class Memory:
 
     @property
     def unread(self) -> str:
-        """Why the last question gave nothing of some pod; empty when all told their figures."""
+        """Reason for which the last question gave nothing of some pod; empty when all told their figures."""
         return _words(list(self.silent.values()))
 
     @property
     def given_up(self) -> str:
-        """The same of pods that have given none for long."""
+        """Reason for which some pod has given no figures for long; empty for none."""
         return _words([silence for silence in self.silent.values() if silence.times >= GIVEN_UP])
 
 
@@ -84,7 +84,7 @@ def metrics_pause(obj: Object) -> float | None:
 
 
 def window_name(status: Mapping[str, Any]) -> str:
-    """What the figures are gathered for: each try and each step of a canary begins with none."""
+    """Name of the window of figures: each try, step and phase of a canary begins with none."""
     canaries = status.get("canaryStatuses") or [{}]
     return "/".join(str(canaries[0].get(key, "")) for key in ("attempt", "step", "phase"))
 
@@ -92,7 +92,7 @@ def window_name(status: Mapping[str, Any]) -> str:
 def canary_evidence(
     window: Window, compared: Sequence[str], known: Object | None, now: datetime, *, outputs: bool
 ) -> Object:
-    """What a window has of the revisions that are compared; with `outputs` for a gate that asks for their drift.
+    """Evidence of a window on the revisions that are compared; with `outputs` for a gate that asks for their drift.
 
     `known`, what is there, stays until somebody has sent requests: an idle canary writes nothing.
     """
@@ -144,7 +144,7 @@ def model_revision(status: Mapping[str, Any]) -> str:
 
 
 def metrics_urls(memory: Memory, pods: Sequence[Object], now: datetime) -> dict[str, str]:
-    """Where each pod that serves tells its figures, by UID; without those that are given up for a while.
+    """URLs of the metrics of pods that serve, by UID; without those that are given up for a while, or asked already.
 
     What is remembered of pods that are gone, or do not serve, is forgotten.
     """
@@ -157,7 +157,7 @@ def metrics_urls(memory: Memory, pods: Sequence[Object], now: datetime) -> dict[
 
 
 def model_urls(name: str, revision: str, pods: Sequence[Object]) -> dict[str, str]:
-    """Where one pod of the revision describes its model; empty while none serves."""
+    """URL at which one pod of the revision describes its model, by revision; empty while none serves."""
     found = [pod for pod in ready_pods(pods).values() if revision_of(pod) == revision]
     return {revision: f"{_base(found[0])}/v2/models/{name}"} if found else {}
 

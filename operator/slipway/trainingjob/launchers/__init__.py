@@ -1,4 +1,4 @@
-"""What starts the processes of a node, one file each. A launcher is pure: job in, command and environment out.
+"""Launchers, which start the processes of a node, one file each. They are pure: job in, command and environment out.
 
 Others add theirs by an entry point in the group `slipway.launchers`, whose name is the launcher's (DOMAIN/NAME) and
 whose object has the methods of `Launcher`.
@@ -44,7 +44,7 @@ def launcher_of(job: TrainingJob) -> Launcher:
 
 
 def problems(job: TrainingJob) -> list[str]:
-    """What the spec asks for that its launcher cannot do, in words that say what to change."""
+    """Problems of the spec for its launcher, in words that say what to change."""
     try:
         return launcher_of(job).problems(job)
     except LookupError as missing:

@@ -1,4 +1,4 @@
-"""What every launcher is: a Protocol, the place of a pod that it renders for, and answers that most of them share."""
+"""Interface of launchers: a Protocol, the place of a pod that they render for, and answers that most of them share."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,10 +15,10 @@ class Place:
 
 
 class Launcher(Protocol):
-    """How a gang is started. Pure: the same job and place give the same answers."""
+    """Way to start a gang. Pure: the same job and place give the same answers."""
 
     def problems(self, job: TrainingJob) -> list[str]:
-        """What this launcher cannot do of the spec, in words that say what to change."""
+        """Problems of the spec for this launcher, in words that say what to change."""
 
     def command(self, job: TrainingJob, program: list[str], place: Place) -> list[str]:
         """The container's command that starts `program` in each process of the node."""
@@ -27,21 +27,21 @@ class Launcher(Protocol):
         """The variables of the node, in a stable order."""
 
     def files(self, job: TrainingJob) -> dict[str, str]:
-        """What it needs beside job.json in the job's ConfigMap, by name."""
+        """Files that it needs beside job.json in the job's ConfigMap, by name."""
 
     def keyed(self, job: TrainingJob) -> bool:
-        """Whether the pods run each other's commands, and so need a key of their own."""
+        """Tell whether the pods run each other's commands, and so need a key of their own."""
 
 
 class Simple:
-    """No files, no key."""
+    """Base of launchers that need neither files nor a key."""
 
     def files(self, job: TrainingJob) -> dict[str, str]:
-        """None."""
+        """No files."""
         return {}
 
     def keyed(self, job: TrainingJob) -> bool:
-        """No."""
+        """Tell that the pods need no key."""
         return False
 
 

@@ -25,7 +25,7 @@ class Deepspeed:
         return indivisible or [*_two_strategies(job), *_contradictions(job)]
 
     def command(self, job: TrainingJob, program: list[str], place: Place) -> list[str]:
-        """By torchrun on each node; by deepspeed on node 0 when pdsh is asked for."""
+        """Command of a node: torchrun on each one; or deepspeed on node 0, when pdsh is asked for."""
         if _settings(job).launcher is ZeroLauncher.TORCHRUN:
             return agent(job, program)
         found = ["--hostfile", f"{CONFIG_DIR}/{hosts.HOSTFILE}", "--launcher", "pdsh", "--force_multi"]
@@ -34,7 +34,7 @@ class Deepspeed:
         return hosts.led(place, ["deepspeed", *found, *sizes, *master, "--no_python", "--no_local_rank", *program])
 
     def env(self, job: TrainingJob, place: Place) -> dict[str, str]:
-        """Where the configuration lies, and torchrun's or the agent's variables."""
+        """Variables of the node: the configuration's path, and torchrun's or the agent's."""
         found = {"SLIPWAY_DEEPSPEED_CONFIG": f"{CONFIG_DIR}/{CONFIG}"}
         ranks = static_env(job, place) if _settings(job).launcher is ZeroLauncher.TORCHRUN else hosts.env(job)
         return ranks | found
@@ -47,7 +47,7 @@ class Deepspeed:
         return {**config, hosts.HOSTFILE: hosts.hostfile(job, " slots="), **hosts.files(job)}
 
     def keyed(self, job: TrainingJob) -> bool:
-        """Only with pdsh."""
+        """Tell whether the pods need a key: only with pdsh."""
         return _settings(job).launcher is ZeroLauncher.PDSH
 
 
@@ -79,7 +79,7 @@ def _batch(job: TrainingJob) -> tuple[int, int]:
 
 
 def _two_strategies(job: TrainingJob) -> list[str]:
-    """The status says which strategy trains the job, so no other one may."""
+    """Problems: the status says which strategy trains the job, so no other one may."""
     strategy, named = job.strategy, _settings(job).zero_stage
     if strategy is None:
         return []

@@ -22,13 +22,13 @@ class Horovodrun:
     """`PROGRAM` in each process, with Horovod's variables."""
 
     def problems(self, job: TrainingJob) -> list[str]:
-        """The batch must divide by the processes, at every size that the job may have; and Horovod divides no state."""
+        """Problems: the batch must divide by the processes, at every size of the job; and Horovod divides no state."""
         if job.strategy is not None and job.strategy.name is not StrategyName.DDP:
             return [f"spec.strategy: horovodrun keeps the whole model in each process, {job.strategy.name} does not"]
         return batch_problems(job.spec, processes_per_node(job.spec))
 
     def command(self, job: TrainingJob, program: list[str], place: Place) -> list[str]:
-        """Static: the node's own processes; elastic: horovodrun on node 0."""
+        """Command of a node. Static: its own processes; elastic: horovodrun on node 0."""
         elastic = job.spec.elastic_policy
         if elastic is None:
             return ["python3", f"{CONFIG_DIR}/{payload.HOROVOD}", *program]
@@ -40,7 +40,7 @@ class Horovodrun:
         return hosts.led(place, ["horovodrun", "--gloo", *counts, *found, *again, *program])
 
     def env(self, job: TrainingJob, place: Place) -> dict[str, str]:
-        """The node's place; the rest of Horovod's variables are set where the processes start."""
+        """Variables of the node's place; the rest of Horovod's variables are set where the processes start."""
         elastic = job.spec.elastic_policy
         if elastic is not None:
             return hosts.env(job) | _elastic(job, elastic)
@@ -51,13 +51,13 @@ class Horovodrun:
         }
 
     def files(self, job: TrainingJob) -> dict[str, str]:
-        """Static: the starter and the host list in a stable order. Elastic: the agent and the discovery script."""
+        """Files. Static: the starter and the host list, in a stable order. Elastic: agent and discovery script."""
         if job.spec.elastic_policy is None:
             return {hosts.HOSTS: hosts.lines(job), payload.HOROVOD: payload.read(payload.HOROVOD)}
         return {**hosts.files(job), DISCOVER: f"#!/bin/sh\nexec python3 {hosts.AGENT} hosts\n"}
 
     def keyed(self, job: TrainingJob) -> bool:
-        """Only where node 0 starts processes on the others."""
+        """Tell whether the pods need a key: only where node 0 starts processes on the others."""
         return job.spec.elastic_policy is not None
 
 

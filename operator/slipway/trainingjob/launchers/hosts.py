@@ -1,4 +1,4 @@
-"""What launchers share that start processes from node 0: the list of hosts, the agents' variables, the commands."""
+"""Parts of launchers that start processes from node 0: the list of hosts, the agents' variables, the commands."""
 
 from slipway.api.training.processes import processes_per_node
 from slipway.trainingjob import payload
@@ -22,13 +22,13 @@ def hostfile(job: TrainingJob, separator: str) -> str:
 
 
 def agent_port(job: TrainingJob) -> int:
-    """Beside the port that the processes meet at."""
+    """Port of the agents, beside the one that the processes meet at."""
     port = job.master_port
     return port + 1 if port < 65535 else port - 1
 
 
 def lines(job: TrainingJob) -> str:
-    """One name a line."""
+    """Text of the host list, one name a line."""
     return "".join(f"{name}\n" for name in names(job))
 
 
@@ -38,7 +38,7 @@ def files(job: TrainingJob) -> dict[str, str]:
 
 
 def env(job: TrainingJob) -> dict[str, str]:
-    """For the agent."""
+    """Variables of the agent."""
     return {
         "SLIPWAY_GANG_PORT": str(agent_port(job)),
         "SLIPWAY_GANG_KEY": f"{KEY_DIR}/key",
@@ -48,5 +48,5 @@ def env(job: TrainingJob) -> dict[str, str]:
 
 
 def led(place: Place, command: list[str]) -> list[str]:
-    """Node 0 runs the command, the others obey."""
+    """Command of a node by its agent: node 0 runs `command`, the others obey."""
     return ["python3", AGENT, "lead", *command] if place.index == 0 else ["python3", AGENT, "serve"]

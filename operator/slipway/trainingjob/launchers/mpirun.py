@@ -20,17 +20,17 @@ class Mpirun:
     """`mpirun -n WORLD PROGRAM`; an image that calls mpirun itself finds hosts and agent in its environment."""
 
     def problems(self, job: TrainingJob) -> list[str]:
-        """The batch must divide by the processes."""
+        """Problems: the batch must divide by the processes."""
         return batch_problems(job.spec, processes_per_node(job.spec))
 
     def command(self, job: TrainingJob, program: list[str], place: Place) -> list[str]:
-        """Node 0 starts them all."""
+        """Command of a node: node 0 starts all processes, the others obey."""
         if program[0].rsplit("/", 1)[-1] in {"mpirun", "mpiexec"}:
             return hosts.led(place, program)
         return hosts.led(place, ["mpirun", "-n", str(world_size(job.spec)), *program])
 
     def env(self, job: TrainingJob, place: Place) -> dict[str, str]:
-        """Where the hosts are and what reaches them; MASTER_ADDR and MASTER_PORT for torch's rendezvous."""
+        """Variables of mpirun's hosts and of what reaches them; MASTER_ADDR and MASTER_PORT for torch's rendezvous."""
         meeting = {"MASTER_ADDR": hosts.names(job)[0], "MASTER_PORT": str(job.master_port)}
         return meeting | _dialect(job) | hosts.env(job)
 
@@ -40,7 +40,7 @@ class Mpirun:
         return {hosts.HOSTFILE: hosts.hostfile(job, separator), **hosts.files(job)}
 
     def keyed(self, job: TrainingJob) -> bool:
-        """Yes."""
+        """Tell that the pods need a key: node 0 starts processes on the others."""
         return True
 
 

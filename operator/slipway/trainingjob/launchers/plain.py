@@ -9,7 +9,7 @@ class Plain(Simple):
     """The program as it is."""
 
     def problems(self, job: TrainingJob) -> list[str]:
-        """The batch must divide by the nodes: there is one process on each."""
+        """Problems: the batch must divide by the nodes, for there is one process on each."""
         return batch_problems(job.spec, 1)
 
     def command(self, job: TrainingJob, program: list[str], place: Place) -> list[str]:
@@ -17,7 +17,7 @@ class Plain(Simple):
         return program
 
     def env(self, job: TrainingJob, place: Place) -> dict[str, str]:
-        """What torch.distributed's env:// needs, with one process per node; no PET_*."""
+        """Variables of torch.distributed's env://, with one process per node; no PET_*."""
         return {
             "MASTER_ADDR": meeting_point(job),
             "MASTER_PORT": str(job.master_port),

@@ -20,7 +20,7 @@ class Torchrun:
     """torchrun with `--no-python PROGRAM`; where the program is torchrun itself, with the arguments that it names."""
 
     def problems(self, job: TrainingJob) -> list[str]:
-        """The batch must divide by the processes, at every size that the job may have."""
+        """Problems: the batch must divide by the processes, at every size that the job may have."""
         return batch_problems(job.spec, processes_per_node(job.spec))
 
     def command(self, job: TrainingJob, program: list[str], place: Place) -> list[str]:
@@ -48,7 +48,7 @@ class Torchrun:
         return agent_files(job) | {name: payload.read(name) for name in names}
 
     def keyed(self, job: TrainingJob) -> bool:
-        """No: agents meet in the store."""
+        """Tell that the pods need no key: agents meet in the store."""
         return False
 
 

@@ -14,5 +14,5 @@ SSH = "ssh"
 
 
 def read(name: str) -> str:
-    """One of them."""
+    """Text of one of these programs."""
     return (files(__package__ or "") / name).read_text(encoding="utf-8")

@@ -46,7 +46,7 @@ VALUED = set("BbcDEeFIiJLlmOoPpQRSWw")
 
 
 def dual_stack() -> bool:
-    """Whether one socket can listen on IPv6 and IPv4: a node may have IPv6 switched off."""
+    """Tell whether one socket can listen on IPv6 and IPv4: a node may have IPv6 switched off."""
     if not socket.has_dualstack_ipv6():
         return False
     try:
@@ -58,7 +58,7 @@ def dual_stack() -> bool:
 
 
 def sign(nonce: bytes, body: bytes) -> str:
-    """The caller's proof."""
+    """Proof of the caller: an HMAC of nonce and body by the job's key."""
     return hmac.new(KEY_FILE.read_bytes().strip(), nonce + body, hashlib.sha256).hexdigest()
 
 
@@ -77,7 +77,7 @@ class Agent(socketserver.ThreadingTCPServer):
         self.code = 0
 
     def server_bind(self) -> None:
-        """An IPv6 socket on all addresses takes IPv4 as well, whatever the node's default is."""
+        """Bind the socket; one of IPv6 on all addresses takes IPv4 as well, whatever the node's default is."""
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
@@ -90,7 +90,7 @@ class Request(socketserver.StreamRequestHandler):
     timeout = None
 
     def handle(self) -> None:
-        """Prove, then obey."""
+        """Check the caller's proof, then obey."""
         nonce = secrets.token_hex(16).encode()
         self.wfile.write(nonce + b"\n")
         body, proof = self.rfile.readline().strip(), self.rfile.readline().strip()
@@ -134,7 +134,7 @@ class Request(socketserver.StreamRequestHandler):
                     self._send(kind, data)
 
     def _until_hung_up(self, child: subprocess.Popen[bytes]) -> None:
-        """As sshd does: who hangs up ends what he started."""
+        """End the child when the caller hangs up, as sshd does."""
         with contextlib.suppress(OSError):
             while self.connection.recv(4096):
                 pass
@@ -169,13 +169,13 @@ def call(host: str, seconds: float | None, **asked: object) -> int:
 
 
 def frames(stream) -> Iterator[tuple[bytes, bytes]]:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """What the agent sends, piece by piece."""
+    """Frames (kind, data) that the agent sends, one by one."""
     while len(head := stream.read(5)) == 5:
         yield head[:1], stream.read(struct.unpack(">I", head[1:])[0])
 
 
 def answers(host: str) -> bool:
-    """Whether a node's agent is there."""
+    """Tell whether a node's agent is there."""
     try:
         return call(host, CALL_SECONDS, do="here") == 0
     except OSError:

@@ -47,7 +47,7 @@ def listening(kind: Any, port: int, *arguments: Any) -> Any:
 
 
 def wait_for(host: str, port: int) -> None:
-    """Until node 0 listens."""
+    """Wait until node 0 listens."""
     while True:
         try:
             socket.create_connection((host, port), 5).close()
@@ -57,7 +57,7 @@ def wait_for(host: str, port: int) -> None:
 
 
 def environment(hosts: list[str], index: int, slots: int, local: int, port: int) -> dict[str, str]:
-    """Of process `local` of node `index`."""
+    """Horovod's variables of process `local` of node `index`."""
     numbers = {
         "RANK": index * slots + local,
         "SIZE": len(hosts) * slots,

@@ -46,7 +46,7 @@ CHUNK = 1 << 20
 
 
 class UnfitError(Exception):
-    """What the program left is no artifact; the words say what to change."""
+    """Output of the program that is no artifact; the words say what to change."""
 
 
 def main(arguments: list[str]) -> int:
@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
 
 
 def run(command: list[str]) -> int:
-    """The program's exit code; signals are passed on to it."""
+    """Run the program; returns its exit code. Signals are passed on to it."""
     child = subprocess.Popen(command)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, _: child.send_signal(got))
@@ -149,7 +149,7 @@ def _read(path: Path) -> dict:  # type: ignore[type-arg]
 
 
 def _check(whole: dict) -> None:  # type: ignore[type-arg]
-    """What readers of the artifact will ask for; they check all of it again."""
+    """Check what readers of the artifact will ask for; they check all of it again."""
     missing = [name for name in ("task", "architecture", "signature") if name not in whole]
     if missing:
         raise UnfitError(f"{DESCRIPTION} must say {', '.join(missing)}; of {ONNX} all three follow from the file")
@@ -185,7 +185,7 @@ def _is_number(value: object) -> bool:
 
 
 def parameters(path: Path) -> int:
-    """How many numbers a safetensors file has, by its header: eight bytes of length, then JSON."""
+    """Number of parameters in a safetensors file, by its header: eight bytes of length, then JSON."""
     with path.open("rb") as file:
         try:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -226,7 +226,7 @@ def _aside(target: Path) -> Path:
 
 
 def _remove_older(folder: Path) -> None:
-    """What attempts before this one have left: the folder's name ends with `-aN.partial`."""
+    """Remove what attempts before this one have left: the folder's name ends with `-aN.partial`."""
     common = folder.name.rpartition("-a")[0]
     for other in folder.parent.glob(f"{common}-a*.partial"):
         if other != folder:
@@ -234,7 +234,7 @@ def _remove_older(folder: Path) -> None:
 
 
 def tell(artifact: dict[str, object]) -> None:
-    """The pod's last words, as many of them as a kubelet takes."""
+    """Write the pod's last words, as many of them as a kubelet takes."""
     figures = list(artifact["metrics"])  # type: ignore[call-overload]
     text = json.dumps({"artifact": {**artifact, "metrics": figures}})
     while len(text.encode()) > LONGEST_MESSAGE and figures:

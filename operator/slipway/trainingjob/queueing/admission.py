@@ -60,7 +60,10 @@ Later = Callable[[float, Callable[[], None]], object]
 
 
 class Admission:
-    """`mark_after` has a job looked at again after some seconds; several wishes for one job cost one look."""
+    """Admission of the gangs that wait for room.
+
+    `mark_after` has a job looked at again after some seconds; several wishes for one job cost one look.
+    """
 
     def __init__(
         self,
@@ -93,7 +96,7 @@ class Admission:
         self._pause = PAUSE_SECONDS
 
     def hold(self, job: Object) -> Hold | None:
-        """Why the job's gang must wait, or None if it may be created, or waits for nobody."""
+        """Reason for the job's gang to wait, or None if it may be created, or waits for nobody."""
         one = self._standings.of(job)
         if one is None or not self._waits(one) or one.uid in self._let_in:
             return None
@@ -105,7 +108,7 @@ class Admission:
         return Hold(**vars(place)) if place is not None else None
 
     def view(self, job: Object) -> Cluster:
-        """What the plan must know of the cluster."""
+        """State of the cluster that the job's plan must know."""
         if self._stale and uid_of(job) in self._victims:
             self._decide()
         gives_way = self._victims.get(uid_of(job), "")
@@ -196,7 +199,7 @@ class Admission:
         return known.get("value") or 0, asked and known.get("preemptionPolicy") != "Never"
 
     def _waits(self, one: Standing) -> bool:
-        """Whether its pods are still to be created, and nobody else decides when."""
+        """Tell whether a job's pods are still to be created, and nobody else decides when."""
         until = None if one.out else pause_end(one.job)
         if one.out or (until is not None and until > self._clock()):
             # The server has refused its pods: whoever is before it in the line by the pause's end goes first.
@@ -219,7 +222,7 @@ class Admission:
         return gang.within(self._defaults.get(namespace_of(job))) if gang is not None else None
 
     def _floor(self, jobs: list[Standing], quotas: Quotas) -> Floor:
-        """What is free once all pods that have been promised a place have one; their quota is taken, too."""
+        """Room that is free once all pods that have been promised a place have one; their quota is taken, too."""
         floor = self._occupancy.floor()
         for one in jobs:
             promised = self._promised(one)
@@ -247,7 +250,7 @@ class Admission:
         return replace(gang.demand, count=max(len(mine), gang.demand.count) - bound.total(), there=bound)
 
     def _charge(self, one: Standing, quotas: Quotas) -> None:
-        """Pods of a gang that is being created: the server counts those that are there."""
+        """Take quota for missing pods of a gang that is being created: the server counts those that are there."""
         if one.run.attempt_time is not None or one.run.finished or one.uid not in self._let_in:
             return
         gang = self._gang(one)

@@ -1,4 +1,4 @@
-"""What a job's gang asks of the cluster: nodes, room on them, and the namespace's quota. Pure; for admission.py."""
+"""Claim of a job's gang on the cluster: nodes, room on them, and the namespace's quota. Pure; for admission.py."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class Claim:
     bill: Bill
 
     def within(self, defaults: Defaults | None) -> Self:
-        """As the namespace's LimitRanges make its pods."""
+        """Claim with what the namespace's LimitRanges fill into its pods."""
         if defaults is None:
             return self
         bill = defaults.filled(self.bill)
@@ -42,7 +42,7 @@ class Claim:
 
 
 def demand_of(spec: TrainingJobSpec) -> Demand:
-    """What the job's pods ask for; of an elastic job as many as it needs."""
+    """Demand of the job's pods; of an elastic job as many as it needs."""
     settings, elastic = spec.pod, spec.elastic_policy
     affinity = (settings.affinity.wire() if settings.affinity else {}).get("nodeAffinity") or {}
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
@@ -58,7 +58,7 @@ def demand_of(spec: TrainingJobSpec) -> Demand:
 
 
 def bill_of(spec: TrainingJobSpec) -> Bill:
-    """What quotas count of one of its pods."""
+    """Bill of one of its pods: what quotas count of it."""
     return Bill(_asked(spec), _asked(spec, "limits"), spec.pod.priority_class_name or "")
 
 
@@ -85,7 +85,10 @@ def pause_end(job: Object) -> datetime | None:
 
 
 def run_of(job: Object) -> Run | None:
-    """None for a status that nobody can read: whoever may write one must not hold up everybody's gangs."""
+    """Run state of a job; None for a status that nobody can read.
+
+    Whoever may write one must not hold up everybody's gangs.
+    """
     try:
         return read_run(job.get("status") or {})
     except (ValueError, TypeError, OverflowError):
@@ -98,7 +101,7 @@ def contenders(
     claim_of: Callable[[Object], Claim | None],
     priority_of: Callable[[TrainingJobSpec], tuple[int, bool]],
 ) -> Contenders:
-    """Which gangs run that others may take the place of, and what pods of the operator's have that are going."""
+    """Running gangs that others may take the place of, and resources of the operator's pods that are going."""
     running: list[Running] = []
     leaving: dict[str, dict[str, int]] = {}
     for job, run in jobs:

@@ -1,4 +1,4 @@
-"""What of an object does a decision about gangs lean on? Pure; asked by admission.py about each change."""
+"""Parts of objects that a decision about gangs leans on. Pure; asked by admission.py about each change."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,7 +18,7 @@ from slipway.trainingjob.queueing.claim import pause_end
 
 
 def matters(resource: Resource, change: Change) -> bool:
-    """Whether a decision about gangs may be another one now."""
+    """Tell whether a decision about gangs may be another one now."""
     shown = _SHOWN.get(resource)
     if shown is None:
         return False

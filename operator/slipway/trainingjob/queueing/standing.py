@@ -1,4 +1,4 @@
-"""What a decision about gangs reads from one job, remembered until the job or one of its pods is another one."""
+"""Memory of what a decision about gangs reads from one job, until the job or one of its pods is another one."""
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
@@ -35,13 +35,13 @@ class Standing:
 
 
 class Standings:
-    """Of all jobs whose status can be read."""
+    """Standings of all jobs whose status can be read."""
 
     def __init__(self) -> None:
         self._of: dict[str, Standing] = {}
 
     def read(self, jobs: Iterable[Object]) -> list[Standing]:
-        """All of them now: what did not change is not read again."""
+        """Standings of the jobs now: what did not change is not read again."""
         found: dict[str, Standing] = {}
         for job in jobs:
             standing = self.of(job)
@@ -51,7 +51,7 @@ class Standings:
         return list(found.values())
 
     def of(self, job: Object) -> Standing | None:
-        """One job's; None for a status that nobody can read."""
+        """Standing of one job; None for a status that nobody can read."""
         known = self._of.get(job["metadata"]["uid"])
         return known if known is not None and known.job is job else _read(job)
 
