@@ -1,4 +1,4 @@
-"""Which parts make an operator, and who hears of what? Binds kinds, cache and queues; main.py runs the result."""
+"""Assembly of the operator's parts: kinds, cache and queues, and who hears of which change. main.py runs the result."""
 
 import asyncio
 import logging
@@ -90,7 +90,7 @@ _SLIMS: Mapping[Resource, Slim] = {
 
 @dataclass(frozen=True)
 class Platforms:
-    """What the installation gives to the kinds."""
+    """Settings of the installation for the kinds: images, endpoints, gang admission, memory of a namespace."""
 
     training: training.Platform
     quantizing: quantizing.Platform
@@ -115,7 +115,7 @@ class Assembly:
         observe: ObserveReconcile,
         wait_observer: Callable[[str], Callable[[float], None]],
     ) -> None:
-        """`namespaces` empty means all of them."""
+        """Bind all parts to each other; empty `namespaces` mean all of them."""
         self.cache = Cache(self._changed, namespaces=namespaces)
         self._kube, self._namespaces = kube, namespaces
         self.children = {**CHILDREN, **(_CAPACITY if platforms.gang_admission else {})}
@@ -177,7 +177,7 @@ class Assembly:
         return None
 
     async def _scales_up(self) -> bool:
-        """Whether the cluster shows an autoscaler that acts on pods without a node."""
+        """Tell whether the cluster shows an autoscaler that acts on pods without a node."""
         for resource in _AUTOSCALED:
             if await self._kube.serves(resource):
                 return True
@@ -240,17 +240,17 @@ class Assembly:
             self.mark(marks[KIND], Key(change.key.namespace, marks[JOB_NAME]))
 
     def mark(self, kind: str, key: Key) -> None:
-        """Have an object looked at."""
+        """Put an object into the queue of its kind, to be reconciled."""
         self.queues[kind].mark(key)
 
 
 def on_the_loop(seconds: float, call: Callable[[], None]) -> None:
-    """Call it after so many seconds."""
+    """Schedule a call on the running event loop, after so many seconds."""
     asyncio.get_running_loop().call_later(seconds, call)
 
 
 def endpoint_certificate(config: Config) -> Certificate:
-    """The mounted one; else one made here, which lives as long as the pod."""
+    """Certificate of the status endpoint: the mounted one; else one made here, which lives as long as the pod."""
 
     def make() -> Certificate:
         from slipway.runtime import self_signed  # costs memory that a mounted certificate saves

@@ -10,12 +10,12 @@ from slipway.images import OddNameError, resolve
 
 
 class ConfigError(Exception):
-    """A setting makes no sense; the message names the variable."""
+    """Error of a setting that makes no sense; the message names the variable."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """All that can be set from outside."""
+    """The operator's settings: all that can be set from outside."""
 
     # Empty means every namespace.
     namespaces: tuple[str, ...]
@@ -76,7 +76,7 @@ def read_config(environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def _namespaces(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The list, commas between the names. A list that names nothing must not come to mean everything."""
+    """Namespaces from a list with commas. A list that names nothing must not come to mean everything."""
     texts = {environ.get("SLIPWAY_NAMESPACES", "").strip(), environ.get("SLIPWAY_NAMESPACE", "").strip()} - {""}
     if len(texts) > 1:
         raise ConfigError("SLIPWAY_NAMESPACES and SLIPWAY_NAMESPACE (its old name) do not agree: set the first only")
@@ -88,7 +88,10 @@ def _namespaces(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _status_url(environ: Mapping[str, str]) -> str:
-    """As given; else that of the Service in the operator's own namespace, whatever its name is."""
+    """URL of the status endpoint; "" turns it off.
+
+    As given; else that of the Service in the operator's own namespace, whatever its name is.
+    """
     if given := environ.get("SLIPWAY_STATUS_URL", ""):
         return given.rstrip("/")
     service, namespace = environ.get("SLIPWAY_STATUS_SERVICE", ""), environ.get("SLIPWAY_POD_NAMESPACE", "")
@@ -98,7 +101,10 @@ def _status_url(environ: Mapping[str, str]) -> str:
 
 
 def _metrics_authorization(environ: Mapping[str, str]) -> bool:
-    """They are served with the status endpoint's certificate: a token must not go over the wire as it is."""
+    """Switch for the authorization of metrics, which needs the status endpoint.
+
+    They are served with the status endpoint's certificate: a token must not go over the wire as it is.
+    """
     asked = _switch(environ, "SLIPWAY_METRICS_AUTHORIZATION", default=False)
     if asked and not _status_url(environ):
         raise ConfigError("SLIPWAY_METRICS_AUTHORIZATION=on needs the status endpoint: set SLIPWAY_STATUS_URL")

@@ -11,7 +11,7 @@ NAMES = ("operator", "trainer", "quantizer", "server")
 
 
 class OddNameError(ValueError):
-    """The operator's own image is not called PREFIX/operator, so where the others are cannot be told from it."""
+    """Error of an operator's image that is not called PREFIX/operator: where the others are cannot be told from it."""
 
 
 def reference(name: str, prefix: str = UNSET, tag: str = __version__) -> str:

@@ -1,4 +1,4 @@
-"""How does the process speak? One JSON object per line for machines, plain text on a terminal. Called by main.py."""
+"""Logging of the process: one JSON object per line for machines, plain text on a terminal. Called by main.py."""
 
 import logging
 import sys

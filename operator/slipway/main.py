@@ -176,7 +176,7 @@ class Operator:
                 task.cancel()
 
     async def _watch(self) -> None:
-        """Until SIGTERM, for which kopf listens."""
+        """Run kopf's watches until SIGTERM, for which kopf listens."""
         registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
         _configure(settings)
         kopf.on.login(registry=registry)(_login)
@@ -194,7 +194,7 @@ class Operator:
     async def _position(
         self, *, settings: Any, resource: Any, namespace: Any, logger: Any
     ) -> AsyncIterator[tuple[list[Any], str]]:
-        """From where a watch has to start, in place of kopf's listing; what happened before, a resync brings in."""
+        """Start position of a watch, in place of kopf's listing; what happened before, a resync brings in."""
         url = resource.get_url(namespace=namespace, params={"limit": "1"})
         answer = await api.get(url=url, logger=logger, settings=settings)
         self.assembly.cache.ask_for_resync()
@@ -214,7 +214,10 @@ async def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
 
 
 class _NoDiff(kopf.DiffBaseStorage):
-    """kopf copies and compares every object for handlers that we don't have: a seventh of the operator's CPU."""
+    """Diff storage without content.
+
+    kopf copies and compares every object for handlers that we don't have: a seventh of the operator's CPU.
+    """
 
     def build(self, **_: Any) -> Any:
         return {}
@@ -227,7 +230,7 @@ class _NoDiff(kopf.DiffBaseStorage):
 
 
 class _NoProgress(kopf.ProgressStorage):
-    """The same for the progress of handlers, of which ours have none."""
+    """Progress storage without content: handlers of ours have no progress."""
 
     def fetch(self, **_: Any) -> None:
         return None

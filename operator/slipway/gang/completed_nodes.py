@@ -58,7 +58,7 @@ def stand_in(scene: "Scene", index: int) -> PodState:
 
 
 def format_indexes(indexes: Iterable[int]) -> str:
-    """In the words of Kubernetes' indexed Jobs: 0,2-5."""
+    """Format indices in the notation of Kubernetes' indexed Jobs: 0,2-5."""
     runs: list[list[int]] = []
     for index in sorted({*indexes}):
         if runs and index == runs[-1][1] + 1:
@@ -69,7 +69,7 @@ def format_indexes(indexes: Iterable[int]) -> str:
 
 
 def read_indexes(text: str, among: Collection[int]) -> frozenset[int]:
-    """Those of these indices that the text names; what it names beside them is not even counted up."""
+    """Indices of `among` that the text names; what it names beside them is not even counted up."""
     if not text or not among:
         return frozenset()
     most, found = max(among), set[int]()

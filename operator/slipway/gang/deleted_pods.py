@@ -22,7 +22,7 @@ CAPACITY = 2048
 
 
 class Departed:
-    """Those of jobs, by their job."""
+    """Memory of deleted pods, by their job."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
@@ -69,13 +69,13 @@ class Departed:
 
 
 def _ended(pod: Object) -> bool:
-    """Whether it had, or one of its containers, whose end another one's going on hides in the pod's phase."""
+    """Tell whether the pod, or one of its containers, had ended: another that goes on hides that in the pod's phase."""
     status = pod.get("status") or {}
     ends = ((entry.get("state") or {}).get("terminated") for entry in status.get("containerStatuses") or ())
     return status.get("phase") in {"Failed", "Succeeded"} or any(ends)
 
 
 def _disrupted(pod: Object) -> bool:
-    """Whether somebody had announced that he would delete it."""
+    """Tell whether somebody had announced that he would delete the pod."""
     told = (pod.get("status") or {}).get("conditions") or ()
     return of_conditions({entry.get("type"): entry for entry in told}) is not None

@@ -1,8 +1,8 @@
-"""When does the grace period of a pod that is to go end, by the operator's own clock? Soft state, lost at a restart.
+"""Grace periods of pods that are to go, by the operator's own clock. Soft state, lost at a restart.
 
-The server's clock says when in the pod, and may be an hour off the operator's: then each pod was deleted by force in
-the second after it was asked to save its checkpoint, or ghosts stayed an hour too long. So the period is counted from
-when the operator first saw that the pod is to go; after a restart it begins anew, which costs that much at most.
+A pod tells its end by the server's clock, which may be an hour off the operator's: then each pod was deleted by force
+in the second after it was asked to save its checkpoint, or ghosts stayed an hour too long. So the period is counted
+from when the operator first saw that the pod is to go; after a restart it begins anew, which costs that much at most.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from slipway.runtime.conditions import format_time
 
 
 class Going:
-    """Since when pods are seen to be on their way out, by their job."""
+    """Times since when pods are seen to be on their way out, by their job."""
 
     def __init__(self) -> None:
         self._since: dict[Key, dict[str, datetime]] = {}
@@ -31,11 +31,11 @@ class Going:
             self._since.pop(job, None)
 
     def forget(self, job: Key) -> None:
-        """The job is gone."""
+        """Forget a job that is gone."""
         self._since.pop(job, None)
 
     def timed(self, job: Key, pods: Iterable[Object]) -> list[Object]:
-        """The same pods; those that are to go say until when in metadata, in a field that no server knows."""
+        """Add the end of the grace period to the pods that are to go: in metadata, in a field that no server knows."""
         since = self._since.get(job)
         return [_timed(pod, since[uid_of(pod)]) if uid_of(pod) in since else pod for pod in pods] if since else [*pods]
 

@@ -25,13 +25,13 @@ from slipway.reconcile.status import Draft, describe
 
 
 def left_alone(obj: Mapping[str, Any]) -> bool:
-    """Whether the job is being deleted, or belongs to another controller."""
+    """Tell whether the job is being deleted, or belongs to another controller."""
     managed_by = ((obj.get("spec") or {}).get("runPolicy") or {}).get("managedBy")
     return bool(obj["metadata"].get("deletionTimestamp") or managed_by)
 
 
 def decide(scene: Scene, progress: Mapping[str, Any] | None = None) -> Plan:
-    """What to do now. `progress` is the newest report of the pods, as status.progress holds it, or None.
+    """Decide what to do now. `progress` is the newest report of the pods, as status.progress holds it, or None.
 
     A rule that declines, by None, leaves the draft as it was: the next one decides from what was seen.
     """
@@ -48,7 +48,7 @@ def decide(scene: Scene, progress: Mapping[str, Any] | None = None) -> Plan:
 
 
 def invalid(draft: Draft, problems: Sequence[str]) -> Plan:
-    """The spec makes no sense: nothing is touched, and the status says what to change."""
+    """Plan for a spec that makes no sense: nothing is touched, and the status says what to change."""
     if draft.run.finished:
         return Plan()
     message = "; ".join(problems)
@@ -102,7 +102,7 @@ def _suspended(scene: Scene) -> Plan | None:
 
 
 def _behind(scene: Scene) -> Plan | None:
-    """Pods of an attempt that the status does not know of: the job that we look at is not the newest."""
+    """Rule for pods of an attempt that the status does not know of: the job that we look at is not the newest."""
     if all(pod.attempt <= scene.draft.run.attempt for pod in scene.pods):
         return None
     newest = max(pod.attempt for pod in scene.pods)
@@ -120,7 +120,7 @@ def _leftovers(scene: Scene) -> Plan | None:
 
 
 def _predecessor(scene: Scene) -> Plan | None:
-    """A job of this name was deleted, and its pods are still saving their checkpoint, or are ghosts on a lost node."""
+    """Rule for pods of a deleted job of this name: they still save their checkpoint, or are ghosts on a lost node."""
     alive = [pod for pod in scene.predecessors if pod.may_run or pod.name in scene.missing_names]
     if scene.draft.run.attempt_time is not None or not alive:
         return None
@@ -150,7 +150,7 @@ def _failed(scene: Scene) -> Plan | None:
 
 
 def _hanging(scene: Scene) -> Plan | None:
-    """All pods run and none reports: the likeliest cause is a collective in which one of them does not take part."""
+    """Rule for a gang that runs without reports of progress: most likely a pod does not take part in a collective."""
     left = scene.hang_seconds_left
     if left is None or left > 0 or not scene.all_started:
         return None

@@ -1,4 +1,4 @@
-"""Which pods belong to deleted jobs of the same name? They may still save a checkpoint that the new job will read.
+"""Pods of deleted jobs of the same name: they may still save a checkpoint that the new job will read.
 
 The cache knows a pod's owner by its identity only, so the UIDs that a name has had are remembered while their pods
 live: from the pods that are there at the start, and from then on from each job that is looked at.
@@ -29,7 +29,7 @@ class Lineage:
         return [pod for pods in found.values() for pod in pods]
 
     def forget(self, key: tuple[str, str]) -> list[str]:
-        """The job of this name is gone; returns the UIDs that nothing is left of."""
+        """Forget the job of this name, which is gone; returns the UIDs that nothing is left of."""
         uids = self._known().get(key, set())
         gone = [uid for uid in uids if not self._pods_of(key, uid)]
         uids.difference_update(gone)

@@ -1,4 +1,4 @@
-"""What pods report of their work: whose word counts for which job, and the newest. One per kind; bound by main."""
+"""Progress reports of pods: whose word counts for which job, and the newest. One inbox per kind; bound by main."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,7 +22,7 @@ ProgressOf = Callable[[Key, str], Mapping[str, Any] | None]
 
 
 class Inbox:
-    """Soft state: after a restart the pods' next reports fill it again."""
+    """Newest reports by job. Soft state: after a restart the pods' next reports fill it again."""
 
     def __init__(self, cache: Cache, resource: Resource, mark_after: Callable[[Key, float], None]) -> None:
         self.resource = resource
@@ -30,7 +30,7 @@ class Inbox:
         self._newest: Coalescer[Key, tuple[str, Report]] = Coalescer(mark_after)
 
     def find_owner(self, namespace: str, name: str, pod: PodIdentity) -> Owner | None:
-        """The job, and whether this pod is one of its own."""
+        """Find the job, and whether this pod is one of its own; None without such a job."""
         job = self._cache[self.resource].get(namespace, name)
         if job is None:
             return None
@@ -39,16 +39,16 @@ class Inbox:
         return Owner(uid_of(job), mine)
 
     def accept(self, namespace: str, name: str, uid: str, report: Report) -> None:
-        """Keep it, and have the job looked at before long."""
+        """Keep the report, and have the job looked at before long."""
         self._newest.put(Key(namespace, name), (uid, report))
 
     def progress_of(self, key: Key, uid: str) -> dict[str, Any] | None:
-        """As status.progress holds it; None when nothing was said of this very job."""
+        """Newest report as status.progress holds it; None when nothing was said of this very job."""
         known = self._newest.get(key)
         return _progress(known[1]) if known is not None and known[0] == uid else None
 
     def forget(self, key: Key) -> None:
-        """The job is gone."""
+        """Forget a job that is gone."""
         self._newest.forget(key)
 
 

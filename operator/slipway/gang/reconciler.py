@@ -1,4 +1,4 @@
-"""What reconciles of kinds with a gang do around their plan: find the job, carry out, report refusals and errors."""
+"""Reconciliation of kinds with a gang, around their plan: find the job, carry out, report refusals and errors."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -57,7 +57,7 @@ class Jobs:
         self._complaints = Complaints(kube)
 
     async def reconcile(self, key: tuple[str, str], decide: Decide) -> Result:
-        """`decide` gets the job, the pods of deleted jobs of the same name, and the time."""
+        """Reconcile one job. `decide` gets it, the pods of deleted jobs of the same name, and the time."""
         due = await self._listen(Key(*key))
         job = self._cache[self._resource].get(*key)
         if job is None:
@@ -83,13 +83,14 @@ class Jobs:
             return await self._refused(key, refusal, decision)
 
     def pods(self, job: Object) -> list[Object]:
-        """Those of all attempts, and what must still be ended though it has lost its owner."""
+        """Pods of all attempts, and those that must still be ended though they have lost their owner."""
         mine = members(self._cache[PODS], job, self._resource)
         return self.timed(job, [*mine, *self.strays.of(job)])
 
     def timed(self, job: Object, pods: list[Object]) -> list[Object]:
-        """Pods of a job, or of its predecessors; what is to go says until when by our own clock, and what does not
-        start why.
+        """Pods of a job, or of its predecessors, with what the operator knows of them.
+
+        What is to go says until when by our own clock, and what does not start says why.
         """
         key = Key(namespace_of(job), name_of(job))
         return self._complaints.told(key, self._going.timed(key, pods))
@@ -110,7 +111,7 @@ class Jobs:
         self._going.look(Key(namespace_of(job), name_of(job)), pods, self._clock())
 
     async def on_error(self, key: tuple[str, str], error: Exception) -> None:
-        """Nothing fails silently: the condition says what the server said."""
+        """Report an error as a condition, in the server's words: nothing fails silently."""
         job = self._cache[self._resource].get(*key)
         words = tellable(error)
         if job is None or words is None or crowded(job):

@@ -1,4 +1,4 @@
-"""Makes anew what pods lean on while they run, where somebody has deleted or changed it. Called by reconciler.py."""
+"""Restoration of what pods lean on while they run, if somebody has deleted or changed it. Called by reconciler.py."""
 
 import logging
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Keeper:
-    """Of one kind's jobs."""
+    """Restorer of the objects that pods of one kind's jobs lean on."""
 
     def __init__(self, cache: Cache, resource: Resource, executor: Executor, record: Record) -> None:
         self._cache = cache

@@ -22,23 +22,23 @@ class Gang(Protocol):
 
     @property
     def final_exit_codes(self) -> frozenset[int]:
-        """They mean the same at every try: no restart, unless a rule of the user's asks for one."""
+        """Exit codes that mean the same at every try: no restart, unless a rule of the user's asks for one."""
 
     @property
     def uid(self) -> str:
-        """Of the object that owns the pods."""
+        """UID of the object that owns the pods."""
 
     @property
     def run_policy(self) -> RunPolicy:
-        """The spec's."""
+        """The spec's run policy."""
 
     @property
     def failure_policy(self) -> FailurePolicy:
-        """The spec's."""
+        """The spec's failure policy."""
 
     @property
     def size(self) -> int:
-        """How many pods the spec asks for now."""
+        """Number of pods that the spec asks for now."""
 
     @property
     def digest(self) -> str:
@@ -51,21 +51,21 @@ class Gang(Protocol):
         """The pods of these indices, and before the `first` of an attempt what they lean on."""
 
     def tells(self, words: str) -> bool:
-        """Whether a pod's last words must be kept when it has succeeded: they say what was made, or what comes now."""
+        """Tell whether a pod's last words must be kept after its success: they say what was made, or what comes now."""
 
     def keeps(self, attempt: int) -> tuple[Keep, ...]:
-        """What the pods of an attempt lean on while they run."""
+        """Objects that the pods of an attempt lean on while they run."""
 
     def succeeded(self, scene: "Scene") -> Plan:
-        """All pods of the attempt have succeeded."""
+        """Plan for an attempt all of whose pods have succeeded."""
 
     def failed(self, scene: "Scene", failure: Failure) -> Plan | None:
-        """A failure that the kind itself knows what to do about; None leaves it to the failure policy."""
+        """Plan for a failure that the kind itself knows what to do about; None leaves it to the failure policy."""
 
 
 @dataclass(frozen=True)
 class Hold:
-    """Why a gang may not be created yet: its place in the line of those that wait, and what the cluster lacks.
+    """Reason why a gang may not be created yet: its place in the line of those that wait, and what the cluster lacks.
 
     `short`: a quota of the namespace; `never`: one that cannot be enough, whoever ends.
     """
@@ -79,7 +79,7 @@ class Hold:
 
 @dataclass(frozen=True)
 class Rules:
-    """What only some kinds and some jobs have beside the policies of the gang.
+    """Settings that only some kinds and some jobs have, beside the policies of the gang.
 
     `least`: pods with which an elastic job can train; None where all are needed. `replaces`: whether a lost node is
     replaced alone. `listening`: since when reports of progress can have come in. `schedule_timeout`: how long all
@@ -114,7 +114,7 @@ class Scene:
 
     @property
     def nodes(self) -> Nodes | None:
-        """Of an elastic job."""
+        """Nodes of an elastic job; None for other jobs."""
         return Nodes.read(self.draft.wire["elastic"]) if "elastic" in self.draft.wire else None
 
     @property
@@ -147,12 +147,12 @@ class Scene:
 
     @property
     def grace(self) -> int:
-        """How long a pod may outlast its deletion."""
+        """Seconds that a pod may outlast its grace period."""
         return self.gang.failure_policy.node_lost_grace_seconds
 
     @property
     def size(self) -> int:
-        """How many pods the gang has. A later edit of the spec does not change the gang that is there."""
+        """Number of pods of the gang. A later edit of the spec does not change the gang that is there."""
         if self.nodes is not None:
             return len(self.nodes.indices)
         made = (self.draft.wire.get("replicaStatuses") or {}).get("desired")
@@ -160,17 +160,17 @@ class Scene:
 
     @cached_property
     def digest(self) -> str:
-        """Of the spec as it is now."""
+        """Digest of the spec as it is now."""
         return self.gang.digest
 
     @property
     def changed(self) -> bool:
-        """Whether the spec is not the one that the gang was made from: servers without CEL let it be edited."""
+        """Tell whether the spec is not the one that the gang was made from: servers without CEL let it be edited."""
         return self.draft.wire.get("specDigest") not in (None, self.digest)
 
     @property
     def missing_names(self) -> list[str]:
-        """Pods of the current attempt that are not there."""
+        """Names of the current attempt's pods that are not there, but for nodes that are still to join."""
         there = {pod.index for pod in self.current}
         coming = self.nodes.creating if self.nodes is not None else ()
         attempt = self.draft.run.attempt
@@ -178,12 +178,12 @@ class Scene:
 
     @property
     def started(self) -> int:
-        """How many pods run, or have already run well."""
+        """Number of pods that run, or have already run well."""
         return sum(pod.phase in {"Running", "Succeeded"} for pod in self.current)
 
     @property
     def all_started(self) -> bool:
-        """Whether each pod runs, or has already run well; of an elastic job's, as many as it needs."""
+        """Tell whether each pod runs, or has already run well; of an elastic job's, as many as it needs."""
         return self.started >= (self.size if self.rules.least is None else self.rules.least)
 
     @property
@@ -196,7 +196,7 @@ class Scene:
 
     @property
     def stranded_seconds_left(self) -> float | None:
-        """Until pods that found their nodes are taken back because others of the gang have none."""
+        """Seconds until pods that found their nodes are taken back because others of the gang have none."""
         asked, limit = self.draft.run.attempt_time, self.rules.schedule_timeout
         if asked is None or limit is None or self.draft.run.running_time is not None:
             return None
@@ -207,13 +207,13 @@ class Scene:
 
     @property
     def hang_seconds_left(self) -> float | None:
-        """Until pods that report no progress are taken for hanging."""
+        """Seconds until pods that report no progress are taken for hanging."""
         told = (self.draft.wire.get("progress") or {}).get("lastUpdatedTime")
         reported = parse_time(told) if told else None
         return hang.seconds_left(self.rules.progress_deadline, self.draft.run, reported, self.rules.listening, self.now)
 
     @property
     def obstacle(self) -> Obstacle | None:
-        """What keeps the first of the pods that can't run from running; a pause between two tries says the least."""
+        """Obstacle of the first of the pods that can't run; a pause between two tries says the least."""
         found = [pod.obstacle for pod in self.current if pod.obstacle]
         return min(found, key=lambda obstacle: obstacle.again, default=None)

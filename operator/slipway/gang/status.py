@@ -1,4 +1,4 @@
-"""What the gang's pods mean for the job's status: counts, conditions, progress. Pure; called by lifecycle.py."""
+"""Status of a job, from the pods of its gang: counts, conditions, progress. Pure; called by lifecycle.py."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -26,7 +26,7 @@ SPEC_CHANGED_NOTICE = Notice("Warning", Reason.SPEC_CHANGED, _SPEC_CHANGED)
 
 
 def count(scene: Scene, going: Collection[str] = ()) -> None:
-    """The pods of the current attempt by state; those `going` (UIDs) are on their way out and not active any more."""
+    """Count the current attempt's pods by state; those `going` (UIDs) are on their way out and not active any more."""
     pods, wire = scene.current, scene.draft.wire
     active = [pod for pod in pods if not pod.ended and pod.uid not in going]
     wire["replicaStatuses"] = {
@@ -39,7 +39,7 @@ def count(scene: Scene, going: Collection[str] = ()) -> None:
 
 
 def created(scene: Scene) -> None:
-    """All pods of the attempt have been asked for: one that is missing from now on was lost."""
+    """Record that all pods of the attempt have been asked for: one that is missing from now on was lost."""
     draft, nodes = scene.draft, len(scene.indices)
     moment = format_time(draft.now)
     draft.wire.setdefault("startTime", moment)
@@ -54,7 +54,7 @@ def created(scene: Scene) -> None:
 
 
 def queued(draft: Draft, hold: Hold) -> tuple[Notice, ...]:
-    """No room yet. The condition is written once: the place in the line, which changes, has a field of its own.
+    """Record the wait for room. The condition is written once: the place in the line, which changes, has its own field.
 
     Only a quota is told in it with all figures: it is people who make it large enough.
     """
@@ -79,7 +79,7 @@ def queued(draft: Draft, hold: Hold) -> tuple[Notice, ...]:
 
 
 def running(scene: Scene) -> list[Notice]:
-    """All pods run, or as many as an elastic job needs; told once per attempt."""
+    """Record that all pods run, or as many as an elastic job needs; told once per attempt."""
     draft, started = scene.draft, scene.started
     told = draft.run.running_time is not None
     draft.wire.setdefault("runningTime", format_time(draft.now))
@@ -91,7 +91,7 @@ def running(scene: Scene) -> list[Notice]:
 
 
 def waiting(draft: Draft, obstacle: Obstacle | None) -> list[Notice]:
-    """Not all pods run yet; an obstacle is shown with the server's own words, and told once."""
+    """Record that not all pods run yet; an obstacle is shown with the server's own words, and told once."""
     before: Mapping[str, Any] = conditions.get(draft.wire.get("conditions") or [], "Running") or {}
     if obstacle is None:
         reason, message = Reason.PODS_PENDING, _PENDING
@@ -127,24 +127,24 @@ def held(pods: Iterable[PodState]) -> str:
 
 
 def sound_again(draft: Draft) -> None:
-    """By an edit, a newer CRD or a newer operator the spec is not wrong any more: Stalled must not outlast that."""
+    """Take back Stalled where an edit, a newer CRD or a newer operator has made the spec valid."""
     told = conditions.get(draft.wire.get("conditions") or [], "Stalled") or {}
     if told.get("reason") == Reason.INVALID_SPEC:
         draft.progressing(Reason.PENDING, "the spec was wrong and is not any more")
 
 
 def spec_changed(draft: Draft) -> Draft:
-    """The pods are left alone, and the status says what to do."""
+    """Report an edit of the spec: the pods are left alone, and the status says what to do."""
     return draft.stalled(Reason.SPEC_CHANGED, _SPEC_CHANGED)
 
 
 def refused(draft: Draft, reason: str, message: str) -> Draft:
-    """The server did not let something be created. The condition's time is when that began."""
+    """Record that the server did not let something be created. The condition's time is when that began."""
     return draft.condition("Created", "False", reason, message).progressing(reason, message)
 
 
 def take_back(draft: Draft, made: int, least: int) -> Draft:
-    """The server let only `made` pods of the attempt be created: fewer than `least` go, and all are tried anew later.
+    """Take back an attempt refused after `made` pods: fewer than `least` go, and all are tried anew later.
 
     No restart is counted: nothing has run. The next try has a number of its own, since pods that are going keep names.
     """
@@ -154,7 +154,7 @@ def take_back(draft: Draft, made: int, least: int) -> Draft:
 
 
 def back_to_the_line(draft: Draft) -> Draft:
-    """The attempt has not come to run, and the next one has waited as long as it did."""
+    """Put the job back into the line: the next attempt has waited as long as this one, which has not come to run."""
     waited = draft.wire.get("queuedTime") or draft.wire.get("attemptTime")
     draft.next_attempt()
     if waited:
@@ -163,7 +163,7 @@ def back_to_the_line(draft: Draft) -> Draft:
 
 
 def pause_over(draft: Draft) -> None:
-    """The row of restarts is still one until an attempt has run for long."""
+    """End the pause. The row of restarts is still one until an attempt has run for long."""
     restarts = (draft.wire.get("backoff") or {}).get("restarts")
     draft.unset("backoff")
     if restarts:
@@ -171,7 +171,7 @@ def pause_over(draft: Draft) -> None:
 
 
 def complete_progress(draft: Draft) -> None:
-    """A job that has succeeded is not at 97 % because its last report got lost."""
+    """Set the progress to 100 %: a job that has succeeded is not at 97 % because its last report got lost."""
     progress: dict[str, Any] = draft.wire.get("progress") or {}
     if progress:
         draft.wire["progress"] = {**progress, "percent": 100, "estimatedRemainingSeconds": 0}

@@ -1,4 +1,4 @@
-"""How do a job's pods reach the operator's status endpoint? The same three things for every kind. Pure.
+"""Access of a job's pods to the operator's status endpoint: the same three things for every kind. Pure.
 
 A URL in the environment, the authority that its certificate is checked against, and a token that is good for nothing
 else. The variables are KEP-2779's, so that the Hugging Face callback and Kubeflow's SDK find them. Called by pods.py.
@@ -24,11 +24,14 @@ class Endpoint:
     audience: str = STATUS_AUDIENCE
 
     def files(self) -> dict[str, str]:
-        """What the job's ConfigMap holds for it."""
+        """Files for the job's ConfigMap: the authority of the endpoint's certificate, if there is one."""
         return {AUTHORITY_FILE: self.authority} if self.authority else {}
 
     def env(self, path: str, config_dir: str) -> dict[str, str]:
-        """`path`: of the job's status, as in the API. `config_dir`: where the job's ConfigMap is mounted."""
+        """Environment variables of the pods, if the endpoint is on.
+
+        `path`: of the job's status, as in the API. `config_dir`: where the job's ConfigMap is mounted.
+        """
         if not self.url:
             return {}
         return {URL: self.url + path, CA_CERT: f"{config_dir}/{AUTHORITY_FILE}", TOKEN: f"{TOKEN_DIR}/token"}

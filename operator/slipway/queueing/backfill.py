@@ -1,4 +1,4 @@
-"""Which of the waiting gangs start now? By rank; smaller ones fill gaps, but never at a large one's expense. Pure.
+"""Choice of the waiting gangs that start: by rank; smaller ones fill gaps, but never at a large one's expense. Pure.
 
 This is EASY backfilling (Lifka 1995) without run times, which nobody knows: the first gang that does not fit gets room
 kept on nodes where it will fit once others have ended. Whoever comes after it gets only what is left beside that room,
@@ -54,7 +54,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Decision:
-    """Who starts now, in order, the place of everybody else, and which running gangs give way to whom."""
+    """Gangs that start now, in order; the places of all others; and which running gangs give way to whom."""
 
     admitted: tuple[Hashable, ...]
     waiting: dict[Hashable, Place]
@@ -115,7 +115,7 @@ class _Pass:
         self._admitted.append(gang.key)
 
     def _held_by_quota(self, gang: Waiting, whose: str, name: str) -> bool:
-        """No room is kept on nodes for what a quota holds back."""
+        """Tell whether a quota holds the gang back, and note it. No room is kept on nodes for such a gang."""
         shortage = self._quotas.short(whose, gang.bill, gang.demand.count)
         if shortage is None:
             return False
@@ -134,7 +134,7 @@ class _Pass:
         return True
 
     def _keep_room(self, gang: Waiting, whose: str, name: str) -> None:
-        """For the first gang that does not fit, of nodes and quota; the others wait behind it."""
+        """Keep room on nodes and in the quota for the first gang that does not fit; the others wait behind it."""
         self._waiting[gang.key] = self._words.of(gang.demand, self._kept_for)
         kept = self._floor.keep(gang.demand) if not self._kept_for else None
         if kept is not None:
@@ -143,7 +143,7 @@ class _Pass:
             self._kept_for = name
 
     def decision(self) -> Decision:
-        """What the walk came to."""
+        """Result of the walk."""
         short = self._shortages
         places = {
             key: Place(number, len(self._waiting), told, key in short, key in short and short[key].never)
@@ -153,14 +153,14 @@ class _Pass:
 
 
 class _Missing:
-    """What gangs lack, in words that gangs of equal shape share until a node changes."""
+    """Descriptions of what gangs lack, in words that gangs of equal shape share until a node changes."""
 
     def __init__(self, floor: Floor) -> None:
         self._floor, self._version = floor, floor.version
         self._known: dict[tuple[str, int, str, str], str] = {}
 
     def of(self, demand: Demand, kept_for: str) -> str:
-        """Of this gang; `kept_for`: who has room kept before it."""
+        """Description of what this gang lacks; `kept_for`: who has room kept before it."""
         if self._version != self._floor.version:
             self._known, self._version = {}, self._floor.version
         alike = (demand.kind, demand.count, repr(demand.spreads) if demand.spreads else "", kept_for)

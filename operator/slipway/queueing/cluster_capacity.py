@@ -1,4 +1,4 @@
-"""Do so many equal pods fit into what the nodes have free? No I/O; asked by backfill.py.
+"""Capacity of the cluster for equal pods, in what the nodes have free. No I/O; asked by backfill.py.
 
 Pods of a gang are equal, so the gang fits exactly when the numbers of pods that each node can take add up to it: no
 search is needed, unless they must be spread over zones or racks (topology.py).
@@ -43,7 +43,7 @@ class Floor:
     # Nodes.
 
     def put(self, node: Node) -> None:
-        """A node is new, or not as it was."""
+        """Add a node, or replace one that is not as it was."""
         before = self._nodes.get(node.name)
         if before is None or (before.labels, before.taints) != (node.labels, node.taints):
             self.drop(node.name)
@@ -59,7 +59,7 @@ class Floor:
         self._count(node.name, 1)
 
     def drop(self, name: str) -> None:
-        """A node is gone, or takes no pods any more."""
+        """Remove a node that is gone, or takes no pods any more."""
         if name not in self._nodes:
             return
         self._count(name, -1)
@@ -77,28 +77,28 @@ class Floor:
             where.amounts = None
 
     def forget(self, used: "Floor") -> None:
-        """Keep what the copy has asked for: other kinds of pods will hardly come again."""
+        """Drop all but what the copy has asked for: other kinds of pods will hardly come again."""
         self._fits = {kind: fit for kind, fit in self._fits.items() if kind in used._fits}
         asked = {id(fit.where) for fit in self._fits.values()}
         self._wheres = {name: where for name, where in self._wheres.items() if id(where) in asked}
 
     @property
     def worn(self) -> bool:
-        """Whether it has met so many different amounts that a new one takes less memory."""
+        """Tell whether the floor has met so many different amounts that a new one takes less memory."""
         return len(self._numbers) > 1000 + 8 * len(self._nodes)
 
     def nodes(self, demand: Demand) -> list[Node]:
-        """Those that the scheduler would consider for these pods."""
+        """Nodes that the scheduler would consider for these pods."""
         return [self._nodes[name] for name in self._where_of(demand).able]
 
     # Questions.
 
     def knows(self, demand: Demand) -> bool:
-        """Whether such pods were asked about here before."""
+        """Tell whether such pods were asked about here before."""
         return demand.kind in self._fits
 
     def fit(self, demand: Demand) -> Fit:
-        """How such pods fit now; not to be changed."""
+        """Fit of such pods on the nodes as they are now; not to be changed."""
         if demand.kind not in self._fits:
             if self._ground is not None:
                 fit = self._ground.fit(demand).on(self.has, self.most, self._touched, self._ground.has)
@@ -120,7 +120,7 @@ class Floor:
         return where
 
     def pack(self, demand: Demand, *, partly: bool = False) -> dict[str, int] | None:
-        """Which nodes take how many of the pods; None if not all fit. `partly`: as many as fit instead.
+        """Placement of the pods: their number by node; None if not all fit. `partly`: as many as fit instead.
 
         Nodes with the least room go first: large holes are kept for those who need them.
         """
@@ -153,7 +153,7 @@ class Floor:
         return _first(order, fit.most, demand.count)
 
     def lopsided(self, demand: Demand) -> str:
-        """Which spread the free room is too lopsided for, and where there is the least: for a status; "" if none."""
+        """Description of a spread that the free room is too lopsided for, and where there is the least; "" if none."""
         rooms = self.fit(demand).rooms
         for spread in demand.spreads:
             if self._spread(demand, (spread,), sorted(rooms), rooms) is None:
@@ -174,7 +174,7 @@ class Floor:
     def _spread(
         self, demand: Demand, spreads: tuple[Spread, ...], order: Sequence[str], rooms: Mapping[str, int]
     ) -> dict[str, int] | None:
-        """Domains without any room count, too: nobody may have many more pods than they."""
+        """Spread the pods over domains. Those without any room count, too: nobody may have many more pods than they."""
         full = sorted(name for name in self.fit(demand).most if name not in rooms)
         sites = []
         for name in (*order, *full):
@@ -185,7 +185,7 @@ class Floor:
     # Trying things on.
 
     def copy(self) -> "Floor":
-        """What is free now, to try things on, while this floor stays as it is."""
+        """Copy with what is free now, to try things on, while this floor stays as it is."""
         other = type(self)()
         other._ground, other._nodes, other._numbers = self, self._nodes, self._numbers
         other._free, other.has, other.most = dict(self._free), dict(self.has), self.most
@@ -200,14 +200,14 @@ class Floor:
             self._set(name, {**free, **less})
 
     def give_back(self, held: Mapping[str, Amounts]) -> None:
-        """What pods on these nodes have is free."""
+        """Free what pods on these nodes have."""
         for name in held.keys() & self._free.keys():
             free, most = self._free[name], self._nodes[name].capacity
             more = {r: min(most.get(r, 0), free[r] + amount) for r, amount in held[name].items() if r in free}
             self._set(name, {**free, **more})
 
     def take_away(self, held: Mapping[str, Amounts]) -> None:
-        """The opposite."""
+        """Take what pods on these nodes have: the opposite of `give_back`."""
         for name in held.keys() & self._free.keys():
             free = self._free[name]
             less = {r: max(0, free[r] - amount) for r, amount in held[name].items() if r in free}
@@ -230,12 +230,12 @@ class Floor:
 
 
 def renewed(floor: Floor) -> Floor:
-    """One of the same nodes that has met no other amounts."""
+    """New floor of the same nodes, which has met no other amounts."""
     return Floor(replace(node, free=floor._free[name]) for name, node in floor._nodes.items())
 
 
 def _fullest_first(rooms: Mapping[str, int]) -> Iterator[str]:
-    """By room, then by name; sorted as far as is asked: of thousands of nodes a gang takes some."""
+    """Node names by room, then by name; sorted as far as is asked: of thousands of nodes a gang takes some."""
     alike: dict[int, list[str]] = {}
     for name, count in rooms.items():
         alike.setdefault(count, []).append(name)

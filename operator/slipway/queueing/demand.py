@@ -17,7 +17,10 @@ _REPELS = frozenset({"NoSchedule", "NoExecute"})
 
 @dataclass(frozen=True)
 class Node:
-    """`capacity`: what gangs can have of it at most, when all other gangs have ended. `free`: what nobody has now."""
+    """Node with its amounts, labels and taints.
+
+    `capacity`: what gangs can have of it at most, when all other gangs have ended. `free`: what nobody has now.
+    """
 
     name: str
     capacity: Amounts
@@ -28,7 +31,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Demand:
-    """`count` pods that each ask for `each`; the rest is Kubernetes' own fields of a pod's spec.
+    """Demand of `count` pods that each ask for `each`; the rest is Kubernetes' own fields of a pod's spec.
 
     `apart`: no two on one node, since each takes the same port of it. `spreads`: topologySpread that a scheduler holds
     to; `there`: how many pods of the gang, beside these, nodes have already.
@@ -45,18 +48,18 @@ class Demand:
 
     @cached_property
     def where(self) -> str:
-        """The same for all pods that may go to the same nodes."""
+        """Key that is the same for all pods that may go to the same nodes."""
         keys = sorted(spread.key for spread in self.spreads)
         return repr((sorted(self.selector.items()), self.tolerations, self.terms, keys))
 
     @cached_property
     def kind(self) -> str:
-        """The same for all pods that fit in the same way."""
+        """Key that is the same for all pods that fit in the same way."""
         return repr((self.apart, sorted(self.each.items()))) + self.where
 
 
 def takes(node: Node, demand: Demand) -> bool:
-    """Whether the scheduler would consider the node for these pods at all."""
+    """Tell whether the scheduler would consider the node for these pods at all."""
     return (
         all(node.labels.get(key) == value for key, value in demand.selector.items())
         and all(tolerated(taint, demand.tolerations) for taint in node.taints if taint.get("effect") in _REPELS)
@@ -66,7 +69,7 @@ def takes(node: Node, demand: Demand) -> bool:
 
 
 def room(free: Amounts, each: Amounts, *, apart: bool = False) -> int:
-    """How many pods fit; every pod takes one of `pods`."""
+    """Number of pods that fit; every pod takes one of `pods`."""
     asked = {"pods": 1, **{name: amount for name, amount in each.items() if amount > 0}}
     fitting = max(0, min(free.get(name, 0) // amount for name, amount in asked.items()))
     return min(1, fitting) if apart else fitting

@@ -1,4 +1,4 @@
-"""How pods of one kind fit on nodes, worked out once for nodes with equal amounts. Pure; for cluster_capacity.py."""
+"""Fit of equal pods on nodes, worked out once for nodes with equal amounts. Pure; for cluster_capacity.py."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -43,12 +43,12 @@ class Where:
 
 
 class Fit:
-    """All together now and at most, and by node where somebody asks."""
+    """Number of pods that fit, all together now and at most, and by node where somebody asks."""
 
     def __init__(
         self, numbers: Numbers, where: Where, demand: Demand, has: Mapping[str, int], most: Mapping[str, int]
     ) -> None:
-        """`has`, `most`: by node the number of its amounts now, and at most; they change."""
+        """Count the pods that fit. `has`, `most`: by node the number of its amounts now, and at most; they change."""
         self.where = where
         self._numbers, self._each, self._apart = numbers, demand.each, demand.apart
         self._has, self._most = has, most
@@ -60,21 +60,21 @@ class Fit:
         self.most_total = sum(count * self.into(number) for number, count in at_most.items())
 
     def into(self, number: int) -> int:
-        """How many go into amounts."""
+        """Number of pods that go into the amounts of this number."""
         if number not in self._known:
             self._known[number] = room(self._numbers.amounts(number), self._each, apart=self._apart)
         return self._known[number]
 
     @property
     def rooms(self) -> dict[str, int]:
-        """By node now, where not 0."""
+        """Number of pods that fit now, by node, where not 0."""
         if self._rooms is None:
             self._rooms = {name: count for name, count in self._by_node(self._has) if count > 0}
         return self._rooms
 
     @property
     def most(self) -> dict[str, int]:
-        """By node, when all gangs have ended."""
+        """Number of pods that fit when all gangs have ended, by node."""
         if self._most_rooms is None:
             self._most_rooms = dict(self._by_node(self._most))
         return self._most_rooms
@@ -86,7 +86,7 @@ class Fit:
             yield name, known[number] if number in known else into(number)
 
     def changed(self, name: str, before: int, number: int) -> None:
-        """A node has other amounts."""
+        """Count a node anew that has other amounts now."""
         now = self.into(number)
         self.total += now - self.into(before)
         if self._rooms is not None:
@@ -95,7 +95,7 @@ class Fit:
                 self._rooms[name] = now
 
     def count(self, has: int, most: int, sign: int) -> None:
-        """A node with these amounts comes (1) or goes (-1)."""
+        """Add a node with these amounts (1), or remove it (-1)."""
         self.total += sign * self.into(has)
         self.most_total += sign * self.into(most)
         self._rooms = self._most_rooms = None
@@ -103,7 +103,7 @@ class Fit:
     def on(
         self, has: Mapping[str, int], most: Mapping[str, int], touched: Iterable[str], before: Mapping[str, int]
     ) -> Self:
-        """The same for a copy of the floor that has other amounts on the nodes that it `touched`."""
+        """Copy for a copy of the floor that has other amounts on the nodes that it `touched`."""
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._has, other._most, other._rooms = has, most, None

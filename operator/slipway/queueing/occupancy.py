@@ -1,4 +1,4 @@
-"""What the nodes have free beside the pods that are on them, kept by events: only nodes that changed are summed anew.
+"""Free amounts of the nodes beside the pods that are on them, kept by events: only nodes that changed are summed anew.
 
 Read by admission.py. At thousands of nodes a sum of all pods for each change took most of a decision's time.
 """
@@ -15,7 +15,7 @@ from slipway.runtime.client.resource import Object, name_of, parent_of
 
 
 class Occupancy:
-    """Of all nodes of the cluster."""
+    """Free amounts of all nodes of the cluster."""
 
     def __init__(self, nodes: Store, pods: Store) -> None:
         self._nodes, self._pods = nodes, pods
@@ -26,7 +26,7 @@ class Occupancy:
         self._read = False
 
     def pod_changed(self, change: Change) -> None:
-        """A pod came, ended, was resized, or went."""
+        """Note that a pod came, ended, was resized, or went."""
         before, now = _place(change.old), _place(change.new)
         if before:
             self._on.get(before, {}).pop(change.key, None)
@@ -35,21 +35,21 @@ class Occupancy:
         self._changed |= {name for name in (before, now) if name}
 
     def node_changed(self, change: Change) -> None:
-        """A node came, went, or is not as it was."""
+        """Note that a node came, went, or is not as it was."""
         self._changed.add(change.key.name)
 
     def nodes(self, demand: Demand) -> list[Node]:
-        """Those that the scheduler would consider for these pods, whatever is free."""
+        """Nodes that the scheduler would consider for these pods, whatever is free."""
         self._sum_up()
         return self._floor.nodes(demand)
 
     def floor(self) -> Floor:
-        """What is free now, as a copy for one decision."""
+        """Floor with what is free now, as a copy for one decision."""
         self._sum_up()
         return self._floor.copy()
 
     def forget(self, used: Floor) -> None:
-        """Keep what the decision's copy has asked for."""
+        """Drop all but what the decision's copy has asked for."""
         self._floor.forget(used)
 
     def _sum_up(self) -> None:
@@ -62,7 +62,7 @@ class Occupancy:
             self._floor = renewed(self._floor)
 
     def _read_all(self) -> None:
-        """What was there before anybody told of it."""
+        """Read the pods and nodes that were there before anybody told of them."""
         self._on.clear()
         for pod in self._pods:
             if place := _place(pod):

@@ -1,4 +1,4 @@
-"""Preemption: which gangs give way to one of higher priority? Whole ones, as few and as low as can be. Pure.
+"""Preemption: the gangs that give way to one of higher priority. Whole ones, as few and as low as can be. Pure.
 
 Kubernetes' scheduler takes single pods out of a gang, which ends all of it and frees what the rest holds to no purpose.
 """
@@ -29,7 +29,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Contenders:
-    """What runs, and what pods hold that are on their way out."""
+    """Gangs that run, and what pods hold that are on their way out."""
 
     running: Sequence[Running] = ()
     leaving: Held | None = None
@@ -39,7 +39,7 @@ class Contest:
     """One decision's preemptions. One gang at a time: what its victims free must not be promised twice."""
 
     def __init__(self, contenders: Callable[[], Contenders] = Contenders) -> None:
-        """`contenders` is asked at most once, and only if somebody may preempt."""
+        """Begin a decision. `contenders` is asked at most once, and only if somebody may preempt."""
         self._ask = contenders
         self._contenders: Contenders | None = None
         self._tries = 0
@@ -67,7 +67,7 @@ class Contest:
 
 
 def _chosen(future: Floor, demand: Demand, lower: list[Running]) -> list[Running] | None:
-    """The lowest first, and of equals the newest, which loses least; `future` is without them afterwards."""
+    """Choose victims: the lowest first, and of equals the newest, which loses least. `future` is left without them."""
     able = future.fit(demand).where.able.keys()
     useful = [gang for gang in lower if not able.isdisjoint(gang.held)]
     order = sorted(sorted(useful, key=lambda gang: gang.since, reverse=True), key=lambda gang: gang.priority)

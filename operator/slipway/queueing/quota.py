@@ -1,4 +1,4 @@
-"""What a namespace's ResourceQuotas leave for a gang, and what its LimitRanges put into pods. Pure; for backfill.py.
+"""Quotas of a namespace: what they leave for a gang, and what its LimitRanges put into pods. Pure; for backfill.py.
 
 Quotas are enforced by the server alone. They are counted here so that a gang is not begun that the server would refuse
 in the middle, and so that the first in the line is not overtaken for ever by smaller ones.
@@ -23,7 +23,7 @@ _TO_BE_SAID = frozenset({"cpu", "memory", "requests.cpu", "requests.memory", "li
 
 @dataclass(frozen=True)
 class Bill:
-    """What quotas count of one pod, by resource in whole numbers."""
+    """Amounts of one pod that quotas count, by resource in whole numbers."""
 
     requests: Amounts = field(default_factory=dict)
     limits: Amounts = field(default_factory=dict)
@@ -31,11 +31,11 @@ class Bill:
 
     @property
     def best_effort(self) -> bool:
-        """Whether the pod asks for neither CPU nor memory: quotas have a scope for such pods."""
+        """Tell whether the pod asks for neither CPU nor memory: quotas have a scope for such pods."""
         return not any(asked.get(name) for asked in (self.requests, self.limits) for name in ("cpu", "memory"))
 
     def of(self, entry: str) -> int | None:
-        """What one entry of a quota counts; None for one that is not about pods, or that the pod says nothing of."""
+        """Amount that an entry of a quota counts; None where it is not about pods, or the pod says nothing of it."""
         if entry in _PODS:
             return 1
         asked = self.limits if entry.startswith("limits.") else self.requests
@@ -44,7 +44,10 @@ class Bill:
 
 @dataclass(frozen=True)
 class Shortage:
-    """`words`: as the server would refuse, for the whole gang. `never`: not even an empty namespace could take it."""
+    """Shortage in a quota.
+
+    `words`: as the server would refuse, for the whole gang. `never`: not even an empty namespace could take it.
+    """
 
     words: str
     never: bool
@@ -72,12 +75,12 @@ class Quotas:
                 mine.append(_Quota(quota["metadata"]["name"], hard, dict(status.get("used") or {}), spec["scopes"]))
 
     def short(self, namespace: str, bill: Bill, count: int) -> Shortage | None:
-        """Which quota does not take so many of these pods; of several one that never will is told first."""
+        """Shortage in a quota that does not take so many of these pods; of several, one that never will goes first."""
         found = [self._short(quota, bill, count) for quota in self._about(namespace, bill)]
         return min((shortage for shortage in found if shortage), key=lambda shortage: not shortage.never, default=None)
 
     def take(self, namespace: str, bill: Bill, count: int) -> None:
-        """So many of these pods are on their way."""
+        """Count so many of these pods, which are on their way, as used."""
         for quota in self._about(namespace, bill):
             for entry in quota.hard:
                 quota.used[entry] = quota.used.get(entry, 0) + count * (bill.of(entry) or 0)
@@ -114,7 +117,7 @@ class Quotas:
 
 
 def _in_scope(scope: Mapping[str, Any], bill: Bill) -> bool:
-    """Whether the quota is about such pods: ours have no activeDeadlineSeconds and no affinity to other pods."""
+    """Tell whether the quota is about such pods: ours have no activeDeadlineSeconds and no affinity to other pods."""
     name, values = scope.get("scopeName"), scope.get("values") or ()
     if name == "PriorityClass":
         match scope.get("operator"):
@@ -146,7 +149,7 @@ def _numbers(entries: Mapping[str, Any]) -> dict[str, int]:
 
 
 def slim_quota(quota: Object) -> Object:
-    """Its name, what it allows, what is used, and whose pods it is about."""
+    """Quota reduced to its name, what it allows, what is used, and whose pods it is about."""
     spec, status = quota.get("spec") or {}, quota.get("status") or {}
     scopes = [{"scopeName": name} for name in spec.get("scopes") or () if isinstance(name, str)]
     scopes += [name for name in spec.get("scopes") or () if not isinstance(name, str)]
@@ -166,7 +169,7 @@ def _bounded(entries: Mapping[str, Any] | None) -> dict[str, int]:
 
 
 def slim_limits(limits: Object) -> Object:
-    """What it puts into containers that do not say it themselves."""
+    """LimitRange reduced to what it puts into containers that do not say it themselves."""
     spec = limits.get("spec") or {}
     found = [
         {"type": "Container", **{key: _bounded(entry.get(key)) for key in ("default", "defaultRequest")}}
@@ -179,18 +182,21 @@ def slim_limits(limits: Object) -> Object:
 
 @dataclass(frozen=True)
 class Defaults:
-    """What LimitRanges put into a container: limits and requests that it does not name."""
+    """Defaults of LimitRanges for a container: limits and requests that it does not name."""
 
     limits: Amounts = field(default_factory=dict)
     requests: Amounts = field(default_factory=dict)
 
     def filled(self, bill: Bill) -> Bill:
-        """With them: as the server does, a limit of the user's is a request before a default is."""
+        """Bill with the defaults: as the server does, a limit of the user's is a request before a default is."""
         return replace(bill, requests={**self.requests, **bill.requests}, limits={**self.limits, **bill.limits})
 
 
 def defaults_of(objects: Iterable[Object]) -> dict[str, Defaults]:
-    """By namespace; of several LimitRanges that name one resource the first by name, though the server may differ."""
+    """Defaults by namespace.
+
+    Of several LimitRanges that name one resource the first by name has its way, though the server may differ.
+    """
     found: dict[str, Defaults] = {}
     for ranges in sorted(objects, key=lambda one: str(one["metadata"]["name"])):
         namespace = ranges["metadata"]["namespace"]

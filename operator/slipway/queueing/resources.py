@@ -1,4 +1,4 @@
-"""What pods ask of their nodes and what nodes have, from the API's objects; and how little of them is worth keeping.
+"""Resources that pods ask for and nodes have, from the API's objects; and how little of them is worth keeping.
 
 The cache holds all pods of the cluster for this, so a stranger's pod is reduced to its node, phase and requests.
 """
@@ -39,12 +39,12 @@ def _amount(text: int | str) -> Decimal:
 
 
 def requests_of(resources: Mapping[str, Any]) -> dict[str, int]:
-    """Of one container: a limit without a request is a request."""
+    """Requests of one container: a limit without a request is a request."""
     return amounts({**(resources.get("limits") or {}), **(resources.get("requests") or {})})
 
 
 def pod_requests(pod: Mapping[str, Any]) -> dict[str, int]:
-    """What the scheduler sets aside for a pod, by the formula of k8s.io/component-helpers (PodRequests).
+    """Requests that the scheduler sets aside for a pod, by the formula of k8s.io/component-helpers (PodRequests).
 
     Containers and native sidecars together, or what the init containers need at their worst moment; what the pod itself
     asks for instead, where it does (KEP-2837); overhead. After a resize, what the kubelet still holds counts, too.
@@ -71,7 +71,7 @@ def _first(spec: Mapping[str, Any], field: str) -> Iterable[Mapping[str, Any]]:
 
 
 def _infeasible(status: Mapping[str, Any]) -> bool:
-    """Whether the node can never grant the resize: then what the spec wishes for is not set aside."""
+    """Tell whether the node can never grant the resize: then what the spec wishes for is not set aside."""
     pending = (c for c in status.get("conditions") or () if c.get("type") == "PodResizePending")
     return status.get("resize") == "Infeasible" or any(
         c.get("status") == "True" and c.get("reason") == "Infeasible" for c in pending
@@ -96,7 +96,7 @@ def _of_the_pod(
     instead: Mapping[str, int] | None,
     containers: Mapping[str, int],
 ) -> dict[str, int]:
-    """What the pod asks for as a whole: CPU, memory and huge pages only. A limit that nobody requests is a request."""
+    """Requests of the pod as a whole: CPU, memory and huge pages only. A limit that nobody requests is a request."""
     requests, limits = (_whole_pods((spec.get("resources") or {}).get(key) or {}) for key in ("requests", "limits"))
     asked = {name: amount for name, amount in limits.items() if name not in containers} | requests
     return _or_granted(asked, status, instead, _whole_pods) if asked else {}
@@ -159,7 +159,7 @@ def _place(pod: Object) -> str:
 
 
 def slim_node(node: Object) -> Object:
-    """Labels, taints, what can be had of it, and whether it is ready: heartbeats are no news."""
+    """Node reduced to labels, taints, what can be had of it, and whether it is ready: heartbeats are no news."""
     status = node.get("status") or {}
     ready = [c for c in status.get("conditions") or () if c.get("type") == "Ready"]
     return pick(node, "apiVersion", "kind") | {
@@ -173,23 +173,23 @@ def slim_node(node: Object) -> Object:
 
 
 def _whole(quantities: Mapping[str, Any]) -> dict[str, int]:
-    """As the server gives it, all are texts; as kept, whole numbers."""
+    """Quantities as whole numbers: the server gives all as texts; what is kept are whole numbers already."""
     return dict(quantities) if whole(quantities) else amounts(quantities)
 
 
 def whole(quantities: Mapping[str, Any]) -> bool:
-    """Whether they are whole numbers already."""
+    """Tell whether the quantities are whole numbers already."""
     return all(isinstance(quantity, int) for quantity in quantities.values())
 
 
 def slim_priority(priority_class: Object) -> Object:
-    """What a PriorityClass is worth, and whether it preempts."""
+    """PriorityClass reduced to its value, whether it preempts, and whether it is the default."""
     kept = pick(priority_class, "apiVersion", "kind", "value", "preemptionPolicy", "globalDefault")
     return kept | {"metadata": pick(priority_class["metadata"], "name", "uid", "resourceVersion")}
 
 
 def usable(node: Object) -> bool:
-    """Whether new pods can go there."""
+    """Tell whether new pods can go to the node."""
     ready = any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"])
     return ready and not node["spec"].get("unschedulable")
 

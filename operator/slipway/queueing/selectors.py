@@ -5,7 +5,7 @@ from typing import Any
 
 
 def tolerated(taint: Mapping[str, Any], tolerations: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether one of the tolerations is for the taint."""
+    """Tell whether one of the tolerations is for the taint."""
     return any(
         toleration.get("effect") in (None, "", taint.get("effect"))
         and toleration.get("key") in (None, "", taint.get("key"))
@@ -15,7 +15,7 @@ def tolerated(taint: Mapping[str, Any], tolerations: Iterable[Mapping[str, Any]]
 
 
 def term_holds(term: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a node with these labels meets all of a term."""
+    """Tell whether a node with these labels meets all requirements of a term."""
     return all(_holds(requirement, labels) for requirement in term.get("matchExpressions") or ())
 
 

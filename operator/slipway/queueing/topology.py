@@ -1,4 +1,4 @@
-"""Topology spread: can the pods of a gang lie in zones, racks or nodes as it demands? Pure; for cluster_capacity.py.
+"""Topology spread: pods of a gang in zones, racks or nodes as it demands. Pure; for cluster_capacity.py.
 
 A label divides the nodes into domains; no domain may get more than `skew` pods more than the one with the fewest, which
 may be one without room. Of one label every order in which a scheduler binds the pods gets there: it is stuck only when
@@ -20,7 +20,7 @@ MOST_VISITS = 20_000
 
 @dataclass(frozen=True)
 class Spread:
-    """At most `skew` pods more in one domain of the label `key` than in another."""
+    """Limit of `skew` pods more in one domain of the label `key` than in another."""
 
     key: str
     skew: int
@@ -59,7 +59,7 @@ class _Tree:
 
 
 def spread_out(sites: Sequence[Site], spreads: Sequence[Spread], count: int) -> dict[str, int] | None:
-    """How many of the pods go to which node, those named first being filled first; None if they can't be spread so.
+    """Placement of the pods: their number by node, those named first being filled first; None if there is none.
 
     `spreads`: in the order of the values in the sites' paths.
     """
@@ -75,7 +75,7 @@ def spread_out(sites: Sequence[Site], spreads: Sequence[Spread], count: int) -> 
 
 
 def _cross(sites: Sequence[Site]) -> bool:
-    """Whether a domain lies in two domains of a coarser label."""
+    """Tell whether a domain lies in two domains of a coarser label."""
     depths = range(1, len(sites[0].path) + 1)
     return any(len({site.path[:d] for site in sites}) > len({site.path[d - 1] for site in sites}) for d in depths)
 
@@ -93,7 +93,7 @@ Bounds = dict[Path, tuple[int, int]]
 
 
 class _Search:
-    """How many pods the emptiest domain of each label may have in the end, the innermost label first.
+    """Search for the number of pods in the emptiest domain of each label, the innermost label first.
 
     All domains of a label lie within its skew, so their average leaves few numbers for the emptiest one; an inner
     label that cannot be spread ends all that would be tried with it.
@@ -131,7 +131,7 @@ class _Search:
         return _sum(inner[child] for child in children) if children else (0, self._tree.room[domain])
 
     def _range(self, reach: Bounds, skew: int) -> tuple[int, int]:
-        """For the emptiest domain: no domain may be beyond its reach, and all together have all pods."""
+        """Range of pods for the emptiest domain: no domain may be beyond its reach, and all together have all pods."""
         there = self._tree.there
         together = self._count + sum(there[domain] for domain in reach)
         least = max(

@@ -1,4 +1,4 @@
-"""What a ConfigMap of a job had in it when it was made, by a digest on it: so that a change by hand is seen. Pure.
+"""Digest on a job's ConfigMap, of what it had in it when it was made: so that a change by hand is seen. Pure.
 
 A digest of what this release would render says nothing: an earlier one may have made the ConfigMap, and pods that run
 have programs from it.
@@ -23,7 +23,7 @@ def marked(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def intact(config_map: Mapping[str, Any]) -> bool:
-    """Whether the data is what the mark says; also of one without a mark, which an earlier release made."""
+    """Tell whether the data is what the mark says; true without a mark, since an earlier release made none."""
     mark = (config_map["metadata"].get("annotations") or {}).get(MARK)
     return mark is None or mark == digest(config_map.get("data") or {})
 

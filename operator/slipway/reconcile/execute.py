@@ -1,4 +1,4 @@
-"""Carries out a plan against the API server, for every kind that runs to completion. Called by their reconcile.py.
+"""Execution of plans against the API server, for every kind that runs to completion. Called by their reconcile.py.
 
 Crash-safe by order: a status that holds a decision goes first, deterministic names make every write repeatable, and
 what the server answers is put into the cache at once: the next look never starts from before our own writes.
@@ -48,7 +48,7 @@ BUSY_SECONDS = 0.2
 
 
 class Executor:
-    """Does what plans say for the objects of one resource."""
+    """Executor of plans for the objects of one resource."""
 
     def __init__(
         self, kube: Kube, cache: Cache, resource: Resource, soft_fields: frozenset[str], record: Record
@@ -100,11 +100,11 @@ class Executor:
         await self._write_one(job, write)
 
     def forget(self, uid: str) -> None:
-        """The job is gone."""
+        """Forget a job that is gone."""
         self._written.pop(uid, None)
 
     async def _outdated(self, job: Object, plan: Plan) -> bool:
-        """Whether a lagging watch made us plan from what is not so any more; the cache knows better afterwards."""
+        """Tell whether a lagging watch made us plan from what is not so any more; the cache knows better afterwards."""
         if plan.verify_job:
             newest = await self._kube.get(self._resource, namespace_of(job), name_of(job))
             if newest["metadata"]["resourceVersion"] != job["metadata"]["resourceVersion"]:
@@ -146,8 +146,9 @@ class Executor:
         return written
 
     async def _found(self, job: Object, names: tuple[str, ...]) -> bool:
-        """Whether a pod that the cache misses is there after all: a lagging watch must not restart a healthy gang. No
-        other attempt begins beside one that has left the gang and has not ended.
+        """Tell whether a pod that the cache misses is there: a lagging watch must not restart a healthy gang.
+
+        No other attempt begins beside one that has left the gang and has not ended.
         """
         left: list[str] = []
         for name in names:
@@ -207,7 +208,7 @@ class Executor:
             store.put(answer)
 
     async def _write(self, job: Object, writes: tuple[Write, ...]) -> None:
-        """What pods lean on goes before them."""
+        """Write the objects: what pods lean on goes before them."""
         pods = [write for write in writes if write.resource is PODS]
         await abreast(self._write_one(job, write) for write in writes if write.resource is not PODS)
         await abreast(self._write_one(job, write) for write in pods[:FIRST_PODS])
@@ -226,7 +227,7 @@ class Executor:
             raise
 
     async def _create(self, job: Object, write: Write) -> None:
-        """AlreadyExists is success if the object is ours, made before a crash; a foreign one is left alone."""
+        """Create an object. AlreadyExists is success if ours, made before a crash; a foreign one is left alone."""
         if write.drawn:
             return await self._create_drawn(write)
         try:
@@ -241,13 +242,19 @@ class Executor:
         return self._keep(write, up_to_date)
 
     async def _create_drawn(self, write: Write) -> None:
-        """A key is made once: pods of an earlier attempt, or those that a crash left behind, have it already."""
+        """Create a Secret with random keys, each made only once.
+
+        Pods of an earlier attempt, or those that a crash left behind, have it already.
+        """
         drawn = {key: secrets.token_hex(32) for key in write.drawn}
         with contextlib.suppress(AlreadyExists):
             await self._kube.create(write.resource, {**write.manifest, "stringData": drawn})
 
     async def _bring_up_to_date(self, job: Object, write: Write) -> None:
-        """Server-side apply would take over a stranger's object of this name: so look whose it is before."""
+        """Apply an object over one of ours, or create it where there is none.
+
+        Server-side apply would take over a stranger's object of this name: so look whose it is before.
+        """
         if await self._ours(job, write) is None:
             return await self._create(job, write)
         return self._keep(write, await self._kube.apply(write.resource, write.manifest))
@@ -258,7 +265,7 @@ class Executor:
             store.put(answer, quiet=quiet)
 
     async def _ours(self, job: Object, write: Write) -> Object | None:
-        """What has the name of the object to write, None if nothing. Raises Transient if it is not ours."""
+        """Our object under the name of the one to write, None if there is none. Raises Transient if it is not ours."""
         try:
             there = await self._kube.get(write.resource, namespace_of(job), name_of(write.manifest))
         except NotFound:

@@ -16,7 +16,7 @@ from slipway.runtime.controller import Result
 
 
 class Stubs:
-    """Those of one kind."""
+    """Stubs of one kind's resources, kept where the namespace has no memory left for the whole."""
 
     def __init__(self, kube: Kube, cache: Cache, resource: Resource, executor: Executor) -> None:
         self._kube = kube

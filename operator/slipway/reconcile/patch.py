@@ -5,7 +5,7 @@ from typing import Any
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """What turns `old` into `new`: changed keys with their values, removed ones as null; lists are replaced whole."""
+    """Patch from `old` to `new`: changed keys with their values, removed ones as null; lists are replaced whole."""
     patch: dict[str, Any] = {key: None for key in old if key not in new}
     for key, value in new.items():
         before = old.get(key)

@@ -30,7 +30,7 @@ class Write:
 
     @property
     def manifest(self) -> Manifest:
-        """Rendered anew each time where it is rendered at all."""
+        """Manifest of the object, rendered anew each time where it is rendered at all."""
         return self.made if isinstance(self.made, dict) else self.made()
 
 
@@ -79,7 +79,7 @@ class Notice:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do now. `status` None leaves the status as it is; `requeue_after` is the nearest deadline in seconds.
+    """Plan of one look. `status` None leaves the status as it is; `requeue_after` is the nearest deadline in seconds.
 
     `verify_absent`: do nothing if one of these pods is there after all. `verify_job`: do nothing if the job that was
     looked at is not the newest any more. Both guard against a watch that lags behind. `least`: of the attempt's pods so

@@ -34,7 +34,7 @@ def keeping(schema: Mapping[str, Any]) -> Slim:
 
 
 def paths(obj: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
-    """Of at most MOST fields, as `spec.recipe.lerningRate`."""
+    """Paths of fields that were dropped, at most MOST of them, as `spec.recipe.lerningRate`."""
     text = (obj["metadata"].get("annotations") or {}).get(APPLIED)
     try:
         applied = orjson.loads(text) if isinstance(text, str) else {}
@@ -48,7 +48,10 @@ def paths(obj: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
-    """Breadth first: what is wrong near the top is told first, and a document without end ends after MOST_STEPS."""
+    """Fields that the schema does not know, as paths, breadth first.
+
+    What is wrong near the top is told first, and a document without end ends after MOST_STEPS.
+    """
     todo: deque[tuple[str, Any, Mapping[str, Any]]] = deque([("", document, schema)])
     for _ in range(MOST_STEPS):
         if not todo:

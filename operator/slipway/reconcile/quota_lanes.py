@@ -16,7 +16,10 @@ SHORT_SECONDS = 600.0
 
 
 class Lanes:
-    """By namespace; in memory only, since a new process makes no two gangs together that were refused before."""
+    """Record of refusals and of gangs in the making, by namespace.
+
+    In memory only, since a new process makes no two gangs together that were refused before.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -24,13 +27,13 @@ class Lanes:
         self._making: Counter[str] = Counter()
 
     def refused(self, namespace: str) -> None:
-        """The server did not let a child be made there."""
+        """Note that the server did not let a child be made in this namespace."""
         now = self._clock()
         self._refused = {name: at for name, at in self._refused.items() if now - at < SHORT_SECONDS} | {namespace: now}
 
     @contextmanager
     def enter(self, namespace: str, writes: Iterable[Write]) -> Iterator[bool]:
-        """Whether these may be written now; they are until the end of the block."""
+        """Tell whether these may be written now; they are until the end of the block."""
         if not any(write.resource is PODS for write in writes):
             yield True
         elif self._making[namespace] and self._short(namespace):

@@ -1,4 +1,4 @@
-"""Which answers of the server are a refusal, and what people are told of it. Pure; for execute.py and the kinds."""
+"""Refusals among the server's answers, and what people are told of them. Pure; for execute.py and the kinds."""
 
 import re
 
@@ -13,7 +13,7 @@ _DENIED = re.compile(r"denied (the )?request|failed calling webhook")
 
 
 def refused_in_words(error: ApiError) -> str | None:
-    """What the server said where a quota, a role or a policy does not let an object be made; None for other errors.
+    """Server's words where a quota, a role or a policy does not let an object be made; None for other errors.
 
     It may pass without an edit of the job: quotas free up, and policies change.
     """

@@ -1,4 +1,4 @@
-"""What a job's status remembers of its run: attempts, restarts, times. Parsed from the wire, read by the policies."""
+"""Run of a job, as its status remembers it: attempts, restarts, times. Parsed from the wire, read by the policies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ RUN_FIELDS = (
 
 @dataclass(frozen=True)
 class Run:
-    """The persisted decisions.
+    """Persisted decisions on a job's run.
 
     `queued_time`: since when the attempt waits, or waited, for room. An absent `attempt_time` means that the attempt's
     pods have not all been created yet; `refused_time` is when the server first refused one of them. `running_time` is
@@ -54,7 +54,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the job has ended for good."""
+        """Tell whether the job has ended for good."""
         return self.succeeded or self.failed
 
     def active(self, now: datetime) -> int:

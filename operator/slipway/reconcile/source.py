@@ -17,7 +17,7 @@ class Pinned:
     source: str = ""
 
     def wire(self) -> dict[str, str]:
-        """As a status holds it."""
+        """JSON for a status, without empty fields."""
         return {key: value for key, value in vars(self).items() if value}
 
 
@@ -32,14 +32,14 @@ class Resolution:
 
 
 def pinned_before(record: Mapping[str, Any] | None, source: str) -> Pinned | None:
-    """What a status says was pinned, if it was taken from that very source."""
+    """Artifact that a status says was pinned, if it was taken from that very source."""
     if not record or record.get("source") != source or not record.get("uri"):
         return None
     return Pinned(record["uri"], record.get("digest") or "", source)
 
 
 def artifact_of(kind: str, name: str, job: Mapping[str, Any] | None) -> Resolution:
-    """`job` is the source as the cache has it, or None when it is not there."""
+    """Resolve the artifact of a source. `job` is the source as the cache has it, or None when it is not there."""
     if job is None:
         message = f"{kind} {name} is not there: create it, or correct the name"
         return Resolution(None, Reason.WAITING_FOR_SOURCE, message)

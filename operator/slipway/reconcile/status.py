@@ -33,7 +33,7 @@ class Draft:
 
     @property
     def run(self) -> Run:
-        """What the draft says of the run so far; asked many times in one look, so parsed anew only after a change."""
+        """Run so far, as the draft has it; asked many times in one look, so parsed anew only after a change."""
         basis = [self.wire.get(field) for field in RUN_FIELDS]
         if self._run is None or any(new is not old for new, old in zip(basis, self._run[0], strict=True)):
             self._run = (basis, read_run(self.wire))
@@ -59,7 +59,7 @@ class Draft:
         return self
 
     def progressing(self, reason: str, message: str) -> Self:
-        """On the way: nobody has to do anything."""
+        """Set the conditions of an object on its way: nobody has to do anything."""
         return (
             self.condition("Ready", "Unknown", reason, message)
             .condition("Reconciling", "True", reason, message)
@@ -67,7 +67,10 @@ class Draft:
         )
 
     def stalled(self, reason: str, message: str) -> Self:
-        """Nothing more happens until somebody changes something; the message says what."""
+        """Set the conditions of an object at a stop.
+
+        Nothing more happens until somebody changes something; the message says what.
+        """
         return (
             self.condition("Ready", "False", reason, message)
             .condition("Stalled", "True", reason, message)
@@ -75,7 +78,7 @@ class Draft:
         )
 
     def ready(self, reason: str, message: str) -> Self:
-        """All is well."""
+        """Set the conditions of an object with which all is well."""
         return self.condition("Ready", "True", reason, message).without("Reconciling", "Stalled")
 
     def bank_active_time(self) -> Self:
@@ -92,21 +95,21 @@ class Draft:
         )
 
     def finish(self) -> Self:
-        """Every terminal path passes here: no completionTime is ever forgotten."""
+        """End the run. Every terminal path passes here: no completionTime is ever forgotten."""
         self.bank_active_time().unset("runningTime")
         self.wire.setdefault("startTime", format_time(self.now))
         self.wire["completionTime"] = format_time(self.now)
         return self.unset("queue", "backoff").without("Reconciling", "Restarting")
 
     def succeed(self, message: str) -> Self:
-        """The end that was hoped for."""
+        """End the run as a success."""
         self.finish().condition("Running", "False", Reason.SUCCEEDED, message).condition(
             "Succeeded", "True", Reason.SUCCEEDED, message
         )
         return self.ready(Reason.SUCCEEDED, message)
 
     def fail(self, reason: str, message: str) -> Self:
-        """The other end."""
+        """End the run as a failure."""
         self.finish().condition("Running", "False", reason, message).condition("Failed", "True", reason, message)
         return self.stalled(reason, message)
 
@@ -127,8 +130,9 @@ class Draft:
         return self
 
     def explain_failure(self, cause: Failure) -> Self:
-        """The failure that was told has come of another, of the same attempt: that one is the last failure, and
-        conditions that name the first one say so. What was decided stays decided.
+        """Replace the last failure by another of the same attempt, of which it has come.
+
+        Conditions that name the first one say so. What was decided stays decided.
         """
         told = self.wire["lastFailure"]
         named = describe(read_failure(told))
@@ -158,7 +162,7 @@ def _unflipped(condition: dict[str, Any], before: Sequence[Mapping[str, Any]]) -
 
 
 def _without_empty(value: Any) -> Any:
-    """Empty texts say nothing, and Debian's build of Kubernetes 1.20 takes them for null and refuses the status."""
+    """Drop empty texts: they say nothing, and Debian's Kubernetes 1.20 takes them for null and refuses the status."""
     if isinstance(value, dict):
         return {key: _without_empty(item) for key, item in value.items() if item != ""}
     if isinstance(value, list):
@@ -178,7 +182,7 @@ def describe(failure: Failure) -> str:
 
 
 def read_failure(told: Mapping[str, Any]) -> Failure:
-    """lastFailure as it was recorded."""
+    """Read lastFailure as it was recorded."""
     return Failure(
         pod=told["pod"],
         node=told.get("node") or "",

@@ -1,4 +1,4 @@
-"""How long to wait before a gang starts again: not at all the first time, then twice as long each time. Pure."""
+"""Pause before a gang starts again: none the first time, then twice as long each time. Pure."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Which budget does a restart count against? The program's failures have one, and disruptions another. Pure.
+"""Budgets for restarts: the program's failures have one, and disruptions another. Pure.
 
 What the user's own rule says goes before both: Restart counts whatever it was, RestartIgnoreMaxRestarts nothing.
 """
@@ -10,7 +10,7 @@ from slipway.reconcile.status import Draft
 
 
 def exceeded(policy: FailurePolicy, failure: Failure, draft: Draft) -> tuple[Reason, str] | None:
-    """Why there may be no further restart: the reason, and the end of a sentence. None if there may be one."""
+    """Reason against a further restart, and the end of a sentence; None if there may be one."""
     failures, disruptions = _counts(policy, failure)
     if failures and draft.run.restarts_towards_max >= policy.max_restarts:
         return Reason.MAX_RESTARTS_EXCEEDED, f"the budget of {policy.max_restarts} restarts is used up"
@@ -33,7 +33,7 @@ def count(policy: FailurePolicy, failure: Failure, draft: Draft) -> str:
 
 
 def recount(policy: FailurePolicy, cause: Failure, draft: Draft) -> None:
-    """A failure that was counted turns out to have come of a disruption that was heard of late."""
+    """Correct the counts for a failure that turns out to have come of a disruption, which was heard of late."""
     failures, disruptions = _counts(policy, cause)
     run = draft.run
     if run.finished or failures or not cause.disruption or not run.restarts_towards_max:
@@ -44,7 +44,7 @@ def recount(policy: FailurePolicy, cause: Failure, draft: Draft) -> None:
 
 
 def _counts(policy: FailurePolicy, failure: Failure) -> tuple[int, int]:
-    """What one restart adds to the failures and to the disruptions."""
+    """Numbers that one restart adds to the failures and to the disruptions."""
     action = matching_action(policy.rules, failure)
     if action is RuleAction.RESTART_IGNORE_MAX_RESTARTS:
         return 0, 0

@@ -1,4 +1,4 @@
-"""How long may the job still run, how long still take to start? Seconds left, negative when over, None: no limit."""
+"""Deadlines of a job, for running and for starting: seconds left, negative when over, None without a limit."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""Which nodes does an elastic job have? A lost one is replaced by one of a new number, an edit adds or removes. Pure.
+"""Nodes of an elastic job: a lost one is replaced by one of a new number, an edit adds or removes some. Pure.
 
 Numbers are never used twice within an attempt: nothing waits for a ghost on a lost node, and no peer mistakes a new
 process for the one that it knew. Node 0 keeps the rendezvous: without it, the whole gang starts anew.
@@ -19,35 +19,35 @@ class Nodes:
 
     @classmethod
     def first(cls, size: int) -> Self:
-        """Of a new attempt."""
+        """Nodes of a new attempt."""
         return cls(tuple(range(size)), (), size)
 
     @classmethod
     def read(cls, wire: Mapping[str, Any]) -> Self:
-        """As status.elastic holds them."""
+        """Read the nodes from status.elastic."""
         return cls(tuple(wire["indices"]), tuple(wire.get("creating") or ()), wire.get("next") or 0)
 
     def wire(self) -> dict[str, Any]:
-        """For status.elastic."""
+        """JSON for status.elastic, without an empty `creating`."""
         creating = {"creating": [*self.creating]} if self.creating else {}
         return {"indices": [*self.indices], **creating, "next": self.next}
 
     def grown(self, by: int) -> Self:
-        """With so many nodes more."""
+        """These nodes and so many more, with new numbers."""
         new = tuple(range(self.next, self.next + by))
         return replace(self, indices=self.indices + new, creating=self.creating + new, next=self.next + by)
 
     def without(self, gone: Sequence[int]) -> Self:
-        """Without these."""
+        """These nodes less those that are `gone`."""
         kept = tuple(index for index in self.indices if index not in gone)
         return replace(self, indices=kept, creating=tuple(index for index in self.creating if index in kept))
 
     def replaced(self, index: int) -> Self:
-        """One of a new number instead of this one."""
+        """These nodes, with one of a new number instead of this one."""
         return self.without([index]).grown(1)
 
     def resized(self, size: int, started: Sequence[int]) -> Self:
-        """With `size` nodes: those that have not `started` go first, then the newest; never node 0."""
+        """Nodes of a gang of `size`: those that have not `started` go first, then the newest; never node 0."""
         surplus = len(self.indices) - size
         if surplus <= 0:
             return self.grown(-surplus)

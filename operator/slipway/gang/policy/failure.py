@@ -1,4 +1,4 @@
-"""Which of the user's failure rules matches? The first one decides; none means a restart within the budget."""
+"""Match of a failure with the user's rules: the first that fits decides; none means a restart within the budget."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Does the job still move? One that runs and reports no progress for too long hangs, as collectives do. Pure."""
+"""Detection of hangs: a job that runs and reports no progress for too long hangs, as collectives do. Pure."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""A gang has lost a pod: restart all of it, or give up? The answer is written to status before any pod is touched."""
+"""Choice after a lost pod: restart the whole gang, or give up. It is written to status before any pod is touched."""
 
 from slipway.api.common.types import FailurePolicy, Reason, RuleAction
 from slipway.gang.policy import backoff, budget

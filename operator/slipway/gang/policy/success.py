@@ -1,4 +1,4 @@
-"""Have enough pods succeeded for the job to have? Pure."""
+"""Success policies: which pods must have succeeded for the job to have. Pure."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from slipway.reconcile.pods.observed import PodState
 
 
 def succeeded(policy: SuccessPolicy, pods: Sequence[PodState], size: int, *, elastic: bool = False) -> bool:
-    """`pods` of the current attempt, of a gang of `size`.
+    """Tell whether the job has succeeded, by its `pods` of the current attempt, of a gang of `size`.
 
     An elastic node that never found a place (Pending) has nothing left to do once all others have succeeded.
     """

@@ -1,4 +1,4 @@
-"""When does a finished job go away? Works for every terminal state, since `completionTime` is set on each of them."""
+"""Time to live of a finished job, in every terminal state, since `completionTime` is set on each of them."""
 
 from datetime import datetime
 

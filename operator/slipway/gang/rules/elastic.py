@@ -16,7 +16,7 @@ from slipway.reconcile.status import describe
 
 
 def replaced(scene: Scene, failure: Failure) -> Plan | None:
-    """One node was lost: go on with the others, and let one of a new number join. None where the gang must restart."""
+    """Replace one lost node: the others go on, and one of a new number joins. None where the gang must restart."""
     nodes, policy = scene.nodes, scene.gang.failure_policy
     index = next((i for i in scene.indices if scene.gang.pod_name(i, scene.draft.run.attempt) == failure.pod), 0)
     if nodes is None or not scene.rules.replaces or index == 0 or scene.changed:
@@ -34,7 +34,7 @@ def replaced(scene: Scene, failure: Failure) -> Plan | None:
 
 
 def resized(scene: Scene) -> Plan | None:
-    """numNodes was edited: persist which nodes come and go."""
+    """Follow an edit of numNodes: persist which nodes come and go."""
     nodes = scene.nodes
     if nodes is None or scene.draft.run.attempt_time is None or len(nodes.indices) == scene.gang.size or scene.changed:
         return None

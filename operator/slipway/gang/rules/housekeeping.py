@@ -1,4 +1,4 @@
-"""What each rule of the life cycle does beside its own: clean up behind earlier attempts, mind the deadlines. Pure."""
+"""Housekeeping for the rules of the life cycle: clean up behind earlier attempts, mind the deadlines. Pure."""
 
 from slipway.gang.policy import deadlines
 from slipway.gang.state import Scene
@@ -7,7 +7,7 @@ from slipway.reconcile.pods import cleanup
 
 
 def earlier_attempts(scene: Scene) -> cleanup.Cleaning:
-    """Delete what is not the gang's any more."""
+    """Delete pods that are not the gang's any more."""
     run = scene.draft.run
     old = [pod for pod in scene.pods if pod.attempt < run.attempt] + scene.dropped
     return cleanup.replaced(old, run.failed_pod, scene.grace, scene.now)

@@ -1,4 +1,4 @@
-"""Which failure ended the attempt: of several pods that failed, or of one that is not there any more? Pure.
+"""Root cause of an attempt's end, among pods that failed or are not there any more. Pure.
 
 Asked by lifecycle.py. What is named here is what lastFailure says and what the failure rules judge, so a pod that
 only followed another into its end must not be blamed.
@@ -50,8 +50,10 @@ def _gone(name: str, scene: Scene) -> Failure:
 
 
 def seconds_to_settle(scene: Scene, failure: Failure) -> float:
-    """How long to wait for what else the kubelets have to tell before the gang is replaced, and with it the ends of the
-    others are gone: only where the failure may have come of another's, and if its node's clock is not ahead of ours.
+    """Seconds to wait for what else the kubelets have to tell, before the gang is replaced.
+
+    With the gang the ends of the others are gone. No wait but where the failure may have come of another's, and if its
+    node's clock is not ahead of ours.
     """
     others = [pod for pod in scene.current if pod.phase == "Running"]
     age = scene.now - failure.time
@@ -85,8 +87,10 @@ def heard_late(scene: Scene) -> Failure | None:
 
 
 def _explains(failure: Failure, consequence: Failure) -> bool:
-    """What happened later may have come of the gang's replacement, and so may whatever has no exit code; but not what
-    the cluster says it did to the pod. Nobody hears of a lost node until a minute after its peers have died of it.
+    """Tell whether a failure may have caused the consequence.
+
+    What happened later may have come of the gang's replacement, and so may whatever has no exit code; but not what the
+    cluster says it did to the pod. Nobody hears of a lost node until a minute after its peers have died of it.
     """
     if failure.disruption and failure.reason != Reason.POD_DELETED:
         return True
@@ -96,7 +100,10 @@ def _explains(failure: Failure, consequence: Failure) -> bool:
 
 
 def _follows(scene: Scene, failure: Failure) -> bool:
-    """Whether a pod may have failed only because another was gone. What a rule names is the program's own statement."""
+    """Tell whether a pod may have failed only because another was gone.
+
+    What a rule names is the program's own statement.
+    """
     gang = scene.gang
     stated = failure.exit_code in gang.final_exit_codes or matching_action(gang.failure_policy.rules, failure)
     # Nothing runs yet beside an init container: it fails of its own.

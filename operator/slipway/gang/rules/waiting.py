@@ -15,7 +15,7 @@ QUEUE_LOOK_SECONDS = 60.0
 
 
 def preempted(scene: Scene) -> Plan | None:
-    """A gang of higher priority takes its place: its pods get their grace period to save, and it waits once more."""
+    """Rule for a gang that gives way to one of higher priority: its pods get time to save, and it waits once more."""
     if not scene.gives_way or scene.draft.run.attempt_time is None:
         return None
     message = f"{scene.gives_way} of higher priority takes its place; the pods get their grace period to save"
@@ -27,7 +27,7 @@ def preempted(scene: Scene) -> Plan | None:
 
 
 def stranded(scene: Scene) -> Plan | None:
-    """Not all pods have found a node in time: those that have hold theirs for nothing, and others could use them."""
+    """Rule for pods that hold their nodes for nothing: others of the gang have not found one in time."""
     left = scene.stranded_seconds_left
     if left is None or left > 0:
         return None
@@ -43,7 +43,7 @@ def stranded(scene: Scene) -> Plan | None:
 
 
 def pausing(scene: Scene) -> Plan | None:
-    """The pods may not be made yet, after failures in a row or a refusal."""
+    """Rule for a pause after failures in a row or a refusal: the pods may not be made yet."""
     if not scene.pause:
         return None
     old = earlier_attempts(scene)
@@ -52,7 +52,7 @@ def pausing(scene: Scene) -> Plan | None:
 
 
 def queued(scene: Scene) -> Plan | None:
-    """The cluster has no room for the whole gang. What exists of it already was let in before."""
+    """Rule for a gang that the cluster has no room for. What exists of it already was let in before."""
     if scene.hold is None or scene.draft.run.attempt_time is not None or scene.current:
         return None
     notices = words.queued(scene.draft, scene.hold)

@@ -1,4 +1,4 @@
-"""Which pods have to go: those of a finished job, those of earlier attempts, and ghosts that no kubelet will remove."""
+"""Cleanup of pods: those of a finished job, those of earlier attempts, and ghosts that no kubelet will remove."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def _joined(one: Cleaning, other: Cleaning) -> Cleaning:
 
 
 def in_the_way(pods: Iterable[PodState], attempt: int) -> bool:
-    """Whether a pod of an earlier attempt may still run: two gangs at once would corrupt the checkpoint."""
+    """Tell whether a pod of an earlier attempt may still run: two gangs at once would corrupt the checkpoint."""
     return any(pod.attempt < attempt and pod.may_run for pod in pods)
 
 

@@ -1,4 +1,4 @@
-"""What the cluster did to a pod, in the words of those who do it: kubelet, scheduler, eviction API, Kueue. Pure.
+"""Disruptions of pods by the cluster, in the words of those who do it: kubelet, scheduler, eviction API, Kueue. Pure.
 
 A disruption is no failure of the program: it has a budget of its own (policy/budget.py). Read by observed.py.
 
@@ -41,7 +41,7 @@ _UNSEEN_ENDS = {("ContainerStatusUnknown", 137), ("Unknown", 255)}
 
 
 class Disruption(NamedTuple):
-    """What was done to the pod; `own`: by its own fault after all."""
+    """Disruption of a pod; `own`: by its own fault after all."""
 
     reason: Reason
     message: str
@@ -49,7 +49,7 @@ class Disruption(NamedTuple):
 
 
 def of_pod(status: Mapping[str, Any], conditions: Mapping[str, Any]) -> Disruption | None:
-    """What ended a pod, by its status; None where that was nobody but its containers."""
+    """Disruption that ended a pod, by its status; None where that was nobody but its containers."""
     told, words = str(status.get("reason") or ""), str(status.get("message") or "")
     asked = of_conditions(conditions)
     reason = _POD_REASONS.get(told) or (Reason.NODE_REFUSED if _OUT_OF.fullmatch(told) else None)
@@ -61,7 +61,7 @@ def of_pod(status: Mapping[str, Any], conditions: Mapping[str, Any]) -> Disrupti
 
 
 def of_conditions(conditions: Mapping[str, Any]) -> Disruption | None:
-    """What is said in advance by whoever is about to delete the pod."""
+    """Disruption that is announced by whoever is about to delete the pod; None without one."""
     queued, target = conditions.get("TerminationTarget") or {}, conditions.get("DisruptionTarget") or {}
     if queued.get("status") == "True":
         return Disruption(Reason.PREEMPTED, queued.get("message") or "its queue wants the room back")
@@ -72,7 +72,7 @@ def of_conditions(conditions: Mapping[str, Any]) -> Disruption | None:
 
 
 def of_container(terminated: Mapping[str, Any]) -> Disruption | None:
-    """Whether a container's end was made up by a kubelet that came back and did not find it any more."""
+    """Disruption by a lost node: a kubelet came back, did not find the container any more, and made its end up."""
     if (terminated.get("reason"), terminated.get("exitCode")) not in _UNSEEN_ENDS:
         return None
     return Disruption(Reason.NODE_LOST, terminated.get("message") or "the node was started anew under the container")

@@ -15,7 +15,7 @@ Status = Mapping[str, Any]
 
 
 class End(NamedTuple):
-    """How a container ended. `own`: it is the one that the operator made, or all count."""
+    """End of a container. `own`: it is the one that the operator made, or all count."""
 
     container: str
     terminated: Mapping[str, Any]
@@ -23,7 +23,7 @@ class End(NamedTuple):
 
 
 def state_of(status: Status, name: str) -> Mapping[str, Any]:
-    """`running`, `waiting` or `terminated` of the container of this name; empty while no kubelet has told."""
+    """State of the container of this name: `running`, `waiting` or `terminated`; empty while no kubelet has told."""
     return _find(status, name).get("state") or {}
 
 
@@ -44,7 +44,7 @@ def phase_of(status: Status, name: str) -> str:
 
 
 def left_over(status: Status, name: str) -> bool:
-    """Whether others go on though this container has ended: they keep the pod, and all that it holds, for ever."""
+    """Tell whether others go on though this container has ended: they keep the pod, and all that it holds, for ever."""
     if status.get("phase") not in {None, "", "Pending", "Running"} or not state_of(status, name).get("terminated"):
         return False
     others = (entry for entry in status.get("containerStatuses") or () if entry.get("name") != name)
@@ -52,7 +52,7 @@ def left_over(status: Status, name: str) -> bool:
 
 
 def end_time(status: Status, name: str) -> datetime | None:
-    """When this container ended, by its node's clock."""
+    """Time of this container's end, by its node's clock."""
     return finished_at(state_of(status, name).get("terminated") or {})
 
 
@@ -63,7 +63,7 @@ def finished_at(terminated: Mapping[str, Any]) -> datetime | None:
 
 
 def ready(status: Status, name: str, conditions: Mapping[str, Any]) -> bool:
-    """Whether this container is ready, on a node that answers."""
+    """Tell whether this container is ready, on a node that answers."""
     if (conditions.get("Ready") or {}).get("status") == "True":
         return True
     # The node's controller takes Ready alone away; ContainersReady is the kubelet's word, on all containers.
@@ -72,7 +72,7 @@ def ready(status: Status, name: str, conditions: Mapping[str, Any]) -> bool:
 
 
 def silent(status: Status, name: str, conditions: Mapping[str, Any]) -> bool:
-    """Whether a pod that is to go has a container that runs and a node that does not answer."""
+    """Tell whether a pod that is to go has a container that runs and a node that does not answer."""
     # A live kubelet reports the end of containers; one still running in a pod not ready: none reports.
     states = [state_of(status, name)] if name else [entry.get("state") or {} for entry in _regular(status)]
     if not any(state.get("running") for state in states) or (conditions.get("Ready") or {}).get("status") == "True":
@@ -81,7 +81,7 @@ def silent(status: Status, name: str, conditions: Mapping[str, Any]) -> bool:
 
 
 def bad_end(status: Status, name: str) -> End | None:
-    """What the pod failed of; an init container counts only if it kept this container from starting."""
+    """End that the pod failed of; an init container counts only if it kept this container from starting."""
     if not name:
         found = [*_regular(status), *(status.get("initContainerStatuses") or ())]
         return next((_end(entry, own=True) for entry in found if _failed(entry)), None)

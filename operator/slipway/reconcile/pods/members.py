@@ -22,12 +22,12 @@ def members(pods: Store, job: Object, resource: Resource) -> list[Object]:
 
 
 def members_of(pods: Store, job: Identity, name: str) -> list[Object]:
-    """The same of a job that may be gone."""
+    """Pods of all attempts of a job that may be gone, by name."""
     return named(pods.children(job), name)
 
 
 def is_member(pod: Object, job: Object, resource: Resource) -> bool:
-    """Whether the pod is one of them."""
+    """Tell whether the pod is a member of the job."""
     return parent_of(pod) == identity_of(job, resource) and bears_name(pod, name_of(job))
 
 
@@ -37,7 +37,7 @@ def named(pods: Iterable[Object], job_name: str) -> list[Object]:
 
 
 def bears_name(pod: Object, job_name: str, kind: str | None = None) -> bool:
-    """Whether it is called as the operator calls the pod that its labels say it is: {job}-{what}-{index}-a{attempt}.
+    """Tell whether the pod has the name that its labels ask for: {job}-{what}-{index}-a{attempt}.
 
     `what` is "node" for a TrainingJob and the number of the stage for a QuantizationJob, whichever owns it, or is said
     by `kind` to have owned it.
@@ -58,5 +58,5 @@ def _kind(pod: Object) -> str:
 
 
 def _plain(text: str) -> bool:
-    """Whether it is a number as the operator writes them: 01 would be a second pod of index 1."""
+    """Tell whether the text is a number as the operator writes them: 01 would be a second pod of index 1."""
     return 0 < len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() and (text == "0" or text[0] != "0")

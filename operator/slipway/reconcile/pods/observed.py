@@ -1,4 +1,4 @@
-"""What a pod tells: its place in the gang, what keeps it from running, what ended it. Read by plans and policies."""
+"""Observed pod: its place in the gang, what keeps it from running, what ended it. Read by plans and policies."""
 
 import re
 import signal
@@ -53,7 +53,7 @@ _STARVED = re.compile(r"was killed by SIGKILL \[OOMKilled\]")
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a pod failed, for policies to judge and for people to read.
+    """Failure of a pod, for policies to judge and for people to read.
 
     `own`: how the container that the operator made has ended. Another's exit code is told, and judged by no rule.
     `disruption`: it is the cluster's doing, or a person's, and not the program's.
@@ -74,7 +74,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Why a pod is not running yet. `again`: only a pause before the next try, whose cause was told before."""
+    """Obstacle that keeps a pod from running. `again`: only a pause before a new try, whose cause was told before."""
 
     pod: str
     reason: Reason
@@ -106,17 +106,20 @@ class PodState:
 
     @property
     def deleting(self) -> bool:
-        """Whether somebody has asked for its deletion."""
+        """Tell whether somebody has asked for the pod's deletion."""
         return self.deletion_time is not None
 
     @property
     def ended(self) -> bool:
-        """Whether its own container has ended for good."""
+        """Tell whether the pod's own container has ended for good."""
         return self.phase in {"Succeeded", "Failed"}
 
     @property
     def may_run(self) -> bool:
-        """Whether it runs, or may still: what is to go before it has a node gets none any more, whoever holds it."""
+        """Tell whether the pod runs, or may still.
+
+        What is to go before it has a node gets none any more, whoever holds it.
+        """
         return not self.ended and not (self.deleting and not self.node)
 
 
@@ -177,7 +180,7 @@ def _obstacle(name: str, status: Mapping[str, Any], conditions: Mapping[str, Any
 
 
 def _complaint(metadata: Mapping[str, Any]) -> Obstacle | None:
-    """What an event says, where the pod itself says nothing."""
+    """Obstacle that an event tells of, where the pod itself says nothing."""
     words = metadata.get(COMPLAINT)
     if not words:
         return None
@@ -240,7 +243,10 @@ def _reason(end: main_container.End, code: int) -> str:
 
 
 def _told_to_go(failure: Failure, why: tuple[str, str], asked: datetime) -> Failure:
-    """Containers that end after somebody asked for their pod's deletion end because of it, by whatever exit code."""
+    """Attribute a failure to the deletion of its pod, where that was asked for before.
+
+    Containers that end after somebody asked for their pod's deletion end because of it, by whatever exit code.
+    """
     # No kubelet kills a container in the second in which it asked it to end.
     killed = failure.signal == "SIGKILL" and failure.time <= asked
     if failure.reason != Reason.ERROR or failure.time < asked or killed:
@@ -258,7 +264,7 @@ def _why_deleted(status: Mapping[str, Any], conditions: Mapping[str, Any], conta
 
 
 def _deleted_at(metadata: Mapping[str, Any], now: datetime) -> datetime:
-    """When the deletion was asked for: the timestamp is the end of the grace period."""
+    """Time at which the deletion was asked for: the timestamp is the end of the grace period."""
     asked = parse_time(metadata["deletionTimestamp"]) - timedelta(
         seconds=metadata.get("deletionGracePeriodSeconds") or 0
     )

@@ -27,7 +27,7 @@ from slipway.runtime.client.resource import (
 
 
 def was_ours(pods: Store, job: Object, pod: Object) -> bool:
-    """Whether a pod under the name of one of the job's is the one we made: by its UID, or by the job's."""
+    """Tell whether a pod under the name of one of the job's is the one we made: by its UID, or by the job's."""
     marks = pod["metadata"].get("labels") or {}
     return marks.get(JOB_UID) == uid_of(job) or pods.knew(uid_of(pod))
 
@@ -39,7 +39,7 @@ class _Stray(NamedTuple):
 
 
 class Strays:
-    """Those of one kind of job."""
+    """Stray pods of one kind of job: they have lost their owner, or have another."""
 
     def __init__(self, pods: Store, resource: Resource) -> None:
         self._pods = pods
@@ -83,7 +83,7 @@ class Strays:
         return sorted(found, key=name_of)
 
     def _labelled(self, pod: Object) -> Identity | None:
-        """Whose it says it was, of a pod without an owner that was asked to go."""
+        """Job that the labels name, of a pod without an owner that was asked to go."""
         marks = pod["metadata"].get("labels") or {}
         if controller_of(pod) is not None or not pod["metadata"].get("deletionTimestamp"):
             return None

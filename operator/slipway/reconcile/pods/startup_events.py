@@ -51,7 +51,7 @@ class _Wait:
 
 
 class Complaints:
-    """What events say of pods that wait, by the job or service that the pods are of."""
+    """Warnings in events about pods that wait, by the job or service that the pods are of."""
 
     def __init__(self, kube: Kube, clock: Callable[[], float] = time.monotonic) -> None:
         self._kube = kube
@@ -87,11 +87,11 @@ class Complaints:
         return soonest(pause or (patience if left else None), _next(waits, self._clock(), skip=due[len(turn) :]))
 
     def forget(self, key: Key) -> None:
-        """The job is gone."""
+        """Forget a job or service that is gone."""
         self._waits.pop(key, None)
 
     def told(self, key: Key, pods: Iterable[Object]) -> list[Object]:
-        """The same pods; those of which something is known say it in metadata, in a field that no server knows."""
+        """Add to the pods what is known of them: in metadata, in a field that no server knows."""
         waits = self._waits.get(key)
         return [_with(pod, waits.get(uid_of(pod))) for pod in pods] if waits else [*pods]
 
@@ -137,7 +137,7 @@ def _time(event: Mapping[str, Any]) -> str:
 
 
 def _waits(pod: Object) -> bool:
-    """Whether it has not begun, and nothing in it says why."""
+    """Tell whether the pod has not begun, and nothing in it says why."""
     waiting = ((pod.get("status") or {}).get("phase") or "Pending") == "Pending"
     if not waiting or pod["metadata"].get("deletionTimestamp"):
         return False
@@ -145,7 +145,7 @@ def _waits(pod: Object) -> bool:
 
 
 def _taken(pod: Object) -> bool:
-    """Whether a scheduler has said anything of it."""
+    """Tell whether a scheduler has said anything of the pod."""
     told = (pod.get("status") or {}).get("conditions") or []
     return bool((pod.get("spec") or {}).get("nodeName")) or any(mark.get("type") == "PodScheduled" for mark in told)
 
