@@ -1,1 +1,1 @@
-"""What every Kubernetes operator needs and none of our kinds: client, queue, cache, controller, lease, servers."""
+"""Parts of any Kubernetes operator, with none of our kinds: client, queue, cache, controller, lease, servers."""

@@ -1,4 +1,4 @@
-"""Which certificate does the progress endpoint show, and which authority do pods trust for it? Used by main at start.
+"""Certificate of the progress endpoint, and the authority that pods trust for it. Used by main at start.
 
 `from_directory` takes a mounted Secret with tls.crt, tls.key and ca.crt, as cert-manager writes it: it outlives the
 process and is shared by all replicas, so the CA in the jobs' ConfigMaps stays right over restarts. That is the way to
@@ -33,7 +33,7 @@ class Certificate:
     authority: str
 
     def context(self) -> ssl.SSLContext:
-        """For a server, TLS 1.2 or newer. Raises CertificateError."""
+        """TLS context for a server, TLS 1.2 or newer. Raises CertificateError."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         # A client could have us do the costly half of a handshake again and again on one connection.

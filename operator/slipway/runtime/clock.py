@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
-    """With its zone, as conditions want it."""
+    """Current time in UTC, with its zone, as conditions want it."""
     return datetime.now(UTC)
 
 

@@ -54,7 +54,7 @@ def get(conditions: Iterable[Mapping[str, Any]], type: str) -> Condition | None:
 
 
 def is_true(conditions: Iterable[Mapping[str, Any]], type: str) -> bool:  # noqa: A002
-    """Whether the condition is there and its status is "True"."""
+    """Tell whether the condition is there and its status is "True"."""
     condition = get(conditions, type)
     return condition is not None and condition.get("status") == "True"
 
@@ -85,7 +85,7 @@ def format_micro_time(moment: datetime) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """Either of the two; always in UTC. Raises ValueError."""
+    """Parse a time in RFC 3339, with a fraction or without; the result is in UTC. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"a time without a zone: {text!r}")

@@ -39,7 +39,7 @@ _Key = tuple[str, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """Who says it: the program, e.g. "slipway.dev/operator", and this very process, e.g. its pod's name."""
+    """Reporter of an Event: the program, e.g. "slipway.dev/operator", and this very process, e.g. its pod's name."""
 
     controller: str
     instance: str

@@ -1,4 +1,4 @@
-"""Who leads? Leader election on a coordination.k8s.io Lease, so that two replicas never write at once. Used by main.
+"""Leader election on a coordination.k8s.io Lease, so that two replicas never write at once. Used by main.
 
 Times are 15/10/2 s as in Kubernetes' own controllers: a candidate takes over when it has seen no renewal for 15 s; a
 leader that has not renewed for 10 s stops writing; it tries every 2 s. Safety rests on one inequality, 10 < 15,
@@ -35,7 +35,7 @@ NEVER = float("-inf")
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """In seconds; see the module's docstring."""
+    """Durations of the lease in seconds; see the module's docstring."""
 
     duration: float = 15.0
     renew_deadline: float = 10.0
@@ -48,7 +48,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a simulation replaces: this machine's clocks, its patience and its dice."""
+    """Clocks, sleep and random numbers of this machine, which a simulation replaces."""
 
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -89,11 +89,11 @@ class Lease:
         self._one_at_a_time = asyncio.Lock()  # a renewal under way must not cross the release
 
     def seconds_left(self) -> float:
-        """For how long we may still write; <= 0 means not at all."""
+        """Seconds for which we may still write; <= 0 means not at all."""
         return self._ours_until - self._here.clock()
 
     def leading(self) -> bool:
-        """Whether we may write now."""
+        """Tell whether we may write now."""
         return self.seconds_left() > 0
 
     @property
@@ -172,7 +172,7 @@ class Lease:
         self._deleted = False
 
     def _may_take(self) -> bool:
-        """Whether nobody else can still believe to lead, judged by how long WE have seen no renewal."""
+        """Tell whether nobody else can still believe to lead, judged by how long WE have seen no renewal."""
         if self._released:
             return False
         if self._record is None or self.holder in ("", self.identity):

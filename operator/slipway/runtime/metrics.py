@@ -1,4 +1,4 @@
-"""What does the operator do, and how fast? One registry of our own; scraped through `server`, fed by everything else.
+"""Metrics of the operator in one registry of our own; scraped through `server`, fed by everything else.
 
 The parts of runtime know nothing of Prometheus: they take plain callbacks, which are methods here.
 """
@@ -76,33 +76,33 @@ class Metrics:
         registry.register(self._live)
 
     def observe_reconcile(self, kind: str, result: str, seconds: float) -> None:
-        """For `Controller(observe=...)`."""
+        """Record the seconds of a reconcile by result; for `Controller(observe=...)`."""
         self._reconcile.labels(kind, result).observe(seconds)
 
     def observe_request(self, verb: str, code: str, seconds: float) -> None:
-        """For `Kube(observe_request=...)`."""
+        """Count a request to the API server and record its seconds; for `Kube(observe_request=...)`."""
         self._requests.labels(verb, code).inc()
         self._request.labels(verb).observe(seconds)
 
     def wait_observer(self, kind: str) -> Callable[[float], None]:
-        """For `WorkQueue(observe_wait=...)`."""
+        """Callback that records the seconds a key has waited; for `WorkQueue(observe_wait=...)`."""
         return self._wait.labels(kind).observe
 
     def count_dropped_event(self, reason: str) -> None:
-        """For `EventRecorder(dropped=...)`."""
+        """Count an Event that was not written; for `EventRecorder(dropped=...)`."""
         self._events_dropped.labels(reason).inc()
 
     def count_progress(self, code: int) -> None:
-        """For `ProgressServer(observe=...)`."""
+        """Count an answer to a progress report by status code; for `ProgressServer(observe=...)`."""
         self._progress.labels(str(code)).inc()
 
     def cut_off_counter(self, port: str) -> Callable[[str], None]:
-        """For `listening(ended=...)`."""
+        """Callback that counts connections refused or cut off at a port; for `listening(ended=...)`."""
         children = {limit: self._cut.labels(port, limit) for limit in Reason}
         return lambda limit: children[Reason(limit)].inc()
 
     def observe_loop_lag(self, seconds: float) -> None:
-        """For `Health(observe_lag=...)`."""
+        """Show how many seconds late the event loop is; for `Health(observe_lag=...)`."""
         self._lag.set(seconds)
 
     def watch_leading(self, leading: Callable[[], bool]) -> None:
@@ -147,7 +147,7 @@ class _Live(Collector):
 
 
 def count_conditions(objects: Iterable[Mapping[str, Any]]) -> Mapping[str, int]:
-    """For `watch_jobs`: how many objects have each condition true, and under "total" how many there are."""
+    """Counts of objects by true condition, and of all of them under "total"; for `watch_jobs`."""
     tally: Tally[str] = Tally(total=0)
     for obj in objects:
         tally["total"] += 1

@@ -1,4 +1,4 @@
-"""Which key needs work next? Fed by watch events and by reconciles themselves, drained by `controller`'s workers.
+"""Work queue of keys. Fed by watch events and by reconciles themselves, drained by `controller`'s workers.
 
 A key is never worked twice at once, and a mark that arrives while it is worked is not lost: it runs once more. Delayed
 marks (requeue_after, deadlines, backoff) live in one heap; there is no timer per object. One event loop, no threads.
@@ -66,7 +66,7 @@ class WorkQueue(Generic[K]):
         return len(self._due)
 
     def mark(self, key: K) -> None:
-        """This key needs work now. A delayed mark of the same key stays: it may be a deadline."""
+        """Mark a key that needs work now. A delayed mark of the same key stays: it may be a deadline."""
         if key in self._dirty or self._closed:
             return
         self.adds += 1
@@ -76,7 +76,7 @@ class WorkQueue(Generic[K]):
             self._wake()
 
     def mark_after(self, key: K, seconds: float) -> None:
-        """This key needs work in `seconds`; of several delayed marks of one key the earliest wins."""
+        """Mark a key that needs work in `seconds`; of several delayed marks of one key the earliest wins."""
         if seconds <= 0:
             return self.mark(key)
         due = self._clock() + seconds

@@ -1,4 +1,4 @@
-"""Token buckets: how often may somebody do something, and how much of a thing may all together use up? Pure."""
+"""Token buckets: bounds on how often somebody may do something, and on how much all together may use up. Pure."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Budget:
 
     @property
     def level(self) -> float:
-        """What is left now."""
+        """Amount that is left now; below zero where more was spent."""
         now = self._clock()
         self._level = min(self.most, self._level + (now - self._at) * self._per_second)
         self._at = now
         return self._level
 
     def spend(self, amount: float) -> None:
-        """Take so much off."""
+        """Take an amount off the level."""
         self._level -= amount

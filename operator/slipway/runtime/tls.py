@@ -8,7 +8,7 @@ import tempfile
 
 
 def load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    """Both in PEM. Raises ssl.SSLError or OSError.
+    """Load a certificate and its key, both in PEM, into the context. Raises ssl.SSLError or OSError.
 
     The ssl module reads files only. On Linux the file is memory, so that a read-only root file system is no obstacle
     and no key ever lies on a disk; elsewhere (a developer's machine) it is a temporary file for our eyes only.

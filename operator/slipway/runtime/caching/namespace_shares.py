@@ -1,4 +1,4 @@
-"""How much of the cache may a namespace take? Whoever may create objects could otherwise fill the operator's memory.
+"""Share of the cache that a namespace may take. Whoever may create objects could otherwise fill the operator's memory.
 
 A namespace has a share for the resources that people write. What does not fit into it is kept as a stub: everything but
 its spec. It is not worked on, its condition says why, and it is looked at again from time to time until there is room.
@@ -37,7 +37,7 @@ def _version(obj: Object) -> tuple[str, Any]:
 
 
 def crowded(obj: Object) -> bool:
-    """Whether it is a stub."""
+    """Tell whether an object is a stub, kept without its spec for want of room."""
     return CROWDED in obj
 
 
@@ -46,7 +46,7 @@ def _stub(obj: Object, weight: int) -> Object:
 
 
 class Shares:
-    """What each namespace takes, over all stores that share it."""
+    """Bytes that each namespace takes, over all stores that share the limit."""
 
     def __init__(self, most: int) -> None:
         """`most` in bytes, for each namespace."""
@@ -54,22 +54,22 @@ class Shares:
         self._taken: Counter[str] = Counter()
 
     def taken(self, namespace: str) -> int:
-        """Bytes, stubs included."""
+        """Bytes that a namespace takes, stubs included."""
         return self._taken[namespace]
 
     def fits(self, namespace: str, more: int) -> bool:
-        """Whether a namespace may take so much more."""
+        """Tell whether a namespace may take `more` bytes."""
         return self._taken[namespace] + more <= self.most
 
     def change(self, namespace: str, by: int) -> None:
-        """So much more, or less, is taken now."""
+        """Add `by` bytes, which may be negative, to what a namespace takes."""
         self._taken[namespace] += by
         if self._taken[namespace] <= 0:
             del self._taken[namespace]
 
 
 class SharedStore(Store):
-    """A store whose objects count."""
+    """Store whose objects count against their namespaces' shares."""
 
     def __init__(
         self,
@@ -84,11 +84,11 @@ class SharedStore(Store):
 
     @property
     def share_mib(self) -> float:
-        """What a namespace may take."""
+        """Share of each namespace, in MiB."""
         return self._shares.most / 2**20
 
     def room(self, stub: Object) -> bool:
-        """Whether the whole object would fit by now, unless it has grown."""
+        """Tell whether the whole object would fit by now, unless it has grown."""
         return self._shares.fits(namespace_of(stub), int(stub[CROWDED]))
 
     def sieve(self) -> Slim:

@@ -1,4 +1,4 @@
-"""What do we know of one resource's objects, and which of two versions is the newer? The heart of `cache`.
+"""Store of one resource's objects, which keeps the newer of two versions. The heart of `cache`.
 
 A store is fed from four sides that race each other: watch events, LISTs, the answers to our own writes, and events that
 come late. The rules:
@@ -26,7 +26,7 @@ TOMBSTONE_SECONDS = 600.0
 
 
 class Key(NamedTuple):
-    """Where an object lives; `namespace` is "" for cluster-scoped ones."""
+    """Namespace and name of an object; `namespace` is "" for cluster-scoped ones."""
 
     namespace: str
     name: str
@@ -103,7 +103,7 @@ class Store:
         return entry.obj if entry else None
 
     def knew(self, uid: str) -> bool:
-        """Whether an object of this UID was here lately: it is gone, or not seen by our labels any more."""
+        """Tell whether an object of this UID was here lately: it is gone, or not seen by our labels any more."""
         return uid in self._tombstones
 
     def children(self, parent: Identity) -> list[Object]:
@@ -154,7 +154,7 @@ class Store:
             self._on_change(change)
 
     def sieve(self) -> Slim:
-        """What a LIST, page by page, has to keep of each object until `replace`."""
+        """Function for a LIST, page by page: it reduces each object to what has to be kept until `replace`."""
         return self._slim
 
     def begin(self, *, consistent: bool) -> Mark:
@@ -186,11 +186,11 @@ class Store:
 
     @staticmethod
     def _undecidable(entry: _Entry, version: int | None, since: Mark) -> bool:
-        """Whether we can't tell which is newer: versions that don't compare, and an event during the LIST."""
+        """Tell whether the newer one is unknown: versions that don't compare, and an event during the LIST."""
         return (entry.version is None or version is None) and entry.sequence > since.sequence
 
     def _reborn(self, uid: str, since: Mark) -> bool:
-        """Whether a consistent LIST was sent after this UID was buried, and so knows better."""
+        """Tell whether a consistent LIST was sent after this UID was buried, and so knows better."""
         stone = self._tombstones.get(uid)
         return stone is not None and since.consistent and stone.sequence <= since.sequence
 

@@ -1,4 +1,4 @@
-"""What went wrong, and is it worth trying again? Raised by `kube`, judged by `controller`, shown as conditions.
+"""Errors, and which of them are worth another try. Raised by `kube`, judged by `controller`, shown as conditions.
 
 Two families:
 
@@ -136,7 +136,7 @@ def from_network(error: BaseException) -> Unavailable:
 
 
 def retryable(error: BaseException) -> bool:
-    """Whether the same reconcile may succeed soon without anybody editing the resource.
+    """Tell whether the same reconcile may succeed soon without anybody editing the resource.
 
     Forbidden counts as retryable: quotas free up and roles get fixed while the resource stays as it is. A bug of ours
     (any unknown exception) does too: it is most often a state that passes.

@@ -55,7 +55,7 @@ _OURS = {"fieldManager": FIELD_MANAGER}
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a LIST saw: the objects, and the resourceVersion of that moment."""
+    """Result of a LIST: the objects, and the resourceVersion of that moment."""
 
     items: list[Object]
     resource_version: str
@@ -215,14 +215,14 @@ class Kube:
         return dict(answer.get("status") or {})
 
     async def may_read_path(self, subject: Mapping[str, Any], path: str) -> bool:
-        """Whether somebody may `get` a path that is no resource. `subject`: {user, groups, uid, extra}."""
+        """Tell whether somebody may `get` a path that is no resource. `subject`: {user, groups, uid, extra}."""
         spec = {**subject, "nonResourceAttributes": {"path": path, "verb": "get"}}
         body = {"apiVersion": ACCESS_REVIEWS.api_version, "kind": ACCESS_REVIEWS.kind, "spec": spec}
         answer = await self._transport.send(Call("create", "POST", ACCESS_REVIEWS.path(), None, body))
         return (answer.get("status") or {}).get("allowed") is True
 
     async def serves(self, resource: Resource) -> bool:
-        """Whether the server knows this resource in this version, e.g. whether our CRDs are installed."""
+        """Tell whether the server knows this resource in this version, e.g. whether our CRDs are installed."""
         try:
             answer = await self._transport.send(Call("get", "GET", resource.root))
         except NotFound:

@@ -1,4 +1,4 @@
-"""Which API server, and as whom? `KubeConfig.load()` answers for a pod (in-cluster) and for a person's kubeconfig file.
+"""Address of the API server and our credentials. `KubeConfig.load()` reads a pod's (in-cluster) or a kubeconfig file.
 
 Called once at start by main and the tests; `kube.Kube` consumes the result. Exec plugins and cloud auth-providers are
 refused in words rather than half supported: the operator runs in a pod, where none is needed.

@@ -1,4 +1,4 @@
-"""Where does a resource live on the API server, and who owns an object? Read by everything in runtime.
+"""Paths of resources on the API server, and owners of objects. Read by everything in runtime.
 
 Secrets can be created only: the operator has no right to read them.
 """
@@ -63,7 +63,7 @@ ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", 
 
 
 class Identity(NamedTuple):
-    """Which object it is, whoever speaks of it. `namespace` is "" for cluster-scoped ones.
+    """Identity of an object, the same whoever refers to it. `namespace` is "" for cluster-scoped ones.
 
     A UID alone is nothing: anybody may write anybody's UID into the ownerReferences of his own objects. An owner lives
     in its children's namespace, so the namespace of the object that holds the reference belongs to what it says.
@@ -99,12 +99,12 @@ def controller_of(obj: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def identity_of(obj: Mapping[str, Any], resource: Resource) -> Identity:
-    """Of an object of this resource; of a manifest that no server has seen yet the UID is ""."""
+    """Identity of an object of this resource; of a manifest that no server has seen yet the UID is ""."""
     return Identity(namespace_of(obj), resource.group, resource.kind, uid_of(obj))
 
 
 def parent_of(obj: Mapping[str, Any]) -> Identity | None:
-    """Whose child the object says it is, by its ownerReference marked `controller: true`; None where it has none.
+    """Identity of the owner that the object names, by its ownerReference marked `controller: true`, or None.
 
     Versions of a group tell of the same objects, so the version is left out.
     """

@@ -1,4 +1,4 @@
-"""What of an object is worth keeping in memory? Passed to `Cache.add`; applied to every event and every listed object.
+"""Reduction of objects to what is worth keeping in memory. Passed to `Cache.add`; applied to all events and LISTs.
 
 A whole pod as Python objects takes 15 kB, a thousand jobs of four pods 60 MB; and who may write objects can make each
 of them as large as the server takes, 1.5 MB. So what is kept is named, not what is dropped. Each function gives a new
@@ -41,18 +41,18 @@ _KEPT = (
 
 
 def slim(obj: Object) -> Object:
-    """Of the metadata only what is read: marks of ours, and the controlling owner."""
+    """Strip the metadata to what is read: marks of ours, and the controlling owner."""
     return obj | {"metadata": _metadata(obj["metadata"])}
 
 
 def slim_link(obj: Object) -> Object:
-    """Only who it is and whose: of what stands between an owner and its owner's owner."""
+    """Keep only who it is and whose: of what stands between an owner and its owner's owner."""
     kept = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences")
     return {"metadata": pick(_metadata(obj["metadata"]), *kept)}
 
 
 def slim_pod(pod: Object) -> Object:
-    """Also without the pod's spec, all but the node: a pod's spec never changes, and we have rendered it ourselves."""
+    """Strip the pod's spec, too, all but the node: a pod's spec never changes, and we have rendered it ourselves."""
     node = (pod.get("spec") or {}).get("nodeName")
     thin = slim(pod) | {"spec": {"nodeName": sys.intern(node)} if node else {}}
     if finalizers := pod["metadata"].get("finalizers"):
@@ -62,7 +62,7 @@ def slim_pod(pod: Object) -> Object:
 
 
 def pick(mapping: Mapping[str, Any] | None, *fields: str) -> Object:
-    """Those of these fields that are there."""
+    """Dict of the given fields that the mapping has."""
     return {field: mapping[field] for field in fields if field in mapping} if mapping else {}
 
 

@@ -56,12 +56,12 @@ class Call:
 
     @property
     def reads(self) -> bool:
-        """Whether sending it twice changes nothing."""
+        """Tell whether sending it twice changes nothing."""
         return self.method == "GET"
 
     @property
     def gated(self) -> bool:
-        """Whether only the leader may send it; a review is a question that happens to be a POST."""
+        """Tell whether only the leader may send it; a review is a question that happens to be a POST."""
         return not self.reads and not self.path.startswith((TOKEN_REVIEWS.root, ACCESS_REVIEWS.root))
 
 

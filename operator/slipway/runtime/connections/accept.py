@@ -184,7 +184,7 @@ class Connection(asyncio.BufferedProtocol):
         self._aborted = False
 
     def prepare(self, serve: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None) -> None:
-        """Once it is let in."""
+        """Make the inner side and start the time limit, once the connection is let in."""
         loop, seconds = self._acceptor.loop, self._acceptor.limits.seconds
         if tls is None:
             self._inner = serve()
@@ -204,7 +204,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Refused meanwhile, or the start of a handshake."""
+        """Start the inner side, or cut off a connection that was refused meanwhile."""
         self._transport = cast("asyncio.Transport", transport)
         if self._aborted:
             self._transport.abort()
@@ -233,11 +233,11 @@ class Connection(asyncio.BufferedProtocol):
         self._acceptor.table.spend(time.thread_time() - started)
 
     def eof_received(self) -> bool | None:
-        """As the inner side likes it."""
+        """Pass on that the peer sends no more; the inner side decides whether to stay open."""
         return bool(self._inner.eof_received())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Whatever ended it: its place is free."""
+        """Free the connection's place, whatever ended it."""
         self._acceptor.table.leave(self._peer, self)
         if self._deadline is not None:
             self._deadline.cancel()
@@ -247,9 +247,9 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = None
 
     def pause_writing(self) -> None:
-        """The peer does not read."""
+        """Pass on that the peer does not read."""
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """Pass on that the peer reads again."""
         self._inner.resume_writing()

@@ -1,4 +1,4 @@
-"""Which connection is let in, and which has to go for it? Asked by `accept` for each, before its handshake. No I/O.
+"""Admission of connections: which is let in, and which goes for it. Asked by `accept` before each handshake. No I/O.
 
 A peer is an address. What holds whoever floods:
 
@@ -27,7 +27,7 @@ C = TypeVar("C", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one listener gives to those who connect. The defaults are the status endpoint's."""
+    """Limits of one listener for those who connect. The defaults are the status endpoint's."""
 
     total: int = 128
     per_peer: int = 16
@@ -49,7 +49,7 @@ class Limits:
 
 
 class Reason(StrEnum):
-    """Why a connection was refused or ended: the values of a metric's label."""
+    """Reason why a connection was refused or ended: the values of a metric's label."""
 
     PEER_RATE = "peer-rate"
     LOOP_SHARE = "loop-share"
@@ -97,12 +97,12 @@ class Table(Generic[C]):
         return Verdict(None, ousted, why)
 
     def enter(self, peer: str, connection: C) -> None:
-        """It counts from now until `leave`."""
+        """Count the connection until `leave`."""
         self._peers.setdefault(peer, {})[connection] = None
         self._count += 1
 
     def leave(self, peer: str, connection: C) -> None:
-        """A connection has ended; says nothing of one that is not there."""
+        """Forget a connection that has ended; does nothing for one that is not there."""
         mine = self._peers.get(peer)
         if mine is None or connection not in mine:
             return
@@ -112,11 +112,11 @@ class Table(Generic[C]):
             del self._peers[peer]
 
     def spend(self, seconds: float) -> None:
-        """So much of the loop's time went to a connection."""
+        """Charge seconds of the loop's time that went to a connection."""
         self._time.spend(seconds)
 
     def _full(self, peer: str) -> tuple[str, Reason | None]:
-        """Who has to give up a place for a connection of `peer`, and why; nobody while there is room."""
+        """Peer that has to give up a place for a connection of `peer`, and the reason: None while there is room."""
         if len(self._peers.get(peer, ())) >= self._limits.per_peer:
             return peer, Reason.PEER_CONNECTIONS
         if self._count >= self._limits.total:

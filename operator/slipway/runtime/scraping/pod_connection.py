@@ -23,26 +23,26 @@ def _context() -> ssl.SSLContext:
 
 
 class Wire:
-    """In the open."""
+    """Connection without TLS."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._loop = asyncio.get_running_loop()
 
     async def begin(self) -> None:
-        """Nothing is agreed on."""
+        """Do nothing: without TLS there is no handshake."""
 
     async def send(self, data: bytes) -> None:
-        """All of it."""
+        """Send all bytes."""
         await self._loop.sock_sendall(self._connection, data)
 
     async def receive(self, most: int) -> bytes:
-        """So many bytes at most; none at the end."""
+        """Receive at most so many bytes; none at the end."""
         return await self._loop.sock_recv(self._connection, most)
 
 
 class Sealed(Wire):
-    """By TLS, in memory: no more is read than is asked for. Raises OSError (ssl.SSLError) for what is none."""
+    """TLS connection, in memory: no more is read than is asked for. Raises OSError (ssl.SSLError) for what is none."""
 
     def __init__(self, connection: socket.socket) -> None:
         super().__init__(connection)
@@ -50,7 +50,7 @@ class Sealed(Wire):
         self._tls = _context().wrap_bio(self._in, self._out)
 
     async def begin(self) -> None:
-        """The handshake."""
+        """Shake hands by TLS. Raises ValueError for a peer that sends more than LONGEST_HANDSHAKE bytes."""
         come = 0
         while True:
             try:
@@ -63,12 +63,12 @@ class Sealed(Wire):
         await self._flush()
 
     async def send(self, data: bytes) -> None:
-        """All of it."""
+        """Encrypt and send all bytes."""
         self._tls.write(data)
         await self._flush()
 
     async def receive(self, most: int) -> bytes:
-        """As above. A record that holds no content gives the loop away like any other."""
+        """Receive at most so many bytes; none at the end. A record without content yields the loop like any other."""
         while True:
             try:
                 return self._tls.read(most)

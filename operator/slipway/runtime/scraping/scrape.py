@@ -44,7 +44,7 @@ MOST_PARTS = 2**12
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """What one URL gave: what was read out of it, or why there is nothing."""
+    """Result of one URL: what was read out of its answer, or why there is nothing."""
 
     said: T | None = None
     error: str = ""
@@ -56,7 +56,7 @@ Answered = Callable[[Mapping[str, Page[T]]], None]
 
 
 class Scraper:
-    """One per process; use it in one event loop."""
+    """Client for pods' pages; one per process, used in one event loop."""
 
     def __init__(
         self, *, timeout: float = 3.0, concurrency: int = 256, share: int | None = 8, largest: int = LARGEST
@@ -135,7 +135,7 @@ class Scraper:
 
     @asynccontextmanager
     async def _slot(self, namespace: str) -> AsyncIterator[None]:
-        """One of this namespace's, and one of all: pods that keep everybody waiting keep only their own waiting."""
+        """Hold a place of this namespace and one of all: pods that keep everybody waiting hold up only their own."""
         self._users[namespace] += 1
         try:
             async with self._shares.setdefault(namespace, asyncio.Semaphore(self._share)), self._slots:

@@ -103,7 +103,7 @@ class AccessReviewer:
 
 
 def _subject(user: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a TokenReview's `user`, the `spec` of a SubjectAccessReview."""
+    """Subject in the `spec` of a SubjectAccessReview, from a TokenReview's `user`."""
     subject: dict[str, Any] = {"user": str(user.get("username") or "")}
     return subject | {key: user[key] for key in ("groups", "uid", "extra") if user.get(key)}
 

@@ -1,4 +1,4 @@
-"""What does a pod say about its training, and how often do we listen? Pure; used by progress_server and main.
+"""Reports of pods on their training, and the pace at which they are heard. Pure; used by progress_server and main.
 
 In KEP-2779's wire format a pod POSTs {"trainerStatus": {"progressPercentage": 0..100, "estimatedRemainingSeconds":
 >= 0, "metrics": [{"name", "value"}], "lastUpdatedTime": RFC 3339}}. Every field but the last may be missing. The bounds
@@ -98,7 +98,7 @@ def _text(entry: Mapping[str, Any], field: str, number: int) -> str:
 
 
 def _time(value: Any) -> str:
-    """In UTC and whole seconds, as a status holds it."""
+    """Parse a report's time into UTC and whole seconds, as a status holds it. Raises ValueError."""
     try:
         return format_time(parse_time(value))
     except (TypeError, ValueError, OverflowError):

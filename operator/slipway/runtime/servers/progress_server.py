@@ -45,7 +45,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What a kind knows about a job and a pod that claims to be its own."""
+    """Job by its UID, and whether a pod that claims to belong to it does."""
 
     uid: str
     owns_pod: bool

@@ -1,4 +1,4 @@
-"""Is this process alive, is it ready, and what does it measure? A small plain-HTTP server; started by main.
+"""Plain HTTP server for probes and metrics: health and readiness of the process, and its figures. Started by main.
 
 /healthz  200 while the event loop turns and the watches are heard of; the kubelet restarts us otherwise
 /readyz   200 while leading or standing by with a warm cache
@@ -37,7 +37,7 @@ PROBES = Limits(total=64, per_peer=8, per_second=10.0, burst=50.0, loop_share=0.
 
 
 class Health:
-    """What the probes know. `state` is set by main: "starting", "standby", "leading" or "stopping"."""
+    """State that the probes show. `state` is set by main: "starting", "standby", "leading" or "stopping"."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Health:
             self._observe_lag(max(0.0, loop.time() - self._ticked_at - TICK))
 
     def complaints(self) -> list[str]:
-        """Why this process should be restarted; empty if it should not."""
+        """Reasons why this process should be restarted; empty if it should not."""
         now = asyncio.get_running_loop().time()
         result = []
         if self._ticked_at is not None and (lag := now - self._ticked_at - TICK) > MAX_LOOP_LAG:

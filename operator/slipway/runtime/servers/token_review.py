@@ -1,4 +1,4 @@
-"""Which pod sent this request? Answers from its projected service-account token. Used by progress_server.
+"""Identity of the pod that sent a request, by its projected service-account token. Used by progress_server.
 
 The API server judges the token (TokenReview): signature, expiry, audience, and that the pod it is bound to still
 exists. Which pod that is, it tells in user.extra; servers too old for that have at least vouched for the token, so its
