@@ -69,7 +69,6 @@ BAD_REQUESTS = {
     + b"}]}",
     "id a number": {**given(data=[1, 2]), "id": 3},
     "parameters a list": {**given(data=[1, 2]), "parameters": []},
-    "a parameter null": {**given(data=[1, 2]), "parameters": {"a": None}},
     "a parameter an object": {**given(data=[1, 2]), "parameters": {"a": {}}},
     "input parameters a string": given(data=[1, 2], parameters="a"),
     "binary_data_output a string": {**given(data=[1, 2]), "parameters": {"binary_data_output": "yes"}},

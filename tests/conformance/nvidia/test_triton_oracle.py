@@ -32,7 +32,6 @@ WE_ARE_STRICTER = {
     "input parameters a string",
     "output twice",  # Triton's newer versions refuse it as well
     "shape of floats",
-    "a parameter null",
     "no rows",  # there is nothing to compute
     "priority not there",  # Triton takes any priority for the default one
     "a sequence",  # ignored there without a sequence batcher
