@@ -34,12 +34,15 @@ def slowness() -> float:
 
 SLOWNESS = slowness()
 """Slowness of this machine when the tests began."""
-LIMIT = MOMENT * SLOWNESS
-"""MOMENT on this machine."""
+SLACK = 3
+"""What a process that has run thousands of other tests may take longer: its memory lies in pieces. What grows with the
+square of the input takes hundreds of moments."""
+LIMIT = SLACK * MOMENT * SLOWNESS
+"""MOMENT on this machine, with slack."""
 TRIES = 7
 ROUNDS = 12
 # A cost below this is measured once only, on whatever the machine does at the time: it is not compared with another.
-COMPARABLE = LIMIT / 4
+COMPARABLE = LIMIT / SLACK / 4
 
 
 def cost(call: Callable[[], Any]) -> float:
@@ -68,9 +71,13 @@ def assert_bounded(make: Callable[[int], Callable[[], Any]], largest: int) -> No
     The pace of this very minute counts, too.
     """
     whole = cost(make(largest))
-    assert whole < LIMIT or whole < MOMENT * slowness(), f"{whole * 1e3:.1f} ms for {largest}"
-    half = cost(make(largest // 2))
-    assert whole < max(COMPARABLE, 3 * half), f"{half * 1e3:.1f} ms for half, {whole * 1e3:.1f} ms for {largest}"
+    assert whole < LIMIT or whole < SLACK * MOMENT * slowness(), f"{whole * 1e3:.1f} ms for {largest}"
+    for _ in range(TRIES):  # a neighbour's burst falls upon one of the two
+        half = cost(make(largest // 2))
+        if whole < max(COMPARABLE, 3 * half):
+            return
+        whole = min(whole, cost(make(largest)))
+    raise AssertionError(f"{half * 1e3:.1f} ms for half, {whole * 1e3:.1f} ms for {largest}")
 
 
 def assert_within(seconds: float, call: Callable[[], Any]) -> None:
