@@ -10,8 +10,9 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,18 @@ def run(stage: Stage, namespace: str, operator: Operator, weather: Weather, sche
             assert status["startTime"] <= status["completionTime"]
     assert witness.faults(most=3) == [], f"seed {SEED}"
     _no_orphans(stage, namespace)
-    stage.return_node(DOOMED)
     return killer.kills
+
+
+@contextmanager
+def _weathered(stage: Stage) -> Iterator[None]:
+    """End the killing and bring the node back, also when the storm has shown a fault: others use this server, too."""
+    try:
+        yield
+    finally:
+        for killer in [one for one in threading.enumerate() if isinstance(one, Killer)]:
+            killer.end()
+        stage.return_node(DOOMED)
 
 
 def _ended(jobs: dict[str, Any], schedules: list[Schedule]) -> bool:
@@ -135,7 +146,8 @@ def storm(stage: Stage, namespace: str, operators: Callable[..., Operator], fold
         for first in range(0, count, AT_ONCE):
             schedules = [draw(number, dice) for number in range(first, min(count, first + AT_ONCE))]
             stories.update(plan.story for plan in schedules)
-            kills += run(stage, namespace, operator, weather, schedules)
+            with _weathered(stage):
+                kills += run(stage, namespace, operator, weather, schedules)
             jobs = f"{JOBS.format(namespace)}"
             for plan in schedules:
                 stage.delete(jobs, plan.name)

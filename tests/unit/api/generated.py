@@ -34,6 +34,7 @@ WORDS = (
     ),
     *("1", "2", "-1", "0", "500m", "16Gi", "1e3", "1.5"),
     *("cpu", "memory", "gpu", "nvidia.com/gpu", "RANK", "PET_X", "NCCL_DEBUG"),
+    *("metadata.name", "status.podIP", "limits.memory", "requests.cpu"),
     *("slipway.dev/x", "slipway-job", "app.kubernetes.io/managed-by"),
     *("/data", "/etc/slipway", "/etc/slipwayx", "/dev/shm/x", "/", "//", "/a/../b", "..", "a/.."),
     *("pvc://claim/path", "pvc://claim", "pvc://claim/path/below", "pvc://claim/pathological", "pvc://a/../b"),
@@ -57,6 +58,7 @@ def values(node: Schema) -> st.SearchStrategy[Any]:
     if kind in {"integer", "number"}:
         candidates += [node["minimum"], node["maximum"], node["minimum"] - 1, node["maximum"] + 1]
     right = [value for value in candidates if not schema_problems(value, node)]
+    assert right, f"no word for {node}"
     return st.one_of(*[st.sampled_from(right)] * 60, st.sampled_from(candidates))
 
 
