@@ -7,6 +7,7 @@ resident memory above its imports. Results go to tests/perf/results/token_memory
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -44,8 +45,8 @@ def write(folder: Path, megabytes: int, kind: str) -> Path:
     dice = random.Random(0)
     letters = "etaoinshrdlu"
     words = ["".join(dice.choices(letters, k=dice.randint(2, 9))) for _ in range(WORDS)]
-    weights = [1 / (rank + 1) for rank in range(WORDS)]
-    lines = [" ".join(dice.choices(words, weights, k=12)) for _ in range(LINES)]
+    weights = [*itertools.accumulate(1 / (rank + 1) for rank in range(WORDS))]
+    lines = [" ".join(dice.choices(words, cum_weights=weights, k=12)) for _ in range(LINES)]
     path = folder / "book.txt"
     with path.open("w") as file:
         while file.tell() < megabytes * 10**6:
