@@ -24,18 +24,18 @@ MANY, FEW = 2000, 40
 
 
 def programs(server: Server) -> dict[str, Any]:
-    """Of those that take a manifest."""
+    """Results of each HTTP client program that reads a manifest of requests, by name."""
     base, inputs, rows = f"http://127.0.0.1:{server.port}", Inputs(server.name), {}
     for program in PROGRAMS:
         row: dict[str, Any] = {"speaks": program.speaks, "without": list(program.without)}
         if program.there:
-            row |= {"version": program.told(), "results": program.results(base, inputs)}
+            row |= {"version": program.version_line(), "results": program.results(base, inputs)}
         rows[program.name] = row
     return rows
 
 
 def generators(server: Server, folder: Path) -> dict[str, Any]:
-    """Of those that send one input many times."""
+    """Results of each load generator, which sends one input many times, by name."""
     url, inputs, rows = f"http://127.0.0.1:{server.port}/v2/models/{server.name}/infer", Inputs(server.name), {}
     inputs.write(folder)
     for generator in GENERATORS:
@@ -43,7 +43,7 @@ def generators(server: Server, folder: Path) -> dict[str, Any]:
         if generator.there:
             small = generator.run(url, folder / "small.body", MANY)
             large = generator.run(url, folder / "large.body", FEW)
-            rows[generator.name] = {"version": generator.told(), "small": asdict(small), "large": asdict(large)}
+            rows[generator.name] = {"version": generator.version_line(), "small": asdict(small), "large": asdict(large)}
     return rows
 
 

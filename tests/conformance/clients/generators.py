@@ -26,7 +26,7 @@ end
 
 @dataclass(frozen=True)
 class Counted:
-    """Of one run."""
+    """Requests of one run of a load generator: sent, answered with 200, and connections kept alive."""
 
     sent: int
     right: int
@@ -44,11 +44,11 @@ class Generator:
 
     @property
     def there(self) -> bool:
-        """It is installed."""
+        """Tell whether the program is installed."""
         return shutil.which(self.name.split()[0]) is not None
 
-    def told(self) -> str:
-        """Its version, as it says it."""
+    def version_line(self) -> str:
+        """First line of what the program prints of its version."""
         done = subprocess.run(self.version, check=False, capture_output=True, text=True)
         return (done.stdout + done.stderr).strip().partition("\n")[0]
 

@@ -35,13 +35,13 @@ class Program:
 
     @property
     def there(self) -> bool:
-        """All that it needs is installed."""
+        """Tell whether the program, and all that it needs, is installed."""
         return all(shutil.which(one) or Path(one).exists() for one in (self.command[0], *self.needs)) and (
             self.library == "" or _imports(self.library)
         )
 
-    def told(self) -> str:
-        """Its version, as it says it."""
+    def version_line(self) -> str:
+        """First line of what the program prints of its version."""
         done = subprocess.run(self.version, check=False, capture_output=True, text=True, timeout=SECONDS)
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         return lines[0].strip() if lines else ""

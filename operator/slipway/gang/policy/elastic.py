@@ -33,17 +33,17 @@ class Nodes:
         return {"indices": [*self.indices], **creating, "next": self.next}
 
     def grown(self, by: int) -> Self:
-        """These nodes and so many more, with new numbers."""
+        """Scale up: these nodes and `by` more, with numbers never used before."""
         new = tuple(range(self.next, self.next + by))
         return replace(self, indices=self.indices + new, creating=self.creating + new, next=self.next + by)
 
     def without(self, gone: Sequence[int]) -> Self:
-        """These nodes less those that are `gone`."""
+        """Scale down: these nodes without `gone`."""
         kept = tuple(index for index in self.indices if index not in gone)
         return replace(self, indices=kept, creating=tuple(index for index in self.creating if index in kept))
 
     def replaced(self, index: int) -> Self:
-        """These nodes, with one of a new number instead of this one."""
+        """Replace a lost node by one of a new number."""
         return self.without([index]).grown(1)
 
     def resized(self, size: int, started: Sequence[int]) -> Self:
