@@ -5,7 +5,6 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import orjson
@@ -18,14 +17,17 @@ from workloads.serve.protocol.document import SMALL, Cut, parsed
 from workloads.serve.protocol.inference_request import Asked, in_order
 from workloads.serve.protocol.numbers import Text, from_text
 from workloads.serve.protocol.tensors import from_binary, from_json, to_binary, to_json
-from workloads.serve.rest.pieces import LONG, put_in
+from workloads.serve.rest.pieces import LONG, in_pieces
+from workloads.serve.rest.plain_json import PlainJson
 from workloads.serve.rest.request_header import ABSENT, Field, Plan, Planner
-from workloads.serve.signature import Signature
+from workloads.serve.signature import KEPT_SHAPES, Signature
 
 HEADER_LENGTH = b"inference-header-content-length"
 BINARY = b"application/octet-stream"
 # Where a long array was cut out of the JSON: nobody outside can know it.
 MARK = secrets.token_hex(16)
+# Parts of a reply that are written as they are, without being put together first.
+MANY = 64
 DIGITS = re.compile(rb"[0-9]{1,18}")
 
 
@@ -44,6 +46,11 @@ class Codec:
     def planner(self) -> Planner:
         """Planner of this model."""
         return Planner(self.signature, self.most_rows)
+
+    @cached_property
+    def plain(self) -> PlainJson:
+        """Reader of the most usual requests."""
+        return PlainJson(self.planner)
 
     def heavy(self, request: Request) -> bool:
         """Reading it takes so long that others would notice. A small compressed body is inflated on the way."""
@@ -68,7 +75,7 @@ class Codec:
             body = inflated(body, coding_of(request), self.max_body_size)
         length = request.headers.get(HEADER_LENGTH)
         if length is None:
-            return self._read(self._plan(body), memoryview(b""))
+            return self.plain.read(body) or self._read(self._plan(body), memoryview(b""))
         if not DIGITS.fullmatch(length):
             raise Invalid("Inference-Header-Content-Length must be a whole number")
         header = int(length)
@@ -129,35 +136,43 @@ class Codec:
 
     def encode(self, asked: Asked, results: Sequence[Array]) -> Reply:
         """The reply: JSON, and behind it what was asked for as binary."""
-        long: dict[str, Any] = {}
-        described: list[dict[str, Any]] = []
+        parts: list[bytes] = [self._beginning]
         binary: list[Buffer] = []
-        for place, as_binary in asked.outputs:
+        for number, (place, as_binary) in enumerate(asked.outputs):
             tensor, array = self.signature.outputs[place], results[place]
-            output: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype.name, "shape": array.shape}
+            parts += [b"," if number else b"", self._described(place, array.shape)]
             if as_binary:
                 raw = to_binary(array, tensor.datatype)
-                output["parameters"] = {"binary_data_size": len(raw)}
+                parts.append(b',"parameters":{"binary_data_size":%d}}' % len(raw))
                 binary.append(raw)
-            else:
-                data = to_json(array, tensor.datatype)
-                if array.size > LONG:
-                    long[mark := f"{MARK}{place}"] = data
-                    data = mark
-                output["data"] = data
-                if tensor.datatype.floating and not finite(array):
-                    output["parameters"] = {"nonfinite": True}  # JSON has neither NaN nor infinity: they are null
-            described.append(output)
-        document: dict[str, Any] = {"model_name": self.name, "model_version": self.version, "outputs": described}
-        if asked.id is not None:
-            document["id"] = asked.id
-        header = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-        if long:
-            pieces = put_in(header, long)
-            if not binary:
-                return Reply(200, pieces)
-            header = b"".join(pieces)
+                continue
+            parts.append(b',"data":')
+            parts += in_pieces(to_json(array, tensor.datatype))
+            # JSON has neither NaN nor infinity: they are null.
+            parts.append(b"}" if finite(array) else b',"parameters":{"nonfinite":true}}')
+        parts.append(b"]}" if asked.id is None else b'],"id":%b}' % orjson.dumps(asked.id))
         if not binary:
-            return Reply(200, (header,))
+            return Reply(200, (b"".join(parts),) if len(parts) < MANY else parts)
+        header = b"".join(parts)
         length = b"Inference-Header-Content-Length: %d\r\n" % len(header)
         return Reply(200, (header, *binary), BINARY, length)
+
+    @cached_property
+    def _beginning(self) -> bytes:
+        document = {"model_name": self.name, "model_version": self.version}
+        return orjson.dumps(document)[:-1] + b',"outputs":['
+
+    def _described(self, place: int, shape: tuple[int, ...]) -> bytes:
+        """An output's name, type and shape, up to where its data follows."""
+        known = self._outputs.get((place, shape))
+        if known is None:
+            tensor = self.signature.outputs[place]
+            document = {"name": tensor.name, "datatype": tensor.datatype.name, "shape": shape}
+            if len(self._outputs) >= KEPT_SHAPES:
+                self._outputs.clear()
+            known = self._outputs[place, shape] = orjson.dumps(document)[:-1]
+        return known
+
+    @cached_property
+    def _outputs(self) -> dict[tuple[int, tuple[int, ...]], bytes]:
+        return {}

@@ -4,7 +4,7 @@ The library that writes JSON holds the interpreter until an array is done: in on
 would keep every other client waiting for a second, on whatever thread it is written.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,17 +18,15 @@ PIECE = 16384
 LONG = 32768
 
 
-def put_in(document: bytes, arrays: Mapping[str, Any]) -> list[bytes]:
-    """The document with each array in place of its mark, which is a string of the document; as parts to be joined."""
-    parts: list[bytes] = []
-    for mark, array in arrays.items():
-        before, _, document = document.partition(b'"%b"' % mark.encode())
-        parts.append(before)
-        for place in range(0, len(array), PIECE):
-            piece = orjson.dumps(array[place : place + PIECE], option=orjson.OPT_SERIALIZE_NUMPY)
-            parts += [b"," if place else b"[", piece[1:-1]]
-        parts.append(b"]")
-    return [*parts, document]
+def in_pieces(array: Any) -> list[bytes]:
+    """A flat array, or a list of strings, as parts to be joined, none of them long to write."""
+    if len(array) <= LONG:
+        return [orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)]
+    parts = []
+    for place in range(0, len(array), PIECE):
+        piece = orjson.dumps(array[place : place + PIECE], option=orjson.OPT_SERIALIZE_NUMPY)
+        parts += [b"," if place else b"[", piece[1:-1]]
+    return [*parts, b"]"]
 
 
 def plain(array: Array) -> Any:
