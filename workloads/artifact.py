@@ -101,9 +101,9 @@ def write(
     description: Artifact,
     weights: "Mapping[str, torch.Tensor]",
     history: Iterable[Mapping[str, Any]],
-    more: Mapping[str, str] | None = None,
+    more: Mapping[str, str | bytes] | None = None,
 ) -> tuple[Artifact, str]:
-    """Publish an artifact at `uri`, whole or not at all. `more`: further text files by name.
+    """Publish an artifact at `uri`, whole or not at all. `more`: further files by name, which may have a folder.
 
     Returns its description with the files' digests, and its own digest.
     """
@@ -114,8 +114,9 @@ def write(
     with storage.publishing(uri, writer) as folder:
         save_file(tied_tensors.written(weights), folder / WEIGHTS_FILE)
         (folder / HISTORY_FILE).write_text("".join(strict_json.line(row) for row in history))
-        for name, text in (more or {}).items():
-            (folder / name).write_text(text)
+        for name, content in (more or {}).items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
         description = description.model_copy(update={"files": storage.digests_of(folder)})
         path = folder / DESCRIPTION_FILE
         path.write_text(strict_json.document(description.wire()))

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.distributed.tensor import DTensor
 
 from slipway.api.common.artifact import Architecture
 from slipway.api.training.recipe import Recipe
@@ -21,6 +20,7 @@ from workloads.data.texts.text import TextSet
 from workloads.errors import Diverged, Terminated
 from workloads.pod.signals import Stop
 from workloads.train.checkpoints.best_weights import Best
+from workloads.train.divergence import REMEDY, require_finite
 from workloads.train.evaluation import evaluate
 from workloads.train.optimisation import LearningRate
 from workloads.train.strategies.base import Strategy
@@ -28,12 +28,11 @@ from workloads.train.tasks import Figures, Task
 from workloads.train.telemetry.progress_reporter import Report
 from workloads.train.telemetry.throughput import Meter
 from workloads.train.telemetry.tracing import Tracing
+from workloads.train.tracking.tracker import Trackers
 from workloads.train.world import World
 
 if TYPE_CHECKING:
     from workloads.train.checkpoints.checkpoint import Checkpoints
-
-REMEDY = "lower the learning rate, warm up, or clip the gradients"
 
 
 @dataclass
@@ -59,6 +58,7 @@ class Training:
     report: Report
     stop: Stop
     best: Best
+    tracking: Trackers = field(default_factory=Trackers)
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     recipes: list[dict[str, Any]] = field(default_factory=list)
@@ -136,7 +136,7 @@ class Training:
             last = self._optimise(batches)
             self.tracing.after(self.step)
             self.step += 1
-            self.meter.step(self.step, last)
+            self.tracking.point(self.step, self.meter.step(self.step, last))
             self.report.step(self.step, self._mean_loss)
             if agreement.result():
                 self._terminate()
@@ -229,7 +229,7 @@ class Training:
         self.strategy.synchronise()
         held_out, batch = self.data.held_out, self.evaluation_batch
         figures = evaluate(self.world, self.strategy, self.task, held_out, batch, self._answer_stop)
-        self._require_finite(figures)
+        require_finite(self.world, self.strategy.model, figures, self.step)
         epoch = -(-self.step // self.rate.steps_per_epoch)
         row = {"epoch": epoch, "step": self.step, "trainingLoss": loss, "learningRate": self.rate.at(self.step - 1)}
         before = next((row for row in self.history if row["step"] == self.step), {})
@@ -237,6 +237,8 @@ class Training:
         self.history = [row for row in self.history if row["step"] != self.step]
         self.history.append({**row, **before, **known, **speed, **figures.metrics})
         self._count_skipped()
+        self.tracking.evaluation(self.history[-1])
+        self.report.untracked(self.tracking.lost)
         self.report.epoch(self.step, loss, figures, speed)
         if self.best.better(figures):
             # The last step's weights are at hand when they are published.
@@ -249,16 +251,6 @@ class Training:
         bad = getattr(self.data, "bad", None)
         if bad is not None and bad.skips:
             self.report.skipped(len(self.world.union(bad.names())))
-
-    def _require_finite(self, figures: Figures) -> None:
-        """Diverged, on all processes alike, when the last update broke the model: no training loss has seen it yet."""
-        parameters = [one for one in self.strategy.model.parameters() if one.is_floating_point()]
-        broken = sum(float(not bool(_local(one).isfinite().all())) for one in parameters)
-        bad = [name for name, value in figures.metrics.items() if not math.isfinite(value)]
-        if self.world.sum([broken])[0]:
-            raise Diverged(f"weights are not finite after step {self.step}: {REMEDY}")
-        if bad:
-            raise Diverged(f"the held-out {bad[0]} is {figures.metrics[bad[0]]} after step {self.step}: {REMEDY}")
 
     def _speed(self) -> dict[str, float | int]:
         return self.meter.figures(self.world, self.recipe.global_batch_size, self.tracing.share)
@@ -290,8 +282,3 @@ class Training:
         self.checkpoints.wait(must_succeed=True)
         self.world.barrier()  # the first process publishes the checkpoint: nobody leaves before
         raise Terminated(f"terminated: state of step {self.step} saved in {time.monotonic() - started:.1f} s")
-
-
-def _local(parameter: torch.Tensor) -> torch.Tensor:
-    """This process's part of a parameter."""
-    return parameter.to_local() if isinstance(parameter, DTensor) else parameter.detach()

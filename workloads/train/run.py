@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from workloads.data import changes
+from workloads.errors import Terminated
 from workloads.pod.cpus import cpu_limit
 from workloads.pod.environment import Place, read_place
 from workloads.pod.signals import Stop
@@ -15,10 +16,12 @@ from workloads.train.job import Job
 from workloads.train.loop import Training
 from workloads.train.results.publish import Outcome, publish
 from workloads.train.results.rehearsal import prove, rehearse
+from workloads.train.results.tracked import begin
 from workloads.train.setup import assemble
 from workloads.train.tasks import Figures
 
 SHOWN = 5  # skipped samples named in the log
+PATIENCE, BRIEF = 20.0, 3.0  # seconds that trackers may take at the end of a whole run, and of one that ends early
 
 
 def run(job: Job, stop: Stop) -> None:
@@ -32,12 +35,25 @@ def run(job: Job, stop: Stop) -> None:
     if resumed is None and job.recipe.rehearsal:
         rehearse(job, training)
         training.proof = partial(prove, training)
+    training.tracking = begin(job, training, resumed)
+    try:
+        _complete(job, training, resumed)
+    except BaseException as error:
+        stopped = isinstance(error, (Terminated, KeyboardInterrupt, SystemExit))
+        training.tracking.end("KILLED" if stopped else "FAILED", {}, BRIEF)
+        raise
+
+
+def _complete(job: Job, training: Training, resumed: int | None) -> None:
+    """Train to the end and publish."""
     started = time.monotonic()
     figures = training.run()
     trained, figures, step = _published(training, figures)
     skipped = _skipped(training)
     if training.world.first:
-        publish(job, training, Outcome(trained, figures, step, resumed, skipped))
+        made = publish(job, training, Outcome(trained, figures, step, resumed, skipped))
+        training.tracking.end("FINISHED", made, PATIENCE)
+        training.report.untracked(training.tracking.lost)
         seconds = time.monotonic() - started
         training.report.say(f"done in {seconds:.1f} s: {figures.words}, {figures.metrics['samples']} samples")
     if training.checkpoints is not None:

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from slipway.api.common.types import API_VERSION
+from slipway.api.training import tracking
 from slipway.api.training.launchers import LauncherName
 from slipway.api.training.processes import accelerators, processes_per_node
 from slipway.api.training.trainingjob import TrainingJobSpec
@@ -141,10 +142,27 @@ def _env(job: TrainingJob, place: Place, platform: Platform) -> list[dict[str, A
     ours["PYTHONUNBUFFERED"] = "1"
     ours |= user_code.env(job, place.attempt)
     ours |= platform.endpoint.env(TRAINING_JOBS.path(job.namespace, job.name, "status"), CONFIG_DIR)
+    tracked, secrets = _tracking_env(job.spec)
+    ours |= tracked
     users = [env.wire() for env in job.spec.trainer.env]
     named = {env["name"] for env in users}
     address = [POD_IP] if job.spec.elastic_policy or _finds_interface(job) else []
-    return address + [{"name": name, "value": value} for name, value in ours.items() if name not in named] + users
+    kept = [env for env in secrets if env["name"] not in named]
+    return (
+        address + [{"name": name, "value": value} for name, value in ours.items() if name not in named] + kept + users
+    )
+
+
+def _tracking_env(spec: TrainingJobSpec) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Variables of MLflow's client, and those from the Secret: optional, since no training waits for its tracking."""
+    mlflow = spec.tracking.mlflow if spec.tracking is not None else None
+    if mlflow is None:
+        return {}, []
+    named = {tracking.URI: mlflow.uri, tracking.EXPERIMENT: mlflow.experiment}
+    if mlflow.secret_ref is None:
+        return named, []
+    keys = [{"name": mlflow.secret_ref.name, "key": name, "optional": True} for name in tracking.CREDENTIALS]
+    return named, [{"name": key["key"], "valueFrom": {"secretKeyRef": key}} for key in keys]
 
 
 def _finds_interface(job: TrainingJob) -> bool:

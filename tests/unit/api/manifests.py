@@ -91,6 +91,10 @@ def _affinity(**requirement: Any) -> Object:
     )
 
 
+def _tracking(uri: str, **fields: Any) -> Object:
+    return {"tracking": {"mlflow": {"uri": uri, **fields}}}
+
+
 def _rule(**fields: Any) -> Object:
     return {"failurePolicy": {"rules": [fields]}}
 
@@ -149,6 +153,10 @@ _SIZES = [
 ]
 
 _WHAT = [
+    Wrong("a tracker without a scheme", _tracking("mlflow:5000"), "uri is the address of a server", "cel"),
+    Wrong("a tracker's password", _tracking("https://me:secret@mlflow"), "must not hold a user or a password", "cel"),
+    Wrong("a tracker in a bucket", _tracking("s3://bucket/runs"), "uri is the address of a server", "cel"),
+    Wrong("an experiment of spaces", _tracking("http://mlflow", experiment=" "), "experiment: String should match"),
     Wrong("nothing to train", {"recipe": None}, "set exactly one of recipe", "cel"),
     Wrong("two things to train", _trainer(command=["python"]), "set exactly one of recipe", "cel"),
     Wrong("args of nothing", _trainer(args=["--lr=1"]), "trainer.args belongs to trainer.command", "cel"),

@@ -29,6 +29,7 @@ EDITS = {
     "strategy": {"strategy": {"name": "DDP"}},
     "network": {"network": {"hostNetwork": True}},
     "scheduling": {"scheduling": {"priority": 5}},
+    "tracking": {"tracking": {"mlflow": {"uri": "http://mlflow:5000"}}},
 }
 ALWAYS = {
     "nothing": {},

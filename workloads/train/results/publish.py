@@ -15,8 +15,10 @@ from workloads.pod.termination import write_message
 from workloads.train.job import Job
 from workloads.train.loop import Training
 from workloads.train.results.html_report import page
+from workloads.train.results.tracked import described
 from workloads.train.tasks import Figures
 from workloads.train.telemetry.compression_figures import Row, ended, in_words
+from workloads.train.tracking import tensorboard
 
 REPORT, CURVE, TRACE, COMPRESSION = "report.html", "curve.jsonl", "trace.json", "compression.json"
 SKIPPED, MOST_NAMED = "skipped.json", 10_000
@@ -33,8 +35,11 @@ class Outcome:
     skipped: list[str]
 
 
-def publish(job: Job, training: Training, outcome: Outcome) -> None:
-    """Write the artifact where the job wants it, and the termination message. By the first process alone."""
+def publish(job: Job, training: Training, outcome: Outcome) -> dict[str, str]:
+    """Write the artifact where the job wants it, and the termination message. By the first process alone.
+
+    Returns tags for trackers: what was made of the run.
+    """
     trained, figures, resumed, skipped = outcome.weights, outcome.figures, outcome.resumed, outcome.skipped
     description = describe(lineage(job, training, resumed, outcome.step), training, figures)
     uri, digest = None, None
@@ -43,12 +48,15 @@ def publish(job: Job, training: Training, outcome: Outcome) -> None:
     else:
         uri = job.spec.output.uri
         rows = ended(training.compression, training.strategy.model, trained, figures)
-        more = {**training.task.describe().files, **_pages(job, training, description, rows)}
+        more: dict[str, str | bytes] = {**training.task.describe().files, **_pages(job, training, description, rows)}
+        more |= tensorboard.files(described(job, training), training.history, training.meter.curve)
         if skipped:
             more[SKIPPED] = strict_json.document({"count": len(skipped), "samples": skipped[:MOST_NAMED]})
         _, digest = artifact.write(uri, job.writer, description, trained, training.history, more)
         training.report.say(f"artifact {uri} {digest}")
     write_message(uri, digest, figures.metrics, training.step, resumed)
+    made = {"slipway.artifact": uri, "slipway.artifact.digest": digest, "slipway.step": str(outcome.step)}
+    return {name: value for name, value in made.items() if value is not None}
 
 
 def describe(about: Lineage, training: Training, figures: Figures) -> Artifact:

@@ -77,6 +77,11 @@ class Report:
         if count:
             self._figures["samples_skipped"] = float(count)
 
+    def untracked(self, count: int) -> None:
+        """Note the number of figures that no tracking server has got: shown with the figures once there is one."""
+        if count:
+            self._figures["tracking_failed"] = float(count)
+
     def resumed(self, step: int) -> None:
         """Report that the run goes on where another ended; called before its first step."""
         self._clock = Clock(step, time.monotonic())

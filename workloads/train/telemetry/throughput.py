@@ -40,11 +40,13 @@ class Meter:
         """Leave out time that was not spent on training."""
         self._start += seconds
 
-    def step(self, step: int, loss: torch.Tensor) -> None:
-        """Count a step. The device is waited for only where a point is kept."""
+    def step(self, step: int, loss: torch.Tensor) -> float | None:
+        """Count a step. Returns its loss where a point is kept: only there the device is waited for."""
         self._steps += 1
-        if step % self._every == 0:
-            self.curve.append((step, round(float(loss), 6)))
+        if step % self._every:
+            return None
+        self.curve.append((step, round(float(loss), 6)))
+        return self.curve[-1][1]
 
     def figures(self, world: World, batch: int, share: float | None) -> dict[str, float | int]:
         """Figures of the epoch so far, each only where it is known; `share` is this process's of Tracing.

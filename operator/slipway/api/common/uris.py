@@ -16,6 +16,7 @@ DATA_URI = f"^({_CLAIM}(/[^ ]*)?|file:///[^ ]*|(s3|gs|https)://{_HOST}(/[^ ]*)?|
 FOLDER_URI = f"^({_CLAIM}/|file:///|(s3|gs)://{_HOST}/)[^ /][^ ]*$"
 LOCAL_URI = f"^({_CLAIM}/|file:///)[^ /][^ ]*$"
 CLAIM_URI = f"^{_CLAIM}/[^ /][^ ]*$"
+WEB_URI = f"^(https?://{_HOST}(/[^ ]*)?|file:///[^ /][^ ]*)$"
 
 # Names under which PyTorch, Lightning and scikit-learn leave pickles.
 PICKLE = "[.](pt|pth|bin|pkl|pickle|ckpt|joblib)$"
@@ -70,6 +71,15 @@ def on_disk(pattern: str, message: str, field: str = "uri") -> tuple[Rule, ...]:
                 re.fullmatch(pattern, value(owner) or "") is not None and re.search(_DETOUR, value(owner) or "") is None
             ),
         ),
+        *_without(field, field),
+    )
+
+
+def web(field: str = "uri") -> tuple[Rule, ...]:
+    """Rules of the address of a service that a pod talks to."""
+    return (
+        _matching(field, WEB_URI, f"{field} is the address of a server, https://host/path or http://host:port"),
+        _plain(field, field),
         *_without(field, field),
     )
 

@@ -22,6 +22,7 @@ from slipway.api.training.parallel import OWN_WAY
 from slipway.api.training.recipe import Checkpoint, Output, Recipe
 from slipway.api.training.status import TrainingJobStatus
 from slipway.api.training.strategy import Strategy
+from slipway.api.training.tracking import Tracking
 
 # `<job>-node-<index>-a<attempt>` must stay a DNS label of 63 characters: 6 for `-node-`, 6 for `-a` and four digits.
 NAME_BUDGET = 63 - 6 - 6
@@ -31,7 +32,7 @@ ELASTIC_DIGITS = 4
 # What the running pods were made from: fixed for good, or until the job is suspended.
 FIXED_FIELDS = (
     "launcher", "trainer", "recipe", "output", "checkpoint", "torch", "elasticPolicy", "deepspeed", "mpi",
-    "strategy", "network",
+    "strategy", "network", "tracking",
 )  # fmt: skip
 FIXED_WHILE_RUNNING = ("numNodes", "numProcPerNode", "pod", "sharedMemory", "scheduling")
 
@@ -201,6 +202,7 @@ class TrainingJobSpec(Model):
         description="Where the state is saved, so that a restart or a resume goes on where it was; a command of your "
         "own gets it as SLIPWAY_CHECKPOINT_DIR.",
     )
+    tracking: Tracking | None = Field(None, description="Where the run's figures go beside its artifact.")
     elastic_policy: ElasticPolicy | None = Field(
         None, description="Lets the job go on with fewer nodes, and numNodes be changed while it runs."
     )

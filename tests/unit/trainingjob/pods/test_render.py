@@ -280,3 +280,17 @@ def test_the_longest_name_that_passes_still_renders_to_dns_labels(nodes: int) ->
     assert all(len(made["metadata"]["name"]) <= 63 for made in names)
     assert len(pod_of(job, nodes - 1)["spec"]["hostname"]) <= 63
     assert all(len(value) <= 63 for made in names for value in made["metadata"]["labels"].values())
+
+
+def test_trackers_get_their_server_and_optional_credentials() -> None:
+    """A Secret that is not there must not keep the pods from starting: no training waits for its tracking."""
+    mlflow = {"uri": "https://mlflow.example.com", "experiment": "digits", "secretRef": {"name": "mlflow"}}
+    container = container_of(job_of(tracking={"mlflow": mlflow}))
+    env = {one["name"]: one for one in container["env"]}
+    assert env["MLFLOW_TRACKING_URI"]["value"] == "https://mlflow.example.com"
+    assert env["MLFLOW_EXPERIMENT_NAME"]["value"] == "digits"
+    keys = [env[f"MLFLOW_TRACKING_{key}"]["valueFrom"]["secretKeyRef"] for key in ("TOKEN", "USERNAME", "PASSWORD")]
+    assert all(key["name"] == "mlflow" and key["optional"] for key in keys)
+    own = [{"name": "MLFLOW_TRACKING_TOKEN", "value": "mine"}]
+    changed = container_of(job_of(tracking={"mlflow": mlflow}, trainer={"command": ["x"], "env": own, "image": "i"}))
+    assert [one for one in changed["env"] if one["name"] == "MLFLOW_TRACKING_TOKEN"] == own

@@ -1,0 +1,1 @@
+"""Experiment tracking: TensorBoard's event files, and MLflow's runs."""
