@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from slipway.api.codegen.crd import KINDS, root_schema
 from slipway.config import Config
-from slipway.gang.progress_reports import Inbox
+from slipway.gang.progress_reports import ProgressReports
 from slipway.inferenceservice import service as serving
 from slipway.inferenceservice import transform
-from slipway.inferenceservice.reconcile import InferenceServices
+from slipway.inferenceservice.reconcile import InferenceServiceReconciler
 from slipway.quantizationjob import job as quantizing
-from slipway.quantizationjob.reconcile import QuantizationJobs
+from slipway.quantizationjob.reconcile import QuantizationJobReconciler
 from slipway.queueing.quota import slim_limits, slim_quota
 from slipway.queueing.resources import slim_footprint, slim_node, slim_priority
 from slipway.reconcile.execute import Record
@@ -41,7 +41,7 @@ from slipway.runtime.controller import Controller, ObserveReconcile
 from slipway.runtime.queue import WorkQueue
 from slipway.trainingjob import job as training
 from slipway.trainingjob.queueing.admission import Admission
-from slipway.trainingjob.reconcile import TrainingJobs
+from slipway.trainingjob.reconcile import TrainingJobReconciler
 
 log = logging.getLogger("slipway")
 
@@ -121,21 +121,25 @@ class Assembly:
         self.children = {**CHILDREN, **(_CAPACITY if platforms.gang_admission else {})}
         self._watch(platforms)
         self.queues: dict[str, WorkQueue[Any]] = {kind: WorkQueue(observe_wait=wait_observer(kind)) for kind in OURS}
-        self.inboxes = {kind: Inbox(self.cache, OURS[kind], self.queues[kind].mark_after) for kind in REPORTING}
-        said_of = {kind: inbox.progress_of for kind, inbox in self.inboxes.items()}
-        jobs = TrainingJobs(kube, self.cache, platforms.training, record, said_of[training.KIND])
+        self.inboxes = {
+            kind: ProgressReports(self.cache, OURS[kind], self.queues[kind].mark_after) for kind in REPORTING
+        }
+        said_of = {kind: reports.progress_of for kind, reports in self.inboxes.items()}
+        jobs = TrainingJobReconciler(kube, self.cache, platforms.training, record, said_of[training.KIND])
         self._trainings = jobs
         wake = self.queues[training.KIND].mark_after
         self._admission = Admission(self.cache, wake, on_the_loop) if platforms.gang_admission else None
         if self._admission is not None:
             jobs.view = self._admission.view
-        self._quantizations = QuantizationJobs(
+        self._quantizations = QuantizationJobReconciler(
             kube, self.cache, platforms.quantizing, training.TRAINING_JOBS, record, said_of[quantizing.KIND]
         )
         # One memory for all kinds: it is bounded as a whole.
-        self._quantizations.departed = jobs.departed
+        self._quantizations.deleted_pods = jobs.deleted_pods
         sources = {training.KIND: training.TRAINING_JOBS, quantizing.KIND: quantizing.QUANTIZATION_JOBS}
-        self._services = InferenceServices(kube, self.cache, platforms.serving, sources, record, self._mark_service)
+        self._services = InferenceServiceReconciler(
+            kube, self.cache, platforms.serving, sources, record, self._mark_service
+        )
         self.controllers = [
             self._controller(training.KIND, jobs.reconcile, jobs.on_error, workers, observe),
             self._controller(

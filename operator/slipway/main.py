@@ -20,7 +20,7 @@ from kopf._cogs.clients import api, fetching
 from slipway import log as logs
 from slipway.assembly import OURS, Assembly, Platforms, endpoint_certificate
 from slipway.config import Config, ConfigError, read_config
-from slipway.gang.status_endpoint import STATUS_AUDIENCE, Endpoint
+from slipway.gang.status_endpoint import STATUS_AUDIENCE, StatusEndpoint
 from slipway.inferenceservice import service as serving
 from slipway.quantizationjob import job as quantizing
 from slipway.runtime.certificate import Certificate, until_renewed
@@ -31,8 +31,8 @@ from slipway.runtime.events import EventRecorder, Reporter
 from slipway.runtime.lease import Lease, make_identity
 from slipway.runtime.metrics import Metrics, count_conditions
 from slipway.runtime.servers.metrics_server import AccessReviewer, metrics_app
-from slipway.runtime.servers.progress_server import Listener, ProgressServer
-from slipway.runtime.servers.server import PROBES, Health, Page, health_app, listening
+from slipway.runtime.servers.progress_server import ProgressServer, ProgressSink
+from slipway.runtime.servers.server import PROBES, Health, MetricsText, health_app, listening
 from slipway.runtime.servers.token_review import TokenReviewer
 from slipway.trainingjob import job as training
 
@@ -78,7 +78,7 @@ class Operator:
 
     def _platforms(self) -> Platforms:
         authority = self.certificate.authority if self.certificate else ""
-        endpoint = Endpoint(self.config.status_url, authority)
+        endpoint = StatusEndpoint(self.config.status_url, authority)
         return Platforms(
             training.Platform(self.config.trainer_image, endpoint),
             quantizing.Platform(self.config.quantizer_image, endpoint),
@@ -100,7 +100,7 @@ class Operator:
             stack.push_async_callback(self.lease_kube.close)
             stack.push_async_callback(self.kube.close)
             stack.push_async_callback(self.assembly.close)
-            page, guarded = Page(self.metrics.render), self.config.metrics_authorization
+            page, guarded = MetricsText(self.metrics.render), self.config.metrics_authorization
             app = health_app(self.health, None if guarded else page.get)
             ended = self.metrics.cut_off_counter("health")
             probes = listening(app, self.config.health_port, limits=PROBES, ended=ended)
@@ -126,7 +126,7 @@ class Operator:
             if self.lease:
                 await self.lease.release()
 
-    def _guarded(self, page: Page, certificate: Certificate) -> AbstractAsyncContextManager[int]:
+    def _guarded(self, page: MetricsText, certificate: Certificate) -> AbstractAsyncContextManager[int]:
         return listening(
             metrics_app(page.get, AccessReviewer(self.kube)),
             self.config.metrics_port,
@@ -148,7 +148,7 @@ class Operator:
     def _endpoint(self) -> ProgressServer:
         inboxes = self.assembly.inboxes.values()
         return ProgressServer(
-            [Listener(inbox.resource, inbox.find_owner, inbox.accept) for inbox in inboxes],
+            [ProgressSink(inbox.resource, inbox.find_owner, inbox.accept) for inbox in inboxes],
             TokenReviewer(self.kube, STATUS_AUDIENCE),
             leading=self._knows_the_jobs,
             observe=self.metrics.count_progress,
@@ -186,7 +186,7 @@ class Operator:
             self._listen(registry, settings, resource)
         namespaces = self.config.namespaces
         if len(namespaces) > 1:
-            settings.networking.error_backoffs = _Patience()
+            settings.networking.error_backoffs = _WatchBackoff()
         await kopf.operator(
             registry=registry, settings=settings, standalone=True, namespaces=namespaces, clusterwide=not namespaces
         )
@@ -248,7 +248,7 @@ class _NoProgress(kopf.ProgressStorage):
         return essence
 
 
-class _Patience:
+class _WatchBackoff:
     """Pauses between tries of a watch, without end: kopf would end the process after a minute of refusals.
 
     Where several namespaces are watched, whoever may take the operator's rights away in one must not stop it in the

@@ -90,4 +90,4 @@ def test_what_a_pod_told_last_is_kept_for_its_job():
     parts.cache.observe(PODS, "ADDED", pod | {"status": {"phase": "Running"}})
     last = pod | {"metadata": pod["metadata"] | {"resourceVersion": "2"}, "status": {"phase": "Failed"}}
     parts.cache.observe(PODS, "DELETED", last)
-    assert [each["status"]["phase"] for each in parts._trainings.departed.of(parent)] == ["Failed"]
+    assert [each["status"]["phase"] for each in parts._trainings.deleted_pods.of(parent)] == ["Failed"]

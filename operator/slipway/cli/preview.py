@@ -16,7 +16,7 @@ from slipway.config import Config
 from slipway.inferenceservice import plan as serving
 from slipway.inferenceservice import service
 from slipway.inferenceservice.autoscale import size_of
-from slipway.inferenceservice.state import Around
+from slipway.inferenceservice.state import Observed
 from slipway.quantizationjob import job as quantizing
 from slipway.quantizationjob import plan as quantization
 from slipway.reconcile.plan import Plan
@@ -100,7 +100,7 @@ def _plan(obj: Object, source: Object | None, config: Config, now: datetime) -> 
         return quantization.plan(obj, [], source, quantizing.Platform(config.quantizer_image), now)
     spec = inferenceservice.InferenceServiceSpec.model_validate(obj["spec"])
     size = size_of(spec, obj["status"], [], None, [], now)
-    return serving.plan(obj, Around([], [], {}, source), size, service.Platform(config.server_image), now)
+    return serving.plan(obj, Observed([], [], {}, source), size, service.Platform(config.server_image), now)
 
 
 def _source(document: Object, others: Sequence[Object], found: Preview) -> Object | None:

@@ -12,38 +12,38 @@ from typing import TYPE_CHECKING
 from slipway.reconcile.pods.observed import PodState
 
 if TYPE_CHECKING:
-    from slipway.gang.state import Scene
+    from slipway.gang.state import GangState
 
 
-def remember(scene: "Scene") -> bool:
+def remember(state: "GangState") -> bool:
     """Add to the draft what pods have done; returns whether it must be written before anything else happens."""
-    draft, attempt, places = scene.draft, scene.draft.run.attempt, set(scene.indices)
+    draft, attempt, places = state.draft, state.draft.run.attempt, set(state.indices)
     done = [
         pod
-        for pod in (*scene.pods, *scene.departed)
+        for pod in (*state.pods, *state.deleted_pods)
         if (pod.attempt, pod.phase) == (attempt, "Succeeded") and pod.index in places
-        if pod.name == scene.gang.pod_name(pod.index, attempt)
+        if pod.name == state.gang.pod_name(pod.index, attempt)
     ]
-    known = scene.completed
+    known = state.completed
     new = [pod for pod in done if pod.index not in known]
     if not new:
         return False
-    told = draft.wire.get("completed") or {}
+    told = draft.fields.get("completed") or {}
     results = (pod.termination_message for pod in sorted(new, key=lambda pod: pod.index))
-    result = told.get("result") or next((words for words in results if scene.gang.tells(words)), "")
-    draft.wire["completed"] = {
+    result = told.get("result") or next((words for words in results if state.gang.tells(words)), "")
+    draft.fields["completed"] = {
         "indexes": format_indexes({*known, *(pod.index for pod in new)}),
         **({"result": result} if result else {}),
     }
-    there = {pod.uid for pod in scene.pods}
+    there = {pod.uid for pod in state.pods}
     return any(pod.deleting or pod.uid not in there for pod in new)
 
 
-def stand_in(scene: "Scene", index: int) -> PodState:
+def stand_in(state: "GangState", index: int) -> PodState:
     """A pod that had succeeded and is gone, as it would be seen."""
-    attempt = scene.draft.run.attempt
+    attempt = state.draft.run.attempt
     return PodState(
-        name=scene.gang.pod_name(index, attempt),
+        name=state.gang.pod_name(index, attempt),
         uid="",
         index=index,
         attempt=attempt,
@@ -53,7 +53,7 @@ def stand_in(scene: "Scene", index: int) -> PodState:
         deletion_time=None,
         obstacle=None,
         failure=None,
-        termination_message=(scene.draft.wire.get("completed") or {}).get("result") or "",
+        termination_message=(state.draft.fields.get("completed") or {}).get("result") or "",
     )
 
 

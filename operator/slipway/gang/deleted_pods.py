@@ -21,7 +21,7 @@ KEPT = timedelta(minutes=10)
 CAPACITY = 2048
 
 
-class Departed:
+class DeletedPods:
     """Memory of deleted pods, by their job."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:

@@ -14,7 +14,7 @@ from slipway.runtime.client.resource import Object, uid_of
 from slipway.runtime.conditions import format_time
 
 
-class Going:
+class TerminatingSince:
     """Times since when pods are seen to be on their way out, by their job."""
 
     def __init__(self) -> None:

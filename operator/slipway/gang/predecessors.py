@@ -10,7 +10,7 @@ from slipway.runtime.caching.store import Store
 from slipway.runtime.client.resource import Identity, Object, Resource, controller_of, parent_of
 
 
-class Lineage:
+class Predecessors:
     """The UIDs of each name, for one kind of owner."""
 
     def __init__(self, pods: Store, resource: Resource) -> None:

@@ -1,4 +1,4 @@
-"""Progress reports of pods: whose word counts for which job, and the newest. One inbox per kind; bound by main."""
+"""Progress reports of pods: whose word counts for which job, and the newest. One object per kind; bound by main."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,7 +21,7 @@ ProgressOf = Callable[[Key, str], Mapping[str, Any] | None]
 """(a job's key, its UID) -> the newest report as status.progress holds it, or None."""
 
 
-class Inbox:
+class ProgressReports:
     """Newest reports by job. Soft state: after a restart the pods' next reports fill it again."""
 
     def __init__(self, cache: Cache, resource: Resource, mark_after: Callable[[Key, float], None]) -> None:

@@ -4,21 +4,21 @@ from collections.abc import Callable
 from datetime import datetime
 
 from slipway.api.common.types import Reason, RunPolicy
-from slipway.gang.grace_periods import Going
+from slipway.gang.grace_periods import TerminatingSince
 from slipway.gang.policy import deadlines
-from slipway.gang.predecessors import Lineage
-from slipway.gang.restore_children import Keeper
+from slipway.gang.predecessors import Predecessors
+from slipway.gang.restore_children import ChildRestorer
 from slipway.gang.status import refused, take_back
 from slipway.reconcile.execute import Executor, Record
 from slipway.reconcile.labels import ATTEMPT
 from slipway.reconcile.namespace_limit import Stubs
 from slipway.reconcile.plan import Plan, soonest
 from slipway.reconcile.pods.members import members
-from slipway.reconcile.pods.orphans import Strays
-from slipway.reconcile.pods.startup_events import FIRST_SECONDS, Complaints
+from slipway.reconcile.pods.orphans import OrphanedPods
+from slipway.reconcile.pods.startup_events import FIRST_SECONDS, StartupEvents
 from slipway.reconcile.refusal import tellable
 from slipway.reconcile.run_state import read_run
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 from slipway.runtime.caching.cache import Cache
 from slipway.runtime.caching.namespace_shares import crowded
 from slipway.runtime.caching.store import Key
@@ -33,7 +33,7 @@ _PASSING = frozenset({Reason.CREATE_REFUSED, Reason.NAME_CONFLICT, Reason.PODS_P
 Decide = Callable[[Object, list[Object], datetime], Plan]
 
 
-class Jobs:
+class GangReconciler:
     """One kind's objects, bound to a server and a cache."""
 
     def __init__(
@@ -50,11 +50,11 @@ class Jobs:
         self._clock = clock
         self._executor = Executor(kube, cache, resource, soft_fields, record)
         self._stubs = Stubs(kube, cache, resource, self._executor)
-        self._lineage = Lineage(cache[PODS], resource)
-        self._keeper = Keeper(cache, resource, self._executor, record)
-        self._going = Going()
-        self.strays = Strays(cache[PODS], resource)
-        self._complaints = Complaints(kube)
+        self._lineage = Predecessors(cache[PODS], resource)
+        self._keeper = ChildRestorer(cache, resource, self._executor, record)
+        self._going = TerminatingSince()
+        self.orphans = OrphanedPods(cache[PODS], resource)
+        self._complaints = StartupEvents(kube)
 
     async def reconcile(self, key: tuple[str, str], decide: Decide) -> Result:
         """Reconcile one job. `decide` gets it, the pods of deleted jobs of the same name, and the time."""
@@ -85,7 +85,7 @@ class Jobs:
     def pods(self, job: Object) -> list[Object]:
         """Pods of all attempts, and those that must still be ended though they have lost their owner."""
         mine = members(self._cache[PODS], job, self._resource)
-        return self.timed(job, [*mine, *self.strays.of(job)])
+        return self.timed(job, [*mine, *self.orphans.of(job)])
 
     def timed(self, job: Object, pods: list[Object]) -> list[Object]:
         """Pods of a job, or of its predecessors, with what the operator knows of them.
@@ -107,7 +107,7 @@ class Jobs:
         store = self._cache[PODS]
         # As they are by now.
         others = [found for pod in predecessors if (found := store.get(namespace_of(pod), name_of(pod))) is not None]
-        pods = [*store.children(identity_of(job, self._resource)), *self.strays.of(job), *others]
+        pods = [*store.children(identity_of(job, self._resource)), *self.orphans.of(job), *others]
         self._going.look(Key(namespace_of(job), name_of(job)), pods, self._clock())
 
     async def on_error(self, key: tuple[str, str], error: Exception) -> None:
@@ -139,8 +139,8 @@ class Jobs:
         left = deadlines.startup_seconds_left(policy, draft.run, draft.now)
         return Result(requeue_after=soonest(deadlines.retry_refused_in(draft.run, draft.now), left))
 
-    def _draft(self, job: Object) -> Draft:
-        return Draft(job.get("status"), job["metadata"].get("generation") or 1, self._clock())
+    def _draft(self, job: Object) -> StatusDraft:
+        return StatusDraft(job.get("status"), job["metadata"].get("generation") or 1, self._clock())
 
 
 def _patience(job: Object) -> float:

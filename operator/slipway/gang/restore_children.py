@@ -17,7 +17,7 @@ AGAIN_SECONDS = 30.0
 log = logging.getLogger(__name__)
 
 
-class Keeper:
+class ChildRestorer:
     """Restorer of the objects that pods of one kind's jobs lean on."""
 
     def __init__(self, cache: Cache, resource: Resource, executor: Executor, record: Record) -> None:

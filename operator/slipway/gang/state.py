@@ -13,7 +13,7 @@ from slipway.gang.policy import backoff, hang
 from slipway.gang.policy.elastic import Nodes
 from slipway.reconcile.plan import Keep, Plan, Write
 from slipway.reconcile.pods.observed import Failure, Obstacle, PodState
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 from slipway.runtime.conditions import parse_time
 
 
@@ -56,10 +56,10 @@ class Gang(Protocol):
     def keeps(self, attempt: int) -> tuple[Keep, ...]:
         """Objects that the pods of an attempt lean on while they run."""
 
-    def succeeded(self, scene: "Scene") -> Plan:
+    def succeeded(self, state: "GangState") -> Plan:
         """Plan for an attempt all of whose pods have succeeded."""
 
-    def failed(self, scene: "Scene", failure: Failure) -> Plan | None:
+    def failed(self, state: "GangState", failure: Failure) -> Plan | None:
         """Plan for a failure that the kind itself knows what to do about; None leaves it to the failure policy."""
 
 
@@ -95,27 +95,27 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Scene:
+class GangState:
     """The gang, its pods of all attempts, those of deleted jobs of the same name, and the status being drafted.
 
-    `gives_way`: the gang of higher priority that takes its place. `departed`: pods of it that are gone by now, as they
-    were last seen.
+    `gives_way`: the gang of higher priority that takes its place. `deleted_pods`: pods of it that are gone by
+    now, as they were last seen.
     """
 
     gang: Gang
     pods: tuple[PodState, ...]
     predecessors: tuple[PodState, ...]
-    draft: Draft
+    draft: StatusDraft
     now: datetime
     rules: Rules = field(default_factory=Rules)
     hold: Hold | None = None
     gives_way: str = ""
-    departed: tuple[PodState, ...] = ()
+    deleted_pods: tuple[PodState, ...] = ()
 
     @property
     def nodes(self) -> Nodes | None:
         """Nodes of an elastic job; None for other jobs."""
-        return Nodes.read(self.draft.wire["elastic"]) if "elastic" in self.draft.wire else None
+        return Nodes.read(self.draft.fields["elastic"]) if "elastic" in self.draft.fields else None
 
     @property
     def indices(self) -> tuple[int, ...]:
@@ -136,7 +136,7 @@ class Scene:
     @property
     def completed(self) -> frozenset[int]:
         """Nodes that have succeeded in the current attempt, as far as the status knows; their pods may be gone."""
-        told = self.draft.wire.get("completed") or {}
+        told = self.draft.fields.get("completed") or {}
         return completed_nodes.read_indexes(told.get("indexes") or "", self.indices) if told else frozenset()
 
     @property
@@ -155,7 +155,7 @@ class Scene:
         """Number of pods of the gang. A later edit of the spec does not change the gang that is there."""
         if self.nodes is not None:
             return len(self.nodes.indices)
-        made = (self.draft.wire.get("replicaStatuses") or {}).get("desired")
+        made = (self.draft.fields.get("replicaStatuses") or {}).get("desired")
         return made if self.draft.run.attempt_time is not None and made else self.gang.size
 
     @cached_property
@@ -166,7 +166,7 @@ class Scene:
     @property
     def changed(self) -> bool:
         """Tell whether the spec is not the one that the gang was made from: servers without CEL let it be edited."""
-        return self.draft.wire.get("specDigest") not in (None, self.digest)
+        return self.draft.fields.get("specDigest") not in (None, self.digest)
 
     @property
     def missing_names(self) -> list[str]:
@@ -189,7 +189,7 @@ class Scene:
     @property
     def pause(self) -> float:
         """Seconds until the next attempt's pods may be made, where none has been."""
-        told = self.draft.wire.get("backoff") or {}
+        told = self.draft.fields.get("backoff") or {}
         if self.draft.run.attempt_time is not None or (self.current and not told.get("refusals")):
             return 0.0
         return backoff.seconds_left(self.gang.failure_policy.backoff, told, self.now)
@@ -208,7 +208,7 @@ class Scene:
     @property
     def hang_seconds_left(self) -> float | None:
         """Seconds until pods that report no progress are taken for hanging."""
-        told = (self.draft.wire.get("progress") or {}).get("lastUpdatedTime")
+        told = (self.draft.fields.get("progress") or {}).get("lastUpdatedTime")
         reported = parse_time(told) if told else None
         return hang.seconds_left(self.rules.progress_deadline, self.draft.run, reported, self.rules.listening, self.now)
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from slipway.api.common.types import Reason
 from slipway.gang.policy import backoff
-from slipway.gang.state import Hold, Scene
+from slipway.gang.state import GangState, Hold
 from slipway.reconcile.plan import Notice
 from slipway.reconcile.pods.observed import Obstacle, PodState
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 from slipway.runtime import conditions
 from slipway.runtime.conditions import format_time
 
@@ -25,12 +25,12 @@ _SPEC_CHANGED = (
 SPEC_CHANGED_NOTICE = Notice("Warning", Reason.SPEC_CHANGED, _SPEC_CHANGED)
 
 
-def count(scene: Scene, going: Collection[str] = ()) -> None:
+def count(state: GangState, going: Collection[str] = ()) -> None:
     """Count the current attempt's pods by state; those `going` (UIDs) are on their way out and not active any more."""
-    pods, wire = scene.current, scene.draft.wire
+    pods, wire = state.current, state.draft.fields
     active = [pod for pod in pods if not pod.ended and pod.uid not in going]
     wire["replicaStatuses"] = {
-        "desired": scene.size,
+        "desired": state.size,
         "active": len(active),
         "ready": sum(pod.ready for pod in active),
         "succeeded": sum(pod.phase == "Succeeded" for pod in pods),
@@ -38,14 +38,14 @@ def count(scene: Scene, going: Collection[str] = ()) -> None:
     }
 
 
-def created(scene: Scene) -> None:
+def created(state: GangState) -> None:
     """Record that all pods of the attempt have been asked for: one that is missing from now on was lost."""
-    draft, nodes = scene.draft, len(scene.indices)
+    draft, nodes = state.draft, len(state.indices)
     moment = format_time(draft.now)
-    draft.wire.setdefault("startTime", moment)
-    draft.wire["attemptTime"] = moment
-    draft.wire["specDigest"] = scene.digest
-    draft.wire["replicaStatuses"] = {"desired": nodes, "active": nodes, "ready": 0, "succeeded": 0, "failed": 0}
+    draft.fields.setdefault("startTime", moment)
+    draft.fields["attemptTime"] = moment
+    draft.fields["specDigest"] = state.digest
+    draft.fields["replicaStatuses"] = {"desired": nodes, "active": nodes, "ready": 0, "succeeded": 0, "failed": 0}
     pause_over(draft)
     draft.condition("Created", "True", Reason.PODS_CREATED, "all pods have been created")
     if draft.run.suspended:
@@ -53,21 +53,21 @@ def created(scene: Scene) -> None:
     draft.progressing(Reason.PODS_PENDING, _PENDING).condition("Running", "False", Reason.PODS_PENDING, _PENDING)
 
 
-def queued(draft: Draft, hold: Hold) -> tuple[Notice, ...]:
+def queued(draft: StatusDraft, hold: Hold) -> tuple[Notice, ...]:
     """Record the wait for room. The condition is written once: the place in the line, which changes, has its own field.
 
     Only a quota is told in it with all figures: it is people who make it large enough.
     """
-    told = conditions.get(draft.wire.get("conditions") or [], "Ready")
-    draft.wire.setdefault("queuedTime", format_time(draft.run.refused_time or draft.now))
-    draft.wire["queue"] = {"position": hold.position, "length": hold.length, "missing": hold.missing}
+    told = conditions.get(draft.fields.get("conditions") or [], "Ready")
+    draft.fields.setdefault("queuedTime", format_time(draft.run.refused_time or draft.now))
+    draft.fields["queue"] = {"position": hold.position, "length": hold.length, "missing": hold.missing}
     if hold.never:
         refused(draft, Reason.CREATE_REFUSED, hold.missing).condition(
             "Running", "False", Reason.CREATE_REFUSED, hold.missing
         )
         known = told is not None and told.get("reason") == Reason.CREATE_REFUSED
         return () if known else (Notice("Warning", Reason.CREATE_REFUSED, hold.missing),)
-    if draft.run.refused_time is not None and not (draft.wire.get("backoff") or {}).get("refusals"):
+    if draft.run.refused_time is not None and not (draft.fields.get("backoff") or {}).get("refusals"):
         draft.without("Created")
     message = "waiting for room for all pods of the gang; status.queue says which place and what is missing"
     if hold.short:
@@ -78,21 +78,21 @@ def queued(draft: Draft, hold: Hold) -> tuple[Notice, ...]:
     return (Notice("Normal", Reason.QUEUED, f"place {hold.position} of {hold.length}: {hold.missing}"),)
 
 
-def running(scene: Scene) -> list[Notice]:
+def running(state: GangState) -> list[Notice]:
     """Record that all pods run, or as many as an elastic job needs; told once per attempt."""
-    draft, started = scene.draft, scene.started
+    draft, started = state.draft, state.started
     told = draft.run.running_time is not None
-    draft.wire.setdefault("runningTime", format_time(draft.now))
-    message = "all pods are running" if started >= scene.size else f"{started} of {scene.size} pods are running"
+    draft.fields.setdefault("runningTime", format_time(draft.now))
+    message = "all pods are running" if started >= state.size else f"{started} of {state.size} pods are running"
     draft.condition("Running", "True", Reason.ALL_PODS_RUNNING, message).progressing(Reason.ALL_PODS_RUNNING, message)
     if draft.run.restarts:
         draft.condition("Restarting", "False", Reason.RESTARTED, f"running again, attempt {draft.run.attempt}")
     return [] if told else [Notice("Normal", Reason.ALL_PODS_RUNNING, message)]
 
 
-def waiting(draft: Draft, obstacle: Obstacle | None) -> list[Notice]:
+def waiting(draft: StatusDraft, obstacle: Obstacle | None) -> list[Notice]:
     """Record that not all pods run yet; an obstacle is shown with the server's own words, and told once."""
-    before: Mapping[str, Any] = conditions.get(draft.wire.get("conditions") or [], "Running") or {}
+    before: Mapping[str, Any] = conditions.get(draft.fields.get("conditions") or [], "Running") or {}
     if obstacle is None:
         reason, message = Reason.PODS_PENDING, _PENDING
     else:
@@ -105,14 +105,14 @@ def waiting(draft: Draft, obstacle: Obstacle | None) -> list[Notice]:
     return [] if known or obstacle is None else [Notice("Warning", reason, message)]
 
 
-def why_not_running(scene: Scene) -> str:
+def why_not_running(state: GangState) -> str:
     """The end of a sentence that says that the pods did not start in time."""
-    if "queue" in scene.draft.wire:
-        return f"; {Reason.QUEUED}: {scene.draft.wire['queue']['missing']}"
-    refused = conditions.get(scene.draft.wire.get("conditions") or [], "Created")
+    if "queue" in state.draft.fields:
+        return f"; {Reason.QUEUED}: {state.draft.fields['queue']['missing']}"
+    refused = conditions.get(state.draft.fields.get("conditions") or [], "Created")
     if refused is not None and refused["status"] == "False":
         return f"; {refused['reason']}: {refused['message']}"
-    obstacle = scene.obstacle
+    obstacle = state.obstacle
     return f"; pod {obstacle.pod}: {obstacle.reason}: {obstacle.message}" if obstacle else ""
 
 
@@ -126,52 +126,52 @@ def held(pods: Iterable[PodState]) -> str:
     return f"; pod {found[0].name}{more} stays until its finalizers are taken away by whoever set them: {names}"
 
 
-def sound_again(draft: Draft) -> None:
+def sound_again(draft: StatusDraft) -> None:
     """Take back Stalled where an edit, a newer CRD or a newer operator has made the spec valid."""
-    told = conditions.get(draft.wire.get("conditions") or [], "Stalled") or {}
+    told = conditions.get(draft.fields.get("conditions") or [], "Stalled") or {}
     if told.get("reason") == Reason.INVALID_SPEC:
         draft.progressing(Reason.PENDING, "the spec was wrong and is not any more")
 
 
-def spec_changed(draft: Draft) -> Draft:
+def spec_changed(draft: StatusDraft) -> StatusDraft:
     """Report an edit of the spec: the pods are left alone, and the status says what to do."""
     return draft.stalled(Reason.SPEC_CHANGED, _SPEC_CHANGED)
 
 
-def refused(draft: Draft, reason: str, message: str) -> Draft:
+def refused(draft: StatusDraft, reason: str, message: str) -> StatusDraft:
     """Record that the server did not let something be created. The condition's time is when that began."""
     return draft.condition("Created", "False", reason, message).progressing(reason, message)
 
 
-def take_back(draft: Draft, made: int, least: int) -> Draft:
+def take_back(draft: StatusDraft, made: int, least: int) -> StatusDraft:
     """Take back an attempt refused after `made` pods: fewer than `least` go, and all are tried anew later.
 
     No restart is counted: nothing has run. The next try has a number of its own, since pods that are going keep names.
     """
-    draft.wire["backoff"] = backoff.after_refusal(draft.wire.get("backoff") or {}, draft.now)
-    draft.wire.setdefault("queuedTime", format_time(draft.run.refused_time or draft.now))
+    draft.fields["backoff"] = backoff.after_refusal(draft.fields.get("backoff") or {}, draft.now)
+    draft.fields.setdefault("queuedTime", format_time(draft.run.refused_time or draft.now))
     return back_to_the_line(draft) if 0 < made < least else draft
 
 
-def back_to_the_line(draft: Draft) -> Draft:
+def back_to_the_line(draft: StatusDraft) -> StatusDraft:
     """Put the job back into the line: the next attempt has waited as long as this one, which has not come to run."""
-    waited = draft.wire.get("queuedTime") or draft.wire.get("attemptTime")
+    waited = draft.fields.get("queuedTime") or draft.fields.get("attemptTime")
     draft.next_attempt()
     if waited:
-        draft.wire["queuedTime"] = waited
+        draft.fields["queuedTime"] = waited
     return draft
 
 
-def pause_over(draft: Draft) -> None:
+def pause_over(draft: StatusDraft) -> None:
     """End the pause. The row of restarts is still one until an attempt has run for long."""
-    restarts = (draft.wire.get("backoff") or {}).get("restarts")
+    restarts = (draft.fields.get("backoff") or {}).get("restarts")
     draft.unset("backoff")
     if restarts:
-        draft.wire["backoff"] = {"restarts": restarts}
+        draft.fields["backoff"] = {"restarts": restarts}
 
 
-def complete_progress(draft: Draft) -> None:
+def complete_progress(draft: StatusDraft) -> None:
     """Set the progress to 100 %: a job that has succeeded is not at 97 % because its last report got lost."""
-    progress: dict[str, Any] = draft.wire.get("progress") or {}
+    progress: dict[str, Any] = draft.fields.get("progress") or {}
     if progress:
-        draft.wire["progress"] = {**progress, "percent": 100, "estimatedRemainingSeconds": 0}
+        draft.fields["progress"] = {**progress, "percent": 100, "estimatedRemainingSeconds": 0}

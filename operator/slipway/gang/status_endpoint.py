@@ -16,7 +16,7 @@ TOKEN_SECONDS = 3600
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class StatusEndpoint:
     """The operator's status endpoint as its pods know it; an empty URL means that it is off."""
 
     url: str = ""

@@ -14,7 +14,7 @@ from slipway.api.serving.inferenceservice import InferenceServiceSpec
 from slipway.inferenceservice.observed import ready_pods
 from slipway.inferenceservice.policy.scale import Load, Recommendation, clamp, settle
 from slipway.inferenceservice.policy.traffic import Window
-from slipway.inferenceservice.policy.zero import Standby, asked_for, left
+from slipway.inferenceservice.policy.zero import ActivatorState, asked_for, left
 from slipway.runtime.conditions import format_time, parse_time
 
 
@@ -40,11 +40,11 @@ def size_of(
     window: Window | None,
     history: Sequence[Recommendation],
     now: datetime,
-    standby: Standby = Standby(),  # noqa: B008 (frozen)
+    activator_state: ActivatorState = ActivatorState(),  # noqa: B008 (frozen)
 ) -> Size:
     """Size of the service now.
 
-    `window`: what the pods said last; `history`: what this gave before; `standby`: who holds requests at zero.
+    `window`: what the pods said last; `history`: what this gave before; `activator_state`: who holds requests at zero.
     """
     scaling = spec.auto_scaling
     if scaling is None:
@@ -61,7 +61,7 @@ def size_of(
         message = f"replicas was set to {spec.replicas}, within {scaling.min_replicas} to {scaling.max_replicas}"
         wire = _wire(start, spec.replicas, message, status, now)
         return Size(start, wire, (Recommendation(now.timestamp(), start),), scaling.to_zero)
-    return _by_load(scaling, spec.replicas, before, load_of(scaling, pods, window), history, now, standby)
+    return _by_load(scaling, spec.replicas, before, load_of(scaling, pods, window), history, now, activator_state)
 
 
 def load_of(scaling: AutoScaling, pods: Sequence[Mapping[str, Any]], window: Window | None) -> Load:
@@ -86,22 +86,22 @@ def _by_load(
     load: Load,
     history: Sequence[Recommendation],
     now: datetime,
-    standby: Standby,
+    activator_state: ActivatorState,
 ) -> Size:
     current = clamp(scaling, int(before["desired"]))
-    asked = asked_for(scaling, current, load, standby)
+    asked = asked_for(scaling, current, load, activator_state)
     replicas, kept = settle(scaling, current, asked, history, now.timestamp())
     wire = dict(before)
     if replicas != before["desired"]:
-        message = _why(scaling, current, replicas, load, standby)
+        message = _why(scaling, current, replicas, load, activator_state)
         wire = _wire(replicas, seen, message, {"autoScaling": before}, now)
     if replicas > 0:
         return Size(replicas, wire, kept, scaling.to_zero)
     since = (now - parse_time(wire["lastScaleTime"])).total_seconds()
-    return Size(left(standby, since), wire, kept, scaling.to_zero, sleeping=True)
+    return Size(left(activator_state, since), wire, kept, scaling.to_zero, sleeping=True)
 
 
-def _why(scaling: AutoScaling, current: int, replicas: int, load: Load, standby: Standby) -> str:
+def _why(scaling: AutoScaling, current: int, replicas: int, load: Load, activator_state: ActivatorState) -> str:
     if replicas == 0:
         return f"no request for {scaling.retention_seconds} s: {current} -> 0, the activator holds the next ones"
     if current > 0:
@@ -110,9 +110,9 @@ def _why(scaling: AutoScaling, current: int, replicas: int, load: Load, standby:
             f"{scaling.scale_metric} {mean:.1f} in each of {len(load.pods)} replicas, target {scaling.scale_target}:"
             f" {current} -> {replicas}"
         )
-    if standby.wanted or any(load.pods) or load.inside:
-        return f"woken by a request, {standby.held} wait: 0 -> {replicas}"
-    return f"{standby.trouble}: 0 -> {replicas}"
+    if activator_state.wanted or any(load.pods) or load.inside:
+        return f"woken by a request, {activator_state.held} wait: 0 -> {replicas}"
+    return f"{activator_state.trouble}: 0 -> {replicas}"
 
 
 def _wire(desired: int, seen: int, message: str, status: Mapping[str, Any], now: datetime) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def observe_build(
     return Build(name, BuildPhase.BUILDING, trouble, deletes=beside.deletes, wait=beside.wait)
 
 
-def _built_beside_others(pods: Sequence[Object], seen: Sequence[PodState], beside: cleanup.Cleaning) -> bool:
+def _built_beside_others(pods: Sequence[Object], seen: Sequence[PodState], beside: cleanup.Cleanup) -> bool:
     """Tell whether an engine is there, and the Job does not come to know: what others put beside the build in its pod
     goes on for ever, or has failed, and the Job would build once more.
     """

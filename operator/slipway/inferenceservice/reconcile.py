@@ -6,21 +6,21 @@ from functools import partial
 
 from slipway.api.serving.inferenceservice import spec_problems
 from slipway.inferenceservice import ownership
-from slipway.inferenceservice.activator.activator_poller import LARGEST, LONGEST, MOST, Demands
+from slipway.inferenceservice.activator.activator_poller import LARGEST, LONGEST, MOST, ActivatorPoller
 from slipway.inferenceservice.autoscale import Size, size_of
 from slipway.inferenceservice.plan import plan
 from slipway.inferenceservice.service import INFERENCE_SERVICES, JOBS, Platform
 from slipway.inferenceservice.source import job_named
-from slipway.inferenceservice.state import Around
+from slipway.inferenceservice.state import Observed
 from slipway.inferenceservice.status import SOFT_FIELDS
-from slipway.inferenceservice.telemetry.metrics_poller import Interviews
-from slipway.inferenceservice.telemetry.traffic_history import Memory
+from slipway.inferenceservice.telemetry.metrics_poller import MetricsPoller
+from slipway.inferenceservice.telemetry.traffic_history import TrafficHistory
 from slipway.reconcile.execute import Executor, Record
 from slipway.reconcile.namespace_limit import Stubs
 from slipway.reconcile.plan import soonest
-from slipway.reconcile.pods.startup_events import Complaints
+from slipway.reconcile.pods.startup_events import StartupEvents
 from slipway.reconcile.refusal import tellable
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 from slipway.runtime.caching.cache import Cache
 from slipway.runtime.caching.namespace_shares import crowded
 from slipway.runtime.caching.store import Key
@@ -40,7 +40,7 @@ from slipway.runtime.controller import DONE, Result
 from slipway.runtime.scraping.scrape import Scraper
 
 
-class InferenceServices:
+class InferenceServiceReconciler:
     """The kind's reconcile, bound to a server and a cache."""
 
     def __init__(
@@ -61,10 +61,10 @@ class InferenceServices:
         self._executor = Executor(kube, cache, INFERENCE_SERVICES, SOFT_FIELDS, record)
         self._stubs = Stubs(kube, cache, INFERENCE_SERVICES, self._executor)
         self.scraper = Scraper()
-        self._interviews = Interviews(self.scraper, mark, lambda key: cache[INFERENCE_SERVICES].get(*key), clock)
+        self._interviews = MetricsPoller(self.scraper, mark, lambda key: cache[INFERENCE_SERVICES].get(*key), clock)
         self.listener = Scraper(timeout=LONGEST, concurrency=MOST, share=None, largest=LARGEST)
-        self._complaints = Complaints(kube)
-        self._demands = Demands(self.listener, mark, clock)
+        self._complaints = StartupEvents(kube)
+        self._demands = ActivatorPoller(self.listener, mark, clock)
 
     async def reconcile(self, key: Key) -> Result:
         """Bring the service one step further; raises Transient, Terminal or ApiError."""
@@ -78,24 +78,24 @@ class InferenceServices:
             return await self._stubs.reconcile(service, self._draft(service))
         memory, now = self._interviews.of(service), self._clock()
         activators = self._complaints.told(key, ownership.activating(self._cache, service))
-        around = self._demands.beside(service, self._around(service, memory), activators)
-        size = self._size(service, around, memory, now)
-        wait = await self._executor.execute(service, plan(service, around, size, self.platform, now))
+        observed = self._demands.beside(service, self._around(service, memory), activators)
+        size = self._size(service, observed, memory, now)
+        wait = await self._executor.execute(service, plan(service, observed, size, self.platform, now))
         # What was just written may be what makes a question due, and its echo wakes nobody.
         written = self._cache[INFERENCE_SERVICES].get(*key) or service
-        due = self._interviews.ask(key, written, around.pods), self._demands.ask(key, written, activators)
+        due = self._interviews.ask(key, written, observed.pods), self._demands.ask(key, written, activators)
         return Result(requeue_after=soonest(wait, late, *due))
 
-    def _size(self, service: Object, around: Around, memory: Memory, now: datetime) -> Size:
+    def _size(self, service: Object, observed: Observed, memory: TrafficHistory, now: datetime) -> Size:
         spec, _ = spec_problems(name_of(service), service.get("spec") or {})
         if spec is None:
             return Size(0, None)
-        said = around.pods, memory.window, memory.history
-        size = size_of(spec, service.get("status") or {}, *said, now, around.standby)
+        said = observed.pods, memory.window, memory.history
+        size = size_of(spec, service.get("status") or {}, *said, now, observed.activator_state)
         memory.history = size.history
         return size
 
-    def _around(self, service: Object, memory: Memory) -> Around:
+    def _around(self, service: Object, memory: TrafficHistory) -> Observed:
         cache, owner = self._cache, identity_of(service, INFERENCE_SERVICES)
         kinds = (SERVICES, CONFIGMAPS, JOBS, *self.platform.optional)
         children = {kind: {name_of(o): o for o in cache[kind].children(owner)} for kind in kinds}
@@ -103,7 +103,7 @@ class InferenceServices:
         pods, builds = told(ownership.serving(cache, service)), told(ownership.building(cache, children[JOBS].values()))
         said = memory.window, memory.unread, memory.given_up, memory.model
         beside = self._source(service), *said, builds, ownership.activator(cache, service)
-        return Around(ownership.revisions(cache, service), pods, children, *beside)
+        return Observed(ownership.revisions(cache, service), pods, children, *beside)
 
     def waiting_for(self, kind: str, key: Key) -> list[Key]:
         """The services that serve what this job makes: they are looked at when it changes."""
@@ -119,8 +119,8 @@ class InferenceServices:
         told = draft.stalled(*words) if isinstance(error, Terminal) else draft.progressing(*words)
         await self._executor.report(service, told.done())
 
-    def _draft(self, service: Object) -> Draft:
-        return Draft(service.get("status"), service["metadata"].get("generation") or 1, self._clock())
+    def _draft(self, service: Object) -> StatusDraft:
+        return StatusDraft(service.get("status"), service["metadata"].get("generation") or 1, self._clock())
 
     def _source(self, service: Object) -> Object | None:
         named = ((resource, job_named(service, kind)) for kind, resource in self._sources.items())

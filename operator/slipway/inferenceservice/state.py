@@ -9,18 +9,18 @@ from slipway.inferenceservice.autoscale import Size
 from slipway.inferenceservice.engine_build import Build, BuildPhase, job_name, observe_build, waits
 from slipway.inferenceservice.observed import Revision, Trouble, trouble_of
 from slipway.inferenceservice.policy.traffic import Window
-from slipway.inferenceservice.policy.zero import Standby
+from slipway.inferenceservice.policy.zero import ActivatorState
 from slipway.inferenceservice.service import JOBS, InferenceService, Platform
 from slipway.reconcile.plan import Notice
 from slipway.reconcile.source import Pinned
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 from slipway.runtime.client.resource import Resource
 
 Object = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Around:
+class Observed:
     """Surroundings of a service: its children, its source, and what its pods said."""
 
     deployments: Sequence[Object]
@@ -38,19 +38,19 @@ class Around:
     builds: Sequence[Object] = ()
     # The Deployment of its activator, and what is known of it.
     activator: Object | None = None
-    standby: Standby = field(default_factory=Standby)
+    activator_state: ActivatorState = field(default_factory=ActivatorState)
 
 
 @dataclass(frozen=True)
-class Scene:
+class ServiceState:
     """Everything that the ways of rolling out decide from. They write into `draft`."""
 
     service: InferenceService
     model: Pinned
     revisions: tuple[Revision, ...]
-    around: Around
+    observed: Observed
     size: Size
-    draft: Draft
+    draft: StatusDraft
     platform: Platform
 
     @cached_property
@@ -87,11 +87,11 @@ class Scene:
         if self.service.spec.predictor.engine.cache is None:
             return None
         name = job_name(self.service.child(self.newest))
-        job = self.around.children.get(JOBS, {}).get(name)
+        job = self.observed.children.get(JOBS, {}).get(name)
         if job is None and self.current is not None and self.current.engine:
             return Build(name, BuildPhase.BUILT)
         told = self.draft.old.get("engine")
-        return observe_build(name, job, self.around.builds, self.newest, self.draft.now, told)
+        return observe_build(name, job, self.observed.builds, self.newest, self.draft.now, told)
 
     @property
     def held_back(self) -> bool:
@@ -103,7 +103,7 @@ class Scene:
     @cached_property
     def trouble(self) -> Trouble | None:
         """Obstacle that keeps the newest revision from serving; None without one."""
-        found = trouble_of(self.around.pods, self.newest, self.draft.now)
+        found = trouble_of(self.observed.pods, self.newest, self.draft.now)
         return self.build.trouble if found is None and self.build is not None and self.held_back else found
 
     @property
@@ -115,8 +115,8 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Course:
-    """Course of a rollout: numbers of pods by revision, and revisions that go. `persist`: the status says so first."""
+class RolloutPlan:
+    """Plan of a rollout: numbers of pods by revision, and revisions that go. `persist`: the status says so first."""
 
     replicas: Mapping[str, int]
     retire: Sequence[Revision] = field(default_factory=tuple)

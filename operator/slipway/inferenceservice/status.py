@@ -7,11 +7,11 @@ from slipway.api.common.types import Reason
 from slipway.api.serving.inferenceservice import TransitionStatus
 from slipway.inferenceservice.children import manifests
 from slipway.inferenceservice.observed import Revision, Trouble
-from slipway.inferenceservice.policy.canary import Stand
+from slipway.inferenceservice.policy.canary import CanaryState
 from slipway.inferenceservice.service import GRPC_PORT, HTTP_PORT, InferenceService
-from slipway.inferenceservice.state import Scene
+from slipway.inferenceservice.state import ServiceState
 from slipway.reconcile.plan import Notice
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 from slipway.runtime.conditions import format_time, get, shorten
 from slipway.runtime.scraping.scrape import LARGEST
 
@@ -19,29 +19,29 @@ from slipway.runtime.scraping.scrape import LARGEST
 SOFT_FIELDS = frozenset({"replicas", "readyReplicas", "canaryStatuses"})
 
 
-def transition(draft: Draft, status: TransitionStatus, failure: dict[str, Any] | None = None) -> None:
+def transition(draft: StatusDraft, status: TransitionStatus, failure: dict[str, Any] | None = None) -> None:
     """Write status.modelStatus: where the rollout is, and what blocks it."""
-    draft.wire["modelStatus"] = {"transitionStatus": str(status), **({"lastFailureInfo": failure} if failure else {})}
+    draft.fields["modelStatus"] = {"transitionStatus": str(status), **({"lastFailureInfo": failure} if failure else {})}
 
 
-def addresses(service: InferenceService, draft: Draft) -> None:
+def addresses(service: InferenceService, draft: StatusDraft) -> None:
     """Write the URL and the addresses by which clients find the service."""
     host = f"{service.name}.{service.namespace}.svc.cluster.local"
     url = f"{'http' if service.spec.predictor.tls is None else 'https'}://{host}"
-    draft.wire["url"] = url
-    draft.wire["address"] = {"url": url, "grpc": f"{host}:{GRPC_PORT}"}
+    draft.fields["url"] = url
+    draft.fields["address"] = {"url": url, "grpc": f"{host}:{GRPC_PORT}"}
 
 
-def count(scene: Scene) -> None:
+def count(state: ServiceState) -> None:
     """Count the pods, for people and for the scale subresource; and write who gets how much of the traffic."""
-    ready = sum(revision.ready for revision in scene.revisions)
-    updated = sum(revision.ready for revision in scene.revisions if revision.revision == scene.newest)
-    wire = scene.draft.wire
-    wire["replicas"] = {"desired": scene.size.replicas, "ready": ready, "updated": updated}
+    ready = sum(revision.ready for revision in state.revisions)
+    updated = sum(revision.ready for revision in state.revisions if revision.revision == state.newest)
+    wire = state.draft.fields
+    wire["replicas"] = {"desired": state.size.replicas, "ready": ready, "updated": updated}
     wire["readyReplicas"] = ready
-    wire["selector"] = ",".join(f"{key}={value}" for key, value in manifests.selector(scene.service).items())
+    wire["selector"] = ",".join(f"{key}={value}" for key, value in manifests.selector(state.service).items())
     predictor = dict((wire.get("components") or {}).get("predictor") or {})
-    predictor["traffic"] = _traffic(scene.revisions, scene.newest, ready)
+    predictor["traffic"] = _traffic(state.revisions, state.newest, ready)
     wire["components"] = {"predictor": predictor}
 
 
@@ -57,41 +57,41 @@ def _traffic(revisions: Sequence[Revision], newest: str, ready: int) -> list[dic
     ]
 
 
-def _revisions(draft: Draft, **changes: str) -> None:
-    predictor = dict((draft.wire.get("components") or {}).get("predictor") or {})
-    draft.wire["components"] = {"predictor": predictor | changes}
+def _revisions(draft: StatusDraft, **changes: str) -> None:
+    predictor = dict((draft.fields.get("components") or {}).get("predictor") or {})
+    draft.fields["components"] = {"predictor": predictor | changes}
 
 
-def metrics(scene: Scene, *, asked: bool) -> None:
+def metrics(state: ServiceState, *, asked: bool) -> None:
     """Name the pod whose figures cannot be read, as long as a decision waits for them."""
-    if not asked or not scene.around.given_up:
-        scene.draft.without("MetricsReady")
+    if not asked or not state.observed.given_up:
+        state.draft.without("MetricsReady")
         return
     message = (
-        f"{scene.around.given_up}. The server in its image has to answer GET /metrics on port {HTTP_PORT} within 3 s,"
+        f"{state.observed.given_up}. The server in its image has to answer GET /metrics on port {HTTP_PORT} within 3 s,"
         f" in Prometheus' text format and in at most {LARGEST // 1024} KiB: correct the image, or remove autoScaling"
         " and the canary. Until then it is asked once a minute, and counts as unknown"
     )
-    scene.draft.condition("MetricsReady", "False", Reason.METRICS_UNREADABLE, message)
+    state.draft.condition("MetricsReady", "False", Reason.METRICS_UNREADABLE, message)
 
 
-def is_rolled_out(scene: Scene) -> bool:
+def is_rolled_out(state: ServiceState) -> bool:
     """Tell whether the newest revision is the one that had all the traffic already."""
-    predictor = (scene.draft.old.get("components") or {}).get("predictor") or {}
-    return bool(predictor.get("latestRolledoutRevision") == scene.newest)
+    predictor = (state.draft.old.get("components") or {}).get("predictor") or {}
+    return bool(predictor.get("latestRolledoutRevision") == state.newest)
 
 
-def serving(scene: Scene, current: Revision) -> tuple[Notice, ...]:
+def serving(state: ServiceState, current: Revision) -> tuple[Notice, ...]:
     """Report that the newest revision serves with all its replicas."""
-    draft = scene.draft
-    before = ((draft.wire.get("components") or {}).get("predictor") or {}).get("latestReadyRevision")
+    draft = state.draft
+    before = ((draft.fields.get("components") or {}).get("predictor") or {}).get("latestReadyRevision")
     if before and before != current.revision:
         _revisions(draft, previousRolledoutRevision=before)
     names = ("latestCreatedRevision", "latestReadyRevision", "latestRolledoutRevision")
     _revisions(draft, **dict.fromkeys(names, current.revision))
     transition(draft, TransitionStatus.UP_TO_DATE)
-    if scene.size.replicas == 0:
-        if scene.size.sleeping:
+    if state.size.replicas == 0:
+        if state.size.sleeping:
             message = "scaled to zero: waiting for a request"
             draft.condition("PredictorReady", "True", Reason.NO_TRAFFIC, message).ready(Reason.NO_TRAFFIC, message)
             return ()
@@ -104,10 +104,10 @@ def serving(scene: Scene, current: Revision) -> tuple[Notice, ...]:
     return () if before == current.revision else (Notice("Normal", Reason.SERVING, message),)
 
 
-def scaling(scene: Scene, current: Revision, trouble: Trouble | None) -> tuple[Notice, ...]:
+def scaling(state: ServiceState, current: Revision, trouble: Trouble | None) -> tuple[Notice, ...]:
     """Report that the revision that serves gets more pods, or lost some: it is ready all the time."""
-    draft = scene.draft
-    message = f"revision {current.revision} serves with {current.ready} of {scene.size.replicas} replicas"
+    draft = state.draft
+    message = f"revision {current.revision} serves with {current.ready} of {state.size.replicas} replicas"
     draft.condition("PredictorReady", "True", Reason.SERVING, message).ready(Reason.SERVING, message)
     transition(draft, TransitionStatus.UP_TO_DATE)
     reason = Reason.ROLLING_OUT if trouble is None else trouble.reason
@@ -118,9 +118,9 @@ def scaling(scene: Scene, current: Revision, trouble: Trouble | None) -> tuple[N
     return ()
 
 
-def waking(scene: Scene, current: Revision) -> tuple[Notice, ...]:
+def waking(state: ServiceState, current: Revision) -> tuple[Notice, ...]:
     """Report that the revision has no pod yet; whoever asks is held until it has. So it is ready all the time."""
-    draft = scene.draft
+    draft = state.draft
     message = f"revision {current.revision} is starting, and requests wait for it at the activator"
     draft.condition("PredictorReady", "True", Reason.ACTIVATING, message).ready(Reason.ACTIVATING, message)
     transition(draft, TransitionStatus.UP_TO_DATE)
@@ -129,17 +129,17 @@ def waking(scene: Scene, current: Revision) -> tuple[Notice, ...]:
 
 
 def rolling_out(
-    scene: Scene, current: Revision | None, trouble: Trouble | None, old: Revision | None
+    state: ServiceState, current: Revision | None, trouble: Trouble | None, old: Revision | None
 ) -> tuple[Notice, ...]:
     """Report that the newest revision does not serve yet, or cannot. Those before it are not touched."""
-    draft, newest = scene.draft, scene.newest
+    draft, newest = state.draft, state.newest
     _revisions(draft, latestCreatedRevision=newest)
-    late = scene.hopeless
+    late = state.hopeless
     if trouble is None and late:
         trouble = Trouble(Reason.PROGRESS_DEADLINE_EXCEEDED, late, "")
     if trouble is None:
         transition(draft, TransitionStatus.IN_PROGRESS)
-        return _going_on(newest, old, draft)
+        return _continuing(newest, old, draft)
     transition(draft, TransitionStatus.BLOCKED_BY_FAILED_LOAD, _failure(trouble, draft))
     message = _blocked(newest, trouble, old)
     notice = once(draft, Notice("Warning", trouble.reason, message))
@@ -157,7 +157,7 @@ def _blocked(newest: str, trouble: Trouble, old: Revision | None) -> str:
     return f"{message}; revision {old.revision} goes on serving" if old is not None else message
 
 
-def _going_on(newest: str, old: Revision | None, draft: Draft) -> tuple[Notice, ...]:
+def _continuing(newest: str, old: Revision | None, draft: StatusDraft) -> tuple[Notice, ...]:
     message = f"revision {newest} is starting"
     if old is not None:
         message += f"; revision {old.revision} goes on serving"
@@ -166,23 +166,23 @@ def _going_on(newest: str, old: Revision | None, draft: Draft) -> tuple[Notice, 
     return ()
 
 
-def canary_on(scene: Scene, stable: Revision, stand: Stand, trouble: Trouble | None) -> tuple[Notice, ...]:
+def canary_on(state: ServiceState, stable: Revision, stand: CanaryState, trouble: Trouble | None) -> tuple[Notice, ...]:
     """Report that the newest revision is beside the one that serves."""
-    draft, entry = scene.draft, scene.draft.wire["canaryStatuses"][0]
-    _revisions(draft, latestCreatedRevision=scene.newest)
+    draft, entry = state.draft, state.draft.fields["canaryStatuses"][0]
+    _revisions(draft, latestCreatedRevision=state.newest)
     message = (
-        f"canary {scene.newest} beside revision {stable.revision}, step {stand.step + 1},"
+        f"canary {state.newest} beside revision {stable.revision}, step {stand.step + 1},"
         f" {_part(entry)}: {stand.message or 'its pods are starting'}"
     )
     reason: str = Reason.CANARY_ANALYSIS
     transition(draft, TransitionStatus.IN_PROGRESS)
     if trouble is not None:
-        reason, message = trouble.reason, _blocked(scene.newest, trouble, stable)
+        reason, message = trouble.reason, _blocked(state.newest, trouble, stable)
         transition(draft, TransitionStatus.BLOCKED_BY_FAILED_LOAD, _failure(trouble, draft))
     # The figures behind it change all the time: they are in canaryStatuses, and no reason to write a condition.
     told = get(draft.old.get("conditions") or [], "Reconciling") or {}
     step = f"step {stand.step + 1},"
-    if trouble is None and told.get("reason") == reason and scene.newest in told["message"] and step in told["message"]:
+    if trouble is None and told.get("reason") == reason and state.newest in told["message"] and step in told["message"]:
         message = told["message"]
     notice = once(draft, Notice("Normal" if trouble is None else "Warning", reason, message))
     draft.condition("PredictorReady", "True" if stable.ready else "False", reason, message)
@@ -196,25 +196,25 @@ def _part(entry: Mapping[str, Any]) -> str:
     return f"{entry['actualPercent']} % of the traffic"
 
 
-def canary_promoted(scene: Scene, stand: Stand) -> tuple[Notice, ...]:
+def canary_promoted(state: ServiceState, stand: CanaryState) -> tuple[Notice, ...]:
     """Report that the canary has passed every step."""
-    draft = scene.draft
+    draft = state.draft
     before = ((draft.old.get("components") or {}).get("predictor") or {}).get("latestRolledoutRevision") or ""
-    _revisions(draft, latestRolledoutRevision=scene.newest, previousRolledoutRevision=before)
-    message = f"canary {scene.newest} is promoted: {stand.message}"
+    _revisions(draft, latestRolledoutRevision=state.newest, previousRolledoutRevision=before)
+    message = f"canary {state.newest} is promoted: {stand.message}"
     transition(draft, TransitionStatus.IN_PROGRESS)
     draft.condition("PredictorReady", "True", Reason.CANARY_PROMOTED, message)
     draft.progressing(Reason.CANARY_PROMOTED, message)
     return (Notice("Normal", Reason.CANARY_PROMOTED, message),)
 
 
-def canary_rolled_back(scene: Scene, stable: Revision, failure: Trouble) -> tuple[Notice, ...]:
+def canary_rolled_back(state: ServiceState, stable: Revision, failure: Trouble) -> tuple[Notice, ...]:
     """Report that the canary is worse, or does not serve.
 
     What serves goes on, and nothing more happens until somebody changes something.
     """
-    draft = scene.draft
-    message = f"canary {scene.newest} is rolled back: {failure.message}; revision {stable.revision} serves"
+    draft = state.draft
+    message = f"canary {state.newest} is rolled back: {failure.message}; revision {stable.revision} serves"
     transition(draft, TransitionStatus.BLOCKED_BY_FAILED_LOAD, _failure(failure, draft))
     notice = once(draft, Notice("Warning", Reason.CANARY_ROLLED_BACK, message))
     ready = "True" if stable.ready else "False"
@@ -223,7 +223,7 @@ def canary_rolled_back(scene: Scene, stable: Revision, failure: Trouble) -> tupl
     return notice
 
 
-def _failure(trouble: Trouble, draft: Draft) -> dict[str, Any]:
+def _failure(trouble: Trouble, draft: StatusDraft) -> dict[str, Any]:
     known = (draft.old.get("modelStatus") or {}).get("lastFailureInfo") or {}
     same = known.get("reason") == trouble.reason and known.get("pod", "") == trouble.pod
     failure: dict[str, Any] = {
@@ -238,7 +238,7 @@ def _failure(trouble: Trouble, draft: Draft) -> dict[str, Any]:
     return failure
 
 
-def once(draft: Draft, notice: Notice) -> tuple[Notice, ...]:
+def once(draft: StatusDraft, notice: Notice) -> tuple[Notice, ...]:
     """Tell a trouble when it appears, and not at every look."""
     before = get(draft.old.get("conditions") or [], "Ready") or {}
     return () if before.get("reason") == notice.reason else (notice,)

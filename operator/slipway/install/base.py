@@ -14,7 +14,7 @@ Object = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Shipped:
+class ReleaseObjects:
     """Objects that a release ships, as they are in its files."""
 
     base: list[Object]
@@ -23,7 +23,7 @@ class Shipped:
     crds: list[Object]
 
 
-def shipped() -> Shipped:
+def shipped() -> ReleaseObjects:
     """Read all of it. Raises FileNotFoundError where this is neither a checkout nor an installed package."""
     here = Path(__file__).resolve()
     checkout = here.parents[3]
@@ -31,7 +31,7 @@ def shipped() -> Shipped:
         manifests, crds = checkout / "manifests", checkout / "crds"
     else:
         manifests, crds = here.parent / "manifests", here.parent / "crds"
-    return Shipped(
+    return ReleaseObjects(
         list(_documents(manifests / "base")),
         list(_documents(manifests / "overlays" / "high-availability")),
         list(_documents(crds)),

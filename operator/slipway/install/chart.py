@@ -105,7 +105,7 @@ def _user_role(role: Object) -> str:
     into = ("edit", "admin") if verb == "edit" else ("view",)
     labels = "".join(f'    rbac.authorization.k8s.io/aggregate-to-{name}: "true"\n' for name in into)
     added = f"    {{{{- if $.Values.aggregateUserRoles }}}}\n{labels}    {{{{- end }}}}\n"
-    return _after(_dump(role), f"    {_LABELS}: null\n", added)
+    return _insert_after(_dump(role), f"    {_LABELS}: null\n", added)
 
 
 def _dump(*objects: Any, indent: int = 0) -> str:
@@ -135,17 +135,17 @@ def _deployment(plain: Object, available: Object) -> str:
     tolerations, affinity = pod.pop("tolerations"), pod.pop("affinity")
     text = "\n".join(_either(plain, available)) + "\n"
     placed = "".join(_with(name, 6) for name in _POD_FIELDS) + _affinity(affinity) + _tolerations(tolerations)
-    text = _after(text, r"      serviceAccountName: .*\n", placed)
-    text = _after(text, r"        image: .*\n", "        imagePullPolicy: {{ $.Values.image.pullPolicy }}\n")
+    text = _insert_after(text, r"      serviceAccountName: .*\n", placed)
+    text = _insert_after(text, r"        image: .*\n", "        imagePullPolicy: {{ $.Values.image.pullPolicy }}\n")
     labels = r"  template:\n    metadata:\n      labels:\n(?:        .*\n)+"
-    text = _after(text, labels, _with("podAnnotations", 6, "annotations"))
+    text = _insert_after(text, labels, _with("podAnnotations", 6, "annotations"))
     settings = (
         "        {{- if $.Values.watchNamespaces }}\n"
         '        - name: SLIPWAY_NAMESPACES\n          value: {{ join "," $.Values.watchNamespaces | quote }}\n'
         "        {{- end }}\n        {{- range $name, $value := $.Values.settings }}\n"
         "        - name: {{ $name }}\n          value: {{ $value | quote }}\n        {{- end }}\n"
     )
-    text = _after(text, r"          value: zzregistry/server:.*\n", settings)
+    text = _insert_after(text, r"          value: zzregistry/server:.*\n", settings)
     resources = "        resources:\n          {{- toYaml $.Values.resources | nindent 10 }}\n"
     return _once(text, r"        resources:\n(?:          .*\n)+", resources)
 
@@ -169,7 +169,7 @@ def _tolerations(available: list[Object]) -> str:
     return f"      {{{{- if or {_HA} $.Values.tolerations }}}}\n      tolerations:\n{items}{own}      {{{{- end }}}}\n"
 
 
-def _after(text: str, line: str, added: str) -> str:
+def _insert_after(text: str, line: str, added: str) -> str:
     return _once(text, f"({line})", lambda match: match[1] + added)
 
 

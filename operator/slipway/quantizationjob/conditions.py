@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from slipway.api.common.types import Reason
 from slipway.api.quantization.ladder import CHEAP, Goal, Rung, climbing, goal_of
 from slipway.api.quantization.status import Gate, GateResult, Outcome, Stage, StageResult
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 from slipway.runtime.conditions import is_true
 
 # Which condition a stage's success makes true.
@@ -22,7 +22,7 @@ _STARTS = {Stage.SENSITIVITY: Rung.MIXED_PRECISION, Stage.QAT: Rung.QAT}
 PASSED = frozenset({Outcome.QUANTIZED, Outcome.HALF_PRECISION, Outcome.COMPRESSED})
 
 
-def of_stage(result: StageResult, ladder: Sequence[Rung], draft: Draft, goal: Goal | None = None) -> None:
+def of_stage(result: StageResult, ladder: Sequence[Rung], draft: StatusDraft, goal: Goal | None = None) -> None:
     """Set the conditions that a stage's success proves."""
     if proven := _PROVES.get(result.stage):
         draft.condition(proven, "True", Reason.STAGE_DONE, result.message or proven)
@@ -32,9 +32,9 @@ def of_stage(result: StageResult, ladder: Sequence[Rung], draft: Draft, goal: Go
         draft.condition("Escalated", "True", Reason.ESCALATED, f"{before}: on to {beyond}")
 
 
-def of_job(result: StageResult, ladder: Sequence[Rung], draft: Draft, goal: Goal | None = None) -> None:
+def of_job(result: StageResult, ladder: Sequence[Rung], draft: StatusDraft, goal: Goal | None = None) -> None:
     """Set the conditions of a job whose last stage has ended; `result.outcome` is set."""
-    if not _beyond(result, ladder, goal) and not is_true(draft.wire.get("conditions") or [], "Escalated"):
+    if not _beyond(result, ladder, goal) and not is_true(draft.fields.get("conditions") or [], "Escalated"):
         competed = goal_of(ladder, goal) is not None
         first = "the ladder ended with its " + ("cheap rungs" if competed else f"first rung, {ladder[0]}")
         draft.condition("Escalated", "False", _reason(result.outcome in PASSED), first)
@@ -46,7 +46,7 @@ def of_job(result: StageResult, ladder: Sequence[Rung], draft: Draft, goal: Goal
         draft.condition("Published", "True", Reason.STAGE_DONE, f"published {what} at {result.artifact.uri}")
 
 
-def _gates(result: StageResult, draft: Draft) -> None:
+def _gates(result: StageResult, draft: StatusDraft) -> None:
     passes = result.outcome in PASSED
     name = result.selected or "the selected candidate"
     whole = f"{name} passes" if passes else result.message or "no candidate passes"
@@ -59,7 +59,7 @@ def _gates(result: StageResult, draft: Draft) -> None:
     _gate("PerformanceGatePassed", others, draft, holds=holds, otherwise=unasked)
 
 
-def _gate(kind: str, gates: Sequence[GateResult], draft: Draft, *, holds: bool, otherwise: str) -> None:
+def _gate(kind: str, gates: Sequence[GateResult], draft: StatusDraft, *, holds: bool, otherwise: str) -> None:
     """Set a gate's condition. `holds` and `otherwise` are what is said when the stage told nothing of these gates."""
     passed = all(gate.passed for gate in gates) if gates else holds
     words = "; ".join(gate.message or f"{gate.name} within its limit" for gate in gates)

@@ -11,9 +11,9 @@ from slipway.api.common.types import FailurePolicy, Reason, RunPolicy
 from slipway.api.quantization.quantizationjob import FIXED_FIELDS
 from slipway.api.quantization.status import SHARDED, Outcome, Stage, StageResult
 from slipway.gang import lifecycle
-from slipway.gang import status as gangstatus
+from slipway.gang import status as gang_status
 from slipway.gang.policy.restart import restart_or_fail
-from slipway.gang.state import Scene
+from slipway.gang.state import GangState
 from slipway.quantizationjob import conditions as proof
 from slipway.quantizationjob import pods as render
 from slipway.quantizationjob import status
@@ -91,67 +91,67 @@ class StageGang:
         config = Write(CONFIGMAPS, partial(render.config_map, self.job, self.platform))
         return (Keep(self.job.config_map, config, render.is_intact),)
 
-    def succeeded(self, scene: Scene) -> Plan:
+    def succeeded(self, state: GangState) -> Plan:
         """Plan for a stage that has succeeded: on to the stage that the pods name, or the end."""
-        gangstatus.count(scene)
-        results = [result for pod in scene.current if (result := status.result_of(pod.termination_message))]
+        gang_status.count(state)
+        results = [result for pod in state.current if (result := status.result_of(pod.termination_message))]
         if not results:
             message = f"stage {self.stage} succeeded without a word: is the quantizer image the one of this release?"
-            return self._end_badly(scene, Reason.BAD_INPUT, message)
+            return self._end_badly(state, Reason.BAD_INPUT, message)
         # Whoever ended before its peers saw their shards unfinished, and named this very stage.
         result = next((r for r in results if r.next is not self.stage), None)
         if result is None:
-            return self._again(scene)
+            return self._again(state)
         if result.next is None and result.outcome is None:
             message = f"stage {self.stage} named neither a next stage nor an outcome: {result.message}"
-            return self._end_badly(scene, Reason.BAD_INPUT, message)
-        status.carry(result, scene.draft)
-        proof.of_stage(result, self.job.spec.ladder, scene.draft, self.job.spec.optimize_for)
-        return self._finish(scene, result) if result.next is None else self._go_on(scene, result, result.next)
+            return self._end_badly(state, Reason.BAD_INPUT, message)
+        status.carry(result, state.draft)
+        proof.of_stage(result, self.job.spec.ladder, state.draft, self.job.spec.optimize_for)
+        return self._finish(state, result) if result.next is None else self._go_on(state, result, result.next)
 
-    def _go_on(self, scene: Scene, result: StageResult, following: Stage) -> Plan:
-        status.begin(following, self.step + 1, scene.draft)
-        scene.draft.next_attempt().unset("backoff")
+    def _go_on(self, state: GangState, result: StageResult, following: Stage) -> Plan:
+        status.begin(following, self.step + 1, state.draft)
+        state.draft.next_attempt().unset("backoff")
         message = f"{result.message}; next: {following}"
-        scene.draft.progressing(Reason.STAGE_DONE, message).condition("Running", "False", Reason.STAGE_DONE, message)
-        scene.draft.without("Restarting")
-        return Plan(status=scene.draft.done(), persist_first=True)
+        state.draft.progressing(Reason.STAGE_DONE, message).condition("Running", "False", Reason.STAGE_DONE, message)
+        state.draft.without("Restarting")
+        return Plan(status=state.draft.done(), persist_first=True)
 
-    def _again(self, scene: Scene) -> Plan:
+    def _again(self, state: GangState) -> Plan:
         """All pods succeeded, and each says that the stage is not done: none has seen what the others left.
 
         A network file system may show a new file late, which the next attempt finds; or there is no common folder.
         """
         message = f"no pod of stage {self.stage} found the others' results: is work.uri one folder for all nodes?"
-        failure = Failure(scene.current[0].name, "", "", None, "", Reason.ERROR, message, scene.now)
-        draft = restart_or_fail(self.failure_policy, failure, scene.draft)
+        failure = Failure(state.current[0].name, "", "", None, "", Reason.ERROR, message, state.now)
+        draft = restart_or_fail(self.failure_policy, failure, state.draft)
         if draft.run.finished:
-            given_up = conditions.get(draft.wire["conditions"], "Failed") or {}
-            return lifecycle.end(scene, draft, Notice("Warning", given_up["reason"], message))
+            given_up = conditions.get(draft.fields["conditions"], "Failed") or {}
+            return lifecycle.end(state, draft, Notice("Warning", given_up["reason"], message))
         return Plan(status=draft.done(), persist_first=True, notices=(Notice("Warning", Reason.RESTARTING, message),))
 
-    def _finish(self, scene: Scene, result: StageResult) -> Plan:
-        gangstatus.complete_progress(scene.draft)
-        proof.of_job(result, self.job.spec.ladder, scene.draft, self.job.spec.optimize_for)
+    def _finish(self, state: GangState, result: StageResult) -> Plan:
+        gang_status.complete_progress(state.draft)
+        proof.of_job(result, self.job.spec.ladder, state.draft, self.job.spec.optimize_for)
         message = result.message or "done"
-        return lifecycle.end(scene, scene.draft.succeed(message), Notice("Normal", Reason.SUCCEEDED, message))
+        return lifecycle.end(state, state.draft.succeed(message), Notice("Normal", Reason.SUCCEEDED, message))
 
-    def _end_badly(self, scene: Scene, reason: Reason, message: str) -> Plan:
-        return lifecycle.end(scene, scene.draft.fail(reason, message), Notice("Warning", reason, message))
+    def _end_badly(self, state: GangState, reason: Reason, message: str) -> Plan:
+        return lifecycle.end(state, state.draft.fail(reason, message), Notice("Warning", reason, message))
 
-    def failed(self, scene: Scene, failure: Failure) -> Plan | None:
+    def failed(self, state: GangState, failure: Failure) -> Plan | None:
         """Plan for a stage in which no candidate passes: the job has failed, and its report says why in figures.
 
         None for any other failure.
         """
         if failure.exit_code != REJECTED_CODE:
             return None
-        pod = next((pod for pod in scene.current if pod.name == failure.pod), None)
+        pod = next((pod for pod in state.current if pod.name == failure.pod), None)
         result = status.result_of(pod.termination_message) if pod is not None else None
         if result is None or result.outcome is not Outcome.REJECTED:
             return None
-        status.carry(result, scene.draft)
-        proof.of_stage(result, self.job.spec.ladder, scene.draft, self.job.spec.optimize_for)
-        proof.of_job(result, self.job.spec.ladder, scene.draft, self.job.spec.optimize_for)
-        gangstatus.complete_progress(scene.draft)
-        return self._end_badly(scene, Reason.GATE_FAILED, f"no candidate passes the gates: {result.message}")
+        status.carry(result, state.draft)
+        proof.of_stage(result, self.job.spec.ladder, state.draft, self.job.spec.optimize_for)
+        proof.of_job(result, self.job.spec.ladder, state.draft, self.job.spec.optimize_for)
+        gang_status.complete_progress(state.draft)
+        return self._end_badly(state, Reason.GATE_FAILED, f"no candidate passes the gates: {result.message}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.api.quantization.quantizationjob import QuantizationJobSpec
-from slipway.gang.status_endpoint import Endpoint
+from slipway.gang.status_endpoint import StatusEndpoint
 from slipway.reconcile import labels
 from slipway.reconcile.source import Pinned
 from slipway.runtime.client.resource import Resource
@@ -20,7 +20,7 @@ class Platform:
 
     quantizer_image: str
     # Where pods post their progress.
-    endpoint: Endpoint = field(default_factory=Endpoint)
+    endpoint: StatusEndpoint = field(default_factory=StatusEndpoint)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from slipway.api.common.types import Reason
 from slipway.api.quantization.quantizationjob import QuantizationJobSpec, spec_problems
 from slipway.api.quantization.status import FIRST_STAGE, Stage
 from slipway.gang import lifecycle
-from slipway.gang.state import Scene
+from slipway.gang.state import GangState
 from slipway.quantizationjob import status
 from slipway.quantizationjob.gang import StageGang
 from slipway.quantizationjob.job import Platform, identify
@@ -19,17 +19,17 @@ from slipway.quantizationjob.pods import CONTAINER
 from slipway.reconcile.plan import Notice, Plan
 from slipway.reconcile.pods.observed import observe_pod
 from slipway.reconcile.source import Pinned, Resolution, artifact_of, pinned_before
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 
 
-class Others(NamedTuple):
+class OtherPods(NamedTuple):
     """Pods of deleted jobs of the same name, and pods of the job that are gone."""
 
     predecessors: Sequence[Mapping[str, Any]]
-    departed: Sequence[Mapping[str, Any]]
+    deleted_pods: Sequence[Mapping[str, Any]]
 
 
-NO_OTHERS = Others((), ())
+NO_OTHERS = OtherPods((), ())
 
 
 def plan(
@@ -39,7 +39,7 @@ def plan(
     platform: Platform,
     now: datetime,
     *,
-    others: Others = NO_OTHERS,
+    others: OtherPods = NO_OTHERS,
     progress: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Decide. `source` is the TrainingJob that the spec names, as the cache has it, or None; `progress` is the newest
@@ -48,7 +48,7 @@ def plan(
     metadata = obj["metadata"]
     if lifecycle.left_alone(obj):
         return Plan()
-    draft = Draft(obj.get("status"), metadata.get("generation") or 1, now)
+    draft = StatusDraft(obj.get("status"), metadata.get("generation") or 1, now)
     spec, problems = spec_problems(metadata["name"], obj.get("spec") or {})
     if spec is None:
         return lifecycle.invalid(draft, problems)
@@ -60,36 +60,36 @@ def plan(
             problem = f"spec.output.uri: the artifact of {found.pinned.source} lies there, and would be replaced"
             return lifecycle.invalid(draft, [problem])
         draft.condition("SourceReady", "True", found.reason, found.message)
-        if draft.wire.get("source") != found.pinned.wire():
+        if draft.fields.get("source") != found.pinned.wire():
             status.pin(found.pinned, draft)
             status.begin(FIRST_STAGE, 0, draft)
             draft.progressing(found.reason, found.message)
             return Plan(status=draft.done(), persist_first=True)
-    stage, step = Stage(draft.wire.get("stage") or FIRST_STAGE), draft.wire.get("step") or 0
+    stage, step = Stage(draft.fields.get("stage") or FIRST_STAGE), draft.fields.get("step") or 0
     gang = StageGang(identify(obj, spec, found.pinned or Pinned("", "")), stage, step, platform)
     pods = tuple(observe_pod(pod, now, CONTAINER) for pod in children)
     earlier = tuple(observe_pod(pod, now, CONTAINER) for pod in others.predecessors)
-    gone = tuple(observe_pod(pod, now, CONTAINER) for pod in others.departed)
-    return lifecycle.decide(Scene(gang, pods, earlier, draft, now, departed=gone), progress)
+    gone = tuple(observe_pod(pod, now, CONTAINER) for pod in others.deleted_pods)
+    return lifecycle.decide(GangState(gang, pods, earlier, draft, now, deleted_pods=gone), progress)
 
 
-def _source(spec: QuantizationJobSpec, draft: Draft, job: Mapping[str, Any] | None) -> Resolution:
+def _source(spec: QuantizationJobSpec, draft: StatusDraft, job: Mapping[str, Any] | None) -> Resolution:
     if spec.model.from_ is None:
         pinned = Pinned(spec.model.uri or "", spec.model.digest or "")
         return Resolution(pinned, Reason.SOURCE_READY, f"quantizing {pinned.uri}")
     name = spec.model.from_.training_job
-    held = pinned_before(draft.wire.get("source"), f"TrainingJob/{name}")
+    held = pinned_before(draft.fields.get("source"), f"TrainingJob/{name}")
     if held is not None:
         # Pinned once and for all: the source may be deleted, or trained anew, without a change of what is quantized.
         return Resolution(held, Reason.SOURCE_READY, f"TrainingJob {name}, pinned at {held.digest}")
-    awaited = (draft.wire.get("source") or {}).get("uid")
+    awaited = (draft.fields.get("source") or {}).get("uid")
     if awaited and (job is None or job["metadata"]["uid"] != awaited):
         message = f"TrainingJob {name} was deleted before it succeeded"
         return Resolution(None, Reason.SOURCE_FAILED, message, final=True)
     return artifact_of("TrainingJob", name, job)
 
 
-def _waiting(spec: QuantizationJobSpec, draft: Draft, job: Mapping[str, Any] | None, found: Resolution) -> Plan:
+def _waiting(spec: QuantizationJobSpec, draft: StatusDraft, job: Mapping[str, Any] | None, found: Resolution) -> Plan:
     draft.condition("SourceReady", "False", found.reason, found.message)
     if found.final:
         notice = Notice("Warning", found.reason, found.message)

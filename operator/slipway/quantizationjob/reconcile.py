@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway.gang.deleted_pods import Departed
+from slipway.gang.deleted_pods import DeletedPods
 from slipway.gang.progress_reports import ProgressOf
-from slipway.gang.reconciler import Jobs
+from slipway.gang.reconciler import GangReconciler
 from slipway.quantizationjob.job import QUANTIZATION_JOBS, Platform
-from slipway.quantizationjob.plan import Others, plan
+from slipway.quantizationjob.plan import OtherPods, plan
 from slipway.quantizationjob.status import SOFT_FIELDS
 from slipway.reconcile.execute import Record
 from slipway.reconcile.plan import Plan
@@ -20,7 +20,7 @@ from slipway.runtime.client.resource import Object, Resource, identity_of, name_
 from slipway.runtime.controller import Result
 
 
-class QuantizationJobs:
+class QuantizationJobReconciler:
     """The kind's reconcile, bound to a server and a cache."""
 
     def __init__(
@@ -35,20 +35,20 @@ class QuantizationJobs:
     ) -> None:
         """`trained`: the kind whose artifacts can be quantized. `progress_of`: what the pods posted last."""
         # Whoever binds the cache tells it which pods go.
-        self.departed = Departed(clock)
+        self.deleted_pods = DeletedPods(clock)
         self._cache = cache
         self._platform = platform
         self._trained = trained
         self._progress_of = progress_of
-        self._jobs = Jobs(kube, cache, QUANTIZATION_JOBS, SOFT_FIELDS, record, clock)
+        self._jobs = GangReconciler(kube, cache, QUANTIZATION_JOBS, SOFT_FIELDS, record, clock)
 
     async def reconcile(self, key: Key) -> Result:
         """Bring the job one step further; raises Transient, Terminal or ApiError."""
         return await self._jobs.reconcile(key, self._plan)
 
     def pod_changed(self, change: Change) -> None:
-        """Hear of any pod that comes, changes or goes; `departed` is told by another."""
-        self._jobs.strays.changed(change)
+        """Hear of any pod that comes, changes or goes; `deleted_pods` is told by another."""
+        self._jobs.orphans.changed(change)
 
     async def on_error(self, key: Key, error: Exception) -> None:
         """Report an error, for nothing fails silently: the condition says what the server said."""
@@ -67,8 +67,8 @@ class QuantizationJobs:
         source = self._cache[self._trained].get(namespace_of(job), name) if name else None
         pods = self._jobs.pods(job)
         progress = self._progress_of(Key(namespace_of(job), name_of(job)), uid_of(job))
-        gone = named(self.departed.of(identity_of(job, QUANTIZATION_JOBS)), name_of(job))
-        others = Others(predecessors, gone)
+        gone = named(self.deleted_pods.of(identity_of(job, QUANTIZATION_JOBS)), name_of(job))
+        others = OtherPods(predecessors, gone)
         return plan(job, pods, source, self._platform, now, others=others, progress=progress)
 
 

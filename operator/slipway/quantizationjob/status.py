@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from slipway.api.quantization.status import Stage, StageResult
 from slipway.gang import status
 from slipway.reconcile.source import Pinned
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 
 SOFT_FIELDS = status.SOFT_FIELDS
 # Stage results that the status keeps as they are.
@@ -20,25 +20,25 @@ def result_of(text: str) -> StageResult | None:
         return None
 
 
-def pin(source: Pinned, draft: Draft) -> None:
+def pin(source: Pinned, draft: StatusDraft) -> None:
     """Write the pinned source: from here on the job is about this very artifact."""
-    draft.wire["source"] = source.wire()
+    draft.fields["source"] = source.wire()
 
 
-def await_job(source: str, uid: str, draft: Draft) -> None:
+def await_job(source: str, uid: str, draft: StatusDraft) -> None:
     """Write the job whose artifact is to be pinned, as Kind/name: it is there and has not ended."""
-    draft.wire["source"] = {"source": source, "uid": uid}
+    draft.fields["source"] = {"source": source, "uid": uid}
 
 
-def begin(stage: Stage, step: int, draft: Draft) -> None:
+def begin(stage: Stage, step: int, draft: StatusDraft) -> None:
     """Write the stage that runs now, and its number."""
-    draft.wire["stage"] = str(stage)
-    draft.wire["step"] = step
+    draft.fields["stage"] = str(stage)
+    draft.fields["step"] = step
 
 
-def carry(result: StageResult, draft: Draft) -> None:
+def carry(result: StageResult, draft: StatusDraft) -> None:
     """Take over what a stage found out."""
     found = result.wire()
     for field in _CARRIED:
         if found.get(field):
-            draft.wire[field] = found[field]
+            draft.fields[field] = found[field]

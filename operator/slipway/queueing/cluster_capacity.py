@@ -3,7 +3,7 @@
 Pods of a gang are equal, so the gang fits exactly when the numbers of pods that each node can take add up to it: no
 search is needed, unless they must be spread over zones or racks (topology.py).
 
-One floor is kept from decision to decision, and only nodes that changed are put anew; each decision tries things on a
+One object is kept from decision to decision, and only nodes that changed are put anew; each decision tries things on a
 copy, which begins with all that its ground knows of how pods of each kind fit.
 """
 
@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from slipway.queueing.demand import Demand, Node, takes
-from slipway.queueing.fit import Fit, Numbers, Where
+from slipway.queueing.fit import AmountIndex, EligibleNodes, Fit
 from slipway.queueing.resources import Amounts
-from slipway.queueing.topology import Site, Spread, spread_out
+from slipway.queueing.topology import CandidateNode, Spread, spread_out
 
 
-class Floor:
+class ClusterCapacity:
     """The nodes while gangs are put on them. Gangs of equal pods share one look at all nodes, gangs that may go to the
     same nodes one choice of them, and nodes with equal amounts one answer.
     """
@@ -26,13 +26,13 @@ class Floor:
         self._nodes: dict[str, Node] = {}
         self._free: dict[str, dict[str, int]] = {}
         self._fits: dict[str, Fit] = {}
-        self._wheres: dict[str, Where] = {}
-        self._numbers = Numbers()
+        self._wheres: dict[str, EligibleNodes] = {}
+        self._numbers = AmountIndex()
         # Numbers of the amounts that each node has now, and at most.
         self.has: dict[str, int] = {}
         self.most: dict[str, int] = {}
         # What this is a copy of, and where it is another one already.
-        self._ground: Floor | None = None
+        self._ground: ClusterCapacity | None = None
         self._touched: set[str] = set()
         # Gangs for which no spread was found since a node last changed.
         self._stuck: set[tuple[str, int, str]] = set()
@@ -76,7 +76,7 @@ class Floor:
         for where in self._wheres.values():
             where.amounts = None
 
-    def forget(self, used: "Floor") -> None:
+    def forget(self, used: "ClusterCapacity") -> None:
         """Drop all but what the copy has asked for: other kinds of pods will hardly come again."""
         self._fits = {kind: fit for kind, fit in self._fits.items() if kind in used._fits}
         asked = {id(fit.where) for fit in self._fits.values()}
@@ -84,7 +84,7 @@ class Floor:
 
     @property
     def worn(self) -> bool:
-        """Tell whether the floor has met so many different amounts that a new one takes less memory."""
+        """Tell whether the capacity has met so many different amounts that a new one takes less memory."""
         return len(self._numbers) > 1000 + 8 * len(self._nodes)
 
     def nodes(self, demand: Demand) -> list[Node]:
@@ -107,13 +107,13 @@ class Floor:
             self._fits[demand.kind] = fit
         return self._fits[demand.kind]
 
-    def _where_of(self, demand: Demand) -> Where:
+    def _where_of(self, demand: Demand) -> EligibleNodes:
         if self._ground is not None:
             return self._ground._where_of(demand)
         where = self._wheres.get(demand.where)
         if where is None:
             able = dict.fromkeys(node.name for node in self._nodes.values() if takes(node, demand))
-            where = self._wheres[demand.where] = Where(demand, able)
+            where = self._wheres[demand.where] = EligibleNodes(demand, able)
         if where.amounts is None:
             has, most = (Counter(map(of.__getitem__, where.able)) for of in (self.has, self.most))
             where.amounts = has, most
@@ -179,13 +179,13 @@ class Floor:
         sites = []
         for name in (*order, *full):
             path = tuple(self._nodes[name].labels[spread.key] for spread in spreads)
-            sites.append(Site(name, path, rooms.get(name, 0), demand.there.get(name, 0)))
+            sites.append(CandidateNode(name, path, rooms.get(name, 0), demand.there.get(name, 0)))
         return spread_out(sites, spreads, demand.count)
 
     # Trying things on.
 
-    def copy(self) -> "Floor":
-        """Copy with what is free now, to try things on, while this floor stays as it is."""
+    def copy(self) -> "ClusterCapacity":
+        """Copy with what is free now, to try things on, while this one stays as it is."""
         other = type(self)()
         other._ground, other._nodes, other._numbers = self, self._nodes, self._numbers
         other._free, other.has, other.most = dict(self._free), dict(self.has), self.most
@@ -229,9 +229,9 @@ class Floor:
         self._stuck.clear()
 
 
-def renewed(floor: Floor) -> Floor:
-    """New floor of the same nodes, which has met no other amounts."""
-    return Floor(replace(node, free=floor._free[name]) for name, node in floor._nodes.items())
+def renewed(capacity: ClusterCapacity) -> ClusterCapacity:
+    """New capacity of the same nodes, which has met no other amounts."""
+    return ClusterCapacity(replace(node, free=capacity._free[name]) for name, node in capacity._nodes.items())
 
 
 def _fullest_first(rooms: Mapping[str, int]) -> Iterator[str]:

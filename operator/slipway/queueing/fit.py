@@ -9,7 +9,7 @@ from slipway.queueing.demand import Demand, room
 from slipway.queueing.resources import Amounts
 
 
-class Numbers:
+class AmountIndex:
     """Numbers for the amounts that nodes have: most nodes of a cluster have one of few."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Numbers:
 
 
 @dataclass
-class Where:
+class EligibleNodes:
     """Nodes that pods with such a `demand` may go to; how many of them have which amounts now and at most, or None
     where that is to be counted anew.
     """
@@ -46,7 +46,12 @@ class Fit:
     """Number of pods that fit, all together now and at most, and by node where somebody asks."""
 
     def __init__(
-        self, numbers: Numbers, where: Where, demand: Demand, has: Mapping[str, int], most: Mapping[str, int]
+        self,
+        numbers: AmountIndex,
+        where: EligibleNodes,
+        demand: Demand,
+        has: Mapping[str, int],
+        most: Mapping[str, int],
     ) -> None:
         """Count the pods that fit. `has`, `most`: by node the number of its amounts now, and at most; they change."""
         self.where = where
@@ -103,7 +108,7 @@ class Fit:
     def on(
         self, has: Mapping[str, int], most: Mapping[str, int], touched: Iterable[str], before: Mapping[str, int]
     ) -> Self:
-        """Copy for a copy of the floor that has other amounts on the nodes that it `touched`."""
+        """Copy for a copy of the capacity that has other amounts on the nodes that it `touched`."""
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._has, other._most, other._rooms = has, most, None

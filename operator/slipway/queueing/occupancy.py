@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway.api.common.types import GROUP
-from slipway.queueing.cluster_capacity import Floor, renewed
+from slipway.queueing.cluster_capacity import ClusterCapacity, renewed
 from slipway.queueing.demand import Demand, Node
 from slipway.queueing.resources import PLACE, REQUESTS, usable
 from slipway.runtime.caching.store import Change, Key, Store
@@ -22,7 +22,7 @@ class Occupancy:
         # By node, those that take room there.
         self._on: dict[str, dict[Key, Object]] = {}
         self._changed: set[str] = set()
-        self._floor = Floor()
+        self._floor = ClusterCapacity()
         self._read = False
 
     def pod_changed(self, change: Change) -> None:
@@ -43,12 +43,12 @@ class Occupancy:
         self._sum_up()
         return self._floor.nodes(demand)
 
-    def floor(self) -> Floor:
-        """Floor with what is free now, as a copy for one decision."""
+    def capacity(self) -> ClusterCapacity:
+        """Capacity with what is free now, as a copy for one decision."""
         self._sum_up()
         return self._floor.copy()
 
-    def forget(self, used: Floor) -> None:
+    def forget(self, used: ClusterCapacity) -> None:
         """Drop all but what the decision's copy has asked for."""
         self._floor.forget(used)
 

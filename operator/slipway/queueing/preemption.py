@@ -6,7 +6,7 @@ Kubernetes' scheduler takes single pods out of a gang, which ends all of it and 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from slipway.queueing.cluster_capacity import Floor
+from slipway.queueing.cluster_capacity import ClusterCapacity
 from slipway.queueing.demand import Demand
 from slipway.queueing.resources import Amounts
 
@@ -28,37 +28,37 @@ class Running:
 
 
 @dataclass(frozen=True)
-class Contenders:
+class RunningGangs:
     """Gangs that run, and what pods hold that are on their way out."""
 
     running: Sequence[Running] = ()
     leaving: Held | None = None
 
 
-class Contest:
+class Preemptions:
     """One decision's preemptions. One gang at a time: what its victims free must not be promised twice."""
 
-    def __init__(self, contenders: Callable[[], Contenders] = Contenders) -> None:
+    def __init__(self, contenders: Callable[[], RunningGangs] = RunningGangs) -> None:
         """Begin a decision. `contenders` is asked at most once, and only if somebody may preempt."""
         self._ask = contenders
-        self._contenders: Contenders | None = None
+        self._contenders: RunningGangs | None = None
         self._tries = 0
         self._settled = False
         self.victims: dict[Hashable, str] = {}
 
-    def settle(self, floor: Floor, demand: Demand, priority: int, name: str) -> str | None:
+    def settle(self, capacity: ClusterCapacity, demand: Demand, priority: int, name: str) -> str | None:
         """Keep room for this gang where others give way, or are going already; says who, None if that does not help."""
         if self._settled or self._tries >= MOST_TRIES:
             return None
         self._tries += 1
         self._contenders = self._contenders or self._ask()
-        future = floor.copy()
+        future = capacity.copy()
         future.give_back(self._contenders.leaving or {})
         chosen = _chosen(future, demand, [r for r in self._contenders.running if r.priority < priority])
         placed = future.pack(demand) if chosen is not None else None
         if chosen is None or placed is None:
             return None
-        floor.take(placed, demand.each)
+        capacity.take(placed, demand.each)
         self._settled = True
         self.victims = {gang.key: name for gang in chosen}
         whose = ", ".join(sorted("/".join(k) if isinstance(k := gang.key, tuple) else str(k) for gang in chosen)[:4])
@@ -66,7 +66,7 @@ class Contest:
         return f"{whose}{more} of lower priority give way" if chosen else "pods that are going make room"
 
 
-def _chosen(future: Floor, demand: Demand, lower: list[Running]) -> list[Running] | None:
+def _chosen(future: ClusterCapacity, demand: Demand, lower: list[Running]) -> list[Running] | None:
     """Choose victims: the lowest first, and of equals the newest, which loses least. `future` is left without them."""
     able = future.fit(demand).where.able.keys()
     useful = [gang for gang in lower if not able.isdisjoint(gang.held)]

@@ -22,7 +22,7 @@ _TO_BE_SAID = frozenset({"cpu", "memory", "requests.cpu", "requests.memory", "li
 
 
 @dataclass(frozen=True)
-class Bill:
+class PodCharge:
     """Amounts of one pod that quotas count, by resource in whole numbers."""
 
     requests: Amounts = field(default_factory=dict)
@@ -74,34 +74,34 @@ class Quotas:
                 hard = status.get("hard") or spec.get("hard") or {}
                 mine.append(_Quota(quota["metadata"]["name"], hard, dict(status.get("used") or {}), spec["scopes"]))
 
-    def short(self, namespace: str, bill: Bill, count: int) -> Shortage | None:
+    def short(self, namespace: str, charge: PodCharge, count: int) -> Shortage | None:
         """Shortage in a quota that does not take so many of these pods; of several, one that never will goes first."""
-        found = [self._short(quota, bill, count) for quota in self._about(namespace, bill)]
+        found = [self._short(quota, charge, count) for quota in self._about(namespace, charge)]
         return min((shortage for shortage in found if shortage), key=lambda shortage: not shortage.never, default=None)
 
-    def take(self, namespace: str, bill: Bill, count: int) -> None:
+    def take(self, namespace: str, charge: PodCharge, count: int) -> None:
         """Count so many of these pods, which are on their way, as used."""
-        for quota in self._about(namespace, bill):
+        for quota in self._about(namespace, charge):
             for entry in quota.hard:
-                quota.used[entry] = quota.used.get(entry, 0) + count * (bill.of(entry) or 0)
+                quota.used[entry] = quota.used.get(entry, 0) + count * (charge.of(entry) or 0)
 
-    def keep(self, namespace: str, bill: Bill, count: int, name: str) -> None:
+    def keep(self, namespace: str, charge: PodCharge, count: int, name: str) -> None:
         """Let nobody overtake the gang of this name: others have what is left once the pods of today have ended."""
-        for quota in self._about(namespace, bill):
+        for quota in self._about(namespace, charge):
             if not quota.kept_for:
                 quota.kept_for = name
                 for entry in quota.hard:
-                    quota.used[entry] = max(quota.used.get(entry, 0), count * (bill.of(entry) or 0))
+                    quota.used[entry] = max(quota.used.get(entry, 0), count * (charge.of(entry) or 0))
 
-    def _about(self, namespace: str, bill: Bill) -> Iterable[_Quota]:
-        return (q for q in self._of.get(namespace, ()) if all(_in_scope(scope, bill) for scope in q.scopes))
+    def _about(self, namespace: str, charge: PodCharge) -> Iterable[_Quota]:
+        return (q for q in self._of.get(namespace, ()) if all(_in_scope(scope, charge) for scope in q.scopes))
 
-    def _short(self, quota: _Quota, bill: Bill, count: int) -> Shortage | None:
-        unsaid = sorted(entry for entry in quota.hard if entry in _TO_BE_SAID and bill.of(entry) is None)
+    def _short(self, quota: _Quota, charge: PodCharge, count: int) -> Shortage | None:
+        unsaid = sorted(entry for entry in quota.hard if entry in _TO_BE_SAID and charge.of(entry) is None)
         if unsaid:
             words = f"quota {quota.name}: must specify {', '.join(unsaid)} in trainer.resourcesPerNode"
             return Shortage(f"{words}, or have a LimitRange that gives a default", never=True)
-        wanted = {entry: count * (bill.of(entry) or 0) for entry in quota.hard}
+        wanted = {entry: count * (charge.of(entry) or 0) for entry in quota.hard}
         lacking = sorted(e for e, n in wanted.items() if n and quota.used.get(e, 0) + n > quota.hard[e])
         if not lacking:
             return None
@@ -116,20 +116,20 @@ class Quotas:
         return Shortage(words + (f", with what is kept for {quota.kept_for}" if quota.kept_for else ""), False)
 
 
-def _in_scope(scope: Mapping[str, Any], bill: Bill) -> bool:
+def _in_scope(scope: Mapping[str, Any], charge: PodCharge) -> bool:
     """Tell whether the quota is about such pods: ours have no activeDeadlineSeconds and no affinity to other pods."""
     name, values = scope.get("scopeName"), scope.get("values") or ()
     if name == "PriorityClass":
         match scope.get("operator"):
             case "In":
-                return bill.priority_class in values
+                return charge.priority_class in values
             case "NotIn":
-                return bill.priority_class not in values
+                return charge.priority_class not in values
             case "DoesNotExist":
-                return not bill.priority_class
+                return not charge.priority_class
             case _:
-                return bool(bill.priority_class)
-    return {"NotTerminating": True, "BestEffort": bill.best_effort, "NotBestEffort": not bill.best_effort}.get(
+                return bool(charge.priority_class)
+    return {"NotTerminating": True, "BestEffort": charge.best_effort, "NotBestEffort": not charge.best_effort}.get(
         str(name), False
     )
 
@@ -187,9 +187,9 @@ class Defaults:
     limits: Amounts = field(default_factory=dict)
     requests: Amounts = field(default_factory=dict)
 
-    def filled(self, bill: Bill) -> Bill:
+    def filled(self, charge: PodCharge) -> PodCharge:
         """Bill with the defaults: as the server does, a limit of the user's is a request before a default is."""
-        return replace(bill, requests={**self.requests, **bill.requests}, limits={**self.limits, **bill.limits})
+        return replace(charge, requests={**self.requests, **charge.requests}, limits={**self.limits, **charge.limits})
 
 
 def defaults_of(objects: Iterable[Object]) -> dict[str, Defaults]:

@@ -27,7 +27,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Site:
+class CandidateNode:
     """A node as a place in the domains: its labels' values, how many pods it takes, how many of the gang's it has."""
 
     name: str
@@ -39,10 +39,10 @@ class Site:
 class _Tree:
     """Domains within domains; the coarsest label first. A domain is the path of values that leads to it."""
 
-    def __init__(self, sites: Sequence[Site]) -> None:
+    def __init__(self, sites: Sequence[CandidateNode]) -> None:
         self.room: dict[Path, int] = {}
         self.there: dict[Path, int] = {}
-        self.nodes: dict[Path, list[Site]] = {}
+        self.nodes: dict[Path, list[CandidateNode]] = {}
         self.levels: list[list[Path]] = [[] for _ in sites[0].path]
         self.children: dict[Path, list[Path]] = {}
         for site in sites:
@@ -50,7 +50,7 @@ class _Tree:
                 self._add(site, site.path[: depth + 1])
             self.nodes.setdefault(site.path, []).append(site)
 
-    def _add(self, site: Site, domain: Path) -> None:
+    def _add(self, site: CandidateNode, domain: Path) -> None:
         if domain not in self.room:
             self.levels[len(domain) - 1].append(domain)
             self.children.setdefault(domain[:-1], []).append(domain)
@@ -58,7 +58,7 @@ class _Tree:
         self.there[domain] = self.there.get(domain, 0) + site.there
 
 
-def spread_out(sites: Sequence[Site], spreads: Sequence[Spread], count: int) -> dict[str, int] | None:
+def spread_out(sites: Sequence[CandidateNode], spreads: Sequence[Spread], count: int) -> dict[str, int] | None:
     """Placement of the pods: their number by node, those named first being filled first; None if there is none.
 
     `spreads`: in the order of the values in the sites' paths.
@@ -66,7 +66,7 @@ def spread_out(sites: Sequence[Site], spreads: Sequence[Spread], count: int) -> 
     if not sites:
         return None
     order = sorted(range(len(spreads)), key=lambda level: len({site.path[level] for site in sites}))
-    nested = [Site(site.name, tuple(site.path[i] for i in order), site.room, site.there) for site in sites]
+    nested = [CandidateNode(site.name, tuple(site.path[i] for i in order), site.room, site.there) for site in sites]
     if _cross(nested):
         return _filled(nested, count)
     tree = _Tree(nested)
@@ -74,13 +74,13 @@ def spread_out(sites: Sequence[Site], spreads: Sequence[Spread], count: int) -> 
     return None if bounds is None else dict(_shares(tree, bounds, (), count))
 
 
-def _cross(sites: Sequence[Site]) -> bool:
+def _cross(sites: Sequence[CandidateNode]) -> bool:
     """Tell whether a domain lies in two domains of a coarser label."""
     depths = range(1, len(sites[0].path) + 1)
     return any(len({site.path[:d] for site in sites}) > len({site.path[d - 1] for site in sites}) for d in depths)
 
 
-def _filled(sites: Iterable[Site], count: int) -> dict[str, int] | None:
+def _filled(sites: Iterable[CandidateNode], count: int) -> dict[str, int] | None:
     placed: dict[str, int] = {}
     for site in sites:
         if taken := min(site.room, count):

@@ -18,7 +18,7 @@ from slipway.reconcile.plan import Delete, Notice, Patch, Plan, Write, soonest
 from slipway.reconcile.pods.members import is_member
 from slipway.reconcile.pods.orphans import was_ours
 from slipway.reconcile.pruned_fields import PRUNED
-from slipway.reconcile.quota_lanes import Lanes
+from slipway.reconcile.quota_lanes import QuotaLanes
 from slipway.reconcile.refusal import refused_in_words
 from slipway.reconcile.run_state import read_run
 from slipway.runtime.caching.cache import Cache
@@ -58,7 +58,7 @@ class Executor:
         self._resource = resource
         self._soft = soft_fields
         self._record = record
-        self._lanes = Lanes()
+        self._lanes = QuotaLanes()
         # UID -> monotonic time of the last status write; lost at a restart, which costs one early write.
         self._written: dict[str, float] = {}
 

@@ -6,7 +6,7 @@ Called by the kinds' reconciles in place of their plan, for which a stub has no 
 from slipway.api.common.types import Reason
 from slipway.reconcile.execute import Executor
 from slipway.reconcile.plan import Notice
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 from slipway.runtime.caching.cache import Cache
 from slipway.runtime.caching.namespace_shares import LOOK_AGAIN_SECONDS, SharedStore, crowded
 from slipway.runtime.client.errors import NotFound
@@ -24,7 +24,7 @@ class Stubs:
         self._resource = resource
         self._executor = executor
 
-    async def reconcile(self, stub: Object, draft: Draft) -> Result:
+    async def reconcile(self, stub: Object, draft: StatusDraft) -> Result:
         """Fetch the object if it may fit by now; else tell why it is not worked on. One that has ended is left."""
         namespace, store = namespace_of(stub), self._cache[self._resource]
         if not isinstance(store, SharedStore) or draft.run.finished:

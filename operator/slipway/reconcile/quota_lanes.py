@@ -15,7 +15,7 @@ from slipway.runtime.client.resource import PODS
 SHORT_SECONDS = 600.0
 
 
-class Lanes:
+class QuotaLanes:
     """Record of refusals and of gangs in the making, by namespace.
 
     In memory only, since a new process makes no two gangs together that were refused before.

@@ -26,7 +26,7 @@ RUN_FIELDS = (
 
 
 @dataclass(frozen=True)
-class Run:
+class RunState:
     """Persisted decisions on a job's run.
 
     `queued_time`: since when the attempt waits, or waited, for room. An absent `attempt_time` means that the attempt's
@@ -63,10 +63,10 @@ class Run:
         return self.active_seconds + max(0, current)
 
 
-def read_run(status: Mapping[str, Any]) -> Run:
+def read_run(status: Mapping[str, Any]) -> RunState:
     """Read a status; an empty one is a job that nobody has looked at yet."""
     marks = status.get("conditions") or []
-    return Run(
+    return RunState(
         attempt=status.get("attempt") or 0,
         restarts=status.get("restartCount") or 0,
         restarts_towards_max=status.get("restartCountTowardsMax") or 0,

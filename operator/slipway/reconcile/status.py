@@ -11,51 +11,51 @@ from typing import Any, Self
 
 from slipway.api.common.types import Reason
 from slipway.reconcile.pods.observed import Failure
-from slipway.reconcile.run_state import RUN_FIELDS, Run, read_run
+from slipway.reconcile.run_state import RUN_FIELDS, RunState, read_run
 from slipway.runtime import conditions
 from slipway.runtime.conditions import format_time, last_words
 
 UNSEEN = -1
 
 
-class Draft:
+class StatusDraft:
     """A status in the making; the one it starts from is not changed."""
 
     def __init__(self, old: Mapping[str, Any] | None, generation: int, now: datetime) -> None:
         self.old: dict[str, Any] = dict(old or {})
-        self.wire: dict[str, Any] = copy.deepcopy(self.old)
+        self.fields: dict[str, Any] = copy.deepcopy(self.old)
         if self.old.get("observedGeneration") == UNSEEN:
             # The schema's default says when nobody has looked yet; its time, 1970, is not a transition.
-            self.wire = {}
-        self._run: tuple[list[Any], Run] | None = None
+            self.fields = {}
+        self._run: tuple[list[Any], RunState] | None = None
         self.generation = generation
         self.now = now
 
     @property
-    def run(self) -> Run:
+    def run(self) -> RunState:
         """Run so far, as the draft has it; asked many times in one look, so parsed anew only after a change."""
-        basis = [self.wire.get(field) for field in RUN_FIELDS]
+        basis = [self.fields.get(field) for field in RUN_FIELDS]
         if self._run is None or any(new is not old for new, old in zip(basis, self._run[0], strict=True)):
-            self._run = (basis, read_run(self.wire))
+            self._run = (basis, read_run(self.fields))
         return self._run[1]
 
     def condition(self, kind: str, status: str, reason: str, message: str) -> Self:
         """Set one condition."""
-        self.wire["conditions"] = conditions.set_condition(
-            self.wire.get("conditions") or [], kind, status, reason, message, self.now, self.generation
+        self.fields["conditions"] = conditions.set_condition(
+            self.fields.get("conditions") or [], kind, status, reason, message, self.now, self.generation
         )
         return self
 
     def without(self, *kinds: str) -> Self:
         """Remove conditions."""
         for kind in kinds:
-            self.wire["conditions"] = conditions.remove(self.wire.get("conditions") or [], kind)
+            self.fields["conditions"] = conditions.remove(self.fields.get("conditions") or [], kind)
         return self
 
     def unset(self, *fields: str) -> Self:
         """Remove fields."""
         for field in fields:
-            self.wire.pop(field, None)
+            self.fields.pop(field, None)
         return self
 
     def progressing(self, reason: str, message: str) -> Self:
@@ -84,12 +84,12 @@ class Draft:
     def bank_active_time(self) -> Self:
         """Add the running time that ends now to what was used before; Running is to become False."""
         if self.run.running_since is not None:
-            self.wire["activeSeconds"] = self.run.active(self.now)
+            self.fields["activeSeconds"] = self.run.active(self.now)
         return self
 
     def next_attempt(self) -> Self:
         """Number the gang anew, so that names of pods that are still terminating are never needed again."""
-        self.wire["attempt"] = self.run.attempt + 1
+        self.fields["attempt"] = self.run.attempt + 1
         return self.bank_active_time().unset(
             "attemptTime", "queuedTime", "runningTime", "replicaStatuses", "nodes", "elastic", "queue", "completed"
         )
@@ -97,8 +97,8 @@ class Draft:
     def finish(self) -> Self:
         """End the run. Every terminal path passes here: no completionTime is ever forgotten."""
         self.bank_active_time().unset("runningTime")
-        self.wire.setdefault("startTime", format_time(self.now))
-        self.wire["completionTime"] = format_time(self.now)
+        self.fields.setdefault("startTime", format_time(self.now))
+        self.fields["completionTime"] = format_time(self.now)
         return self.unset("queue", "backoff").without("Reconciling", "Restarting")
 
     def succeed(self, message: str) -> Self:
@@ -126,7 +126,7 @@ class Draft:
             "time": format_time(failure.time),
             "attempt": self.run.attempt if attempt is None else attempt,
         }
-        self.wire["lastFailure"] = {key: value for key, value in entry.items() if value not in (None, "")}
+        self.fields["lastFailure"] = {key: value for key, value in entry.items() if value not in (None, "")}
         return self
 
     def explain_failure(self, cause: Failure) -> Self:
@@ -134,24 +134,24 @@ class Draft:
 
         Conditions that name the first one say so. What was decided stays decided.
         """
-        told = self.wire["lastFailure"]
+        told = self.fields["lastFailure"]
         named = describe(read_failure(told))
-        self.wire["conditions"] = [
+        self.fields["conditions"] = [
             {**condition, "message": f"{condition['message']}; it came of {describe(cause)}"}
             if named in condition["message"]
             else condition
-            for condition in self.wire.get("conditions") or []
+            for condition in self.fields.get("conditions") or []
         ]
         return self.record_failure(cause, told["attempt"])
 
     def done(self) -> dict[str, Any]:
         """The status for the wire. What was set and taken back on the way has not flipped, nor changed its place."""
         before = self.old.get("conditions") or [] if self.old.get("observedGeneration") != UNSEEN else []
-        settled = [_unflipped(condition, before) for condition in self.wire.get("conditions") or []]
-        self.wire["conditions"] = sorted(settled, key=lambda condition: str(condition["type"]))
-        self.wire["observedGeneration"] = self.generation
-        self.wire = _without_empty(self.wire)
-        return self.wire
+        settled = [_unflipped(condition, before) for condition in self.fields.get("conditions") or []]
+        self.fields["conditions"] = sorted(settled, key=lambda condition: str(condition["type"]))
+        self.fields["observedGeneration"] = self.generation
+        self.fields = _without_empty(self.fields)
+        return self.fields
 
 
 def _unflipped(condition: dict[str, Any], before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

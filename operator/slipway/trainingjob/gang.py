@@ -12,8 +12,8 @@ from slipway.api.common.types import FailurePolicy, Reason, RunPolicy
 from slipway.api.training.elastic import RestartScope
 from slipway.api.training.trainingjob import FIXED_FIELDS, FIXED_WHILE_RUNNING, TrainingJobSpec
 from slipway.gang import lifecycle
-from slipway.gang import status as gangstatus
-from slipway.gang.state import Rules, Scene
+from slipway.gang import status as gang_status
+from slipway.gang.state import GangState, Rules
 from slipway.reconcile.plan import Keep, Notice, Plan, Write
 from slipway.reconcile.pods.observed import Failure
 from slipway.runtime.client.resource import CONFIGMAPS, PODS, SECRETS, SERVICES
@@ -105,17 +105,17 @@ class TrainingGang:
         leads = partial(render.leads_to, job, attempt)
         return Keep(job.service, service, leads), Keep(job.config_map, config, render.is_intact)
 
-    def succeeded(self, scene: Scene) -> Plan:
+    def succeeded(self, state: GangState) -> Plan:
         """Plan for a gang that has succeeded, and so has the job; the status takes over the artifact."""
-        gangstatus.count(scene)
-        status.artifact(scene.current, scene.draft)
-        gangstatus.complete_progress(scene.draft)
+        gang_status.count(state)
+        status.artifact(state.current, state.draft)
+        gang_status.complete_progress(state.draft)
         message = "all pods succeeded"
-        if self.job.spec.output is not None and "artifact" not in scene.draft.wire:
+        if self.job.spec.output is not None and "artifact" not in state.draft.fields:
             message += ", but no pod named an artifact: is the trainer image the one of this release?"
-        return lifecycle.end(scene, scene.draft.succeed(message), Notice("Normal", Reason.SUCCEEDED, message))
+        return lifecycle.end(state, state.draft.succeed(message), Notice("Normal", Reason.SUCCEEDED, message))
 
-    def failed(self, scene: Scene, failure: Failure) -> Plan | None:
+    def failed(self, state: GangState, failure: Failure) -> Plan | None:
         """Plan of the kind's own for a failure: None, so that the life cycle decides."""
         return None
 

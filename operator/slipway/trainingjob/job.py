@@ -8,7 +8,7 @@ from typing import Any
 from slipway.api.training.strategy import Choice
 from slipway.api.training.trainingjob import TrainingJobSpec
 from slipway.gang.state import Hold
-from slipway.gang.status_endpoint import Endpoint
+from slipway.gang.status_endpoint import StatusEndpoint
 from slipway.reconcile import labels
 from slipway.runtime.client.resource import Resource
 from slipway.trainingjob import network
@@ -23,7 +23,7 @@ class Platform:
 
     trainer_image: str
     # Where pods post their progress.
-    endpoint: Endpoint = field(default_factory=Endpoint)
+    endpoint: StatusEndpoint = field(default_factory=StatusEndpoint)
     # Since when: while the operator was away nobody could report.
     listening: datetime | None = None
 
@@ -32,14 +32,14 @@ class Platform:
 class Cluster:
     """State of the cluster as it concerns one job. `hold`: why its gang must not be created yet.
 
-    `gpu_bytes`: memory of the smallest GPU that it may get, as far as its nodes say. `departed`: its pods that
+    `gpu_bytes`: memory of the smallest GPU that it may get, as far as its nodes say. `deleted_pods`: its pods that
     are gone, as they were last seen. `lets_in`: whether gangs wait in the line of the operator at all.
     `gives_way`: the job of higher priority that takes its place.
     """
 
     hold: Hold | None = None
     gpu_bytes: int | None = None
-    departed: Sequence[Mapping[str, Any]] = ()
+    deleted_pods: Sequence[Mapping[str, Any]] = ()
     lets_in: bool = False
     gives_way: str = ""
 

@@ -12,10 +12,10 @@ from slipway.api.common.types import Reason
 from slipway.api.training.trainingjob import spec_problems
 from slipway.gang import lifecycle
 from slipway.gang.policy.elastic import Nodes
-from slipway.gang.state import Scene
+from slipway.gang.state import GangState
 from slipway.reconcile.plan import Plan
 from slipway.reconcile.pods.observed import PodState, observe_pod
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 from slipway.trainingjob import launchers, status, strategy
 from slipway.trainingjob.gang import TrainingGang, rules_of
 from slipway.trainingjob.job import Cluster, Platform, TrainingJob, identify
@@ -42,24 +42,24 @@ def plan(
     metadata = obj["metadata"]
     if lifecycle.left_alone(obj):
         return Plan()
-    draft = Draft(obj.get("status"), metadata.get("generation") or 1, now)
+    draft = StatusDraft(obj.get("status"), metadata.get("generation") or 1, now)
     spec, problems = spec_problems(metadata["name"], obj.get("spec") or {})
     if spec is None:
         return lifecycle.invalid(draft, problems)
-    if spec.strategy is not None and "strategy" not in draft.wire and not draft.run.finished:
+    if spec.strategy is not None and "strategy" not in draft.fields and not draft.run.finished:
         found, problem = strategy.choose(spec, cluster.gpu_bytes)
         if found is None:
             return replace(lifecycle.invalid(draft, [problem]), requeue_after=AGAIN_SECONDS)
-        draft.wire["strategy"] = found.wire()
+        draft.fields["strategy"] = found.wire()
         return Plan(status=draft.progressing(Reason.PENDING, found.reason).done(), persist_first=True)
-    job = identify(obj, spec, strategy.chosen(draft.wire))
+    job = identify(obj, spec, strategy.chosen(draft.fields))
     if problems := launchers.problems(job):
         return lifecycle.invalid(draft, problems)
-    scene = _scene(job, platform, children, predecessors, draft, cluster)
+    state = _scene(job, platform, children, predecessors, draft, cluster)
     ended = draft.run.finished
-    decision = lifecycle.decide(scene, progress)
+    decision = lifecycle.decide(state, progress)
     if not ended:
-        status.scale(scene, creating=bool(decision.writes))
+        status.scale(state, creating=bool(decision.writes))
     return decision
 
 
@@ -68,14 +68,14 @@ def _scene(
     platform: Platform,
     children: Sequence[Mapping[str, Any]],
     predecessors: Sequence[Mapping[str, Any]],
-    draft: Draft,
+    draft: StatusDraft,
     cluster: Cluster,
-) -> Scene:
+) -> GangState:
     pods = tuple(observe_pod(pod, draft.now, CONTAINER) for pod in children)
     earlier = tuple(observe_pod(pod, draft.now, CONTAINER) for pod in predecessors)
     if job.spec.elastic_policy is not None and _begins(draft, pods):
-        draft.wire["elastic"] = Nodes.first(job.spec.num_nodes).wire()
-    return Scene(
+        draft.fields["elastic"] = Nodes.first(job.spec.num_nodes).wire()
+    return GangState(
         TrainingGang(job, platform),
         pods,
         earlier,
@@ -84,15 +84,15 @@ def _scene(
         rules_of(job.spec, platform.listening, lets_in=cluster.lets_in),
         cluster.hold,
         gives_way=cluster.gives_way,
-        departed=tuple(observe_pod(pod, draft.now, CONTAINER) for pod in cluster.departed),
+        deleted_pods=tuple(observe_pod(pod, draft.now, CONTAINER) for pod in cluster.deleted_pods),
     )
 
 
-def _begins(draft: Draft, pods: Sequence[PodState]) -> bool:
+def _begins(draft: StatusDraft, pods: Sequence[PodState]) -> bool:
     """Tell whether the size is still the spec's to say: once there are pods, it is status.elastic's, also of those that
     failed before all had been created.
     """
     run = draft.run
-    if run.finished or "elastic" not in draft.wire:
+    if run.finished or "elastic" not in draft.fields:
         return not run.finished
     return run.attempt_time is None and not any(pod.attempt == run.attempt for pod in pods)

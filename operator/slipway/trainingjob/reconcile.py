@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from slipway.gang.deleted_pods import Departed
+from slipway.gang.deleted_pods import DeletedPods
 from slipway.gang.progress_reports import ProgressOf
-from slipway.gang.reconciler import Jobs
+from slipway.gang.reconciler import GangReconciler
 from slipway.reconcile.execute import Record
 from slipway.reconcile.plan import Plan
 from slipway.reconcile.pods.members import named
@@ -22,7 +22,7 @@ from slipway.trainingjob.status import SOFT_FIELDS
 View = Callable[[Object], Cluster]
 
 
-class TrainingJobs:
+class TrainingJobReconciler:
     """The kind's reconcile, bound to a server and a cache."""
 
     def __init__(
@@ -38,10 +38,10 @@ class TrainingJobs:
         # What the cluster says about a job; set where gangs wait for room.
         self.view: View = lambda job: Cluster()
         # Whoever binds the cache tells it which pods go.
-        self.departed = Departed(clock)
+        self.deleted_pods = DeletedPods(clock)
         self._platform = replace(platform, listening=clock())
         self._progress_of = progress_of
-        self._jobs = Jobs(kube, cache, TRAINING_JOBS, SOFT_FIELDS, record, clock)
+        self._jobs = GangReconciler(kube, cache, TRAINING_JOBS, SOFT_FIELDS, record, clock)
 
     async def reconcile(self, key: Key) -> Result:
         """Bring the job one step further; raises Transient, Terminal or ApiError."""
@@ -49,8 +49,8 @@ class TrainingJobs:
 
     def pod_changed(self, change: Change) -> None:
         """Hear of any pod that comes, changes or goes."""
-        self.departed.changed(change)
-        self._jobs.strays.changed(change)
+        self.deleted_pods.changed(change)
+        self._jobs.orphans.changed(change)
 
     async def on_error(self, key: Key, error: Exception) -> None:
         """Report an error, for nothing fails silently: the condition says what the server said."""
@@ -60,6 +60,6 @@ class TrainingJobs:
         progress = self._progress_of(Key(namespace_of(job), name_of(job)), uid_of(job))
         pods = self._jobs.pods(job)
         cluster = replace(
-            self.view(job), departed=named(self.departed.of(identity_of(job, TRAINING_JOBS)), name_of(job))
+            self.view(job), deleted_pods=named(self.deleted_pods.of(identity_of(job, TRAINING_JOBS)), name_of(job))
         )
         return plan(job, pods, self._platform, now, predecessors=predecessors, progress=progress, cluster=cluster)

@@ -6,28 +6,28 @@ import orjson
 
 from slipway.api.common.job_status import ArtifactStatus
 from slipway.gang import status
-from slipway.gang.state import Scene
+from slipway.gang.state import GangState
 from slipway.reconcile import labels
 from slipway.reconcile.pods.observed import PodState
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 
 SOFT_FIELDS = status.SOFT_FIELDS | {"nodes"}
 
 
-def scale(scene: Scene, *, creating: bool) -> None:
+def scale(state: GangState, *, creating: bool) -> None:
     """Write number and selector of the pods that there are once the plan is carried out.
 
     `kubectl scale` and autoscalers read both.
     """
-    wire = scene.draft.wire
+    wire = state.draft.fields
     if "replicaStatuses" not in wire:
         wire.pop("nodes", None)
         return
-    wire["selector"] = f"{labels.JOB_UID}={scene.gang.uid}"
-    wire["nodes"] = scene.size if creating else len(scene.current)
+    wire["selector"] = f"{labels.JOB_UID}={state.gang.uid}"
+    wire["nodes"] = state.size if creating else len(state.current)
 
 
-def artifact(pods: Sequence[PodState], draft: Draft) -> None:
+def artifact(pods: Sequence[PodState], draft: StatusDraft) -> None:
     """Write the artifact that the last words of rank 0's pod name; anything else in them is no business of the status.
 
     Elastic processes number themselves anew when they meet anew: rank 0 may then be on any node.
@@ -35,7 +35,7 @@ def artifact(pods: Sequence[PodState], draft: Draft) -> None:
     for pod in sorted(pods, key=lambda pod: pod.index):
         found = artifact_of(pod.termination_message)
         if found is not None:
-            draft.wire["artifact"] = found.wire()
+            draft.fields["artifact"] = found.wire()
             return
 
 

@@ -21,7 +21,7 @@ from slipway.runtime.client.kube import PODS, Kube
 from slipway.runtime.client.resource import Object, Resource
 from slipway.runtime.self_signed import certificate
 from slipway.runtime.servers.progress import Report
-from slipway.runtime.servers.progress_server import Listener, Owner, ProgressServer
+from slipway.runtime.servers.progress_server import Owner, ProgressServer, ProgressSink
 from slipway.runtime.servers.server import listening
 from slipway.runtime.servers.token_review import PodIdentity, TokenReviewer
 from tests.api.runtime.waiting import until
@@ -77,7 +77,7 @@ async def endpoint(kube: Kube, namespace: str, plane: ControlPlane, tmp_path: Pa
         ours = pods[0]["metadata"]
         return Owner("job", (pod.uid, pod.name) == (ours["uid"], ours["name"])) if name == "digits" else None
 
-    listener = Listener(JOBS, find_owner, lambda *parts: state.accepted.append(parts[-1]))
+    listener = ProgressSink(JOBS, find_owner, lambda *parts: state.accepted.append(parts[-1]))
     server = ProgressServer([listener], TokenReviewer(kube, AUDIENCE))
     async with listening(server.app(), 0, host="127.0.0.1", tls=made.context()) as port:
         state.url = f"https://127.0.0.1:{port}"

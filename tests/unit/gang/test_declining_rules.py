@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.gang import lifecycle
-from slipway.gang.state import Hold, Rules, Scene
+from slipway.gang.state import GangState, Hold, Rules
 from slipway.reconcile.pods.observed import observe_pod
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 from slipway.runtime.conditions import format_time
 from slipway.trainingjob.gang import TrainingGang
 from tests.unit.reconcile import pods
@@ -52,7 +52,7 @@ STATUS = st.fixed_dictionaries(
 
 
 @st.composite
-def scenes(draw: st.DrawFn) -> Scene:
+def scenes(draw: st.DrawFn) -> GangState:
     """Any mixture of a spec, pods and a status: more than the operator itself would ever bring about."""
     policies = {
         "runPolicy": {"suspend": draw(st.booleans()), "activeDeadlineSeconds": 300, "startupDeadlineSeconds": 60},
@@ -66,11 +66,11 @@ def scenes(draw: st.DrawFn) -> Scene:
         body = pods.deleted(body) if draw(st.booleans()) else body
         seen.append(observe_pod(body, NOW))
     split = draw(st.integers(0, len(seen)))
-    return Scene(
+    return GangState(
         gang,
         tuple(seen[:split]),
         tuple(seen[split:]) if draw(st.booleans()) else (),
-        Draft(draw(STATUS), 1, NOW),
+        StatusDraft(draw(STATUS), 1, NOW),
         NOW,
         Rules(replaces=draw(st.booleans()), progress_deadline=60, schedule_timeout=draw(st.sampled_from([None, 20]))),
         draw(st.sampled_from([None, Hold(1, 2, "1 GPU")])),
@@ -78,22 +78,22 @@ def scenes(draw: st.DrawFn) -> Scene:
     )
 
 
-def _drafted(scene: Scene) -> dict[str, Any]:
-    return copy.deepcopy(vars(scene.draft) | {"_run": None})
+def _drafted(state: GangState) -> dict[str, Any]:
+    return copy.deepcopy(vars(state.draft) | {"_run": None})
 
 
 @settings(max_examples=300, deadline=None)
 @given(scenes())
-def test_a_rule_that_declines_leaves_the_draft_untouched(scene: Scene) -> None:
-    if scene.draft.run.finished:
+def test_a_rule_that_declines_leaves_the_draft_untouched(state: GangState) -> None:
+    if state.draft.run.finished:
         return
     for rule in lifecycle._RULES:
-        before = _drafted(scene)
-        if rule(scene) is not None:
+        before = _drafted(state)
+        if rule(state) is not None:
             return
-        assert _drafted(scene) == before, rule.__name__
+        assert _drafted(state) == before, rule.__name__
 
 
 @given(scenes())
-def test_some_rule_always_decides(scene: Scene) -> None:
-    assert lifecycle.decide(scene) is not None
+def test_some_rule_always_decides(state: GangState) -> None:
+    assert lifecycle.decide(state) is not None

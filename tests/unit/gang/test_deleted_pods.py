@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from slipway.gang import deleted_pods
-from slipway.gang.deleted_pods import KEPT, Departed
+from slipway.gang.deleted_pods import KEPT, DeletedPods
 from slipway.runtime.caching.store import Change, Key, Store
 from slipway.runtime.client.resource import Identity
 
@@ -41,13 +41,13 @@ def identity(job: str) -> Identity:
     return Identity("team", "slipway.dev", "TrainingJob", job)
 
 
-def names(kept: Departed, job: str = "j") -> list[str]:
+def names(kept: DeletedPods, job: str = "j") -> list[str]:
     return [each["metadata"]["name"] for each in kept.of(identity(job))]
 
 
 def test_an_end_that_only_the_deletion_tells_is_kept() -> None:
     """Good ones, too: what was done must not be done again because its pod is gone."""
-    kept, store = Departed(Clock()), Store()
+    kept, store = DeletedPods(Clock()), Store()
     kept.changed(gone(store, "a", "Running", "Failed"))
     kept.changed(gone(store, "b", "Failed", "Failed"))
     kept.changed(gone(store, "c", "Running", "Succeeded"))
@@ -57,7 +57,7 @@ def test_an_end_that_only_the_deletion_tells_is_kept() -> None:
 
 
 def test_who_sent_a_pod_away_is_kept() -> None:
-    kept, store = Departed(Clock()), Store()
+    kept, store = DeletedPods(Clock()), Store()
     for name, truth in (("a", "True"), ("b", "False")):
         drained = pod(name, phase="Running", version=3)
         said = {"type": "DisruptionTarget", "status": truth, "reason": "EvictionByEvictionAPI"}
@@ -71,7 +71,7 @@ def test_who_sent_a_pod_away_is_kept() -> None:
 
 def test_pods_of_others_are_not_kept() -> None:
     """A service's pods come and go by the hundred, and nobody asks for them."""
-    kept, store = Departed(Clock()), Store()
+    kept, store = DeletedPods(Clock()), Store()
     other = pod("a")
     other["metadata"]["ownerReferences"][0] |= {"apiVersion": "apps/v1", "kind": "ReplicaSet"}
     store.observe("ADDED", other)
@@ -82,7 +82,7 @@ def test_pods_of_others_are_not_kept() -> None:
 
 
 def test_a_pod_that_a_list_misses_is_kept_as_it_was_known() -> None:
-    kept, store = Departed(Clock()), Store()
+    kept, store = DeletedPods(Clock()), Store()
     store.observe("ADDED", pod("a"))
     for change in store.replace([], "9", store.begin(consistent=True)):
         kept.changed(change)
@@ -90,7 +90,7 @@ def test_a_pod_that_a_list_misses_is_kept_as_it_was_known() -> None:
 
 
 def test_what_changes_and_stays_is_none_of_them() -> None:
-    kept = Departed(Clock())
+    kept = DeletedPods(Clock())
     kept.changed(Change(("team", "a"), None, pod("a")))  # type: ignore[arg-type]
     kept.changed(Change(("team", "a"), pod("a"), pod("a", version=2)))  # type: ignore[arg-type]
     stray = pod("a")
@@ -101,7 +101,7 @@ def test_what_changes_and_stays_is_none_of_them() -> None:
 
 def test_after_a_while_they_are_forgotten() -> None:
     clock, store = Clock(), Store()
-    kept = Departed(clock)
+    kept = DeletedPods(clock)
     kept.changed(gone(store, "a", "Failed", "Failed", job="1"))
     clock.now += KEPT
     kept.changed(gone(store, "b", "Failed", "Failed", job="2"))
@@ -114,7 +114,7 @@ def test_after_a_while_they_are_forgotten() -> None:
 
 def test_so_many_are_kept_and_no_more(monkeypatch: Any) -> None:
     monkeypatch.setattr(deleted_pods, "CAPACITY", 3)
-    kept, store = Departed(Clock()), Store()
+    kept, store = DeletedPods(Clock()), Store()
     for index in range(5):
         kept.changed(gone(store, f"p{index}", "Failed", "Failed"))
     assert names(kept) == ["p2", "p3", "p4"]
@@ -123,7 +123,7 @@ def test_so_many_are_kept_and_no_more(monkeypatch: Any) -> None:
 def test_a_namespace_that_floods_it_loses_its_own_alone(monkeypatch: Any) -> None:
     """Its labels are enough to be kept: one tenant's pods once crowded out everybody's."""
     monkeypatch.setattr(deleted_pods, "CAPACITY", 8)
-    kept = Departed(Clock())
+    kept = DeletedPods(Clock())
     kept.changed(Change(Key("team", "mine"), pod("mine"), None))
     for number in range(100):
         forged = pod(f"forged-{number}", job=f"v{number % 7}")

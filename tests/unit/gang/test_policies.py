@@ -12,8 +12,8 @@ from slipway.gang.policy import deadlines, ttl
 from slipway.gang.policy.restart import restart_or_fail
 from slipway.reconcile.pods import cleanup
 from slipway.reconcile.pods.observed import Failure, PodState, observe_pod
-from slipway.reconcile.run_state import Run, read_run
-from slipway.reconcile.status import Draft
+from slipway.reconcile.run_state import RunState, read_run
+from slipway.reconcile.status import StatusDraft
 from slipway.runtime import conditions
 from tests.unit.reconcile.pods import deleted, ended, pod, running
 
@@ -29,7 +29,7 @@ def failure(code: int | None = 1, reason: str = "Error", pod_conditions: tuple[s
 
 
 def judged(policy: dict[str, Any], what: Failure, status: dict[str, Any] | None = None) -> dict[str, Any]:
-    draft = Draft(status or {}, 1, NOW)
+    draft = StatusDraft(status or {}, 1, NOW)
     return restart_or_fail(FailurePolicy.model_validate(policy), what, draft).done()
 
 
@@ -98,7 +98,7 @@ def test_preemption_costs_no_budget() -> None:
     assert (status["restartCount"], status.get("restartCountTowardsMax"), failed(status)) == (5, 0, None)
 
 
-def run_of(**status: Any) -> Run:
+def run_of(**status: Any) -> RunState:
     return read_run(status)
 
 
@@ -134,7 +134,7 @@ def test_a_refusal_is_retried_ever_more_rarely() -> None:
 
 @pytest.mark.parametrize("end", ["Succeeded", "Failed"])
 def test_time_to_live_counts_from_every_end(end: str) -> None:
-    draft = Draft({}, 1, NOW)
+    draft = StatusDraft({}, 1, NOW)
     status = (draft.succeed("done") if end == "Succeeded" else draft.fail("DeadlineExceeded", "late")).done()
     assert conditions.is_true(status["conditions"], end)
     policy = RunPolicy.model_validate({"ttlSecondsAfterFinished": 50})

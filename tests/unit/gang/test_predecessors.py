@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.gang.predecessors import Lineage
+from slipway.gang.predecessors import Predecessors
 from slipway.runtime.caching.store import Store
 from slipway.trainingjob.job import TRAINING_JOBS
 
@@ -27,14 +27,14 @@ def test_pods_that_are_there_at_the_start_are_known() -> None:
     store = Store()
     store.put(pod("old", "1"))
     store.put(pod("other-kind", "9", kind="QuantizationJob"))
-    lineage = Lineage(store, TRAINING_JOBS)
+    lineage = Predecessors(store, TRAINING_JOBS)
     assert names(lineage.predecessors(KEY, "2")) == ["old"]
     assert lineage.predecessors(("team", "another"), "3") == []
 
 
 def test_pods_made_later_are_known_by_the_jobs_that_were_looked_at() -> None:
     store = Store()
-    lineage = Lineage(store, TRAINING_JOBS)
+    lineage = Predecessors(store, TRAINING_JOBS)
     assert lineage.predecessors(KEY, "1") == []
     store.put(pod("a", "1"))
     assert lineage.predecessors(KEY, "1") == [], "its own"
@@ -45,7 +45,7 @@ def test_pods_made_later_are_known_by_the_jobs_that_were_looked_at() -> None:
 
 def test_what_is_gone_is_forgotten() -> None:
     store = Store()
-    lineage = Lineage(store, TRAINING_JOBS)
+    lineage = Predecessors(store, TRAINING_JOBS)
     lineage.predecessors(KEY, "1")
     store.put(pod("a", "1"))
     assert lineage.forget(KEY) == [], "a pod of it still lives"

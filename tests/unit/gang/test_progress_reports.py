@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.gang.progress_reports import MAX_METRICS, Inbox
+from slipway.gang.progress_reports import MAX_METRICS, ProgressReports
 from slipway.runtime.caching.cache import Cache
 from slipway.runtime.caching.store import Key
 from slipway.runtime.client.resource import PODS, Object, Resource
@@ -41,7 +41,7 @@ class Marked:
         pods.put(obj("forged", "pod-4", ownerReferences=[owner], labels=marks))
         pods.put(obj("of-before", "pod-2", ownerReferences=[owner | {"uid": "job-0"}]))
         pods.put(obj("nobodys", "pod-3"))
-        self.inbox = Inbox(cache, JOBS, lambda key, seconds: self.keys.append(key))
+        self.reports = ProgressReports(cache, JOBS, lambda key, seconds: self.keys.append(key))
 
 
 @pytest.fixture
@@ -69,8 +69,8 @@ def marked() -> Marked:
     ],
 )
 def test_a_pod_speaks_for_the_job_that_owns_it(marked: Marked, name: str, uid: str, owns: bool) -> None:
-    assert marked.inbox.find_owner("team", "job", PodIdentity("team", name, uid)) == Owner("job-1", owns)
-    assert marked.inbox.find_owner("team", "other", PodIdentity("team", name, uid)) is None
+    assert marked.reports.find_owner("team", "job", PodIdentity("team", name, uid)) == Owner("job-1", owns)
+    assert marked.reports.find_owner("team", "other", PodIdentity("team", name, uid)) is None
 
 
 def report(metrics: dict[str, str], percent: int | None = None) -> Report:
@@ -79,8 +79,8 @@ def report(metrics: dict[str, str], percent: int | None = None) -> Report:
 
 def test_steps_have_fields_of_their_own_and_figures_are_bounded(marked: Marked) -> None:
     figures = {f"m{number}": "0.5" for number in range(MAX_METRICS + 9)}
-    marked.inbox.accept("team", "job", "job-1", report({"step": "30", "total_steps": "100", **figures}, 30))
-    shown = marked.inbox.progress_of(KEY, "job-1")
+    marked.reports.accept("team", "job", "job-1", report({"step": "30", "total_steps": "100", **figures}, 30))
+    shown = marked.reports.progress_of(KEY, "job-1")
     assert shown is not None
     assert (shown["step"], shown["totalSteps"], shown["percent"]) == (30, 100, 30)
     assert len(shown["metrics"]) == MAX_METRICS
@@ -91,14 +91,14 @@ def test_steps_have_fields_of_their_own_and_figures_are_bounded(marked: Marked) 
 
 @pytest.mark.parametrize("text", ["-1", "1.5", "many", "", "²"])
 def test_a_step_that_is_no_number_is_left_out(marked: Marked, text: str) -> None:
-    marked.inbox.accept("team", "job", "job-1", report({"step": text}))
-    assert marked.inbox.progress_of(KEY, "job-1") == {"metrics": [], "lastUpdatedTime": TIME}
+    marked.reports.accept("team", "job", "job-1", report({"step": text}))
+    assert marked.reports.progress_of(KEY, "job-1") == {"metrics": [], "lastUpdatedTime": TIME}
 
 
 def test_nothing_of_an_earlier_job_of_the_name_is_shown(marked: Marked) -> None:
-    marked.inbox.accept("team", "job", "job-0", report({}, 99))
-    assert marked.inbox.progress_of(KEY, "job-1") is None
-    marked.inbox.accept("team", "job", "job-1", report({}, 1))
-    assert marked.inbox.progress_of(KEY, "job-0") is None
-    marked.inbox.forget(KEY)
-    assert marked.inbox.progress_of(KEY, "job-1") is None
+    marked.reports.accept("team", "job", "job-0", report({}, 99))
+    assert marked.reports.progress_of(KEY, "job-1") is None
+    marked.reports.accept("team", "job", "job-1", report({}, 1))
+    assert marked.reports.progress_of(KEY, "job-0") is None
+    marked.reports.forget(KEY)
+    assert marked.reports.progress_of(KEY, "job-1") is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from slipway.gang.status_endpoint import Endpoint
+from slipway.gang.status_endpoint import StatusEndpoint
 from slipway.runtime import conditions
 from slipway.runtime.conditions import format_time
 from slipway.trainingjob.job import Platform
@@ -16,7 +16,10 @@ NOW = datetime(2026, 11, 29, tzinfo=UTC)
 
 def look(spec: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
     metadata = {"name": "j", "namespace": "n", "uid": "u", "generation": 1}
-    return plan({"metadata": metadata, "spec": spec, "status": status}, [], Platform("i", Endpoint()), NOW).status or {}
+    return (
+        plan({"metadata": metadata, "spec": spec, "status": status}, [], Platform("i", StatusEndpoint()), NOW).status
+        or {}
+    )
 
 
 def test_a_job_that_waits_for_its_next_attempt_is_not_told_to_be_wrong_for_ever() -> None:

@@ -9,7 +9,7 @@ import tracemalloc
 
 import pytest
 
-from slipway.runtime.scraping.scrape import LARGEST, Page, Scraper
+from slipway.runtime.scraping.scrape import LARGEST, Scraper, ScrapeResult
 from tests.unit.hostile.attackers import HEAD, Said, attacker, for_ever
 from tests.unit.hostile.cost import LIMIT, longest_turn
 
@@ -35,8 +35,8 @@ ATTACKS: dict[str, tuple[bytes | Said, str]] = {
 }
 
 
-async def answer_of(scraper: Scraper, url: str, namespace: str = "team") -> Page[int]:
-    answered: asyncio.Future[Page[int]] = asyncio.get_running_loop().create_future()
+async def answer_of(scraper: Scraper, url: str, namespace: str = "team") -> ScrapeResult[int]:
+    answered: asyncio.Future[ScrapeResult[int]] = asyncio.get_running_loop().create_future()
     assert scraper.ask(url, namespace, {"it": url}, len, lambda pages: answered.set_result(pages["it"]))
     return await answered
 
@@ -47,7 +47,7 @@ async def test_no_answer_holds_the_loop_or_lasts(name: str) -> None:
     scraper, turns = Scraper(timeout=2), []
     with attacker(said) as url:
         for _ in range(8):
-            page: asyncio.Task[Page[int]] = asyncio.ensure_future(answer_of(scraper, f"{url}/metrics"))
+            page: asyncio.Task[ScrapeResult[int]] = asyncio.ensure_future(answer_of(scraper, f"{url}/metrics"))
             turns.append(await longest_turn(page))
             assert words in page.result().error
             assert page.result().error, "nobody is told of what is no answer"
@@ -104,6 +104,6 @@ async def test_pages_are_not_kept() -> None:
         pages = await answered
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert pages == {name: Page(LARGEST - 1) for name in urls}
+    assert pages == {name: ScrapeResult(LARGEST - 1) for name in urls}
     assert peak < count * LARGEST / 4
     await scraper.close()

@@ -22,9 +22,9 @@ from slipway.inferenceservice.policy.traffic import Traffic, read_metrics
 from slipway.inferenceservice.telemetry.served_model import read_model
 from slipway.runtime.client.resource import Resource
 from slipway.runtime.rate import Rate
-from slipway.runtime.scraping.scrape import Page, Scraper
+from slipway.runtime.scraping.scrape import Scraper, ScrapeResult
 from slipway.runtime.servers.progress import MAX_METRICS, Report
-from slipway.runtime.servers.progress_server import Listener, Owner, ProgressServer
+from slipway.runtime.servers.progress_server import Owner, ProgressServer, ProgressSink
 from slipway.runtime.servers.server import listening
 from slipway.runtime.servers.token_review import PodIdentity
 from tests.unit.hostile.attackers import attacker
@@ -57,7 +57,7 @@ async def endpoint() -> AsyncIterator[tuple[int, list[Report], list[str]]]:
     broken: list[str] = []
     server = ProgressServer(
         [
-            Listener(
+            ProgressSink(
                 JOBS,
                 lambda namespace, name, pod: Owner("u", pod.uid == "u1") if name == "digits" else None,
                 lambda namespace, name, uid, report: accepted.append(report),
@@ -155,7 +155,7 @@ class Sayings:
 async def test_a_scraper_makes_figures_or_words_of_whatever_a_pod_answers() -> None:
     broken: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: broken.append(str(context)))
-    seen: list[Page[Traffic]] = []
+    seen: list[ScrapeResult[Traffic]] = []
 
     async def once(seed: int) -> None:
         scraper = Scraper(timeout=10, share=16)

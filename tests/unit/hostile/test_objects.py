@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 
 from slipway.api.training.trainingjob import spec_problems
-from slipway.gang.status_endpoint import Endpoint
+from slipway.gang.status_endpoint import StatusEndpoint
 from slipway.inferenceservice.policy.traffic import Traffic
-from slipway.inferenceservice.telemetry.traffic_history import Memory, heard_metrics, metrics_urls
+from slipway.inferenceservice.telemetry.traffic_history import TrafficHistory, heard_metrics, metrics_urls
 from slipway.quantizationjob.status import result_of
-from slipway.queueing.backfill import Waiting, decide
-from slipway.queueing.cluster_capacity import Floor
+from slipway.queueing.backfill import PendingGang, decide
+from slipway.queueing.cluster_capacity import ClusterCapacity
 from slipway.queueing.demand import Demand, Node
 from slipway.queueing.resources import REQUESTS, amounts, slim_footprint
 from slipway.queueing.topology import Spread
 from slipway.reconcile import labels
 from slipway.reconcile.pods.observed import LONGEST_MESSAGE, observe_pod
 from slipway.runtime.client.transform import slim
-from slipway.runtime.scraping.scrape import Page
+from slipway.runtime.scraping.scrape import ScrapeResult
 from slipway.trainingjob.job import Platform
 from slipway.trainingjob.plan import plan
 from tests.unit.hostile.cost import LIMIT, assert_bounded, cost
@@ -166,7 +166,7 @@ def largest_spec(size: int) -> Object:
 
 def test_the_largest_job_is_planned_in_a_moment_and_its_pods_are_rendered_one_by_one() -> None:
     """A thousand pods of a spec of 1.4 MB were rendered at once: 3.4 s of the loop, and as many gigabytes."""
-    spec, platform = largest_spec(3000), Platform("img:1", Endpoint("https://slipway:443"))
+    spec, platform = largest_spec(3000), Platform("img:1", StatusEndpoint("https://slipway:443"))
     assert spec_problems("j", spec)[1] == []
     metadata = {"name": "j", "namespace": "n", "uid": "u", "generation": 1}
     obj = {"apiVersion": "slipway.dev/v1alpha1", "kind": "TrainingJob", "metadata": metadata, "spec": spec}
@@ -196,18 +196,18 @@ def test_spread_over_many_labels_is_decided_in_a_moment(keys: list[str], skew: i
     nodes = cluster(1000)
     nodes[0] = replace(nodes[0], free={"cpu": 0, "pods": 0})
     demand = Demand(999 * (skew + 1), {"cpu": 1}, spreads=tuple(Spread(key, skew) for key in keys))
-    floor = Floor(nodes)
-    floor.fit(demand)
-    assert cost(lambda: floor.pack(demand)) < LIMIT
+    capacity = ClusterCapacity(nodes)
+    capacity.fit(demand)
+    assert cost(lambda: capacity.pack(demand)) < LIMIT
 
 
 def test_gangs_of_one_namespace_cost_a_decision_no_more_than_the_looks_that_it_has() -> None:
     """A thousand jobs that each ask for something else, in one namespace; the neighbour's gang starts all the same."""
-    floor = Floor(cluster(200))
-    gangs = [Waiting(("theirs", str(i)), (0, i), Demand(900, {"cpu": 60000 + i})) for i in range(1000)]
-    mine = Waiting(("mine", "a"), (1,), Demand(1, {"cpu": 1000}))
-    assert cost(lambda: decide(Floor(cluster(200)), gangs)) < 2 * LIMIT
-    found = decide(floor, [*gangs, mine])
+    capacity = ClusterCapacity(cluster(200))
+    gangs = [PendingGang(("theirs", str(i)), (0, i), Demand(900, {"cpu": 60000 + i})) for i in range(1000)]
+    mine = PendingGang(("mine", "a"), (1,), Demand(1, {"cpu": 1000}))
+    assert cost(lambda: decide(ClusterCapacity(cluster(200)), gangs)) < 2 * LIMIT
+    found = decide(capacity, [*gangs, mine])
     assert found.admitted == (("mine", "a"),)
     assert "16 other kinds of gangs of its namespace" in found.waiting["theirs", "999"].missing
     assert "room for" in found.waiting["theirs", "0"].missing
@@ -232,10 +232,10 @@ def test_the_largest_service_with_a_thousand_pods_is_planned_in_a_moment() -> No
     for number, one in enumerate(pods):
         one["metadata"] |= {"name": f"p{number}", "uid": f"u{number}"}
     assert cost(lambda: look({**obj, "status": began.status}, [deployment], pods)) < 2 * LIMIT
-    memory = Memory()
+    memory = TrafficHistory()
     assert cost(lambda: metrics_urls(memory, pods, NOW)) < LIMIT
     for _ in range(2):
         for one in pods:
-            heard_metrics(memory, "w", [one], {one["metadata"]["uid"]: Page(said=Traffic())}, NOW)
-    one = {"u5": Page(error="x")}
+            heard_metrics(memory, "w", [one], {one["metadata"]["uid"]: ScrapeResult(said=Traffic())}, NOW)
+    one = {"u5": ScrapeResult(error="x")}
     assert cost(lambda: heard_metrics(memory, "w", [pods[5]], one, NOW)) < LIMIT / 5

@@ -9,7 +9,14 @@ import orjson
 import pytest
 
 from slipway.inferenceservice.policy.demand import read_demand
-from slipway.inferenceservice.policy.traffic import MOST_BINS, MOST_REVISIONS, Seen, Traffic, advance, read_metrics
+from slipway.inferenceservice.policy.traffic import (
+    MOST_BINS,
+    MOST_REVISIONS,
+    Traffic,
+    TrafficSample,
+    advance,
+    read_metrics,
+)
 from slipway.inferenceservice.telemetry.served_model import read_model
 from slipway.runtime.scraping.scrape import LARGEST
 from tests.unit.hostile.cost import assert_bounded
@@ -93,7 +100,7 @@ def test_who_names_its_bins_and_revisions_anew_at_every_look_takes_no_more_memor
     for look in range(3 * MOST_REVISIONS):
         outputs = {f"y/{look}-{bin_}": float(look) for bin_ in range(MOST_BINS)}
         for at in (0, 1):
-            seen = {"p": Seen(f"r{look}", 2 * look + at, Traffic(outputs=outputs))}
+            seen = {"p": TrafficSample(f"r{look}", 2 * look + at, Traffic(outputs=outputs))}
             window = advance(window, "w", 2 * look + at, seen)
     assert window is not None
     assert len(window.revisions) <= MOST_REVISIONS

@@ -10,7 +10,7 @@ from slipway.inferenceservice.plan import plan
 from slipway.inferenceservice.policy.scale import Recommendation
 from slipway.inferenceservice.policy.traffic import Window
 from slipway.inferenceservice.service import AUTOSCALERS, BUDGETS, DEPLOYMENTS, JOBS, Platform
-from slipway.inferenceservice.state import Around
+from slipway.inferenceservice.state import Observed
 from slipway.reconcile.plan import Plan
 from slipway.runtime.client.resource import CONFIGMAPS, SERVICES, Resource
 
@@ -32,7 +32,7 @@ def look(
     jobs: Mapping[str, Object] | None = None,
     platform: Platform = PLATFORM,
     beside: Mapping[Resource, Mapping[str, Object]] | None = None,
-    **around: Any,
+    **observed: Any,
 ) -> Plan:
     """What is decided, with what belongs to the Deployments in place. `beside`: other children, by resource."""
     there = list(deployments)
@@ -43,7 +43,7 @@ def look(
     children |= beside or {}
     spec, _ = spec_problems(name, obj["spec"])
     size = size_of(spec, obj.get("status") or {}, pods, window, history, now) if spec else Size(0, None)
-    return plan(obj, Around(there, pods, children, source, window, **around), size, platform, now)
+    return plan(obj, Observed(there, pods, children, source, window, **observed), size, platform, now)
 
 
 def deployed(decision: Plan, *, ready: int = 0, uid: str = "d-1") -> Object:

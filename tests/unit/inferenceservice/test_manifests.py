@@ -11,7 +11,7 @@ import pytest
 from slipway.api.serving.inferenceservice import Predictor, spec_problems
 from slipway.api.serving.pod import ServicePodPlace
 from slipway.inferenceservice.service import Platform
-from slipway.inferenceservice.telemetry.traffic_history import Memory, metrics_urls
+from slipway.inferenceservice.telemetry.traffic_history import TrafficHistory, metrics_urls
 from slipway.runtime.client.resource import SERVICES
 from tests.unit.inferenceservice.looks import AUTOSCALERS, BUDGETS, PLATFORM, deployed, look
 from workloads.serve.settings import KEYS_DIR, TLS_DIR
@@ -165,7 +165,7 @@ def test_figures_are_asked_as_each_pod_speaks() -> None:
         }
         for name, labels in (("new", {"slipway.dev/scheme": "https"}), ("old", {}))
     ]
-    urls = metrics_urls(Memory(), pods, datetime.now(UTC))
+    urls = metrics_urls(TrafficHistory(), pods, datetime.now(UTC))
     assert urls == {"new": "https://10.0.0.7:8080/metrics", "old": "http://10.0.0.7:8080/metrics"}
 
 

@@ -10,9 +10,9 @@ import pytest
 from slipway.inferenceservice.observed import ready_pods, trouble_of
 from slipway.inferenceservice.policy.traffic import Traffic
 from slipway.inferenceservice.telemetry import traffic_history
-from slipway.inferenceservice.telemetry.traffic_history import Memory
+from slipway.inferenceservice.telemetry.traffic_history import TrafficHistory
 from slipway.runtime import conditions
-from slipway.runtime.scraping.scrape import Page
+from slipway.runtime.scraping.scrape import ScrapeResult
 from tests.unit.inferenceservice.looks import NOW, look
 from tests.unit.inferenceservice.world import World, begun
 
@@ -176,9 +176,9 @@ def test_nothing_that_serves_is_taken_away_before_the_canarys_pods_serve() -> No
 
 
 def test_figures_that_cannot_be_read_are_said() -> None:
-    memory = Memory()
+    memory = TrafficHistory()
     pods = [serving()]
-    traffic_history.heard_metrics(memory, "w", pods, {"p-r": Page(error="connection refused")}, NOW)
+    traffic_history.heard_metrics(memory, "w", pods, {"p-r": ScrapeResult(error="connection refused")}, NOW)
     assert memory.unread == "metrics of pod digits-r-x cannot be read: connection refused"
     world, _ = begun()
     decision = look(
@@ -193,13 +193,17 @@ def test_figures_that_cannot_be_read_are_said() -> None:
     )
     assert decision.status is not None
     assert decision.status["canaryStatuses"][0]["message"] == memory.unread
-    traffic_history.heard_metrics(memory, "w", pods, {"p-r": Page(said=Traffic())}, NOW)
+    traffic_history.heard_metrics(memory, "w", pods, {"p-r": ScrapeResult(said=Traffic())}, NOW)
     assert memory.unread == ""
 
 
 def test_who_is_asked() -> None:
-    assert traffic_history.metrics_urls(Memory(), [serving("10.0.0.1")], NOW) == {"p-r": "http://10.0.0.1:8080/metrics"}
-    assert traffic_history.metrics_urls(Memory(), [serving("fd00::1")], NOW) == {"p-r": "http://[fd00::1]:8080/metrics"}
+    assert traffic_history.metrics_urls(TrafficHistory(), [serving("10.0.0.1")], NOW) == {
+        "p-r": "http://10.0.0.1:8080/metrics"
+    }
+    assert traffic_history.metrics_urls(TrafficHistory(), [serving("fd00::1")], NOW) == {
+        "p-r": "http://[fd00::1]:8080/metrics"
+    }
     assert not ready_pods([serving(deletionTimestamp="2026-11-22T12:00:00Z")]), "it is leaving"
     assert traffic_history.model_urls("digits", "other", [serving()]) == {}
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from slipway.inferenceservice.policy.traffic import Seen, Traffic, Window, advance
+from slipway.inferenceservice.policy.traffic import Traffic, TrafficSample, Window, advance
 from slipway.inferenceservice.service import DEPLOYMENTS
 from slipway.inferenceservice.telemetry.traffic_history import recall, window_name
 from tests.unit.inferenceservice.looks import NOW, deployed, look
@@ -83,7 +83,7 @@ class World:
         for after, count in ((0, 0), (seconds, requests)):
             self.now += timedelta(seconds=after)
             pods = {
-                revision: Seen(
+                revision: TrafficSample(
                     revision,
                     self.now.timestamp(),
                     Traffic(count, errors if fails and count else 0, slow={0.01: count}, outputs={"y/0": count}),

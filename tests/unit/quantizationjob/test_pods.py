@@ -2,7 +2,7 @@
 
 import json
 
-from slipway.gang.status_endpoint import Endpoint
+from slipway.gang.status_endpoint import StatusEndpoint
 from slipway.quantizationjob.job import Platform
 from slipway.quantizationjob.plan import plan
 from tests.unit.quantizationjob.test_plan import DIGEST, PLATFORM, TRAINED, World
@@ -23,7 +23,7 @@ def test_pods_read_the_pinned_source_and_mount_every_claim_once():
 
 
 def test_pods_can_post_their_progress_and_have_no_other_token():
-    listening = Platform("registry.example.com/slipway/quantizer:1", Endpoint("https://slipway:8443", "PEM"))
+    listening = Platform("registry.example.com/slipway/quantizer:1", StatusEndpoint("https://slipway:8443", "PEM"))
     world = World()
     world.settle()
     for platform in (PLATFORM, listening):

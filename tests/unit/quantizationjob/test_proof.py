@@ -8,19 +8,19 @@ import pytest
 from slipway.api.quantization.ladder import LADDER, Rung
 from slipway.api.quantization.status import Candidate, Gate, GateResult, Outcome, Stage, StageResult
 from slipway.quantizationjob import conditions as proof
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 from slipway.runtime import conditions
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ARTIFACT = {"uri": "pvc://models/int8", "digest": f"sha256:{'a' * 64}"}
 
 
-def told(draft: Draft) -> dict[str, str]:
-    return {c["type"]: c["status"] for c in draft.wire.get("conditions") or []}
+def told(draft: StatusDraft) -> dict[str, str]:
+    return {c["type"]: c["status"] for c in draft.fields.get("conditions") or []}
 
 
-def words(draft: Draft, kind: str) -> str:
-    return str((conditions.get(draft.wire["conditions"], kind) or {})["message"])
+def words(draft: StatusDraft, kind: str) -> str:
+    return str((conditions.get(draft.fields["conditions"], kind) or {})["message"])
 
 
 BOTH = (Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL)
@@ -30,15 +30,15 @@ def rows(*rungs: Rung) -> list[Candidate]:
     return [Candidate(name="float"), *(Candidate(name=f"{rung}-x", rung=rung) for rung in rungs)]
 
 
-def stage(name: Stage, following: Stage | None, *rungs: Rung, ladder: tuple[Rung, ...] = LADDER) -> Draft:
-    draft = Draft({}, 1, NOW)
+def stage(name: Stage, following: Stage | None, *rungs: Rung, ladder: tuple[Rung, ...] = LADDER) -> StatusDraft:
+    draft = StatusDraft({}, 1, NOW)
     proof.of_stage(StageResult(stage=name, next=following, comparison=rows(*rungs)), ladder, draft)
     return draft
 
 
-def end(outcome: Outcome, gates: list[GateResult], *rungs: Rung, ladder: tuple[Rung, ...] = LADDER) -> Draft:
+def end(outcome: Outcome, gates: list[GateResult], *rungs: Rung, ladder: tuple[Rung, ...] = LADDER) -> StatusDraft:
     fields: dict[str, Any] = {} if outcome is Outcome.REJECTED else {"artifact": ARTIFACT}
-    draft = Draft({}, 1, NOW)
+    draft = StatusDraft({}, 1, NOW)
     result = StageResult(
         stage=Stage.PUBLISH, outcome=outcome, selected="it", gates=gates, comparison=rows(*rungs), **fields
     )
@@ -70,7 +70,7 @@ def test_stages_prove_what_they_did():
         (stage(Stage.BASELINE, Stage.QAT, ladder=(Rung.QAT,)), ""),
     ],
 )
-def test_escalated_as_soon_as_the_first_rung_does_not_suffice(draft: Draft, to: str):
+def test_escalated_as_soon_as_the_first_rung_does_not_suffice(draft: StatusDraft, to: str):
     assert told(draft).get("Escalated") == ("True" if to else None)
     if to:
         assert words(draft, "Escalated").endswith(f"on to {to}")

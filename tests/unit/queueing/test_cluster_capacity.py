@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.queueing.backfill import Waiting, decide
-from slipway.queueing.cluster_capacity import Floor
+from slipway.queueing.backfill import PendingGang, decide
+from slipway.queueing.cluster_capacity import ClusterCapacity
 from slipway.queueing.demand import Demand, Node, room, takes
 from slipway.queueing.resources import amounts, pod_requests, slim_footprint, slim_node, usable
 
@@ -43,7 +43,7 @@ EACH = st.fixed_dictionaries({"cpu": st.integers(0, 4), "gpu": st.integers(0, 3)
 def test_a_gang_fits_exactly_when_some_placement_of_its_pods_does(frees, each, count) -> None:
     nodes = [Node(f"n{i}", free, free) for i, free in enumerate(frees)]
     demand = Demand(count, each)
-    floor = Floor(nodes)
+    floor = ClusterCapacity(nodes)
     other = Demand(1, {"cpu": 1})
     floor.fit(other)
     placed = floor.pack(demand)
@@ -92,12 +92,12 @@ def test_which_nodes_take_the_pods(labels, taints, demand, expected) -> None:
     assert takes(Node("n", {}, {}, labels, tuple(taints)), Demand(1, {}, **demand)) == expected
 
 
-def waiting(key: str, count: int, gpus: int, priority: int = 0) -> Waiting:
-    return Waiting(key, (-priority, key), Demand(count, {GPU: gpus}))
+def waiting(key: str, count: int, gpus: int, priority: int = 0) -> PendingGang:
+    return PendingGang(key, (-priority, key), Demand(count, {GPU: gpus}))
 
 
 def test_pods_that_take_a_port_of_the_node_go_one_to_each() -> None:
-    floor = Floor(Node(name, {"cpu": 8, "pods": 9}, {"cpu": 8, "pods": 9}) for name in "ab")
+    floor = ClusterCapacity(Node(name, {"cpu": 8, "pods": 9}, {"cpu": 8, "pods": 9}) for name in "ab")
     assert floor.pack(Demand(2, {"cpu": 1}, apart=True)) == {"a": 1, "b": 1}
     assert floor.pack(Demand(3, {"cpu": 1}, apart=True)) is None
     assert floor.keep(Demand(3, {"cpu": 1}, apart=True)) is None, "nor ever"
@@ -109,7 +109,7 @@ def test_pods_that_take_a_port_of_the_node_go_one_to_each() -> None:
 def test_priority_then_age() -> None:
     nodes = [node("a", **{GPU: 4})]
     gangs = [waiting("1", 1, 4), waiting("2", 1, 4), waiting("3", 1, 4, priority=5)]
-    found = decide(Floor(nodes), gangs)
+    found = decide(ClusterCapacity(nodes), gangs)
     assert found.admitted == ("3",)
     assert {key: place.position for key, place in found.waiting.items()} == {"1": 1, "2": 2}
 
@@ -118,24 +118,26 @@ def test_a_small_gang_fills_a_gap_but_not_at_the_large_ones_expense() -> None:
     busy = Node("a", {GPU: 8, "pods": 10}, {GPU: 4, "pods": 10})
     nodes = [busy, node("b", **{GPU: 8})]
     large, small = waiting("1", 2, 8), waiting("2", 1, 4)
-    assert decide(Floor(nodes), [large, small]).admitted == (), "node b is kept whole, a's rest is the large one's, too"
+    assert decide(ClusterCapacity(nodes), [large, small]).admitted == (), (
+        "node b is kept whole, a's rest is the large one's, too"
+    )
     spare = [*nodes, node("c", **{GPU: 4})]
-    found = decide(Floor(spare), [large, small])
+    found = decide(ClusterCapacity(spare), [large, small])
     assert found.admitted == ("2",)
     assert found.waiting["1"].missing == "room for 1 of 2 pods that each ask for 8 nvidia.com/gpu"
 
 
 def test_a_gang_that_can_never_fit_holds_up_nobody_and_is_told_so() -> None:
-    found = decide(Floor([node("a", **{GPU: 4})]), [waiting("1", 1, 8), waiting("2", 1, 4)])
+    found = decide(ClusterCapacity([node("a", **{GPU: 4})]), [waiting("1", 1, 8), waiting("2", 1, 4)])
     assert found.admitted == ("2",)
     assert "too many even for the nodes' whole capacity" in found.waiting["1"].missing
-    found = decide(Floor([]), [waiting("1", 1, 8)])
+    found = decide(ClusterCapacity([]), [waiting("1", 1, 8)])
     assert "no ready node passes" in found.waiting["1"].missing
 
 
 def test_who_waits_behind_is_told_for_whom_the_room_is_kept() -> None:
     busy = Node("a", {GPU: 8, "pods": 10}, {GPU: 4, "pods": 10})
-    found = decide(Floor([busy]), [waiting("1", 1, 8), waiting("2", 1, 4)])
+    found = decide(ClusterCapacity([busy]), [waiting("1", 1, 8), waiting("2", 1, 4)])
     assert found.waiting["2"].missing.startswith("room for 0 of 1 pods")
     assert "kept for 1, which is before it" in found.waiting["2"].missing
 
@@ -161,11 +163,11 @@ def test_nobody_starves_and_nothing_is_promised_twice(jobs, count, large) -> Non
             name: sum(placed.get(name, 0) * gangs[k].each[GPU] for k, (placed, _) in running.items()) for name in names
         }
         nodes = [Node(name, capacity, {GPU: 4 - used[name], "pods": 10}) for name in names]
-        arrived = [Waiting(k, order[k], d) for k, d in left.items() if k == "large" or int(k) <= now * count]
+        arrived = [PendingGang(k, order[k], d) for k, d in left.items() if k == "large" or int(k) <= now * count]
         if now == 1:
             arrived = [gang for gang in arrived if gang.key != "large"]
-        floor = Floor(nodes)
-        for key in decide(Floor(nodes), arrived).admitted:
+        floor = ClusterCapacity(nodes)
+        for key in decide(ClusterCapacity(nodes), arrived).admitted:
             demand = left.pop(str(key))
             placed = floor.pack(demand)
             assert placed is not None, "let in without room"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.queueing.backfill import Waiting, decide
-from slipway.queueing.cluster_capacity import Floor
+from slipway.queueing.backfill import PendingGang, decide
+from slipway.queueing.cluster_capacity import ClusterCapacity
 from slipway.queueing.demand import Demand, Node
-from slipway.queueing.preemption import Contenders, Contest, Running
+from slipway.queueing.preemption import Preemptions, Running, RunningGangs
 
 GPU = "nvidia.com/gpu"
 
@@ -22,13 +22,13 @@ def runs(name: str, priority: int, since: str, **gpus: int) -> Running:
     return Running(("n", name), priority, since, {node: {GPU: number, "pods": 1} for node, number in gpus.items()})
 
 
-def wants(pods: int, gpus: int = 4, priority: int = 10, *, preempts: bool = True, name: str = "urgent") -> Waiting:
+def wants(pods: int, gpus: int = 4, priority: int = 10, *, preempts: bool = True, name: str = "urgent") -> PendingGang:
     demand = Demand(pods, {GPU: gpus})
-    return Waiting(("n", name), (-priority, name), demand, preempts=preempts, priority=priority)
+    return PendingGang(("n", name), (-priority, name), demand, preempts=preempts, priority=priority)
 
 
-def decided(nodes: list[Node], running: list[Running], *gangs: Waiting, leaving=None):
-    return decide(Floor(nodes), gangs, contest=Contest(lambda: Contenders(running, leaving or {})))
+def decided(nodes: list[Node], running: list[Running], *gangs: PendingGang, leaving=None):
+    return decide(ClusterCapacity(nodes), gangs, contest=Preemptions(lambda: RunningGangs(running, leaving or {})))
 
 
 def test_the_lowest_gives_way_and_of_equals_the_newest() -> None:
@@ -94,7 +94,7 @@ def test_victims_are_enough_and_not_one_could_stay(gangs, pods, each, priority) 
     demand = Demand(pods, {GPU: each})
 
     def fits(without: set) -> bool:
-        floor = Floor(nodes)
+        floor = ClusterCapacity(nodes)
         for gang in running:
             if gang.key in without:
                 floor.give_back(gang.held)

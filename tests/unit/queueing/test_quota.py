@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.queueing.backfill import Decision, Waiting, decide
-from slipway.queueing.cluster_capacity import Floor
+from slipway.queueing.backfill import Decision, PendingGang, decide
+from slipway.queueing.cluster_capacity import ClusterCapacity
 from slipway.queueing.demand import Demand, Node
-from slipway.queueing.quota import Bill, Quotas, defaults_of, slim_limits, slim_quota
+from slipway.queueing.quota import PodCharge, Quotas, defaults_of, slim_limits, slim_quota
 
 GPU = "nvidia.com/gpu"
 BIG = Node("a", {"pods": 1000, "cpu": 10**9}, {"pods": 1000, "cpu": 10**9})
@@ -23,12 +23,12 @@ def quota(used: Any = None, hard: Any = None, pods: str = "", **scope: Any) -> d
     return slim_quota(body | ({"status": {"hard": spec["hard"], "used": used}} if used is not None else {}))
 
 
-def gang(name: str, pods: int, bill: Bill = Bill(), namespace: str = "n") -> Waiting:  # noqa: B008 (frozen)
-    return Waiting((namespace, name), (name,), Demand(pods, {"cpu": 1}), bill)
+def gang(name: str, pods: int, charge: PodCharge = PodCharge(), namespace: str = "n") -> PendingGang:  # noqa: B008 (frozen)
+    return PendingGang((namespace, name), (name,), Demand(pods, {"cpu": 1}), charge)
 
 
-def run(quotas: list[dict[str, Any]], *gangs: Waiting) -> Decision:
-    return decide(Floor([BIG]), gangs, Quotas(quotas))
+def run(quotas: list[dict[str, Any]], *gangs: PendingGang) -> Decision:
+    return decide(ClusterCapacity([BIG]), gangs, Quotas(quotas))
 
 
 def test_two_gangs_under_a_quota_of_four_pods_start_one_by_one() -> None:
@@ -63,12 +63,12 @@ def test_small_gangs_do_not_overtake_a_large_one_for_ever() -> None:
 
 def test_what_a_quota_holds_back_holds_no_room_on_nodes() -> None:
     node = Node("a", {"pods": 10, "cpu": 4}, {"pods": 10, "cpu": 4})
-    gangs = [Waiting(("n", "1"), (1,), Demand(1, {"cpu": 4})), Waiting(("m", "2"), (2,), Demand(1, {"cpu": 4}))]
-    found = decide(Floor([node]), gangs, Quotas([quota(pods="1", used={"pods": "1"})]))
+    gangs = [PendingGang(("n", "1"), (1,), Demand(1, {"cpu": 4})), PendingGang(("m", "2"), (2,), Demand(1, {"cpu": 4}))]
+    found = decide(ClusterCapacity([node]), gangs, Quotas([quota(pods="1", used={"pods": "1"})]))
     assert found.admitted == (("m", "2"),)
 
 
-ASKS = Bill({"cpu": 1500, "memory": 2**30, GPU: 2}, {"cpu": 2000, GPU: 2}, "high")
+ASKS = PodCharge({"cpu": 1500, "memory": 2**30, GPU: 2}, {"cpu": 2000, GPU: 2}, "high")
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,11 @@ def test_an_entry_of_a_quota_that_pods_must_name_is_met_by_a_limitranges_default
     ranges = slim_limits({"metadata": {"name": "r", "namespace": "n"}, "spec": {"limits": [pods, entry]}})
     assert slim_limits(ranges) == ranges
     defaults = defaults_of([ranges])["n"]
-    assert defaults.filled(Bill()) == Bill({"cpu": 500, "memory": 2**30}, {"cpu": 2000})
-    mine = Bill({"cpu": 3000}, {"cpu": 3000})
-    assert defaults.filled(mine) == Bill({"cpu": 3000, "memory": 2**30}, {"cpu": 3000}), "what the user says counts"
+    assert defaults.filled(PodCharge()) == PodCharge({"cpu": 500, "memory": 2**30}, {"cpu": 2000})
+    mine = PodCharge({"cpu": 3000}, {"cpu": 3000})
+    assert defaults.filled(mine) == PodCharge({"cpu": 3000, "memory": 2**30}, {"cpu": 3000}), (
+        "what the user says counts"
+    )
 
 
 SCOPED = {"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}

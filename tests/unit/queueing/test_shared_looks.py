@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.queueing import fit
-from slipway.queueing.backfill import Decision, Waiting, decide
-from slipway.queueing.cluster_capacity import Floor
+from slipway.queueing.backfill import Decision, PendingGang, decide
+from slipway.queueing.cluster_capacity import ClusterCapacity
 from slipway.queueing.demand import Demand, Node, room, takes
 from slipway.queueing.topology import Spread
 
 
-class Plain(Floor):
+class Plain(ClusterCapacity):
     """Remembers nothing from one question to the next."""
 
     def fit(self, demand: Demand) -> Any:
@@ -52,19 +52,21 @@ GANGS = st.lists(
 )
 
 
-def decision(kind: type[Floor], nodes: list[Any], demands: list[Demand], growing: bool) -> tuple[Decision, Any]:
-    floor = kind(
+def decision(
+    kind: type[ClusterCapacity], nodes: list[Any], demands: list[Demand], growing: bool
+) -> tuple[Decision, Any]:
+    capacity = kind(
         Node(f"n{i}", {r: max(n, free[r]) for r, n in whole.items()}, free, {"zone": zone}, taints)
         for i, (whole, free, zone, taints) in enumerate(nodes)
     )
-    gangs = [Waiting(("n", f"{i}"), (i,), demand, grows=growing) for i, demand in enumerate(demands)]
-    return decide(floor, gangs), floor._free
+    gangs = [PendingGang(("n", f"{i}"), (i,), demand, grows=growing) for i, demand in enumerate(demands)]
+    return decide(capacity, gangs), capacity._free
 
 
 @settings(max_examples=400, deadline=None)
 @given(NODES, GANGS, st.booleans())
 def test_decisions_are_those_of_a_pass_that_shares_nothing(nodes, demands, growing) -> None:
-    assert decision(Floor, nodes, demands, growing) == decision(Plain, nodes, demands, growing)
+    assert decision(ClusterCapacity, nodes, demands, growing) == decision(Plain, nodes, demands, growing)
 
 
 STEPS = st.lists(st.tuples(st.integers(0, 4), st.none() | st.tuples(AMOUNTS, AMOUNTS, st.sampled_from("ab"), TAINTS)))
@@ -74,7 +76,7 @@ STEPS = st.lists(st.tuples(st.integers(0, 4), st.none() | st.tuples(AMOUNTS, AMO
 @given(STEPS, st.lists(GANGS, min_size=1, max_size=3))
 def test_a_floor_that_is_kept_is_as_one_that_is_made_anew(steps: list[Any], rounds: list[list[Demand]]) -> None:
     """Nodes come, go and change between decisions; each of these knows what the ones before have asked for."""
-    kept = Floor()
+    kept = ClusterCapacity()
     there: dict[str, Node] = {}
     for number, demands in enumerate(rounds):
         for index, what in steps[number :: len(rounds)]:
@@ -86,9 +88,9 @@ def test_a_floor_that_is_kept_is_as_one_that_is_made_anew(steps: list[Any], roun
                 whole, free, zone, taints = what
                 there[name] = Node(name, {r: max(n, free[r]) for r, n in whole.items()}, free, {"zone": zone}, taints)
                 kept.put(there[name])
-        gangs = [Waiting(("n", f"{i}"), (i,), demand) for i, demand in enumerate(demands)]
-        floors = kept.copy(), Floor(there.values()), Plain(there.values())
-        found = [decide(floor, gangs) for floor in floors]
+        gangs = [PendingGang(("n", f"{i}"), (i,), demand) for i, demand in enumerate(demands)]
+        floors = kept.copy(), ClusterCapacity(there.values()), Plain(there.values())
+        found = [decide(capacity, gangs) for capacity in floors]
         assert found[0] == found[1] == found[2]
         assert floors[0]._free == floors[1]._free == floors[2]._free
         kept.forget(floors[0])
@@ -107,8 +109,8 @@ def test_a_decision_about_many_kinds_of_gangs_does_not_ask_each_node_for_each(mo
     whole = {"gpu": 8, "pods": 110}
     nodes = [Node(f"n{i}", whole, {"gpu": i % 9, "pods": 110}, {"host": f"{i}"}) for i in range(2000)]
     kinds = [Demand(3000, {"gpu": 1 + kind % 8, "cpu": 0, f"x{kind}": 0}) for kind in range(160)]
-    gangs = [Waiting((f"ns{i % 16}", f"{i:03}"), (i,), kinds[i % 160]) for i in range(400)]
+    gangs = [PendingGang((f"ns{i % 16}", f"{i:03}"), (i,), kinds[i % 160]) for i in range(400)]
     began = time.process_time()
-    assert len(decide(Floor(nodes), gangs).waiting) > 300
+    assert len(decide(ClusterCapacity(nodes), gangs).waiting) > 300
     assert asked <= 160 * 40
     assert time.process_time() - began < 10

@@ -10,7 +10,7 @@ import pytest
 from slipway.api.common.types import FailurePolicy, Reason
 from slipway.gang.policy.restart import restart_or_fail
 from slipway.reconcile.pods.observed import Failure, observe_pod
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 from slipway.runtime.conditions import format_time
 from tests.unit.reconcile.pods import condition, deleted, ended, pod, running
 
@@ -118,7 +118,7 @@ def _after(policy: dict[str, Any], failure: Failure, times: int, ran: bool = Tru
         now = NOW + timedelta(minutes=lap)
         if ran:
             status["runningTime"] = format_time(now)
-        status = restart_or_fail(FailurePolicy.model_validate(policy), failure, Draft(status, 1, now)).done()
+        status = restart_or_fail(FailurePolicy.model_validate(policy), failure, StatusDraft(status, 1, now)).done()
     return status
 
 

@@ -24,7 +24,7 @@ from slipway.inferenceservice.service import SERVER
 from slipway.quantizationjob.pods import CONTAINER as QUANTIZER
 from slipway.reconcile.pods import cleanup
 from slipway.reconcile.pods.observed import observe_pod
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 from slipway.runtime.client.transform import MAX_CONTAINERS, OWN_CONTAINERS, slim_pod
 from slipway.trainingjob.pods import CONTAINER as TRAINER
 from tests.unit.reconcile.pods import NOW as NOON
@@ -104,7 +104,7 @@ def test_an_injected_init_container_that_fails_is_named_and_its_exit_code_judged
     assert (failure.container, failure.exit_code, failure.message) == ("istio-init", 3, "iptables: no such table")
     criterion = OnExitCodes(operator=ExitCodeOperator.IN, values=[3])
     assert matching_action([FailureRule(action=RuleAction.FAIL_JOB, on_exit_codes=criterion)], failure) is None
-    draft = restart_or_fail(FailurePolicy(), failure, Draft({}, 1, NOW), frozenset({3}))
+    draft = restart_or_fail(FailurePolicy(), failure, StatusDraft({}, 1, NOW), frozenset({3}))
     assert not draft.run.finished
 
 
@@ -136,7 +136,7 @@ def test_native_sidecars_end_by_themselves() -> None:
     body["status"]["initContainerStatuses"] = [{"name": "istio-proxy", "state": GOES_ON}]
     state = observe_pod(body, NOW, "trainer")
     assert (state.phase, state.left_over) == ("Succeeded", False)
-    assert cleanup.after_finish(CleanPodPolicy.RUNNING, [state], 30, NOW + timedelta(hours=1)) == cleanup.Cleaning()
+    assert cleanup.after_finish(CleanPodPolicy.RUNNING, [state], 30, NOW + timedelta(hours=1)) == cleanup.Cleanup()
 
 
 @pytest.mark.parametrize("policy", list(CleanPodPolicy))

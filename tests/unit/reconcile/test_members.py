@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.gang.deleted_pods import Departed
-from slipway.gang.predecessors import Lineage
-from slipway.gang.progress_reports import Inbox
+from slipway.gang.deleted_pods import DeletedPods
+from slipway.gang.predecessors import Predecessors
+from slipway.gang.progress_reports import ProgressReports
 from slipway.reconcile.labels import ATTEMPT, REPLICA_INDEX
 from slipway.reconcile.pods.members import bears_name, members
 from slipway.runtime.caching.cache import Cache
@@ -79,18 +79,18 @@ def test_a_forged_pod_never_changes_what_is_seen_of_a_job(changes: list[list[dic
     jobs, pods = cache.add(TRAINING_JOBS), cache.add(PODS)
     jobs.put(JOB)
     pods.put(pod())
-    departed, inbox = Departed(Clock().now), Inbox(cache, TRAINING_JOBS, lambda key, seconds: None)
+    deleted_pods, reports = DeletedPods(Clock().now), ProgressReports(cache, TRAINING_JOBS, lambda key, seconds: None)
     for where, each in enumerate(changes, start=2):
         forged = forge(each, where)
         pods.observe("ADDED", forged)
-        departed.changed(Change(Key("any", "pod"), forged, None))
+        deleted_pods.changed(Change(Key("any", "pod"), forged, None))
         about = forged["metadata"]
-        owner = inbox.find_owner("team", "job", PodIdentity(about["namespace"], about["name"], about["uid"]))
+        owner = reports.find_owner("team", "job", PodIdentity(about["namespace"], about["name"], about["uid"]))
         assert owner is not None
         assert not owner.owns_pod
     assert [each["metadata"]["uid"] for each in members(pods, JOB, TRAINING_JOBS)] == ["team/job-node-0-a0"]
-    assert Lineage(pods, TRAINING_JOBS).predecessors(("team", "job"), "u") == []
-    gone = departed.of(identity_of(JOB, TRAINING_JOBS))
+    assert Predecessors(pods, TRAINING_JOBS).predecessors(("team", "job"), "u") == []
+    gone = deleted_pods.of(identity_of(JOB, TRAINING_JOBS))
     assert [each for each in gone if bears_name(each, "job")] == []
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from slipway.api.common.types import Reason
 from slipway.reconcile.pods import startup_events
 from slipway.reconcile.pods.observed import observe_pod
-from slipway.reconcile.pods.startup_events import Complaints, clean, worst
+from slipway.reconcile.pods.startup_events import StartupEvents, clean, worst
 from slipway.runtime.caching.store import Key
 from slipway.runtime.client.errors import ApiError, Forbidden, Unavailable
 from slipway.runtime.client.kube import Kube
@@ -63,9 +63,9 @@ class Clock:
         return self.now
 
 
-def listen(server: Server, clock: Clock, *pods: Object, until: float = 11.0) -> tuple[Complaints, list[Object]]:
+def listen(server: Server, clock: Clock, *pods: Object, until: float = 11.0) -> tuple[StartupEvents, list[Object]]:
     """Look again whenever it is asked for, up to a time."""
-    found = Complaints(cast("Kube", server), clock)
+    found = StartupEvents(cast("Kube", server), clock)
     while True:
         wait = asyncio.run(found.look(KEY, pods))
         if wait is None or clock.now + wait > until:
@@ -109,7 +109,7 @@ def test_a_pod_is_asked_about_less_and_less_often() -> None:
 def test_each_pod_of_a_large_gang_has_its_turn_and_few_at_a_time() -> None:
     server, clock = Server(), Clock()
     pods = [pod(number) for number in range(64)]
-    gang = Complaints(cast("Kube", server), clock)
+    gang = StartupEvents(cast("Kube", server), clock)
     asyncio.run(gang.look(KEY, pods))
     clock.now = startup_events.FIRST_SECONDS
     asyncio.run(gang.look(KEY, pods))
@@ -120,7 +120,7 @@ def test_each_pod_of_a_large_gang_has_its_turn_and_few_at_a_time() -> None:
 
 def test_many_jobs_together_ask_within_the_rate() -> None:
     server, clock = Server(), Clock()
-    asker = Complaints(cast("Kube", server), clock)
+    asker = StartupEvents(cast("Kube", server), clock)
     for number in range(500):
         asyncio.run(asker.look(Key("ns", f"j{number}"), [pod(number)]))
     clock.now = startup_events.FIRST_SECONDS

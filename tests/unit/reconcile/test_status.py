@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from slipway.reconcile.pods.observed import Failure
 from slipway.reconcile.run_state import RUN_FIELDS, read_run
-from slipway.reconcile.status import Draft
+from slipway.reconcile.status import StatusDraft
 from slipway.runtime import conditions
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -19,7 +19,7 @@ MOVES = st.lists(st.sampled_from(["progressing", "stalled", "ready"]), min_size=
 
 
 def moved(status: dict[str, Any], moves: list[str], now: datetime) -> dict[str, Any]:
-    draft = Draft(status, 1, now)
+    draft = StatusDraft(status, 1, now)
     for move in moves:
         getattr(draft, move)(move.capitalize(), "")
     return draft.done()
@@ -51,7 +51,7 @@ def test_times_move_only_with_what_really_flipped(first: list[str], second: list
 def test_the_draft_leaves_the_status_it_started_from_alone() -> None:
     before = moved({}, ["progressing"], NOW)
     kept = str(before)
-    Draft(before, 2, LATER).succeed("done").done()
+    StatusDraft(before, 2, LATER).succeed("done").done()
     assert str(before) == kept
 
 
@@ -67,7 +67,7 @@ def test_the_schemas_default_is_no_history() -> None:
 
 
 def test_an_end_has_a_beginning() -> None:
-    for end in (Draft({}, 1, NOW).succeed("done"), Draft({}, 1, NOW).fail("Error", "no")):
+    for end in (StatusDraft({}, 1, NOW).succeed("done"), StatusDraft({}, 1, NOW).fail("Error", "no")):
         status = end.done()
         assert status["startTime"] == status["completionTime"] == "2026-11-01T12:00:00Z"
         assert "Reconciling" not in summary(status)
@@ -76,7 +76,7 @@ def test_an_end_has_a_beginning() -> None:
 def test_no_empty_text_is_sent_at_any_depth() -> None:
     """Debian's build of Kubernetes 1.20 takes them for null, and refuses the whole status."""
     old = {"progress": {"metrics": [{"name": "loss", "value": ""}]}, "selector": ""}
-    status = Draft(old, 1, NOW).progressing("Pending", "").done()
+    status = StatusDraft(old, 1, NOW).progressing("Pending", "").done()
     assert status["progress"] == {"metrics": [{"name": "loss"}]}
     assert "selector" not in status
     assert all("message" not in condition for condition in status["conditions"])
@@ -98,12 +98,12 @@ def test_what_a_run_is_read_from_is_all_listed() -> None:
 def test_the_run_follows_the_draft() -> None:
     began = "2026-11-01T11:59:00Z"
     running = {"type": "Running", "status": "True", "lastTransitionTime": began}
-    draft = Draft({"attempt": 1, "runningTime": began, "conditions": [running]}, 1, NOW)
+    draft = StatusDraft({"attempt": 1, "runningTime": began, "conditions": [running]}, 1, NOW)
     before = draft.run
     draft.next_attempt()
     assert (before.attempt, before.running_time is None) == (1, False)
     assert (draft.run.attempt, draft.run.running_time, draft.run.active_seconds) == (2, None, 60)
-    draft.wire["attemptTime"] = "2026-11-01T12:00:00Z"
+    draft.fields["attemptTime"] = "2026-11-01T12:00:00Z"
     assert draft.run.attempt_time == NOW
     draft.condition("Suspended", "True", "Suspended", "")
     assert draft.run.suspended
@@ -113,5 +113,5 @@ def test_a_traceback_that_is_too_long_keeps_its_last_line() -> None:
     """It once kept the frames, and the error itself was cut off."""
     log = "Traceback (most recent call last):\n" + "  File ...\n" * 500 + "TypeError: no such argument"
     failed = Failure("digits-node-0-a0", "node-0", "trainer", 1, "", "Error", log, NOW)
-    draft = Draft({}, 1, NOW).record_failure(failed)
+    draft = StatusDraft({}, 1, NOW).record_failure(failed)
     assert draft.done()["lastFailure"]["message"].endswith("TypeError: no such argument")

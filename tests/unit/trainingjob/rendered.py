@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from slipway.api.training.trainingjob import TrainingJobSpec
-from slipway.gang.status_endpoint import Endpoint
+from slipway.gang.status_endpoint import StatusEndpoint
 from slipway.trainingjob import pods
 from slipway.trainingjob.job import Platform, TrainingJob
 
 PLATFORM = Platform(trainer_image="registry.example.com/slipway/trainer:9.9")
-WITH_STATUS = Platform("registry.example.com/slipway/trainer:9.9", Endpoint("https://slipway:8443/x", "PEM"))
+WITH_STATUS = Platform("registry.example.com/slipway/trainer:9.9", StatusEndpoint("https://slipway:8443/x", "PEM"))
 OWN = {"image": "example.com/train:1", "command": ["python", "train.py"]}
 AGENT = ["python3", "/etc/slipway/torch_agent.py"]
 RECIPE = {"model": {"name": "cnn"}, "dataset": {"name": "digits"}, "globalBatchSize": 64}

@@ -19,7 +19,7 @@ from slipway.runtime.controller import Controller
 from slipway.runtime.queue import WorkQueue
 from slipway.trainingjob.job import TRAINING_JOBS, Platform
 from slipway.trainingjob.plan import plan
-from slipway.trainingjob.reconcile import TrainingJobs
+from slipway.trainingjob.reconcile import TrainingJobReconciler
 from tests.unit.trainingjob.sim_server import NAMESPACE, CrashError, Kube, Server
 
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -50,7 +50,7 @@ class Process:
         self.cache.add(PODS, slim=slim_pod)
         self.heard = {TRAINING_JOBS.plural: 0, PODS.plural: 0}
         self.posted: dict[str, dict[str, Any]] = {}
-        self.jobs = TrainingJobs(
+        self.jobs = TrainingJobReconciler(
             self.kube,  # type: ignore[arg-type]
             self.cache,
             PLATFORM,

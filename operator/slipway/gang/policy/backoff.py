@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from slipway.api.common.types import Backoff
-from slipway.reconcile.run_state import Run
+from slipway.reconcile.run_state import RunState
 from slipway.runtime.conditions import format_time, parse_time
 
 # A quota or a policy refused the pods: the pause before the next try doubles from the first to the longest.
@@ -14,7 +14,7 @@ LONGEST_REFUSAL_SECONDS = 60
 
 
 def after_failure(
-    policy: Backoff, told: Mapping[str, Any], run: Run, now: datetime, *, disrupted: bool = False
+    policy: Backoff, told: Mapping[str, Any], run: RunState, now: datetime, *, disrupted: bool = False
 ) -> dict[str, Any]:
     """status.backoff once the attempt of `run` has failed; `told` is what it was before.
 

@@ -3,14 +3,14 @@
 from datetime import datetime
 
 from slipway.api.common.types import RunPolicy
-from slipway.reconcile.run_state import Run
+from slipway.reconcile.run_state import RunState
 
 # A refusal (a quota, a role, a name in use) is tried again after half the time that it has lasted, within these bounds.
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 30.0
 
 
-def active_seconds_left(policy: RunPolicy, run: Run, now: datetime) -> float | None:
+def active_seconds_left(policy: RunPolicy, run: RunState, now: datetime) -> float | None:
     """Running time left over all attempts; time spent pending, restarting, suspended or with too few nodes is not
     counted.
     """
@@ -19,7 +19,7 @@ def active_seconds_left(policy: RunPolicy, run: Run, now: datetime) -> float | N
     return policy.active_deadline_seconds - run.active_seconds - (now - run.running_since).total_seconds()
 
 
-def startup_seconds_left(policy: RunPolicy, run: Run, now: datetime) -> float | None:
+def startup_seconds_left(policy: RunPolicy, run: RunState, now: datetime) -> float | None:
     """Time left until all pods of this attempt must be running, from when they were first waited or asked for."""
     moments = (run.queued_time, run.refused_time, run.attempt_time)
     asked = min((moment for moment in moments if moment is not None), default=None)
@@ -28,7 +28,7 @@ def startup_seconds_left(policy: RunPolicy, run: Run, now: datetime) -> float | 
     return policy.startup_deadline_seconds - (now - asked).total_seconds()
 
 
-def retry_refused_in(run: Run, now: datetime) -> float:
+def retry_refused_in(run: RunState, now: datetime) -> float:
     """Seconds until the server is asked again for what it refused."""
     lasted = (now - run.refused_time).total_seconds() if run.refused_time else 0.0
     return min(LAST_RETRY_SECONDS, max(FIRST_RETRY_SECONDS, lasted / 2))

@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from slipway.reconcile.run_state import Run
+from slipway.reconcile.run_state import RunState
 
 
 def seconds_left(
-    deadline: int | None, run: Run, reported: datetime | None, listening: datetime | None, now: datetime
+    deadline: int | None, run: RunState, reported: datetime | None, listening: datetime | None, now: datetime
 ) -> float | None:
     """Seconds until silence becomes a failure; zero or less means now, None: no deadline, or not running.
 

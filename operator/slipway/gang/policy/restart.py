@@ -4,12 +4,12 @@ from slipway.api.common.types import FailurePolicy, Reason, RuleAction
 from slipway.gang.policy import backoff, budget
 from slipway.gang.policy.failure import matching_action
 from slipway.reconcile.pods.observed import Failure
-from slipway.reconcile.status import Draft, describe
+from slipway.reconcile.status import StatusDraft, describe
 
 
 def restart_or_fail(
-    policy: FailurePolicy, failure: Failure, draft: Draft, final: frozenset[int] = frozenset()
-) -> Draft:
+    policy: FailurePolicy, failure: Failure, draft: StatusDraft, final: frozenset[int] = frozenset()
+) -> StatusDraft:
     """Draft the next attempt, or the end of the job when a rule, a `final` exit code or the budget says so."""
     action = matching_action(policy.rules, failure)
     draft.record_failure(failure)
@@ -21,9 +21,9 @@ def restart_or_fail(
         return draft.fail(over[0], f"{describe(failure)}; {over[1]}")
     disrupted = budget.count(policy, failure, draft)
     told = backoff.after_failure(
-        policy.backoff, draft.wire.get("backoff") or {}, draft.run, draft.now, disrupted=bool(disrupted)
+        policy.backoff, draft.fields.get("backoff") or {}, draft.run, draft.now, disrupted=bool(disrupted)
     )
-    draft.wire["backoff"] = told
+    draft.fields["backoff"] = told
     draft.next_attempt()
     message = f"restarting all pods after {describe(failure)}{disrupted}"
     if "nextAttemptTime" in told:

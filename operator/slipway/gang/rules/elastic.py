@@ -9,49 +9,49 @@ from dataclasses import replace
 from slipway.api.common.types import Reason, RuleAction
 from slipway.gang.policy import budget
 from slipway.gang.policy.failure import matching_action
-from slipway.gang.state import Scene
+from slipway.gang.state import GangState
 from slipway.reconcile.plan import Notice, Plan
 from slipway.reconcile.pods.observed import Failure
 from slipway.reconcile.status import describe
 
 
-def replaced(scene: Scene, failure: Failure) -> Plan | None:
+def replaced(state: GangState, failure: Failure) -> Plan | None:
     """Replace one lost node: the others go on, and one of a new number joins. None where the gang must restart."""
-    nodes, policy = scene.nodes, scene.gang.failure_policy
-    index = next((i for i in scene.indices if scene.gang.pod_name(i, scene.draft.run.attempt) == failure.pod), 0)
-    if nodes is None or not scene.rules.replaces or index == 0 or scene.changed:
+    nodes, policy = state.nodes, state.gang.failure_policy
+    index = next((i for i in state.indices if state.gang.pod_name(i, state.draft.run.attempt) == failure.pod), 0)
+    if nodes is None or not state.rules.replaces or index == 0 or state.changed:
         return None
     action = matching_action(policy.rules, failure)
-    final = action is None and failure.own and failure.exit_code in scene.gang.final_exit_codes
-    if final or action is RuleAction.FAIL_JOB or budget.exceeded(policy, failure, scene.draft):
+    final = action is None and failure.own and failure.exit_code in state.gang.final_exit_codes
+    if final or action is RuleAction.FAIL_JOB or budget.exceeded(policy, failure, state.draft):
         return None
-    draft = scene.draft.record_failure(failure)
+    draft = state.draft.record_failure(failure)
     disrupted = budget.count(policy, failure, draft)
-    draft.wire["elastic"] = nodes.replaced(index).wire()
+    draft.fields["elastic"] = nodes.replaced(index).wire()
     message = f"{describe(failure)}{disrupted}; the other nodes go on, and a new one joins them"
     notice = Notice("Warning", Reason.NODE_REPLACED, message)
     return Plan(status=draft.done(), persist_first=True, notices=(notice,))
 
 
-def resized(scene: Scene) -> Plan | None:
+def resized(state: GangState) -> Plan | None:
     """Follow an edit of numNodes: persist which nodes come and go."""
-    nodes = scene.nodes
-    if nodes is None or scene.draft.run.attempt_time is None or len(nodes.indices) == scene.gang.size or scene.changed:
+    nodes = state.nodes
+    if nodes is None or state.draft.run.attempt_time is None or len(nodes.indices) == state.gang.size or state.changed:
         return None
-    started = [pod.index for pod in scene.current if pod.phase != "Pending"]
-    after = nodes.resized(scene.gang.size, started)
-    scene.draft.wire["elastic"] = after.wire()
+    started = [pod.index for pod in state.current if pod.phase != "Pending"]
+    after = nodes.resized(state.gang.size, started)
+    state.draft.fields["elastic"] = after.wire()
     notice = Notice("Normal", Reason.SCALED, f"from {len(nodes.indices)} to {len(after.indices)} nodes")
-    return Plan(status=scene.draft.done(), persist_first=True, notices=(notice,))
+    return Plan(status=state.draft.done(), persist_first=True, notices=(notice,))
 
 
-def joining(scene: Scene) -> Plan | None:
+def joining(state: GangState) -> Plan | None:
     """Create the pods of new nodes."""
-    nodes = scene.nodes
-    if nodes is None or not nodes.creating or scene.draft.run.attempt_time is None:
+    nodes = state.nodes
+    if nodes is None or not nodes.creating or state.draft.run.attempt_time is None:
         return None
-    there = {pod.index for pod in scene.current}
+    there = {pod.index for pod in state.current}
     missing = [index for index in nodes.creating if index not in there]
-    writes = scene.gang.writes(missing, scene.draft.run.attempt, first=False)
-    scene.draft.wire["elastic"] = replace(nodes, creating=()).wire()
-    return Plan(status=scene.draft.done(), writes=writes, requeue_after=0.0)
+    writes = state.gang.writes(missing, state.draft.run.attempt, first=False)
+    state.draft.fields["elastic"] = replace(nodes, creating=()).wire()
+    return Plan(status=state.draft.done(), writes=writes, requeue_after=0.0)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from slipway.api.common.types import Reason
 from slipway.gang.policy import budget
 from slipway.gang.policy.failure import matching_action
-from slipway.gang.state import Scene
+from slipway.gang.state import GangState
 from slipway.reconcile.pods.observed import Failure, PodState
 from slipway.reconcile.status import describe, read_failure
 
@@ -27,61 +27,61 @@ _TOGETHER = timedelta(seconds=1)
 _SETTLED = timedelta(seconds=3)
 
 
-def loss(scene: Scene) -> Failure | None:
+def loss(state: GangState) -> Failure | None:
     """A pod of the current attempt that failed, or one that is gone although it was created."""
-    missing = scene.missing_names if scene.draft.run.attempt_time is not None else []
+    missing = state.missing_names if state.draft.run.attempt_time is not None else []
     # How they ended, of those that were seen to go.
-    seen = [pod for pod in scene.departed if pod.attempt == scene.draft.run.attempt and pod.name in missing]
-    failed = first_failure([*scene.current, *seen])
-    if not missing or (failed is not None and not _follows(scene, failed)):
+    seen = [pod for pod in state.deleted_pods if pod.attempt == state.draft.run.attempt and pod.name in missing]
+    failed = first_failure([*state.current, *seen])
+    if not missing or (failed is not None and not _follows(state, failed)):
         return failed
-    why = [pod for pod in seen if pod.failure is not None and not _follows(scene, pod.failure)]
+    why = [pod for pod in seen if pod.failure is not None and not _follows(state, pod.failure)]
     unseen = [name for name in missing if name not in {pod.name for pod in seen if pod.failure is not None}]
-    gone = first_failure(why) or (_gone(unseen[0], scene) if unseen else None)
+    gone = first_failure(why) or (_gone(unseen[0], state) if unseen else None)
     if failed is None or gone is None:
         return gone or failed
     message = f"{gone.message}; {describe(failed)}, which came of it"
     return replace(gone, message=message, time=failed.time)
 
 
-def _gone(name: str, scene: Scene) -> Failure:
+def _gone(name: str, state: GangState) -> Failure:
     words = "the pod is gone: somebody deleted it"
-    return Failure(name, "", "", None, "", Reason.POD_DELETED, words, scene.now, disruption=True)
+    return Failure(name, "", "", None, "", Reason.POD_DELETED, words, state.now, disruption=True)
 
 
-def seconds_to_settle(scene: Scene, failure: Failure) -> float:
+def seconds_to_settle(state: GangState, failure: Failure) -> float:
     """Seconds to wait for what else the kubelets have to tell, before the gang is replaced.
 
     With the gang the ends of the others are gone. No wait but where the failure may have come of another's, and if its
     node's clock is not ahead of ours.
     """
-    others = [pod for pod in scene.current if pod.phase == "Running"]
-    age = scene.now - failure.time
-    if scene.nodes is not None or not others or age < timedelta(0) or not _follows(scene, failure):
+    others = [pod for pod in state.current if pod.phase == "Running"]
+    age = state.now - failure.time
+    if state.nodes is not None or not others or age < timedelta(0) or not _follows(state, failure):
         return 0.0
     return max(0.0, (_SETTLED - age).total_seconds())
 
 
-def amend(scene: Scene) -> None:
+def amend(state: GangState) -> None:
     """Correct the failure that was told before, if another one is known by now to have caused it."""
-    cause = heard_late(scene)
+    cause = heard_late(state)
     if cause is not None:
-        scene.draft.explain_failure(cause)
-        budget.recount(scene.gang.failure_policy, cause, scene.draft)
+        state.draft.explain_failure(cause)
+        budget.recount(state.gang.failure_policy, cause, state.draft)
 
 
-def heard_late(scene: Scene) -> Failure | None:
+def heard_late(state: GangState) -> Failure | None:
     """The failure of another pod of that attempt that explains the one that lastFailure tells: its kubelet reported the
     end only after the peers had died of it and the gang was being replaced, or the job had failed; maybe together with
     the pod's removal.
     """
-    told, run = scene.draft.wire.get("lastFailure"), scene.draft.run
+    told, run = state.draft.fields.get("lastFailure"), state.draft.run
     if not told or (told["attempt"] >= run.attempt and not run.finished):
         return None
     consequence = read_failure(told)
-    if not _follows(scene, consequence):
+    if not _follows(state, consequence):
         return None
-    known = (*scene.pods, *scene.departed)
+    known = (*state.pods, *state.deleted_pods)
     peers = [pod for pod in known if pod.attempt == told["attempt"] and pod.name != consequence.pod]
     return first_failure(pod for pod in peers if pod.failure is not None and _explains(pod.failure, consequence))
 
@@ -99,12 +99,12 @@ def _explains(failure: Failure, consequence: Failure) -> bool:
     return failure.reason != Reason.ERROR or failure.signal in _CAUSES - _FOLLOWING
 
 
-def _follows(scene: Scene, failure: Failure) -> bool:
+def _follows(state: GangState, failure: Failure) -> bool:
     """Tell whether a pod may have failed only because another was gone.
 
     What a rule names is the program's own statement.
     """
-    gang = scene.gang
+    gang = state.gang
     stated = failure.exit_code in gang.final_exit_codes or matching_action(gang.failure_policy.rules, failure)
     # Nothing runs yet beside an init container: it fails of its own.
     return not stated and failure.own and failure.reason == Reason.ERROR and failure.signal in _FOLLOWING

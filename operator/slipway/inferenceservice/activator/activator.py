@@ -26,7 +26,7 @@ from slipway.inferenceservice.service import (
     identify,
 )
 from slipway.inferenceservice.source import resolve
-from slipway.inferenceservice.state import Scene
+from slipway.inferenceservice.state import ServiceState
 from slipway.reconcile import labels
 from slipway.reconcile.plan import Delete, Patch, Write
 from slipway.runtime.client.resource import SERVICES, Resource, name_of, uid_of
@@ -207,50 +207,52 @@ def _selector(address: Object) -> dict[str, str]:
     return dict((address.get("spec") or {}).get("selector") or {})
 
 
-def tell(scene: Scene) -> None:
+def tell(state: ServiceState) -> None:
     """Write condition ActivatorReady: False while a service that may sleep stays awake for its activator's sake."""
-    if not scene.size.may_sleep or scene.around.standby.ready:
-        scene.draft.without("ActivatorReady")
+    if not state.size.may_sleep or state.observed.activator_state.ready:
+        state.draft.without("ActivatorReady")
         return
     refused: dict[str, Any] = next(
-        (c for c in _conditions(scene.around.activator) if c.get("type") == "ReplicaFailure"), {}
+        (c for c in _conditions(state.observed.activator) if c.get("type") == "ReplicaFailure"), {}
     )
     reason = Reason.CREATE_REFUSED if refused else Reason.PENDING
-    message = refused.get("message") or f"no pod of Deployment {activator_name(scene.service.name)} is ready"
-    scene.draft.condition("ActivatorReady", "False", reason, f"{message}; until one is, a replica stays")
+    message = refused.get("message") or f"no pod of Deployment {activator_name(state.service.name)} is ready"
+    state.draft.condition("ActivatorReady", "False", reason, f"{message}; until one is, a replica stays")
 
 
 def _conditions(deployment: Object | None) -> list[Any]:
     return list(((deployment or {}).get("status") or {}).get("conditions") or [])
 
 
-def writes(scene: Scene) -> list[Write]:
+def writes(state: ServiceState) -> list[Write]:
     """The activator, its way to the pods and its budget, where the spec asks for them and they are not there."""
-    service, there, budgets = scene.service, scene.around.children, scene.platform.budgets
-    if not scene.size.may_sleep:
+    service, there, budgets = state.service, state.observed.children, state.platform.budgets
+    if not state.size.may_sleep:
         return []
     made = []
     if budgets is not None and activator_name(service.name) not in there.get(budgets, {}):
         made.append(Write(budgets, budget(service, budgets)))
     if inner_name(service.name) not in there.get(SERVICES, {}):
         made.append(Write(SERVICES, inner_address(service)))
-    body, known, mark = activator(service, scene.platform), scene.around.activator, manifests.SPEC_HASH
+    body, known, mark = activator(service, state.platform), state.observed.activator, manifests.SPEC_HASH
     digest = (known["metadata"].get("annotations") or {}).get(mark) if known is not None else None
     if digest != body["metadata"]["annotations"][mark]:
         made.append(Write(DEPLOYMENTS, body, replace=True))
     return made
 
 
-def patches(scene: Scene) -> list[Patch]:
+def patches(state: ServiceState) -> list[Patch]:
     """Patch of the Service's selector, where it shall lead elsewhere from now on."""
-    service = scene.service
-    address = scene.around.children.get(SERVICES, {}).get(service.name)
-    if address is None or (scene.around.activator is None and not in_place(address, service.uid)):
+    service = state.service
+    address = state.observed.children.get(SERVICES, {}).get(service.name)
+    if address is None or (state.observed.activator is None and not in_place(address, service.uid)):
         return []
-    size, serving = scene.size, bool(ready_pods(scene.around.pods))
+    size, serving = state.size, bool(ready_pods(state.observed.pods))
     wanted = size.replicas > 0
     asks = {"may_sleep": size.may_sleep, "sleeping": size.sleeping, "wanted": wanted, "serving": serving}
-    selects = activator_pods(service.uid) if stands_in(scene.around.standby, **asks) else mirror.selector(scene)
+    selects = (
+        activator_pods(service.uid) if stands_in(state.observed.activator_state, **asks) else mirror.selector(state)
+    )
     known = _selector(address)
     if known == selects:
         return []
@@ -258,16 +260,16 @@ def patches(scene: Scene) -> list[Patch]:
     return [Patch(SERVICES, service.name, uid_of(address), {"spec": {"selector": selector | selects}})]
 
 
-def deletes(scene: Scene) -> list[Delete]:
+def deletes(state: ServiceState) -> list[Delete]:
     """Deletes of all that `writes` made, where the spec does not ask for it any more and nobody is led to it."""
-    if scene.size.may_sleep or scene.around.standby.in_place:
+    if state.size.may_sleep or state.observed.activator_state.in_place:
         return []
-    name, inner, there = activator_name(scene.service.name), inner_name(scene.service.name), scene.around.children
+    name, inner, there = activator_name(state.service.name), inner_name(state.service.name), state.observed.children
     gone: list[tuple[Resource, Object | None, str]] = [
-        (DEPLOYMENTS, scene.around.activator, name),
+        (DEPLOYMENTS, state.observed.activator, name),
         (SERVICES, there.get(SERVICES, {}).get(inner), inner),
     ]
-    if (budgets := scene.platform.budgets) is not None:
+    if (budgets := state.platform.budgets) is not None:
         gone.append((budgets, there.get(budgets, {}).get(name), name))
     return [
         Delete(resource, called, uid_of(known))

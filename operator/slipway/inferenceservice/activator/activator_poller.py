@@ -11,13 +11,13 @@ from functools import partial
 
 from slipway.inferenceservice.activator.activator import CONTROL_PORT, decided_at, in_place, is_ready, unsettled
 from slipway.inferenceservice.observed import host_of
-from slipway.inferenceservice.policy.demand import Told, demand_since, read_demand
-from slipway.inferenceservice.policy.zero import HANDOVER_SECONDS, Standby
-from slipway.inferenceservice.state import Around
+from slipway.inferenceservice.policy.demand import ActivatorReply, demand_since, read_demand
+from slipway.inferenceservice.policy.zero import HANDOVER_SECONDS, ActivatorState
+from slipway.inferenceservice.state import Observed
 from slipway.reconcile.plan import soonest
 from slipway.runtime.caching.store import Key
 from slipway.runtime.client.resource import SERVICES, Object, name_of, uid_of
-from slipway.runtime.scraping.scrape import Page, Scraper
+from slipway.runtime.scraping.scrape import Scraper, ScrapeResult
 
 # An activator answers within twenty seconds; and each service that sleeps waits for an answer.
 LONGEST, MOST = 30.0, 10000
@@ -30,10 +30,10 @@ DEAF_SECONDS = 60.0
 
 
 @dataclass
-class _Said:
+class _ActivatorReplies:
     """Memory of one service's activator, by pod UID: answers, last questions, and since when there is no answer."""
 
-    told: dict[str, Told] = field(default_factory=dict)
+    told: dict[str, ActivatorReply] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)
     silent: dict[str, float] = field(default_factory=dict)
     # In a row.
@@ -46,7 +46,7 @@ class _Said:
                 del kept[gone]
 
 
-class Demands:
+class ActivatorPoller:
     """Demand for each service that sleeps, as its activator tells it, by UID."""
 
     def __init__(self, scraper: Scraper, mark: Callable[[Key], None], clock: Callable[[], datetime]) -> None:
@@ -54,30 +54,30 @@ class Demands:
         self._scraper = scraper
         self._mark = mark
         self._clock = clock
-        self._said: dict[str, _Said] = {}
+        self._said: dict[str, _ActivatorReplies] = {}
 
     def keep_only(self, uids: Iterable[str]) -> None:
         """Forget services that are gone."""
         there = set(uids)
         self._said = {uid: said for uid, said in self._said.items() if uid in there}
 
-    def beside(self, service: Object, around: Around, pods: Sequence[Object]) -> Around:
-        """Copy of `around` with what is known of the service's activator; `pods` are the activator's."""
-        return replace(around, standby=self._standby(service, around, pods))
+    def beside(self, service: Object, observed: Observed, pods: Sequence[Object]) -> Observed:
+        """Copy of `observed` with what is known of the service's activator; `pods` are the activator's."""
+        return replace(observed, activator_state=self._standby(service, observed, pods))
 
-    def _standby(self, service: Object, around: Around, pods: Sequence[Object]) -> Standby:
+    def _standby(self, service: Object, observed: Observed, pods: Sequence[Object]) -> ActivatorState:
         uid, since, now = uid_of(service), decided_at(service), self._clock().timestamp()
-        said = self._said.get(uid, _Said())
+        said = self._said.get(uid, _ActivatorReplies())
         demand = demand_since(now if since is None else since, said.told, _urls(pods))
-        return Standby(
-            ready=is_ready(around.activator),
-            in_place=in_place(around.children.get(SERVICES, {}).get(name_of(service)), uid),
+        return ActivatorState(
+            ready=is_ready(observed.activator),
+            in_place=in_place(observed.children.get(SERVICES, {}).get(name_of(service)), uid),
             quiet=demand.known and not demand.wanted,
             wanted=demand.wanted,
             held=demand.held,
             deaf=any(now - silent > DEAF_SECONDS for silent in said.silent.values()),
-            emptied=not any(deployment["spec"].get("replicas", 1) for deployment in around.deployments),
-            unsettled=unsettled(service, around.source),
+            emptied=not any(deployment["spec"].get("replicas", 1) for deployment in observed.deployments),
+            unsettled=unsettled(service, observed.source),
         )
 
     def ask(self, key: Key, service: Object, pods: Sequence[Object]) -> float | None:
@@ -86,13 +86,13 @@ class Demands:
         if since is None:
             self._said.pop(uid, None)
             return None
-        urls, said = _urls(pods), self._said.setdefault(uid, _Said())
+        urls, said = _urls(pods), self._said.setdefault(uid, _ActivatorReplies())
         said.keep_only(urls)
         handover = since + HANDOVER_SECONDS - now
         due = (self._one(key, said, since, pod, url) for pod, url in urls.items())
         return soonest(handover if handover > 0 else None, *due)
 
-    def _one(self, key: Key, said: _Said, since: float, pod: str, url: str) -> float | None:
+    def _one(self, key: Key, said: _ActivatorReplies, since: float, pod: str, url: str) -> float | None:
         now = self._clock().timestamp()
         pause = min(SELDOM_SECONDS, PAUSE_SECONDS * 2.0 ** min(said.failures.get(pod, 0), 8))
         left = said.asked.get(pod, 0.0) + pause - now
@@ -105,10 +105,10 @@ class Demands:
             said.asked[pod] = now
         return None
 
-    def _read(self, page: bytes) -> Told:
+    def _read(self, page: bytes) -> ActivatorReply:
         return read_demand(page, self._clock().timestamp())
 
-    def _heard(self, key: Key, said: _Said, pages: Mapping[str, Page[Told]]) -> None:
+    def _heard(self, key: Key, said: _ActivatorReplies, pages: Mapping[str, ScrapeResult[ActivatorReply]]) -> None:
         now = self._clock().timestamp()
         for pod, page in pages.items():
             if page.said is not None:

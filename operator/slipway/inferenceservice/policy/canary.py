@@ -13,7 +13,7 @@ from slipway.inferenceservice.policy.gate import Outcome, Verdict
 
 
 @dataclass(frozen=True)
-class Stand:
+class CanaryState:
     """Position of a canary: its phase and step, and the reason."""
 
     phase: CanaryPhase
@@ -23,7 +23,7 @@ class Stand:
 
 
 @dataclass(frozen=True)
-class Sight:
+class StepObservation:
     """Observation of a canary. `in_place`: both revisions have the pods of this step, ready. `watched`: for so many
     seconds at this step. `broken`: why its pods do not serve, if that is final. `unread`: why there are no figures.
     """
@@ -35,36 +35,36 @@ class Sight:
     unread: str = ""
 
 
-def follow(canary: Canary, stand: Stand, sight: Sight) -> Stand:
+def next_state(canary: Canary, stand: CanaryState, observation: StepObservation) -> CanaryState:
     """Position of the canary after this look."""
     if stand.phase in {CanaryPhase.PROMOTED, CanaryPhase.ROLLED_BACK}:
         return stand
-    if sight.broken:
-        return Stand(CanaryPhase.ROLLED_BACK, stand.step, Reason.MODEL_LOAD_FAILED, sight.broken)
+    if observation.broken:
+        return CanaryState(CanaryPhase.ROLLED_BACK, stand.step, Reason.MODEL_LOAD_FAILED, observation.broken)
     if stand.step >= len(canary.steps):
         # The steps were edited while it ran: whoever asks for fewer is content with those that it has passed.
-        return Stand(CanaryPhase.PROMOTED, stand.step, Reason.GATE_PASSED, "all steps passed")
+        return CanaryState(CanaryPhase.PROMOTED, stand.step, Reason.GATE_PASSED, "all steps passed")
     if stand.phase is CanaryPhase.STARTING:
-        if not sight.in_place:
-            return Stand(CanaryPhase.STARTING, stand.step, Reason.ROLLING_OUT, "its pods are starting")
-        return Stand(CanaryPhase.ANALYSING, stand.step, Reason.CANARY_ANALYSIS, "its pods serve")
-    return _analysed(canary, stand, sight)
+        if not observation.in_place:
+            return CanaryState(CanaryPhase.STARTING, stand.step, Reason.ROLLING_OUT, "its pods are starting")
+        return CanaryState(CanaryPhase.ANALYSING, stand.step, Reason.CANARY_ANALYSIS, "its pods serve")
+    return _analysed(canary, stand, observation)
 
 
-def _analysed(canary: Canary, stand: Stand, sight: Sight) -> Stand:
-    verdict = sight.verdict
+def _analysed(canary: Canary, stand: CanaryState, observation: StepObservation) -> CanaryState:
+    verdict = observation.verdict
     if verdict is None:
-        why = sight.unread or "no figures yet"
-        return Stand(CanaryPhase.ANALYSING, stand.step, Reason.CANARY_ANALYSIS, why)
+        why = observation.unread or "no figures yet"
+        return CanaryState(CanaryPhase.ANALYSING, stand.step, Reason.CANARY_ANALYSIS, why)
     if verdict.outcome is Outcome.BAD:
-        return Stand(CanaryPhase.ROLLED_BACK, stand.step, Reason.GATE_FAILED, verdict.message)
+        return CanaryState(CanaryPhase.ROLLED_BACK, stand.step, Reason.GATE_FAILED, verdict.message)
     time = canary.steps[stand.step].analysis_seconds
-    if sight.unread:
+    if observation.unread:
         # The pod that does not tell may be the one that is broken.
-        message = f"{verdict.message}; {sight.unread}"
-        return Stand(CanaryPhase.ANALYSING, stand.step, Reason.CANARY_ANALYSIS, message)
-    if verdict.outcome is Outcome.WAIT or sight.watched < time:
-        return Stand(CanaryPhase.ANALYSING, stand.step, Reason.CANARY_ANALYSIS, verdict.message)
+        message = f"{verdict.message}; {observation.unread}"
+        return CanaryState(CanaryPhase.ANALYSING, stand.step, Reason.CANARY_ANALYSIS, message)
+    if verdict.outcome is Outcome.WAIT or observation.watched < time:
+        return CanaryState(CanaryPhase.ANALYSING, stand.step, Reason.CANARY_ANALYSIS, verdict.message)
     if stand.step + 1 < len(canary.steps):
-        return Stand(CanaryPhase.STARTING, stand.step + 1, Reason.GATE_PASSED, verdict.message)
-    return Stand(CanaryPhase.PROMOTED, stand.step, Reason.GATE_PASSED, verdict.message)
+        return CanaryState(CanaryPhase.STARTING, stand.step + 1, Reason.GATE_PASSED, verdict.message)
+    return CanaryState(CanaryPhase.PROMOTED, stand.step, Reason.GATE_PASSED, verdict.message)

@@ -11,7 +11,7 @@ LARGEST = 2**31
 
 
 @dataclass(frozen=True)
-class Told:
+class ActivatorReply:
     """Answer of one pod, `at` seconds of the wall clock. `heard`: when a client sent something last; None for never."""
 
     at: float
@@ -19,13 +19,13 @@ class Told:
     heard: float | None
 
 
-def read_demand(page: bytes, at: float) -> Told:
+def read_demand(page: bytes, at: float) -> ActivatorReply:
     """Read an activator's /metrics. Raises ValueError for what is not Prometheus' text format, or lacks the figures."""
     figures = {sample.name: sample.value for sample in samples(page, (HELD, IDLE))}
     held, idle = figures.get(HELD, -1.0), figures.get(IDLE, 0.0)
     if not (0 <= held <= LARGEST and idle >= 0):
         raise ValueError(f"no {HELD}, or figures that are none")
-    return Told(at, int(held), at - idle if IDLE in figures else None)
+    return ActivatorReply(at, int(held), at - idle if IDLE in figures else None)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Demand:
     wanted: bool = False
 
 
-def demand_since(since: float, told: Mapping[str, Told], pods: Iterable[str]) -> Demand:
+def demand_since(since: float, told: Mapping[str, ActivatorReply], pods: Iterable[str]) -> Demand:
     """Demand since a time. `since` in seconds of the wall clock; `pods`: UIDs of those that can be asked."""
     there = list(pods)
     known = bool(there) and all(uid in told and told[uid].at > since for uid in there)

@@ -165,7 +165,7 @@ def _by_bucket(cumulative: Mapping[float, float]) -> dict[float, float]:
 
 
 @dataclass(frozen=True)
-class Seen:
+class TrafficSample:
     """A pod's counters at a time (any clock, in seconds)."""
 
     revision: str
@@ -182,12 +182,12 @@ class Window:
 
     name: str
     began: float
-    pods: Mapping[str, Seen] = field(default_factory=dict)
+    pods: Mapping[str, TrafficSample] = field(default_factory=dict)
     revisions: Mapping[str, Traffic] = field(default_factory=dict)
     pace: Mapping[str, tuple[Traffic, float]] = field(default_factory=dict)
 
 
-def advance(window: Window | None, name: str, now: float, seen: Mapping[str, Seen]) -> Window:
+def advance(window: Window | None, name: str, now: float, seen: Mapping[str, TrafficSample]) -> Window:
     """Take in what these pods say now; the others are as they were. One seen for the first time counts from here on."""
     fresh = window is None or window.name != name
     before = window.pods if window is not None else {}

@@ -15,7 +15,7 @@ HANDOVER_SECONDS = 3
 
 
 @dataclass(frozen=True)
-class Standby:
+class ActivatorState:
     """State of the activator, which stands in for the pods while there are none.
 
     `ready`: it would hold requests. `in_place`: the Service leads to it. `quiet`: all of its pods say that nobody has
@@ -46,40 +46,40 @@ def idle(load: Load) -> bool:
     return bool(load.pods) and not load.unknown and not any(load.pods) and not load.inside
 
 
-def asked_for(scaling: AutoScaling, current: int, load: Load, standby: Standby) -> int:
+def asked_for(scaling: AutoScaling, current: int, load: Load, activator_state: ActivatorState) -> int:
     """Replicas that this look asks for: as the load does, and of a service that may sleep also none, or one again."""
     if not scaling.to_zero:
         return wanted(scaling, current, load)
     if current == 0:
-        return _woken(scaling, load, standby)
-    if idle(load) and not standby.trouble:
+        return _woken(scaling, load, activator_state)
+    if idle(load) and not activator_state.trouble:
         return 0
     return max(1, wanted(scaling, current, load))
 
 
-def _woken(scaling: AutoScaling, load: Load, standby: Standby) -> int:
+def _woken(scaling: AutoScaling, load: Load, activator_state: ActivatorState) -> int:
     """Replicas of a service that has none: enough for those who wait, else none.
 
     One where nobody would hold a request, or a new revision has to prove itself.
     """
-    if standby.wanted or any(load.pods) or load.inside:
-        return max(1, clamp(scaling, min(math.ceil(standby.held / scaling.scale_target), STEP)))
-    return 1 if standby.trouble else 0
+    if activator_state.wanted or any(load.pods) or load.inside:
+        return max(1, clamp(scaling, min(math.ceil(activator_state.held / scaling.scale_target), STEP)))
+    return 1 if activator_state.trouble else 0
 
 
-def left(standby: Standby, seconds: float) -> int:
+def left(activator_state: ActivatorState, seconds: float) -> int:
     """Number of pods, `seconds` after sleep was decided: the last one goes when the activator has taken over."""
-    over = standby.in_place and standby.quiet and seconds >= HANDOVER_SECONDS
-    return 0 if standby.emptied or over else 1
+    over = activator_state.in_place and activator_state.quiet and seconds >= HANDOVER_SECONDS
+    return 0 if activator_state.emptied or over else 1
 
 
-def stands_in(standby: Standby, *, may_sleep: bool, sleeping: bool, wanted: bool, serving: bool) -> bool:
+def stands_in(activator_state: ActivatorState, *, may_sleep: bool, sleeping: bool, wanted: bool, serving: bool) -> bool:
     """Tell whether the Service shall lead to the activator: there is nobody else, or there will be nobody.
 
     `may_sleep`: the spec asks for an activator; `sleeping`: sleep is decided; `wanted`: there shall be pods; `serving`:
     one is ready.
     """
-    if not standby.ready:
+    if not activator_state.ready:
         return False
     # Who was held when the spec took the activator away is still served by it.
-    return sleeping or (wanted and not serving and (may_sleep or standby.in_place))
+    return sleeping or (wanted and not serving and (may_sleep or activator_state.in_place))

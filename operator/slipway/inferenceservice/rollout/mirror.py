@@ -13,7 +13,7 @@ from slipway.api.serving.status import CanaryPhase
 from slipway.inferenceservice.children import manifests
 from slipway.inferenceservice.children.ports import ports
 from slipway.inferenceservice.service import HTTPS, REVISION
-from slipway.inferenceservice.state import Scene
+from slipway.inferenceservice.state import ServiceState
 from slipway.reconcile import labels
 from slipway.reconcile.plan import Patch, Write
 from slipway.runtime.client.resource import CONFIGMAPS, SERVICES, uid_of
@@ -21,48 +21,48 @@ from slipway.runtime.client.resource import CONFIGMAPS, SERVICES, uid_of
 FILE = "mirror.json"
 
 
-def _entry(scene: Scene) -> Mapping[str, Any]:
+def _entry(state: ServiceState) -> Mapping[str, Any]:
     """The canary as the draft has it, while it must get copies at most; empty otherwise."""
-    entry: Mapping[str, Any] = (scene.draft.wire.get("canaryStatuses") or [{}])[0]
-    if not entry.get("mirror") or entry.get("name") != scene.newest or entry["phase"] == CanaryPhase.PROMOTED:
+    entry: Mapping[str, Any] = (state.draft.fields.get("canaryStatuses") or [{}])[0]
+    if not entry.get("mirror") or entry.get("name") != state.newest or entry["phase"] == CanaryPhase.PROMOTED:
         return {}
-    if not any(revision.revision == entry["stable"] for revision in scene.older):
+    if not any(revision.revision == entry["stable"] for revision in state.older):
         return {}
     # Rolled back, its pods are still there for a moment.
-    return {} if entry["phase"] == CanaryPhase.ROLLED_BACK and scene.current is None else entry
+    return {} if entry["phase"] == CanaryPhase.ROLLED_BACK and state.current is None else entry
 
 
-def selector(scene: Scene) -> dict[str, str]:
+def selector(state: ServiceState) -> dict[str, str]:
     """The pods that requests may be led to."""
-    entry = _entry(scene)
-    return manifests.pods_of(scene.service, entry["stable"]) if entry else manifests.selector(scene.service)
+    entry = _entry(state)
+    return manifests.pods_of(state.service, entry["stable"]) if entry else manifests.selector(state.service)
 
 
-def named(scene: Scene) -> set[str]:
+def named(state: ServiceState) -> set[str]:
     """The revision that has a Service of its own, to be copied to."""
-    entry = _entry(scene)
+    entry = _entry(state)
     return {str(entry["name"])} if entry else set()
 
 
-def writes(scene: Scene) -> list[Write]:
+def writes(state: ServiceState) -> list[Write]:
     """Write of the canary's own Service, where it is not there."""
-    there = scene.around.children.get(SERVICES, {})
+    there = state.observed.children.get(SERVICES, {})
     return [
-        Write(SERVICES, manifests.revision_address(scene.service, revision))
-        for revision in named(scene)
-        if scene.service.child(revision) not in there
+        Write(SERVICES, manifests.revision_address(state.service, revision))
+        for revision in named(state)
+        if state.service.child(revision) not in there
     ]
 
 
-def patches(scene: Scene) -> list[Patch]:
+def patches(state: ServiceState) -> list[Patch]:
     """Patches of the Services' selectors and ports, and of what the servers are told to copy."""
-    return [*_led(scene), *_opened(scene), *_told(scene)]
+    return [*_led(state), *_opened(state), *_told(state)]
 
 
-def _opened(scene: Scene) -> list[Patch]:
+def _opened(state: ServiceState) -> list[Patch]:
     """The port for TLS, on Services that were made without it."""
-    wanted, changes = ports(scene.service), []
-    for name, address in scene.around.children.get(SERVICES, {}).items():
+    wanted, changes = ports(state.service), []
+    for name, address in state.observed.children.get(SERVICES, {}).items():
         spec = address.get("spec") or {}
         known = {port.get("port") for port in spec.get("ports") or ()}
         ours = labels.JOB_UID in (address["metadata"].get("labels") or {})
@@ -71,14 +71,14 @@ def _opened(scene: Scene) -> list[Patch]:
     return changes
 
 
-def _led(scene: Scene) -> list[Patch]:
+def _led(state: ServiceState) -> list[Patch]:
     """Patches of the Services' selectors.
 
     Not of the one that an activator may have to take over, which asks `selector`, nor of one of a single revision.
     """
-    wanted, changes = selector(scene), []
-    for name, address in scene.around.children.get(SERVICES, {}).items():
-        if name == scene.service.name and scene.around.activator is not None:
+    wanted, changes = selector(state), []
+    for name, address in state.observed.children.get(SERVICES, {}).items():
+        if name == state.service.name and state.observed.activator is not None:
             continue
         marks = address["metadata"].get("labels") or {}
         known = dict((address.get("spec") or {}).get("selector") or {})
@@ -89,8 +89,8 @@ def _led(scene: Scene) -> list[Patch]:
     return changes
 
 
-def _told(scene: Scene) -> list[Patch]:
-    service, entry, changes = scene.service, _entry(scene), []
+def _told(state: ServiceState) -> list[Patch]:
+    service, entry, changes = state.service, _entry(state), []
     copier, text = "", None
     if entry and entry["phase"] == CanaryPhase.ANALYSING:
         copier = service.child(entry["stable"])
@@ -100,18 +100,18 @@ def _told(scene: Scene) -> list[Patch]:
         if service.spec.predictor.auth is not None:
             told["keys"] = True
         text = json.dumps(told, sort_keys=True)
-    for name, known in scene.around.children.get(CONFIGMAPS, {}).items():
+    for name, known in state.observed.children.get(CONFIGMAPS, {}).items():
         wanted = text if name == copier else None
         if (known.get("data") or {}).get(FILE) != wanted:
             changes.append(Patch(CONFIGMAPS, name, uid_of(known), {"data": {FILE: wanted}}))
     return changes
 
 
-def tell(scene: Scene) -> None:
+def tell(state: ServiceState) -> None:
     """Write in the status that all the traffic is the other revision's, while the canary gets copies at most."""
-    entry = _entry(scene)
+    entry = _entry(state)
     if not entry:
         return
-    predictor = dict((scene.draft.wire.get("components") or {}).get("predictor") or {})
+    predictor = dict((state.draft.fields.get("components") or {}).get("predictor") or {})
     predictor["traffic"] = [{"revisionName": entry["stable"], "percent": 100, "latestRevision": False}]
-    scene.draft.wire["components"] = {"predictor": predictor}
+    state.draft.fields["components"] = {"predictor": predictor}

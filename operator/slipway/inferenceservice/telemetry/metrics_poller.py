@@ -11,11 +11,11 @@ from typing import Any
 from slipway.inferenceservice.policy.traffic import Traffic, read_metrics
 from slipway.inferenceservice.telemetry import traffic_history
 from slipway.inferenceservice.telemetry.served_model import read_model
-from slipway.inferenceservice.telemetry.traffic_history import Memory, Object
+from slipway.inferenceservice.telemetry.traffic_history import Object, TrafficHistory
 from slipway.reconcile.plan import soonest
 from slipway.runtime.caching.store import Key
 from slipway.runtime.client.resource import uid_of
-from slipway.runtime.scraping.scrape import Page, Scraper
+from slipway.runtime.scraping.scrape import Scraper, ScrapeResult
 
 # A server that asks its clients for keys tells its model to who knows the service's UID: so does whoever may read the
 # status, where the answer is shown.
@@ -25,7 +25,7 @@ SERVICE_HEADER = "Slipway-Service"
 Lookup = Callable[[Key], Object | None]
 
 
-class Interviews:
+class MetricsPoller:
     """One memory per service, by UID."""
 
     def __init__(
@@ -35,13 +35,15 @@ class Interviews:
         self._mark = mark
         self._look = look
         self._clock = clock
-        self._memories: dict[str, Memory] = {}
+        self._memories: dict[str, TrafficHistory] = {}
 
-    def of(self, service: Object) -> Memory:
+    def of(self, service: Object) -> TrafficHistory:
         """Memory of a service; at first what its status says of an operator before this one."""
         uid = str(service["metadata"]["uid"])
         if uid not in self._memories:
-            self._memories[uid] = Memory(window=traffic_history.recall(service.get("status") or {}, self._clock()))
+            self._memories[uid] = TrafficHistory(
+                window=traffic_history.recall(service.get("status") or {}, self._clock())
+            )
         return self._memories[uid]
 
     def keep_only(self, uids: Iterable[str]) -> None:
@@ -54,7 +56,7 @@ class Interviews:
         memory = self.of(service)
         return soonest(self._metrics(key, service, pods, memory), self._model(key, service, pods, memory))
 
-    def _metrics(self, key: Key, service: Object, pods: Sequence[Object], memory: Memory) -> float | None:
+    def _metrics(self, key: Key, service: Object, pods: Sequence[Object], memory: TrafficHistory) -> float | None:
         pause = traffic_history.metrics_pause(service)
         if pause is None:
             return None
@@ -71,7 +73,7 @@ class Interviews:
                 memory.asked.add(uid)
         return pause
 
-    def _model(self, key: Key, service: Object, pods: Sequence[Object], memory: Memory) -> float | None:
+    def _model(self, key: Key, service: Object, pods: Sequence[Object], memory: TrafficHistory) -> float | None:
         revision = traffic_history.model_revision(service.get("status") or {})
         if not revision or (memory.model is not None and memory.model["revision"] == revision):
             return None
@@ -85,7 +87,9 @@ class Interviews:
             memory.model_asked, memory.model_of = self._clock().timestamp(), revision
         return traffic_history.MODEL_SECONDS
 
-    def _heard_metrics(self, key: Key, memory: Memory, pod: Object, pages: Mapping[str, Page[Traffic]]) -> None:
+    def _heard_metrics(
+        self, key: Key, memory: TrafficHistory, pod: Object, pages: Mapping[str, ScrapeResult[Traffic]]
+    ) -> None:
         service = self._look(key)
         if service is not None:
             name = traffic_history.window_name(service.get("status") or {})
@@ -93,7 +97,9 @@ class Interviews:
             if not memory.asked:
                 self._mark(key)
 
-    def _heard_model(self, key: Key, memory: Memory, pages: Mapping[str, Page[Mapping[str, Any]]]) -> None:
+    def _heard_model(
+        self, key: Key, memory: TrafficHistory, pages: Mapping[str, ScrapeResult[Mapping[str, Any]]]
+    ) -> None:
         traffic_history.heard_model(memory, pages)
         if memory.model is not None:
             self._mark(key)

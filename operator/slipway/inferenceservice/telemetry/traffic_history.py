@@ -13,10 +13,10 @@ from typing import Any
 from slipway.api.serving.status import MOST_BINS, MOST_COUNTED, CanaryEvidence, RevisionCounts
 from slipway.inferenceservice.observed import host_of, ready_pods, revision_of
 from slipway.inferenceservice.policy.scale import Recommendation
-from slipway.inferenceservice.policy.traffic import MOST_BUCKETS, Seen, Traffic, Window, advance, forget
+from slipway.inferenceservice.policy.traffic import MOST_BUCKETS, Traffic, TrafficSample, Window, advance, forget
 from slipway.inferenceservice.service import HTTP_PORT, SCHEME
 from slipway.runtime.conditions import shorten
-from slipway.runtime.scraping.scrape import Page
+from slipway.runtime.scraping.scrape import ScrapeResult
 
 # Between two questions to the same pods: for a canary, for the load, for the model.
 CANARY_SECONDS = 2.0
@@ -31,7 +31,7 @@ Object = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Silence:
+class ScrapeFailure:
     """Failure of a pod to give figures: why, and how often in a row. `until`: when it is asked again."""
 
     pod: str
@@ -41,7 +41,7 @@ class Silence:
 
 
 @dataclass
-class Memory:
+class TrafficHistory:
     """Memory of one service. Times in seconds of the wall clock."""
 
     window: Window | None = None
@@ -51,7 +51,7 @@ class Memory:
     model_of: str = ""
     # Pods that were asked for their figures and have not answered yet, and those that gave none; by UID.
     asked: set[str] = field(default_factory=set)
-    silent: dict[str, Silence] = field(default_factory=dict)
+    silent: dict[str, ScrapeFailure] = field(default_factory=dict)
     # status.servedModel as a pod told it.
     model: Mapping[str, Any] | None = None
     history: Sequence[Recommendation] = field(default_factory=tuple)
@@ -67,7 +67,7 @@ class Memory:
         return _words([silence for silence in self.silent.values() if silence.times >= GIVEN_UP])
 
 
-def _words(silent: Sequence[Silence]) -> str:
+def _words(silent: Sequence[ScrapeFailure]) -> str:
     if not silent:
         return ""
     first, more = min(silent, key=lambda silence: silence.pod), len(silent) - 1
@@ -143,7 +143,7 @@ def model_revision(status: Mapping[str, Any]) -> str:
     return "" if (status.get("servedModel") or {}).get("revision") == revision else str(revision)
 
 
-def metrics_urls(memory: Memory, pods: Sequence[Object], now: datetime) -> dict[str, str]:
+def metrics_urls(memory: TrafficHistory, pods: Sequence[Object], now: datetime) -> dict[str, str]:
     """URLs of the metrics of pods that serve, by UID; without those that are given up for a while, or asked already.
 
     What is remembered of pods that are gone, or do not serve, is forgotten.
@@ -168,7 +168,7 @@ def _base(pod: Object) -> str:
 
 
 def heard_metrics(
-    memory: Memory, name: str, pods: Sequence[Object], pages: Mapping[str, Page[Traffic]], now: datetime
+    memory: TrafficHistory, name: str, pods: Sequence[Object], pages: Mapping[str, ScrapeResult[Traffic]], now: datetime
 ) -> None:
     """Take in what these pods said: as they were when they were asked, for they may have gone since."""
     at, seen = now.timestamp(), {}
@@ -177,17 +177,17 @@ def heard_metrics(
         page = pages[uid]
         memory.asked.discard(uid)
         if page.said is not None:
-            seen[uid] = Seen(revision_of(asked[uid]), at, page.said)
+            seen[uid] = TrafficSample(revision_of(asked[uid]), at, page.said)
             memory.silent.pop(uid, None)
             continue
         times = memory.silent[uid].times + 1 if uid in memory.silent else 1
         pause = min(SELDOM_SECONDS, LOAD_SECONDS * 2.0 ** min(times - 1, 16))
-        memory.silent[uid] = Silence(str(asked[uid]["metadata"]["name"]), page.error, times, at + pause)
+        memory.silent[uid] = ScrapeFailure(str(asked[uid]["metadata"]["name"]), page.error, times, at + pause)
     window = advance(memory.window, name, at, seen)
     memory.window = window if len(seen) == len(pages) else forget(window, window.pods, memory.silent)
 
 
-def heard_model(memory: Memory, pages: Mapping[str, Page[Mapping[str, Any]]]) -> None:
+def heard_model(memory: TrafficHistory, pages: Mapping[str, ScrapeResult[Mapping[str, Any]]]) -> None:
     """Take in a pod's description of its model; one that makes no sense is as none."""
     for page in pages.values():
         memory.model = page.said or memory.model

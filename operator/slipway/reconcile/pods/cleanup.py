@@ -18,14 +18,14 @@ LEFT_OVER_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Cleaning:
+class Cleanup:
     """Deletes to ask for now, and seconds until one of these pods may need to be deleted by force."""
 
     deletes: tuple[Delete, ...] = ()
     wait: float | None = None
 
 
-def after_finish(policy: CleanPodPolicy, pods: Iterable[PodState], grace: int, now: datetime) -> Cleaning:
+def after_finish(policy: CleanPodPolicy, pods: Iterable[PodState], grace: int, now: datetime) -> Cleanup:
     """Pods to delete once the job has finished. Asked for again at every look until they are gone.
 
     What others put into a pod must not hold its node's accelerators, whatever the policy keeps.
@@ -36,7 +36,7 @@ def after_finish(policy: CleanPodPolicy, pods: Iterable[PodState], grace: int, n
     return doomed if policy is CleanPodPolicy.ALL else _joined(doomed, left_over(pods, grace, now))
 
 
-def replaced(pods: Iterable[PodState], keep: str, grace: int, now: datetime) -> Cleaning:
+def replaced(pods: Iterable[PodState], keep: str, grace: int, now: datetime) -> Cleanup:
     """Pods that are not the gang's any more; the one that failed last stays, when it has ended, for its logs."""
     pods = list(pods)
     kept = [pod for pod in pods if pod.ended and pod.name == keep]
@@ -44,7 +44,7 @@ def replaced(pods: Iterable[PodState], keep: str, grace: int, now: datetime) -> 
     return _joined(doomed, left_over(kept, grace, now))
 
 
-def left_over(pods: Iterable[PodState], grace: int, now: datetime) -> Cleaning:
+def left_over(pods: Iterable[PodState], grace: int, now: datetime) -> Cleanup:
     """Select pods whose own container has ended while others still run."""
     doomed, wait = [], None
     for pod in pods:
@@ -54,7 +54,7 @@ def left_over(pods: Iterable[PodState], grace: int, now: datetime) -> Cleaning:
         elif left is not None:
             doomed.append(pod)
     cleaning = clean(doomed, grace, now)
-    return Cleaning(cleaning.deletes, soonest(cleaning.wait, wait))
+    return Cleanup(cleaning.deletes, soonest(cleaning.wait, wait))
 
 
 def _seconds_left_over(pod: PodState, now: datetime) -> float:
@@ -63,8 +63,8 @@ def _seconds_left_over(pod: PodState, now: datetime) -> float:
     return LEFT_OVER_SECONDS - ended if ended >= 0 else 0.0
 
 
-def _joined(one: Cleaning, other: Cleaning) -> Cleaning:
-    return Cleaning((*one.deletes, *other.deletes), soonest(one.wait, other.wait))
+def _joined(one: Cleanup, other: Cleanup) -> Cleanup:
+    return Cleanup((*one.deletes, *other.deletes), soonest(one.wait, other.wait))
 
 
 def in_the_way(pods: Iterable[PodState], attempt: int) -> bool:
@@ -72,7 +72,7 @@ def in_the_way(pods: Iterable[PodState], attempt: int) -> bool:
     return any(pod.attempt < attempt and pod.may_run for pod in pods)
 
 
-def clean(pods: Iterable[PodState], grace: int, now: datetime) -> Cleaning:
+def clean(pods: Iterable[PodState], grace: int, now: datetime) -> Cleanup:
     """Delete these pods, by force those that outlasted their grace period by `grace` seconds."""
     deletes: list[Delete] = []
     wait: float | None = None
@@ -90,4 +90,4 @@ def clean(pods: Iterable[PodState], grace: int, now: datetime) -> Cleaning:
             # Its kubelet had its time and more: the node is gone, and nobody else will ever remove the pod.
             deletes.append(Delete(PODS, pod.name, pod.uid, force=True))
         wait = soonest(wait, max(SECOND_LOOK_SECONDS, overdue_in))
-    return Cleaning(tuple(deletes), wait)
+    return Cleanup(tuple(deletes), wait)

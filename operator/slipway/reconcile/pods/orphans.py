@@ -32,19 +32,19 @@ def was_ours(pods: Store, job: Object, pod: Object) -> bool:
     return marks.get(JOB_UID) == uid_of(job) or pods.knew(uid_of(pod))
 
 
-class _Stray(NamedTuple):
+class _Orphan(NamedTuple):
     job: Identity
     key: Key
     labels: dict[str, str]
 
 
-class Strays:
+class OrphanedPods:
     """Stray pods of one kind of job: they have lost their owner, or have another."""
 
     def __init__(self, pods: Store, resource: Resource) -> None:
         self._pods = pods
         self._resource = resource
-        self._known: dict[str, _Stray] = {}
+        self._known: dict[str, _Orphan] = {}
         self._of: dict[Identity, set[str]] = {}
 
     def changed(self, change: Change) -> None:
@@ -63,11 +63,11 @@ class Strays:
         before = self._labelled(new) if last is new else parent_of(last)
         if before is None or before == owner or not self._is_job(before):
             return
-        self._known[uid_of(new)] = _Stray(before, change.key, dict(last["metadata"].get("labels") or {}))
+        self._known[uid_of(new)] = _Orphan(before, change.key, dict(last["metadata"].get("labels") or {}))
         self._of.setdefault(before, set()).add(uid_of(new))
 
     def of(self, job: Object) -> list[Object]:
-        """The strays of one job, with a mark by which they are known as such."""
+        """Orphans of one job, with a mark by which they are known as such."""
         found, name = [], name_of(job)
         for uid in sorted(self._of.get(identity_of(job, self._resource), ())):
             stray = self._known[uid]

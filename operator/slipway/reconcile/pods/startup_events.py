@@ -50,7 +50,7 @@ class _Wait:
     words: str = ""
 
 
-class Complaints:
+class StartupEvents:
     """Warnings in events about pods that wait, by the job or service that the pods are of."""
 
     def __init__(self, kube: Kube, clock: Callable[[], float] = time.monotonic) -> None:

@@ -41,7 +41,7 @@ class Wire:
         return await self._loop.sock_recv(self._connection, most)
 
 
-class Sealed(Wire):
+class TlsWire(Wire):
     """TLS connection, in memory: no more is read than is asked for. Raises OSError (ssl.SSLError) for what is none."""
 
     def __init__(self, connection: socket.socket) -> None:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import h11
 
 from slipway.runtime.conditions import shorten
-from slipway.runtime.scraping.pod_connection import Sealed, Wire
+from slipway.runtime.scraping.pod_connection import TlsWire, Wire
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ MOST_PARTS = 2**12
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
+class ScrapeResult(Generic[T]):
     """Result of one URL: what was read out of its answer, or why there is nothing."""
 
     said: T | None = None
@@ -52,7 +52,7 @@ class Page(Generic[T]):
 
 Read = Callable[[bytes], T]
 """Reads a body in a bounded time; raises ValueError with words for the owner of the pod."""
-Answered = Callable[[Mapping[str, Page[T]]], None]
+Answered = Callable[[Mapping[str, ScrapeResult[T]]], None]
 
 
 class Scraper:
@@ -112,26 +112,26 @@ class Scraper:
         pages = await asyncio.gather(*(self._page(namespace, url, read, headers) for url in urls.values()))
         answered(dict(zip(urls, pages, strict=True)))
 
-    async def _page(self, namespace: str, url: str, read: Read[T], headers: Mapping[str, str]) -> Page[T]:
+    async def _page(self, namespace: str, url: str, read: Read[T], headers: Mapping[str, str]) -> ScrapeResult[T]:
         async with self._slot(namespace):
             try:
                 async with asyncio.timeout(self._timeout):
                     body = await self._get(url, headers)
             except TimeoutError:
-                return Page(error=f"no whole answer within {self._timeout:g} s")
+                return ScrapeResult(error=f"no whole answer within {self._timeout:g} s")
             except (ValueError, OSError, h11.RemoteProtocolError) as error:
                 # The library quotes what it was sent.
-                return Page(error=shorten(str(error) or type(error).__name__, LONGEST_WORDS))
+                return ScrapeResult(error=shorten(str(error) or type(error).__name__, LONGEST_WORDS))
             async with self._turn:
                 await asyncio.sleep(0)
                 try:
-                    return Page(read(body))
+                    return ScrapeResult(read(body))
                 except ValueError as error:
-                    return Page(error=shorten(str(error), LONGEST_WORDS))
+                    return ScrapeResult(error=shorten(str(error), LONGEST_WORDS))
                 except Exception as error:
                     # Whoever waits for the answer must hear of one.
                     log.exception("an answer of %s cannot be read", url)
-                    return Page(error=type(error).__name__)
+                    return ScrapeResult(error=type(error).__name__)
 
     @asynccontextmanager
     async def _slot(self, namespace: str) -> AsyncIterator[None]:
@@ -152,7 +152,7 @@ class Scraper:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as connection:
             connection.setblocking(False)
             await loop.sock_connect(connection, (host, port))
-            wire = Sealed(connection) if parts.scheme == "https" else Wire(connection)
+            wire = TlsWire(connection) if parts.scheme == "https" else Wire(connection)
             await wire.begin()
             parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD)
             headers = [("Host", parts.netloc), ("Connection", "close"), ("Accept-Encoding", "identity"), *more.items()]

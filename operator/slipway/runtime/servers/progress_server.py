@@ -59,7 +59,7 @@ Accept = Callable[[str, str, str, Report], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class ProgressSink:
     """One kind whose pods may post."""
 
     resource: Resource
@@ -82,7 +82,7 @@ class ProgressServer:
 
     def __init__(
         self,
-        listeners: Sequence[Listener],
+        listeners: Sequence[ProgressSink],
         reviewer: TokenReviewer,
         *,
         leading: Callable[[], bool] = lambda: True,
@@ -105,7 +105,7 @@ class ProgressServer:
         app.add_routes([web.route("*", "/{tail:.*}", self._handle_other)])
         return app
 
-    async def _handle(self, listener: Listener, request: web.Request) -> web.Response:
+    async def _handle(self, listener: ProgressSink, request: web.Request) -> web.Response:
         try:
             report = await self._take(listener, request)
         except Refused as refused:
@@ -120,7 +120,7 @@ class ProgressServer:
     async def _handle_other(self, request: web.Request) -> web.Response:
         return self._refuse(Refused(404, "not found"))
 
-    async def _take(self, listener: Listener, request: web.Request) -> Report | None:
+    async def _take(self, listener: ProgressSink, request: web.Request) -> Report | None:
         if not self._leading():
             raise Refused(503, "this replica does not lead", 2)
         _limit(self._by_peer, request.remote or "")

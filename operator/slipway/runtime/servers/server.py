@@ -96,7 +96,7 @@ def health_app(health: Health, page: Callable[[], bytes] | None) -> web.Applicat
     return app
 
 
-class Page:
+class MetricsText:
     """The metrics' text, made no more often than its cost allows."""
 
     def __init__(self, render: Callable[[], bytes]) -> None:

@@ -33,7 +33,7 @@ def rendezvous(hosts: list[str], slots: int, port: int) -> None:
 def listening(kind: Any, port: int, *arguments: Any) -> Any:
     """A server of this class, on all addresses of both families; on IPv4's alone where a node has no IPv6."""
 
-    class Both(kind):  # type: ignore[misc]
+    class DualStack(kind):  # type: ignore[misc]
         address_family = socket.AF_INET6
 
         def server_bind(self) -> None:
@@ -41,7 +41,7 @@ def listening(kind: Any, port: int, *arguments: Any) -> Any:
             super().server_bind()
 
     try:
-        return Both(("::", port), *arguments)
+        return DualStack(("::", port), *arguments)
     except OSError:
         return kind(("0.0.0.0", port), *arguments)  # noqa: S104
 

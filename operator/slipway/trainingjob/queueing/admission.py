@@ -16,11 +16,11 @@ from slipway.api.common.scheduling import GangScheduler, Preemption, ScaleUp
 from slipway.api.training.trainingjob import TrainingJobSpec, spec_problems
 from slipway.gang.policy.elastic import Nodes
 from slipway.gang.state import Hold
-from slipway.queueing.backfill import Decision, Waiting, decide
-from slipway.queueing.cluster_capacity import Floor
+from slipway.queueing.backfill import Decision, PendingGang, decide
+from slipway.queueing.cluster_capacity import ClusterCapacity
 from slipway.queueing.demand import Demand
 from slipway.queueing.occupancy import Occupancy
-from slipway.queueing.preemption import Contest
+from slipway.queueing.preemption import Preemptions
 from slipway.queueing.quota import Defaults, Quotas, defaults_of
 from slipway.queueing.resources import PLACE
 from slipway.reconcile.labels import ATTEMPT, REPLICA_INDEX
@@ -151,11 +151,13 @@ class Admission:
         waiting = [one for one in jobs if not one.out and self._waits(one) and one.uid not in self._let_in]
         quotas = Quotas(self._cache.get(QUOTAS) or ())
         self._growing = set()
-        floor = self._floor(jobs, quotas)
+        capacity = self._floor(jobs, quotas)
         before = self._decision.waiting
-        contest = Contest(lambda: contenders(((j.job, j.run) for j in jobs), self._pods, self._claim, self._priority))
-        self._decision = decide(floor, self._line(waiting), quotas, self._growing, contest)
-        self._occupancy.forget(floor)
+        contest = Preemptions(
+            lambda: contenders(((j.job, j.run) for j in jobs), self._pods, self._claim, self._priority)
+        )
+        self._decision = decide(capacity, self._line(waiting), quotas, self._growing, contest)
+        self._occupancy.forget(capacity)
         self._stale = False
         known = {one.uid for one in jobs}
         uids = {one.key: one.uid for one in jobs} if self._decision.admitted or self._decision.victims else {}
@@ -168,13 +170,13 @@ class Admission:
                 self._mark_after(key, 0)
         self._pause = max(PAUSE_SECONDS, LEAST_PAUSE * (running_seconds() - began))
 
-    def _line(self, waiting: list[Standing]) -> Iterator[Waiting]:
+    def _line(self, waiting: list[Standing]) -> Iterator[PendingGang]:
         for one in waiting:
             found = one.remembered("waiting", (self._epoch, self.scales_up), partial(self._waiting, one))
             if found is not None:
                 yield found
 
-    def _waiting(self, one: Standing) -> Waiting | None:
+    def _waiting(self, one: Standing) -> PendingGang | None:
         gang = self._gang(one)
         if gang is None:
             return None
@@ -185,7 +187,7 @@ class Admission:
         rank = (-priority, one.run.start_time is None, -gang.spec.scheduling.priority, age, *one.key)
         grows = gang.spec.scheduling.scale_up
         wakes = grows is ScaleUp.PODS or (self.scales_up and grows is ScaleUp.AUTO)
-        return Waiting(one.key, rank, gang.demand, gang.bill, wakes, preempts, priority)
+        return PendingGang(one.key, rank, gang.demand, gang.charge, wakes, preempts, priority)
 
     def _priority(self, spec: TrainingJobSpec) -> tuple[int, bool]:
         """The value of its pods' PriorityClass, and whether that preempts others; 0 and no where it is not known."""
@@ -221,18 +223,18 @@ class Admission:
             self._defaults = defaults_of(self._cache.get(LIMIT_RANGES) or ())
         return gang.within(self._defaults.get(namespace_of(job))) if gang is not None else None
 
-    def _floor(self, jobs: list[Standing], quotas: Quotas) -> Floor:
+    def _floor(self, jobs: list[Standing], quotas: Quotas) -> ClusterCapacity:
         """Room that is free once all pods that have been promised a place have one; their quota is taken, too."""
-        floor = self._occupancy.floor()
+        capacity = self._occupancy.capacity()
         for one in jobs:
             promised = self._promised(one)
             if promised is not None and promised.count > 0:
-                placed = floor.pack(promised, partly=True) or {}
-                floor.take(placed, promised.each)
+                placed = capacity.pack(promised, partly=True) or {}
+                capacity.take(placed, promised.each)
                 if sum(placed.values()) < promised.count:
                     self._growing.add(one.key.namespace)
             self._charge(one, quotas)
-        return floor
+        return capacity
 
     def _promised(self, one: Standing) -> Demand | None:
         """Pods of a gang that was let in and that have no node yet; a gang that a quota refuses promises nothing."""
@@ -256,7 +258,7 @@ class Admission:
         gang = self._gang(one)
         if gang is not None:
             missing = gang.demand.count - len(self._gang_of(one, gang.spec))
-            quotas.take(one.key.namespace, gang.bill, max(0, missing))
+            quotas.take(one.key.namespace, gang.charge, max(0, missing))
 
     def _gang_of(self, one: Standing, spec: TrainingJobSpec) -> list[Object]:
         """The pods of the attempt. More than the job can have would be promised room at the others' expense."""

@@ -11,13 +11,13 @@ from slipway.api.training.trainingjob import TrainingJobSpec
 from slipway.gang import lifecycle
 from slipway.queueing.demand import Demand
 from slipway.queueing.occupancy import add
-from slipway.queueing.preemption import Contenders, Running
-from slipway.queueing.quota import Bill, Defaults
+from slipway.queueing.preemption import Running, RunningGangs
+from slipway.queueing.quota import Defaults, PodCharge
 from slipway.queueing.resources import PLACE, REQUESTS, pod_requests
 from slipway.queueing.topology import Spread
 from slipway.reconcile.labels import ATTEMPT
 from slipway.reconcile.pods.members import members
-from slipway.reconcile.run_state import Run, read_run
+from slipway.reconcile.run_state import RunState, read_run
 from slipway.runtime.caching.store import Key, Store
 from slipway.runtime.client.resource import Object, name_of, namespace_of
 from slipway.runtime.conditions import parse_time
@@ -31,14 +31,14 @@ class Claim:
 
     spec: TrainingJobSpec
     demand: Demand
-    bill: Bill
+    charge: PodCharge
 
     def within(self, defaults: Defaults | None) -> Self:
         """Claim with what the namespace's LimitRanges fill into its pods."""
         if defaults is None:
             return self
-        bill = defaults.filled(self.bill)
-        return replace(self, bill=bill, demand=replace(self.demand, each=bill.requests))
+        charge = defaults.filled(self.charge)
+        return replace(self, charge=charge, demand=replace(self.demand, each=charge.requests))
 
 
 def demand_of(spec: TrainingJobSpec) -> Demand:
@@ -57,9 +57,9 @@ def demand_of(spec: TrainingJobSpec) -> Demand:
     )
 
 
-def bill_of(spec: TrainingJobSpec) -> Bill:
+def bill_of(spec: TrainingJobSpec) -> PodCharge:
     """Bill of one of its pods: what quotas count of it."""
-    return Bill(_asked(spec), _asked(spec, "limits"), spec.pod.priority_class_name or "")
+    return PodCharge(_asked(spec), _asked(spec, "limits"), spec.pod.priority_class_name or "")
 
 
 def _asked(spec: TrainingJobSpec, what: str = "") -> dict[str, int]:
@@ -84,7 +84,7 @@ def pause_end(job: Object) -> datetime | None:
         return None
 
 
-def run_of(job: Object) -> Run | None:
+def run_of(job: Object) -> RunState | None:
     """Run state of a job; None for a status that nobody can read.
 
     Whoever may write one must not hold up everybody's gangs.
@@ -96,11 +96,11 @@ def run_of(job: Object) -> Run | None:
 
 
 def contenders(
-    jobs: Iterable[tuple[Object, Run]],
+    jobs: Iterable[tuple[Object, RunState]],
     pods: Store,
     claim_of: Callable[[Object], Claim | None],
     priority_of: Callable[[TrainingJobSpec], tuple[int, bool]],
-) -> Contenders:
+) -> RunningGangs:
     """Running gangs that others may take the place of, and resources of the operator's pods that are going."""
     running: list[Running] = []
     leaving: dict[str, dict[str, int]] = {}
@@ -116,9 +116,9 @@ def contenders(
         if claim is not None and claim.spec.scheduling.gang is GangScheduler.SLIPWAY:
             since = (job.get("status") or {}).get("attemptTime") or ""
             running.append(Running(Key(namespace_of(job), name_of(job)), priority_of(claim.spec)[0], since, held))
-    return Contenders(running, leaving)
+    return RunningGangs(running, leaving)
 
 
-def _may_give_way(job: Object, run: Run) -> bool:
+def _may_give_way(job: Object, run: RunState) -> bool:
     policy = (job.get("spec") or {}).get("runPolicy") or {}
     return run.attempt_time is not None and not (run.finished or policy.get("suspend") or lifecycle.left_alone(job))

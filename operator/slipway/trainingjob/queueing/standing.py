@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from slipway.gang import lifecycle
-from slipway.reconcile.run_state import Run
+from slipway.reconcile.run_state import RunState
 from slipway.runtime.caching.store import Key
 from slipway.runtime.client.resource import Identity, Object, identity_of, name_of, namespace_of, uid_of
 from slipway.trainingjob.job import TRAINING_JOBS
@@ -19,7 +19,7 @@ class Standing:
     """One job as it is. `out`: whether no pods are to be created for it now, whatever room there is."""
 
     job: Object
-    run: Run
+    run: RunState
     key: Key
     uid: str
     identity: Identity

@@ -7,12 +7,12 @@ from slipway.api.serving.inferenceservice import spec_problems
 from slipway.inferenceservice.activator.activator import activator_name, decided_at, in_place, is_ready, unsettled
 from slipway.inferenceservice.autoscale import size_of
 from slipway.inferenceservice.plan import plan
-from slipway.inferenceservice.policy.demand import Told, demand_since
+from slipway.inferenceservice.policy.demand import ActivatorReply, demand_since
 from slipway.inferenceservice.policy.scale import Recommendation
 from slipway.inferenceservice.policy.traffic import Traffic, Window
-from slipway.inferenceservice.policy.zero import Standby
+from slipway.inferenceservice.policy.zero import ActivatorState
 from slipway.inferenceservice.service import AUTOSCALERS, BUDGETS, DEPLOYMENTS, JOBS
-from slipway.inferenceservice.state import Around
+from slipway.inferenceservice.state import Observed
 from slipway.reconcile.plan import Plan
 from slipway.runtime.client.resource import CONFIGMAPS, SERVICES, Resource
 from tests.unit.inferenceservice.looks import NOW, PLATFORM
@@ -74,9 +74,9 @@ class Sleeper:
         obj, deployments = self.obj(), dict(self.there[DEPLOYMENTS])
         activator = deployments.pop(activator_name("s"), None)
         since, now = decided_at(obj), self.now.timestamp()
-        told = {"a": Told(now, self.held, self.heard)} if self.asked else {}
+        told = {"a": ActivatorReply(now, self.held, self.heard)} if self.asked else {}
         demand = demand_since(now if since is None else since, told, ["a"])
-        standby = Standby(
+        activator_state = ActivatorState(
             ready=is_ready(activator),
             in_place=in_place(self.there[SERVICES].get("s"), UID),
             quiet=demand.known and not demand.wanted,
@@ -90,10 +90,18 @@ class Sleeper:
         window = Window("w", 0, pace=pace)
         spec, _ = spec_problems("s", self.spec)
         assert spec is not None
-        size = size_of(spec, self.status, pods, window, self.history, self.now, standby)
+        size = size_of(spec, self.status, pods, window, self.history, self.now, activator_state)
         self.history = size.history
-        around = Around([*deployments.values()], pods, self.there, None, window, activator=activator, standby=standby)
-        return plan(obj, around, size, PLATFORM, self.now)
+        observed = Observed(
+            [*deployments.values()],
+            pods,
+            self.there,
+            None,
+            window,
+            activator=activator,
+            activator_state=activator_state,
+        )
+        return plan(obj, observed, size, PLATFORM, self.now)
 
     def once(self) -> bool:
         """One look, carried out; whether it did anything."""

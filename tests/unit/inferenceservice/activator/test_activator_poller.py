@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from slipway.inferenceservice.activator.activator import ACTIVATOR, CONTROL_PORT
-from slipway.inferenceservice.activator.activator_poller import DEAF_SECONDS, LARGEST, LONGEST, MOST, Demands
-from slipway.inferenceservice.policy.zero import HANDOVER_SECONDS, Standby
-from slipway.inferenceservice.state import Around
+from slipway.inferenceservice.activator.activator_poller import DEAF_SECONDS, LARGEST, LONGEST, MOST, ActivatorPoller
+from slipway.inferenceservice.policy.zero import HANDOVER_SECONDS, ActivatorState
+from slipway.inferenceservice.state import Observed
 from slipway.runtime.caching.store import Key
 from slipway.runtime.client.resource import SERVICES
 from slipway.runtime.conditions import format_time
@@ -46,7 +46,7 @@ class Ear:
         self.time = datetime.now(UTC)
         self.marks = 0
         self.scraper = Scraper(timeout=LONGEST, concurrency=MOST, share=None, largest=LARGEST)
-        self.demands = Demands(self.scraper, self._marked, lambda: self.time)
+        self.activator_poller = ActivatorPoller(self.scraper, self._marked, lambda: self.time)
         self.pods = [
             {"metadata": {"name": host, "uid": host}, "status": {"phase": "Running", "podIP": host}} for host in hosts
         ]
@@ -67,20 +67,20 @@ class Ear:
         self.time += timedelta(seconds=seconds)
 
     def ask(self) -> float | None:
-        return self.demands.ask(KEY, self.service, self.pods)
+        return self.activator_poller.ask(KEY, self.service, self.pods)
 
-    async def heard(self) -> Standby:
+    async def heard(self) -> ActivatorState:
         """Ask, and wait for one more answer."""
         before = self.marks
         self.ask()
         await until(lambda: self.marks > before, 25)
-        return self.standby()
+        return self.activator_state()
 
-    def standby(self) -> Standby:
+    def activator_state(self) -> ActivatorState:
         leads = {"metadata": {"name": "s"}, "spec": {"selector": {ACTIVATOR: "u"}}}
         ready = {"metadata": {"name": "s-activator"}, "status": {"readyReplicas": 1}}
-        around = Around([], [], {SERVICES: {"s": leads}}, None, activator=ready)
-        return self.demands.beside(self.service, around, self.pods).standby
+        observed = Observed([], [], {SERVICES: {"s": leads}}, None, activator=ready)
+        return self.activator_poller.beside(self.service, observed, self.pods).activator_state
 
 
 async def first_words(it: Activator) -> asyncio.StreamWriter:
@@ -92,7 +92,7 @@ async def first_words(it: Activator) -> asyncio.StreamWriter:
 async def test_it_hears_that_nobody_has_come_and_then_of_the_first_client_at_once() -> None:
     async with activator() as it:
         ear = Ear(str(it.settings.host))
-        assert not ear.standby().quiet, "it has asked nobody yet"
+        assert not ear.activator_state().quiet, "it has asked nobody yet"
         quiet = await ear.heard()
         assert (quiet.quiet, quiet.wanted, quiet.in_place, quiet.ready) == (True, False, True, True)
         ear.later(2)
@@ -143,10 +143,10 @@ async def test_who_cannot_be_asked_is_given_a_minute_and_then_is_deaf() -> None:
     found = await ear.heard()
     assert (found.quiet, found.deaf) == (False, False)
     ear.later(DEAF_SECONDS + 1)
-    assert ear.standby().deaf
+    assert ear.activator_state().deaf
     ear.pods = []
     ear.ask()
-    assert not ear.standby().deaf, "it is gone"
+    assert not ear.activator_state().deaf, "it is gone"
     await ear.scraper.close()
 
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.api.serving.autoscaling import AutoScaling
-from slipway.inferenceservice.policy.demand import Told, demand_since, read_demand
+from slipway.inferenceservice.policy.demand import ActivatorReply, demand_since, read_demand
 from slipway.inferenceservice.policy.scale import STEP, Load, Recommendation, settle
-from slipway.inferenceservice.policy.zero import HANDOVER_SECONDS, Standby, asked_for, left, stands_in
+from slipway.inferenceservice.policy.zero import HANDOVER_SECONDS, ActivatorState, asked_for, left, stands_in
 
 SCALING = AutoScaling(
     min_replicas=0,
@@ -17,7 +17,7 @@ SCALING = AutoScaling(
     scale_down_stabilization_seconds=300,
     scale_to_zero_pod_retention_seconds=60,
 )
-GOOD = Standby(ready=True)
+GOOD = ActivatorState(ready=True)
 IDLE = Load((0.0,))
 loads = st.builds(
     Load,
@@ -26,7 +26,7 @@ loads = st.builds(
     st.floats(0, 1000, allow_nan=False),
 )
 standbys = st.builds(
-    Standby,
+    ActivatorState,
     ready=st.booleans(),
     in_place=st.booleans(),
     quiet=st.booleans(),
@@ -39,29 +39,29 @@ standbys = st.builds(
 
 
 @given(st.integers(1, 10), loads, standbys)
-def test_zero_is_asked_for_only_when_all_replicas_were_asked_and_nothing_is_in_them(current, load, standby):
-    asked = asked_for(SCALING, current, load, standby)
+def test_zero_is_asked_for_only_when_all_replicas_were_asked_and_nothing_is_in_them(current, load, activator_state):
+    asked = asked_for(SCALING, current, load, activator_state)
     assert 0 <= asked <= 10
     if asked == 0:
         assert load.pods
         assert not load.unknown
         assert sum(load.pods) + load.inside == 0
-        assert standby.ready
-        assert not standby.deaf
-        assert not standby.unsettled
+        assert activator_state.ready
+        assert not activator_state.deaf
+        assert not activator_state.unsettled
 
 
 @given(loads, standbys)
-def test_it_wakes_at_once_when_somebody_asks_or_nobody_would_hold_them(load, standby):
-    asked = asked_for(SCALING, 0, load, standby)
-    somebody = standby.wanted or any(load.pods) or load.inside > 0
-    assert (asked > 0) == (somebody or bool(standby.trouble))
+def test_it_wakes_at_once_when_somebody_asks_or_nobody_would_hold_them(load, activator_state):
+    asked = asked_for(SCALING, 0, load, activator_state)
+    somebody = activator_state.wanted or any(load.pods) or load.inside > 0
+    assert (asked > 0) == (somebody or bool(activator_state.trouble))
     assert asked <= STEP
     assert settle(SCALING, 0, asked, [Recommendation(0.0, 0)], 1.0)[0] == asked, "up, nothing is waited for"
 
 
 def test_it_wakes_with_enough_for_those_who_wait_but_not_with_a_hundred_pods():
-    woken = Standby(ready=True, wanted=True)
+    woken = ActivatorState(ready=True, wanted=True)
     assert [asked_for(SCALING, 0, Load(()), replace(woken, held=n)) for n in (0, 1, 4, 5, 200)] == [1, 1, 1, 2, STEP]
 
 
@@ -107,22 +107,22 @@ def test_a_long_request_that_is_still_computed_keeps_its_replica():
 
 
 @given(standbys, st.floats(0, 100))
-def test_the_last_pod_goes_when_the_activator_has_taken_over_and_says_that_nobody_came(standby, seconds):
-    if left(standby, seconds) == 0 and not standby.emptied:
-        assert standby.in_place
-        assert standby.quiet
+def test_the_last_pod_goes_when_the_activator_has_taken_over_and_says_that_nobody_came(activator_state, seconds):
+    if left(activator_state, seconds) == 0 and not activator_state.emptied:
+        assert activator_state.in_place
+        assert activator_state.quiet
         assert seconds >= HANDOVER_SECONDS
 
 
 @given(standbys, st.booleans(), st.booleans(), st.booleans(), st.booleans())
 def test_the_service_leads_to_the_activator_only_while_it_can_hold_and_nobody_else_will_serve(
-    standby, may_sleep, sleeping, wanted, serving
+    activator_state, may_sleep, sleeping, wanted, serving
 ):
-    leads = stands_in(standby, may_sleep=may_sleep, sleeping=sleeping, wanted=wanted, serving=serving)
+    leads = stands_in(activator_state, may_sleep=may_sleep, sleeping=sleeping, wanted=wanted, serving=serving)
     if leads:
-        assert standby.ready
+        assert activator_state.ready
         assert sleeping or (wanted and not serving)
-    if standby.ready and (sleeping or (may_sleep and wanted and not serving)):
+    if activator_state.ready and (sleeping or (may_sleep and wanted and not serving)):
         assert leads
 
 
@@ -133,7 +133,7 @@ def page(held: int, idle: float | None) -> bytes:
 
 def test_only_what_was_said_after_the_decision_counts():
     told = {"a": read_demand(page(0, 30.0), 100.0), "b": read_demand(page(0, None), 100.0)}
-    assert told["a"] == Told(100.0, 0, 70.0)
+    assert told["a"] == ActivatorReply(100.0, 0, 70.0)
     assert told["b"].heard is None
     quiet = demand_since(80, told, ["a", "b"])
     assert (quiet.known, quiet.wanted) == (True, False), "the last client came before it"

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from slipway.api.serving.rollout import Canary, CanaryStep
 from slipway.api.serving.status import CanaryPhase
-from slipway.inferenceservice.policy.canary import Sight, Stand, follow
+from slipway.inferenceservice.policy.canary import CanaryState, StepObservation, next_state
 from slipway.inferenceservice.policy.gate import Outcome, Verdict
 from slipway.inferenceservice.policy.traffic import Traffic
-from slipway.inferenceservice.telemetry.metrics_poller import Interviews
+from slipway.inferenceservice.telemetry.metrics_poller import MetricsPoller
 from slipway.inferenceservice.telemetry.traffic_history import window_name
 from slipway.runtime.scraping.scrape import Scraper
 from tests.unit.inferenceservice.world import ROLLOUT, World, begun
@@ -20,46 +20,46 @@ PLAN = Canary(steps=[CanaryStep(traffic_percent=10), CanaryStep(traffic_percent=
 ORDER = [CanaryPhase.STARTING, CanaryPhase.ANALYSING]
 
 verdicts = st.none() | st.builds(Verdict, st.sampled_from(Outcome), st.just("so"), st.just({}))
-sights = st.builds(Sight, st.booleans(), st.floats(0, 120), verdicts, st.sampled_from(["", "crashed"]))
+sights = st.builds(StepObservation, st.booleans(), st.floats(0, 120), verdicts, st.sampled_from(["", "crashed"]))
 
 
 @settings(max_examples=60)
 @given(st.lists(sights, max_size=30))
 def test_it_only_goes_forward_and_ends_for_good(seen):
-    stand = Stand(CanaryPhase.STARTING, 0)
-    for sight in seen:
-        after = follow(PLAN, stand, sight)
+    stand = CanaryState(CanaryPhase.STARTING, 0)
+    for observation in seen:
+        after = next_state(PLAN, stand, observation)
         if stand.phase in {CanaryPhase.PROMOTED, CanaryPhase.ROLLED_BACK}:
             assert after == stand
         elif after.phase in ORDER:
             before, place = ((s.step, ORDER.index(s.phase)) for s in (stand, after))
             assert place >= before
         if after.phase is CanaryPhase.PROMOTED and after != stand:
-            assert sight.verdict is not None
-            assert sight.verdict.outcome is Outcome.GOOD
-            assert stand == Stand(CanaryPhase.ANALYSING, 1, stand.reason, stand.message)
+            assert observation.verdict is not None
+            assert observation.verdict.outcome is Outcome.GOOD
+            assert stand == CanaryState(CanaryPhase.ANALYSING, 1, stand.reason, stand.message)
         stand = after
 
 
 def test_without_figures_it_waits_and_says_why():
-    stand = Stand(CanaryPhase.ANALYSING, 0)
-    after = follow(PLAN, stand, Sight(True, 999, None, unread="metrics of pod x cannot be read"))
+    stand = CanaryState(CanaryPhase.ANALYSING, 0)
+    after = next_state(PLAN, stand, StepObservation(True, 999, None, unread="metrics of pod x cannot be read"))
     assert (after.phase, after.message) == (CanaryPhase.ANALYSING, "metrics of pod x cannot be read")
 
 
 def test_a_pod_that_does_not_tell_its_figures_holds_the_promotion():
     """One of many, and perhaps the one that is broken: its failures are not in the others' figures."""
     good = Verdict(Outcome.GOOD, "fine", {})
-    silent = Sight(True, 999, good, unread="metrics of pod x cannot be read")
-    after = follow(PLAN, Stand(CanaryPhase.ANALYSING, 0), silent)
+    silent = StepObservation(True, 999, good, unread="metrics of pod x cannot be read")
+    after = next_state(PLAN, CanaryState(CanaryPhase.ANALYSING, 0), silent)
     assert (after.phase, after.step) == (CanaryPhase.ANALYSING, 0)
     assert "pod x cannot be read" in after.message
-    assert follow(PLAN, Stand(CanaryPhase.ANALYSING, 0), replace(silent, unread="")).step == 1
+    assert next_state(PLAN, CanaryState(CanaryPhase.ANALYSING, 0), replace(silent, unread="")).step == 1
 
 
 def test_whoever_asks_for_fewer_steps_is_content_with_those_that_are_passed():
     short = Canary(steps=[CanaryStep(traffic_percent=10)])
-    after = follow(short, Stand(CanaryPhase.ANALYSING, 1), Sight(True, 0, None))
+    after = next_state(short, CanaryState(CanaryPhase.ANALYSING, 1), StepObservation(True, 0, None))
     assert after.phase is CanaryPhase.PROMOTED
 
 
@@ -202,9 +202,9 @@ def test_a_new_operators_memory_begins_with_what_the_status_says():
     world, _ = begun()
     world.traffic(5)
     world.settle()
-    interviews = Interviews(Scraper(), lambda _: None, lambda _: None, lambda: world.now)
-    memory = interviews.of({"metadata": {"uid": "u"}, "status": world.status})
+    poller = MetricsPoller(Scraper(), lambda _: None, lambda _: None, lambda: world.now)
+    memory = poller.of({"metadata": {"uid": "u"}, "status": world.status})
     assert memory.window is not None
     assert memory.window.name == window_name(world.status)
     assert memory.window.revisions[world.canary["name"]].answered == 1000
-    assert interviews.of({"metadata": {"uid": "u"}}) is memory, "what it has seen itself counts from then on"
+    assert poller.of({"metadata": {"uid": "u"}}) is memory, "what it has seen itself counts from then on"

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.inferenceservice.policy.traffic import Seen, Traffic, Window, advance, forget, read_metrics
+from slipway.inferenceservice.policy.traffic import Traffic, TrafficSample, Window, advance, forget, read_metrics
 from workloads.serve.errors import Outcome
 from workloads.serve.telemetry.metrics import Metrics
 
 
-def seen(at: float, answered: float, revision: str = "a") -> Seen:
-    return Seen(revision, at, Traffic(answered=answered, busy=answered / 10))
+def seen(at: float, answered: float, revision: str = "a") -> TrafficSample:
+    return TrafficSample(revision, at, Traffic(answered=answered, busy=answered / 10))
 
 
 def test_the_servers_own_text_is_read():

@@ -14,7 +14,7 @@ import pytest
 from slipway.runtime.client.errors import Unavailable
 from slipway.runtime.client.resource import Resource
 from slipway.runtime.servers.progress import Report
-from slipway.runtime.servers.progress_server import MAX_BODY, Listener, Owner, ProgressServer, Rate
+from slipway.runtime.servers.progress_server import MAX_BODY, Owner, ProgressServer, ProgressSink, Rate
 from slipway.runtime.servers.server import listening
 from slipway.runtime.servers.token_review import PodIdentity
 
@@ -62,7 +62,7 @@ class Endpoint:
 async def endpoint() -> AsyncIterator[Endpoint]:
     state = Endpoint()
     server = ProgressServer(
-        [Listener(JOBS, state.find_owner, lambda *report: state.accepted.append(report))],
+        [ProgressSink(JOBS, state.find_owner, lambda *report: state.accepted.append(report))],
         Tokens(),  # type: ignore[arg-type]
         leading=lambda: state.leading,
         observe=state.codes.append,

@@ -15,7 +15,7 @@ import aiohttp
 import grpc
 import pytest
 
-from slipway.runtime.scraping.scrape import Page, Scraper
+from slipway.runtime.scraping.scrape import Scraper, ScrapeResult
 from tests.unit.serve.certificates import pair, written
 from tests.unit.serve.serving import Serving, serving
 from workloads.activator.wire_protocol import SETTINGS, Frames, sealed
@@ -163,7 +163,7 @@ async def test_the_operator_reads_figures_by_tls(tmp_path: Path) -> None:
         scraper, heard = Scraper(), asyncio.Queue[Any]()
         for url in (f"https://127.0.0.1:{port}/metrics", f"http://127.0.0.1:{port}/metrics"):
             assert scraper.ask(url, "team", {"pod": url}, bytes, heard.put_nowait)
-        pages: list[Page[bytes]] = [(await asyncio.wait_for(heard.get(), 20))["pod"] for _ in range(2)]
+        pages: list[ScrapeResult[bytes]] = [(await asyncio.wait_for(heard.get(), 20))["pod"] for _ in range(2)]
         said = [page.said for page in pages if page.said is not None]
         assert len(said) == 1
         assert b"slipway_replies" in said[0]

@@ -23,7 +23,7 @@ from slipway.runtime.conditions import format_time
 from slipway.runtime.controller import Controller
 from slipway.runtime.queue import WorkQueue
 from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform
-from slipway.trainingjob.reconcile import TrainingJobs
+from slipway.trainingjob.reconcile import TrainingJobReconciler
 from tests.unit.runtime.virtual import run_virtually
 from tests.unit.trainingjob.sim_server import NAMESPACE, Kube, Server, merged
 
@@ -132,7 +132,7 @@ def test_a_thousand_at_once_within_a_second(make: Any) -> None:
         server.begin(cache)
         kube: Any = SlowKube(server)
         platform = Platform("registry.example.com/slipway/trainer:test")
-        jobs = TrainingJobs(kube, cache, platform, lambda job, notice: None, lambda key, uid: None, now)
+        jobs = TrainingJobReconciler(kube, cache, platform, lambda job, notice: None, lambda key, uid: None, now)
         workers = read_config({}).workers
         controller = Controller("trainingjob", queue, jobs.reconcile, workers=workers, on_error=jobs.on_error)
         work = asyncio.create_task(controller.run())

@@ -109,7 +109,7 @@ def test_one_that_gets_its_owner_back_in_time_stays(world: World) -> None:
     disown(world, "job-node-0-a0", before)
     world.settle()
     assert "restartCount" not in status(world)
-    assert world.process.jobs._jobs.strays._known == {}
+    assert world.process.jobs._jobs.orphans._known == {}
 
 
 def test_one_that_has_succeeded_has_succeeded(world: World) -> None:
@@ -129,7 +129,7 @@ def test_nothing_is_remembered_of_pods_that_are_gone(world: World) -> None:
     disown(world, "job-node-0-a0", [])
     world.settle()
     ends(world, "job-node-0-a0")
-    strays = world.process.jobs._jobs.strays
+    strays = world.process.jobs._jobs.orphans
     assert (strays._known, strays._of) == ({}, {})
 
 

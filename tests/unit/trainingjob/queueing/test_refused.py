@@ -9,7 +9,7 @@ import pytest
 from slipway.api.common.types import Backoff
 from slipway.gang.policy import backoff
 from slipway.reconcile.plan import Write
-from slipway.reconcile.quota_lanes import SHORT_SECONDS, Lanes
+from slipway.reconcile.quota_lanes import SHORT_SECONDS, QuotaLanes
 from slipway.reconcile.refusal import refused_in_words
 from slipway.runtime.client.errors import ApiError, Forbidden, Invalid, Unavailable
 from slipway.runtime.client.resource import PODS, SERVICES
@@ -177,7 +177,7 @@ def test_a_webhook_that_refuses_is_asked_again(world: World, monkeypatch: pytest
 
 def test_gangs_are_made_one_by_one_where_one_was_refused() -> None:
     now = [0.0]
-    lanes = Lanes(lambda: now[0])
+    lanes = QuotaLanes(lambda: now[0])
     pods, services = [Write(PODS, {})], [Write(SERVICES, {})]
     with lanes.enter("n", pods) as first, lanes.enter("n", pods) as second:
         assert (first, second) == (True, True)
