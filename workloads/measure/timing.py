@@ -18,18 +18,33 @@ if TYPE_CHECKING:
 RESTLESS = 0.1  # of the median: from this spread on torch.utils.benchmark, too, warns that the machine was not quiet
 
 
-def in_turns(calls: Sequence[Callable[[], object]], *, rounds: int, warmup: int) -> "Seconds":
-    """Seconds [call, round] of calls that alternate."""
+def in_turns(
+    calls: Sequence[Callable[[], object]],
+    *,
+    rounds: int,
+    warmup: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> "Seconds":
+    """Seconds [call, round] of calls that alternate, by `clock`."""
     for call in list(calls) * warmup:
         call()
     seconds = np.zeros((len(calls), rounds))
     for turn in range(rounds):
         # Every other round backwards: what runs first in a round finds the caches as the other left them.
         for index in range(len(calls))[:: 1 if turn % 2 == 0 else -1]:
-            begin = time.perf_counter()
+            begin = clock()
             calls[index]()
-            seconds[index, turn] = time.perf_counter() - begin
+            seconds[index, turn] = clock() - begin
     return seconds
+
+
+def clock_of(threads: int) -> Callable[[], float]:
+    """Clock by which calls on so many threads are compared: CPU time of this thread where it alone computes.
+
+    A busy machine takes the core away in the middle of a long call and of hardly any short one: by the wall the least
+    of a few dozen calls may be twice as long as it is. Of several threads only the wall tells.
+    """
+    return time.thread_time if threads == 1 else time.perf_counter
 
 
 def figures(seconds: "Seconds", samples: int) -> dict[str, float]:

@@ -7,7 +7,7 @@ import time
 import numpy as np
 from torch.utils.benchmark import Timer
 
-from workloads.measure.timing import figures, in_turns, restless
+from workloads.measure.timing import clock_of, figures, in_turns, restless
 
 # Shorter than a busy machine's turns.
 CALL_SECONDS = 0.0002
@@ -20,6 +20,16 @@ def test_contenders_take_turns_and_every_other_round_backwards() -> None:
     assert "".join(order) == "abcabc" + "abc" + "cba" + "abc" + "cba"
     assert seconds.shape == (3, 4)
     assert (seconds > 0).all()
+
+
+def test_the_time_in_which_others_have_the_core_is_no_latency_of_one_thread() -> None:
+    """On a machine of two cores and twenty processes, equal models looked as if one were twice as slow."""
+
+    def call() -> None:
+        time.sleep(0.02)
+
+    assert in_turns([call], rounds=3, warmup=0, clock=clock_of(1)).min() < 0.01
+    assert in_turns([call], rounds=3, warmup=0, clock=clock_of(2)).min() >= 0.02
 
 
 def test_figures_are_percentiles_of_the_calls() -> None:

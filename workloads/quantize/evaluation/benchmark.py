@@ -4,7 +4,8 @@ Measured in turns, so that a busy machine is busy for both.
 """
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +28,18 @@ CONFIDENCE = 0.95
 
 
 def in_turns(
-    models: "Sequence[onnx.ModelProto | bytes]", feeds: "Feeds", *, iterations: int, warmup: int, threads: int
+    models: "Sequence[onnx.ModelProto | bytes]",
+    feeds: "Feeds",
+    *,
+    iterations: int,
+    warmup: int,
+    threads: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> "npt.NDArray[np.float64]":
     """Seconds [model, iteration] of calls that alternate between the models."""
     sessions = [runtime.session(model, threads=threads) for model in models]
     calls = [partial(session.run, None, feeds) for session in sessions]
-    return timing.in_turns(calls, rounds=iterations, warmup=warmup)
+    return timing.in_turns(calls, rounds=iterations, warmup=warmup, clock=clock)
 
 
 def figures(seconds: "npt.NDArray[np.float64]", batch: int) -> dict[str, float]:

@@ -3,6 +3,7 @@
 A candidate is built, run on the evaluation samples and judged, once and for all.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from slipway.api.quantization.status import Candidate, Stage
 from slipway.api.training.compression import CompressionStep
 from workloads import storage
 from workloads.errors import BadInput
+from workloads.measure import timing
 from workloads.onnx import external_data, file, saturation
 from workloads.quantize.context import FLOAT_MODEL, Context
 from workloads.quantize.evaluation import benchmark, ranking
@@ -103,13 +105,16 @@ def _measurable(context: Context) -> bool:
 
 
 def _paired(context: Context, name: str) -> float:
-    """Float latency over the candidate's: the fastest of calls in turns, which a busy machine disturbs least."""
+    """Float latency over the candidate's: the fastest of calls in turns, which a busy machine disturbs least.
+
+    On one thread by its CPU time; LiteRT computes on threads of its own.
+    """
     path = model_path(context, name)
     model = path.read_bytes() if path.suffix == ".tflite" else file.load(path, own=True)
     feeds = context.evaluation.read(context.evaluation_batches(1)[0]).feeds
-    choice = partial(
-        benchmark.in_turns, [context.float_model, model], feeds, threads=context.job.spec.benchmark.threads
-    )
+    threads = context.job.spec.benchmark.threads
+    clock = timing.clock_of(threads) if path.suffix == ".onnx" else time.perf_counter
+    choice = partial(benchmark.in_turns, [context.float_model, model], feeds, threads=threads, clock=clock)
     first = choice(iterations=3, warmup=1)
     rounds = int(WEIGH_SECONDS / max(1e-6, float(first.min(axis=1).sum())))
     seconds = choice(iterations=max(5, min(GATE_ITERATIONS, rounds)), warmup=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from workloads.quantize.ladder.candidates import candidate_of, model_path
 from workloads.quantize.ladder.order import next_stage
 from workloads.quantize.ladder.rungs import climbed
 
-SAMPLES, FLOOR_DB = 24, 8.0
+SAMPLES, BATCH, FLOOR_DB = 24, 8, 8.0
 CHEAP = ("static-per-tensor", "static-per-channel", "dynamic", "weight-only-int8")
 
 
@@ -31,16 +32,8 @@ def tried(folder: Path, model: Any, ladder: Sequence[str], *, external: bool = F
     path = folder / "model.onnx"
     onnx.save(model, path, save_as_external_data=external, location="weights.bin", size_threshold=0)
     np.savez(folder / "data.npz", x=feeds_of(model, SAMPLES))
-    data = {"uri": (folder / "data.npz").as_uri()}
-    fields: dict[str, Any] = {
-        "calibration": {**data, "methods": ["min-max"]},
-        "evaluation": {**data, "metric": "agreement", "task": "closeness"},
-        "ladder": list(ladder),
-        "gates": {"accuracy": {"maxDrop": 0.05}},
-    }
-    job = jobs.job(folder / "job", path, **fields)
     try:
-        context = climb_all(job)
+        context = climb_all(job_in(folder, tuple(ladder)))
     except BadInput as refusal:
         return f"refused: {refusal}"
     rows = rows_of(context, ladder)
@@ -50,6 +43,19 @@ def tried(folder: Path, model: Any, ladder: Sequence[str], *, external: bool = F
     return f"built {[row.name for row in rows if row.accuracy is not None]} of {len(rows)}: " + "; ".join(
         row.message for row in rows if row.accuracy is None
     )
+
+
+@lru_cache(maxsize=64)
+def job_in(folder: Path, ladder: tuple[str, ...]) -> Any:
+    """The job, read once for all graphs that are tried in one folder."""
+    data = {"uri": (folder / "data.npz").as_uri()}
+    fields: dict[str, Any] = {
+        "calibration": {**data, "methods": ["min-max"]},
+        "evaluation": {**data, "metric": "agreement", "task": "closeness", "batchSize": BATCH},
+        "ladder": list(ladder),
+        "gates": {"accuracy": {"maxDrop": 0.05}},
+    }
+    return jobs.job(folder / "job", folder / "model.onnx", **fields)
 
 
 def climb_all(job: Any) -> Context:
