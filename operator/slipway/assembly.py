@@ -149,7 +149,7 @@ class Assembly:
         ]
 
     def _watch(self, platforms: Platforms) -> None:
-        shares = Shares(platforms.namespace_bytes)
+        self._shares = shares = Shares(platforms.namespace_bytes)
         for kind in KINDS:
             self.cache.add(OURS[kind.kind], slim=keeping(root_schema(kind)), shares=shares)
         slims = {**_SLIMS, PODS: slim_footprint if platforms.gang_admission else slim_pod}
@@ -164,9 +164,14 @@ class Assembly:
         for resource in filter(None, found):
             self.cache.add(resource, selector=_SERVED, slim=_SLIMS[resource])
         for resource, thin_out in _BOUNDS.items() if self._admission is not None else ():
-            if await self._may_list(resource):
+            if await self._may_list(resource, "not counted when gangs are let in, so that the server may refuse some"):
                 self.children |= {resource: ""}
                 self.cache.add(resource, slim=thin_out)
+        for runtimes in training.RUNTIMES.values():
+            # An upgrade may bring the operator before its new kinds.
+            if await self._kube.serves(runtimes) and await self._may_list(runtimes, "jobs that name one wait"):
+                self.children |= {runtimes: ""}
+                self.cache.add(runtimes, shares=self._shares)
         if self._admission is not None:
             self._admission.scales_up = await self._scales_up()
         budgets, autoscalers, routes, grpc_routes = found
@@ -193,12 +198,13 @@ class Assembly:
             return False
         return True
 
-    async def _may_list(self, resource: Resource) -> bool:
+    async def _may_list(self, resource: Resource, without: str) -> bool:
+        """Tell whether the operator may list them; if not, the log says what that comes to."""
         try:
             for namespace in (self._namespaces if resource.namespaced else ()) or (None,):
                 await self._kube.list(resource, namespace, slim=lambda obj: {})
         except Forbidden as error:
-            log.warning("not counted when gangs are let in, so that the server may refuse some: %s", error)
+            log.warning("%s: %s", without, error)
             return False
         return True
 
@@ -231,17 +237,25 @@ class Assembly:
         for kind, ours in OURS.items():
             if resource is ours:
                 self.mark(kind, change.key)
-                if change.new is None and kind in self.inboxes:
-                    self.inboxes[kind].forget(change.key)
-                if resource is training.TRAINING_JOBS:
-                    for waiting in self._quantizations.waiting_for(change.key):
-                        self.mark(quantizing.KIND, waiting)
-                for waiting in self._services.waiting_for(kind, change.key):
-                    self.mark(serving.KIND, waiting)
+                self._wake_others(kind, change)
                 return
+        if resource in training.RUNTIMES.values():
+            for waiting in self._trainings.waiting_for(resource, change.key):
+                self.mark(training.KIND, waiting)
+            return
         marks = ((change.new or change.old or {}).get("metadata") or {}).get("labels") or {}
         if marks.get(KIND) in OURS and marks.get(JOB_NAME):
             self.mark(marks[KIND], Key(change.key.namespace, marks[JOB_NAME]))
+
+    def _wake_others(self, kind: str, change: Change) -> None:
+        """Mark those that wait for an object of ours, which has changed."""
+        if change.new is None and kind in self.inboxes:
+            self.inboxes[kind].forget(change.key)
+        if kind == training.KIND:
+            for waiting in self._quantizations.waiting_for(change.key):
+                self.mark(quantizing.KIND, waiting)
+        for waiting in self._services.waiting_for(kind, change.key):
+            self.mark(serving.KIND, waiting)
 
     def mark(self, kind: str, key: Key) -> None:
         """Put an object into the queue of its kind, to be reconciled."""

@@ -228,6 +228,7 @@ def _preview_text(one: Preview) -> str:
     lines = [f"{one.kind} {one.name}"]
     lines += [f"  wrong: {problem}" for problem in one.problems]
     lines += [f"  assuming that {assumed}" for assumed in one.assumes]
+    lines += [f"  fills in {told}" for told in one.fills]
     lines += [f"  creates {made['kind']} {made['metadata']['name']}{_wants(made)}" for made in one.creates]
     lines += [f"  memory {_memory_text(row)}" for row in one.memory]
     return "\n".join(lines)

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from slipway.api.common.quantity import parse_quantity
 from slipway.api.common.types import API_VERSION
 from slipway.api.quantization import quantizationjob
 from slipway.api.serving import inferenceservice
+from slipway.api.training import runtime as runtime_api
 from slipway.api.training import trainingjob
 from slipway.api.training.memory import Estimate
+from slipway.api.training.runtime_ref import RuntimeKind
 from slipway.cli.lineage import source_of
 from slipway.config import Config
 from slipway.inferenceservice import plan as serving
@@ -22,6 +25,7 @@ from slipway.quantizationjob import plan as quantization
 from slipway.reconcile.plan import Plan
 from slipway.trainingjob import job as training
 from slipway.trainingjob import plan as training_plan
+from slipway.trainingjob import runtime as runtimes
 from slipway.trainingjob.strategy import estimates_for
 
 Object = dict[str, Any]
@@ -42,6 +46,8 @@ class Preview:
     assumes: list[str] = field(default_factory=list)
     status: Object = field(default_factory=dict)
     memory: list[Estimate] = field(default_factory=list)
+    fills: list[str] = field(default_factory=list)
+    """What a runtime fills in, field by field."""
 
 
 def preview(documents: Sequence[Object], config: Config, now: datetime | None = None) -> list[Preview]:
@@ -65,11 +71,37 @@ def _one(document: Object, others: Sequence[Object], config: Config, now: dateti
         return found
     spec, problems = check(found.name, document.get("spec") or {})
     found.problems += problems
+    runtime = None
     if isinstance(spec, trainingjob.TrainingJobSpec):
-        found.memory = _memory(spec)
-    if not problems:
-        _look(document, others, config, now, found)
+        runtime = _runtime(spec, document, others, found)
+        found.memory = _memory(runtimes.settle(spec, runtime).spec)
+    if not found.problems and kind not in runtime_api.MODELS:
+        _look(document, others, config, now, found, runtime)
     return found
+
+
+def _runtime(
+    spec: trainingjob.TrainingJobSpec, document: Object, others: Sequence[Object], found: Preview
+) -> Object | None:
+    """Copy of the runtime that the job names, as its status will have it; {} for one that is not in the file."""
+    ref = spec.runtime_ref
+    if ref is None:
+        return None
+    home = (document.get("metadata") or {}).get("namespace", "default")
+    given = [o for o in others if (o.get("kind"), (o.get("metadata") or {}).get("name")) == (ref.kind, ref.name)]
+    if ref.kind is RuntimeKind.TRAINING_RUNTIME:
+        given = [o for o in given if o["metadata"].get("namespace", "default") == home]
+    if not given:
+        found.assumes.append(f"{ref.kind} {ref.name}, which is not in this file, is in the cluster and says nothing")
+        return {"kind": ref.kind.value, "name": ref.name}
+    copied, problems = runtimes.read(ref, given[0])
+    settled = runtimes.settle(spec, copied)
+    found.problems += [*problems, *settled.problems]
+    if copied is None:
+        return None
+    if not settled.problems:
+        found.fills = [f"{path} from {ref.kind} {ref.name}" for path in runtimes.filled(spec, copied)]
+    return copied
 
 
 def _memory(spec: trainingjob.TrainingJobSpec) -> list[Estimate]:
@@ -80,9 +112,18 @@ def _memory(spec: trainingjob.TrainingJobSpec) -> list[Estimate]:
     return estimates_for(spec, strategy.model, int(parse_quantity(strategy.gpu_memory)))
 
 
-def _look(document: Object, others: Sequence[Object], config: Config, now: datetime, found: Preview) -> None:
+def _look(
+    document: Object,
+    others: Sequence[Object],
+    config: Config,
+    now: datetime,
+    found: Preview,
+    runtime: Object | None,
+) -> None:
     metadata = {"namespace": "default", **document["metadata"], "uid": "not-yet", "generation": 1}
-    obj: Object = {**document, "metadata": metadata, "status": {"observedGeneration": -1}}
+    # As at the second look: the first one persists the runtime.
+    status = {"observedGeneration": -1} if runtime is None else {"observedGeneration": 1, "runtime": runtime}
+    obj: Object = {**document, "metadata": metadata, "status": status}
     source = _source(document, others, found)
     for _ in range(LOOKS):
         decided = _plan(obj, source, config, now)
@@ -120,9 +161,14 @@ def _source(document: Object, others: Sequence[Object], found: Preview) -> Objec
     return {"kind": wanted[0], "metadata": metadata, "spec": {}, "status": status}
 
 
+def _runtime_problems(kind: str, _: str, spec: Object) -> tuple[Any, list[str]]:
+    return runtime_api.runtime_problems(kind, spec)
+
+
 Check = Callable[[str, dict[str, Any]], tuple[Any, list[str]]]
 _CHECKS: Mapping[str, Check] = {
     training.KIND: trainingjob.spec_problems,
     quantizing.KIND: quantizationjob.spec_problems,
     service.KIND: inferenceservice.spec_problems,
+    **{kind: partial(_runtime_problems, kind) for kind in runtime_api.MODELS},
 }

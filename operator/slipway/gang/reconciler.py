@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from datetime import datetime
 
+import orjson
+
 from slipway.api.common.types import Reason, RunPolicy
 from slipway.gang.grace_periods import TerminatingSince
 from slipway.gang.policy import deadlines
@@ -135,7 +137,7 @@ class GangReconciler:
             await self._executor.report(job, take_back(draft, made, decision.least).done())
             return Result(requeue_after=0.0)
         await self._executor.report(job, draft.done())
-        policy = RunPolicy.model_validate(job["spec"].get("runPolicy") or {})
+        policy = RunPolicy(startup_deadline_seconds=_startup_deadline(job))
         left = deadlines.startup_seconds_left(policy, draft.run, draft.now)
         return Result(requeue_after=soonest(deadlines.retry_refused_in(draft.run, draft.now), left))
 
@@ -145,6 +147,21 @@ class GangReconciler:
 
 def _patience(job: Object) -> float:
     """Seconds that pods may wait: what kept them is to be known when their time is up."""
-    policy = (job.get("spec") or {}).get("runPolicy")
-    deadline = policy.get("startupDeadlineSeconds") if isinstance(policy, dict) else None
-    return min(FIRST_SECONDS, deadline / 2) if isinstance(deadline, int) and deadline > 0 else FIRST_SECONDS
+    deadline = _startup_deadline(job)
+    return min(FIRST_SECONDS, deadline / 2) if deadline is not None else FIRST_SECONDS
+
+
+def _startup_deadline(job: Object) -> int | None:
+    """The job's own, or that of the runtime that its status has a copy of."""
+    copied = (job.get("status") or {}).get("runtime")
+    settings = copied.get("settings") if isinstance(copied, dict) else None
+    try:
+        under = orjson.loads(settings) if isinstance(settings, str) else {}
+    except ValueError:
+        under = {}
+    for said in (job.get("spec") or {}, under):
+        policy = said.get("runPolicy") if isinstance(said, dict) else None
+        deadline = policy.get("startupDeadlineSeconds") if isinstance(policy, dict) else None
+        if isinstance(deadline, int) and deadline > 0:
+            return deadline
+    return None

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Protocol
 
-from slipway.api.common.types import FailurePolicy, RunPolicy
+from slipway.api.common.types import FailurePolicy, Reason, RunPolicy
 from slipway.api.training.elastic import SuccessPolicy
 from slipway.gang import completed_nodes
 from slipway.gang.policy import backoff, hang
@@ -67,7 +67,8 @@ class Gang(Protocol):
 class Hold:
     """Reason why a gang may not be created yet: its place in the line of those that wait, and what the cluster lacks.
 
-    `short`: a quota of the namespace; `never`: one that cannot be enough, whoever ends.
+    `short`: a quota of the namespace; `never`: one that cannot be enough, whoever ends. `reason`: of a job that
+    is in no line, since what it leans on is missing.
     """
 
     position: int
@@ -75,6 +76,7 @@ class Hold:
     missing: str
     short: bool = False
     never: bool = False
+    reason: Reason = Reason.QUEUED
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,11 @@ def queued(draft: StatusDraft, hold: Hold) -> tuple[Notice, ...]:
     """
     told = conditions.get(draft.fields.get("conditions") or [], "Ready")
     draft.fields.setdefault("queuedTime", format_time(draft.run.refused_time or draft.now))
+    if hold.reason is not Reason.QUEUED:
+        known = told is not None and (told.get("reason"), told.get("message")) == (hold.reason, hold.missing)
+        draft.unset("queue").progressing(hold.reason, hold.missing)
+        draft.condition("Running", "False", hold.reason, hold.missing)
+        return () if known else (Notice("Warning", hold.reason, hold.missing),)
     draft.fields["queue"] = {"position": hold.position, "length": hold.length, "missing": hold.missing}
     if hold.never:
         refused(draft, Reason.CREATE_REFUSED, hold.missing).condition(

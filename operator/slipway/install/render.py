@@ -25,6 +25,7 @@ _WITHOUT_NAMESPACE = {"Namespace", "ClusterRole", "ClusterRoleBinding", "CustomR
 # A RoleBinding gives no right to these.
 OF_THE_CLUSTER = {
     "certificatesigningrequests",
+    "clustertrainingruntimes",
     "customresourcedefinitions",
     "namespaces",
     "nodes",

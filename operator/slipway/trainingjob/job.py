@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from slipway.api.training.runtime import NodeVolume
+from slipway.api.training.runtime_ref import RuntimeKind
 from slipway.api.training.strategy import Choice
 from slipway.api.training.trainingjob import TrainingJobSpec
 from slipway.gang.state import Hold
@@ -15,6 +17,12 @@ from slipway.trainingjob import network
 
 KIND = "TrainingJob"
 TRAINING_JOBS = Resource("slipway.dev", "v1alpha1", "trainingjobs", KIND)
+RUNTIMES = {
+    RuntimeKind.TRAINING_RUNTIME: Resource("slipway.dev", "v1alpha1", "trainingruntimes", "TrainingRuntime"),
+    RuntimeKind.CLUSTER_TRAINING_RUNTIME: Resource(
+        "slipway.dev", "v1alpha1", "clustertrainingruntimes", "ClusterTrainingRuntime", namespaced=False
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,8 @@ class Cluster:
 
     `gpu_bytes`: memory of the smallest GPU that it may get, as far as its nodes say. `deleted_pods`: its pods that
     are gone, as they were last seen. `lets_in`: whether gangs wait in the line of the operator at all.
-    `gives_way`: the job of higher priority that takes its place.
+    `gives_way`: the job of higher priority that takes its place. `runtime`: what it names in runtimeRef, if that is
+    there.
     """
 
     hold: Hold | None = None
@@ -42,6 +51,7 @@ class Cluster:
     deleted_pods: Sequence[Mapping[str, Any]] = ()
     lets_in: bool = False
     gives_way: str = ""
+    runtime: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,8 @@ class TrainingJob:
     spec: TrainingJobSpec
     # What `strategy: Auto` came to, or None where nothing was to be chosen.
     strategy: Choice | None = None
+    # What its runtime gives away of the nodes.
+    node_volumes: tuple[NodeVolume, ...] = ()
 
     @property
     def service(self) -> str:
@@ -107,8 +119,15 @@ class TrainingJob:
         }
 
 
-def identify(obj: Mapping[str, Any], spec: TrainingJobSpec, strategy: Choice | None = None) -> TrainingJob:
+def identify(
+    obj: Mapping[str, Any],
+    spec: TrainingJobSpec,
+    strategy: Choice | None = None,
+    node_volumes: tuple[NodeVolume, ...] = (),
+) -> TrainingJob:
     """The object from the API server with its parsed spec."""
     metadata = obj["metadata"]
     generation = metadata.get("generation") or 1
-    return TrainingJob(metadata["name"], metadata["namespace"], metadata["uid"], generation, spec, strategy)
+    return TrainingJob(
+        metadata["name"], metadata["namespace"], metadata["uid"], generation, spec, strategy, node_volumes
+    )

@@ -44,7 +44,8 @@ def config_map(job: TrainingJob, platform: Platform) -> dict[str, Any]:
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": {"name": job.name, "namespace": job.namespace, "uid": job.uid},
-        "spec": job.spec.wire(),
+        # With all that its runtime fills in: what it was called is of no use to the pods.
+        "spec": {name: value for name, value in job.spec.wire().items() if name != "runtimeRef"},
     }
     # Not json's, whose indented output takes ten times as long: of the largest spec more than the loop may be held.
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode()

@@ -13,10 +13,11 @@ from slipway.reconcile.pods.members import named
 from slipway.runtime.caching.cache import Cache
 from slipway.runtime.caching.store import Change, Key
 from slipway.runtime.client.kube import Kube
-from slipway.runtime.client.resource import Object, identity_of, name_of, namespace_of, uid_of
+from slipway.runtime.client.resource import Object, Resource, identity_of, name_of, namespace_of, uid_of
 from slipway.runtime.controller import Result
 from slipway.trainingjob.job import TRAINING_JOBS, Cluster, Platform
 from slipway.trainingjob.plan import plan
+from slipway.trainingjob.runtimes import Runtimes
 from slipway.trainingjob.status import SOFT_FIELDS
 
 View = Callable[[Object], Cluster]
@@ -41,6 +42,7 @@ class TrainingJobReconciler:
         self.deleted_pods = DeletedPods(clock)
         self._platform = replace(platform, listening=clock())
         self._progress_of = progress_of
+        self._runtimes = Runtimes(cache)
         self._jobs = GangReconciler(kube, cache, TRAINING_JOBS, SOFT_FIELDS, record, clock)
 
     async def reconcile(self, key: Key) -> Result:
@@ -52,6 +54,10 @@ class TrainingJobReconciler:
         self.deleted_pods.changed(change)
         self._jobs.orphans.changed(change)
 
+    def waiting_for(self, resource: Resource, key: Key) -> list[Key]:
+        """Jobs that have no copy yet of a runtime that has changed: they are looked at."""
+        return self._runtimes.waiting_for(resource, key)
+
     async def on_error(self, key: Key, error: Exception) -> None:
         """Report an error, for nothing fails silently: the condition says what the server said."""
         await self._jobs.on_error(key, error)
@@ -60,6 +66,8 @@ class TrainingJobReconciler:
         progress = self._progress_of(Key(namespace_of(job), name_of(job)), uid_of(job))
         pods = self._jobs.pods(job)
         cluster = replace(
-            self.view(job), deleted_pods=named(self.deleted_pods.of(identity_of(job, TRAINING_JOBS)), name_of(job))
+            self.view(job),
+            deleted_pods=named(self.deleted_pods.of(identity_of(job, TRAINING_JOBS)), name_of(job)),
+            runtime=self._runtimes.of(job),
         )
         return plan(job, pods, self._platform, now, predecessors=predecessors, progress=progress, cluster=cluster)

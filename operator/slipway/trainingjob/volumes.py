@@ -3,6 +3,7 @@
 from typing import Any
 
 from slipway.api.training.launchers import OffloadDevice
+from slipway.api.training.runtime import NodeVolume
 from slipway.trainingjob.job import Platform, TrainingJob
 
 CLAIMS_DIR = "/mnt/pvc"
@@ -33,6 +34,7 @@ def mounts_and_volumes(
     if shared_memory:
         pairs.append(_shared_memory_volume(job))
     pairs += [_claim_volume(index, claim) for index, claim in enumerate(claims(job))]
+    pairs += [_node_volume(index, one) for index, one in enumerate(job.node_volumes)]
     pairs += [_scratch_volume(index, path) for index, path in enumerate(_scratch_paths(job))]
     mounts = [mount for mount, _ in pairs] + [mount.wire() for mount in job.spec.pod.volume_mounts]
     volumes = [volume for _, volume in pairs] + [volume.wire() for volume in job.spec.pod.volumes]
@@ -76,6 +78,14 @@ def _shared_memory_volume(job: TrainingJob) -> Pair:
     if job.spec.shared_memory.size_limit is not None:
         memory["sizeLimit"] = job.spec.shared_memory.size_limit
     return {"name": "slipway-shm", "mountPath": SHARED_MEMORY_DIR}, {"name": "slipway-shm", "emptyDir": memory}
+
+
+def _node_volume(index: int, given: NodeVolume) -> Pair:
+    name = f"slipway-node-{index}"
+    return (
+        {"name": name, "mountPath": given.mount_path, "readOnly": given.read_only},
+        {"name": name, "hostPath": given.host_path.wire()},
+    )
 
 
 def _claim_volume(index: int, claim: str) -> Pair:

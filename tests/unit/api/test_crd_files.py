@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from slipway.api.codegen import crd
-from slipway.api.codegen.crd import KINDS, definition, render
+from slipway.api.codegen.crd import KINDS, TEMPLATES, definition, render
 from slipway.api.codegen.generated import stale
 
 REPOSITORY = Path(__file__).parents[3]
@@ -20,7 +20,7 @@ def test_the_committed_files_are_what_the_models_say():
     assert stale(CRDS, crd.files(), crd.HEADER) == []
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+@pytest.mark.parametrize("kind", [*KINDS, *TEMPLATES], ids=lambda kind: kind.kind)
 def test_the_file_is_the_definition_and_is_small(kind):
     text = render(kind)
     assert yaml.safe_load(text) == definition(kind)

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slipway.api.codegen.crd import KINDS
+from slipway.api.codegen.crd import KINDS, TEMPLATES
 from slipway.api.common.types import API_VERSION
 from tests.unit.api.admission import Admission, unknown_fields
 
 EXAMPLES = Path(__file__).parents[3] / "manifests" / "examples"
-ADMISSIONS = {kind.kind: Admission(kind) for kind in KINDS}
+ADMISSIONS = {kind.kind: Admission(kind) for kind in (*KINDS, *TEMPLATES)}
 DOCUMENTS = [
     pytest.param(document, id=f"{path.stem}-{document['metadata']['name']}")
     for path in sorted(EXAMPLES.glob("*.yaml"))
@@ -32,5 +32,5 @@ def test_admission_takes_it_as_it_stands(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_operator_takes_it(document):
-    kind = next(kind for kind in KINDS if kind.kind == document["kind"])
+    kind = next(kind for kind in (*KINDS, *TEMPLATES) if kind.kind == document["kind"])
     kind.spec.model_validate(document["spec"])

@@ -30,6 +30,7 @@ EDITS = {
     "network": {"network": {"hostNetwork": True}},
     "scheduling": {"scheduling": {"priority": 5}},
     "tracking": {"tracking": {"mlflow": {"uri": "http://mlflow:5000"}}},
+    "runtimeRef": {"runtimeRef": {"name": "other"}},
 }
 ALWAYS = {
     "nothing": {},

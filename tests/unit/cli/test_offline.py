@@ -31,6 +31,8 @@ def test_every_example_has_a_plan(path: Path) -> None:
     assert code == 0, text
     for one in json.loads(text):
         assert not one["problems"]
+        if one["kind"].endswith("Runtime"):
+            continue
         suspended = "Suspended" in {c["type"] for c in one["status"].get("conditions", []) if c["status"] == "True"}
         assert suspended or {made["kind"] for made in one["creates"]} & {"Pod", "Deployment"}, one
 
@@ -42,6 +44,22 @@ def test_the_plan_of_a_chain_takes_sources_from_the_file(tmp_path: Path) -> None
     assert code == 0
     assert "creates Pod digits-node-1-a0, cpu 1, memory 2Gi" in text
     assert "assuming that TrainingJob digits of this file succeeds with pvc://slipway-artifacts/digits" in text
+
+
+def test_the_plan_of_a_job_says_what_its_runtime_fills_in(tmp_path: Path) -> None:
+    code, text = slipway("plan", str(EXAMPLES / "trainingjob-runtime.yaml"))
+    assert code == 0
+    assert "fills in trainer.image from ClusterTrainingRuntime torch-8gpu" in text
+    assert "fills in trainer.resourcesPerNode.limits.nvidia.com/gpu from ClusterTrainingRuntime torch-8gpu" in text
+    assert "limits.memory from" not in text, "the job's own"
+    assert "creates Pod finetune-node-3-a0, nvidia.com/gpu 8, cpu 64, memory 400Gi" in text
+    alone = [
+        d for d in yaml.safe_load_all((EXAMPLES / "trainingjob-runtime.yaml").read_text()) if d["kind"] == "TrainingJob"
+    ]
+    (tmp_path / "alone.yaml").write_text(yaml.safe_dump_all(alone))
+    code, text = slipway("plan", str(tmp_path / "alone.yaml"))
+    assert code == 0
+    assert "assuming that ClusterTrainingRuntime torch-8gpu, which is not in this file" in text
 
 
 def test_a_wrong_manifest_is_told_without_a_cluster(tmp_path: Path) -> None:

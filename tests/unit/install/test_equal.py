@@ -90,7 +90,7 @@ def test_what_is_watched_is_all_that_the_operator_may_touch() -> None:
     roles = {o["metadata"]["name"]: o["rules"] for o in objects if o["kind"] == "ClusterRole"}
     everywhere = [o["roleRef"]["name"] for o in objects if o["kind"] == "ClusterRoleBinding"]
     given = {r for name in everywhere for rule in roles[name] for r in rule["resources"]}
-    assert given == {"nodes", "priorityclasses", "tokenreviews"}
+    assert given == {"clustertrainingruntimes", "nodes", "priorityclasses", "tokenreviews"}
     inside = {o["metadata"]["namespace"] for o in objects if o["kind"] == "RoleBinding"}
     assert inside == {"a", "b", HOME}, "its lease is at home"
     whole = [o for o in by_command(REGISTRY, HOME) if o["kind"] == "ClusterRole"]

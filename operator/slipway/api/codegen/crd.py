@@ -15,9 +15,11 @@ from slipway.api.common.kind import Column, Kind
 from slipway.api.common.types import GROUP, VERSION
 from slipway.api.quantization import quantizationjob
 from slipway.api.serving import inferenceservice
-from slipway.api.training import trainingjob
+from slipway.api.training import runtime, trainingjob
 
 KINDS: tuple[Kind, ...] = (trainingjob.KIND, quantizationjob.KIND, inferenceservice.KIND)
+# What jobs refer to, and no controller works on.
+TEMPLATES: tuple[Kind, ...] = (runtime.NAMESPACED, runtime.CLUSTER)
 
 HEADER = "# Generated from slipway/api by `make crds`: change the models, not this file.\n"
 # Go's YAML reads these bare words as booleans and numbers where PyYAML does not.
@@ -26,7 +28,7 @@ AMBIGUOUS = re.compile(r"^([yYnN]|[-+.]?[0-9].*)$")
 
 def definition(kind: Kind) -> dict[str, Any]:
     """The CustomResourceDefinition of a kind, as the API server's JSON."""
-    subresources: dict[str, Any] = {"status": {}}
+    subresources: dict[str, Any] = {"status": {}} if kind.status is not None else {}
     if kind.scale is not None:
         subresources["scale"] = {
             "specReplicasPath": kind.scale.spec,
@@ -39,7 +41,7 @@ def definition(kind: Kind) -> dict[str, Any]:
         "metadata": {"name": f"{kind.plural}.{GROUP}"},
         "spec": {
             "group": GROUP,
-            "scope": "Namespaced",
+            "scope": "Namespaced" if kind.namespaced else "Cluster",
             "names": {
                 "kind": kind.kind,
                 "listKind": f"{kind.kind}List",
@@ -76,9 +78,10 @@ def root_schema(kind: Kind) -> dict[str, Any]:
                 "properties": {"name": {"type": "string", "maxLength": kind.name_length, "pattern": kind.name_pattern}},
             },
             "spec": structural(kind.spec),
-            "status": {**structural(kind.status), "default": kind.default_status},
         },
     }
+    if kind.status is not None:
+        root["properties"]["status"] = {**structural(kind.status), "default": kind.default_status}
     if kind.rules:
         root["x-kubernetes-validations"] = validations(kind.rules)
     return root
@@ -114,7 +117,7 @@ def render(kind: Kind) -> str:
 
 def files() -> dict[str, str]:
     """Every generated file by name: one per kind, and the kustomization that lists them."""
-    definitions = {f"{kind.plural}.yaml": render(kind) for kind in KINDS}
+    definitions = {f"{kind.plural}.yaml": render(kind) for kind in (*KINDS, *TEMPLATES)}
     listed = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",

@@ -46,6 +46,7 @@ MEANINGS: Mapping[str, str] = {
     "NodeReplaced": "A node of an elastic job was lost and replaced, and the others went on.",
     "Scaled": "An elastic job has another number of nodes.",
     "Queued": "The gang waits until the cluster has room for all of it; the message says what is missing.",
+    "WaitingForRuntime": "The runtime that the job names is not there, or of no use; the message says which and why.",
     "WaitingForSource": "The resource that the model comes from has not succeeded yet, or is not there.",
     "SourceReady": "The model is there, and pinned by its digest.",
     "SourceFailed": "The resource that the model comes from failed: repair it, and create this one anew.",

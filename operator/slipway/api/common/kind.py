@@ -37,13 +37,15 @@ class Kind:
     short: str
     description: str
     spec: type[Model]
-    status: type[StatusModel]
+    # None for what nobody reconciles.
+    status: type[StatusModel] | None
     default_status: dict[str, Any]
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...] = ()
     scale: Scale | None = None
     name_length: int = 63
     name_pattern: str = OBJECT_NAME
+    namespaced: bool = True
 
 
 def condition_column(name: str, condition: str, field: str, priority: int = 0, description: str = "") -> Column:

@@ -96,6 +96,7 @@ class Reason(StrEnum):
     QUEUED = "Queued"
     # A chain's next link.
     WAITING_FOR_SOURCE = "WaitingForSource"
+    WAITING_FOR_RUNTIME = "WaitingForRuntime"
     SOURCE_READY = "SourceReady"
     SOURCE_FAILED = "SourceFailed"
     # A QuantizationJob's stages and gates.

@@ -16,6 +16,24 @@ OWN_PATHS = ("/etc/slipway", "/var/run/secrets/slipway.dev", "/mnt/pvc", "/dev/s
 _UPWARDS = "(^|/)[.][.](/|$)"
 
 
+MOUNT_RULES = (
+    Rule(
+        "self.mountPath != '/' && !['" + "', '".join(OWN_PATHS) + "'].exists(p, "
+        "self.mountPath == p || self.mountPath.startsWith(p + '/'))",
+        "mountPath is /, or below a path that the operator mounts itself "
+        f"({', '.join(OWN_PATHS)}): choose another one (for /dev/shm set sharedMemory)",
+        lambda mount: (
+            mount.mount_path != "/" and not any(f"{mount.mount_path}/".startswith(f"{path}/") for path in OWN_PATHS)
+        ),
+    ),
+    Rule(
+        f"!self.mountPath.matches('{_UPWARDS}')",
+        "paths must not contain '..': write them out",
+        lambda mount: not re.search(_UPWARDS, mount.mount_path),
+    ),
+)
+
+
 class ClaimVolume(Model):
     """A PersistentVolumeClaim of the job's namespace."""
 
@@ -71,19 +89,11 @@ class VolumeMount(Model):
     """Mount of a volume in the container."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
+        *MOUNT_RULES,
         Rule(
-            "self.mountPath != '/' && !['" + "', '".join(OWN_PATHS) + "'].exists(p, "
-            "self.mountPath == p || self.mountPath.startsWith(p + '/'))",
-            "mountPath is /, or below a path that the operator mounts itself "
-            f"({', '.join(OWN_PATHS)}): choose another one (for /dev/shm set sharedMemory)",
-            lambda mount: (
-                mount.mount_path != "/" and not any(f"{mount.mount_path}/".startswith(f"{path}/") for path in OWN_PATHS)
-            ),
-        ),
-        Rule(
-            f"!self.mountPath.matches('{_UPWARDS}') && (!has(self.subPath) || !self.subPath.matches('{_UPWARDS}'))",
+            f"!has(self.subPath) || !self.subPath.matches('{_UPWARDS}')",
             "paths must not contain '..': write them out",
-            lambda mount: not re.search(_UPWARDS, mount.mount_path) and not re.search(_UPWARDS, mount.sub_path or ""),
+            lambda mount: not re.search(_UPWARDS, mount.sub_path or ""),
         ),
     )
     name: DnsLabel = Field(description="Name of one of pod.volumes.")

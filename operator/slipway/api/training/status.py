@@ -14,6 +14,7 @@ from slipway.api.common.job_status import (
     ReplicaStatus,
 )
 from slipway.api.common.types import Condition, Count, Digest, Text, Time
+from slipway.api.training.runtime_ref import RuntimeStatus
 from slipway.api.training.strategy import StrategyStatus
 
 
@@ -62,6 +63,7 @@ class TrainingJobStatus(StatusModel):
     completed: CompletedStatus | None = Field(None, description="Work that is done and will not be done again.")
     backoff: BackoffStatus | None = Field(None, description="The pause before the next attempt, and what it comes of.")
     last_failure: LastFailure | None = Field(None, description="What ended the last attempt that failed.")
+    runtime: RuntimeStatus | None = Field(None, description="The runtime that the job goes by.")
     strategy: StrategyStatus | None = Field(None, description="How the model's state is spread, and why so.")
     elastic: ElasticStatus | None = Field(None, description="The nodes of an elastic job.")
     queue: QueueStatus | None = Field(None, description="Its place among the jobs that wait for room.")

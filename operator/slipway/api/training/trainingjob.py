@@ -20,6 +20,7 @@ from slipway.api.training.launchers import DeepSpeed, Launcher, LauncherName, Mp
 from slipway.api.training.network import Network
 from slipway.api.training.parallel import OWN_WAY
 from slipway.api.training.recipe import Checkpoint, Output, Recipe
+from slipway.api.training.runtime_ref import RuntimeRef
 from slipway.api.training.status import TrainingJobStatus
 from slipway.api.training.strategy import Strategy
 from slipway.api.training.tracking import Tracking
@@ -32,7 +33,7 @@ ELASTIC_DIGITS = 4
 # What the running pods were made from: fixed for good, or until the job is suspended.
 FIXED_FIELDS = (
     "launcher", "trainer", "recipe", "output", "checkpoint", "torch", "elasticPolicy", "deepspeed", "mpi",
-    "strategy", "network", "tracking",
+    "strategy", "network", "tracking", "runtimeRef",
 )  # fmt: skip
 FIXED_WHILE_RUNNING = ("numNodes", "numProcPerNode", "pod", "sharedMemory", "scheduling")
 
@@ -192,6 +193,9 @@ class TrainingJobSpec(Model):
         AUTO,
         description="Processes per node: a number, or auto = the accelerators asked for, else the CPUs of the limit.",
     )
+    runtime_ref: RuntimeRef | None = Field(
+        None, description="A runtime of the platform, whose settings hold where the job has none of its own."
+    )
     trainer: Trainer = Field(default_factory=Trainer, description="The container that each node runs.")
     recipe: Recipe | None = Field(None, description="What the built-in trainer trains.")
     output: Output | None = Field(
@@ -288,6 +292,7 @@ KIND = Kind(
         ),
         Column("Launcher", ".spec.launcher", priority=1),
         Column("Image", ".spec.trainer.image", priority=1),
+        Column("Runtime", ".spec.runtimeRef.name", priority=1),
         Column("Artifact", ".status.artifact.uri", priority=1, description="Where the trained model lies"),
     ),
 )

@@ -41,7 +41,7 @@ from slipway.runtime.client.resource import (
 )
 from slipway.runtime.clock import running_seconds, utc_now
 from slipway.trainingjob.job import TRAINING_JOBS, Cluster
-from slipway.trainingjob.queueing.claim import Claim, bill_of, contenders, demand_of, pause_end
+from slipway.trainingjob.queueing.claim import Claim, claim_of, contenders, pause_end
 from slipway.trainingjob.queueing.relevance import BOUNDS, matters
 from slipway.trainingjob.queueing.standing import Standing, Standings
 
@@ -75,7 +75,7 @@ class Admission:
         self._cache, self._clock, self._later = cache, clock, later
         self._jobs, self._pods, self._nodes = cache[TRAINING_JOBS], cache[PODS], cache[NODES]
         self._mark_after = mark_after
-        self._gangs: dict[tuple[str, int], Claim | None] = {}
+        self._gangs: dict[tuple[str, int, bool], Claim | None] = {}
         self._decision = NOTHING
         self._let_in: set[str] = set()
         # Whether the cluster has an autoscaler that acts on pods without a node, as far as it shows.
@@ -214,10 +214,11 @@ class Admission:
         return one.remembered("claim", self._epoch, partial(self._claim, one.job))
 
     def _claim(self, job: Object) -> Claim | None:
-        known_as = (uid_of(job), job["metadata"].get("generation") or 1)
+        copied = (job.get("status") or {}).get("runtime")
+        known_as = (uid_of(job), job["metadata"].get("generation") or 1, bool(copied))
         if known_as not in self._gangs:
             spec, _ = spec_problems(name_of(job), job.get("spec") or {})
-            self._gangs[known_as] = Claim(spec, demand_of(spec), bill_of(spec)) if spec is not None else None
+            self._gangs[known_as] = claim_of(spec, copied) if spec is not None else None
         gang = self._gangs[known_as]
         if self._defaults is None:
             self._defaults = defaults_of(self._cache.get(LIMIT_RANGES) or ())

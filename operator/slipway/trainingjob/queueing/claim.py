@@ -1,6 +1,6 @@
 """Claim of a job's gang on the cluster: nodes, room on them, and the namespace's quota. Pure; for admission.py."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
@@ -21,6 +21,7 @@ from slipway.reconcile.run_state import RunState, read_run
 from slipway.runtime.caching.store import Key, Store
 from slipway.runtime.client.resource import Object, name_of, namespace_of
 from slipway.runtime.conditions import parse_time
+from slipway.trainingjob import runtime
 from slipway.trainingjob.job import TRAINING_JOBS
 from slipway.trainingjob.pods import tolerations
 
@@ -39,6 +40,14 @@ class Claim:
             return self
         charge = defaults.filled(self.charge)
         return replace(self, charge=charge, demand=replace(self.demand, each=charge.requests))
+
+
+def claim_of(spec: TrainingJobSpec, copied: Mapping[str, Any] | None) -> Claim | None:
+    """Claim of a job with the runtime that its status has a copy of; None where it waits for one."""
+    if spec.runtime_ref is not None and not copied:
+        return None
+    settled = runtime.settle(spec, copied)
+    return None if settled.problems else Claim(settled.spec, demand_of(settled.spec), bill_of(settled.spec))
 
 
 def demand_of(spec: TrainingJobSpec) -> Demand:

@@ -39,7 +39,7 @@ def _of_job(job: Object) -> object:
     metadata, status = job["metadata"], job.get("status") or {}
     if status.get("completionTime"):
         return None
-    asked = metadata["uid"], metadata.get("generation"), metadata.get("deletionTimestamp")
+    asked = metadata["uid"], metadata.get("generation"), metadata.get("deletionTimestamp"), bool(status.get("runtime"))
     made = (status.get("replicaStatuses") or {}).get("desired"), status.get("elastic")
     return (*asked, *made, status.get("attempt"), status.get("attemptTime"), status.get("startTime"), pause_end(job))
 
