@@ -1,8 +1,10 @@
 """Libraries of an extra, which not every image has: imported when something asks for them, missed in words."""
 
 import importlib
+import importlib.util
 import io
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -41,3 +43,20 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+def transformers(wanted: str) -> Any:
+    """Hugging Face's transformers, without torchvision.
+
+    It imports torchvision wherever that is installed, though no text needs it, and PyPI's wheel of it cannot be
+    imported beside a torch for CPUs alone ("operator torchvision::nms does not exist"): all of transformers is then
+    unusable. Its question whether torchvision is there is asked, and kept by it, while there is none.
+    """
+    known = sys.modules.get("torchvision")
+    if known is None and "transformers" not in sys.modules and importlib.util.find_spec("torchvision") is not None:
+        sys.modules["torchvision"] = None  # type: ignore[assignment]
+        try:
+            optional("transformers.utils.import_utils", wanted, TEXT).is_torchvision_available()
+        finally:
+            del sys.modules["torchvision"]
+    return optional("transformers", wanted, TEXT)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from slipway.api.common.base import StatusModel
+from slipway.api.common.language import AdapterOfModel, ArtifactKind, LanguageModel
 from slipway.api.common.types import Count, Digest
 
 FORMAT = "slipway.dev/model"
@@ -226,12 +227,17 @@ class Artifact(StatusModel):
 
     format: Literal["slipway.dev/model"] = "slipway.dev/model"
     format_version: Literal[1] = 1
+    kind: ArtifactKind | None = None
     task: Task
     architecture: Architecture
     signature: Signature
     preprocessing: Preprocessing | None = None
     text: TextProcessing | None = None
     detection: Detection | None = None
+    language: LanguageModel | None = None
+    adapter: AdapterOfModel | None = None
+    # Of an adapter: the model that it changes, by digest.
+    base: Source | None = None
     columns: list[str] = Field(default_factory=list)
     labels: list[str] = Field(default_factory=list)
     metrics: dict[str, float] = Field(default_factory=dict)

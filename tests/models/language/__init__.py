@@ -1,0 +1,1 @@
+"""A small language model, trained here once from Debian's documentation, and the texts it was trained on."""
