@@ -184,8 +184,9 @@ async def _start_grpc(
         limits.max_buffered,
         around(settings.edge, edge.keys, edge.log, app.metrics.grpc_replied),
     )
+    server.turns = http.turns
     server.tells_time = settings.edge.server_timing
-    await server.start(settings.host, settings.grpc_port, sealed)
+    await server.start(settings.host, settings.grpc_port, sealed.grpc_context if sealed is not None else None)
     return server
 
 

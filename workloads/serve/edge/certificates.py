@@ -37,7 +37,7 @@ class Certificates:
         self._looked = time.monotonic()
         self._trusted: tuple[Pair, ssl.SSLContext] | None = None
         try:
-            self.pair, self._context = self._read()
+            self.pair, self._context, self._grpc = self._read()
         except ValueError as error:
             raise BadInput(f"tls.secretRef: the Secret {secret or place}: {error}") from None
 
@@ -46,8 +46,13 @@ class Certificates:
         self._look()
         return self._context
 
+    def grpc_context(self) -> ssl.SSLContext:
+        """The same for the next connection over gRPC."""
+        self._look()
+        return self._grpc
+
     def current(self) -> Pair:
-        """Newest certificate and key, for the next connection over gRPC."""
+        """Newest certificate and key."""
         self._look()
         return self.pair
 
@@ -74,15 +79,15 @@ class Certificates:
             return
         self._looked = now
         try:
-            pair, context = self._read()
+            pair, context, grpc = self._read()
         except ValueError as error:
             LOG.warning("the certificate before is kept: %s", error)
             return
         if pair != self.pair:
             LOG.info("there is a new certificate")
-            self.pair, self._context = pair, context
+            self.pair, self._context, self._grpc = pair, context, grpc
 
-    def _read(self) -> tuple[Pair, ssl.SSLContext]:
+    def _read(self) -> tuple[Pair, ssl.SSLContext, ssl.SSLContext]:
         """ValueError in words. Both files of one folder: the kubelet changes the link to it, not the files."""
         chain, key = ((self._place / CHAIN).resolve(), (self._place / KEY).resolve())
         try:
@@ -91,15 +96,19 @@ class Certificates:
             raise ValueError(
                 f"it is missing, or has no {CHAIN} and {KEY}: make one of type kubernetes.io/tls"
             ) from None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
         try:
-            # An encrypted key would ask at a terminal.
-            context.load_cert_chain(chain, key, password="")
+            return pair, _context(chain, key, "http/1.1"), _context(chain, key, "h2")
         except (OSError, ValueError) as error:
             raise ValueError(_words(error, pair)) from None
-        return pair, context
+
+
+def _context(chain: Path, key: Path, protocol: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols([protocol])
+    # An encrypted key would ask at a terminal.
+    context.load_cert_chain(chain, key, password="")
+    return context
 
 
 def _words(error: Exception, pair: Pair) -> str:

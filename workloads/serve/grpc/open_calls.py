@@ -6,14 +6,14 @@ themselves when the server leaves: a drain would wait for them until its last se
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
-import grpc
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from grpc_health.v1 import health_pb2
 
-from workloads.serve.errors import Invalid, QueueFull, RequestError, TooLarge
+from workloads.serve.errors import Invalid, QueueFull, RequestError
+from workloads.serve.grpc.call import Call, Handler
 from workloads.serve.lifecycle import Phase
 
 if TYPE_CHECKING:
@@ -28,18 +28,15 @@ HEALTH = "grpc.health.v1.Health"
 # The same messages under both names; clients ask for the first and then for the second.
 REFLECTIONS = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
-Context = Any
-Read = Callable[[Context], Awaitable[bytes | None]]
 States = health_pb2.HealthCheckResponse.ServingStatus
 
 
 class Standing:
-    """`read` takes a call's next message within the server's bound of memory."""
+    """Calls that stay open, of one server."""
 
-    def __init__(self, app: "App", names: frozenset[str], read: Read) -> None:
+    def __init__(self, app: "App", names: frozenset[str]) -> None:
         self._app = app
         self._names = names
-        self._read = read
         self._open = 0
 
     def health(self, service: str) -> Any:
@@ -48,11 +45,11 @@ class Standing:
             return States.SERVICE_UNKNOWN
         return States.SERVING if self._app.ready else States.NOT_SERVING
 
-    def watch(self) -> grpc.RpcMethodHandler:
+    def watch(self) -> Handler:
         """The health service's: the state now, and each time that it changes. Not serving is said before the end."""
 
-        async def watch(context: Context) -> AsyncIterator[Any]:
-            service = decoded(health_pb2.HealthCheckRequest, small(await self._read(context))).service
+        async def watch(call: Call) -> AsyncIterator[Any]:
+            service = decoded(health_pb2.HealthCheckRequest, await only(call)).service
             said = None
             while self._app.life.phase is not Phase.STOPPING:
                 now = self.health(service)
@@ -65,51 +62,52 @@ class Standing:
 
         return self._handler(watch)
 
-    def reflections(self) -> list[grpc.GenericRpcHandler]:
-        """Handlers of server reflection, for grpcurl and its like; none where the library is not installed."""
+    def reflections(self) -> dict[str, Handler]:
+        """Handlers of server reflection by their paths, for grpcurl and its like; none without the library."""
         try:
             from grpc_reflection.v1alpha import reflection_pb2
             from grpc_reflection.v1alpha.reflection import aio
         except ImportError:
-            return []
+            return {}
         servicer = aio.ReflectionServicer([*sorted(self._names - {""}), REFLECTIONS[-1]])
 
-        async def answer(context: Context) -> AsyncIterator[Any]:
+        async def answer(call: Call) -> AsyncIterator[Any]:
             async def questions() -> AsyncIterator[Any]:
                 with contextlib.suppress(TimeoutError):
                     while True:
                         async with asyncio.timeout(IDLE_SECONDS):
-                            message = await self._read(context)
+                            message = await call.small(LARGEST)
                         if message is None:
                             return
-                        yield decoded(reflection_pb2.ServerReflectionRequest, small(message))
+                        yield decoded(reflection_pb2.ServerReflectionRequest, message)
 
-            async for said in servicer.ServerReflectionInfo(questions(), context):
+            async for said in servicer.ServerReflectionInfo(questions(), call):
                 yield said
 
-        methods = {"ServerReflectionInfo": self._handler(answer)}
-        return [grpc.method_handlers_generic_handler(name, methods) for name in REFLECTIONS]
+        return {f"/{name}/ServerReflectionInfo": self._handler(answer) for name in REFLECTIONS}
 
-    def _handler(self, behavior: Callable[[Context], AsyncIterator[Any]]) -> grpc.RpcMethodHandler:
+    def _handler(self, behavior: Callable[[Call], AsyncIterator[Any]]) -> Handler:
         """Handler of a call that stays open: its errors become statuses, and are counted."""
 
-        async def call(_messages: Any, context: Context) -> None:
+        async def answer(call: Call) -> None:
             counted = self._app.metrics.grpc_replied
             if self._open >= MOST:
                 counted(QueueFull.grpc)
-                await context.abort(grpc.StatusCode[QueueFull.grpc], "too many calls stay open here")
+                call.fail(QueueFull.grpc, "too many calls stay open here")
+                return
             self._open += 1
             try:
-                async for reply in behavior(context):
-                    await context.write(reply)
+                async for reply in behavior(call):
+                    await call.write(reply.SerializeToString())
             except RequestError as error:
                 counted(error.grpc)
-                await context.abort(grpc.StatusCode[error.grpc], str(error))
+                call.fail(error.grpc, str(error))
+                return
             finally:
                 self._open -= 1
             counted("OK")
 
-        return grpc.stream_stream_rpc_method_handler(call, response_serializer=lambda reply: reply.SerializeToString())
+        return answer
 
 
 def decoded(kind: Any, message: bytes) -> Any:
@@ -120,10 +118,9 @@ def decoded(kind: Any, message: bytes) -> Any:
         raise Invalid(f"the message is no {kind.DESCRIPTOR.name}") from None
 
 
-def small(message: bytes | None) -> bytes:
-    """A message of a call that brings no tensors. Raises Invalid, TooLarge."""
+async def only(call: Call) -> bytes:
+    """The message of a call that brings no tensors. Raises Invalid, TooLarge, or what receiving it raises."""
+    message = await call.small(LARGEST)
     if message is None:
         raise Invalid("the call ended without a message")
-    if len(message) > LARGEST:
-        raise TooLarge(f"the message has {len(message)} bytes, and this call takes {LARGEST}")
     return message

@@ -1,29 +1,30 @@
-"""Limit of the gRPC messages that arrive at once. gRPC keeps each in memory until it is whole, and tells nobody.
+"""Memory of the gRPC messages that come: all together take so much and no more, and whoever stalls makes way.
 
-It takes no more of a message than HTTP/2's window until it is asked for it. So few are asked for at a time, each
-connection in its turn, for a moment: a small message is there by then. One that takes longer leaves its turn to others
-and is counted as if it were as large as a message can be, and there is room for so many of these. Whoever has stood
-there longest, of the client that has most, makes way for the next.
+Small ones are counted as they come. A large one says its size first, and its client sends the rest when there is room
+for it: few come at a time, those of the client that has least first. Whoever sends nothing is cut off; where others
+wait, whoever has stood there longest, of the client that has most, makes way for them.
 """
 
-import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
-from workloads.serve.errors import Invalid, QueueFull, RequestError, TooSlow
-from workloads.serve.grpc.turns import Turns
+from workloads.serve.errors import QueueFull, RequestError, TooSlow
+from workloads.serve.http.pace import Progress
 
-# A message that is there has been handed over by then, also by a busy loop: it is looked at twice.
-MOMENT = 0.01
-LOOKS = 2
-# Messages that are read at once and for no longer.
-QUICK = 2
-# After which one may have to make way, and after which it must have come.
-TURN = 2.0
-PATIENCE = 30.0
+# Bytes of a message that comes without asking: what every stream's window lets come anyway.
+SMALL = 60 << 10
+# A large message is there as it came, and in one piece while it is read.
+COPIES = 2
 # Of the memory for requests: the others are HTTP's.
 SHARE = 0.5
+# Seconds after which one may have to make way, in which something must come, and for a message to begin.
+TURN = 2.0
+STALLED = 5.0
+PATIENCE = 30.0
+SLOWEST = 1024.0  # bytes a second
+MOST_WAITING = 256
 
 
 class Memory(Protocol):
@@ -54,121 +55,104 @@ class Own:
         self._left += size
 
 
+class Sender(Protocol):
+    """A call whose message comes."""
+
+    client: str
+
+    @property
+    def came(self) -> int:
+        """Bytes so far."""
+
+    def admitted(self) -> None:
+        """There is room for all of its message."""
+
+    def give_up(self, error: RequestError) -> None:
+        """Its message is not read any more."""
+
+
 class Coming:
-    """A message that is awaited; `error` when it is no longer."""
+    """A large message that comes: `cost` in bytes, `taken` once there is room for it."""
 
-    __slots__ = ("error", "looks", "peer", "quick", "since", "taken", "task", "timer")
+    __slots__ = ("cost", "progress", "sender", "since", "taken", "whole")
 
-    def __init__(self, peer: str, since: float, task: "asyncio.Task[object]") -> None:
-        self.peer = peer
-        self.since = since
-        self.task = task
-        self.looks = 0
-        self.quick = True
-        self.taken = 0
-        self.error: RequestError | None = None
-        self.timer: asyncio.TimerHandle | None = None
+    def __init__(self, sender: Sender, cost: int, since: float) -> None:
+        self.sender, self.cost, self.since = sender, cost, since
+        self.taken = self.whole = False
+        self.progress = Progress()
 
 
 class Receiving:
-    """Bounded reading of messages: one per server.
+    """One per server; called on the event loop."""
 
-    `begin` before a message is read, `end` after it, whatever came of it.
-    """
-
-    def __init__(self, memory: Memory, most: int, size: int, clock: Callable[[], float] | None = None) -> None:
-        """`most` bytes of memory for requests; `size` of the largest message."""
-        self._loop = asyncio.get_running_loop()
-        self._clock = clock or self._loop.time
+    def __init__(self, memory: Memory, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """`most` bytes of memory for requests."""
         self.memory = memory
-        self.size = size
-        self.places = max(2, int(most * SHARE) // size - QUICK)
-        # What the quick ones may be found to be; of large ones no more are kept than leave so much.
-        self._unseen = min(QUICK * size, most // 8)
-        self._turns = Turns(QUICK)
-        self._slow: dict[Coming, None] = {}
+        self.now = clock
+        self._room = int(most * SHARE)
+        self._most = most
+        # Kept for small ones: no more large ones are let in than leave so much.
+        self._kept = most // 8
+        self._large = 0
+        self._coming: dict[Coming, None] = {}
+        self._waiting: dict[Coming, None] = {}
 
-    def room(self, size: int, large: bool) -> bool:
-        """Reserve memory for `size` bytes of a message; False when there is no room for them."""
-        unseen = self._unseen if large else 0
-        if not self.memory.take(size + unseen):
-            return False
-        self.memory.give_back(unseen)
-        return True
-
-    async def message(self, context: Any) -> bytes:
-        """The call's only message. RequestError when it does not come, or there is no room for it."""
-        message = await self.next(context)
-        if message is None:
-            raise Invalid("the call ended without a message")
-        return message
-
-    async def next(self, context: Any) -> bytes | None:
-        """The call's next message, None after the last one. RequestError as above."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  (a coroutine runs in one)
-        peer = context.peer()
-        await self._turns.begin(peer)
-        coming = self.begin(peer.rpartition(":")[0], task)
-        try:
-            message = await context.read()
-        except asyncio.CancelledError:
-            if coming.error is None:
-                raise
-            task.uncancel()
-            raise coming.error from None
-        finally:
-            self.end(coming)
-        return message if isinstance(message, bytes) else None
-
-    def begin(self, peer: str, task: "asyncio.Task[object]") -> Coming:
-        """`task` waits for the message; it is cancelled, and finds `error`, when it has waited too long."""
-        coming = Coming(peer, self._clock(), task)
-        coming.timer = self._loop.call_later(MOMENT, self._look, coming)
+    def begin(self, sender: Sender, size: int) -> Coming:
+        """A large message begins; its sender hears when there is room. Raises QueueFull."""
+        if len(self._waiting) >= MOST_WAITING:
+            raise QueueFull("too many large messages are on their way", 1)
+        cost = min(size * COPIES, max(size, self._most - self._kept))
+        coming = Coming(sender, cost, self.now())
+        self._waiting[coming] = None
+        self._admit()
         return coming
 
     def end(self, coming: Coming) -> None:
-        """End the wait for a message, which has come or is no longer wanted."""
-        if coming.timer is not None:
-            coming.timer.cancel()
-            coming.timer = None
-        self._slow.pop(coming, None)
-        self._leave(coming)
+        """The message's call is over, or its message is not wanted any more."""
+        self._waiting.pop(coming, None)
         if coming.taken:
-            self.memory.give_back(coming.taken)
-            coming.taken = 0
+            del self._coming[coming]
+            coming.taken = False
+            self._large -= coming.cost
+            self.memory.give_back(coming.cost)
+        self._admit()
 
-    def _look(self, coming: Coming) -> None:
-        coming.looks += 1
-        if coming.looks < LOOKS:
-            coming.timer = self._loop.call_later(MOMENT, self._look, coming)
-            return
-        if coming.taken:
-            self._stop(coming, TooSlow(f"the message did not come within {PATIENCE:g} s"))
-            return
-        if len(self._slow) >= self.places:
-            self._make_way()
-        if len(self._slow) >= self.places or not self.memory.take(self.size):
-            self._stop(coming, QueueFull("too many large messages are on their way", 1))
-            return
-        coming.taken = self.size
-        self._slow[coming] = None
-        self._leave(coming)
-        coming.timer = self._loop.call_later(PATIENCE, self._look, coming)
+    def sweep(self) -> None:
+        """Look for those that stall, now and then."""
+        now = self.now()
+        for coming in list(self._coming):
+            if not coming.whole and coming.progress.stalled(coming.sender.came, now, STALLED, SLOWEST):
+                self._stop(coming, TooSlow(f"less than {SLOWEST:g} bytes/s of the message came in the last seconds"))
+        for coming in list(self._waiting):
+            if now - coming.since > PATIENCE:
+                self._stop(coming, QueueFull("too many large messages are on their way", 1))
+        if self._waiting:
+            self._make_way(now)
+        self._admit()
 
-    def _leave(self, coming: Coming) -> None:
-        if coming.quick:
-            coming.quick = False
-            self._turns.end()
+    def _admit(self) -> None:
+        while self._waiting:
+            held = Counter(coming.sender.client for coming in self._coming)
+            first = min(self._waiting, key=lambda coming: held[coming.sender.client])
+            if self._large and self._large + first.cost > self._room:
+                return
+            if not self.memory.take(first.cost + self._kept):
+                return
+            self.memory.give_back(self._kept)
+            del self._waiting[first]
+            first.taken, first.since = True, self.now()
+            self._large += first.cost
+            self._coming[first] = None
+            first.sender.admitted()
 
-    def _make_way(self) -> None:
-        counts = Counter(coming.peer for coming in self._slow)
-        old = [coming for coming in self._slow if self._clock() - coming.since > TURN]
-        loser = max(old, key=lambda coming: (counts[coming.peer], -coming.since), default=None)
+    def _make_way(self, now: float) -> None:
+        counts = Counter(coming.sender.client for coming in self._coming)
+        old = [coming for coming in self._coming if not coming.whole and now - coming.since > TURN]
+        loser = max(old, key=lambda coming: (counts[coming.sender.client], now - coming.since), default=None)
         if loser is not None:
-            self._stop(loser, QueueFull("too many large messages are on their way, and this one came slowest", 1))
+            words = "too many large messages are on their way, and this one came slowest"
+            self._stop(loser, QueueFull(words, 1))
 
     def _stop(self, coming: Coming, error: RequestError) -> None:
+        coming.sender.give_up(error)
         self.end(coming)
-        coming.error = error
-        coming.task.cancel()

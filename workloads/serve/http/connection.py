@@ -15,7 +15,6 @@ from workloads.serve.http.message import Reply, Request, error_reply
 from workloads.serve.http.pace import Progress
 from workloads.serve.http.reader import Reader
 from workloads.serve.http.slot import Slot
-from workloads.serve.http.turn import Turn
 
 if TYPE_CHECKING:
     from workloads.serve.http.server import HttpServer
@@ -43,7 +42,6 @@ class Connection(asyncio.Protocol):
         self.write_paused = False  # the client has not read for a while
         self._read_paused = False
         self._rest = b""  # received and not parsed yet
-        self._turn = Turn()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register a client, or refuse it when there are too many connections."""
@@ -54,7 +52,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse bytes of the client. What is not parsed now is parsed when others have had their turn."""
-        self._turn.took(len(data), self._transport, self)
+        self._server.turns.took(len(data), self._transport, self)
         if self._rest:
             self._rest += data
             return

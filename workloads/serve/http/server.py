@@ -17,6 +17,7 @@ from workloads.serve.errors import EngineFailed, QueueFull, RequestError, TooSlo
 from workloads.serve.http.connection import Connection
 from workloads.serve.http.message import Handle, Pending, Reply, Request, error_reply, failure_reply
 from workloads.serve.http.pace import Holder, whose_turn
+from workloads.serve.http.turn import Turns
 
 LOG = logging.getLogger("slipway.serve.http")
 
@@ -63,6 +64,7 @@ class HttpServer:
         self.body_bytes = 0
         self.port = 0
         self.replied = observe
+        self.turns = Turns()
         self.date = formatdate(usegmt=True).encode()
         self._handle = handle
         self._loop = asyncio.get_running_loop()

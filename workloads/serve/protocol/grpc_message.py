@@ -46,6 +46,18 @@ def raw_bytes(message: memoryview, signature: Signature) -> int:
     return raw
 
 
+def in_place(message: memoryview) -> tuple[bytes, list[memoryview]]:
+    """The message without its raw tensors, and these where they lie: parsing them would copy each twice."""
+    rest, raws, place = [], [], 0
+    for field, start, end in _fields(message):
+        if field == RAW:
+            raws.append(message[start:end])
+        else:
+            rest.append(message[place:end])
+        place = end
+    return b"".join(rest), raws
+
+
 def _check_input(one: memoryview) -> None:
     texts = parameters = 0
     for field, start, end in _fields(one):

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from workloads.serve.datatypes import Array, Datatype, finite
 from workloads.serve.errors import Invalid
 from workloads.serve.protocol import open_inference_pb2 as pb
-from workloads.serve.protocol.grpc_message import NOT_A_MESSAGE, raw_bytes
+from workloads.serve.protocol.grpc_message import NOT_A_MESSAGE, in_place, raw_bytes
 from workloads.serve.protocol.inference_request import (
     Asked,
     in_order,
@@ -53,11 +53,16 @@ class GrpcCodec:
         raw_bytes(memoryview(message), self.signature)
         return self.decode(parsed(message))
 
-    def decode(self, request: pb.ModelInferRequest) -> Asked:
-        """The request, whole and checked. Raises Invalid."""
+    def read_in_place(self, message: bytes) -> Asked:
+        """As `read`, for one with little beside its raw tensors, which are not copied."""
+        rest, raws = in_place(memoryview(message))
+        return self.decode(parsed(rest), raws)
+
+    def decode(self, request: pb.ModelInferRequest, raws: Sequence[memoryview] = ()) -> Asked:
+        """The request, whole and checked, with its raw tensors where they are not in it. Raises Invalid."""
         self._check_rows(request)
         arrays: dict[str, Array] = {}
-        raw = request.raw_input_contents
+        raw: Sequence[bytes | memoryview] = raws or request.raw_input_contents
         if raw and len(raw) != len(request.inputs):
             raise Invalid(f"raw_input_contents has {len(raw)} entries for {len(request.inputs)} inputs")
         for place, one in enumerate(request.inputs):

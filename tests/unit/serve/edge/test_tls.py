@@ -86,7 +86,7 @@ async def test_the_same_over_grpc(tmp_path: Path) -> None:
 
     async with serving() as server:
         listening = GrpcServer(server.app, 1 << 20, False, 100)
-        port = await listening.start("localhost", 0, Certificates(tmp_path, look_seconds=0))
+        port = await listening.start("localhost", 0, Certificates(tmp_path, look_seconds=0).grpc_context)
         assert await live(port, first[0])
         written(tmp_path, *second)
         assert await live(port, second[0])

@@ -8,66 +8,134 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.runtime.waiting import until
 from workloads.serve import freed
 from workloads.serve.datatypes import Datatype
-from workloads.serve.errors import Invalid, QueueFull, TooLarge
+from workloads.serve.errors import Invalid, QueueFull, RequestError, TooLarge, TooSlow
 from workloads.serve.grpc import receiving
+from workloads.serve.grpc.messages import PREFIX, Messages
 from workloads.serve.grpc.receiving import Own, Receiving
-from workloads.serve.grpc.turns import Turns
 from workloads.serve.protocol import open_inference_pb2 as pb
-from workloads.serve.protocol.grpc_message import model_of, raw_bytes
+from workloads.serve.protocol.grpc_message import in_place, model_of, raw_bytes
 from workloads.serve.signature import Signature, Tensor
 
 
-class Call:
-    """What Receiving asks of a call: a message that comes when the test says so."""
+class Sender:
+    """A call whose message comes when the test says so."""
 
-    def __init__(self, peer: str) -> None:
-        self._peer = peer
-        self.message: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    def __init__(self, client: str) -> None:
+        self.client, self.came, self.let_in = client, 0, False
+        self.error: RequestError | None = None
 
-    def peer(self) -> str:
-        return f"ipv4:{self._peer}:1234"
+    def admitted(self) -> None:
+        self.let_in = True
 
-    async def read(self) -> bytes:
-        return await self.message
-
-
-async def test_stalled_messages_take_so_many_places_and_the_others_are_refused() -> None:
-    memory = Own(100)
-    found = Receiving(memory, 100, 10)
-    assert found.places == 5 - receiving.QUICK
-    calls = [Call("a") for _ in range(30)]
-    tasks = [asyncio.create_task(found.message(call)) for call in calls]
-    await until(lambda: sum(task.done() for task in tasks) == 27)
-    assert not memory.take(71)
-    ended = [task for task in tasks if task.done()]
-    assert all(isinstance(task.exception(), QueueFull) for task in ended)
-    quick = Call("b")
-    quick.message.set_result(b"x")
-    assert await found.message(quick) == b"x"
-    for call, task in zip(calls, tasks, strict=True):
-        if not task.done():
-            call.message.set_result(b"y")
-    await asyncio.gather(*tasks, return_exceptions=True)
-    assert memory.take(100), "all of it was given back"
+    def give_up(self, error: RequestError) -> None:
+        self.error = error
 
 
-async def test_whoever_has_stalled_longest_makes_way(monkeypatch) -> None:
-    monkeypatch.setattr(receiving, "TURN", 0.2)
-    found = Receiving(Own(100), 40, 10)
-    stalled = [asyncio.create_task(found.message(Call("a"))) for _ in range(2)]
-    await until(lambda: len(found._slow) == 2)
-    await asyncio.sleep(0.2)
-    late = Call("b")
-    task = asyncio.create_task(found.message(late))
-    await until(lambda: any(one.done() for one in stalled))
-    late.message.set_result(b"z")
-    assert await task == b"z"
-    for one in stalled:
-        one.cancel()
-    await asyncio.gather(*stalled, return_exceptions=True)
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_large_messages_come_a_few_at_a_time_and_the_others_wait() -> None:
+    memory = Own(800)
+    found = Receiving(memory, 800)
+    senders = [Sender("a") for _ in range(5)]
+    coming = [found.begin(sender, 100) for sender in senders]
+    assert [sender.let_in for sender in senders] == [True, True, False, False, False]
+    late = Sender("b")
+    found.begin(late, 100)
+    found.end(coming[0])
+    assert [sender.let_in for sender in (senders[2], late)] == [False, True], "who has none is first"
+    found.end(coming[1])
+    assert senders[2].let_in
+    assert memory.take(400), "what is left is HTTP's"
+
+
+def test_room_is_kept_for_small_messages() -> None:
+    memory = Own(800)
+    found = Receiving(memory, 800)
+    assert memory.take(550)
+    sender = Sender("a")
+    found.begin(sender, 100)
+    assert not sender.let_in
+    assert memory.take(200), "a small one is what the room is for"
+    memory.give_back(750)
+    found.sweep()
+    assert sender.let_in
+
+
+def test_whoever_stalls_is_cut_off_and_all_of_it_is_given_back() -> None:
+    clock, memory = Clock(), Own(800)
+    found = Receiving(memory, 800, clock)
+    stalls, moves = Sender("a"), Sender("b")
+    coming = [found.begin(sender, 100) for sender in (stalls, moves)]
+    for clock.now in range(20):
+        moves.came += 4096
+        found.sweep()
+    assert isinstance(stalls.error, TooSlow)
+    assert moves.error is None
+    found.end(coming[1])
+    assert memory.take(800)
+
+
+def test_whoever_stands_longest_makes_way_for_those_who_wait() -> None:
+    clock = Clock()
+    found = Receiving(Own(800), 800, clock)
+    slow = [Sender("a"), Sender("b")]
+    for sender in slow:
+        found.begin(sender, 100)
+        clock.now += 0.1
+    late = Sender("c")
+    found.begin(late, 100)
+    for clock.now in range(1, 4):
+        for sender in slow:
+            sender.came += 4096
+        found.sweep()
+    assert isinstance(slow[0].error, QueueFull)
+    assert late.let_in
+    assert slow[1].error is None, "nobody waits any more"
+
+
+def test_nobody_waits_for_ever_and_so_many_wait(monkeypatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(receiving, "MOST_WAITING", 3)
+    memory = Own(800)
+    assert memory.take(800)
+    found = Receiving(memory, 800, clock)
+    senders = [Sender("a") for _ in range(3)]
+    for sender in senders:
+        found.begin(sender, 100)
+    with pytest.raises(QueueFull):
+        found.begin(Sender("a"), 100)
+    clock.now = receiving.PATIENCE + 1
+    found.sweep()
+    assert all(isinstance(sender.error, QueueFull) for sender in senders)
+
+
+@given(st.lists(st.binary(max_size=200), max_size=5), st.lists(st.integers(1, 50), min_size=1, max_size=20))
+def test_messages_come_out_as_they_were_however_they_are_cut(contents: list[bytes], cuts: list[int]) -> None:
+    stream, found = b"".join(PREFIX.pack(0, len(one)) + one for one in contents), Messages(1000)
+    while stream:
+        for cut in cuts:
+            found.feed(stream[:cut])
+            stream = stream[cut:]
+    assert [message.joined() for message in found.ready] == contents
+    assert not found.begun
+
+
+def test_a_message_in_pieces_of_a_byte_is_kept_in_few() -> None:
+    """Each piece is an object, of forty times its size."""
+    found = Messages(1 << 20)
+    found.feed(PREFIX.pack(0, 200_000))
+    for _ in range(200_000):
+        found.feed(b"x")
+    (message,) = found.ready
+    assert (message.size, len(message.parts)) == (200_000, 4)
 
 
 PLAIN = Signature((Tensor("x", Datatype.BYTES, ("batch",)),), (Tensor("y", Datatype.BYTES, ("batch",)),))
@@ -81,6 +149,10 @@ def test_a_walk_over_a_message_sees_what_is_in_it(name, version, raw, texts) -> 
     packed = memoryview(message.SerializeToString())
     assert raw_bytes(packed, PLAIN) == len(raw)
     assert model_of(packed) == (name, version if name else model_of(packed)[1])
+    rest, raws = in_place(packed)
+    assert [bytes(one) for one in raws] == [raw]
+    del message.raw_input_contents[:]
+    assert pb.ModelInferRequest.FromString(rest) == message
 
 
 @given(st.binary(max_size=60))
@@ -88,6 +160,7 @@ def test_any_bytes_are_walked_over_or_refused(data) -> None:
     try:
         raw_bytes(memoryview(data), PLAIN)
         model_of(memoryview(data))
+        in_place(memoryview(data))
     except (Invalid, TooLarge):
         pass
 
@@ -96,58 +169,6 @@ def test_any_bytes_are_walked_over_or_refused(data) -> None:
 def test_two_bytes_that_become_an_object_are_counted_first(field) -> None:
     with pytest.raises(Invalid, match="more inputs, outputs or parameters"):
         raw_bytes(memoryview(field * (1 << 20)), PLAIN)
-
-
-async def test_no_more_messages_are_asked_for_at_once_than_there_are_turns() -> None:
-    found = Receiving(Own(100), 100, 10)
-    asked = 0
-
-    class Counted(Call):
-        async def read(self) -> bytes:
-            nonlocal asked
-            asked += 1
-            return await super().read()
-
-    calls = [Counted("a") for _ in range(30)]
-    tasks = [asyncio.create_task(found.message(call)) for call in calls]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert asked == receiving.QUICK
-    for call in calls:
-        call.message.set_result(b"x")
-    assert await asyncio.gather(*tasks) == [b"x"] * 30
-
-
-async def test_a_connection_with_many_calls_takes_turns_with_another() -> None:
-    turns, order = Turns(1), []
-
-    async def call(connection: str) -> None:
-        await turns.begin(connection)
-        order.append(connection)
-
-    await turns.begin("first")
-    tasks = [asyncio.create_task(call("many")) for _ in range(5)]
-    tasks.append(asyncio.create_task(call("one")))
-    await asyncio.sleep(0)
-    tasks[1].cancel()
-    for _ in range(6):
-        turns.end()
-        await asyncio.sleep(0)
-    await asyncio.gather(*tasks, return_exceptions=True)
-    assert order == ["many", "one", "many", "many", "many"]
-    await asyncio.wait_for(turns.begin("again"), 1)
-
-
-async def test_large_messages_leave_room_for_those_whose_size_nobody_knows_yet() -> None:
-    """What is read at once is counted when it is there: it came on top of all that the others might hold."""
-    memory = Own(800)
-    found = Receiving(memory, 800, 100)
-    assert found.room(300, True)
-    assert found.room(400, True)
-    assert not found.room(1, True)
-    assert found.room(100, False), "a small one is what the room is for"
-    memory.give_back(800)
-    assert memory.take(800)
 
 
 async def test_memory_is_given_back_while_large_requests_come_without_a_pause(monkeypatch) -> None:
