@@ -16,7 +16,7 @@ _ACTIONS = {
     "up": "bring the cluster up, or repair it",
     "down": "end it; caches stay",
     "status": "say what runs",
-    "images": "build the images and load them into the cluster; prints name=reference lines",
+    "images": "build the images and load them into the cluster, which is brought up; prints name=reference lines",
     "push": "build the images and push them to SLIPWAY_IMAGE_REGISTRY; prints name=reference@digest lines",
     "demo": "bring the cluster up and train a model in it",
 }
@@ -61,6 +61,7 @@ def _run(action: str) -> int:
         from tests.cluster.images import build
 
         build.announce(cluster)
+        cluster.up()  # there is nothing to load them into otherwise
         for name, reference in build.build_and_load(cluster).items():
             print(f"{name}={reference}")
     return 0

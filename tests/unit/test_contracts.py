@@ -28,7 +28,7 @@ SETTINGS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["i
 SESSION = {"root_packages": SETTINGS["root_packages"], "include_external_packages": "True"}
 # By the beginning of the contract's name: who imports what.
 PLANTED = {
-    "main -> kinds": ("slipway.runtime.clock", "slipway.gang.state"),
+    "client -> cli": ("slipway.runtime.clock", "slipway.gang.state"),
     "a service has": ("slipway.inferenceservice.plan", "slipway.gang.state"),
     "no circle among siblings of the operator": ("slipway.gang.policy.ttl", "slipway.gang.lifecycle"),
     "kopf only": ("slipway.config", "kopf"),
