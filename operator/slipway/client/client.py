@@ -31,7 +31,12 @@ _PROBLEMS = {
     "QuantizationJob": quantizationjob.spec_problems,
     "InferenceService": inferenceservice.spec_problems,
 }
-_WORDS = {word.lower(): kind for kind in KINDS for word in (kind.kind, kind.plural, kind.singular, kind.short)}
+_WORDS = {
+    word.lower(): kind
+    for kind in KINDS
+    if kind.kind in _PROBLEMS
+    for word in (kind.kind, kind.plural, kind.singular, kind.short)
+}
 
 
 class Client:
@@ -181,7 +186,7 @@ def _document(kind: str, name: str, spec: Object, like: Object | None) -> Object
 def _kind(word: str) -> Any:
     found = _WORDS.get(word.lower())
     if found is None:
-        raise WrongSpecError([f"{word or 'nothing'} is no kind of Slipway's: {', '.join(kind.kind for kind in KINDS)}"])
+        raise WrongSpecError([f"{word or 'nothing'} is no kind of Slipway's: {', '.join(_PROBLEMS)}"])
     return found
 
 

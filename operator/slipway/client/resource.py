@@ -52,7 +52,8 @@ class Resource(Generic[S]):
     @property
     def status(self) -> S:
         """Status as it was when last read."""
-        return cast("S", self._kind.status.model_validate(self.document.get("status") or {}))
+        model = self._kind.status or StatusModel
+        return cast("S", model.model_validate(self.document.get("status") or {}))
 
     def refresh(self) -> Self:
         """Read the object anew. Raises MissingError."""
