@@ -21,17 +21,20 @@ V2 = b'{"inputs": [{"name": "x", "shape": [1, %d], "datatype": "FP32", "data": %
 
 @dataclass(frozen=True)
 class Peer:
-    """`body` with the number of elements and the row as JSON, or with the row alone."""
+    """`body` with the number of elements and the row as JSON, or with the row alone. `binary`: takes that as well."""
 
     name: str
     path: str
     body: bytes
+    binary: bool = False
 
     def request(self, row: bytes, length: int) -> bytes:
         return self.body % ((length, row) if b"%d" in self.body else (row,))
 
 
 PEERS = (
+    # uvicorn and a bare ASGI application before our own batcher.
+    Peer("bare", "/v2/models/mlp/infer", V2, binary=True),
     Peer("litserve", "/predict", b'{"data": %b}'),
     Peer("fastapi", "/predict", b'{"data": %b}'),
     Peer("kserve", "/v2/models/mlp/infer", V2),

@@ -207,6 +207,8 @@ def targets(folder: Path, path: Path) -> Iterator[list[Target]]:
             port, pid = stack.enter_context(running(other, path, numbers, SIZES[0], folder / f"{other.name}.log"))
             body = other.request(numbers, SIZES[0])
             sent = {"json": script(folder, other.name, body, {"Content-Type": "application/json"})}
+            if other.binary:
+                sent = {"binary": forms["binary"], **sent}
             found.append(Target(other.name, port, pid, sent, other.path))
         yield found
 

@@ -25,6 +25,8 @@ SENSE: list[dict[str, Any]] = [
     {"autoScaling": {"minReplicas": 0, "maxReplicas": 3, "scaleTarget": 4}},
     {"autoScaling": {**TO_ZERO, "scaleMetric": "QueueDepth", "scaleToZeroPodRetentionSeconds": 60}},
     {"rollout": {"strategy": "Canary"}},
+    {"rollout": {"gateway": PUBLIC}},
+    {"rollout": {"strategy": "Replace", "gateway": {**PUBLIC, "grpc": {"hostnames": ["grpc.example"]}}}},
     {"rollout": CANARY},
     {"rollout": {"strategy": "Replace"}},
     {"rollout": {"strategy": "Canary", "canary": {"steps": [COPIES, {"trafficPercent": 10}]}}},
@@ -127,10 +129,6 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
     (
         {"rollout": {"strategy": "Canary", "canary": {"steps": [COPIES, COPIES]}}},
         "trafficPercent appears more than once",
-    ),
-    (
-        {"rollout": {"gateway": {"parentRefs": [{"name": "public"}]}}},
-        "gateway has no effect without strategy Canary",
     ),
     ({"rollout": {"strategy": "Canary", "gateway": {"parentRefs": []}}}, "parentRefs"),
     (

@@ -117,7 +117,7 @@ def _apart(gateway: "Gateway") -> bool:
 
 
 class Gateway(Model):
-    """Gateways through which clients come: a canary's share is then exact, whatever the numbers of pods are."""
+    """Gateways through which clients come; a canary's share is then exact, whatever the numbers of pods are."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -145,11 +145,6 @@ class Rollout(Model):
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "!has(self.gateway) || self.strategy == 'Canary'",
-            "gateway has no effect without strategy Canary: set it, or remove gateway",
-            lambda rollout: rollout.gateway is None or rollout.strategy is Strategy.CANARY,
-        ),
-        Rule(
             "!has(self.canary) || self.strategy == 'Canary'",
             "canary has no effect without strategy Canary: set it, or remove canary",
             lambda rollout: rollout.canary is None or rollout.strategy is Strategy.CANARY,
@@ -162,7 +157,9 @@ class Rollout(Model):
     canary: Canary | None = Field(None, description="Ten, then fifty percent for a minute each when unset.")
 
     gateway: Gateway | None = Field(
-        None, description="Where clients come through a gateway: an HTTPRoute gives a canary its share of the requests."
+        None,
+        description="Where clients come through a gateway: an HTTPRoute leads to the service, and gives a canary its"
+        " share of the requests.",
     )
 
     @property

@@ -1,4 +1,4 @@
-"""A canary's share by a gateway: routes with weights, and a Service for each of the two revisions. Pure.
+"""Routes of a gateway to a service, with weights and a Service for each of two revisions while there is a canary. Pure.
 
 Called by plan.py, where spec.rollout.gateway is set and the cluster serves the Gateway API. Without a canary a route
 leads to the one Service, as everybody else's requests do. While there is one, it leads to the serving revision's
@@ -26,7 +26,7 @@ from slipway.runtime.client.resource import SERVICES, Resource, uid_of
 PORT = 80
 MISSING = (
     "the cluster serves no {} of gateway.networking.k8s.io: install the Gateway API's CRDs and a gateway, then"
-    " restart the operator; until then pods behind the one Service give the shares"
+    " restart the operator; until then clients reach the Service inside the cluster, whose pods give a canary its share"
 )
 
 

@@ -22,7 +22,8 @@ GRPC = {"hostnames": ["grpc.example.com"]}
 class Behind(world.World):
     """A world with the Gateway API, whose gateway takes in a route when it is told to."""
 
-    def __init__(self, grpc: Object | None = None) -> None:
+    def __init__(self, grpc: Object | None = None, rollout: Object = world.ROLLOUT) -> None:
+        self.rollout = rollout
         self.gateway = {**GATEWAY, **({"grpc": grpc} if grpc else {})}
         self.routes: dict[str, Object] = {}
         self.grpc_routes: dict[str, Object] = {}
@@ -33,7 +34,7 @@ class Behind(world.World):
         super().__init__()
 
     def look(self) -> Any:
-        self.spec = {**self.spec, "rollout": {**world.ROLLOUT, "gateway": self.gateway}}
+        self.spec = {**self.spec, "rollout": {**self.rollout, "gateway": self.gateway}}
         metadata = {"name": "digits", "namespace": "team", "uid": "u", "generation": 1}
         obj = {"metadata": metadata, "spec": self.spec, "status": self.status}
         beside = {ROUTES[0]: self.routes, GRPC_ROUTES[0]: self.grpc_routes, SERVICES: self.services}
@@ -96,6 +97,19 @@ def test_without_a_canary_the_route_leads_to_the_one_service():
     assert (spec["parentRefs"], spec["hostnames"]) == (GATEWAY["parentRefs"], GATEWAY["hostnames"])
     assert set(there.services) == {"digits"}
     assert there.ready()["reason"] == "GatewayAccepted"
+
+
+def test_a_service_whose_revisions_replace_each_other_has_a_route_as_well():
+    there = Behind(GRPC, rollout={"strategy": "Replace"})
+    (first,) = there.revisions()
+    assert there.weights() == there.weights(there.grpc_routes) == {"digits": 1}
+    assert there.ready()["reason"] == "GatewayAccepted"
+    there.edit(maxBatchSize=8)
+    there.settle()
+    (newest,) = there.revisions()
+    assert newest != first
+    assert {frozenset(weights) for weights, _ in there.seen} == {frozenset({"digits"})}
+    assert set(there.services) == {"digits"}
 
 
 def test_the_weights_are_the_steps_shares_and_the_pods_need_not_follow():
