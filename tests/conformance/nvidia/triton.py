@@ -1,7 +1,8 @@
 """A real Triton Inference Server, from the PyPI package nvidia-pytriton: oracle of the protocol and peer in benchmarks.
 
 It needs an older numpy, so it lives in an environment of its own (tests/conformance/environments.py). It has the Python
-backend only; its models run ONNX files by onnxruntime in Triton's stub process.
+backend only; its models run ONNX files by onnxruntime in Triton's stub process. Triton's own ONNX Runtime backend comes
+from a folder, where somebody has built it (tests/perf/peers/triton_onnxruntime.py).
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Model:
     """Name, ONNX file, and tensors as (name, Triton's type, dims without the batch)."""
 
     def __init__(self, name: str, onnx: Path, inputs, outputs, batch: int = 32, delay_us: int = 0) -> None:
+        self.own_backend = False  # Triton's own for ONNX Runtime, instead of a program for the Python backend
         self.name, self.onnx, self.inputs, self.outputs, self.batch, self.delay_us = (
             name,
             onnx,
@@ -66,8 +68,12 @@ class Model:
     def write(self, repository: Path, site: str) -> None:
         folder = repository / self.name / "1"
         folder.mkdir(parents=True)
-        (folder / "model.py").write_text(MODEL.format(site=site, onnx=str(self.onnx)))
-        lines = [f'name: "{self.name}"', 'backend: "python"', f"max_batch_size: {self.batch}"]
+        if self.own_backend:
+            shutil.copy(self.onnx, folder / "model.onnx")
+        else:
+            (folder / "model.py").write_text(MODEL.format(site=site, onnx=str(self.onnx)))
+        backend = "onnxruntime" if self.own_backend else "python"
+        lines = [f'name: "{self.name}"', f'backend: "{backend}"', f"max_batch_size: {self.batch}"]
         for kind, tensors in (("input", self.inputs), ("output", self.outputs)):
             for name, datatype, dims in tensors:
                 lines.append(f'{kind} [ {{ name: "{name}" data_type: TYPE_{datatype} dims: {list(dims)} }} ]')
@@ -75,6 +81,11 @@ class Model:
             f"dynamic_batching {{ max_queue_delay_microseconds: {self.delay_us} }}",
             "instance_group [ { kind: KIND_CPU count: 1 } ]",
         ]
+        if self.own_backend:
+            lines += [
+                f'parameters {{ key: "{kind}_op_thread_count" value: {{ string_value: "1" }} }}'
+                for kind in ("intra", "inter")
+            ]
         (folder.parent / "config.pbtxt").write_text("\n".join(lines) + "\n")
 
 
@@ -85,7 +96,8 @@ def _output(*command: str) -> str:
 class Triton:
     """One server process with these models."""
 
-    def __init__(self, python: str, folder: Path, models: list[Model]) -> None:
+    def __init__(self, python: str, folder: Path, models: list[Model], onnx_backend: str = "") -> None:
+        """`onnx_backend`: the folder of Triton's own backend for ONNX Runtime, for models that ask for it."""
         site = _output(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
         prefix = _output(python, "-c", "import sys; print(sys.base_prefix)")
         libraries = _output(python, "-c", "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))")
@@ -98,8 +110,11 @@ class Triton:
         shutil.copy(packed / "bin" / "tritonserver", server)
         for program in (stub, server):
             program.chmod(0o755)
+        if onnx_backend:
+            shutil.copytree(onnx_backend, backends / "onnxruntime")
         repository = folder / "models"
         for model in models:
+            model.own_backend = bool(onnx_backend)
             model.write(repository, site)
         self.port, self.grpc_port = free_port(), free_port()
         self.log = folder / "log"

@@ -27,6 +27,7 @@ class Peer:
     path: str
     body: bytes
     binary: bool = False
+    package: str = ""  # whose version is told; the name's when empty
 
     def request(self, row: bytes, length: int) -> bytes:
         return self.body % ((length, row) if b"%d" in self.body else (row,))
@@ -34,7 +35,7 @@ class Peer:
 
 PEERS = (
     # uvicorn and a bare ASGI application before our own batcher.
-    Peer("bare", "/v2/models/mlp/infer", V2, binary=True),
+    Peer("bare", "/v2/models/mlp/infer", V2, binary=True, package="uvicorn"),
     Peer("litserve", "/predict", b'{"data": %b}'),
     Peer("fastapi", "/predict", b'{"data": %b}'),
     Peer("kserve", "/v2/models/mlp/infer", V2),
@@ -45,12 +46,12 @@ PEERS = (
 
 def present() -> list[Peer]:
     """Those whose environment is there."""
-    folder = os.environ.get("SLIPWAY_PEERS")
-    return [peer for peer in PEERS if folder and _python(folder, peer).exists()]
+    return [peer for peer in PEERS if "SLIPWAY_PEERS" in os.environ and python_of(peer).exists()]
 
 
-def _python(folder: str, peer: Peer) -> Path:
-    return Path(folder) / peer.name / "bin" / "python"
+def python_of(peer: Peer) -> Path:
+    """Interpreter of a peer's environment, which may not be there."""
+    return Path(os.environ["SLIPWAY_PEERS"]) / peer.name / "bin" / "python"
 
 
 @contextmanager
@@ -59,7 +60,7 @@ def running(peer: Peer, onnx: Path, row: bytes, length: int, log: Path) -> Itera
     port = free_port()
     script = Path(__file__).with_name(f"{peer.name}_peer.py")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [str(_python(os.environ["SLIPWAY_PEERS"], peer)), str(script), str(onnx), str(port)]
+    command = [str(python_of(peer)), str(script), str(onnx), str(port)]
     with log.open("wb") as sink:
         process = subprocess.Popen(command, stdout=sink, stderr=sink, env=environment, start_new_session=True)
     try:

@@ -3,7 +3,8 @@
 One model (an MLP of 1.3 million parameters, ONNX Runtime, one thread), one run: the bare engine in this process, then
 the server at several numbers of connections, and again. What is compared was measured seconds apart, so a busy machine
 hurts both alike. Needs `wrk`. A real Triton is in every round too, where it can be installed; with SLIPWAY_PEERS
-other servers as well (see tests/perf/peers), JSON only.
+other servers as well (see tests/perf/peers), JSON only; with SLIPWAY_TRITON_ONNXRUNTIME a Triton that runs the model by
+its own backend for ONNX Runtime.
 
 - `engine`: rows a second of session.run by rows of a batch, no HTTP: the limit is the best of them.
 - servers: requests of one row; `ratio` to the limit; `cpu_us` is the CPU time of all its processes per request, and
@@ -39,7 +40,7 @@ import psutil
 from tests.conformance import environments
 from tests.conformance.nvidia import triton
 from tests.conformance.server import ROOT, Server
-from tests.perf.peers.start import present, running
+from tests.perf.peers.start import present, python_of, running
 from tests.perf.serving import open_loop
 from tests.unit.serve import onnx_models
 from workloads.serve.datatypes import Array
@@ -187,6 +188,23 @@ def machine() -> dict[str, object]:
     }
 
 
+def _tritons() -> list[tuple[str, str]]:
+    """Names in the results, and folders of Triton's own backend; without one it is the Python backend."""
+    built = os.environ.get("SLIPWAY_TRITON_ONNXRUNTIME")
+    return ([("triton", ""), *([("triton-onnxruntime", built)] if built else [])]) if environments.server()[0] else []
+
+
+@contextlib.contextmanager
+def _triton(folder: Path, path: Path, forms: Mapping[str, Sent], name: str, backend: str) -> Iterator[Target]:
+    model = triton.Model("mlp", path, [("x", "FP32", [SIZES[0]])], [("y", "FP32", [SIZES[-1]])])
+    (folder / name).mkdir()
+    peer = triton.Triton(environments.server()[0], folder / name, [model], backend)
+    try:
+        yield Target(name, peer.wait().port, peer.process.pid, forms)
+    finally:
+        peer.stop()
+
+
 @contextlib.contextmanager
 def targets(folder: Path, path: Path) -> Iterator[list[Target]]:
     """Ours, and the others that are there."""
@@ -195,13 +213,7 @@ def targets(folder: Path, path: Path) -> Iterator[list[Target]]:
         server = Server(folder / "log", "--model", str(path), "--threads", "1", "--engine", "onnxruntime").wait()
         stack.callback(server.stop)
         found = [Target("slipway", server.port, server.process.pid, forms, front=True)]
-        python, _ = environments.server()
-        if python:
-            model = triton.Model("mlp", path, [("x", "FP32", [SIZES[0]])], [("y", "FP32", [SIZES[-1]])])
-            (folder / "triton").mkdir()
-            peer = triton.Triton(python, folder / "triton", [model])
-            stack.callback(peer.stop)
-            found.append(Target("triton", peer.wait().port, peer.process.pid, forms))
+        found += [stack.enter_context(_triton(folder, path, forms, *one)) for one in _tritons()]
         numbers = orjson.dumps(row()[0].astype(float).tolist())
         for other in present():
             port, pid = stack.enter_context(running(other, path, numbers, SIZES[0], folder / f"{other.name}.log"))
@@ -247,6 +259,13 @@ def steady(target: Target, seconds: float) -> dict[str, dict[str, float]]:
     }
 
 
+def versions() -> dict[str, str]:
+    """Versions of the peers, as their packages say."""
+    ask = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"
+    commands = {one.name: [str(python_of(one)), "-c", ask, one.package or one.name] for one in present()}
+    return {name: subprocess.check_output(command, text=True).strip() for name, command in commands.items()}
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.perf.serving.serve_bench", description=(__doc__ or "").splitlines()[0]
@@ -266,7 +285,7 @@ def main(arguments: list[str]) -> int:
         if isinstance(measured[0][name], dict) and name != "engine":
             values = [one[name] for one in measured]
             summary[name] = {key: round(statistics.median(v[key] for v in values), 3) for key in values[0]}
-    document = {"machine": about, "median": summary, "rounds": measured}
+    document = {"machine": about, "peers": versions(), "median": summary, "rounds": measured}
     text = json.dumps(document, indent=1)
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
