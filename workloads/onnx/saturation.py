@@ -7,6 +7,7 @@ on any CPU what VNNI gives. Asked by the quantizer, before it judges, and by the
 """
 
 import platform
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,19 +66,51 @@ def options(settings: Any, model: "onnx.ModelProto") -> bool:
 
 
 def _whole_range(model: "onnx.ModelProto") -> bool:
+    nodes = list(_nodes(model.graph))
+    if not any(node.op_type.startswith(READERS) for node in nodes):
+        return False
+    return any(map(_wide, _constants(model.graph))) or _quantizes_weights(model.graph)
+
+
+def _nodes(graph: Any) -> "Iterator[Any]":
+    """Nodes of a graph and of its bodies."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for body in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _nodes(body)
+
+
+def _constants(graph: Any) -> "Iterator[Any]":
+    """Constants wherever exporters keep them: initializers, of bodies too, and nodes Constant."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name == "value":
+                yield attribute.t
+            for body in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _constants(body)
+
+
+def _wide(tensor: Any) -> bool:
     import numpy as np
     from onnx import numpy_helper
 
-    if not any(node.op_type.startswith(READERS) for node in model.graph.node):
+    # Unsigned weights have their middle at 128; a zero point is no weight.
+    if tensor.data_type == tensor.UINT8 and len(tensor.dims) > 1:
+        return True
+    if tensor.data_type != tensor.INT8:
         return False
-    for tensor in model.graph.initializer:
-        # Unsigned weights have their middle at 128; a zero point is no weight.
-        if tensor.data_type == tensor.UINT8 and len(tensor.dims) > 1:
-            return True
-        if tensor.data_type != tensor.INT8:
-            continue
-        if tensor.data_location == tensor.EXTERNAL:
-            return True  # not read only to be looked at: exact kernels are right in any case
-        if np.abs(numpy_helper.to_array(tensor).astype(np.int16)).max(initial=0) > SAFE:
-            return True
-    return False
+    if tensor.data_location == tensor.EXTERNAL:
+        return True  # not read only to be looked at: exact kernels are right in any case
+    return bool(np.abs(numpy_helper.to_array(tensor).astype(np.int16)).max(initial=0) > SAFE)
+
+
+def _quantizes_weights(graph: Any) -> bool:
+    """Tell whether float weights are quantized in the graph, as exports of quantization-aware training have them.
+
+    ONNX Runtime folds that when it loads; whether 7 bits would have held them is not worth folding them here.
+    """
+    weights = {tensor.name for tensor in graph.initializer if len(tensor.dims) > 1}
+    weights |= {node.output[0] for node in graph.node if node.op_type == "Constant"}
+    return any(node.op_type == "QuantizeLinear" and node.input[0] in weights for node in graph.node)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from slipway.api.quantization.ladder import Hardware
-from tests.unit.onnx_graphs.graphs import built, classifier, quantize, random
+from tests.unit.onnx_graphs.graphs import built, classifier, model, quantize, random, value
 from workloads.onnx import saturation, session
 
 AVX2 = "processor : 0\nflags\t\t: fpu avx avx2 fma\n"
@@ -71,9 +72,50 @@ def test_exact_kernels_are_taken_where_the_fast_ones_saturate_and_nowhere_else(c
     asked = {}
     for name, text in (("avx2", AVX2), ("vnni", VNNI)):
         cpu(text)
-        for kind, model in (("whole", whole), ("seven", seven), ("float", classifier())):
-            asked[name, kind] = saturation.options(Settings(), model)
+        for kind, each in (("whole", whole), ("seven", seven), ("float", classifier())):
+            asked[name, kind] = saturation.options(Settings(), each)
     assert asked == {key: key == ("avx2", "whole") for key in asked}
+
+
+WEIGHT, SMALL = np.full((16, 4), 120, np.int8), np.full((16, 4), 60, np.int8)
+IN = [
+    helper.make_node("QuantizeLinear", ["x", "s"], ["q"], "q"),
+    helper.make_node("DequantizeLinear", ["q", "s"], ["d"]),
+]
+OUT = helper.make_node("MatMul", ["d", "v"], ["y"], "product")
+READ = helper.make_node("DequantizeLinear", ["w", "s"], ["v"], "read")
+KEPT = helper.make_node("Constant", [], ["w"], "kept", value=numpy_helper.from_array(WEIGHT))
+MADE = helper.make_node("QuantizeLinear", ["f", "s"], ["w"], "made")
+BODY = helper.make_graph([KEPT, READ, OUT], "body", [], [value("y", None)])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "weights", "wide"),
+    [
+        pytest.param([*IN, READ, OUT], {"w": WEIGHT}, True, id="without zero points"),
+        pytest.param([*IN, READ, OUT], {"w": SMALL}, False, id="of seven bits without zero points"),
+        pytest.param([*IN, KEPT, READ, OUT], {}, True, id="in a node Constant"),
+        pytest.param(
+            [*IN, MADE, READ, OUT], {"f": random(16, 4)}, True, id="quantized in the graph, after training so"
+        ),
+        pytest.param(
+            [*IN, helper.make_node("If", ["c"], ["y"], "if", then_branch=BODY, else_branch=BODY)],
+            {"c": np.array(True)},
+            True,
+            id="in a body",
+        ),
+    ],
+)
+def test_weights_of_a_stranger_are_found_where_its_exporter_keeps_them(
+    cpu: Any, nodes: list[Any], weights: dict[str, Any], wide: bool
+) -> None:
+    """On an emulated Haswell the first, third and fourth answer with 14 dB, and with 41 dB on exact kernels."""
+    scale = {"s": np.array(0.05, np.float32)}
+    graph = model(nodes, [value("x", ["n", 16])], [value("y", None)], {**weights, **scale})
+    cpu(AVX2)
+    assert saturation.saturates(graph) is wide
+    cpu(VNNI)
+    assert not saturation.saturates(graph)
 
 
 def test_the_runtime_takes_the_option(cpu: Any, tmp_path: Path) -> None:
