@@ -1,4 +1,4 @@
-"""`python -m tests.perf.strangers [PART ...] [--nncf PYTHON]`: files of packages through a job with default settings.
+"""`python -m tests.perf.strangers [PART ...] [--nncf PYTHON] [--olive PYTHON]`: files of packages in default jobs.
 
 Rows go to tests/perf/results/strangers.json as soon as they are known, each with commit, machine and load; PART picks
 those whose name holds it. `python -m tests.perf.figures --write` puts them into docs/quantization.md.
@@ -22,7 +22,7 @@ import yaml
 from tests.cluster.paths import REPOSITORY
 from tests.perf import machine
 from tests.perf.strangers.catalogue import CALIBRATED, FILES, File
-from tests.perf.strangers.peers import figures
+from tests.perf.strangers.peers import APART, figures
 from tests.unit.quantize import jobs
 from workloads.quantize.context import Context
 from workloads.quantize.job import Overrides, read_job
@@ -70,7 +70,7 @@ def run(command: list[str], limit: float) -> tuple[int, str, float]:
     return done.returncode, (told or [""])[-1], time.monotonic() - begun
 
 
-def row_of(file: File, folder: Path, python: str | None) -> dict[str, Any]:
+def row_of(file: File, folder: Path, pythons: dict[str, str]) -> dict[str, Any]:
     """One file: the job, then the peers."""
     model = prepare(file, folder)
     code, words, seconds = run(["workloads", "quantize", "--config", str(folder / "job.yaml")], JOB_LIMIT)
@@ -87,7 +87,8 @@ def row_of(file: File, folder: Path, python: str | None) -> dict[str, Any]:
     row |= {"tried": [figures(candidate) for candidate in tried(context)]}
     if selected.published:
         row["own"] = figures(candidate_of(context, selected.published))
-    command = ["tests.perf.strangers.peers", str(folder), str(model), *(["--nncf", python] if python else [])]
+    command = ["tests.perf.strangers.peers", str(folder), str(model)]
+    command += [word for name, python in pythons.items() for word in (f"--{name}", python)]
     code, words, _ = run(command, PEERS_LIMIT)
     peers = json.loads((folder / "peers.json").read_text()) if code == 0 else {"peersError": words[:300]}
     return {**row, **peers}
@@ -97,10 +98,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", help="of the names of rows")
     parser.add_argument("--nncf", metavar="PYTHON", help="an interpreter that has nncf and onnx")
+    parser.add_argument("--olive", metavar="PYTHON", help="an interpreter that has olive-ai and onnxruntime")
     parser.add_argument("--missing", action="store_true", help="only rows that the result has not")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/slipway-strangers"))
     parser.add_argument("--result", type=Path, default=RESULT)
     options = parser.parse_args()
+    pythons = {name: getattr(options, name) for name in APART if getattr(options, name)}
     for file in FILES:
         rows = json.loads(options.result.read_text()) if options.result.exists() else {}
         wanted = not options.parts or any(part in file.name for part in options.parts)
@@ -109,7 +112,7 @@ def main() -> None:
         shutil.rmtree(options.folder, ignore_errors=True)
         options.folder.mkdir(parents=True)
         load = machine.load()
-        row = row_of(file, options.folder, options.nncf)
+        row = row_of(file, options.folder, pythons)
         row["about"] = {**machine.describe(), "loadBefore": load, "loadAfter": machine.load()}
         rows = json.loads(options.result.read_text()) if options.result.exists() else {}
         options.result.write_text(json.dumps({**rows, file.name: row}, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""`python -m tests.perf.strangers.peers FOLDER MODEL [--nncf PYTHON]`: what others make of a job's model and data.
+"""`python -m tests.perf.strangers.peers FOLDER MODEL [--nncf PYTHON] [--olive PYTHON]`: what others make of a job.
 
 Each peer quantizes the file as it is, with its defaults, on the job's own calibration samples. Its model is then judged
 as one more candidate of that job: same samples, same measure, same gates, and all that there are timed in turns.
@@ -28,7 +28,8 @@ from workloads.quantize.ladder.candidates import FLOAT, Attempt, consider, model
 from workloads.quantize.ladder.result import selected_of
 
 SECONDS, MOST = 12.0, 100  # of calls in turns
-LIMIT = 240  # seconds for NNCF
+LIMIT = 400  # seconds for one of those that run apart
+APART = ("nncf", "olive")  # by a Python of their own
 
 
 class Feeds:
@@ -71,12 +72,12 @@ def static(model: Path, folder: Path, context: Context) -> Path:
     return folder / "static.onnx"
 
 
-def nncf(python: str, model: Path, folder: Path, context: Context) -> Path:
-    """nncf.quantize, by a Python that has it."""
-    feeds, output = folder / "feeds.npz", folder / "nncf.onnx"
+def elsewhere(script: str, python: str, model: Path, folder: Path, context: Context) -> Path:
+    """A quantizer's model, made by a script beside this one and by a Python that has that quantizer."""
+    feeds, output = folder / "feeds.npz", folder / f"{script}.onnx"
     named = {f"{n}:{name}": rows for n, call in enumerate(calls_of(context)) for name, rows in call.items()}
     np.savez(feeds, **named)
-    command = [python, str(Path(__file__).with_name("nncf_peer.py")), str(model), str(feeds), str(output)]
+    command = [python, str(Path(__file__).with_name(f"{script}.py")), str(model), str(feeds), str(output)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
@@ -127,7 +128,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--nncf", metavar="PYTHON")
+    for name in APART:
+        parser.add_argument(f"--{name}", metavar="PYTHON")
     options = parser.parse_args()
     job = read_job(options.folder / "job.yaml", Overrides())
     context = Context(job, jobs.work_of(job), jobs.quiet())
@@ -135,8 +137,9 @@ def main() -> None:
         "dynamic": partial(dynamic, options.model, options.folder),
         "static": partial(static, options.model, options.folder),
     }
-    if options.nncf:
-        makers["nncf"] = partial(nncf, options.nncf, options.model, options.folder)
+    for name in APART:
+        if python := getattr(options, name):
+            makers[name] = partial(elsewhere, f"{name}_peer", python, options.model, options.folder)
     found = {name: judged(context, name, make) for name, make in makers.items()}
     published = selected_of(context).published or FLOAT
     names = dict.fromkeys([FLOAT, *([published] if model_path(context, published).exists() else [])])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 RESULT = Path(__file__).parents[1] / "results" / "strangers.json"
-PEERS = {"dynamic": "quantize_dynamic", "static": "quantize_static", "nncf": "NNCF"}
+PEERS = {"dynamic": "quantize_dynamic", "static": "quantize_static", "nncf": "NNCF", "olive": "Olive"}
 TIE = 1.25  # as nearly equal as the ladder's own choice takes it, times faster multiplied by times smaller
 
 Row = dict[str, Any]
@@ -50,7 +50,7 @@ def _worth(row: Row, peer: Row) -> float:
 
 def _line(name: str, row: Row) -> str:
     if "own" not in row:
-        return f"| {name} | | {row['outcome']} | {_safe(row['words'])} | | | |"
+        return f"| {name} | | {row['outcome']} | {_safe(row['words'])} |{' |' * len(PEERS)}"
     own = "" if row["outcome"] == "kept-float" else _figures(row, row["own"], row["ownMs"], passes=True)
     peers = row.get("peers", {})
     cells = [_peer(row, peers[peer]) if peer in peers else "" for peer in PEERS]
@@ -88,8 +88,8 @@ def _summary(found: dict[str, Row]) -> str:
         " fast (one thread, the least CPU time of calls in turns, of rows before commit ab8019a the wall's);"
         " slanted: it does not pass the same gates, or gains nothing. A peer passes and is worth more (times smaller"
         f" multiplied by times as fast, by more than a quarter): {told or 'on no row'}. Inputs are made from each"
-        " model's signature, by a seed. `python -m tests.perf.strangers --nncf PYTHON` measures it; this one is"
-        f" [{RESULT.name}](/tests/perf/results/{RESULT.name}): {'; '.join(machines)}; load {min(loads):.1f} to"
+        " model's signature, by a seed. `python -m tests.perf.strangers --nncf PYTHON --olive PYTHON` measures it; this"
+        f" one is [{RESULT.name}](/tests/perf/results/{RESULT.name}): {'; '.join(machines)}; load {min(loads):.1f} to"
         f" {max(loads):.1f}, other work beside it."
     )
 

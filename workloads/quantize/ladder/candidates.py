@@ -93,32 +93,36 @@ def weigh(context: Context, names: Sequence[str]) -> None:
         candidate = candidate_in(context.work, name)
         if not candidate.passed or context.work.read(f"latency/{name}") is not None:
             continue
-        speedup = _paired(context, name) if _measurable(context) else None
+        speedup = latency_against(context, FLOAT, name) if measurable(context) else None
         ratio = (candidate.size_bytes or 0) / float_size
         context.work.write(f"latency/{name}", {"speedup": speedup, "noGain": ranking.no_gain(ratio, speedup, goal)})
 
 
-def _measurable(context: Context) -> bool:
+def measurable(context: Context) -> bool:
     """Tell whether a clock on this node says anything of the target."""
     own = context.job.spec.target.runtime in {Runtime.ONNXRUNTIME, Runtime.LITERT}
     return own and saturation.hardware() is context.target.hardware
 
 
-def _paired(context: Context, name: str) -> float:
-    """Float latency over the candidate's: the fastest of calls in turns, which a busy machine disturbs least.
+def latency_against(context: Context, base: str, name: str) -> float:
+    """Latency of the candidate `base` over that of `name`: the fastest of calls in turns, once for each.
 
-    On one thread by its CPU time; LiteRT computes on threads of its own.
+    A busy machine disturbs the fastest least; on one thread it is that of the least CPU time, but for LiteRT, which
+    computes on threads of its own.
     """
-    path = model_path(context, name)
-    model = path.read_bytes() if path.suffix == ".tflite" else file.load(path, own=True)
+    models = [_loaded(model_path(context, each)) for each in (base, name)]
     feeds = context.evaluation.read(context.evaluation_batches(1)[0]).feeds
     threads = context.job.spec.benchmark.threads
-    clock = timing.clock_of(threads) if path.suffix == ".onnx" else time.perf_counter
-    choice = partial(benchmark.in_turns, [context.float_model, model], feeds, threads=threads, clock=clock)
+    clock = time.perf_counter if model_path(context, name).suffix == ".tflite" else timing.clock_of(threads)
+    choice = partial(benchmark.in_turns, models, feeds, threads=threads, clock=clock)
     first = choice(iterations=3, warmup=1)
     rounds = int(WEIGH_SECONDS / max(1e-6, float(first.min(axis=1).sum())))
     seconds = choice(iterations=max(5, min(GATE_ITERATIONS, rounds)), warmup=1)
     return round(float(seconds[0].min() / seconds[1].min()), 3)
+
+
+def _loaded(path: Path) -> "Model":
+    return path.read_bytes() if path.suffix == ".tflite" else file.load(path, own=True)
 
 
 def step_name(number: int, step: CompressionStep) -> str:

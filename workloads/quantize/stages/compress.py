@@ -1,7 +1,8 @@
 """Stage compress: the model is made smaller step by step, each judged like a candidate, before the ladder.
 
-A step that fails the accuracy gate is undone: the next one begins with what was there before it. The ladder starts
-from what is left, which may be the float model; the record says which steps stayed, and why not the others.
+A step that fails the accuracy gate is undone, and a structured one that gains nothing on the target: the next one
+begins with what was there before it. The ladder starts from what is left, which may be the float model; the record says
+which steps stayed, and why not the others.
 """
 
 from typing import Any
@@ -11,8 +12,8 @@ from workloads.errors import BadInput
 from workloads.onnx import file
 from workloads.quantize.algorithms import qdq
 from workloads.quantize.context import COMPRESSED, SMALLER_MODEL, Context
-from workloads.quantize.ladder.candidates import consider, details_of, model_path
-from workloads.quantize.stages import compression_step
+from workloads.quantize.ladder.candidates import FLOAT, consider, details_of, model_path
+from workloads.quantize.stages import compression_step, step_gain
 from workloads.quantize.stages.compression_step import Step
 
 
@@ -28,7 +29,8 @@ def run(context: Context) -> str:
     for number, choice in enumerate(context.job.spec.compression or [], start=1):
         step = Step(number, choice, *base)
         candidate = _tried(context, step)
-        kept = _accurate(context, candidate)
+        before = FLOAT if last is None else last.name
+        kept = _accurate(context, candidate) and step_gain.gains(context, step, before)
         rows.append({"candidate": step.name, "step": choice.wire(), "kept": kept})
         rows[-1]["words"] = compression_step.words_of(context, step)
         if kept:
@@ -58,7 +60,7 @@ def _settled(context: Context, rows: list[dict[str, Any]], digest: str, last: Ca
     if last is not None:
         smallest = file.load(model_path(context, last.name))
         file.save(qdq.prepare(smallest), context.work.path(SMALLER_MODEL))
-    words = "the ladder starts from the float model: no step passes the accuracy gate"
+    words = "the ladder starts from the float model: no step passes the accuracy gate with a gain"
     if last is not None:
         stayed = ", ".join(row["step"]["method"] for row in rows if row["kept"])
         words = f"the ladder starts from the smaller model ({stayed}): {last.message}"

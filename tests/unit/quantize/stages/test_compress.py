@@ -21,6 +21,7 @@ from workloads.quantize.fine_tuning import loop
 from workloads.quantize.ladder.candidates import candidate_of
 from workloads.quantize.progress import Voice
 from workloads.quantize.run import run_stage
+from workloads.quantize.stages import step_gain
 
 SMALLER: dict[str, Any] = {
     "compression": [{"method": "channels", "ratio": 0.25}],
@@ -187,3 +188,21 @@ def test_interrupted_in_its_training_it_ends_with_the_same_model(
 def test_what_cannot_be_is_refused_in_words(digits: Path, tmp_path: Path, fields: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInput, match=words):
         jobs.job(tmp_path, digits, **{**SMALLER, **fields})
+
+
+@pytest.mark.slow
+def test_a_structured_step_that_is_slower_on_the_target_is_undone(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its FLOPs are fewer; the clock is asked, once, and what it says is in the row."""
+    asked: list[str] = []
+    monkeypatch.setattr(step_gain, "latency_against", lambda _, base, name: asked.append(f"{base} {name}") or 0.5)
+    steps = [{"method": "channels", "ratio": 0.25}, {"method": "magnitude", "ratio": 0.2}]
+    job = jobs.job(tmp_path, digits, **{**SMALLER, "compression": steps, "qat": {"epochs": 1, "learningRate": 0.001}})
+    for stage in (Stage.EXPORT, Stage.BASELINE, Stage.COMPRESS):
+        found = run_stage(job, jobs.quiet(), stage, 0)
+    slower, zeroed = found.comparison[1:3]
+    assert asked == ["float compressed-1-channels"]
+    assert not slower.passed
+    assert "0.50 times as fast as float, more slower than smaller" in slower.message
+    assert zeroed.parameters == found.comparison[0].parameters

@@ -9,7 +9,7 @@ import numpy as np
 
 from workloads.serve.datatypes import Array, Datatype
 from workloads.serve.engines.engine import Options, Unavailable
-from workloads.serve.engines.tensorrt import cache, gpu
+from workloads.serve.engines.tensorrt import cache, gpu, sparsity
 from workloads.serve.engines.tensorrt.build import architecture_for, build
 from workloads.serve.engines.tensorrt.key import EngineKey, Range, profile_for
 from workloads.serve.engines.tensorrt.library import identity, library, logger
@@ -102,7 +102,8 @@ def plan_for(model: Model, options: Options, architecture: str) -> tuple[bytes, 
         raise Unavailable("tensorrt has no string tensors")
     trt = library()
     bound = architecture_for(trt, architecture)
-    key = EngineKey(model.digest, bound, identity(trt), profile_for(model.signature, max(options.sizes)))
+    profile = profile_for(model.signature, max(options.sizes))
+    key = EngineKey(model.digest, bound, identity(trt), profile, sparsity.flags(trt, model.onnx))
     plan = cache.find(options.cache, key) if options.cache is not None else None
     if plan is not None:
         return plan, key
