@@ -39,7 +39,7 @@ WORDS = (
     *("/data", "/etc/slipway", "/etc/slipwayx", "/dev/shm/x", "/", "//", "/a/../b", "..", "a/.."),
     *("pvc://claim/path", "pvc://claim", "pvc://claim/path/below", "pvc://claim/pathological", "pvc://a/../b"),
     *("hf://owner/name", "hf://owner/name@1", "s3://bucket/key", "https://host/x", "file:///x", "ftp://x"),
-    "http://mlflow.ml:5000",
+    "http://mlflow.example.com:5000",
     f"sha256:{'0' * 64}",
 )
 NUMBERS = (-1, 0, 1, 2, 3, 4, 64, 255, 256)

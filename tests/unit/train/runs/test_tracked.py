@@ -77,7 +77,7 @@ def test_one_process_of_two_makes_one_run(tmp_path: Path, monkeypatch: pytest.Mo
 def server(tmp_path: Path) -> Iterator[str]:
     """A real MLflow server around SQLite."""
     if not SERVER.exists():
-        pytest.skip(f"no MLflow server: python -m venv {SERVER.parents[1]} and pip install mlflow==3.17.2 there")
+        pytest.skip(f"no MLflow server in {SERVER.parents[1]}, an environment with the package mlflow 3.17")
     port = free_port()
     store = f"sqlite:///{tmp_path}/mlflow.db"
     command = [str(SERVER), "server", "--backend-store-uri", store, "--port", str(port), "--workers", "1"]
