@@ -41,6 +41,7 @@ CHOSEN = {
     "text-table": "workloads.data.texts.text_table",
     "hugging-face": "workloads.data.texts.hugging_face",
     "synthetic": "workloads.data.synthetic",
+    "sft": "workloads.data.texts.supervised",
 }
 
 

@@ -31,6 +31,13 @@ def prompts_of(tokenizer: TextTokenizer, texts: Sequence[str], context: int) -> 
     return [ids for ids in found if ids][:PROMPTS]
 
 
+def beginnings(sequences: Sequence[Sequence[int]], tokenizer: TextTokenizer, context: int) -> list[list[int]]:
+    """Beginnings of token sequences, as many tokens as leave room for an answer; of TEXTS where there are too few."""
+    room = max(1, min(PROMPT_TOKENS, context - ANSWER_TOKENS))
+    found = [list(ids)[: max(1, min(room, len(ids) // 2))] for ids in sequences if ids][:PROMPTS]
+    return [*found, *prompts_of(tokenizer, [], context)][:PROMPTS]
+
+
 def greedy(model: "nn.Module", prompts: Sequence[Sequence[int]], count: int = ANSWER_TOKENS) -> list[Answer]:
     """Greedy answers of `count` tokens with log-probabilities and margins, in float32 without a cache.
 

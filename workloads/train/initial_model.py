@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 from slipway.api.common.artifact import Architecture
 from slipway.api.common.artifact import Task as Kind
 from slipway.api.training.compression import Distillation
-from workloads import models
+from workloads import models, storage
 from workloads.compress import distillation, masks
 from workloads.compress.apply import compress
 from workloads.compress.distillation import Teacher
@@ -26,6 +26,7 @@ from workloads.data import Samples
 from workloads.errors import BadInput
 from workloads.models import compressed, weights
 from workloads.train.evaluation import evaluate
+from workloads.train.fine_tuning import causal_lm
 from workloads.train.job import Job
 from workloads.train.strategies.base import Strategy
 from workloads.train.tasks import Task
@@ -67,6 +68,8 @@ def begin(
 ) -> Beginning:
     """The model, the same in every process. BadInput for weights or steps that do not fit it."""
     torch.manual_seed(job.recipe.seed)
+    if architecture.name == causal_lm.NAME:
+        return Beginning(causal_lm.build(job.recipe, storage.fetch(str(job.recipe.model.uri))), architecture)
     made = Beginning(models.build(architecture.name, architecture.arguments, own=True), architecture)
     if any(is_lazy(one) for one in (*made.model.parameters(), *made.model.buffers())):
         with torch.no_grad():

@@ -24,7 +24,7 @@ from workloads.train.divergence import REMEDY, require_finite
 from workloads.train.evaluation import evaluate
 from workloads.train.optimisation import LearningRate
 from workloads.train.strategies.base import Strategy
-from workloads.train.tasks import Figures, Task
+from workloads.train.tasks import Counting, Figures, Task
 from workloads.train.telemetry.progress_reporter import Report
 from workloads.train.telemetry.throughput import Meter
 from workloads.train.telemetry.tracing import Tracing
@@ -185,6 +185,8 @@ class Training:
     def _optimise(self, batches: list[Batch]) -> torch.Tensor:
         """One optimizer step; gradients are exchanged with the last micro-batch only. Returns its loss."""
         self.world.seed(self._step_seed())
+        if isinstance(self.task, Counting):
+            self.task.begin(batches, self.world)
         losses = self.strategy.learn(batches, self._ready, self._loss_of)
         for loss in losses:
             self._loss += loss * self.micro_batch

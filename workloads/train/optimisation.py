@@ -17,8 +17,8 @@ from workloads.errors import BadInput
 
 def parameter_groups(choice: Optimizer, model: nn.Module) -> list[dict[str, Any]]:
     """Groups of parameters by weight decay, which is for matrices and kernels, not for biases and normalisation."""
-    kernels = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    kernels = [parameter for parameter in model.parameters() if parameter.ndim > 1 and parameter.requires_grad]
+    vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1 and parameter.requires_grad]
     groups = [{"params": kernels, "weight_decay": choice.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 

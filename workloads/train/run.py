@@ -12,6 +12,7 @@ from workloads.errors import Terminated
 from workloads.pod.cpus import cpu_limit
 from workloads.pod.environment import Place, read_place
 from workloads.pod.signals import Stop
+from workloads.train.evaluation import evaluate
 from workloads.train.job import Job
 from workloads.train.loop import Training
 from workloads.train.results.publish import Outcome, publish
@@ -19,6 +20,7 @@ from workloads.train.results.rehearsal import prove, rehearse
 from workloads.train.results.tracked import begin
 from workloads.train.setup import assemble
 from workloads.train.tasks import Figures
+from workloads.train.tasks.supervised import Supervised
 
 SHOWN = 5  # skipped samples named in the log
 PATIENCE, BRIEF = 20.0, 3.0  # seconds that trackers may take at the end of a whole run, and of one that ends early
@@ -47,6 +49,8 @@ def run(job: Job, stop: Stop) -> None:
 def _complete(job: Job, training: Training, resumed: int | None) -> None:
     """Train to the end and publish."""
     started = time.monotonic()
+    if isinstance(training.task, Supervised) and training.step == 0:
+        _judge_base(training)
     figures = training.run()
     trained, figures, step = _published(training, figures)
     skipped = _skipped(training)
@@ -60,6 +64,16 @@ def _complete(job: Job, training: Training, resumed: int | None) -> None:
         training.checkpoints.close()
     training.report.finish(training.step)
     training.strategy.teardown()
+
+
+def _judge_base(training: Training) -> None:
+    """The held-out figures before the first step, as row 0 of the history: what fine-tuning is compared with."""
+    found = evaluate(
+        training.world, training.strategy, training.task, training.data.held_out, training.evaluation_batch
+    )
+    row = {"epoch": 0, "step": 0, "trainingLoss": None, "learningRate": training.rate.at(0)}
+    training.history = [{**row, **found.metrics}]
+    training.report.say(f"before the first step: {found.words}")
 
 
 def _resume(training: Training) -> int | None:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from slipway.api.common.artifact import Architecture
+from slipway.api.common.sources import DatasetChoice, ModelName
 from slipway.api.training.processes import unknown_to_trainer
 from slipway.api.training.recipe import Augmentation, Publish
 from workloads import data, models, storage
 from workloads.compress import masks
 from workloads.data import DataSet
 from workloads.data.detection.boxes import BoxSet
+from workloads.data.texts.supervised import SupervisedSet
 from workloads.data.texts.text import TextSet
 from workloads.errors import BadInput
 from workloads.pod.cpus import cpu_limit
@@ -24,6 +26,7 @@ from workloads.pod.environment import Place, threads
 from workloads.pod.signals import Stop
 from workloads.train import strategies, tasks
 from workloads.train.checkpoints.best_weights import Best
+from workloads.train.fine_tuning import causal_lm
 from workloads.train.initial_model import Beginning, begin, teacher_of
 from workloads.train.job import Job
 from workloads.train.loop import Training
@@ -51,9 +54,17 @@ def assemble(job: Job, place: Place, stop: Stop) -> Training:
     _require_used(job, world)
     if job.spec.output is not None:
         world.decide(partial(storage.check_output, job.spec.output.uri, job.writer))
-    dataset = augmented(data.open_set(job.recipe.dataset), job.recipe.augmentation)
+    dataset = augmented(data.open_set(_dataset_of(job)), job.recipe.augmentation)
     stop.begin()  # from here on the processes depend on each other: they stop together, at a step's end
     return _training(job, strategy, world, dataset, stop)
+
+
+def _dataset_of(job: Job) -> DatasetChoice:
+    """The recipe's data set; of a language model that is tuned, cut into tokens as the model has it."""
+    recipe = job.recipe
+    if recipe.model.name is not ModelName.CAUSAL_LM:
+        return recipe.dataset
+    return recipe.dataset.model_copy(update={"tokenizer": recipe.model.uri})
 
 
 def _require_used(job: Job, world: World) -> None:
@@ -158,6 +169,13 @@ def _require_even_batches(job: Job, place: Place) -> None:
 
 
 def _architecture(job: Job, dataset: DataSet | TextSet) -> Architecture:
+    if isinstance(dataset, SupervisedSet):
+        base = causal_lm.base_of(job.recipe)
+        if base.language is not None and dataset.length > base.language.context_length:
+            raise BadInput(
+                f"dataset.maxLength {dataset.length} is more than the model's context of {base.language.context_length}"
+            )
+        return Architecture(name=causal_lm.NAME, arguments=causal_lm.arguments(base, job.recipe))
     known: models.Images | models.Text
     if isinstance(dataset, TextSet):
         tokenizer = dataset.tokenizer

@@ -44,7 +44,7 @@ def text_of(path: Path) -> str:
 
 def read(path: Path, choice: DatasetChoice) -> list[Row]:
     """All rows. BadInput names the rows without text or label, or the columns that there are."""
-    return checked(_records(path), choice, str(path))
+    return checked(records(path), choice, str(path))
 
 
 def checked(records: Iterable[Mapping[str, Any]], choice: DatasetChoice, where: str) -> list[Row]:
@@ -103,7 +103,8 @@ def _require_columns(record: Mapping[str, Any], columns: Columns, where: str, nu
     )
 
 
-def _records(path: Path) -> Iterable[Mapping[str, Any]]:
+def records(path: Path) -> Iterable[Mapping[str, Any]]:
+    """Rows of a file as they are. BadInput for what is no table."""
     kind = kind_of(path)
     if kind == ".parquet":
         library = optional("pyarrow.parquet", "a .parquet table is read by pyarrow", TEXT)

@@ -1,6 +1,7 @@
 """Results of a run: the artifact with its lineage and pages, and the pod's termination message. Called by run.py."""
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,12 +12,17 @@ import torch
 from slipway.api.common.artifact import Artifact, Lineage
 from workloads import artifact, strict_json
 from workloads.data import changes
+from workloads.language import scoring
+from workloads.language.text_tokenizer import TextTokenizer
 from workloads.pod.termination import write_message
+from workloads.train.fine_tuning import causal_lm
+from workloads.train.fine_tuning import publish as fine_tuned
 from workloads.train.job import Job
 from workloads.train.loop import Training
 from workloads.train.results.html_report import page
 from workloads.train.results.tracked import described
 from workloads.train.tasks import Figures
+from workloads.train.tasks.supervised import Supervised
 from workloads.train.telemetry.compression_figures import Row, ended, in_words
 from workloads.train.tracking import tensorboard
 
@@ -52,11 +58,34 @@ def publish(job: Job, training: Training, outcome: Outcome) -> dict[str, str]:
         more |= tensorboard.files(described(job, training), training.history, training.meter.curve)
         if skipped:
             more[SKIPPED] = strict_json.document({"count": len(skipped), "samples": skipped[:MOST_NAMED]})
-        _, digest = artifact.write(uri, job.writer, description, trained, training.history, more)
+        if isinstance(training.task, Supervised):
+            model = tuned(job, training, trained, figures, description.lineage, more)
+            digest = fine_tuned.publish(model, uri, job.writer, job.spec.output.merge)
+        else:
+            _, digest = artifact.write(uri, job.writer, description, trained, training.history, more)
         training.report.say(f"artifact {uri} {digest}")
     write_message(uri, digest, figures.metrics, training.step, resumed)
     made = {"slipway.artifact": uri, "slipway.artifact.digest": digest, "slipway.step": str(outcome.step)}
     return {name: value for name, value in made.items() if value is not None}
+
+
+def tuned(
+    job: Job,
+    training: Training,
+    trained: Mapping[str, torch.Tensor],
+    figures: Figures,
+    about: Lineage,
+    files: Mapping[str, str | bytes],
+) -> fine_tuned.Trained:
+    """A fine-tuned language model as it is published, with prompts of held-out texts."""
+    assert isinstance(training.task, Supervised)  # noqa: S101 (both callers have looked)
+    base, data = causal_lm.base_of(job.recipe), training.task.data
+    room = base.language.context_length if base.language is not None else 0
+    prompts = scoring.beginnings(data.prompts, TextTokenizer(base.folder), room)
+    before = next((row["loss"] for row in training.history if row["step"] == 0), None)
+    metrics = figures.metrics if before is None else {**figures.metrics, "lossBefore": before}
+    template = job.recipe.dataset.chat_template
+    return fine_tuned.Trained(job.recipe, base, trained, prompts, about, metrics, training.history, files, template)
 
 
 def describe(about: Lineage, training: Training, figures: Figures) -> Artifact:

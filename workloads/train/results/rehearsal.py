@@ -19,10 +19,12 @@ from workloads.data import Part, Samples
 from workloads.errors import BadInput
 from workloads.models.compressed import rebuilt
 from workloads.train.evaluation import evaluate
+from workloads.train.fine_tuning import publish as fine_tuned
 from workloads.train.job import Job
 from workloads.train.loop import Training
-from workloads.train.results.publish import describe, lineage
+from workloads.train.results.publish import describe, lineage, tuned
 from workloads.train.tasks import Figures
+from workloads.train.tasks.supervised import Supervised
 
 LARGEST = 1 << 30  # bytes of weights that are written and read back; of larger ones only whether they can be
 STATE = 12  # bytes of a parameter and its two moments
@@ -89,6 +91,11 @@ def _publish(job: Job, training: Training, figures: Figures, weights: dict[str, 
     description = description.model_copy(update={"metrics": finite})
     with tempfile.TemporaryDirectory(prefix="slipway-rehearsal-") as folder:
         where = str(Path(folder) / "model")
+        if isinstance(training.task, Supervised):
+            model = tuned(job, training, weights, figures, description.lineage, {})
+            merge = job.spec.output.merge if job.spec.output is not None else None
+            fine_tuned.publish(model, where, job.writer, merge, proven=False)
+            return size
         few = plain if size <= LARGEST else {}
         artifact.write(where, job.writer, description, few, [], training.task.describe().files)
         stored = artifact.read(where)

@@ -2,12 +2,14 @@
 
 from workloads.train.tasks.choice import for_data
 from workloads.train.tasks.task import (
+    Counting,
     Description,
     Figures,
     Task,
 )
 
 __all__ = [
+    "Counting",
     "Description",
     "Figures",
     "Task",

@@ -5,6 +5,7 @@ import torch
 from slipway.api.training.recipe import Recipe
 from workloads.data.datasets import DataSet
 from workloads.data.detection.boxes import BoxSet
+from workloads.data.texts.supervised import SupervisedSet
 from workloads.data.texts.text import TextSet
 from workloads.errors import BadInput
 from workloads.train.tasks.task import Task
@@ -14,7 +15,10 @@ def for_data(data: DataSet | TextSet, recipe: Recipe, device: torch.device) -> T
     """The task of a data set."""
     from workloads.train.tasks.classify import Pictures, Texts
     from workloads.train.tasks.language import Language
+    from workloads.train.tasks.supervised import Supervised
 
+    if isinstance(data, SupervisedSet):
+        return Supervised(data, recipe.label_smoothing)
     if isinstance(data, TextSet):
         kind = Texts if data.labels else Language
         return kind(data, recipe.label_smoothing)

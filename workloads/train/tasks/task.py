@@ -3,13 +3,16 @@
 One file per task; choice.py says which one fits the data set.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from slipway.api.common import artifact
 from slipway.api.common.artifact import Preprocessing, Signature, TextProcessing
+from workloads.data.sample_order import Batch
+from workloads.train.world import World
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,14 @@ class Description:
     files: dict[str, str] = field(default_factory=dict)
     """What else belongs into the artifact, by name."""
     text: TextProcessing | None = None
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """Protocol of a task whose loss needs to know all batches of a step before the first."""
+
+    def begin(self, batches: Sequence[Batch], world: World) -> None:
+        """Look at a step's batches of this process; called by all processes together."""
 
 
 class Task(Protocol):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from slipway.api.common import uris
 from slipway.api.common.base import Model, Rule
+from slipway.api.common.supervised_text import LOSS_FITS, ONLY_SFT, SupervisedText
 from slipway.api.common.types import MAX_INT32, Uri
 
 
@@ -23,6 +24,7 @@ class ModelName(StrEnum):
     GPT2 = "gpt2"
     GPT2_MEDIUM = "gpt2-medium"
     GPT2_LARGE = "gpt2-large"
+    CAUSAL_LM = "causal-lm"
     CUSTOM = "custom"
 
 
@@ -39,6 +41,7 @@ class DatasetName(StrEnum):
     TEXT_TABLE = "text-table"
     HUGGING_FACE = "hugging-face"
     SYNTHETIC = "synthetic"
+    SFT = "sft"
     CUSTOM = "custom"
 
 
@@ -91,6 +94,11 @@ class ModelChoice(Model):
             ),
         ),
         _taken_by("arguments", "custom"),
+        Rule(
+            "self.name != 'causal-lm' || has(self.uri)",
+            "causal-lm is a model that is there already: set uri to its folder",
+            lambda model: model.name is not ModelName.CAUSAL_LM or model.uri is not None,
+        ),
         *uris.read(),
     )
     name: ModelName = Field(description="A model of the built-in trainer, or custom.")
@@ -106,7 +114,9 @@ class ModelChoice(Model):
     heads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         None, description="Transformers: attention heads; divides hiddenSize."
     )
-    uri: Uri | None = Field(None, description="Weights to begin with: an artifact, .safetensors, or a state dict.")
+    uri: Uri | None = Field(
+        None, description="Weights to begin with: an artifact, .safetensors, or a state dict; of causal-lm its folder."
+    )
     callable: Callable | None = Field(
         None, description="custom: module:function of your own code, called with what is known of the data."
     )
@@ -161,7 +171,7 @@ def _of_files(field: str, *names: str) -> Rule:
     )
 
 
-class DatasetChoice(Model):
+class DatasetChoice(SupervisedText):
     """Choice of the data set: built in, generated, read from `uri`, or loaded by the user's own code."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
@@ -177,13 +187,15 @@ class DatasetChoice(Model):
         ),
         Rule(
             "self.name.matches('^(text|hugging)') || !has(self.tokenizer)",
-            "tokenizer is for text: remove it",
+            "tokenizer is for text, and sft takes the model's own: remove it",
             lambda data: data.tokenizer is None or data.name.value.startswith(("text", "hugging")),
         ),
+        ONLY_SFT,
+        LOSS_FITS,
         _own_code("dataset"),
         _ARGUMENT_NAMES,
         _taken_by("arguments", "custom", "synthetic"),
-        _of_files("splits", "image-folder", "yolo-folder", "text-files", "text-table", "hugging-face"),
+        _of_files("splits", "image-folder", "yolo-folder", "text-files", "text-table", "hugging-face", "sft"),
         _of_files("columns", "text-table", "hugging-face"),
         _of_files("imageSize", "image-folder", "yolo-folder"),
         Rule(

@@ -14,6 +14,8 @@ from slipway.api.common.sources import DatasetChoice, ModelChoice
 from slipway.api.common.types import MAX_INT32, Uri
 from slipway.api.training.compression import OWN_TEACHER, SPARSE_LAST, Distillation, Steps
 from slipway.api.training.parallel import TOGETHER
+from slipway.api.training.peft import RULES as PEFT_RULES
+from slipway.api.training.peft import Merge, Peft
 
 
 class OptimizerName(StrEnum):
@@ -92,7 +94,7 @@ class Augmentation(Model):
 class Recipe(Model):
     """One training run of the built-in trainer."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (SPARSE_LAST, OWN_TEACHER, *TOGETHER)
+    cel: ClassVar[tuple[Rule, ...]] = (SPARSE_LAST, OWN_TEACHER, *TOGETHER, *PEFT_RULES)
     model: ModelChoice = Field(description="What is trained.")
     dataset: DatasetChoice = Field(description="What it is trained on.")
     epochs: Annotated[int, Field(ge=1, le=10000)] = Field(10, description="Passes over the data.")
@@ -133,6 +135,7 @@ class Recipe(Model):
         None, description="What is taken away from the model, in this order, before it is trained; see model.uri."
     )
     distillation: Distillation | None = Field(None, description="Learn a teacher's answers beside the labels.")
+    peft: Peft | None = Field(None, description="causal-lm: train low-rank adapters alone; all weights when unset.")
     augmentation: Augmentation | None = Field(None, description="Random changes of training pictures.")
     rehearsal: bool = Field(
         True, description="Before the first step: evaluate a batch, write and load an artifact, look at some samples."
@@ -185,4 +188,8 @@ class Output(Model):
     uri: Uri = Field(description="The artifact's folder, for example pvc://claim/path.")
     publish: Publish = Field(
         Publish.BEST, description="best: the weights of the best evaluation on held-out data. last: the last step's."
+    )
+    merge: Merge | None = Field(
+        None,
+        description="Of recipe.peft: adapter, merged, or both, the adapter then at uri with -adapter. Unset: adapter.",
     )

@@ -19,6 +19,7 @@ from slipway.api.training.elastic import ELASTIC_RULES, MAX_NODES, ElasticPolicy
 from slipway.api.training.launchers import DeepSpeed, Launcher, LauncherName, Mpi
 from slipway.api.training.network import Network
 from slipway.api.training.parallel import OWN_WAY
+from slipway.api.training.peft import MERGE_NEEDS_PEFT
 from slipway.api.training.recipe import Checkpoint, Output, Recipe
 from slipway.api.training.runtime_ref import RuntimeRef
 from slipway.api.training.status import TrainingJobStatus
@@ -165,6 +166,7 @@ class TrainingJobSpec(Model):
         ),
         *ELASTIC_RULES,
         OWN_WAY,
+        MERGE_NEEDS_PEFT,
         Rule(
             "!has(self.deepspeed) || self.launcher == 'deepspeed'",
             "deepspeed belongs to launcher deepspeed: set launcher, or remove it",
