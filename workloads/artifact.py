@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredArtifact:
     """An artifact where it lies: `digest` is the sha256 of its artifact.json, which fixes every other file."""
 
     folder: Path
@@ -30,7 +30,7 @@ class Stored:
     digest: str
 
 
-def read(where: str | Path, expected: str | None = None) -> Stored:
+def read(where: str | Path, expected: str | None = None) -> StoredArtifact:
     """The artifact at a path or URI with every file verified.
 
     BadInput: nothing there, no artifact, a newer format. Corrupt: a file is not what its digest says, or the artifact
@@ -45,7 +45,7 @@ def read(where: str | Path, expected: str | None = None) -> Stored:
         raise Corrupt(f"{where}: the artifact's digest is {digest}, expected {expected}")
     description = _parse(path)
     storage.verify(folder, description.files)
-    return Stored(folder, description, digest)
+    return StoredArtifact(folder, description, digest)
 
 
 def _parse(path: Path) -> Artifact:

@@ -121,30 +121,26 @@ class Assembly:
         self.children = {**CHILDREN, **(_CAPACITY if platforms.gang_admission else {})}
         self._watch(platforms)
         self.queues: dict[str, WorkQueue[Any]] = {kind: WorkQueue(observe_wait=wait_observer(kind)) for kind in OURS}
-        self.inboxes = {
-            kind: ProgressReports(self.cache, OURS[kind], self.queues[kind].mark_after) for kind in REPORTING
-        }
-        said_of = {kind: reports.progress_of for kind, reports in self.inboxes.items()}
+        marks = {kind: self.queues[kind].mark_after for kind in REPORTING}
+        self.reports = {kind: ProgressReports(self.cache, OURS[kind], mark) for kind, mark in marks.items()}
+        said_of = {kind: reports.progress_of for kind, reports in self.reports.items()}
         jobs = TrainingJobReconciler(kube, self.cache, platforms.training, record, said_of[training.KIND])
         self._trainings = jobs
-        wake = self.queues[training.KIND].mark_after
-        self._admission = Admission(self.cache, wake, on_the_loop) if platforms.gang_admission else None
+        self._admission = Admission(self.cache, marks[training.KIND], on_the_loop) if platforms.gang_admission else None
         if self._admission is not None:
             jobs.view = self._admission.view
-        self._quantizations = QuantizationJobReconciler(
+        self._quantizations = quantizations = QuantizationJobReconciler(
             kube, self.cache, platforms.quantizing, training.TRAINING_JOBS, record, said_of[quantizing.KIND]
         )
         # One memory for all kinds: it is bounded as a whole.
-        self._quantizations.deleted_pods = jobs.deleted_pods
+        quantizations.deleted_pods = jobs.deleted_pods
         sources = {training.KIND: training.TRAINING_JOBS, quantizing.KIND: quantizing.QUANTIZATION_JOBS}
         self._services = InferenceServiceReconciler(
             kube, self.cache, platforms.serving, sources, record, self._mark_service
         )
         self.controllers = [
             self._controller(training.KIND, jobs.reconcile, jobs.on_error, workers, observe),
-            self._controller(
-                quantizing.KIND, self._quantizations.reconcile, self._quantizations.on_error, workers, observe
-            ),
+            self._controller(quantizing.KIND, quantizations.reconcile, quantizations.on_error, workers, observe),
             self._controller(serving.KIND, self._services.reconcile, self._services.on_error, workers, observe),
         ]
 
@@ -249,8 +245,8 @@ class Assembly:
 
     def _wake_others(self, kind: str, change: Change) -> None:
         """Mark those that wait for an object of ours, which has changed."""
-        if change.new is None and kind in self.inboxes:
-            self.inboxes[kind].forget(change.key)
+        if change.new is None and kind in self.reports:
+            self.reports[kind].forget(change.key)
         if kind == training.KIND:
             for waiting in self._quantizations.waiting_for(change.key):
                 self.mark(quantizing.KIND, waiting)

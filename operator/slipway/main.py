@@ -146,9 +146,9 @@ class Operator:
         os._exit(1)
 
     def _endpoint(self) -> ProgressServer:
-        inboxes = self.assembly.inboxes.values()
+        sources = self.assembly.reports.values()
         return ProgressServer(
-            [ProgressSink(inbox.resource, inbox.find_owner, inbox.accept) for inbox in inboxes],
+            [ProgressSink(one.resource, one.find_owner, one.accept) for one in sources],
             TokenReviewer(self.kube, STATUS_AUDIENCE),
             leading=self._knows_the_jobs,
             observe=self.metrics.count_progress,

@@ -21,9 +21,9 @@ from tests.conformance import environments
 from tests.conformance.server import ROOT, Server
 from tests.unit.activator.crowd import free_port
 from tests.unit.serve import onnx_models
-from workloads.activator.backend import Gate
+from workloads.activator.backend import Backend
 from workloads.activator.proxy import Limits, Proxy
-from workloads.activator.request_tracker import Demand
+from workloads.activator.request_tracker import RequestTracker
 from workloads.activator.wire_protocol import Http
 
 BODY = orjson.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 8], "data": [1.0] * 8}]})
@@ -103,7 +103,7 @@ def behind(it: Activator, path: Path, log: Path) -> Iterator[Server]:
 async def _lead(it: Activator, server: Server, over: Future[None]) -> None:
     """As kube-proxy does it, once the pod is in the Service's endpoints."""
     ways = [(it.http, server.port), (it.grpc, server.grpc_port)]
-    proxies = [Proxy(Gate("127.0.0.1", to), Demand(), Limits(20), Http()) for _, to in ways]
+    proxies = [Proxy(Backend("127.0.0.1", to), RequestTracker(), Limits(20), Http()) for _, to in ways]
     for proxy, (port, _) in zip(proxies, ways, strict=True):
         await proxy.start("127.0.0.1", port)
     await asyncio.wrap_future(over)

@@ -15,7 +15,7 @@ PATIENCE = 1.0
 BUFFER = 2**15
 
 
-class Gate:
+class Backend:
     """Gate to the replicas: one per port of the service.
 
     However many clients wait, one probe asks whether somebody serves.

@@ -8,7 +8,7 @@
 import asyncio
 import contextlib
 
-from workloads.activator.request_tracker import Demand
+from workloads.activator.request_tracker import RequestTracker
 
 # An answer to /demand comes at the latest after so many seconds; operator/slipway/inferenceservice asks for longer.
 LONGEST = 20.0
@@ -19,8 +19,8 @@ LINE = 2048
 class Control:
     """Server of the control port: one per process. `ready` is set by whoever runs the proxies."""
 
-    def __init__(self, demand: Demand) -> None:
-        self._demand = demand
+    def __init__(self, tracker: RequestTracker) -> None:
+        self._demand = tracker
         self._server: asyncio.Server | None = None
         self.port = 0
         self.ready = False

@@ -10,10 +10,10 @@ import logging
 from asyncio import FIRST_COMPLETED as FIRST
 from dataclasses import dataclass
 
-from workloads.activator.backend import Gate, Streams
-from workloads.activator.request_tracker import Demand
+from workloads.activator.backend import Backend, Streams
+from workloads.activator.request_tracker import RequestTracker
 from workloads.activator.splice import CHUNK, linger, splice
-from workloads.activator.wire_protocol import Ear, Manner, sealed
+from workloads.activator.wire_protocol import RequestDetector, WireProtocol, sealed
 from workloads.pod.listener import Listener
 
 LOG = logging.getLogger("slipway.activator")
@@ -39,11 +39,11 @@ class Limits:
 class Proxy:
     """Proxy of one port."""
 
-    def __init__(self, gate: Gate, demand: Demand, limits: Limits, manner: Manner) -> None:
-        self._gate = gate
-        self._demand = demand
+    def __init__(self, backend: Backend, tracker: RequestTracker, limits: Limits, protocol: WireProtocol) -> None:
+        self._gate = backend
+        self._demand = tracker
         self._limits = limits
-        self._manner = manner
+        self._manner = protocol
         self._listener = Listener(self._protocol, BACKLOG)
         self._clients: set[asyncio.Task[None]] = set()
         self._waiting = 0
@@ -82,17 +82,17 @@ class Proxy:
         try:
             async with asyncio.timeout(self._limits.hold):
                 data = await client[0].read(KEPT)
-            ear = self._manner.ear()
-            if data and not ear.asks(data):
-                data = await self._until_asked(client, data, ear)
+            detector = self._manner.detector()
+            if data and not detector.asks(data):
+                data = await self._until_asked(client, data, detector)
             if data:
-                await self._said(client, data, ear)
+                await self._said(client, data, detector)
         except OSError:  # it has gone, or never said a word
             client[1].transport.abort()
         finally:
             client[1].close()
 
-    async def _until_asked(self, client: Streams, data: bytes, ear: Ear) -> bytes:
+    async def _until_asked(self, client: Streams, data: bytes, detector: RequestDetector) -> bytes:
         """A channel that connects and asks nothing wakes nobody: it is greeted, so that it has its connection, and
         stands there. What it has said when it asks; nothing when it goes.
         """
@@ -107,7 +107,7 @@ class Proxy:
                 if not more:
                     return b""
                 kept += more
-                asked = ear.asks(more) or asked
+                asked = detector.asks(more) or asked
                 settled = settled or self._manner.settle(kept)
         except TimeoutError:
             if settled or hold <= COURTESY:
@@ -117,20 +117,20 @@ class Proxy:
             return b""
         return bytes(kept)
 
-    async def _said(self, client: Streams, data: bytes, ear: Ear) -> None:
+    async def _said(self, client: Streams, data: bytes, detector: RequestDetector) -> None:
         self._demand.heard()
         self._demand.open += 1
         try:
-            await self._serve(client, data, ear)
+            await self._serve(client, data, detector)
         finally:
             self._demand.open -= 1
 
-    async def _serve(self, client: Streams, data: bytes, ear: Ear) -> None:
+    async def _serve(self, client: Streams, data: bytes, detector: RequestDetector) -> None:
         if self._waiting >= self._limits.held or len(self._clients) > self._limits.open:
             self._demand.refused += 1
             await self._give_up(client, data, 429, "too many requests wait for this service already: try again later")
             return
-        held = _Held(client, bytearray(data), self._manner)
+        held = _HeldClient(client, bytearray(data), self._manner)
         try:
             replica = await self._held(held)
         except TimeoutError:
@@ -143,9 +143,9 @@ class Proxy:
             return
         self._demand.forwarded += 1
         replica[1].write(held.kept)
-        await splice(client, replica, lambda said: self._demand.heard() if ear.asks(said) else None)
+        await splice(client, replica, lambda said: self._demand.heard() if detector.asks(said) else None)
 
-    async def _held(self, held: "_Held") -> Streams | None:
+    async def _held(self, held: "_HeldClient") -> Streams | None:
         """A connection to a replica, or None when the client has gone. Raises TimeoutError."""
         self._waiting += 1
         self._nobody_waits.clear()
@@ -180,13 +180,13 @@ class Proxy:
         await linger(client)
 
 
-class _Held:
+class _HeldClient:
     """A client that waits, and what it has said meanwhile."""
 
-    def __init__(self, client: Streams, kept: bytearray, manner: Manner) -> None:
+    def __init__(self, client: Streams, kept: bytearray, protocol: WireProtocol) -> None:
         self._reader, self._writer = client
         self.kept = kept
-        self._manner = manner
+        self._manner = protocol
         self._settled = asyncio.Event()
         self._settled.set()
 

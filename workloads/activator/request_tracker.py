@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 
-class Demand:
+class RequestTracker:
     """Demand for the service: one per process.
 
     `held`: clients that wait for a replica; `open`: all connections that have said something.

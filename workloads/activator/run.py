@@ -5,10 +5,10 @@ import logging
 import signal
 from dataclasses import dataclass
 
-from workloads.activator.backend import Gate
+from workloads.activator.backend import Backend
 from workloads.activator.control import Control
 from workloads.activator.proxy import Limits, Proxy
-from workloads.activator.request_tracker import Demand
+from workloads.activator.request_tracker import RequestTracker
 from workloads.activator.wire_protocol import Grpc, Http
 
 LOG = logging.getLogger("slipway.activator")
@@ -36,11 +36,11 @@ class Activator:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.demand = Demand()
-        self.control = Control(self.demand)
+        self.tracker = RequestTracker()
+        self.control = Control(self.tracker)
         limits = settings.limits
-        self.http = Proxy(Gate(settings.backend, settings.backend_http), self.demand, limits, Http())
-        self.grpc = Proxy(Gate(settings.backend, settings.backend_grpc), self.demand, limits, Grpc())
+        self.http = Proxy(Backend(settings.backend, settings.backend_http), self.tracker, limits, Http())
+        self.grpc = Proxy(Backend(settings.backend, settings.backend_grpc), self.tracker, limits, Grpc())
 
     async def start(self) -> None:
         """Listen on all three ports. Ready when it returns."""
@@ -51,8 +51,8 @@ class Activator:
         self.control.ready = True
         LOG.info("ready: HTTP %d, gRPC %d, control %d", self.http.port, self.grpc.port, self.control.port)
 
-    async def leave(self) -> None:
-        """Leave: not ready first; who comes late is still held, and who is held may still be served."""
+    async def drain(self) -> None:
+        """Drain: not ready first; who comes late is still held, and who is held may still be served."""
         self.control.ready = False
         await asyncio.sleep(self.settings.lead)
         await asyncio.gather(self.http.close(self.settings.drain), self.grpc.close(self.settings.drain))
@@ -68,4 +68,4 @@ async def run(settings: Settings) -> None:
     activator = Activator(settings)
     await activator.start()
     await told.wait()
-    await activator.leave()
+    await activator.drain()

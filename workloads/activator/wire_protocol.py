@@ -20,7 +20,7 @@ ACKNOWLEDGED = bytes((0, 0, 0, 4, 1, 0, 0, 0, 0))
 ASKING = frozenset({0, 1, 9})
 
 
-class Ear(Protocol):
+class RequestDetector(Protocol):
     """Listener to one connection: hears requests in what the client sends, piece by piece."""
 
     def asks(self, data: bytes) -> bool:
@@ -32,7 +32,7 @@ def sealed(said: bytes) -> bool:
     return said[:1] == HANDSHAKE
 
 
-class Everything:
+class AnyBytes:
     """Everything that a client of HTTP/1.1 sends is part of a request."""
 
     def asks(self, data: bytes) -> bool:
@@ -40,7 +40,7 @@ class Everything:
         return True
 
 
-class Frames:
+class Http2Frames:
     """HTTP/2: settings, pings and windows are sent by a channel that only stands there.
 
     By TLS nobody can tell: a replica has to answer the handshake, so all of it counts.
@@ -71,10 +71,10 @@ class Frames:
         return asked
 
 
-class Manner(Protocol):
+class WireProtocol(Protocol):
     """Protocol of one port."""
 
-    def ear(self) -> Ear:
+    def detector(self) -> RequestDetector:
         """Listener for a new connection."""
 
     def excuse(self, status: int, words: str) -> bytes:
@@ -90,9 +90,9 @@ class Manner(Protocol):
 class Http:
     """HTTP/1.1: refused in the Open Inference Protocol's format, and as patient as its client is."""
 
-    def ear(self) -> Ear:
+    def detector(self) -> RequestDetector:
         """Listener that takes all bytes for parts of a request."""
-        return Everything()
+        return AnyBytes()
 
     def excuse(self, status: int, words: str) -> bytes:
         """Error response, with the seconds until another try in Retry-After."""
@@ -116,9 +116,9 @@ class Http:
 class Grpc:
     """HTTP/2 with prior knowledge. A client whose connection closes reports UNAVAILABLE, which is meant."""
 
-    def ear(self) -> Ear:
+    def detector(self) -> RequestDetector:
         """Listener that hears requests, not connections."""
-        return Frames()
+        return Http2Frames()
 
     def excuse(self, status: int, words: str) -> bytes:
         """No bytes: the client reports UNAVAILABLE when its connection closes."""

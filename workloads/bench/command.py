@@ -70,11 +70,11 @@ def _bench(options: argparse.Namespace) -> None:
     unknown = [name for name in options.engine if name not in subjects.ENGINES]
     if unknown:
         raise errors.BadInput(f"no engine {', '.join(unknown)}: there are {', '.join(subjects.ENGINES)}")
-    from workloads.bench.measure import Choice, run
+    from workloads.bench.measure import BenchOptions, run
     from workloads.onnx.session import own_threads
 
     report = run(
-        Choice(
+        BenchOptions(
             models=tuple(options.models),
             engines=options.engine,
             threads=options.threads or tuple(dict.fromkeys((1, own_threads()))),

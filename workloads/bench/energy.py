@@ -13,7 +13,7 @@ PACKAGES = "intel-rapl:[0-9]*"  # the kernel's name, for AMD's processors too
 
 
 @dataclass(frozen=True)
-class Counter:
+class EnergyCounter:
     """Energy counter in joules since some moment; `wraps`: where it begins anew, None for one that does not."""
 
     name: str
@@ -25,7 +25,7 @@ class Counter:
         return after - before if after >= before or self.wraps is None else after - before + self.wraps
 
 
-def counters(powercap: Path = POWERCAP) -> list[Counter]:
+def counters(powercap: Path = POWERCAP) -> list[EnergyCounter]:
     """Energy counters that this process may read.
 
     None on most virtual machines, and in containers without the right.
@@ -33,14 +33,14 @@ def counters(powercap: Path = POWERCAP) -> list[Counter]:
     return [*_rapl(powercap), *_nvml()]
 
 
-def measure(found: list[Counter], work: Callable[[], object]) -> dict[str, float]:
+def measure(found: list[EnergyCounter], work: Callable[[], object]) -> dict[str, float]:
     """Joules by counter that were used while `work` ran."""
     before = [counter.read() for counter in found]
     work()
     return {counter.name: counter.used(first, counter.read()) for counter, first in zip(found, before, strict=True)}
 
 
-def _rapl(powercap: Path) -> list[Counter]:
+def _rapl(powercap: Path) -> list[EnergyCounter]:
     """RAPL counters of whole packages; cores and memory are parts of these.
 
     See Documentation/power/powercap in the Linux kernel.
@@ -53,7 +53,7 @@ def _rapl(powercap: Path) -> list[Counter]:
             name, limit = (folder / "name").read_text().strip(), _microjoules(folder / "max_energy_range_uj")
         except (OSError, ValueError):  # for root alone since 2020, or gone
             continue
-        found.append(Counter(f"rapl {name}", lambda path=energy: _microjoules(path), limit))  # type: ignore[misc]
+        found.append(EnergyCounter(f"rapl {name}", lambda path=energy: _microjoules(path), limit))  # type: ignore[misc]
     return found
 
 
@@ -61,7 +61,7 @@ def _microjoules(path: Path) -> float:
     return int(path.read_text()) / 1e6
 
 
-def _nvml() -> list[Counter]:
+def _nvml() -> list[EnergyCounter]:
     """NVIDIA's counter of millijoules, of Volta and later; none without a GPU or its library, nvidia-ml-py."""
     try:
         nvml = importlib.import_module("pynvml")
@@ -82,5 +82,5 @@ def _nvml() -> list[Counter]:
             read()
         except nvml.NVMLError:
             continue
-        found.append(Counter(f"nvml GPU {index}", read))
+        found.append(EnergyCounter(f"nvml GPU {index}", read))
     return found

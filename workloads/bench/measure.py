@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from workloads.bench import energy, flops
-from workloads.bench.models_under_test import Absent, Source, Subject, find, open_all
+from workloads.bench.models_under_test import AbsentEngine, ModelUnderTest, Source, find, open_all
 from workloads.errors import BadInput
 from workloads.measure import rss, timing
 from workloads.measure.confidence import median_interval
@@ -27,7 +27,7 @@ NO_ENERGY = "not reported by this machine"
 
 
 @dataclass(frozen=True)
-class Choice:
+class BenchOptions:
     """Options of one benchmark. No engines: all that can take the model."""
 
     models: tuple[str, ...]
@@ -38,7 +38,7 @@ class Choice:
     warmup: int
 
 
-def run(choice: Choice) -> dict[str, Any]:
+def run(choice: BenchOptions) -> dict[str, Any]:
     """Run the benchmark; returns all figures, for JSON.
 
     BadInput when an engine that was named, or all of them, cannot take a model.
@@ -46,7 +46,7 @@ def run(choice: Choice) -> dict[str, Any]:
     sources = [find(where) for where in choice.models]
     counters = energy.counters()
     rows: list[dict[str, Any]] = []
-    absent: list[Absent] = []
+    absent: list[AbsentEngine] = []
     load = os.getloadavg()[0]
     for threads in choice.threads:
         subjects, absent = _open(sources, choice, threads)
@@ -65,7 +65,9 @@ def run(choice: Choice) -> dict[str, Any]:
     }
 
 
-def _open(sources: Sequence[Source], choice: Choice, threads: int) -> tuple[list[Subject], list[Absent]]:
+def _open(
+    sources: Sequence[Source], choice: BenchOptions, threads: int
+) -> tuple[list[ModelUnderTest], list[AbsentEngine]]:
     options = Options(threads=threads, sizes=choice.batch_sizes)
     subjects, absent = [], []
     for source in sources:
@@ -79,7 +81,11 @@ def _open(sources: Sequence[Source], choice: Choice, threads: int) -> tuple[list
 
 
 def _series(
-    subjects: Sequence[Subject], choice: Choice, threads: int, batch: int, counters: list[energy.Counter]
+    subjects: Sequence[ModelUnderTest],
+    choice: BenchOptions,
+    threads: int,
+    batch: int,
+    counters: list[energy.EnergyCounter],
 ) -> list[dict[str, Any]]:
     """One row per contender; its ratio is the first one's time over its own, per sample."""
     calls, samples = [], []
@@ -117,7 +123,7 @@ def _fixed(inputs: Sequence[Any]) -> int:
     return int(inputs[0].shape[0]) if inputs[0].ndim else 1
 
 
-def _joules(counters: list[energy.Counter], call: Any, samples: int) -> dict[str, float]:
+def _joules(counters: list[energy.EnergyCounter], call: Any, samples: int) -> dict[str, float]:
     """Joules per sample by counter, over a second of this contender alone.
 
     The counters cannot tell processes apart.

@@ -64,7 +64,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelUnderTest:
     """A model on an engine, warm."""
 
     source: Source
@@ -72,7 +72,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Absent:
+class AbsentEngine:
     """An engine that cannot take a model here."""
 
     model: str
@@ -96,7 +96,7 @@ def find(where: str) -> Source:
     return Source(where, load(where, "", "1"), None)
 
 
-def _litert(where: str, path: Path, stored: artifact.Stored | None) -> Source:
+def _litert(where: str, path: Path, stored: artifact.StoredArtifact | None) -> Source:
     if stored is not None:
         signature, digest = from_artifact(stored.description.signature), stored.digest
     else:
@@ -117,14 +117,16 @@ def _session(path: Path, threads: int) -> litert.Session:
         raise BadInput(f"{path}: LiteRT cannot load it ({str(error).strip().splitlines()[0]})") from error
 
 
-def open_all(source: Source, wanted: Sequence[str], options: Options) -> tuple[list[Subject], list[Absent]]:
+def open_all(
+    source: Source, wanted: Sequence[str], options: Options
+) -> tuple[list[ModelUnderTest], list[AbsentEngine]]:
     """The model on each of the engines, warm; and those that cannot take it, with the reason."""
     found, absent = [], []
     for name in wanted or ENGINES:
         try:
-            found.append(Subject(source, open_one(source, name, options)))
+            found.append(ModelUnderTest(source, open_one(source, name, options)))
         except Unavailable as error:
-            absent.append(Absent(source.where, name, str(error)))
+            absent.append(AbsentEngine(source.where, name, str(error)))
     return found, absent
 
 

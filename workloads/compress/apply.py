@@ -23,7 +23,7 @@ from workloads.models.compressed import rebuilt, same_shapes
 
 
 @dataclass
-class Compressed:
+class CompressionResult:
     """Result of compression: `model` is the one that was given, changed in place. `words`: a sentence for each step."""
 
     model: nn.Module
@@ -32,13 +32,13 @@ class Compressed:
     words: list[str] = field(default_factory=list)
 
 
-def compress(model: nn.Module, steps: Sequence[CompressionStep], example: torch.Tensor) -> Compressed:
+def compress(model: nn.Module, steps: Sequence[CompressionStep], example: torch.Tensor) -> CompressionResult:
     """Apply all steps in their order. `example`: an input of the model, a batch of one, for those that trace it.
 
     BadInput, in words, for a step that does not fit the model.
     """
     designed = copy.deepcopy(model)
-    made = Compressed(model)
+    made = CompressionResult(model)
     for step in steps:
         words = _sparse(made, step) if step.method in SPARSE else _smaller(made, step, example)
         made.words.append(words)
@@ -48,7 +48,7 @@ def compress(model: nn.Module, steps: Sequence[CompressionStep], example: torch.
     return made
 
 
-def _sparse(made: Compressed, step: CompressionStep) -> str:
+def _sparse(made: CompressionResult, step: CompressionStep) -> str:
     how: Callable[[nn.Module, CompressionStep], tuple[Masks, str]]
     how = magnitude if step.method is Method.MAGNITUDE else two_four
     kept, words = how(made.model, step)
@@ -56,7 +56,7 @@ def _sparse(made: Compressed, step: CompressionStep) -> str:
     return words
 
 
-def _smaller(made: Compressed, step: CompressionStep, example: torch.Tensor) -> str:
+def _smaller(made: CompressionResult, step: CompressionStep, example: torch.Tensor) -> str:
     if step.method is Method.LOW_RANK:
         changes, words = low_rank(made.model, step)
     else:

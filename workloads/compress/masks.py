@@ -19,10 +19,10 @@ def hold(model: nn.Module, masks: Masks) -> None:
     """Zero the gradients of the pruned weights of a model in all later backward passes."""
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
-        parameters[name].register_hook(_Kept(mask))  # type: ignore[no-untyped-call]
+        parameters[name].register_hook(_MaskGradient(mask))  # type: ignore[no-untyped-call]
 
 
-class _Kept:
+class _MaskGradient:
     """Gradient hook that zeroes the gradients of pruned weights, on whatever device they are."""
 
     def __init__(self, mask: torch.Tensor) -> None:

@@ -62,7 +62,7 @@ def kind_of_file(name: str) -> int | None:
     return found[-1] if found else None
 
 
-def asked(choice: DatasetChoice, names: Sequence[str], where: str) -> Parts | None:
+def chosen_parts(choice: DatasetChoice, names: Sequence[str], where: str) -> Parts | None:
     """Parts that dataset.splits asks for; None where it asks for nothing. BadInput for a name that is not there."""
     said = choice.splits
     if said is None or (said.training is None and said.held_out is None and not said.ignore):
@@ -93,7 +93,7 @@ def of_files(choice: DatasetChoice, names: Sequence[str], where: str) -> Parts:
     data = [name for name in names if re.split(r"[^a-z]+", name.lower().rpartition("/")[2])[0] not in BESIDE] or list(
         names
     )
-    found = asked(choice, data, where)
+    found = chosen_parts(choice, data, where)
     if found is None:
         kinds = [kind_of_file(name) for name in data]
         found = by_name(data, kinds)

@@ -20,7 +20,7 @@ from workloads import artifact, errors, storage, strict_json
 from workloads.export.from_torch import COMPARED, LENGTHS, Comparison, compare, compare_on, export
 from workloads.models.from_artifact import load_model
 from workloads.onnx import file as onnx_file
-from workloads.pod.signals import Stop
+from workloads.pod.signals import StopSignal
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,7 +31,7 @@ ONNX_FILE = "model.onnx"
 
 def main(arguments: list[str]) -> int:
     """Export an artifact. Returns the exit code."""
-    Stop().install()
+    StopSignal().install()
     parser = argparse.ArgumentParser(prog="python -m workloads export", description="Add model.onnx to an artifact.")
     parser.add_argument("--model", required=True, metavar="URI", help="the artifact")
     parser.add_argument("--output", required=True, metavar="URI", help="where the new artifact goes")

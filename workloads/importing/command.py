@@ -18,7 +18,7 @@ from slipway.api.serving.description import ModelDescription
 from workloads import artifact, errors, storage, strict_json
 from workloads.onnx import model_files
 from workloads.onnx.description import described, signature_of
-from workloads.pod.signals import Stop
+from workloads.pod.signals import StopSignal
 from workloads.serve.model import ONNX_FILE, onnx_signature
 from workloads.serve.signature import specs_of
 
@@ -28,7 +28,7 @@ FITS = ("Stretch", "Crop", "Letterbox")
 
 def main(arguments: list[str]) -> int:
     """Import. Returns the exit code."""
-    Stop().install()
+    StopSignal().install()
     options = _parser().parse_args(arguments)
     try:
         digest, description = run(options.onnx, options.output, _wanted(options), options.tokenizer)

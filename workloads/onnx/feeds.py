@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 BATCH = re.compile(r".*batch.*|bsz?|n|b", re.IGNORECASE)
 
 
-class Whole(dict[str, Any]):
+class SampleCall(dict[str, Any]):
     """Inputs by name of a call that is one sample: its axes are the model's own, and none counts samples."""
 
 
 def rows_of(feeds: "Mapping[str, npt.NDArray[Any]]") -> int:
     """Number of samples that a call holds."""
-    return 1 if isinstance(feeds, Whole) else len(next(iter(feeds.values())))
+    return 1 if isinstance(feeds, SampleCall) else len(next(iter(feeds.values())))
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Samples(Protocol):
 
 def filled(feeds: "Mapping[str, npt.NDArray[Any]]", length: int) -> "Feeds":
     """The batch at exactly this length: its samples come again from the start; a whole call as it is."""
-    if isinstance(feeds, Whole):
+    if isinstance(feeds, SampleCall):
         return feeds
     return {name: np.concatenate([value] * -(-length // len(value)))[:length] for name, value in feeds.items()}
 
@@ -86,6 +86,6 @@ def by_sample(
 
     Too short or too long an answer stays so: who asked says in words what is wrong. `shape`: as the model declares it.
     """
-    if isinstance(feeds, Whole) or axis is None:
+    if isinstance(feeds, SampleCall) or axis is None:
         return values if values.ndim > 1 and len(values) == 1 and counts_samples(shape) else values[None]
     return np.moveaxis(values, axis, 0) if values.ndim > axis else values

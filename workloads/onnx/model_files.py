@@ -27,7 +27,7 @@ class NotOnnx(BadInput):
 
 
 @dataclass(frozen=True)
-class Bare:
+class OnnxFile:
     """An .onnx file on this machine's disk, its external data beside it, and the digest of all of them."""
 
     path: Path
@@ -62,7 +62,7 @@ def fetch(uri: str) -> Path:
     return path
 
 
-def open_bare(path: Path, expected: str | None = None) -> tuple[Bare, "onnx.ModelProto"]:
+def open_bare(path: Path, expected: str | None = None) -> tuple[OnnxFile, "onnx.ModelProto"]:
     """A local .onnx file with its graph; the files that it names are there, whole, and inside its folder.
 
     Corrupt when they are not what `expected`, a digest, says.
@@ -72,7 +72,7 @@ def open_bare(path: Path, expected: str | None = None) -> tuple[Bare, "onnx.Mode
     digest = digest_of(path, data)
     if expected is not None and digest != expected:
         raise Corrupt(f"{path}: {_contradiction(path, data, digest, expected)}")
-    return Bare(path, digest, data), model
+    return OnnxFile(path, digest, data), model
 
 
 def digest_of(path: Path, data: Collection[str]) -> str:

@@ -6,7 +6,7 @@ from types import FrameType
 from workloads.errors import TERMINATED
 
 
-class Stop:
+class StopSignal:
     """Request to stop, by SIGTERM.
 
     Before `begin`, it ends the process at once; afterwards it is only noted, and the training loop saves first.

@@ -13,7 +13,7 @@ from pathlib import Path
 from slipway.api.quantization.status import SHARDED, Stage
 from workloads import errors
 from workloads.pod import termination
-from workloads.pod.signals import Stop
+from workloads.pod.signals import StopSignal
 from workloads.quantize.job import Job, Overrides, read_job
 
 REJECTED = 3
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Quantize. Returns the exit code."""
-    Stop().install()
+    StopSignal().install()
     options = _parser().parse_args(arguments)
     try:
         job = read_job(options.config, Overrides(options.model, options.output, options.work))
@@ -63,19 +63,19 @@ def main(arguments: list[str]) -> int:
 
 def _quantize(job: Job, stage: str | None, shard: str) -> None:
     from workloads.pod.progress import Poster
-    from workloads.quantize.progress import Voice
+    from workloads.quantize.progress import ProgressReporter
     from workloads.quantize.run import run_all, run_stage  # heavy: only now that the job is known to be good
 
     index = 0 if stage is None else _shard(job, Stage(stage), shard)
     # Of several shards the first speaks for all: they are of one size.
-    voice = Voice() if index == 0 else Voice(Poster({}))
+    reporter = ProgressReporter() if index == 0 else ProgressReporter(Poster({}))
     try:
         if stage is None:
-            run_all(job, voice)
+            run_all(job, reporter)
         else:
-            run_stage(job, voice, Stage(stage), index)
+            run_stage(job, reporter, Stage(stage), index)
     finally:
-        voice.close()
+        reporter.close()
 
 
 def _shard(job: Job, stage: Stage, text: str) -> int:

@@ -23,9 +23,9 @@ from workloads.quantize.calibration import ranges, statistics
 from workloads.quantize.calibration.observer import Observer
 from workloads.quantize.calibration.scale import Range
 from workloads.quantize.calibration.statistics import Statistics
-from workloads.quantize.evaluation.judged import Judged, judged
+from workloads.quantize.evaluation.judged import JudgedOutputs, judged
 from workloads.quantize.job import Job
-from workloads.quantize.progress import Voice
+from workloads.quantize.progress import ProgressReporter
 from workloads.quantize.source import Source
 from workloads.quantize.workdir import Work
 
@@ -44,7 +44,7 @@ class Context:
 
     job: Job
     work: Work
-    voice: Voice
+    reporter: ProgressReporter
     _ranges: dict[CalibrationMethod, dict[str, Range]] = field(default_factory=dict)
     _smoothed: dict[float, tuple[Any, Statistics]] = field(default_factory=dict)
 
@@ -118,7 +118,7 @@ class Context:
         if alpha not in self._smoothed:
             model, changed = smooth_quant.smoothed(self.prepared, self._peaks, set(self.nodes), alpha)
             observer, found = Observer(model, changed), Statistics()
-            for chosen in self.voice.track(self.calibration_batches, f"calibration, smoothed by {alpha:g}"):
+            for chosen in self.reporter.track(self.calibration_batches, f"calibration, smoothed by {alpha:g}"):
                 observer.observe(self.calibration.read(chosen).feeds, found)
             self._smoothed[alpha] = model, found
         return self._smoothed[alpha]
@@ -191,7 +191,7 @@ class Context:
         return choice.model_copy(update={"dataset": choice.dataset.model_copy(update={"tokenizer": tokenizer})})
 
     @cached_property
-    def judged(self) -> Judged:
+    def judged(self) -> JudgedOutputs:
         """Task, outputs and threshold by which answers are compared."""
         return judged(
             self.float_model,

@@ -19,7 +19,7 @@ _CANDIDATE, _EPOCH = 1.0, 4.0
 
 
 @dataclass(frozen=True)
-class Leg:
+class WorkStep:
     """A stage, or one rung of a stage that climbs several; `parts` candidates make it up."""
 
     stage: Stage
@@ -28,28 +28,28 @@ class Leg:
     parts: int = 1
 
 
-def legs_of(spec: QuantizationJobSpec, shards: int = 1) -> tuple[Leg, ...]:
+def steps_of(spec: QuantizationJobSpec, shards: int = 1) -> tuple[WorkStep, ...]:
     """Legs of all that the job may have to do, in that order.
 
     `shards`: how many of each sharded stage this process runs.
     """
-    legs = [Leg(Stage.EXPORT, None, _EXPORT), Leg(Stage.BASELINE, None, _BASELINE)]
+    legs = [WorkStep(Stage.EXPORT, None, _EXPORT), WorkStep(Stage.BASELINE, None, _BASELINE)]
     if spec.compression is not None:
         steps = len(spec.compression)
         # Each is trained, and judged.
-        legs.append(Leg(Stage.COMPRESS, None, _EPOCH * spec.qat.epochs * steps, 2 * steps))
+        legs.append(WorkStep(Stage.COMPRESS, None, _EPOCH * spec.qat.epochs * steps, 2 * steps))
     mine = shards / spec.parallelism
     for rung in climbing(spec.ladder, spec.optimize_for):
         if rung in CALIBRATED and not any(leg.stage is Stage.CALIBRATE for leg in legs):
-            legs.append(Leg(Stage.CALIBRATE, None, _CALIBRATE * mine, shards))
+            legs.append(WorkStep(Stage.CALIBRATE, None, _CALIBRATE * mine, shards))
         if rung is Rung.MIXED_PRECISION:
-            legs.append(Leg(Stage.SENSITIVITY, None, _SENSITIVITY * mine, shards))
+            legs.append(WorkStep(Stage.SENSITIVITY, None, _SENSITIVITY * mine, shards))
         if rung is Rung.QAT:
-            legs.append(Leg(Stage.QAT, rung, _EPOCH * spec.qat.epochs))
+            legs.append(WorkStep(Stage.QAT, rung, _EPOCH * spec.qat.epochs))
         else:
             parts = _candidates(spec, rung)
-            legs.append(Leg(Stage.QUANTIZE, rung, _CANDIDATE * parts, parts))
-    return (*legs, Leg(Stage.BENCHMARK, None, _BENCHMARK), Leg(Stage.PUBLISH, None, _PUBLISH))
+            legs.append(WorkStep(Stage.QUANTIZE, rung, _CANDIDATE * parts, parts))
+    return (*legs, WorkStep(Stage.BENCHMARK, None, _BENCHMARK), WorkStep(Stage.PUBLISH, None, _PUBLISH))
 
 
 def _candidates(spec: QuantizationJobSpec, rung: Rung) -> int:
@@ -62,14 +62,14 @@ def _candidates(spec: QuantizationJobSpec, rung: Rung) -> int:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Rate:
     """Pace of this job's finished stages: `seconds` for so much `weight`."""
 
     seconds: float = 0.0
     weight: float = 0.0
 
     @classmethod
-    def of(cls, records: Iterable[Mapping[str, Any]]) -> "Pace":
+    def of(cls, records: Iterable[Mapping[str, Any]]) -> "Rate":
         """Pace of all of the stages' own records together."""
         kept = list(records)
         return cls(sum(r["seconds"] for r in kept), sum(r["weight"] for r in kept))
@@ -79,10 +79,10 @@ class Pace:
         return {"seconds": round(self.seconds, 3), "weight": round(self.weight, 3)}
 
 
-class Journey:
+class WorkPlan:
     """Position of the job: a leg, and the share of it that is done. `covered` is the weight of what was done here."""
 
-    def __init__(self, legs: Sequence[Leg], pace: Pace) -> None:
+    def __init__(self, legs: Sequence[WorkStep], pace: Rate) -> None:
         self._legs = legs
         self._pace = pace
         self._at = 0
@@ -110,11 +110,11 @@ class Journey:
         """End the leg at work, however many parts it took."""
         self._parts, self._share = self._legs[self._at].parts, 0.0
 
-    def stage_done(self, seconds: float) -> Pace:
+    def stage_done(self, seconds: float) -> Rate:
         """End the stage; returns the pace of it, which is part of the job's pace from here on."""
         self.leg_done()
-        took = Pace(seconds, self._covered + self._here())
-        self._pace = Pace(self._pace.seconds + took.seconds, self._pace.weight + took.weight)
+        took = Rate(seconds, self._covered + self._here())
+        self._pace = Rate(self._pace.seconds + took.seconds, self._pace.weight + took.weight)
         self._covered = -self._here()
         return took
 

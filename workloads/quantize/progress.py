@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from slipway.api.quantization.ladder import Rung
 from slipway.api.quantization.status import Stage
 from workloads.pod.progress import Poster, body
-from workloads.quantize.eta import Journey, Pace
+from workloads.quantize.eta import Rate, WorkPlan
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -26,18 +26,18 @@ class SizedIterable(Sized, Iterable[T_co], Protocol[T_co]):
     """Iterable of known length, for which a bar can be shown."""
 
 
-class Voice:
+class ProgressReporter:
     """Voice of one process: its log lines, its bar and its posts."""
 
     def __init__(self, poster: Poster | None = None) -> None:
         self._poster = poster or Poster()
-        self._journey: Journey | None = None
+        self._journey: WorkPlan | None = None
         self._since = time.monotonic()
         self._metrics: dict[str, float] = {}
         self._terminal = sys.stderr.isatty()
         self._bar: Any = None
 
-    def plan(self, journey: Journey) -> None:
+    def plan(self, journey: WorkPlan) -> None:
         """Set the journey by which all progress is measured; no progress is posted without one."""
         self._journey = journey
 
@@ -64,11 +64,11 @@ class Voice:
         """Add figures of the candidates; they go along with every post from now on."""
         self._metrics.update(metrics)
 
-    def stage_done(self) -> Pace:
+    def stage_done(self) -> Rate:
         """End the stage; returns the time and the weight that it took."""
         seconds = time.monotonic() - self._since
         if self._journey is None:
-            return Pace(seconds)
+            return Rate(seconds)
         took = self._journey.stage_done(seconds)
         self._since = time.monotonic()
         self._post()

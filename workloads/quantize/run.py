@@ -5,13 +5,13 @@ from slipway.api.quantization.status import SHARDED, Candidate, Outcome, Report,
 from workloads.errors import BadInput
 from workloads.pod.termination import LIMIT, tell
 from workloads.quantize.context import Context
-from workloads.quantize.eta import Journey, Pace, legs_of
+from workloads.quantize.eta import Rate, WorkPlan, steps_of
 from workloads.quantize.evaluation import ranking
 from workloads.quantize.job import Job
 from workloads.quantize.ladder import result
 from workloads.quantize.ladder.candidates import FLOAT, candidate_of
 from workloads.quantize.ladder.order import finished, next_stage
-from workloads.quantize.progress import Voice
+from workloads.quantize.progress import ProgressReporter
 from workloads.quantize.report.figures import warnings_of
 from workloads.quantize.stages import baseline, benchmark, calibrate, export, ladder, publish
 from workloads.quantize.workdir import Work
@@ -27,31 +27,31 @@ class Rejected(Exception):  # noqa: N818 (a verdict, not an accident)
     """
 
 
-def run_all(job: Job, voice: Voice) -> StageResult:
+def run_all(job: Job, reporter: ProgressReporter) -> StageResult:
     """Run every stage that is left, in this process."""
-    context = _opened(job, voice, shards=job.spec.parallelism)
+    context = _opened(job, reporter, shards=job.spec.parallelism)
     stage, message = next_stage(job.spec, context.work), "the job was done before"
     while stage is not None:
-        voice.begin(stage)
+        reporter.begin(stage)
         for shard in range(job.spec.parallelism if stage in SHARDED else 1):
             message = _run(context, stage, shard)
-            voice.say(f"[{stage}] {message}")
+            reporter.say(f"[{stage}] {message}")
         _arrived(context, stage)
         stage = next_stage(job.spec, context.work)
     return _conclude(context, Stage.PUBLISH, message)
 
 
-def run_stage(job: Job, voice: Voice, stage: Stage, shard: int) -> StageResult:
+def run_stage(job: Job, reporter: ProgressReporter, stage: Stage, shard: int) -> StageResult:
     """Run one stage, and note what comes next.
 
     A stage whose time has passed does nothing; one too early is BadInput.
     """
-    context = _opened(job, voice, shards=1)
-    voice.begin(stage)
+    context = _opened(job, reporter, shards=1)
+    reporter.begin(stage)
     due, message = next_stage(job.spec, context.work), "done before"
     if due is stage:
         message = _run(context, stage, shard)
-        voice.say(f"[{stage}] {message}")
+        reporter.say(f"[{stage}] {message}")
         if shard == 0:
             _arrived(context, stage)
     elif not finished(job.spec, context.work, stage):
@@ -59,17 +59,17 @@ def run_stage(job: Job, voice: Voice, stage: Stage, shard: int) -> StageResult:
     return _conclude(context, stage, message)
 
 
-def _opened(job: Job, voice: Voice, shards: int) -> Context:
-    context = Context(job, Work.at(job.work_uri, job.folder), voice)
-    voice.plan(Journey(legs_of(job.spec, shards), Pace.of(context.work.lines(PACE))))
-    voice.figures(result.figures(context))
+def _opened(job: Job, reporter: ProgressReporter, shards: int) -> Context:
+    context = Context(job, Work.at(job.work_uri, job.folder), reporter)
+    reporter.plan(WorkPlan(steps_of(job.spec, shards), Rate.of(context.work.lines(PACE))))
+    reporter.figures(result.figures(context))
     return context
 
 
 def _arrived(context: Context, stage: Stage) -> None:
     """Report a stage as done, and keep how long it took, by which the next one judges the time left."""
-    context.voice.figures(result.figures(context))
-    context.work.append(PACE, {"stage": stage, **context.voice.stage_done().record()})
+    context.reporter.figures(result.figures(context))
+    context.work.append(PACE, {"stage": stage, **context.reporter.stage_done().record()})
 
 
 def _run(context: Context, stage: Stage, shard: int) -> str:
@@ -98,7 +98,7 @@ def _conclude(context: Context, stage: Stage, message: str) -> StageResult:
     found = result_of(context, stage, message)
     write_message(found)
     if found.next is None:
-        context.voice.close(finished=found.outcome is not Outcome.REJECTED)
+        context.reporter.close(finished=found.outcome is not Outcome.REJECTED)
     if found.outcome is Outcome.REJECTED:
         raise Rejected(
             f"no candidate passes the gates; the report says why: {found.report.uri if found.report else ''}"

@@ -5,10 +5,10 @@ from typing import Any
 
 from slipway.api.common.artifact import DESCRIPTION_FILE, Preprocessing, Task, TextProcessing
 from workloads import artifact
-from workloads.artifact import Stored
+from workloads.artifact import StoredArtifact
 from workloads.onnx import foreign_formats, model_files
 from workloads.onnx.file import Port
-from workloads.onnx.model_files import Bare
+from workloads.onnx.model_files import OnnxFile
 
 ONNX_FILE = "model.onnx"
 
@@ -69,7 +69,7 @@ class Source:
         )
 
 
-def open_source(uri: str, expected: str | None) -> Stored | Bare:
+def open_source(uri: str, expected: str | None) -> StoredArtifact | OnnxFile:
     """The artifact at a URI, or the bare .onnx file with its external data; verified either way."""
     path = model_files.fetch(uri)
     if path.is_dir() and (path / DESCRIPTION_FILE).is_file():

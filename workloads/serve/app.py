@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from slipway.api.common.artifact import Lineage
-from workloads.serve.apart import Apart, Job, inflated_apart
+from workloads.serve.apart import Job, ReaderPool, inflated_apart
 from workloads.serve.errors import MethodNotAllowed, NotFound, NotReady
 from workloads.serve.http import Pending, Reply, Request
 from workloads.serve.http.message import error_reply, json_reply
-from workloads.serve.lifecycle import Life, Phase
+from workloads.serve.lifecycle import Lifecycle, Phase
 from workloads.serve.mirror import Mirror
 from workloads.serve.protocol.content_encoding import inflated_if_small
 from workloads.serve.protocol.statistics import configuration, statistics
@@ -41,7 +41,7 @@ Handler = Callable[[Request], "Reply | Pending"]
 class App:
     """One model behind the protocol's paths. `service` and `codec` come with `serve`, when the engine is warm."""
 
-    def __init__(self, name: str, version: str, life: Life, metrics: Metrics) -> None:
+    def __init__(self, name: str, version: str, life: Lifecycle, metrics: Metrics) -> None:
         self.name = name
         self.version = version
         self.life = life
@@ -52,7 +52,7 @@ class App:
         self.texts: Texts | None = None
         self.text_rest: TextRest | None = None
         self.mirror: Mirror | None = None
-        self.apart: Apart | None = None
+        self.apart: ReaderPool | None = None
         self.routes: dict[bytes, dict[bytes, Handler]] = {
             b"/v2": {b"GET": self._server},
             b"/v2/": {b"GET": self._server},
@@ -77,7 +77,7 @@ class App:
         if service.loaded.tokens is not None and service.transform is None:
             self.texts = Texts(service, service.loaded.tokens)
             self.text_rest = TextRest(self.texts, codec)
-        self.service, self.codec, self.apart = service, codec, Apart(codec)
+        self.service, self.codec, self.apart = service, codec, ReaderPool(codec)
         self.predict = Predict(service, codec.max_body_size, self.texts, self.apart)
         self.life.phase = Phase.READY
 
@@ -232,13 +232,13 @@ class App:
         asked = codec.decode(request)
         return InferencePending(service.submit(asked), asked, codec, service.batcher)
 
-    async def _read_apart(self, service: Service, codec: Codec, apart: Apart, job: Job) -> Reply:
+    async def _read_apart(self, service: Service, codec: Codec, apart: ReaderPool, job: Job) -> Reply:
         asked = await service.read_apart(apart, job)
         ticket = service.submit(asked)
         results = await service.batcher.answer(ticket)
         return await written(codec, asked, results, ticket.timing)
 
-    async def _inflated(self, request: Request, service: Service, apart: Apart) -> Reply:
+    async def _inflated(self, request: Request, service: Service, apart: ReaderPool) -> Reply:
         await inflated_apart(request, apart, service.batcher.limits.default_timeout)
         pending = self._submitted(request)
         try:

@@ -18,7 +18,7 @@ class Phase(StrEnum):
     STOPPING = "stopping"
 
 
-class Life:
+class Lifecycle:
     """Life of the server: one per process."""
 
     def __init__(self) -> None:

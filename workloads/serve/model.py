@@ -93,7 +93,7 @@ def load(
     return _worded(model, wanted)
 
 
-def _with_tokenizer(path: Path, bare: model_files.Bare, expected: str | None) -> str:
+def _with_tokenizer(path: Path, bare: model_files.OnnxFile, expected: str | None) -> str:
     """A digest covers every file that is loaded."""
     if not (path.parent / TOKENIZER_FILE).is_file():
         raise BadInput(f"{path}: texts need {TOKENIZER_FILE} beside the model, and there is none")
@@ -111,7 +111,7 @@ def _worded(model: Model, wanted: ModelDescription | None) -> Model:
     return replace(model, artifact=described(model.artifact, wanted, signature, model.folder, model.name))
 
 
-def _bare(path: Path, expected: str | None) -> "tuple[model_files.Bare, onnx.ModelProto]":
+def _bare(path: Path, expected: str | None) -> "tuple[model_files.OnnxFile, onnx.ModelProto]":
     try:
         return model_files.open_bare(path, expected)
     except model_files.NotOnnx:

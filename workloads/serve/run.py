@@ -11,7 +11,7 @@ from workloads.serve.app import App
 from workloads.serve.edge import Edge
 from workloads.serve.edge.certificates import Certificates
 from workloads.serve.http import HttpServer
-from workloads.serve.lifecycle import Life, Phase
+from workloads.serve.lifecycle import Lifecycle, Phase
 from workloads.serve.loading import load_and_warm_up
 from workloads.serve.mirror import Mirror
 from workloads.serve.rest.inference import Codec
@@ -29,7 +29,7 @@ LOG = logging.getLogger("slipway.serve")
 
 async def serve(settings: Settings) -> None:
     """Serve until told to leave; returns when that is done in good order. Raises what loading raised."""
-    life, metrics = Life(), Metrics()
+    life, metrics = Lifecycle(), Metrics()
     life.install()
     app = App(settings.name or _name_of(settings.model), settings.version, life, metrics)
     edge = Edge(app, settings.edge)
@@ -81,7 +81,7 @@ async def _live(app: App, http: HttpServer, grpc: "GrpcServer | None", settings:
     scheme = "http" if settings.tls is None else "https"
     LOG.info("ready: %s://%s:%d/v2/models/%s", scheme, _in_url(settings.host), http.port, app.name)
     await told
-    await leave(life, http, grpc, service, settings)
+    await drain(life, http, grpc, service, settings)
     if app.apart is not None:
         await app.apart.close()
 
@@ -190,8 +190,10 @@ async def _start_grpc(
     return server
 
 
-async def leave(life: Life, http: HttpServer, grpc: "GrpcServer | None", service: Service, settings: Settings) -> None:
-    """Leave: not ready first, while everything is still served; then finish what is under way."""
+async def drain(
+    life: Lifecycle, http: HttpServer, grpc: "GrpcServer | None", service: Service, settings: Settings
+) -> None:
+    """Drain: not ready first, while everything is still served; then finish what is under way."""
     life.phase = Phase.DRAINING
     http.closing = True
     LOG.info("draining: not ready, serving for %g s more", settings.readiness_lead)

@@ -8,21 +8,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from workloads.serve.apart import Apart, Job
+from workloads.serve.apart import Job, ReaderPool
 from workloads.serve.batcher import Batcher, Limits, Ticket
 from workloads.serve.engines.choose import Attempt
 from workloads.serve.engines.engine import Engine
 from workloads.serve.engines.warmup import WarmUp
 from workloads.serve.errors import DeadlineExceeded
 from workloads.serve.model import Model
-from workloads.serve.protocol.inference_request import Asked
+from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.signature import ALONE
 from workloads.serve.telemetry.metrics import Metrics
 from workloads.serve.telemetry.output_distribution import Sketch
 from workloads.serve.tokenizer.tokens import Tokens
-from workloads.serve.transform.chain import Transformed
+from workloads.serve.transform.chain import TransformChain
 from workloads.serve.transform.workers import Workers
-from workloads.serve.worker import EngineLane, Inputs, Outputs
+from workloads.serve.worker import EngineWorker, Inputs, Outputs
 
 # A batch of which every request has timed out may still end; after so long the engine is taken for stuck.
 LEAST_PATIENCE = 60.0
@@ -50,7 +50,7 @@ class Service:
         self.model = loaded.model
         metrics.sketch = sketch = Sketch(loaded.model.signature)
         self.lanes = [
-            EngineLane(engine, loaded.model.signature, loaded.warm_up.probe, number, sketch)
+            EngineWorker(engine, loaded.model.signature, loaded.warm_up.probe, number, sketch)
             for number, engine in enumerate(loaded.engines)
         ]
         if loaded.warm_up.largest is not None:
@@ -58,36 +58,36 @@ class Service:
         self.batcher: Batcher[Inputs, Outputs] = Batcher(self.lanes, limits, metrics)
         self._patience = max(LEAST_PATIENCE, limits.default_timeout * TIMEOUTS_TO_WAIT)
         self._alone = not loaded.warm_up.independent
-        self.transform: Transformed | None = None
+        self.transform: TransformChain | None = None
         # What clients send and get.
         self.signature = loaded.model.signature
         if workers is not None:
-            self.transform = Transformed(workers, self.signature, self.batcher, self._queued, metrics)
+            self.transform = TransformChain(workers, self.signature, self.batcher, self._queued, metrics)
             self.signature = self.transform.signature
 
-    def submit(self, asked: Asked) -> Ticket[Inputs, Outputs]:
+    def submit(self, request: InferenceRequest) -> Ticket[Inputs, Outputs]:
         """Queue a checked request; with own code around the model it goes there first."""
-        return self._queued(asked) if self.transform is None else self.transform.begin(asked)
+        return self._queued(request) if self.transform is None else self.transform.begin(request)
 
-    def _queued(self, asked: Asked) -> Ticket[Inputs, Outputs]:
+    def _queued(self, request: InferenceRequest) -> Ticket[Inputs, Outputs]:
         return self.batcher.submit(
-            asked.inputs,
-            rows=asked.rows,
-            size=asked.size,
-            group=object() if self._alone or asked.group is ALONE else asked.group,
-            priority=asked.priority,
-            timeout=asked.timeout,
+            request.inputs,
+            rows=request.rows,
+            size=request.size,
+            group=object() if self._alone or request.group is ALONE else request.group,
+            priority=request.priority,
+            timeout=request.timeout,
         )
 
-    async def read_apart(self, apart: Apart, job: Job) -> Asked:
+    async def read_apart(self, apart: ReaderPool, job: Job) -> InferenceRequest:
         """A large request, checked. The time that reading it took is part of the request's own."""
         started, most = time.monotonic(), self.batcher.limits.default_timeout
-        asked = await apart.read(job, most)
-        left = min(asked.timeout or most, most) - (time.monotonic() - started)
+        request = await apart.read(job, most)
+        left = min(request.timeout or most, most) - (time.monotonic() - started)
         if left <= 0:
             raise DeadlineExceeded("the request's time was over while it was read")
-        asked.timeout = left
-        return asked
+        request.timeout = left
+        return request
 
     @property
     def broken(self) -> str:

@@ -27,7 +27,7 @@ Outputs = list[Array]
 Job = tuple[list[Inputs], "asyncio.Future[Sequence[Outputs]]"]
 
 
-class EngineLane:
+class EngineWorker:
     """A batcher's lane. `run` from the event loop; the engine is used by this lane's thread alone."""
 
     def __init__(

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from workloads import errors, storage
 from workloads.pod import termination
-from workloads.pod.signals import Stop
+from workloads.pod.signals import StopSignal
 from workloads.train.job import Job, Overrides, read_job
 
 LOST = "lost contact with another process of this job"
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> NoReturn:
     """Train, and end the process with the exit code."""
-    stop = Stop()
+    stop = StopSignal()
     stop.install()
     options = vars(_parser().parse_args(arguments))
     try:
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> NoReturn:
     _end(errors.SUCCESS)
 
 
-def _train(job: Job, stop: Stop) -> None:
+def _train(job: Job, stop: StopSignal) -> None:
     # Read by libgomp when torch loads it. Threads that spin while they wait were measured to be eight times slower than
     # threads that sleep, on two cores with two other busy processes.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

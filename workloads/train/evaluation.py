@@ -11,7 +11,7 @@ from workloads.train.tasks import Figures, Task
 from workloads.train.world import World
 
 
-class Answering(Protocol):
+class Evaluable(Protocol):
     """Model under evaluation: a strategy, or a model that is not spread yet."""
 
     model: nn.Module
@@ -22,7 +22,7 @@ class Answering(Protocol):
 
 def evaluate(
     world: World,
-    strategy: Answering,
+    strategy: Evaluable,
     task: Task,
     held_out: Samples,
     batch_size: int,
@@ -46,7 +46,7 @@ def evaluate(
     return task.figures(world.count(sums))
 
 
-def _turn(world: World, strategy: Answering, task: Task, held_out: Samples, chosen: range) -> list[float]:
+def _turn(world: World, strategy: Evaluable, task: Task, held_out: Samples, chosen: range) -> list[float]:
     """The sums of one batch; all zero for a process that has nothing left and only keeps step with the others."""
     samples, answers = held_out.batch(chosen or [0])
     targets = torch.from_numpy(answers).to(world.device)

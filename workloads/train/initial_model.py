@@ -35,7 +35,7 @@ from workloads.train.world import World
 
 
 @dataclass
-class Beginning:
+class InitialModel:
     """Initial model of a run, with the masks and figures of its compression.
 
     `kept`: weights that stay zero where it is false. `rows`: figures of the model before and after each step.
@@ -53,7 +53,7 @@ class Beginning:
 
 
 @dataclass
-class Bare:
+class UnwrappedModel:
     """A model that is not spread over processes yet, as `evaluate` asks for it."""
 
     model: nn.Module
@@ -65,12 +65,12 @@ class Bare:
 
 def begin(
     job: Job, architecture: Architecture, world: World, strategy: Strategy, task: Task, held_out: Samples
-) -> Beginning:
+) -> InitialModel:
     """The model, the same in every process. BadInput for weights or steps that do not fit it."""
     torch.manual_seed(job.recipe.seed)
     if architecture.name == causal_lm.NAME:
-        return Beginning(causal_lm.build(job.recipe, storage.fetch(str(job.recipe.model.uri))), architecture)
-    made = Beginning(models.build(architecture.name, architecture.arguments, own=True), architecture)
+        return InitialModel(causal_lm.build(job.recipe, storage.fetch(str(job.recipe.model.uri))), architecture)
+    made = InitialModel(models.build(architecture.name, architecture.arguments, own=True), architecture)
     if any(is_lazy(one) for one in (*made.model.parameters(), *made.model.buffers())):
         with torch.no_grad():
             made.model.eval()(example_of(task))  # lazy layers learn their sizes from what they are given first
@@ -88,7 +88,7 @@ def begin(
     return made
 
 
-def _compress(made: Beginning, job: Job, world: World, strategy: Strategy, task: Task, held_out: Samples) -> None:
+def _compress(made: InitialModel, job: Job, world: World, strategy: Strategy, task: Task, held_out: Samples) -> None:
     example = example_of(task)
     seen, words = [copy.deepcopy(made.model)], [BEFORE]
     for step in job.recipe.compression or []:
@@ -113,7 +113,7 @@ def _compress(made: Beginning, job: Job, world: World, strategy: Strategy, task:
     for what, model, milliseconds in zip(words, seen, speed, strict=True):
         found: Row = {"what": what, **figures(model, example), "p50Ms": milliseconds}
         if job.recipe.model.uri is not None:  # weights that nobody has trained have nothing to lose
-            judged = evaluate(world, Bare(model.to(world.device)), task, held_out, batch)
+            judged = evaluate(world, UnwrappedModel(model.to(world.device)), task, held_out, batch)
             found |= {"metrics": judged.metrics}
         made.rows.append(found)
 

@@ -18,15 +18,15 @@ from workloads.data import DataSet
 from workloads.data.sample_order import Batch, ResumableSampler, TrainingSamples, training_loader
 from workloads.data.texts.text import TextSet
 from workloads.errors import Diverged, Terminated
-from workloads.pod.signals import Stop
+from workloads.pod.signals import StopSignal
 from workloads.train.checkpoints.best_weights import Best
 from workloads.train.divergence import REMEDY, require_finite
 from workloads.train.evaluation import evaluate
 from workloads.train.optimisation import LearningRate
 from workloads.train.strategies.base import Strategy
 from workloads.train.tasks import Counting, Figures, Task
-from workloads.train.telemetry.progress_reporter import Report
-from workloads.train.telemetry.throughput import Meter
+from workloads.train.telemetry.progress_reporter import ProgressReporter
+from workloads.train.telemetry.throughput import ThroughputMeter
 from workloads.train.telemetry.tracing import Tracing
 from workloads.train.tracking.tracker import Trackers
 from workloads.train.world import World
@@ -53,10 +53,10 @@ class Training:
     checkpoints: "Checkpoints | None"
     save_every: int
     keep_best: int
-    meter: Meter
+    meter: ThroughputMeter
     tracing: Tracing
-    report: Report
-    stop: Stop
+    report: ProgressReporter
+    stop: StopSignal
     best: Best
     tracking: Trackers = field(default_factory=Trackers)
     step: int = 0

@@ -11,7 +11,7 @@ from workloads.data import changes
 from workloads.errors import Terminated
 from workloads.pod.cpus import cpu_limit
 from workloads.pod.environment import Place, read_place
-from workloads.pod.signals import Stop
+from workloads.pod.signals import StopSignal
 from workloads.train.evaluation import evaluate
 from workloads.train.job import Job
 from workloads.train.loop import Training
@@ -26,7 +26,7 @@ SHOWN = 5  # skipped samples named in the log
 PATIENCE, BRIEF = 20.0, 3.0  # seconds that trackers may take at the end of a whole run, and of one that ends early
 
 
-def run(job: Job, stop: Stop) -> None:
+def run(job: Job, stop: StopSignal) -> None:
     """Train the job on this process's share. Raises BadInput, Corrupt, Terminated, Diverged, or what torch raises."""
     place = read_place(os.environ)
     training = assemble(job, place, stop)

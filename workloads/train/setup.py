@@ -23,18 +23,18 @@ from workloads.data.texts.text import TextSet
 from workloads.errors import BadInput
 from workloads.pod.cpus import cpu_limit
 from workloads.pod.environment import Place, threads
-from workloads.pod.signals import Stop
+from workloads.pod.signals import StopSignal
 from workloads.train import strategies, tasks
 from workloads.train.checkpoints.best_weights import Best
 from workloads.train.fine_tuning import causal_lm
-from workloads.train.initial_model import Beginning, begin, teacher_of
+from workloads.train.initial_model import InitialModel, begin, teacher_of
 from workloads.train.job import Job
 from workloads.train.loop import Training
 from workloads.train.optimisation import LearningRate, peak_rate
 from workloads.train.strategies.base import Strategy
 from workloads.train.telemetry import device_flops, training_flops
-from workloads.train.telemetry.progress_reporter import Report
-from workloads.train.telemetry.throughput import Meter, Work
+from workloads.train.telemetry.progress_reporter import ProgressReporter
+from workloads.train.telemetry.throughput import ThroughputMeter, Work
 from workloads.train.telemetry.tracing import Tracing
 from workloads.train.world import World
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 IN_CLUSTER = "KUBERNETES_SERVICE_HOST"  # which the kubelet sets; on a laptop any manifest may run on the CPU
 
 
-def assemble(job: Job, place: Place, stop: Stop) -> Training:
+def assemble(job: Job, place: Place, stop: StopSignal) -> Training:
     """The run at its first step. BadInput for what cannot be trained as it is asked for."""
     torch.set_num_threads(threads(place, os.environ, cpu_limit()))
     torch.backends.cudnn.deterministic = True
@@ -106,7 +106,7 @@ def _rate(job: Job, dataset: DataSet | TextSet) -> LearningRate:
     return LearningRate(highest, recipe.schedule, steps_per_epoch, total)
 
 
-def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | TextSet, stop: Stop) -> Training:
+def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | TextSet, stop: StopSignal) -> Training:
     recipe, kept = job.recipe, job.spec.checkpoint
     rate = _rate(job, dataset)
     if recipe.profile is not None and recipe.profile.first_step + recipe.profile.steps > rate.total_steps:
@@ -137,7 +137,7 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
         checkpoints=_checkpoints(job, world, dataset, start),
         save_every=kept.every_steps if kept else 0,
         keep_best=kept.keep_best if kept else 0,
-        meter=Meter(rate.total_steps, work),
+        meter=ThroughputMeter(rate.total_steps, work),
         tracing=Tracing(recipe.profile, world),
         report=_report(world, rate, recipe.global_batch_size),
         stop=stop,
@@ -145,8 +145,10 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
     )
 
 
-def _report(world: World, rate: LearningRate, batch: int) -> Report:
-    return Report(first=world.first, total_steps=rate.total_steps, steps_per_epoch=rate.steps_per_epoch, batch=batch)
+def _report(world: World, rate: LearningRate, batch: int) -> ProgressReporter:
+    return ProgressReporter(
+        first=world.first, total_steps=rate.total_steps, steps_per_epoch=rate.steps_per_epoch, batch=batch
+    )
 
 
 def _best(job: Job, world: World) -> Best:
@@ -188,7 +190,7 @@ def _architecture(job: Job, dataset: DataSet | TextSet) -> Architecture:
     return Architecture(name=name, arguments=arguments)
 
 
-def _checkpoints(job: Job, world: World, dataset: DataSet | TextSet, start: Beginning) -> "Checkpoints | None":
+def _checkpoints(job: Job, world: World, dataset: DataSet | TextSet, start: InitialModel) -> "Checkpoints | None":
     if job.spec.checkpoint is None:
         return None
     from workloads.train.checkpoints.checkpoint import Checkpoints  # takes a second to import

@@ -57,7 +57,7 @@ class Held:
         await it.start()
         self._up.set()
         await asyncio.wrap_future(self._over)
-        await it.leave()
+        await it.drain()
 
     def __enter__(self) -> Self:
         self._thread.start()

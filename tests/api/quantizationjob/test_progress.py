@@ -23,8 +23,8 @@ from tests.api.watching import watch
 from tests.cluster.scripted.script import Script
 from tests.ports import free_port
 from workloads.pod.progress import CA_CERT, TOKEN, URL, Poster, Snapshot
-from workloads.quantize.eta import Journey, Pace, legs_of
-from workloads.quantize.progress import Voice
+from workloads.quantize.eta import Rate, WorkPlan, steps_of
+from workloads.quantize.progress import ProgressReporter
 
 pytestmark = pytest.mark.api
 
@@ -73,11 +73,11 @@ def site(jobs: Jobs, namespace: str, operators: Callable[..., Operator], tmp_pat
     return Site(jobs, namespace, tmp_path)
 
 
-def voice_of(environment: dict[str, str]) -> Voice:
+def voice_of(environment: dict[str, str]) -> ProgressReporter:
     """As `python -m workloads quantize` makes it."""
-    voice = Voice(Poster(environment))
-    voice.plan(Journey(legs_of(QuantizationJobSpec.model_validate(SPEC)), Pace(20.0, 10.0)))
-    return voice
+    reporter = ProgressReporter(Poster(environment))
+    reporter.plan(WorkPlan(steps_of(QuantizationJobSpec.model_validate(SPEC)), Rate(20.0, 10.0)))
+    return reporter
 
 
 def test_a_quantization_pods_progress_is_shown_and_rises_from_stage_to_stage(site: Site, name: str) -> None:

@@ -85,14 +85,14 @@ def overhead(folder: Path, turns: int) -> list[dict[str, Any]]:
 
     from workloads import models
     from workloads.pod.environment import read_place
-    from workloads.pod.signals import Stop
+    from workloads.pod.signals import StopSignal
     from workloads.train.job import Overrides, read_job
     from workloads.train.setup import assemble
 
     torch.set_num_threads(1)
     config = folder / "job.json"
     job = read_job(config, Overrides())
-    training = assemble(job, read_place(os.environ), Stop())
+    training = assemble(job, read_place(os.environ), StopSignal())
     torch.manual_seed(0)
     own = DistributedDataParallel(models.build(training.architecture.name, training.architecture.arguments))
     pair = (own, torch.optim.SGD(own.parameters(), lr=0.01, momentum=0.9))
@@ -159,13 +159,13 @@ def memory(folder: Path) -> list[dict[str, Any]]:
     import torch
     import transformers  # noqa: F401
 
-    from workloads.pod.signals import Stop
+    from workloads.pod.signals import StopSignal
     from workloads.train import run
     from workloads.train.job import Overrides, read_job
     from workloads.train.telemetry.throughput import peak_bytes
 
     before = peak_bytes(torch.device("cpu"))
-    run.run(read_job(folder / "job.json", Overrides()), Stop())
+    run.run(read_job(folder / "job.json", Overrides()), StopSignal())
     if os.environ["RANK"] != "0":
         return []
     rows = [json.loads(line) for line in (folder / "model/metrics.jsonl").read_text().splitlines()]

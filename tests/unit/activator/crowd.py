@@ -38,7 +38,7 @@ async def activator(limits: Limits = SETTINGS.limits, **changes: float) -> Async
     try:
         yield it
     finally:
-        await it.leave()
+        await it.drain()
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.activator.crowd import HOST, activator
 from tests.unit.runtime.waiting import until
-from workloads.activator.wire_protocol import ACKNOWLEDGED, PREFACE, SETTINGS, Frames
+from workloads.activator.wire_protocol import ACKNOWLEDGED, PREFACE, SETTINGS, Http2Frames
 
 PING = bytes((0, 0, 8, 6, 0, 0, 0, 0, 0)) + bytes(8)
 WINDOW = bytes((0, 0, 4, 8, 0, 0, 0, 0, 0)) + bytes((0, 1, 0, 0))
@@ -19,7 +19,7 @@ QUIET = st.lists(st.sampled_from([SETTINGS, PING, WINDOW]), max_size=6).map(b"".
 
 
 def heard(stream: bytes, cuts: list[int]) -> bool:
-    ear, asked, at = Frames(), False, 0
+    ear, asked, at = Http2Frames(), False, 0
     for cut in [*cuts, len(stream)]:
         asked = ear.asks(stream[at : at + cut]) or asked
         at += cut

@@ -117,7 +117,7 @@ async def test_leaving_it_is_not_ready_first_and_still_takes_and_serves() -> Non
         assert (await page(it.control.port, "/ready"))[0] == 200
         early = asyncio.create_task(ask(it.http.port))
         await until(lambda: it.demand.held == 1)
-        leaving = asyncio.create_task(it.leave())
+        leaving = asyncio.create_task(it.drain())
         await until(lambda: not it.control.ready)
         assert (await page(it.control.port, "/ready"))[0] == 503
         late = asyncio.create_task(ask(it.http.port))
@@ -131,13 +131,13 @@ async def test_leaving_it_cuts_off_who_does_not_end_and_nobody_who_waits() -> No
     async with activator(Limits(hold=1), drain=0.1) as it:
         held = asyncio.create_task(ask(it.http.port, ASKED * 20))
         await until(lambda: it.demand.held == 1)
-        await it.leave()
+        await it.drain()
         assert (await held).startswith(b"HTTP/1.1 503 "), "it has waited for as long as anybody"
     async with activator(drain=0.1) as it, replica(it.settings.backend_http):
         reader, writer = await asyncio.open_connection(HOST, it.http.port)
         writer.write(b"word")
         assert await reader.readexactly(4) == b"WORD"
-        await it.leave()
+        await it.drain()
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
         writer.close()

@@ -107,31 +107,31 @@ def test_tokens_are_made_once_for_a_text_and_a_tokenizer(tmp_path: Path, monkeyp
     monkeypatch.setenv(token_file.CACHE, str(tmp_path))
     calls: list[int] = []
     for identity in ("a", "a", "b"):
-        found = token_file.kept(counted("text", calls), Tokenizer(None), identity)
+        found = token_file.cached(counted("text", calls), Tokenizer(None), identity)
         assert found.tolist() == [*b"text", 256]
         assert found.dtype == np.uint16
     assert len(calls) == 2
     wide = Tokenizer(None)
     wide.vocabulary = 1 << 17
-    assert token_file.kept(counted("text", calls), wide, "a").dtype == np.int32
+    assert token_file.cached(counted("text", calls), wide, "a").dtype == np.int32
     assert not list(tmp_path.glob("*.partial"))
 
 
 def test_what_a_killed_process_left_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(token_file.CACHE, str(tmp_path))
-    token_file.kept(counted("text", []), Tokenizer(None), "a")
+    token_file.cached(counted("text", []), Tokenizer(None), "a")
     (path,) = tmp_path.glob("*.tokens")
     path.unlink()
     path.with_suffix(".partial").write_bytes(b"half")
-    assert token_file.kept(counted("text", []), Tokenizer(None), "a").tolist() == [*b"text", 256]
+    assert token_file.cached(counted("text", []), Tokenizer(None), "a").tolist() == [*b"text", 256]
 
 
 def test_old_tokens_are_removed_and_stay_with_whom_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(token_file.CACHE, str(tmp_path))
-    first = token_file.kept(counted("first", []), Tokenizer(None), "0")
+    first = token_file.cached(counted("first", []), Tokenizer(None), "0")
     os.utime(next(tmp_path.glob("*.tokens")), (1, 1))
     for number in range(1, token_file.KEPT + 1):
-        token_file.kept(counted(f"{number}", []), Tokenizer(None), f"{number}")
+        token_file.cached(counted(f"{number}", []), Tokenizer(None), f"{number}")
     assert len(list(tmp_path.glob("*.tokens"))) == token_file.KEPT
     assert first.tolist() == [*b"first", 256]
 
@@ -141,7 +141,7 @@ def test_without_a_place_for_a_file_tokens_are_in_memory(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv(token_file.CACHE, str(tmp_path / "file/folder"))
-    assert token_file.kept(counted("text", []), Tokenizer(None), "a").tolist() == [*b"text", 256]
+    assert token_file.cached(counted("text", []), Tokenizer(None), "a").tolist() == [*b"text", 256]
     assert "tokens are kept in memory" in capsys.readouterr().out
 
 
@@ -152,7 +152,7 @@ def test_somebody_elses_folder_is_not_believed(tmp_path: Path, monkeypatch: pyte
     open_to_all = tmp_path / f"slipway-cache-{os.getuid()}"
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
-    token_file.kept(counted("text", []), Tokenizer(None), "a")
+    token_file.cached(counted("text", []), Tokenizer(None), "a")
     assert list(open_to_all.iterdir()) == []
 
 
@@ -160,7 +160,7 @@ def at_once(folder: str) -> list[int]:
     """On each rank: how often it read the text."""
     os.environ[token_file.CACHE] = folder
     calls: list[int] = []
-    token_file.kept(counted("text " * 100_000, calls), Tokenizer(None), "a")
+    token_file.cached(counted("text " * 100_000, calls), Tokenizer(None), "a")
     return [len(calls)]
 
 

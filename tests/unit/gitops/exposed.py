@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from slipway.runtime.metrics import Metrics as OperatorMetrics
 from slipway.runtime.queue import WorkQueue
 from tests.cluster.paths import REPOSITORY
-from workloads.activator.request_tracker import Demand
+from workloads.activator.request_tracker import RequestTracker
 from workloads.serve.telemetry.metrics import Metrics as ServerMetrics
 
 # What Prometheus adds to every series that it scrapes from Kubernetes.
@@ -50,9 +50,9 @@ def server() -> dict[str, set[str]]:
 
 def activator() -> dict[str, set[str]]:
     """The activator's, once a client has come."""
-    demand = Demand()
-    demand.heard()
-    return _samples(demand.text())
+    tracker = RequestTracker()
+    tracker.heard()
+    return _samples(tracker.text())
 
 
 def _gauges() -> list[str]:

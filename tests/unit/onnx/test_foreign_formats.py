@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from workloads.errors import BadInput
 from workloads.onnx import foreign_formats
-from workloads.onnx.model_files import Bare
+from workloads.onnx.model_files import OnnxFile
 from workloads.quantize.source import open_source
 
 
@@ -134,7 +134,7 @@ def test_a_folder_with_one_onnx_file_is_that_file(tmp_path: Path) -> None:
     """As exporters leave it, with a tokenizer and a configuration beside it."""
     made = folder(tmp_path / "m", model_dot_onnx=model(), config_dot_json=b"{}", tokenizer_dot_json=b"{}")
     found = open_source(made.as_uri(), None)
-    assert isinstance(found, Bare)
+    assert isinstance(found, OnnxFile)
     assert found.path.name == "model.onnx"
 
 

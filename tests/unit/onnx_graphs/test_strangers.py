@@ -204,7 +204,7 @@ def test_weights_of_16_bits_are_widened_and_told(kind: Any) -> None:
     graph = model(
         nodes, [value("x", ["n", 16], number)], [value("y", ["n", 8], number)], {"w1": random(16, 8).astype(dtype)}
     )
-    assert widen.found(graph)
+    assert widen.narrow_type(graph)
     result = prepare.prepared(graph, lambda _: True)
     assert any("quantized from float32" in remark for remark in result.remarks)
     assert [port.type.tensor_type.elem_type for port in (*result.model.graph.input, *result.model.graph.output)] == [

@@ -8,7 +8,7 @@ import yaml
 from slipway.api.quantization.status import StageResult
 from workloads.pod.progress import Poster
 from workloads.quantize.job import Job, Overrides, read_job
-from workloads.quantize.progress import Voice
+from workloads.quantize.progress import ProgressReporter
 from workloads.quantize.run import run_all
 from workloads.quantize.workdir import Work
 
@@ -49,9 +49,9 @@ def job(folder: Path, source: Path, /, **spec: Any) -> Job:
     return read_job(document(folder, source, **spec), Overrides())
 
 
-def quiet() -> Voice:
+def quiet() -> ProgressReporter:
     """Posts nowhere."""
-    return Voice(Poster({}))
+    return ProgressReporter(Poster({}))
 
 
 def run(found: Job) -> StageResult:

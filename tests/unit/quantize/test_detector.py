@@ -69,7 +69,9 @@ def test_the_ladder_finds_what_must_stay_float(detector: Path, tmp_path: Path) -
     assert "Concat" in {node.op_type for node in graph.node if node.name in kept}
     context = Context(job, jobs.work_of(job), jobs.quiet())
     published = onnx.load(storage.fetch(str(job.spec.output.uri)) / "model.onnx")
-    assert metric.worth(context, metric.ask(context, published))[0] == candidate_of(context, found.selected).accuracy
+    assert (
+        metric.worth(context, metric.predict(context, published))[0] == candidate_of(context, found.selected).accuracy
+    )
     described = artifact.read(str(job.spec.output.uri)).description
     assert described.metrics["accuracy"] == chosen.accuracy
     assert described.lineage.dataset is not None

@@ -16,7 +16,7 @@ from workloads.serve.batcher import Limits
 from workloads.serve.datatypes import Datatype
 from workloads.serve.engines.warmup import WarmUp, sample
 from workloads.serve.http import HttpLimits, HttpServer
-from workloads.serve.lifecycle import Life
+from workloads.serve.lifecycle import Lifecycle
 from workloads.serve.model import Model
 from workloads.serve.run import start
 from workloads.serve.service import Loaded
@@ -88,7 +88,7 @@ async def serving(
     transform: TransformChoice | None = None,
 ) -> AsyncIterator[Serving]:
     engine, metrics = Doubler(seconds), Metrics()
-    app = App("m", "1", Life(), metrics)
+    app = App("m", "1", Lifecycle(), metrics)
     http = HttpServer(app, HttpLimits(linger=0.1, sweep=0.05, farewell=0.2), metrics.http_replied)
     port = await http.start("127.0.0.1", 0)
     settings = Settings(model="m", batching=limits or Limits())

@@ -15,8 +15,8 @@ from tests.unit.serve.serving import POISON, serving
 from workloads.serve import run
 from workloads.serve.batcher import Limits
 from workloads.serve.datatypes import Datatype
-from workloads.serve.lifecycle import Life, Phase
-from workloads.serve.run import leave
+from workloads.serve.lifecycle import Lifecycle, Phase
+from workloads.serve.run import drain
 from workloads.serve.settings import Settings
 from workloads.serve.signature import Signature, Tensor
 
@@ -185,7 +185,7 @@ async def test_leaving_is_not_ready_first_then_silent_and_loses_nothing() -> Non
 
         clients = [asyncio.create_task(client()) for _ in range(8)]
         await until(lambda: len(statuses) > 20)
-        leaving = asyncio.create_task(leave(life, server.http, None, server.app.service, settings))
+        leaving = asyncio.create_task(drain(life, server.http, None, server.app.service, settings))
         await until(lambda: life.phase is Phase.DRAINING)
         before = len(statuses)
         assert (await server.get("/v2/health/ready"))[0] == 503
@@ -201,13 +201,13 @@ async def test_leaving_is_not_ready_first_then_silent_and_loses_nothing() -> Non
 
 
 async def test_told_to_leave_it_does_not_wait_for_a_model_that_is_loading(monkeypatch, caplog) -> None:
-    lives: list[Life] = []
+    lives: list[Lifecycle] = []
     loading = threading.Event()
 
-    def install(life: Life) -> None:
+    def install(life: Lifecycle) -> None:
         lives.append(life)
 
-    monkeypatch.setattr(Life, "install", install)
+    monkeypatch.setattr(Lifecycle, "install", install)
     monkeypatch.setattr(run, "load_and_warm_up", lambda _settings: loading.wait(60))
     caplog.set_level("INFO")
     serving = asyncio.create_task(run.serve(Settings(model="m", host="127.0.0.1", port=0, grpc_port=-1)))

@@ -18,7 +18,7 @@ from tests.unit.train.processes import results
 from workloads import storage
 from workloads.errors import BadInput, Corrupt
 from workloads.pod.environment import Place
-from workloads.train.checkpoints.checkpoint import Checkpoints, Found
+from workloads.train.checkpoints.checkpoint import Checkpoints, SavedState
 from workloads.train.checkpoints.files import TensorsOnly
 from workloads.train.optimisation import build_optimizer
 from workloads.train.strategies.base import Single
@@ -47,7 +47,7 @@ def save(checkpoints: Checkpoints, step: int, parts: Any, state: dict[str, Any])
     checkpoints.save(step, spread(*parts).save(), state)
 
 
-def load(checkpoints: Checkpoints, found: Found, parts: Any) -> None:
+def load(checkpoints: Checkpoints, found: SavedState, parts: Any) -> None:
     spread(*parts).load(lambda state: checkpoints.read(found, state), lambda: torch.zeros(()))
 
 

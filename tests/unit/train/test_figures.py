@@ -16,7 +16,7 @@ from workloads import models
 from workloads.pod.environment import Place, read_place
 from workloads.train.results.html_report import page
 from workloads.train.telemetry import device_flops, training_flops
-from workloads.train.telemetry.throughput import Meter, Work
+from workloads.train.telemetry.throughput import ThroughputMeter, Work
 from workloads.train.telemetry.tracing import Tracing, covered
 from workloads.train.world import World
 
@@ -91,7 +91,7 @@ def test_a_peak_is_that_of_the_datasheet_or_none(name: str, precision: Precision
 
 def test_mfu_is_the_share_of_the_peak() -> None:
     world = World(Place(0, 1, 0, 1))
-    meter = Meter(10, Work(tokens=16, flops=3_000_000, peak=1e9))
+    meter = ThroughputMeter(10, Work(tokens=16, flops=3_000_000, peak=1e9))
     for step in range(1, 11):
         meter.step(step, torch.tensor(0.0))
     found = meter.figures(world, 4, None)
@@ -99,7 +99,7 @@ def test_mfu_is_the_share_of_the_peak() -> None:
     assert found["flopsPerSecond"] == pytest.approx(3e6 * found["samplesPerSecond"], rel=1e-3)
     assert found["mfu"] == pytest.approx(found["flopsPerSecond"] / 1e9, rel=1e-2)
     assert "communicationShare" not in found
-    unknown = Meter(10, Work(flops=3_000_000)).figures(world, 4, None)
+    unknown = ThroughputMeter(10, Work(flops=3_000_000)).figures(world, 4, None)
     assert "mfu" not in unknown
     assert "tokensPerSecond" not in unknown
 
@@ -121,7 +121,7 @@ def steps_with_a_late_process() -> dict[str, float | None]:
         dist.all_reduce(torch.zeros(1000))
         agreement.result()
         tracing.after(step)
-    figures = Meter(9, Work()).figures(world, 1, tracing.share)
+    figures = ThroughputMeter(9, Work()).figures(world, 1, tracing.share)
     world.close()
     return {"own": tracing.share, "mean": figures["communicationShare"]}
 

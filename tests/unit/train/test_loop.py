@@ -16,7 +16,7 @@ from tests.unit.train.conftest import digits_job
 from tests.unit.train.processes import results
 from workloads.errors import BadInput, Terminated
 from workloads.pod.environment import read_place
-from workloads.pod.signals import Stop
+from workloads.pod.signals import StopSignal
 from workloads.train.job import Overrides, read_job
 from workloads.train.loop import Training
 from workloads.train.run import _resume
@@ -50,7 +50,7 @@ def training(folder: Path, checkpoint: dict[str, Any] | None = None, **recipe: A
     document["spec"]["checkpoint"].update(checkpoint or {})
     path = folder / "job.json"
     path.write_text(json.dumps(document))
-    return assemble(read_job(path, Overrides()), read_place(os.environ), Stop())
+    return assemble(read_job(path, Overrides()), read_place(os.environ), StopSignal())
 
 
 def batches(run: Training) -> list[Any]:

@@ -14,7 +14,7 @@ from slipway.api.common.artifact import DatasetReference
 from slipway.api.training.recipe import Optimizer, Recipe
 from tests.unit.train.conftest import digits_job
 from workloads import models
-from workloads.data.texts.text import Labelled, Stream, TextSet, Tokenizer
+from workloads.data.texts.text import LabelledTexts, Stream, TextSet, Tokenizer
 from workloads.errors import BadInput
 from workloads.pod.environment import Place
 from workloads.train import strategies, tasks
@@ -43,7 +43,7 @@ def text(labels: tuple[str, ...]) -> TextSet:
     tokenizer, length = Tokenizer(None), 4
     reference = DatasetReference(name="t", digest=f"sha256:{'a' * 64}", training_samples=2, held_out_samples=2)
     tokens = np.arange(9, dtype=np.int32)
-    part = Labelled(tokens[:8].reshape(2, 4), np.array([0, 1])) if labels else Stream(tokens, length)
+    part = LabelledTexts(tokens[:8].reshape(2, 4), np.array([0, 1])) if labels else Stream(tokens, length)
     return TextSet(part, part, labels, tokenizer, length, reference)
 
 

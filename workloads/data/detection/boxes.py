@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NONE = -1.0  # the class of a row without a box
 
 
-class Boxed(Samples, Protocol):
+class BoxedSamples(Samples, Protocol):
     """Pictures with boxes."""
 
     def batch(self, indices: Sequence[int]) -> "tuple[Pixels, Boxes]":

@@ -34,7 +34,7 @@ SIDES = (12, 36)  # pixels of a shape
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnShapes:
     """Pictures by index, drawn when they are asked for."""
 
     photographs: "tuple[npt.NDArray[np.uint8], ...]"
@@ -115,8 +115,8 @@ def load(_uri: str | None) -> BoxSet:
     right = tuple(photograph[:, cut:] for photograph, cut in zip(whole, cuts, strict=True))
     digests = [FileDigest(path=p.name, size=p.stat().st_size, digest=storage.sha256_of(p)) for p in files]
     return BoxSet(
-        training=Drawn(left, TRAINING, 0),  # type: ignore[arg-type]
-        held_out=Drawn(right, HELD_OUT, 1),  # type: ignore[arg-type]
+        training=DrawnShapes(left, TRAINING, 0),  # type: ignore[arg-type]
+        held_out=DrawnShapes(right, HELD_OUT, 1),  # type: ignore[arg-type]
         labels=CLASSES,
         preprocessing=Preprocessing(channels=3, height=SIZE, width=SIZE, mean=[0.5] * 3, std=[0.25] * 3),
         augmentation=Augmentation(),

@@ -107,7 +107,9 @@ def _parts(root: Path, choice: DatasetChoice) -> splits.Parts | None:
     names = sorted(above) or sorted(one.name for one in (root / "images").iterdir() if one.is_dir())
     if choice.splits is not None and choice.splits.ignore:
         return None
-    return splits.asked(choice, names, str(root)) or splits.by_name(names, [splits.kind_of(name) for name in names])
+    return splits.chosen_parts(choice, names, str(root)) or splits.by_name(
+        names, [splits.kind_of(name) for name in names]
+    )
 
 
 def load(choice: DatasetChoice) -> BoxSet:

@@ -121,7 +121,7 @@ def parts_of(root: Path, choice: DatasetChoice) -> splits.Parts | None:
     A split holds folders of classes itself.
     """
     names = _folders(root)
-    found = splits.asked(choice, names, str(root))
+    found = splits.chosen_parts(choice, names, str(root))
     if found is not None or (choice.splits is not None and choice.splits.ignore):
         return found if choice.splits is not None and not choice.splits.ignore else None
     kinds = [splits.kind_of(name) for name in names]

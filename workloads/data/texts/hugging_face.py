@@ -32,7 +32,7 @@ def _open(root: Path, choice: DatasetChoice) -> tuple[dict[str, Any], splits.Par
         opened = library.load_from_disk(str(root))
         found = dict(opened) if isinstance(opened, library.DatasetDict) else {"train": opened}
         names = sorted(found)
-        parts = splits.asked(choice, names, str(root)) or splits.by_name(names, map(splits.kind_of, names))
+        parts = splits.chosen_parts(choice, names, str(root)) or splits.by_name(names, map(splits.kind_of, names))
         training = [name for name in names if splits.kind_of(name) == -1] or names
         return found, parts or splits.Parts(tuple(training), (), tuple(one for one in names if one not in training))
     files = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.suffix in FORMATS}

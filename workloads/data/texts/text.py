@@ -14,7 +14,7 @@ from slipway.api.common.artifact import DatasetReference
 from slipway.api.common.sources import DatasetChoice
 from workloads import storage
 from workloads.data.datasets import Augmentation, Samples
-from workloads.data.texts.token_file import Texts, kept
+from workloads.data.texts.token_file import Texts, cached
 from workloads.errors import BadInput, Corrupt
 from workloads.libraries import TEXT, optional
 
@@ -90,7 +90,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledTexts:
     """Texts with classes, cut or filled up to one length."""
 
     tokens: "Tokens"
@@ -120,18 +120,18 @@ class TextSet:
     """What was taken of what was found, in words for the log and the report."""
 
 
-def labelled(texts: Sequence[str], labels: "npt.NDArray[np.int64]", tokenizer: Tokenizer, length: int) -> Labelled:
+def labelled(texts: Sequence[str], labels: "npt.NDArray[np.int64]", tokenizer: Tokenizer, length: int) -> LabelledTexts:
     """Encode all texts once."""
     tokens = np.full((len(texts), length), tokenizer.end, np.int32)
     for start in range(0, len(texts), TOGETHER):
         for row, found in zip(tokens[start:], tokenizer.encode_all(texts[start : start + TOGETHER]), strict=False):
             row[: len(found)] = found[:length]
-    return Labelled(tokens, labels)
+    return LabelledTexts(tokens, labels)
 
 
 def stream(texts: Texts, tokenizer: Tokenizer, length: int, identity: str) -> Stream:
     """The texts one after the other, each closed by the ending token; kept by texts.token_file."""
-    return Stream(kept(texts, tokenizer, identity), length)
+    return Stream(cached(texts, tokenizer, identity), length)
 
 
 def checked(found: TextSet, choice: DatasetChoice) -> TextSet:

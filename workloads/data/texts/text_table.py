@@ -76,7 +76,7 @@ def _divided(
     values = sorted({row.split for row in rows})
     if held or values == [""]:
         return rows, held, words
-    found = splits.asked(choice, values, f"{choice.uri}, column {column}")
+    found = splits.chosen_parts(choice, values, f"{choice.uri}, column {column}")
     found = found or splits.by_name(values, [splits.kind_of(value) for value in values])
     if found is None:
         return rows, held, words

@@ -34,7 +34,7 @@ TOGETHER = 1 << 20  # characters that are tokenized together, by as many threads
 Texts = Callable[[], Iterable[Blocks]]
 
 
-def kept(texts: Texts, tokenizer: "Tokenizer", identity: str) -> "Tokens":
+def cached(texts: Texts, tokenizer: "Tokenizer", identity: str) -> "Tokens":
     """All texts as tokens, each closed by the ending one; read-only, of the smallest type that fits the vocabulary.
 
     `identity` says which texts these are, apart from the tokenizer. BadInput as the texts' reading has it.

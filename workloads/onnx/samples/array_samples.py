@@ -9,7 +9,7 @@ import numpy as np
 
 from workloads import storage
 from workloads.errors import BadInput
-from workloads.onnx.feeds import Batch, Whole
+from workloads.onnx.feeds import Batch, SampleCall
 from workloads.onnx.file import Port
 from workloads.onnx.samples import array_files
 from workloads.onnx.samples.array_files import LABELS, Rows
@@ -103,7 +103,7 @@ class ArraySamples:
     def _call(self, index: int) -> Batch:
         file = self._file(index)
         arrays, layout, row = self._arrays_of(file), self._layouts[file], index - int(self._starts[file])
-        feeds = Whole({name: _one(arrays[name], place, row) for name, place in layout.places.items()})
+        feeds = SampleCall({name: _one(arrays[name], place, row) for name, place in layout.places.items()})
         if not self.labelled:
             return Batch(feeds, None)
         labels = arrays[LABELS]

@@ -21,7 +21,7 @@ NAMED = re.compile(r".*batch.*|bsz?", re.IGNORECASE)
 WAY_OUT = "give arrays with one axis more, [samples, ...]: a whole input of the model for each sample"
 
 
-class Shaped(Protocol):
+class ArrayShape(Protocol):
     """An array's axes."""
 
     @property
@@ -50,7 +50,7 @@ class Layout:
         return all(place == Place(axis=0) for place in self.places.values())
 
 
-def layout_of(file: str, arrays: Mapping[str, Shaped], ports: Sequence[Port]) -> Layout:
+def layout_of(file: str, arrays: Mapping[str, ArrayShape], ports: Sequence[Port]) -> Layout:
     """Layout of the samples in a file's arrays.
 
     BadInput for arrays whose axes do not fit the model's, or that disagree about the number of samples.

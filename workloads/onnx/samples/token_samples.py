@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slipway.api.common.artifact import TextProcessing
-from workloads.data.texts.text import Labelled, TextSet
+from workloads.data.texts.text import LabelledTexts, TextSet
 from workloads.errors import BadInput
 from workloads.onnx.feeds import Batch
 from workloads.onnx.file import Port
@@ -30,7 +30,7 @@ class TokenSamples:
         part, word = (found.held_out, "held-out") if held_out else (found.training, "training")
         self._part, self._ports, self._how = part, list(ports), how
         self._padding = found.tokenizer.end if how is None else how.padding_token
-        self._filled = isinstance(getattr(part, "whole", part), Labelled)
+        self._filled = isinstance(getattr(part, "whole", part), LabelledTexts)
         self.name = f"{found.reference.name} ({word})"
         self.digest = f"{found.reference.digest}/{word}"
         tokens = _tokens(self._ports, how)

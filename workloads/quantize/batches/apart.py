@@ -10,7 +10,7 @@ import numpy as np
 
 from workloads.errors import BadInput
 from workloads.onnx import session as runtime
-from workloads.onnx.feeds import Whole, filled, fixed_of, rows_of
+from workloads.onnx.feeds import SampleCall, filled, fixed_of, rows_of
 from workloads.onnx.samples.layout import WAY_OUT
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def axes_of(model: "onnx.ModelProto", feeds: "Feeds") -> dict[str, int | None]:
     Empty where it cannot be told: one sample alone, or a model that answers the same call differently.
     BadInput when no output has an answer of each sample's own.
     """
-    if isinstance(feeds, Whole):
+    if isinstance(feeds, SampleCall):
         return {}
     session = runtime.session(model)
     fixed = fixed_of(session)

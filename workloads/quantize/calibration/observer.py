@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workloads.onnx import file, session
-from workloads.onnx.feeds import Whole, filled
+from workloads.onnx.feeds import SampleCall, filled
 from workloads.quantize.calibration.statistics import Statistics, TensorStatistics
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Observer:
             into[name].end_batch(low, high)
 
     def _slices(self, feeds: "Feeds") -> "Iterator[Feeds]":
-        if isinstance(feeds, Whole):
+        if isinstance(feeds, SampleCall):
             yield feeds
             return
         length = len(next(iter(feeds.values())))

@@ -12,7 +12,7 @@ import numpy as np
 
 from workloads.errors import BadInput
 from workloads.onnx import session as runtime
-from workloads.onnx.feeds import Samples, Whole, by_sample, filled, fixed_of, rows_of
+from workloads.onnx.feeds import SampleCall, Samples, by_sample, filled, fixed_of, rows_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -87,7 +87,7 @@ def scores_of(
 ) -> "npt.NDArray[Any]":
     """An output as [n, classes]. BadInput when it is something else: one number has no largest."""
     scores = outputs_of(session, feeds, place, axis)
-    if len(scores) == 1 and (isinstance(feeds, Whole) or axis is None) and scores.size == scores.shape[-1]:
+    if len(scores) == 1 and (isinstance(feeds, SampleCall) or axis is None) and scores.size == scores.shape[-1]:
         scores = scores.reshape(1, -1)  # other axes of the one sample are of length 1
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise BadInput(
@@ -104,7 +104,7 @@ def outputs_of(
     rows, fixed = rows_of(feeds), fixed_of(session)
     given = feeds if fixed is None else filled(feeds, fixed)
     outputs: npt.NDArray[Any] = np.asarray(session.run(None, given)[place])
-    if isinstance(feeds, Whole) or axis != 0:
+    if isinstance(feeds, SampleCall) or axis != 0:
         outputs = by_sample(outputs, feeds, axis, session.get_outputs()[place].shape)
     if axis is not None and (outputs.ndim == 0 or len(outputs) not in {rows, fixed}):
         raise BadInput(f"the model's first output has shape {outputs.shape}, not one row per sample")

@@ -29,7 +29,7 @@ RESAMPLED = 1000
 
 
 @dataclass(frozen=True)
-class Found:
+class Detections:
     """Detections of a model. `boxes` [m, 4]: picture, class, thousandths of the score, whether it hit.
 
     `objects` [n, classes]: how many there are in each picture; `outputs`: the first predictions.
@@ -53,7 +53,7 @@ class Found:
         found = detection.average_precisions(tallies)
         return float(np.nanmean(found)) if not np.isnan(found).all() else 0.0
 
-    def against(self, reference: "Found", confidence: float) -> Difference:
+    def against(self, reference: "Detections", confidence: float) -> Difference:
         """Drop of precision against the reference on the same pictures, with its interval."""
         first, second = reference.precision(), self.precision()
         drops = [reference.precision(weights) - self.precision(weights) for weights in _resamples(len(self))]
@@ -72,7 +72,7 @@ class Found:
         staged.rename(path)
 
     @classmethod
-    def load(cls, path: Path) -> "Found":
+    def load(cls, path: Path) -> "Detections":
         """Read the detections that `save` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
             return cls(arrays["boxes"], arrays["objects"], arrays["outputs"])
@@ -90,7 +90,7 @@ def _middle(figures: Sequence[float], confidence: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def find(model: "onnx.ModelProto | bytes", samples: Samples, batches: Iterable[list[int]]) -> Found:
+def find(model: "onnx.ModelProto | bytes", samples: Samples, batches: Iterable[list[int]]) -> Detections:
     """Run the model over the batches. BadInput when its first output is not in YOLOv5's layout for these classes."""
     session = runtime.session(model)
     predictions, truths = [], []
@@ -103,7 +103,7 @@ def find(model: "onnx.ModelProto | bytes", samples: Samples, batches: Iterable[l
     return judged(predictions, truths, samples.classes)
 
 
-def judged(predictions: Sequence[Any], truths: Sequence[Any], classes: int) -> Found:
+def judged(predictions: Sequence[Any], truths: Sequence[Any], classes: int) -> Detections:
     """Batches of predictions [n, boxes, 5 + classes] held against batches of objects [n, most, 5]."""
     boxes: list[npt.NDArray[np.int32]] = []
     objects: list[npt.NDArray[np.int32]] = []
@@ -123,4 +123,4 @@ def judged(predictions: Sequence[Any], truths: Sequence[Any], classes: int) -> F
             boxes.append(np.stack([picture, kinds, ranks, hit], axis=1).astype(np.int32))
             objects.append(np.bincount(true_kinds, minlength=classes).astype(np.int32))
     kept = [row for batch in predictions for row in batch[:OUTPUTS_KEPT]][:OUTPUTS_KEPT]
-    return Found(np.concatenate(boxes), np.stack(objects), np.stack(kept))
+    return Detections(np.concatenate(boxes), np.stack(objects), np.stack(kept))

@@ -22,7 +22,7 @@ LEAST_DB_LABELLED = 3.0  # with labels: more is another function that happens to
 
 
 @dataclass(frozen=True)
-class Sight:
+class Distinctions:
     """Figures of a candidate that a share of right answers does not show.
 
     `sqnr_db`: signal to noise of the outputs (None: equal); `least_db`: the floor under it (None: not asked);
@@ -86,7 +86,7 @@ def drop_limit(gate: AccuracyGate, float_accuracy: float) -> float:
 
 
 def judge(
-    gates: Gates, found: Difference, size_ratio: float, speedup: Speedup | None, sight: Sight | None = None
+    gates: Gates, found: Difference, size_ratio: float, speedup: Speedup | None, sight: Distinctions | None = None
 ) -> Verdict:
     """Judge a candidate by all gates.
 

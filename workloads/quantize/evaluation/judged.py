@@ -19,7 +19,7 @@ SIGMOID_MIDDLE = 0.5
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedOutputs:
     """Task, outputs and threshold by which a model is judged.
 
     `places`: numbers of the outputs that are compared; `assumed`: nobody said what the answers are for.
@@ -50,7 +50,7 @@ def judged(
     axes: "Mapping[str, int | None]" = MappingProxyType({}),
     *,
     whole: bool = False,
-) -> Judged:
+) -> JudgedOutputs:
     """Choose task, outputs and threshold by the job, else by the artifact, else by the graph.
 
     BadInput for an output that the model has not.
@@ -64,7 +64,7 @@ def judged(
     found, assumed = _task(model, choice, artifact, names[asked[0]] if asked else names[0], axes, whole=whole)
     places = asked or ([0] if found is not EvaluationTask.CLOSENESS else _numbers(model, axes, whole=whole))
     threshold = choice.threshold if choice.threshold is not None else _threshold(model, names[places[0]])
-    return Judged(found, tuple(places), threshold, assumed, choice.blank, choice.function or "")
+    return JudgedOutputs(found, tuple(places), threshold, assumed, choice.blank, choice.function or "")
 
 
 def _task(
@@ -116,7 +116,7 @@ def _threshold(model: Any, output: str) -> float:
     return SIGMOID_MIDDLE if task.maker(model, output) in {"Sigmoid", "Softmax"} else 0.0
 
 
-def remarks(found: Judged, names: Sequence[str]) -> list[str]:
+def remarks(found: JudgedOutputs, names: Sequence[str]) -> list[str]:
     """Remarks for people on a task that was assumed; none on one that was given."""
     if not found.assumed:
         return []

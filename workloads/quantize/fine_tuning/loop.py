@@ -65,7 +65,7 @@ class Training:
         """Run all steps that are left."""
         self._phases.begin(self._model)
         first, saved = self._resume(), time.monotonic()
-        for step in self._context.voice.track(range(first, self._steps), "training", first):
+        for step in self._context.reporter.track(range(first, self._steps), "training", first):
             if step == int(SETTLED * self._steps):
                 self._phases.settle(self._model)
             self._step(step)
@@ -132,5 +132,5 @@ class Training:
                 moments.setdefault(int(number), {})[field] = value
         own = self._optimizer.state_dict()
         self._optimizer.load_state_dict({"state": moments, "param_groups": own["param_groups"]})
-        self._context.voice.say(f"{self._phases.name}: resumed at step {step} of {self._steps}")
+        self._context.reporter.say(f"{self._phases.name}: resumed at step {step} of {self._steps}")
         return step

@@ -39,7 +39,7 @@ def prepared(model: "onnx.ModelProto", same: Same) -> Prepared:
     """
     result = Prepared(_inlined(model))
     _constant_inputs(result.model)
-    if kind := widen.found(result.model):
+    if kind := widen.narrow_type(result.model):
         if external_data.held(result.model):
             raise BadInput(
                 f"a model over 2 GB with weights of {kind}: quantization reads float32; export it in float32"

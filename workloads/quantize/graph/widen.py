@@ -23,7 +23,7 @@ def narrow_types() -> dict[int, str]:
     return {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16"}
 
 
-def found(model: "onnx.ModelProto") -> str:
+def narrow_type(model: "onnx.ModelProto") -> str:
     """The name of the 16-bit type that the weights have, or an empty string."""
     kinds = narrow_types()
     tensors = (tensor for graph in walk.graphs(model.graph) for tensor in graph.initializer)

@@ -66,7 +66,7 @@ def rewritten(context: Context, kind: str, nodes: Sequence[str], build: "Build")
     if len(found) == len(left):
         raise BadInput(f"could not be built: {reason}")
     context.work.write(f"{KIND}/{kind}", {**known, **found})
-    context.voice.say(f"{kind}: left in float: {words(found)}")
+    context.reporter.say(f"{kind}: left in float: {words(found)}")
     return _built(context, build, [node for node in left if node not in found])[0]
 
 

@@ -20,7 +20,7 @@ from workloads.measure import timing
 from workloads.onnx import external_data, file, saturation
 from workloads.quantize.context import FLOAT_MODEL, Context
 from workloads.quantize.evaluation import benchmark, ranking
-from workloads.quantize.evaluation.gates import LEAST_DB, LEAST_DB_LABELLED, Sight, Speedup, judge
+from workloads.quantize.evaluation.gates import LEAST_DB, LEAST_DB_LABELLED, Distinctions, Speedup, judge
 from workloads.quantize.graph import integers
 from workloads.quantize.ladder import metric
 from workloads.quantize.workdir import Work
@@ -159,21 +159,24 @@ def consider(
     context.work.write(f"candidates/{attempt.name}", {"candidate": candidate.wire(), **made, **details})
     mark = "passes" if candidate.passed else "fails"
     figures = "" if candidate.accuracy is None else f"{candidate.accuracy * 100:.2f} %, "
-    context.voice.say(f"{candidate.name}: {figures}{mark}: {candidate.message}")
-    context.voice.advance()
+    context.reporter.say(f"{candidate.name}: {figures}{mark}: {candidate.message}")
+    context.reporter.advance()
     return candidate
 
 
 def _measured(context: Context, attempt: Attempt, model: "Model") -> tuple[Candidate, dict[str, Any]]:
     path = model_path(context, attempt.name)
     file.save(model, path)
-    said, reference = metric.ask(context, model), metric.kept(context, FLOAT)
-    said.save(context.work.path(f"answers/{attempt.name}.npz"))
-    difference = metric.difference(context, reference, said)
+    predictions, reference = metric.predict(context, model), metric.stored(context, FLOAT)
+    predictions.save(context.work.path(f"answers/{attempt.name}.npz"))
+    difference = metric.difference(context, reference, predictions)
     size, float_size = file.size_of(path), file.size_of(model_path(context, FLOAT))
     speedup = _speedup(context, model) if context.job.spec.gates.latency is not None else None
-    noise, decisions = metric.noise(reference, said), (metric.float_decisions(reference), metric.decisions(said))
-    sight = Sight(noise, _least_db(context, attempt), *decisions, integer=_integer(attempt, model))
+    noise, decisions = (
+        metric.noise(reference, predictions),
+        (metric.float_decisions(reference), metric.decisions(predictions)),
+    )
+    sight = Distinctions(noise, _least_db(context, attempt), *decisions, integer=_integer(attempt, model))
     verdict = judge(context.job.spec.gates, difference, size / float_size, speedup, sight)
     # A step of compression goes on with a good accuracy alone: size and speed are for what will be published.
     told = verdict.of_accuracy() if attempt.rung is Stage.COMPRESS else verdict
@@ -186,7 +189,7 @@ def _measured(context: Context, attempt: Attempt, model: "Model") -> tuple[Candi
         drop=verdict.drop,
         drop_low=verdict.low,
         drop_high=verdict.high,
-        agreement=metric.agreement(reference, said),
+        agreement=metric.agreement(reference, predictions),
         sqnr_db=noise,
         size_bytes=size,
         speedup=None if speedup is None else round(speedup.median, 3),
@@ -195,7 +198,7 @@ def _measured(context: Context, attempt: Attempt, model: "Model") -> tuple[Candi
     )
     details = {"limit": verdict.limit, "failures": list(verdict.failures), "digest": storage.sha256_of(path)}
     details |= {"data": {data.name: storage.sha256_of(data) for data in external_data.data_of(path)}}
-    return candidate, {**details, **_pairs(context, reference, said)}
+    return candidate, {**details, **_pairs(context, reference, predictions)}
 
 
 def _integer(attempt: Attempt, model: "Model") -> bool:
@@ -215,11 +218,11 @@ def _least_db(context: Context, attempt: Attempt) -> float | None:
     return LEAST_DB if context.job.spec.evaluation.metric is EvaluationMetric.AGREEMENT else LEAST_DB_LABELLED
 
 
-def _pairs(context: Context, reference: "metric.Said", said: "metric.Said") -> dict[str, Any]:
+def _pairs(context: Context, reference: "metric.Predictions", predictions: "metric.Predictions") -> dict[str, Any]:
     """Counts of samples by which of the two models was right; none for detectors and for scores of other tasks."""
     if metric.detects(context) or metric.by_task(context):
         return {}
-    pairs = metric.pairs(context, reference, said)
+    pairs = metric.pairs(context, reference, predictions)
     counts = {"both": pairs.both, "onlyFloat": pairs.first, "onlyQuantized": pairs.second, "none": pairs.none}
     return {"pairs": counts}
 

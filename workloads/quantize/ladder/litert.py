@@ -51,7 +51,7 @@ def converted(context: Context) -> bytes:
 def _samples(context: Context, model: bytes) -> Any:
     """The calibration samples one by one, under the names of the model's inputs."""
     names = Session(model).names
-    for chosen in context.voice.track(context.calibration_batches, "calibration by LiteRT"):
+    for chosen in context.reporter.track(context.calibration_batches, "calibration by LiteRT"):
         feeds = context.calibration.read(chosen).feeds
         for row in range(len(chosen)):
             yield {name: value[row : row + 1] for name, value in zip(names, feeds.values(), strict=True)}

@@ -14,14 +14,14 @@ from workloads.measure.confidence import Difference, Pairs, wilson
 from workloads.quantize.context import Context
 from workloads.quantize.evaluation import answers, detection_metrics
 from workloads.quantize.evaluation.answers import Answers
-from workloads.quantize.evaluation.detection_metrics import Found
+from workloads.quantize.evaluation.detection_metrics import Detections
 from workloads.quantize.evaluation.scores import Comparison, Scores
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
 
-    Said = Answers | Found | Scores
+    Predictions = Answers | Detections | Scores
 
 
 def detects(context: Context) -> bool:
@@ -34,7 +34,9 @@ def by_task(context: Context) -> bool:
     return not detects(context) and context.judged.task is not EvaluationTask.CLASSIFICATION
 
 
-def ask(context: Context, model: "onnx.ModelProto | bytes", batches: Iterable[list[int]] | None = None) -> "Said":
+def predict(
+    context: Context, model: "onnx.ModelProto | bytes", batches: Iterable[list[int]] | None = None
+) -> "Predictions":
     """Run a model on the evaluation samples; returns its answers in the form that the metric compares."""
     chosen = context.evaluation_batches() if batches is None else batches
     if by_task(context):
@@ -49,28 +51,28 @@ def ask(context: Context, model: "onnx.ModelProto | bytes", batches: Iterable[li
     return answers.answers(model, context.evaluation, chosen, place, context.axis_of(place))
 
 
-def kept(context: Context, name: str) -> "Said":
+def stored(context: Context, name: str) -> "Predictions":
     """Answers that a candidate, or the float model, has given."""
     path = context.work.path(f"answers/{name}.npz")
     if by_task(context):
         return Scores.load(path)
-    return Found.load(path) if detects(context) else Answers.load(path)
+    return Detections.load(path) if detects(context) else Answers.load(path)
 
 
-def worth(context: Context, said: "Said") -> tuple[float, str]:
+def worth(context: Context, predictions: "Predictions") -> tuple[float, str]:
     """Worth of the float model: its figure, and that in words. BadInput for one that is worth nothing."""
     confidence = context.job.spec.gates.accuracy.confidence
-    if isinstance(said, Found):
-        figure, (low, high) = said.precision(), said.interval(confidence)
-        words = f"mAP@0.5 {figure * 100:.2f} % ({low * 100:.2f} to {high * 100:.2f} %) on {len(said)} pictures"
-    elif isinstance(said, Scores):
-        figure = float(said.own.mean())
-        words = f"{context.judged.words}: {figure * 100:.2f} % on {len(said)} samples"
+    if isinstance(predictions, Detections):
+        figure, (low, high) = predictions.precision(), predictions.interval(confidence)
+        words = f"mAP@0.5 {figure * 100:.2f} % ({low * 100:.2f} to {high * 100:.2f} %) on {len(predictions)} pictures"
+    elif isinstance(predictions, Scores):
+        figure = float(predictions.own.mean())
+        words = f"{context.judged.words}: {figure * 100:.2f} % on {len(predictions)} samples"
         if context.job.spec.evaluation.metric is EvaluationMetric.AGREEMENT:
-            words = f"{len(said)} samples, no labels; judged by {context.judged.words}"
+            words = f"{len(predictions)} samples, no labels; judged by {context.judged.words}"
     else:
         top1 = context.job.spec.evaluation.metric is not EvaluationMetric.AGREEMENT
-        right, count = int(said.right(None if top1 else said).sum()), len(said)
+        right, count = int(predictions.right(None if top1 else predictions).sum()), len(predictions)
         figure, (low, high) = right / count, wilson(right, count, confidence)
         words = f"{right} of {count} right ({low * 100:.2f} to {high * 100:.2f} %)"
         words = words if top1 else f"{count} samples, no labels"
@@ -79,52 +81,54 @@ def worth(context: Context, said: "Said") -> tuple[float, str]:
     return figure, words
 
 
-def difference(context: Context, reference: "Said", said: "Said") -> Difference:
+def difference(context: Context, reference: "Predictions", predictions: "Predictions") -> Difference:
     """The float model against a candidate, in the job's metric, on the same samples."""
     confidence = context.job.spec.gates.accuracy.confidence
-    if isinstance(said, Scores):
-        return said.difference(confidence)
-    if isinstance(reference, Found) and isinstance(said, Found):
-        return said.against(reference, confidence)
-    return Difference.of(pairs(context, reference, said), confidence)
+    if isinstance(predictions, Scores):
+        return predictions.difference(confidence)
+    if isinstance(reference, Detections) and isinstance(predictions, Detections):
+        return predictions.against(reference, confidence)
+    return Difference.of(pairs(context, reference, predictions), confidence)
 
 
-def pairs(context: Context, reference: Any, said: Any) -> Pairs:
+def pairs(context: Context, reference: Any, predictions: Any) -> Pairs:
     """The float model's right answers against a candidate's."""
     truth = reference if context.job.spec.evaluation.metric is EvaluationMetric.AGREEMENT else None
-    return Pairs.of(reference.right(truth), said.right(truth))
+    return Pairs.of(reference.right(truth), predictions.right(truth))
 
 
-def agreement(reference: "Said", said: "Said") -> float | None:
+def agreement(reference: "Predictions", predictions: "Predictions") -> float | None:
     """Share of samples that get the same answer; boxes are never the same."""
-    if isinstance(reference, Answers) and isinstance(said, Answers):
-        return float(np.mean(said.classes == reference.classes))
-    if isinstance(said, Scores) and np.all(said.reference == 1):
-        return float(said.own.mean())
+    if isinstance(reference, Answers) and isinstance(predictions, Answers):
+        return float(np.mean(predictions.classes == reference.classes))
+    if isinstance(predictions, Scores) and np.all(predictions.reference == 1):
+        return float(predictions.own.mean())
     return None
 
 
-def noise(reference: "Said", said: "Said") -> float | None:
+def noise(reference: "Predictions", predictions: "Predictions") -> float | None:
     """Signal to noise of the outputs in dB, the worst output's; None when they are equal."""
-    if isinstance(said, Scores):
-        return said.sqnr_db
+    if isinstance(predictions, Scores):
+        return predictions.sqnr_db
     assert not isinstance(reference, Scores)  # noqa: S101 (both are of one job)
-    return answers.sqnr_db(reference.outputs, said.outputs)
+    return answers.sqnr_db(reference.outputs, predictions.outputs)
 
 
-def decisions(said: "Said") -> int:
+def decisions(predictions: "Predictions") -> int:
     """Number of different answers; 0 where none is made."""
-    if isinstance(said, Scores):
-        return said.decisions
-    return len(np.unique(said.classes)) if isinstance(said, Answers) else 0
+    if isinstance(predictions, Scores):
+        return predictions.decisions
+    return len(np.unique(predictions.classes)) if isinstance(predictions, Answers) else 0
 
 
-def float_decisions(reference: "Said") -> int:
+def float_decisions(reference: "Predictions") -> int:
     """Number of different answers of the float model."""
     return reference.float_decisions if isinstance(reference, Scores) else decisions(reference)
 
 
-def lost(context: Context, reference: "npt.NDArray[Any]", said: "npt.NDArray[Any]", truth: "npt.NDArray[Any]") -> float:
+def lost(
+    context: Context, reference: "npt.NDArray[Any]", predictions: "npt.NDArray[Any]", truth: "npt.NDArray[Any]"
+) -> float:
     """Drop of these outputs' figure below the float model's, by the labels or objects of their samples.
 
     In shares of right answers, or in precision of a detector. BadInput for another task's measure.
@@ -133,7 +137,7 @@ def lost(context: Context, reference: "npt.NDArray[Any]", said: "npt.NDArray[Any
         raise BadInput("sensitivity.metric task is for classes and boxes; use sqnr")
     if detects(context):
         first, second = (
-            detection_metrics.judged([part], [truth], context.calibration.classes) for part in (reference, said)
+            detection_metrics.judged([part], [truth], context.calibration.classes) for part in (reference, predictions)
         )
         return first.precision() - second.precision()
-    return float(np.mean(reference.argmax(1) == truth) - np.mean(said.argmax(1) == truth))
+    return float(np.mean(reference.argmax(1) == truth) - np.mean(predictions.argmax(1) == truth))

@@ -15,7 +15,7 @@ from workloads.quantize.ladder.rungs import candidates_of, climbed
 
 
 @dataclass(frozen=True)
-class Selected:
+class Selection:
     """Selection of a candidate. `published` is None when the job publishes nothing.
 
     `shown` is that candidate, or the nearest one that failed.
@@ -51,21 +51,21 @@ def _climbed(context: Context) -> list[Candidate]:
     return candidates_of(context, [rung for rung in done if rung is not None])
 
 
-def selected_of(context: Context) -> Selected:
+def selected_of(context: Context) -> Selection:
     """Selection of the model that the job publishes, with the outcome."""
     candidates = _climbed(context)
     # What is smaller and still in float is better than nothing, and worse than what is quantized, too.
     winner = best(candidates, goal_of(context.job.spec.ladder, context.job.spec.optimize_for))
     if winner is not None:
         half = winner.rung == Rung.FP16
-        return Selected(winner.name, winner, Outcome.HALF_PRECISION if half else Outcome.QUANTIZED)
+        return Selection(winner.name, winner, Outcome.HALF_PRECISION if half else Outcome.QUANTIZED)
     smaller = _smallest(context)
     if smaller is not None:
-        return Selected(smaller.name, smaller, Outcome.COMPRESSED)
+        return Selection(smaller.name, smaller, Outcome.COMPRESSED)
     nearest = most_accurate(candidates)
     if context.job.spec.on_failure is OnFailure.KEEP_FLOAT:
-        return Selected(FLOAT, nearest, Outcome.KEPT_FLOAT)
-    return Selected(None, nearest, Outcome.REJECTED)
+        return Selection(FLOAT, nearest, Outcome.KEPT_FLOAT)
+    return Selection(None, nearest, Outcome.REJECTED)
 
 
 def figures(context: Context) -> dict[str, float]:

@@ -28,17 +28,17 @@ from workloads.quantize.workdir import Work
 
 
 @dataclass(frozen=True)
-class Climbed:
+class RungResult:
     """A finished rung: the names of its candidates, or why there are none."""
 
     candidates: tuple[str, ...] = ()
     skipped: str = ""
 
 
-def climbed(work: Work, rung: Rung) -> Climbed | None:
+def climbed(work: Work, rung: Rung) -> RungResult | None:
     """The rung's record, or None when it has not been finished."""
     record = work.read(f"rungs/{rung}")
-    return None if record is None else Climbed(tuple(record["candidates"]), record["skipped"])
+    return None if record is None else RungResult(tuple(record["candidates"]), record["skipped"])
 
 
 def climb(context: Context, rung: Rung) -> None:
@@ -47,24 +47,24 @@ def climb(context: Context, rung: Rung) -> None:
     if reason is None and rung is not Rung.WEIGHT_ONLY_INT8 and external_data.held(context.prepared):
         reason = "the model is over 2 GB: only weight-only-int8 is made without holding it whole in memory"
     how = partial(_litert, rung=rung) if context.job.spec.target.runtime is Runtime.LITERT else HOW[rung]
-    result = Climbed(skipped=reason) if reason else how(context)
+    result = RungResult(skipped=reason) if reason else how(context)
     if result.skipped:
-        context.voice.say(f"{rung}: skipped, {result.skipped}")
+        context.reporter.say(f"{rung}: skipped, {result.skipped}")
     weigh(context, result.candidates)
     context.work.write(f"rungs/{rung}", {"candidates": list(result.candidates), "skipped": result.skipped})
 
 
-def _static(context: Context, rung: Rung) -> Climbed:
+def _static(context: Context, rung: Rung) -> RungResult:
     per_channel = rung is Rung.STATIC_PER_CHANNEL
     if not context.nodes:
-        return Climbed(skipped="the model has no node that can be quantized, or all are excluded")
+        return RungResult(skipped="the model has no node that can be quantized, or all are excluded")
     methods = context.job.spec.calibration.methods if context.job.spec.calibration else []
     names = []
     for method in methods:
         attempt = Attempt(f"{rung}-{method}", rung, method, per_channel)
         consider(context, attempt, partial(build_static, context, attempt))
         names.append(attempt.name)
-    return Climbed(tuple(names))
+    return RungResult(tuple(names))
 
 
 def build_static(context: Context, attempt: Attempt) -> qdq.Rewritten:
@@ -91,33 +91,33 @@ def _rewrite_static(context: Context, attempt: Attempt, nodes: Sequence[str]) ->
     )
 
 
-def _smooth(context: Context, rung: Rung) -> Climbed:
+def _smooth(context: Context, rung: Rung) -> RungResult:
     """Try SmoothQuant per channel, with the best method so far."""
     if not smooth_quant.products_of(context.prepared, set(context.nodes)):
-        return Climbed(skipped="the model has no matrix product with constant weights that is quantized")
+        return RungResult(skipped="the model has no matrix product with constant weights that is quantized")
     method, names = start(context).method, []
     for alpha in smooth_quant.ALPHAS:
         attempt = Attempt(f"{rung}-{alpha:g}", rung, method, per_channel=True, smoothing=alpha)
         consider(context, attempt, partial(build_static, context, attempt))
         names.append(attempt.name)
-    return Climbed(tuple(names))
+    return RungResult(tuple(names))
 
 
-def _bias(context: Context, rung: Rung) -> Climbed:
+def _bias(context: Context, rung: Rung) -> RungResult:
     """Try bias correction per channel, with the best method so far."""
     if not context.nodes:
-        return Climbed(skipped="the model has no node that can be quantized, or all are excluded")
+        return RungResult(skipped="the model has no node that can be quantized, or all are excluded")
     attempt = Attempt(f"{rung}-{start(context).method}", rung, start(context).method, per_channel=True, corrected=True)
     consider(context, attempt, partial(build_static, context, attempt))
-    return Climbed((attempt.name,))
+    return RungResult((attempt.name,))
 
 
-def _mixed(context: Context, rung: Rung) -> Climbed:
+def _mixed(context: Context, rung: Rung) -> RungResult:
     """Keep the worst parts in float, the fewest of them that suffice."""
     ranking = sensitivity.ranking(context)
     most = min(context.job.spec.sensitivity.max_exclusions, len(ranking) - 1)
     if most < 1:
-        return Climbed(skipped="there is only one part that could stay in float")
+        return RungResult(skipped="there is only one part that could stay in float")
     base = start(context)
     names: list[str] = []
 
@@ -129,7 +129,7 @@ def _mixed(context: Context, rung: Rung) -> Climbed:
         return bool(candidate and candidate.passed)
 
     fewest(passes, most)
-    return Climbed(tuple(names))
+    return RungResult(tuple(names))
 
 
 def fewest(passes: Callable[[int], bool], most: int) -> int | None:
@@ -166,25 +166,25 @@ def static_candidates(context: Context) -> list[Candidate]:
     return candidates_of(context, [rung for rung in done if rung is not None])
 
 
-def candidates_of(context: Context, done: Sequence[Climbed]) -> list[Candidate]:
+def candidates_of(context: Context, done: Sequence[RungResult]) -> list[Candidate]:
     """All candidates of some rungs, in order."""
     return [candidate_of(context, name) for rung in done for name in rung.candidates]
 
 
-def _dynamic(context: Context, rung: Rung) -> Climbed:
+def _dynamic(context: Context, rung: Rung) -> RungResult:
     nodes = qdq.dynamic_nodes(context.prepared, context.excluded)
     if not nodes:
-        return Climbed(skipped="the model has no matrix product with constant weights")
+        return RungResult(skipped="the model has no matrix product with constant weights")
 
     def build(chosen: Sequence[str]) -> qdq.Rewritten:
         return qdq.dynamic(context.prepared, context.profile, chosen)
 
     attempt = Attempt(rung.value, rung, per_channel=True)
     built = consider(context, attempt, partial(bisection.rewritten, context, rung.value, nodes, build))
-    return Climbed((attempt.name,)) if built else Climbed(skipped="none of its matrix products can be quantized")
+    return RungResult((attempt.name,)) if built else RungResult(skipped="none of its matrix products can be quantized")
 
 
-def _weight_only(bits: int, context: Context, rung: Rung) -> Climbed:
+def _weight_only(bits: int, context: Context, rung: Rung) -> RungResult:
     nodes = qdq.packable_nodes(context.prepared, context.excluded)
 
     attempt = Attempt(rung.value, rung, per_channel=True)
@@ -196,10 +196,10 @@ def _weight_only(bits: int, context: Context, rung: Rung) -> Climbed:
         return qdq.weight_only(context.prepared, bits, chosen)
 
     built = consider(context, attempt, partial(bisection.rewritten, context, rung.value, nodes, build))
-    return Climbed((attempt.name,)) if built else Climbed(skipped="the model has no weight worth packing")
+    return RungResult((attempt.name,)) if built else RungResult(skipped="the model has no weight worth packing")
 
 
-def _fp16(context: Context, rung: Rung) -> Climbed:
+def _fp16(context: Context, rung: Rung) -> RungResult:
     nodes = [node.name for node in context.prepared.graph.node if node.name not in set(context.excluded)]
 
     def build(chosen: Sequence[str]) -> qdq.Rewritten:
@@ -210,41 +210,41 @@ def _fp16(context: Context, rung: Rung) -> Climbed:
 
     attempt = Attempt(rung.value, rung)
     built = consider(context, attempt, partial(bisection.rewritten, context, rung.value, nodes, build))
-    return Climbed((attempt.name,)) if built else Climbed(skipped="the model has no node in float")
+    return RungResult((attempt.name,)) if built else RungResult(skipped="the model has no node in float")
 
 
-def _fp8(context: Context, rung: Rung) -> Climbed:
+def _fp8(context: Context, rung: Rung) -> RungResult:
     """Try FP8 with the whole range: an exponent leaves nothing for clipping to gain."""
     if not context.nodes:
-        return Climbed(skipped="the model has no node that can be quantized, or all are excluded")
+        return RungResult(skipped="the model has no node that can be quantized, or all are excluded")
     attempt = Attempt(rung.value, rung, CalibrationMethod.MIN_MAX, per_channel=True)
     consider(context, attempt, lambda: float_formats.float8(context.prepared, build_static(context, attempt)))
-    return Climbed((attempt.name,))
+    return RungResult((attempt.name,))
 
 
-def _qat(context: Context, rung: Rung) -> Climbed:
+def _qat(context: Context, rung: Rung) -> RungResult:
     calibration = context.job.spec.calibration
     if not context.source.trainable:
-        return Climbed(skipped="the source is ONNX: training needs an artifact with weights")
+        return RungResult(skipped="the source is ONNX: training needs an artifact with weights")
     if metric.detects(context):
-        return Climbed(skipped="training with quantization is for classifiers, and this is a detector")
+        return RungResult(skipped="training with quantization is for classifiers, and this is a detector")
     if calibration is None or calibration.dataset is None:
-        return Climbed(skipped="training needs a data set with labels: set calibration.dataset")
+        return RungResult(skipped="training needs a data set with labels: set calibration.dataset")
     from workloads.quantize.fine_tuning import qat  # imports torch: only when a job comes this far
 
     attempt = Attempt(rung.value, rung, per_channel=True)
     consider(context, attempt, lambda: qat.train(context))
-    return Climbed((attempt.name,))
+    return RungResult((attempt.name,))
 
 
-def _litert(context: Context, rung: Rung) -> Climbed:
+def _litert(context: Context, rung: Rung) -> RungResult:
     """Try a rung in LiteRT, which calibrates by itself.
 
     It averages the least and the greatest value of each tensor over the samples.
     """
     attempt = Attempt(rung.value, rung, per_channel=True)
     consider(context, attempt, lambda: litert.candidate(context, rung))
-    return Climbed((attempt.name,))
+    return RungResult((attempt.name,))
 
 
 HOW = {

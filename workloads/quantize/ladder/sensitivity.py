@@ -68,7 +68,7 @@ def measure(context: Context, shard: int, per_channel: bool, method: Calibration
         return
     batches = Passes(context)
     reference = _outputs(context, runtime.session(context.prepared), batches)
-    for part in context.voice.track(left, "sensitivity", len(done)):
+    for part in context.reporter.track(left, "sensitivity", len(done)):
         context.work.append(name, {"part": part.name, **_harm(context, part, batches, reference, per_channel, method)})
     context.work.write(name, {"parts": len(mine)})
 

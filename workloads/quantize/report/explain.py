@@ -12,7 +12,7 @@ from workloads.quantize.algorithms.target import impossible
 from workloads.quantize.context import Context
 from workloads.quantize.job import Job
 from workloads.quantize.ladder.candidates import FLOAT
-from workloads.quantize.progress import Voice
+from workloads.quantize.progress import ProgressReporter
 from workloads.quantize.report import explanation, figures
 from workloads.quantize.report.explanation import Reason
 from workloads.quantize.report.figures import REPORT_JSON
@@ -24,7 +24,7 @@ def explain(job: Job) -> str:
     root = storage.local_path(job.work_uri)
     folder = None if root is None else root / job.folder
     if folder is not None and folder.is_dir():
-        context = Context(job, Work.at(job.work_uri, job.folder), Voice(Poster({})))
+        context = Context(job, Work.at(job.work_uri, job.folder), ProgressReporter(Poster({})))
         if context.work.read(f"candidates/{FLOAT}") is not None:
             return explanation.text(figures.explained(context))
     published = _published(job)

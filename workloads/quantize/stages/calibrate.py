@@ -36,7 +36,7 @@ def run(context: Context, shard: int) -> str:
     }
     collected, done = _resume(context, name, made_for)
     observer, saved, cost = Observer(context.prepared), time.monotonic(), 0.0
-    for index, chosen in enumerate(context.voice.track(mine[done:], "calibration", done), start=done + 1):
+    for index, chosen in enumerate(context.reporter.track(mine[done:], "calibration", done), start=done + 1):
         observer.observe(context.calibration.read(chosen).feeds, collected)
         begin = time.monotonic()
         if begin - saved >= cost / SAVING:
@@ -57,10 +57,10 @@ def _resume(context: Context, name: str, made_for: dict[str, Any]) -> tuple[Stat
     try:
         collected, about = statistics.load(path)
     except Corrupt as error:
-        context.voice.say(f"calibration starts again: {error}")
+        context.reporter.say(f"calibration starts again: {error}")
         return {}, 0
     if {key: about.get(key) for key in made_for} != made_for:
-        context.voice.say("calibration starts again: the saved statistics are of another model or other data")
+        context.reporter.say("calibration starts again: the saved statistics are of another model or other data")
         return {}, 0
-    context.voice.say(f"calibration goes on after {about['done']} batches")
+    context.reporter.say(f"calibration goes on after {about['done']} batches")
     return collected, int(about["done"])

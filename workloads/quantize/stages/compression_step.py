@@ -103,9 +103,9 @@ def _taken(context: Context, step: Step, model: nn.Module, described: Artifact) 
         done = compress(model, [step.choice], _example(described))
         changes, words = done.changes, done.words
     if context.work.read(f"{FOLDER}/{step.name}") is None:
-        context.voice.say(words[0])
+        context.reporter.say(words[0])
         exported = _exported(context, copy.deepcopy(model), described)
-        found = metric.difference(context, metric.kept(context, FLOAT), metric.ask(context, exported))
+        found = metric.difference(context, metric.stored(context, FLOAT), metric.predict(context, exported))
         record = {"words": words[0], "untrained": found.second, **size_of(model, described)}
         context.work.write(f"{FOLDER}/{step.name}", record)
     return changes

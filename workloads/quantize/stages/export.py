@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from slipway.api.common.artifact import WEIGHTS_FILE
 from slipway.api.quantization.ladder import Runtime
-from workloads.artifact import Stored
+from workloads.artifact import StoredArtifact
 from workloads.errors import BadInput
 from workloads.export import from_torch
 from workloads.models.from_artifact import load_model
 from workloads.onnx import external_data, litert, model_files, saturation, session
 from workloads.onnx import file as onnx_file
-from workloads.onnx.model_files import Bare
+from workloads.onnx.model_files import OnnxFile
 from workloads.quantize.batches import apart, budget
 from workloads.quantize.context import FLOAT_MODEL, PREPARED_MODEL, SOURCE, Context
 from workloads.quantize.graph import first_load
@@ -35,7 +35,7 @@ def run(context: Context) -> str:
     """Export, prepare and check the model, and keep its source. Returns a sentence for people."""
     uri, expected = context.job.model_uri, context.job.spec.model.digest
     stored = open_source(uri, expected)
-    if isinstance(stored, Bare):
+    if isinstance(stored, OnnxFile):
         model, source, how = *_bare(uri, stored), "ONNX taken as it is"
     else:
         model, source, how = _from_artifact(context, uri, stored)
@@ -53,7 +53,7 @@ def run(context: Context) -> str:
     found = prepared(model, sameness.on_samples(context, model))
     onnx_file.save(found.model, context.work.path(PREPARED_MODEL))
     for remark in found.remarks:
-        context.voice.say(remark)
+        context.reporter.say(remark)
     axes = apart.axes_of(model, sameness.first_samples(context))
     together = _together(context, model, axes)
     nodes = len(context.prepared.graph.node)
@@ -68,7 +68,7 @@ def run(context: Context) -> str:
 def _together(context: Context, model: "onnx.ModelProto", axes: dict[str, int | None]) -> int | None:
     """Samples in a call of evaluation, by memory; None where only one, or a number burnt into the graph, goes."""
     if context.evaluation.whole:
-        context.voice.say(f"{len(context.evaluation)} evaluation samples, each a call of its own")
+        context.reporter.say(f"{len(context.evaluation)} evaluation samples, each a call of its own")
         return None
     if context.source.fixed_batch is not None or (axes and None in axes.values()):
         return None
@@ -79,11 +79,11 @@ def _together(context: Context, model: "onnx.ModelProto", axes: dict[str, int | 
     except BadInput:  # it takes some numbers of samples only: those that were asked for, perhaps
         return None
     if found < min(choice.batch_size, len(chosen)):
-        context.voice.say(f"evaluation takes {found} samples a call: more would take over {budget.BUDGET >> 20} MiB")
+        context.reporter.say(f"evaluation takes {found} samples a call: more would take over {budget.BUDGET >> 20} MiB")
     return found
 
 
-def _bare(uri: str, bare: Bare) -> "tuple[onnx.ModelProto, Source]":
+def _bare(uri: str, bare: OnnxFile) -> "tuple[onnx.ModelProto, Source]":
     model = _loaded(bare.path)
     ports = onnx_file.inputs_of(model)
     if not ports:
@@ -110,7 +110,7 @@ def _require_types(model: "onnx.ModelProto", uri: str) -> None:
             )
 
 
-def _from_artifact(context: Context, uri: str, stored: Stored) -> "tuple[onnx.ModelProto, Source, str]":
+def _from_artifact(context: Context, uri: str, stored: StoredArtifact) -> "tuple[onnx.ModelProto, Source, str]":
     description = stored.description
     names = {file.path for file in description.files}
     source: dict[str, Any] = {"uri": uri, "digest": stored.digest, "is_artifact": True, "task": description.task}
@@ -122,7 +122,7 @@ def _from_artifact(context: Context, uri: str, stored: Stored) -> "tuple[onnx.Mo
         found = Source(trainable=trainable, ports=ports, preprocessing=description.preprocessing, **source)
         return model, found, "the artifact's own ONNX"
     module, _ = load_model(stored.folder, stored.digest)
-    context.voice.say(f"exporting {description.architecture.name} to ONNX")
+    context.reporter.say(f"exporting {description.architecture.name} to ONNX")
     model = from_torch.export(module, description.signature)
     ports = onnx_file.inputs_of(model)
     found = Source(trainable=True, ports=ports, preprocessing=description.preprocessing, **source)

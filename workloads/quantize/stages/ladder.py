@@ -16,9 +16,9 @@ def climb(context: Context, stage: Stage) -> str:
     while next_stage(context.job.spec, context.work) is stage:
         rung = next_rung(context.job.spec, context.work)
         assert rung is not None  # noqa: S101 (otherwise the next stage would be another one)
-        context.voice.climb(rung)
+        context.reporter.climb(rung)
         rungs.climb(context, rung)
-        context.voice.figures(result.figures(context))
+        context.reporter.figures(result.figures(context))
         tried.append(rung)
     candidates = [
         candidate

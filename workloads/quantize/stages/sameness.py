@@ -26,7 +26,7 @@ def on_samples(context: Context, model: "onnx.ModelProto") -> "Callable[[onnx.Mo
     """Function that tells whether another graph gives this model's outputs on the job's first samples."""
     from workloads.quantize.graph import widen
 
-    tolerance = TOLERANCE_HALF if widen.found(model) else TOLERANCE
+    tolerance = TOLERANCE_HALF if widen.narrow_type(model) else TOLERANCE
     given = first_samples(context)
     fixed = context.source.fixed_batch
     given = filled(given, fixed) if fixed else given

@@ -32,5 +32,5 @@ def gains(context: Context, step: Step, before: str) -> bool:
         record = {"speedup": speedup, "noGain": words.replace("the float model", before)}
         context.work.write(f"latency/{step.name}", record)
         if words:
-            context.voice.say(f"{step.name}: {record['noGain']}")
+            context.reporter.say(f"{step.name}: {record['noGain']}")
     return not record["noGain"]

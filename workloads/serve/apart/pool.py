@@ -19,7 +19,7 @@ from workloads.serve.apart.wire import Job, arrays_of, asked_of, error_of, setup
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import DeadlineExceeded, QueueFull, TooLarge
 from workloads.serve.http import Request
-from workloads.serve.protocol.inference_request import Asked
+from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.rest.inference import Codec
 
 LOG = logging.getLogger("slipway.serve.apart")
@@ -33,7 +33,7 @@ ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_AREN
 LATE = "the request's time was over while it was read"
 
 
-class Apart:
+class ReaderPool:
     """Reader of large requests in other processes: one per server. `read` from the event loop."""
 
     def __init__(self, codec: Codec, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,7 +43,7 @@ class Apart:
         self._free = [True, True]
         self._waiting: list[tuple[float, bool, asyncio.Future[int]]] = []
 
-    async def read(self, job: Job, seconds: float) -> Asked:
+    async def read(self, job: Job, seconds: float) -> InferenceRequest:
         """A checked request. Raises what reading it raises, DeadlineExceeded after so long, QueueFull at once."""
         said, payload = await self._exchanged(job, seconds)
         arrays: list[Array] = []
@@ -109,7 +109,7 @@ class Apart:
         first[2].set_result(number)
 
 
-async def inflated_apart(request: Request, apart: Apart, seconds: float) -> None:
+async def inflated_apart(request: Request, apart: ReaderPool, seconds: float) -> None:
     """The request's own body, in place, as `content.inflate` does with a small one."""
     request.body = await apart.inflated(Job("inflate", request.headers, request.parts), seconds)
     request.headers.pop(b"content-encoding", None)

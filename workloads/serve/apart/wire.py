@@ -12,7 +12,7 @@ import numpy as np
 
 from workloads.serve import errors
 from workloads.serve.datatypes import Array, Datatype
-from workloads.serve.protocol.inference_request import Asked
+from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.protocol.tensors import to_binary
 from workloads.serve.rest.inference import Codec
 from workloads.serve.signature import Signature, Tensor
@@ -68,16 +68,16 @@ def job_of(head: Mapping[str, Any], body: bytes) -> Job:
     return Job(head["kind"], headers, [body])
 
 
-def describe(asked: Asked, signature: Signature) -> tuple[dict[str, Any], list[memoryview]]:
+def describe(request: InferenceRequest, signature: Signature) -> tuple[dict[str, Any], list[memoryview]]:
     """A request that was read: what is said of it, and its tensors' bytes."""
-    shaped, raws = packed(signature.inputs, asked.inputs)
+    shaped, raws = packed(signature.inputs, request.inputs)
     said = {
         **shaped,
-        "size": asked.size,
-        "outputs": asked.outputs,
-        "id": asked.id,
-        "priority": asked.priority,
-        "timeout": asked.timeout,
+        "size": request.size,
+        "outputs": request.outputs,
+        "id": request.id,
+        "priority": request.priority,
+        "timeout": request.timeout,
     }
     return said, raws
 
@@ -110,11 +110,11 @@ def arrays_of(said: Mapping[str, Any], payload: memoryview, tensors: Sequence[Te
         yield array.reshape(shape)
 
 
-def asked_of(said: Mapping[str, Any], arrays: Sequence[Array], signature: Signature) -> Asked:
+def asked_of(said: Mapping[str, Any], arrays: Sequence[Array], signature: Signature) -> InferenceRequest:
     """The request as it was read."""
     rows, group = signature.check_shapes(tuple(array.shape for array in arrays))
     outputs = tuple((place, binary) for place, binary in said["outputs"])
-    return Asked(
+    return InferenceRequest(
         tuple(arrays), rows, group, said["size"], outputs, said["id"], said["priority"], float(said["timeout"])
     )
 

@@ -4,9 +4,9 @@ A request runs at once when a lane (one engine instance) is idle; only while all
 Everything is bounded: rows and bytes waiting, rows in a batch, the time each may take.
 """
 
-from workloads.serve.batcher.batch_execution import Lane
+from workloads.serve.batcher.batch_execution import EngineInstance
 from workloads.serve.batcher.batcher import Batcher, Limits
-from workloads.serve.batcher.observer import Watch
+from workloads.serve.batcher.observer import BatchObserver
 from workloads.serve.batcher.ticket import Ticket
 
-__all__ = ["Batcher", "Lane", "Limits", "Ticket", "Watch"]
+__all__ = ["BatchObserver", "Batcher", "EngineInstance", "Limits", "Ticket"]

@@ -12,7 +12,7 @@ R = TypeVar("R")
 T_contra = TypeVar("T_contra", contravariant=True)
 
 
-class Lane(Protocol[T_contra, R]):
+class EngineInstance(Protocol[T_contra, R]):
     """One engine instance. The batcher gives it one batch at a time."""
 
     def run(self, payloads: Sequence[T_contra]) -> "asyncio.Future[Sequence[R]]":
@@ -20,13 +20,13 @@ class Lane(Protocol[T_contra, R]):
 
 
 @dataclass
-class Run(Generic[T, R]):
+class BatchRun(Generic[T, R]):
     """Work of a lane: batches still to run, the next one last. `whole` until a batch had to be split.
 
     `paired`: the batch that runs now is the first half of one that failed, and the second half is next.
     """
 
-    lane: Lane[T, R]
+    lane: EngineInstance[T, R]
     work: list[list[Ticket[T, R]]]
     whole: bool = True
     paired: bool = False

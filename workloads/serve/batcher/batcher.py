@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from workloads.serve.batcher.batch_execution import Lane, Run
-from workloads.serve.batcher.observer import Silent, Watch
-from workloads.serve.batcher.queue import Line
+from workloads.serve.batcher.batch_execution import BatchRun, EngineInstance
+from workloads.serve.batcher.observer import BatchObserver, NullObserver
+from workloads.serve.batcher.queue import RequestQueue
 from workloads.serve.batcher.ticket import Ticket
 from workloads.serve.errors import ClientDeadline, DeadlineExceeded, EngineFailed, Invalid, NotReady, QueueFull
 
@@ -43,19 +43,19 @@ class Batcher(Generic[T, R]):
 
     def __init__(
         self,
-        lanes: Sequence[Lane[T, R]],
+        lanes: Sequence[EngineInstance[T, R]],
         limits: Limits,
-        watch: Watch | None = None,
+        watch: BatchObserver | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock` in seconds; a loop's own time may be no finer than a millisecond."""
         self.limits = limits
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._watch: Watch = watch or Silent()
+        self._watch: BatchObserver = watch or NullObserver()
         self._idle = list(lanes)
         self._lanes = len(self._idle)
-        self._line: Line[T, R] = Line(limits.priority_levels, limits.priority_step)
+        self._line: RequestQueue[T, R] = RequestQueue(limits.priority_levels, limits.priority_step)
         # Rows of the next batch. Halved by a failure and doubled by a success: a client that sends poison then costs
         # the others few repeated runs, because the best batch to search for k culprits is a small one.
         self._cap = limits.max_batch_size
@@ -176,12 +176,12 @@ class Batcher(Generic[T, R]):
                 if patience > 0:
                     self._patience = self._loop.call_later(patience, self._dispatch)
                     return
-            self._start(Run(self._idle.pop(), [self._line.take(self._cap)]))
+            self._start(BatchRun(self._idle.pop(), [self._line.take(self._cap)]))
         if self._empty is not None and not self._line.tickets and not self.busy:
             self._empty.set_result(None)
             self._empty = None
 
-    def _start(self, run: Run[T, R]) -> None:
+    def _start(self, run: BatchRun[T, R]) -> None:
         """Run the next batch that somebody still waits for; what is left of `run` follows on the same lane."""
         now = self._clock()
         while run.work:
@@ -202,7 +202,7 @@ class Batcher(Generic[T, R]):
         self._idle.append(run.lane)
         self._wake()
 
-    def _run(self, lane: Lane[T, R], batch: list[Ticket[T, R]]) -> "asyncio.Future[Sequence[R]]":
+    def _run(self, lane: EngineInstance[T, R], batch: list[Ticket[T, R]]) -> "asyncio.Future[Sequence[R]]":
         try:
             return lane.run([ticket.payload for ticket in batch])
         except Exception as error:  # a lane that cannot even start is a batch that failed
@@ -211,7 +211,7 @@ class Batcher(Generic[T, R]):
             return future
 
     def _finished(
-        self, run: Run[T, R], batch: list[Ticket[T, R]], started: float, done: "asyncio.Future[Sequence[R]]"
+        self, run: BatchRun[T, R], batch: list[Ticket[T, R]], started: float, done: "asyncio.Future[Sequence[R]]"
     ) -> None:
         seconds, rows = self._clock() - started, batch[0].batch_rows
         self._running -= rows
@@ -234,7 +234,7 @@ class Batcher(Generic[T, R]):
             self._cap = max(1, min(self._cap, rows) // 2)
         self._go_on(run)
 
-    def _go_on(self, run: Run[T, R]) -> None:
+    def _go_on(self, run: BatchRun[T, R]) -> None:
         """The lane has done a batch: what is left of `run`, or what waits, follows without a turn of the loop."""
         if run.work:
             self._start(run)
@@ -242,7 +242,7 @@ class Batcher(Generic[T, R]):
             self._idle.append(run.lane)
             self._dispatch()
 
-    def _learn(self, run: Run[T, R], rows: int, seconds: float) -> None:
+    def _learn(self, run: BatchRun[T, R], rows: int, seconds: float) -> None:
         pace = rows / max(seconds, 1e-6)
         self._rows_per_second = pace + RATE_MEMORY * (self._rows_per_second - pace) if self._rows_per_second else pace
         run.cleared()

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 
-class Watch(Protocol):
+class BatchObserver(Protocol):
     """Called on the event loop, so it must be quick. All times in seconds."""
 
     def queued(self, seconds: float) -> None:
@@ -22,7 +22,7 @@ class Watch(Protocol):
         """
 
 
-class Silent:
+class NullObserver:
     """Observer that tells nobody."""
 
     def queued(self, seconds: float) -> None:

@@ -38,7 +38,7 @@ class _Group(Generic[T, R]):
         return best
 
 
-class Line(Generic[T, R]):
+class RequestQueue(Generic[T, R]):
     """Tickets that wait. There are at most as many groups as tickets, and choosing one looks at each group's head."""
 
     def __init__(self, levels: int, step: float) -> None:

@@ -28,7 +28,7 @@ READY = re.compile(rb"/v2/models/[^/%]+(/versions/[^/%]+)?/ready")
 DESCRIBED = re.compile(rb"/v2/models/[^/%]+")
 
 
-class Answered:
+class EdgePending:
     """A pending reply that is dressed when it is there."""
 
     __slots__ = ("_edge", "_inner", "_name", "_request", "_started", "future")
@@ -42,7 +42,7 @@ class Answered:
         """True while nothing has been done for the request."""
         return bool(getattr(self._inner, "waiting", False))
 
-    def finish(self) -> "Reply | Answered":
+    def finish(self) -> "Reply | EdgePending":
         """The reply, an error's as well."""
         reply: Reply | Pending
         try:
@@ -50,7 +50,7 @@ class Answered:
         except (Exception, asyncio.CancelledError) as error:
             reply = failure_reply(error)
         if not isinstance(reply, Reply):
-            return Answered(self._edge, reply, self._request, self._name, self._started)
+            return EdgePending(self._edge, reply, self._request, self._name, self._started)
         return self._edge.dressed(reply, self._request, self._name, self._started)
 
     def abandon(self) -> None:
@@ -89,7 +89,7 @@ class Edge:
             outcome = failure_reply(error)
         if isinstance(outcome, Reply):
             return self.dressed(outcome, request, name, started)
-        return Answered(self, outcome, request, name, started)
+        return EdgePending(self, outcome, request, name, started)
 
     def _inner(self, request: Request) -> "Reply | Pending":
         if self._origins is not None and (reply := self._origins.preflight(request)) is not None:

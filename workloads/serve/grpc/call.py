@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from workloads.serve.errors import Invalid, QueueFull, RequestError, TooLarge, UnknownTransfer
 from workloads.serve.grpc import wire
 from workloads.serve.grpc.messages import PREFIX, Message, Messages
-from workloads.serve.grpc.receiving import SMALL, Coming, Receiving
+from workloads.serve.grpc.receiving import SMALL, AwaitedMessage, Receiving
 from workloads.serve.grpc.wire import Head
 from workloads.serve.http2.frames import Code
 from workloads.serve.http2.stream import Stream
@@ -44,7 +44,7 @@ class Call:
         self._most = most
         self._messages = Messages(most)
         self._held = 0  # bytes that are counted, beside those of a large message
-        self._large: Coming | None = None
+        self._large: AwaitedMessage | None = None
         self._ended = False
         self._led = False
         self._error: RequestError | None = None

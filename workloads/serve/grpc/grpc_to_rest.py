@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import orjson
 
 from workloads.serve.http import Request
-from workloads.serve.protocol.inference_request import Asked
+from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.protocol.tensors import to_binary
 from workloads.serve.rest.inference import HEADER_LENGTH
 from workloads.serve.signature import Signature
@@ -22,15 +22,17 @@ def as_bytes(value: str | bytes) -> bytes:
     return value.encode() if isinstance(value, str) else value
 
 
-def as_rest(model: str, signature: Signature, asked: Asked, said: Mapping[str, str | bytes] = NONE) -> Request:
+def as_rest(
+    model: str, signature: Signature, request: InferenceRequest, said: Mapping[str, str | bytes] = NONE
+) -> Request:
     """Request over REST for the same outputs, all in binary. `said`: the call's metadata; its key and id are kept."""
     inputs, parts = [], []
-    for tensor, array in zip(signature.inputs, asked.inputs, strict=True):
+    for tensor, array in zip(signature.inputs, request.inputs, strict=True):
         raw = to_binary(array, tensor.datatype)
         described = {"name": tensor.name, "datatype": tensor.datatype.name, "shape": array.shape}
         inputs.append({**described, "parameters": {"binary_data_size": len(raw)}})
         parts.append(raw)
-    names = [signature.outputs[place].name for place, _ in asked.outputs]
+    names = [signature.outputs[place].name for place, _ in request.outputs]
     outputs = [{"name": name, "parameters": {"binary_data": True}} for name in names]
     head = orjson.dumps({"inputs": inputs, "outputs": outputs})
     headers = {HEADER_LENGTH: b"%d" % len(head), b"content-type": b"application/octet-stream"}

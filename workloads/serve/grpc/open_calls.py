@@ -31,7 +31,7 @@ REFLECTIONS = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.S
 States = health_pb2.HealthCheckResponse.ServingStatus
 
 
-class Standing:
+class OpenCalls:
     """Calls that stay open, of one server."""
 
     def __init__(self, app: "App", names: frozenset[str]) -> None:

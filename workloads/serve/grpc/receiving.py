@@ -37,7 +37,7 @@ class Memory(Protocol):
         """Release `size` bytes."""
 
 
-class Own:
+class GrpcMemory:
     """Memory of the gRPC server alone, where there is no HTTP server to share it with."""
 
     def __init__(self, most: int) -> None:
@@ -71,7 +71,7 @@ class Sender(Protocol):
         """Its message is not read any more."""
 
 
-class Coming:
+class AwaitedMessage:
     """A large message that comes: `cost` in bytes, `taken` once there is room for it."""
 
     __slots__ = ("cost", "progress", "sender", "since", "taken", "whole")
@@ -94,20 +94,20 @@ class Receiving:
         # Kept for small ones: no more large ones are let in than leave so much.
         self._kept = most // 8
         self._large = 0
-        self._coming: dict[Coming, None] = {}
-        self._waiting: dict[Coming, None] = {}
+        self._coming: dict[AwaitedMessage, None] = {}
+        self._waiting: dict[AwaitedMessage, None] = {}
 
-    def begin(self, sender: Sender, size: int) -> Coming:
+    def begin(self, sender: Sender, size: int) -> AwaitedMessage:
         """A large message begins; its sender hears when there is room. Raises QueueFull."""
         if len(self._waiting) >= MOST_WAITING:
             raise QueueFull("too many large messages are on their way", 1)
         cost = min(size * COPIES, max(size, self._most - self._kept))
-        coming = Coming(sender, cost, self.now())
+        coming = AwaitedMessage(sender, cost, self.now())
         self._waiting[coming] = None
         self._admit()
         return coming
 
-    def end(self, coming: Coming) -> None:
+    def end(self, coming: AwaitedMessage) -> None:
         """The message's call is over, or its message is not wanted any more."""
         self._waiting.pop(coming, None)
         if coming.taken:
@@ -153,6 +153,6 @@ class Receiving:
             words = "too many large messages are on their way, and this one came slowest"
             self._stop(loser, QueueFull(words, 1))
 
-    def _stop(self, coming: Coming, error: RequestError) -> None:
+    def _stop(self, coming: AwaitedMessage, error: RequestError) -> None:
         coming.sender.give_up(error)
         self.end(coming)

@@ -18,14 +18,14 @@ from workloads.serve.grpc.calls import Calls
 from workloads.serve.grpc.edge import GrpcEdge
 from workloads.serve.grpc.grpc_to_rest import as_rest
 from workloads.serve.grpc.messages import Message
-from workloads.serve.grpc.open_calls import HEALTH, Standing, States, decoded, only
-from workloads.serve.grpc.receiving import Memory, Own, Receiving
+from workloads.serve.grpc.open_calls import HEALTH, OpenCalls, States, decoded, only
+from workloads.serve.grpc.receiving import GrpcMemory, Memory, Receiving
 from workloads.serve.http.turn import Turns
 from workloads.serve.protocol import open_inference_pb2 as pb
 from workloads.serve.protocol.content_encoding import AT_ONCE
 from workloads.serve.protocol.grpc_message import model_of, raw_bytes
 from workloads.serve.protocol.grpc_tensors import GrpcCodec, parsed
-from workloads.serve.protocol.inference_request import Asked
+from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.rest.inference import Codec
 from workloads.serve.telemetry.inferences import counting
 from workloads.serve.text.protocol import PAIR, forms, given
@@ -69,8 +69,8 @@ class GrpcServer:
         self.tells_time = False  # queue and compute of each inference, in its trailing metadata
         self.turns: Turns | None = None  # to be read, shared with other servers of the loop
         self._freed = Freed()
-        self._receiving = Receiving(memory or Own(most), most)
-        self._standing = Standing(app, frozenset({"", SERVICE, HEALTH}))
+        self._receiving = Receiving(memory or GrpcMemory(most), most)
+        self._standing = OpenCalls(app, frozenset({"", SERVICE, HEALTH}))
         handlers = {**self._inference(), **self._health(), **self._standing.reflections()}
         if around is not None:
             handlers = {path: around.wrapped(handler) for path, handler in handlers.items()}
@@ -249,7 +249,9 @@ class GrpcServer:
         form = any(one.name == PAIR for one in request.inputs), min(2, max(1, len(request.inputs[0].shape)))
         return replace(own, signature=forms(own.signature)[form], most_rows=MOST_TEXTS)
 
-    async def _texts(self, texts: "Texts", codec: GrpcCodec, asked: Asked, call: Call) -> pb.ModelInferResponse:
+    async def _texts(
+        self, texts: "Texts", codec: GrpcCodec, asked: InferenceRequest, call: Call
+    ) -> pb.ModelInferResponse:
         wanted = given(asked)
         texts.check(wanted)
         answer = await texts.answer(wanted)

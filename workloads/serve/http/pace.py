@@ -34,7 +34,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Holder:
+class MemoryHolder:
     """A connection that has bytes in memory. `idle`: looks at it in a row without progress; 0 while it moves.
 
     `loose`: it can be given up; what an engine may be computing cannot.
@@ -51,7 +51,7 @@ class Holder:
 IDLE_LOOKS = 2
 
 
-def whose_turn(holders: Sequence[Holder], asking: Holder) -> Holder | None:
+def whose_turn(holders: Sequence[MemoryHolder], asking: MemoryHolder) -> MemoryHolder | None:
     """Whom to give up, so that `asking` goes on; None: `asking` itself must go.
 
     The client that holds most gives way, by its connection that has moved least; so nobody can keep the others out.

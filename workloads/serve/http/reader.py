@@ -23,7 +23,7 @@ LINE_END = HEAD_END[:1]
 LONG_HEAD = f"the request's headers are larger than {HEAD_BYTES} bytes"
 
 
-class Taker(Protocol):
+class RequestSink(Protocol):
     """Receiver of the requests that a Reader finds."""
 
     def begun(self) -> None:
@@ -48,7 +48,7 @@ class Reader:
     `size`: bytes of the body that has begun.
     """
 
-    def __init__(self, server: "HttpServer", taker: Taker) -> None:
+    def __init__(self, server: "HttpServer", taker: RequestSink) -> None:
         self._server = server
         self._taker = taker
         self._parser = httptools.HttpRequestParser(self)

@@ -16,7 +16,7 @@ from workloads.pod.listener import Listener
 from workloads.serve.errors import EngineFailed, QueueFull, RequestError, TooSlow
 from workloads.serve.http.connection import Connection
 from workloads.serve.http.message import Handle, Pending, Reply, Request, error_reply, failure_reply
-from workloads.serve.http.pace import Holder, whose_turn
+from workloads.serve.http.pace import MemoryHolder, whose_turn
 from workloads.serve.http.turn import Turns
 
 LOG = logging.getLogger("slipway.serve.http")
@@ -209,9 +209,9 @@ class HttpServer:
         return True
 
 
-def _holder(number: int, connection: Connection) -> Holder:
+def _holder(number: int, connection: Connection) -> MemoryHolder:
     loose = connection.write_paused or (connection.reader.in_body and not connection.waiting)
-    return Holder(number, connection.peer, connection.held, connection.progress.quiet, loose)
+    return MemoryHolder(number, connection.peer, connection.held, connection.progress.quiet, loose)
 
 
 def _give_up(connection: Connection) -> None:

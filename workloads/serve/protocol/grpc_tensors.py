@@ -12,7 +12,7 @@ from workloads.serve.errors import Invalid
 from workloads.serve.protocol import open_inference_pb2 as pb
 from workloads.serve.protocol.grpc_message import NOT_A_MESSAGE, in_place, raw_bytes
 from workloads.serve.protocol.inference_request import (
-    Asked,
+    InferenceRequest,
     in_order,
     input_tensor,
     output_place,
@@ -48,17 +48,17 @@ class GrpcCodec:
     nonfinite: bool = False
     most_rows: int = 0
 
-    def read(self, message: bytes) -> Asked:
+    def read(self, message: bytes) -> InferenceRequest:
         """A message as it came. Raises Invalid, and TooLarge for one that holds more than a request can need."""
         raw_bytes(memoryview(message), self.signature)
         return self.decode(parsed(message))
 
-    def read_in_place(self, message: bytes) -> Asked:
+    def read_in_place(self, message: bytes) -> InferenceRequest:
         """As `read`, for one with little beside its raw tensors, which are not copied."""
         rest, raws = in_place(memoryview(message))
         return self.decode(parsed(rest), raws)
 
-    def decode(self, request: pb.ModelInferRequest, raws: Sequence[memoryview] = ()) -> Asked:
+    def decode(self, request: pb.ModelInferRequest, raws: Sequence[memoryview] = ()) -> InferenceRequest:
         """The request, whole and checked, with its raw tensors where they are not in it. Raises Invalid."""
         self._check_rows(request)
         arrays: dict[str, Array] = {}
@@ -81,7 +81,9 @@ class GrpcCodec:
         inputs, rows, group, size = in_order(self.signature, arrays)
         parameters = _parameters(request.parameters)
         priority, timeout = scheduling(parameters) if parameters else (0, 0.0)
-        return Asked(inputs, rows, group, size, self._outputs(request.outputs), request.id, priority, timeout)
+        return InferenceRequest(
+            inputs, rows, group, size, self._outputs(request.outputs), request.id, priority, timeout
+        )
 
     def _check_rows(self, request: pb.ModelInferRequest) -> None:
         """Before anything is made of their data."""
@@ -122,7 +124,7 @@ class GrpcCodec:
             refuse_unknown_ways(one.parameters, f"output {one.name!r}")
         return tuple((place, True) for place in places or range(len(self.signature.outputs)))
 
-    def encode(self, asked: Asked, results: Sequence[Array]) -> pb.ModelInferResponse:
+    def encode(self, asked: InferenceRequest, results: Sequence[Array]) -> pb.ModelInferResponse:
         """All results raw, as other servers of the protocol send them."""
         response = pb.ModelInferResponse(model_name=self.name, model_version=self.version, id=asked.id or "")
         for place, _ in asked.outputs:

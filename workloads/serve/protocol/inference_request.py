@@ -13,7 +13,7 @@ PLAIN = frozenset({str, int, float, bool})
 
 
 @dataclass(slots=True)
-class Asked:
+class InferenceRequest:
     """`inputs` in the model's order. `outputs`: places in the model's results, and whether each is wanted as binary."""
 
     inputs: tuple[Array, ...]

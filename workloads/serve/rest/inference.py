@@ -14,7 +14,7 @@ from workloads.serve.errors import Invalid
 from workloads.serve.http.message import Buffer, Reply, Request
 from workloads.serve.protocol.content_encoding import AT_ONCE, coding_of, inflated, inflated_if_small
 from workloads.serve.protocol.document import SMALL, Cut, parsed
-from workloads.serve.protocol.inference_request import Asked, in_order
+from workloads.serve.protocol.inference_request import InferenceRequest, in_order
 from workloads.serve.protocol.numbers import Text, from_text
 from workloads.serve.protocol.tensors import from_binary, from_json, to_binary, to_json
 from workloads.serve.rest.pieces import LONG, in_pieces
@@ -68,7 +68,7 @@ class Codec:
         """Some input has texts, which are objects, each one."""
         return any(tensor.datatype is Datatype.BYTES for tensor in self.signature.inputs)
 
-    def decode(self, request: Request) -> Asked:
+    def decode(self, request: Request) -> InferenceRequest:
         """The request, whole and checked. Raises Invalid, TooLarge or UnsupportedEncoding."""
         body = request.body
         if b"content-encoding" in request.headers:
@@ -97,12 +97,14 @@ class Codec:
         cut = Cut(text, "data", MARK)
         return self.planner.plan(cut.document, cut)
 
-    def _read(self, plan: Plan, binary: memoryview) -> Asked:
+    def _read(self, plan: Plan, binary: memoryview) -> InferenceRequest:
         """The tensors' data, as the plan says."""
         if len(binary) != plan.binary:
             raise Invalid(f"{len(binary)} bytes follow the JSON, its inputs' binary_data_size are {plan.binary}")
         inputs = tuple(self._array(field, binary) for field in plan.fields)
-        return Asked(inputs, plan.rows, plan.group, plan.size, plan.outputs, plan.id, plan.priority, plan.timeout)
+        return InferenceRequest(
+            inputs, plan.rows, plan.group, plan.size, plan.outputs, plan.id, plan.priority, plan.timeout
+        )
 
     def _array(self, field: Field, binary: memoryview) -> Array:
         tensor = field.tensor
@@ -112,7 +114,7 @@ class Codec:
             return from_json(tensor.name, field.data, tensor.datatype, field.shape)
         return from_binary(tensor.name, binary[field.start : field.end], tensor.datatype, field.shape, self.nonfinite)
 
-    def _raw(self, body: memoryview) -> Asked:
+    def _raw(self, body: memoryview) -> InferenceRequest:
         """The whole body is the data of the only input, one row; all results are binary."""
         if len(self.signature.inputs) != 1:
             raise Invalid("a request without JSON is for models with one input, this one has more")
@@ -128,13 +130,13 @@ class Codec:
             array = from_binary(tensor.name, body, tensor.datatype, shape, self.nonfinite)
         inputs, rows, group, size = in_order(self.signature, {tensor.name: array})
         outputs = tuple((place, True) for place in range(len(self.signature.outputs)))
-        return Asked(inputs, rows, group, size, outputs)
+        return InferenceRequest(inputs, rows, group, size, outputs)
 
-    def long(self, asked: Asked, results: Sequence[Array]) -> bool:
+    def long(self, asked: InferenceRequest, results: Sequence[Array]) -> bool:
         """Writing the reply takes so long that others would notice."""
         return any(not as_binary and results[place].size > LONG for place, as_binary in asked.outputs)
 
-    def encode(self, asked: Asked, results: Sequence[Array]) -> Reply:
+    def encode(self, asked: InferenceRequest, results: Sequence[Array]) -> Reply:
         """The reply: JSON, and behind it what was asked for as binary."""
         parts: list[bytes] = [self._beginning]
         binary: list[Buffer] = []

@@ -16,7 +16,7 @@ import orjson
 from workloads.serve.datatypes import Array, Datatype, finite
 from workloads.serve.errors import Invalid
 from workloads.serve.protocol.document import SMALL, parsed
-from workloads.serve.protocol.inference_request import Asked
+from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.protocol.tensors import shaped
 from workloads.serve.rest.request_header import KEPT_BYTES, KEPT_PLANS, Plan, Planner
 
@@ -65,7 +65,7 @@ class PlainJson:
         self._planner = planner
         self._kept: dict[tuple[bytes, bytes], Plan] = {}
 
-    def read(self, text: bytes) -> Asked | None:
+    def read(self, text: bytes) -> InferenceRequest | None:
         """The request, whole and checked, or None: it is to be read the long way."""
         found = DATA.search(text) if len(text) <= SMALL else None
         if found is None:
@@ -86,7 +86,9 @@ class PlainJson:
         array = packed(values, field.tensor.datatype, field.shape)
         if array is None:
             return None
-        return Asked((array,), plan.rows, plan.group, plan.size, plan.outputs, plan.id, plan.priority, plan.timeout)
+        return InferenceRequest(
+            (array,), plan.rows, plan.group, plan.size, plan.outputs, plan.id, plan.priority, plan.timeout
+        )
 
     def _plan(self, around: tuple[bytes, bytes]) -> Plan | None:
         """Plan of a request of which the array is the only tensor. Kept where it has no id, which comes but once."""

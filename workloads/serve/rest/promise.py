@@ -4,7 +4,7 @@ import asyncio
 
 from workloads.serve.batcher import Batcher, Ticket
 from workloads.serve.http import Pending, Reply
-from workloads.serve.protocol.inference_request import Asked
+from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.rest.inference import Codec
 from workloads.serve.rest.pending import TaskPending
 from workloads.serve.worker import Inputs, Outputs
@@ -16,11 +16,15 @@ class InferencePending:
     __slots__ = ("_asked", "_batcher", "_codec", "_ticket", "future")
 
     def __init__(
-        self, ticket: Ticket[Inputs, Outputs], asked: Asked, codec: Codec, batcher: Batcher[Inputs, Outputs]
+        self,
+        ticket: Ticket[Inputs, Outputs],
+        request: InferenceRequest,
+        codec: Codec,
+        batcher: Batcher[Inputs, Outputs],
     ) -> None:
         self.future: asyncio.Future[Outputs] = ticket.answer
         self._ticket = ticket
-        self._asked = asked
+        self._asked = request
         self._codec = codec
         self._batcher = batcher
 
@@ -43,11 +47,11 @@ class InferencePending:
         self._batcher.abandon(self._ticket)
 
 
-async def written(codec: Codec, asked: Asked, results: Outputs, timing: tuple[float, ...]) -> Reply:
+async def written(codec: Codec, request: InferenceRequest, results: Outputs, timing: tuple[float, ...]) -> Reply:
     """The reply, on a thread where it is long: it is written in pieces, between which others have their turn."""
-    if codec.long(asked, results):
-        reply = await asyncio.to_thread(codec.encode, asked, results)
+    if codec.long(request, results):
+        reply = await asyncio.to_thread(codec.encode, request, results)
     else:
-        reply = codec.encode(asked, results)
+        reply = codec.encode(request, results)
     reply.timing = timing
     return reply

@@ -14,7 +14,7 @@ from workloads.serve.http import Pending, Reply
 from workloads.serve.telemetry.metrics import Metrics
 
 
-class Counted:
+class CountedPending:
     """A pending inference whose end is counted."""
 
     __slots__ = ("_metrics", "_pending", "_route", "future")
@@ -30,7 +30,7 @@ class Counted:
         """True while nothing has been done for the request."""
         return bool(getattr(self._pending, "waiting", False))
 
-    def finish(self) -> "Reply | Counted":
+    def finish(self) -> "Reply | CountedPending":
         """The reply that was promised."""
         try:
             reply = self._pending.finish()
@@ -38,7 +38,7 @@ class Counted:
             self._metrics.inferred(self._route, outcome_of(error))
             raise
         if not isinstance(reply, Reply):
-            return Counted(reply, self._metrics, self._route)
+            return CountedPending(reply, self._metrics, self._route)
         self._metrics.inferred(self._route, Outcome.ANSWERED)
         return reply
 
@@ -48,14 +48,14 @@ class Counted:
         self._pending.abandon()
 
 
-def begin(start: Callable[[], Pending], metrics: Metrics, route: str) -> Counted:
+def begin(start: Callable[[], Pending], metrics: Metrics, route: str) -> CountedPending:
     """Start an inference by `start` and count its end; what `start` raises is an end as well."""
     try:
         pending = start()
     except BaseException as error:
         metrics.inferred(route, outcome_of(error))
         raise
-    return Counted(pending, metrics, route)
+    return CountedPending(pending, metrics, route)
 
 
 @contextmanager

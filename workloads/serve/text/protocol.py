@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from workloads.serve.datatypes import Array, Datatype
 from workloads.serve.errors import Invalid
-from workloads.serve.protocol.inference_request import Asked
+from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.signature import Signature, Tensor
-from workloads.serve.text.texts import Given
+from workloads.serve.text.texts import TextInputs
 
 TEXT, PAIR = "text", "text_pair"
 MARK = b"BYTES"
@@ -27,10 +27,10 @@ def forms(signature: Signature) -> dict[tuple[bool, int], Signature]:
     return found
 
 
-def given(asked: Asked) -> Given:
+def given(request: InferenceRequest) -> TextInputs:
     """The texts of a decoded request. Invalid for bytes that are no UTF-8."""
-    texts = [_words(TEXT, array) for array in asked.inputs]
-    return Given(texts[0], texts[1] if len(texts) > 1 else None, asked.priority, asked.timeout)
+    texts = [_words(TEXT, array) for array in request.inputs]
+    return TextInputs(texts[0], texts[1] if len(texts) > 1 else None, request.priority, request.timeout)
 
 
 def _words(name: str, array: Array) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from workloads.serve.errors import Invalid
 from workloads.serve.http import Reply, Request
 from workloads.serve.protocol.content_encoding import inflate
-from workloads.serve.protocol.inference_request import Asked
+from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.rest.inference import HEADER_LENGTH, Codec
 from workloads.serve.rest.pending import TaskPending
 from workloads.serve.text.protocol import MARK, PAIR, forms, given
@@ -51,7 +51,7 @@ class TextRest:
 
         return TaskPending(work())
 
-    def _decoded(self, request: Request) -> tuple[Codec, Asked]:
+    def _decoded(self, request: Request) -> tuple[Codec, InferenceRequest]:
         pair = request.body.find(PAIR.encode()) >= 0
         flat, column = self._codecs[pair, 1], self._codecs[pair, 2]
         try:

@@ -18,7 +18,7 @@ from workloads.pod.cpus import cpu_limit
 from workloads.serve.batcher import Ticket
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import Invalid, QueueFull, TooLarge
-from workloads.serve.protocol.inference_request import Asked, in_order
+from workloads.serve.protocol.inference_request import InferenceRequest, in_order
 from workloads.serve.service import Service
 from workloads.serve.tokenizer.tokens import Row, Tokens
 from workloads.serve.worker import Inputs, Outputs
@@ -31,7 +31,7 @@ VECTOR = "sentence_embedding"
 
 
 @dataclass(frozen=True)
-class Given:
+class TextInputs:
     """Texts of a request, each with a second one or none with one."""
 
     texts: Sequence[str]
@@ -71,7 +71,7 @@ class Texts:
         """Tokens of a text; what is beyond is cut off."""
         return self._tokens.limit
 
-    def check(self, given: Given) -> None:
+    def check(self, given: TextInputs) -> None:
         """Check texts. Raises Invalid or TooLarge before anything is worked on."""
         most = min(MOST_TEXTS, self._service.batcher.limits.max_queue_size)
         if not given.texts:
@@ -86,7 +86,7 @@ class Texts:
         if self._waiting >= MOST_WAITING:
             raise QueueFull("too many requests wait for their texts to become tokens", 1)
 
-    async def answer(self, given: Given) -> Answer:
+    async def answer(self, given: TextInputs) -> Answer:
         """The model's outputs for texts that `check` has passed."""
         rows = await self._rows(given)
         groups: dict[int, list[int]] = defaultdict(list)
@@ -102,7 +102,7 @@ class Texts:
         outputs = await self._all(tickets)
         return Answer(self._merged(rows, parts, outputs), rows, tickets)
 
-    async def _rows(self, given: Given) -> list[Row]:
+    async def _rows(self, given: TextInputs) -> list[Row]:
         if sum(map(len, given.texts)) + sum(map(len, given.seconds or ())) <= SHORT:
             return self._tokens.encode(given.texts, given.seconds)
         self._waiting += 1
@@ -113,15 +113,15 @@ class Texts:
             self._waiting -= 1
 
     def _submit(
-        self, given: Given, rows: Sequence[Row], parts: Sequence[tuple[int, list[int]]]
+        self, given: TextInputs, rows: Sequence[Row], parts: Sequence[tuple[int, list[int]]]
     ) -> list[Ticket[Inputs, Outputs]]:
         tickets: list[Ticket[Inputs, Outputs]] = []
         try:
             for length, places in parts:
                 arrays = self._tokens.inputs([rows[place] for place in places], length)
                 inputs, count, group, size = in_order(self._service.model.signature, arrays)
-                asked = Asked(inputs, count, group, size, (), None, given.priority, given.timeout)
-                tickets.append(self._service.submit(asked))
+                request = InferenceRequest(inputs, count, group, size, (), None, given.priority, given.timeout)
+                tickets.append(self._service.submit(request))
         except BaseException:
             self._drop(tickets)
             raise

@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 from workloads.serve.batcher import Batcher, Ticket
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import ClientDeadline, DeadlineExceeded, Invalid, RequestError, TransformFailed
-from workloads.serve.protocol.inference_request import Asked, in_order
+from workloads.serve.protocol.inference_request import InferenceRequest, in_order
 from workloads.serve.signature import Signature
 from workloads.serve.telemetry.metrics import Metrics
 from workloads.serve.transform.forms import POSTPROCESS, PREPROCESS, served
 from workloads.serve.transform.workers import Step, Workers
 from workloads.serve.worker import Inputs, Outputs
 
-Submit = Callable[[Asked], Ticket[Inputs, Outputs]]
+Submit = Callable[[InferenceRequest], Ticket[Inputs, Outputs]]
 
 
 class TransformTicket(Ticket[Inputs, Outputs]):
@@ -27,8 +27,8 @@ class TransformTicket(Ticket[Inputs, Outputs]):
     __slots__ = ("after", "before")
     counted: ClassVar[bool] = False
 
-    def __init__(self, asked: Asked, answer: "asyncio.Future[Outputs]") -> None:
-        super().__init__((), asked.rows, asked.size, asked.group, answer)
+    def __init__(self, request: InferenceRequest, answer: "asyncio.Future[Outputs]") -> None:
+        super().__init__((), request.rows, request.size, request.group, answer)
         self.before = 0.0
         self.after = 0.0
 
@@ -38,7 +38,7 @@ class TransformTicket(Ticket[Inputs, Outputs]):
         return self.queue_seconds, self.engine_seconds, self.before, self.after
 
 
-class Transformed:
+class TransformChain:
     """Chain of one served model with own code around it. `signature` is what clients send and get."""
 
     def __init__(
@@ -71,25 +71,25 @@ class Transformed:
         steps = {PREPROCESS: choice.preprocess, POSTPROCESS: choice.postprocess}
         return {step: name for step, name in steps.items() if name}
 
-    def begin(self, asked: Asked) -> TransformTicket:
+    def begin(self, request: InferenceRequest) -> TransformTicket:
         """Start a checked request."""
         held: list[TransformTicket] = []
-        ticket = TransformTicket(asked, asyncio.ensure_future(self._through(asked, held)))
+        ticket = TransformTicket(request, asyncio.ensure_future(self._through(request, held)))
         held.append(ticket)
         return ticket
 
-    async def _through(self, asked: Asked, held: "list[TransformTicket]") -> Outputs:
+    async def _through(self, request: InferenceRequest, held: "list[TransformTicket]") -> Outputs:
         """`held` has the ticket, which is made after the task."""
         (ticket,) = held
         most = self._batcher.limits.default_timeout
-        seconds = min(asked.timeout, most) if asked.timeout > 0 else most
-        due, context, inputs = time.monotonic() + seconds, None, asked.inputs
+        seconds = min(request.timeout, most) if request.timeout > 0 else most
+        due, context, inputs = time.monotonic() + seconds, None, request.inputs
         kind = ClientDeadline if seconds < most else DeadlineExceeded
         if self._before is not None:
             started = time.monotonic()
             inputs, context = await self._called(self._before, inputs, None, due, kind, seconds)
             ticket.before = time.monotonic() - started
-        inner = self._submit(self._computed(inputs, asked, max(due - time.monotonic(), 1e-6)))
+        inner = self._submit(self._computed(inputs, request, max(due - time.monotonic(), 1e-6)))
         try:
             outputs = await self._batcher.answer(inner)
         except DeadlineExceeded as error:
@@ -130,7 +130,7 @@ class Transformed:
                 self._metrics.ended(outcome)
             self._metrics.transformed(step.name, outcome, time.monotonic() - started)
 
-    def _computed(self, inputs: Sequence[Array], asked: Asked, left: float) -> Asked:
+    def _computed(self, inputs: Sequence[Array], request: InferenceRequest, left: float) -> InferenceRequest:
         """Request to the model; where there is own code before it, only that can be wrong."""
         names = [tensor.name for tensor in self._model.inputs]
         try:
@@ -143,4 +143,4 @@ class Transformed:
                 raise
             self._metrics.ended(TransformFailed.reason)
             raise TransformFailed(f"the service's preprocess gave what the model does not take: {error}") from error
-        return Asked(arrays, rows, group, size, (), None, asked.priority, left)
+        return InferenceRequest(arrays, rows, group, size, (), None, request.priority, left)

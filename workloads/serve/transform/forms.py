@@ -33,7 +33,7 @@ def _tensor(form: "TensorForm") -> Tensor:
     return Tensor(form.name, Datatype[form.datatype.value], axes)
 
 
-def told(tensors: Sequence[Tensor]) -> list[Any]:
+def described(tensors: Sequence[Tensor]) -> list[Any]:
     """JSON of tensors: name, datatype and axes of each."""
     return [[tensor.name, tensor.datatype.name, list(tensor.axes)] for tensor in tensors]
 

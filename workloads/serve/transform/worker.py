@@ -24,7 +24,7 @@ ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_AREN
 LAST_WORDS = 0.2  # seconds in which an answer may still lie in the socket of a process that has ended
 
 
-class Ended(Exception):  # noqa: N818  (no error of the server's)
+class WorkerEnded(Exception):  # noqa: N818  (no error of the server's)
     """The process has ended, or says what cannot be. `str()` says how."""
 
 
@@ -59,7 +59,7 @@ class Worker:
         except TimeoutError as error:
             await self.end()
             raise BadInput(f"transform: importing {names} has not ended within {choice.startup:g} s") from error
-        except Ended as error:
+        except WorkerEnded as error:
             await self.end()
             raise BadInput(f"transform: the process that imported {names} {error}") from error
         except BaseException:
@@ -103,7 +103,7 @@ class Worker:
     async def exchange(self, said: dict[str, Any], parts: Sequence[Buffer]) -> tuple[dict[str, Any], memoryview]:
         """Reply of the process to a request. Raises Ended; whoever gets that, or is cancelled, must `end` it."""
         if self._socket is None or self._gone is None:
-            raise Ended("is not there")
+            raise WorkerEnded("is not there")
         talk = asyncio.ensure_future(self._talk(self._socket, said, parts))
         try:
             either: set[asyncio.Future[Any]] = {talk, self._gone}
@@ -111,14 +111,16 @@ class Worker:
             if not talk.done():
                 await asyncio.wait({talk}, timeout=LAST_WORDS)
             if not talk.done():
-                raise Ended(_how(self._gone.result()))
+                raise WorkerEnded(_how(self._gone.result()))
             try:
                 return talk.result()
             except (EOFError, OSError) as error:
                 await asyncio.wait({self._gone}, timeout=LAST_WORDS)
-                raise Ended(_how(self._gone.result()) if self._gone.done() else "has closed its socket") from error
+                raise WorkerEnded(
+                    _how(self._gone.result()) if self._gone.done() else "has closed its socket"
+                ) from error
             except (ValueError, KeyError, TypeError) as error:
-                raise Ended(f"gave {error} where an answer belongs") from error
+                raise WorkerEnded(f"gave {error} where an answer belongs") from error
         finally:
             if talk.cancel():
                 await asyncio.wait({talk})

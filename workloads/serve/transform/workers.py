@@ -19,8 +19,8 @@ from workloads.serve.errors import DeadlineExceeded, Invalid, QueueFull, Transfo
 from workloads.serve.http.message import Buffer
 from workloads.serve.settings import TransformChoice
 from workloads.serve.signature import Tensor
-from workloads.serve.transform.forms import POSTPROCESS, PREPROCESS, check_said, told
-from workloads.serve.transform.worker import Ended, Worker
+from workloads.serve.transform.forms import POSTPROCESS, PREPROCESS, check_said, described
+from workloads.serve.transform.worker import Worker, WorkerEnded
 
 LOG = logging.getLogger("slipway.serve.transform")
 
@@ -108,7 +108,12 @@ class Workers:
         except BaseException:
             self._leave(worker)
             raise
-        head |= {"step": step.name, "given": told(step.given), "wanted": told(step.wanted), "context": context}
+        head |= {
+            "step": step.name,
+            "given": described(step.given),
+            "wanted": described(step.wanted),
+            "context": context,
+        }
         work = asyncio.ensure_future(self._work(worker, step, head, parts))
         self._keep(work)
         try:
@@ -174,9 +179,9 @@ class Workers:
         except TimeoutError as error:
             LOG.warning("%s has not ended within %g s: its process is killed", step.name, self._longest)
             raise DeadlineExceeded(f"was in {step.name}") from error
-        except (Ended, ValueError, KeyError, TypeError) as error:
+        except (WorkerEnded, ValueError, KeyError, TypeError) as error:
             LOG.warning("the process that ran %s %s", step.name, error)
-            how = error if isinstance(error, Ended) else "gave no answer"
+            how = error if isinstance(error, WorkerEnded) else "gave no answer"
             raise TransformFailed(f"the process that ran the service's {step.name} {how}") from error
         finally:
             if whole:

@@ -4,13 +4,13 @@ from dataclasses import replace
 from urllib.parse import parse_qsl
 
 from workloads.serve.errors import Invalid
-from workloads.serve.web.pictures.detection import Wanted
+from workloads.serve.web.pictures.detection import BoxChoice
 
 NAMES = ("score", "overlap")
 MOST = 16
 
 
-def wanted_by(query: bytes, otherwise: Wanted) -> Wanted:
+def wanted_by(query: bytes, otherwise: BoxChoice) -> BoxChoice:
     """Choice of the boxes that a request wants to be told. Invalid for a parameter that is not known, or no share."""
     if not query:
         return otherwise

@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 
 from slipway.api.common.artifact import Task
-from workloads.serve.apart import Apart, Job, inflated_apart
+from workloads.serve.apart import Job, ReaderPool, inflated_apart
 from workloads.serve.datatypes import Array, Datatype
 from workloads.serve.errors import DeadlineExceeded, Invalid, Refused, UnsupportedEncoding
 from workloads.serve.http import Reply, Request
 from workloads.serve.http.message import json_reply
 from workloads.serve.protocol.content_encoding import AT_ONCE, inflate, inflated_if_small
 from workloads.serve.protocol.document import bounded as parsed
-from workloads.serve.protocol.inference_request import Asked, in_order
+from workloads.serve.protocol.inference_request import InferenceRequest, in_order
 from workloads.serve.rest.pending import TaskPending
 from workloads.serve.rest.pieces import LONG, plain, written
 from workloads.serve.rest.rows import rows_of
 from workloads.serve.service import Service
 from workloads.serve.signature import Signature
-from workloads.serve.text.texts import Given, Texts
+from workloads.serve.text.texts import TextInputs, Texts
 from workloads.serve.transform.chain import TransformTicket
 from workloads.serve.web import columns
 from workloads.serve.web import texts as words
@@ -34,7 +34,7 @@ from workloads.serve.web.answers import classify
 from workloads.serve.web.multipart import parts
 from workloads.serve.web.parameters import wanted_by
 from workloads.serve.web.pictures.decoding import Decoding
-from workloads.serve.web.pictures.detection import Geometry, Wanted, boxes_of, detect
+from workloads.serve.web.pictures.detection import BoxChoice, Geometry, boxes_of, detect
 from workloads.serve.web.pictures.fair_queue import Client
 from workloads.serve.web.pictures.segmentation import segments
 
@@ -43,7 +43,7 @@ class Predict:
     """Handlers of GET and POST on /predict."""
 
     def __init__(
-        self, service: Service, max_body_size: int, texts: Texts | None = None, apart: Apart | None = None
+        self, service: Service, max_body_size: int, texts: Texts | None = None, apart: ReaderPool | None = None
     ) -> None:
         """`texts`: for a model that takes them; `apart` reads what is large."""
         self._service = service
@@ -62,7 +62,7 @@ class Predict:
         reads = service.transform is not None and service.transform.reads
         self._files = reads and [one.datatype for one in self._signature.inputs] == [Datatype.BYTES]
         self._columns = columns.columns_of(self._signature, None if reads else artifact)
-        self._wanted = Wanted(boxes.score, boxes.overlap) if boxes is not None else Wanted()
+        self._wanted = BoxChoice(boxes.score, boxes.overlap) if boxes is not None else BoxChoice()
 
     def describe(self, _request: Request) -> Reply:
         """Description of the model for the page, and for people with curl."""
@@ -89,7 +89,7 @@ class Predict:
         inflate(request, self._most)
         return self._taken(request)
 
-    async def _inflated(self, request: Request, apart: Apart) -> Reply:
+    async def _inflated(self, request: Request, apart: ReaderPool) -> Reply:
         await inflated_apart(request, apart, self._service.batcher.limits.default_timeout)
         pending = self._taken(request)
         try:
@@ -154,7 +154,7 @@ class Predict:
             raise Invalid(f"{len(files)} files: the service takes one at a time")
         return array.reshape((len(files), *[1] * (len(axes) - 1)) if axes else ())
 
-    def _worded(self, given: Given) -> TaskPending:
+    def _worded(self, given: TextInputs) -> TaskPending:
         if self._files and given.seconds is None:
             texts = [text.encode(errors="replace") for text in given.texts]
             return TaskPending(self._answer({self._first: self._as_they_are(texts)}))
@@ -163,7 +163,7 @@ class Predict:
         self._texts.check(given)
         return TaskPending(self._answer_texts(self._texts, given))
 
-    async def _answer_texts(self, texts: Texts, given: Given) -> Reply:
+    async def _answer_texts(self, texts: Texts, given: TextInputs) -> Reply:
         started = time.monotonic()
         answer = await texts.answer(given)
         timing = {
@@ -182,11 +182,13 @@ class Predict:
             max((ticket.timing for ticket in answer.tickets), key=sum),
         )
 
-    async def _rows_apart(self, apart: Apart, job: Job) -> Reply:
+    async def _rows_apart(self, apart: ReaderPool, job: Job) -> Reply:
         asked = await self._service.read_apart(apart, job)
         return await self._answer({self._first: asked.inputs[0]}, (), asked.timeout)
 
-    async def _pictures(self, decoding: Decoding, pictures: Sequence[bytes], client: Client, wanted: Wanted) -> Reply:
+    async def _pictures(
+        self, decoding: Decoding, pictures: Sequence[bytes], client: Client, wanted: BoxChoice
+    ) -> Reply:
         """Decoding counts: the request has one time for all of it."""
         timeout, started = self._service.batcher.limits.default_timeout, time.monotonic()
         array, ways = await decoding.to_input(pictures, client, timeout)
@@ -203,13 +205,13 @@ class Predict:
         arrays: Mapping[str, Array],
         ways: Sequence[Geometry] = (),
         seconds: float = 0.0,
-        wanted: Wanted | None = None,
+        wanted: BoxChoice | None = None,
     ) -> Reply:
         """Through the batcher, like everybody else's; within so many seconds, or its default for 0."""
         signature, batcher = self._signature, self._service.batcher
         inputs, count, group, size = in_order(signature, arrays)
         started = time.monotonic()
-        ticket = self._service.submit(Asked(inputs, count, group, size, (), timeout=seconds))
+        ticket = self._service.submit(InferenceRequest(inputs, count, group, size, (), timeout=seconds))
         outputs = await batcher.answer(ticket)
         timing = {
             "queueMs": ticket.queue_seconds * 1000,
@@ -246,7 +248,7 @@ class Predict:
         reply.timing = seconds
         return reply
 
-    def _words(self, outputs: Sequence[Array], ways: Sequence[Geometry], wanted: Wanted | None) -> list[Any]:
+    def _words(self, outputs: Sequence[Array], ways: Sequence[Geometry], wanted: BoxChoice | None) -> list[Any]:
         """Predictions by the artifact's task; the bare numbers of a model without one."""
         if not all(np.isfinite(output).all() for output in outputs if output.dtype.kind == "f"):
             raise Refused("the model's result for this input is not finite")
@@ -268,7 +270,7 @@ class Predict:
             return list(plain(outputs[0]))
         return _rows(named, len(outputs[0]))
 
-    def _seen_in(self, named: Mapping[str, Array], ways: Sequence[Geometry], wanted: Wanted) -> list[Any] | None:
+    def _seen_in(self, named: Mapping[str, Array], ways: Sequence[Geometry], wanted: BoxChoice) -> list[Any] | None:
         """Objects or areas of pictures; None for outputs of another form."""
         assert self._artifact is not None  # noqa: S101  (it has said how pictures go in)
         task, labels = self._artifact.task, self._artifact.labels

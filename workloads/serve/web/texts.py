@@ -13,7 +13,7 @@ import numpy as np
 from slipway.api.common.artifact import Task
 from workloads.serve.errors import Invalid, Refused, UnsupportedEncoding
 from workloads.serve.rest.pieces import plain
-from workloads.serve.text.texts import Answer, Given, Texts
+from workloads.serve.text.texts import Answer, TextInputs, Texts
 from workloads.serve.web.answers import classify
 from workloads.serve.web.multipart import Part
 
@@ -26,7 +26,7 @@ def asks_for_texts(document: Any) -> bool:
     return isinstance(document, dict) and not FIELDS.isdisjoint(document)
 
 
-def from_json(document: Mapping[str, Any]) -> Given:
+def from_json(document: Mapping[str, Any]) -> TextInputs:
     """Raises Invalid in words."""
     unknown = sorted(set(document) - FIELDS)
     if unknown:
@@ -40,25 +40,25 @@ def from_json(document: Mapping[str, Any]) -> Given:
     if query is not None:
         if type(query) is not str or not all(type(text) is str for text in texts):
             raise Invalid("a query is one string, beside texts that are strings")
-        return Given([query] * len(texts), texts)
+        return TextInputs([query] * len(texts), texts)
     if texts and all(type(text) is list for text in texts):
         if not all(len(pair) == 2 and type(pair[0]) is type(pair[1]) is str for pair in texts):
             raise Invalid(WORDS)
-        return Given([pair[0] for pair in texts], [pair[1] for pair in texts])
+        return TextInputs([pair[0] for pair in texts], [pair[1] for pair in texts])
     if not all(type(text) is str for text in texts):
         raise Invalid(WORDS)
-    return Given(texts)
+    return TextInputs(texts)
 
 
-def from_plain(content_type: bytes, body: bytes) -> Given:
+def from_plain(content_type: bytes, body: bytes) -> TextInputs:
     """The whole body is one text."""
     _, _, charset = content_type.lower().partition(b"charset=")
     if charset.strip(b" \"'") not in {b"", b"utf-8", b"utf8", b"us-ascii"}:
         raise UnsupportedEncoding("text/plain is read as UTF-8: say charset=utf-8, or send JSON")
-    return Given([_decoded(body, 1)])
+    return TextInputs([_decoded(body, 1)])
 
 
-def from_parts(parts: Sequence[Part]) -> Given | None:
+def from_parts(parts: Sequence[Part]) -> TextInputs | None:
     """Fields of a form called text or texts, beside one called query, and files of text/plain; None without any."""
     texts = [
         part for part in parts if part.name in {"text", "texts"} or (part.file and part.content_type == "text/plain")
@@ -69,7 +69,7 @@ def from_parts(parts: Sequence[Part]) -> Given | None:
     queries = [_decoded(part.content, 0) for part in parts if part.name == "query"]
     if len(queries) > 1:
         raise Invalid("there is one query")
-    return Given(queries * len(words), words) if queries else Given(words)
+    return TextInputs(queries * len(words), words) if queries else TextInputs(words)
 
 
 def _decoded(content: bytes, place: int) -> str:

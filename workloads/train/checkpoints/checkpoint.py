@@ -37,7 +37,7 @@ SHARED_WITHIN = 10.0  # seconds; NFS shows a new name to other clients only afte
 
 
 @dataclass(frozen=True)
-class Found:
+class SavedState:
     """A whole checkpoint. `state` is what `save` was given beside model and optimizer."""
 
     folder: Path
@@ -104,11 +104,11 @@ class Checkpoints:
                 "use a ReadWriteMany claim"
             )
 
-    def latest(self) -> Found | None:
+    def latest(self) -> SavedState | None:
         """The newest whole checkpoint, or None. BadInput when it was made for something else."""
         return self._world.decide(self._latest)
 
-    def _latest(self) -> Found | None:
+    def _latest(self) -> SavedState | None:
         for folder in sorted(self._folder.glob(f"{PREFIX}*"), reverse=True):
             try:
                 manifest = _read_manifest(folder)
@@ -117,7 +117,7 @@ class Checkpoints:
                 self._set_aside(folder)
                 continue
             self._require_fit(folder, manifest["madeFor"])
-            return Found(folder, manifest["step"], manifest["state"])
+            return SavedState(folder, manifest["step"], manifest["state"])
         return None
 
     def _set_aside(self, folder: Path) -> None:
@@ -134,7 +134,7 @@ class Checkpoints:
                     "use an empty folder"
                 )
 
-    def read(self, found: Found, state: dict[str, Any]) -> set[str]:
+    def read(self, found: SavedState, state: dict[str, Any]) -> set[str]:
         """Fill a nest of tensors in place; how many processes saved them, and how they were cut, does not matter.
 
         Returns the parameters of which no moments were saved, since no gradient had come to them: theirs are left as
@@ -200,7 +200,7 @@ class Checkpoints:
             self._saved = -1
         return not failed
 
-    def forget(self, found: Found) -> None:
+    def forget(self, found: SavedState) -> None:
         """Remove a checkpoint that was made to be tried."""
         self._saved = -1
         if self._world.first:

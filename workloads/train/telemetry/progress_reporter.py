@@ -22,7 +22,7 @@ POSTED = {
 LOOK = 0.5  # seconds between two looks at the loss, for which the device must be waited for
 
 
-class Report:
+class ProgressReporter:
     """Reporter of a run's progress, silent on all processes but the first."""
 
     def __init__(self, *, first: bool, total_steps: int, steps_per_epoch: int, batch: int) -> None:

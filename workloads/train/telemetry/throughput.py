@@ -23,7 +23,7 @@ class Work:
     peak: float | None = None
 
 
-class Meter:
+class ThroughputMeter:
     """Counts the steps of an epoch's training, without its evaluation; keeps some points of the loss's curve."""
 
     def __init__(self, total_steps: int, work: Work) -> None:

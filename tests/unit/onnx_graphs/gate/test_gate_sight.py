@@ -15,7 +15,7 @@ from slipway.api.quantization.gates import Gates
 from tests.unit.onnx_graphs.graphs import classifier, model, quantize, random, value
 from workloads.errors import BadInput
 from workloads.onnx import session
-from workloads.quantize.evaluation.gates import LEAST_DB, Sight, judge
+from workloads.quantize.evaluation.gates import LEAST_DB, Distinctions, judge
 from workloads.quantize.evaluation.judged import judged
 from workloads.quantize.evaluation.scores import Comparison
 
@@ -94,7 +94,7 @@ def verdict(graph: Any, candidate: Any, task: EvaluationTask, feeds: Any) -> Any
     comparison = Comparison(found.measure, found.places, labelled=False)
     samples = Given(feeds)
     scores = comparison.run(graph, candidate, samples, samples.batches(range(len(samples)), 64))
-    sight = Sight(scores.sqnr_db, LEAST_DB, scores.float_decisions, scores.decisions)
+    sight = Distinctions(scores.sqnr_db, LEAST_DB, scores.float_decisions, scores.decisions)
     gates = Gates.model_validate({"accuracy": {"maxDrop": 0.05}})
     return judge(gates, scores.difference(0.95), 0.3, None, sight)
 

@@ -62,7 +62,7 @@ def climb_all(job: Any) -> Context:
     """All stages before the benchmark."""
     context = run._opened(job, jobs.quiet(), shards=1)
     while (stage := next_stage(job.spec, context.work)) not in {Stage.BENCHMARK, None}:
-        context.voice.begin(stage)
+        context.reporter.begin(stage)
         run._run(context, stage, 0)
         run._arrived(context, stage)
     return context

@@ -8,7 +8,7 @@ import pytest
 from workloads.errors import BadInput
 from workloads.quantize.evaluation import answers
 from workloads.quantize.evaluation import detection_metrics as module
-from workloads.quantize.evaluation.detection_metrics import Found, judged
+from workloads.quantize.evaluation.detection_metrics import Detections, judged
 from workloads.vision import detection
 
 CLASSES, MOST = 3, 4
@@ -31,7 +31,7 @@ def pictures(count: int, seed: int, blur: float) -> tuple[np.ndarray, np.ndarray
     return predictions, objects
 
 
-def found(count: int, seed: int, blur: float) -> Found:
+def found(count: int, seed: int, blur: float) -> Detections:
     predictions, objects = pictures(count, seed, blur)
     return judged([predictions[:7], predictions[7:]], [objects[:7], objects[7:]], CLASSES)
 
@@ -89,7 +89,7 @@ def test_the_interval_covers_what_other_pictures_show(monkeypatch: pytest.Monkey
 def test_kept_and_read_back(tmp_path: Path) -> None:
     one = found(20, 4, 2.0)
     one.save(tmp_path / "a.npz")
-    other = Found.load(tmp_path / "a.npz")
+    other = Detections.load(tmp_path / "a.npz")
     assert other.precision() == one.precision()
     assert (other.outputs == one.outputs).all()
     assert len(one.outputs) == 16

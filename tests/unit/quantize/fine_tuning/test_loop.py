@@ -15,13 +15,13 @@ from workloads.pod.progress import Poster
 from workloads.quantize.context import Context
 from workloads.quantize.fine_tuning import loop
 from workloads.quantize.fine_tuning.loop import Phases, Training
-from workloads.quantize.progress import Voice
+from workloads.quantize.progress import ProgressReporter
 from workloads.quantize.run import run_stage
 
 FEW = {"dataset": {"name": "digits", "limit": 320}, "samples": 60}
 
 
-class Dies(Voice):
+class Dies(ProgressReporter):
     """Ends the process, as far as Python can see, after two steps."""
 
     def track(self, items: Any, what: str, done: int = 0) -> Iterator[Any]:
@@ -41,14 +41,14 @@ def test_a_model_that_drops_out_is_resumed_to_the_same_weights(
     for name, voices in (("whole", [jobs.quiet()]), ("interrupted", [Dies(Poster({})), jobs.quiet()])):
         job = jobs.job(tmp_path / name, digits, calibration=FEW, qat={"epochs": 1, "batchSize": 64})
         run_stage(job, jobs.quiet(), Stage.EXPORT, 0)
-        for voice in voices:
+        for reporter in voices:
             torch.manual_seed(0)
             model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.LazyLinear(10))
             model(torch.zeros(1, *images.training.batch([0])[0].shape[1:]))
-            context = Context(job, jobs.work_of(job), voice)
+            context = Context(job, jobs.work_of(job), reporter)
             phases = Phases("own/state.safetensors", "own", lambda m: m.train(), lambda _: None, 0.0)
             run = Training(context, model, model, images, phases)
-            if isinstance(voice, Dies):
+            if isinstance(reporter, Dies):
                 with pytest.raises(KeyboardInterrupt):
                     run.run()
             else:

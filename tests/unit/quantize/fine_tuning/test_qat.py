@@ -15,7 +15,7 @@ from workloads.pod.progress import Poster
 from workloads.quantize.context import Context
 from workloads.quantize.fine_tuning import loop, qat
 from workloads.quantize.ladder.candidates import candidate_of
-from workloads.quantize.progress import Voice
+from workloads.quantize.progress import ProgressReporter
 from workloads.quantize.run import run_all, run_stage
 
 # The gate of half a point is out of reach for 3-bit PTQ of this model and within that of training.
@@ -27,7 +27,7 @@ LADDER = {
 }
 
 
-class Dies(Voice):
+class Dies(ProgressReporter):
     """Ends the process, as far as Python can see, in the middle of training."""
 
     def __init__(self, steps: int) -> None:
@@ -50,9 +50,9 @@ def test_a_few_steps_are_resumed_to_the_same_model_of_three_bits(
     for name, voices in (("whole", [jobs.quiet()]), ("interrupted", [Dies(2), jobs.quiet()])):
         job = jobs.job(tmp_path / name, digits, weights={"bits": 3}, ladder=["qat"], calibration=few)
         run_stage(job, jobs.quiet(), Stage.EXPORT, 0)
-        for voice in voices:
-            context = Context(job, jobs.work_of(job), voice)
-            if isinstance(voice, Dies):
+        for reporter in voices:
+            context = Context(job, jobs.work_of(job), reporter)
+            if isinstance(reporter, Dies):
                 with pytest.raises(KeyboardInterrupt):
                     qat.train(context)
             else:

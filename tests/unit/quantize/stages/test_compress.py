@@ -19,7 +19,7 @@ from workloads.pod.progress import Poster
 from workloads.quantize.context import Context
 from workloads.quantize.fine_tuning import loop
 from workloads.quantize.ladder.candidates import candidate_of
-from workloads.quantize.progress import Voice
+from workloads.quantize.progress import ProgressReporter
 from workloads.quantize.run import run_stage
 from workloads.quantize.stages import step_gain
 
@@ -31,7 +31,7 @@ SMALLER: dict[str, Any] = {
 }
 
 
-class Dies(Voice):
+class Dies(ProgressReporter):
     """Ends the process, as far as Python can see, in the middle of training."""
 
     def track(self, items: Any, what: str, done: int = 0) -> Iterator[Any]:
@@ -160,12 +160,12 @@ def test_interrupted_in_its_training_it_ends_with_the_same_model(
         job = jobs.job(tmp_path / name, digits, **SMALLER)
         for stage in (Stage.EXPORT, Stage.BASELINE):
             run_stage(job, jobs.quiet(), stage, 0)
-        for voice in voices:
-            if isinstance(voice, Dies):
+        for reporter in voices:
+            if isinstance(reporter, Dies):
                 with pytest.raises(KeyboardInterrupt):
-                    run_stage(job, voice, Stage.COMPRESS, 0)
+                    run_stage(job, reporter, Stage.COMPRESS, 0)
             else:
-                run_stage(job, voice, Stage.COMPRESS, 0)
+                run_stage(job, reporter, Stage.COMPRESS, 0)
         context = Context(job, jobs.work_of(job), jobs.quiet())
         assert candidate_of(context, "compressed-1-channels").accuracy
         digests.append(storage.sha256_of(context.work.path("candidates/compressed-1-channels.onnx")))

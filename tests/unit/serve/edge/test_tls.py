@@ -18,7 +18,7 @@ import pytest
 from slipway.runtime.scraping.scrape import Scraper, ScrapeResult
 from tests.unit.serve.certificates import pair, written
 from tests.unit.serve.serving import Serving, serving
-from workloads.activator.wire_protocol import SETTINGS, Frames, sealed
+from workloads.activator.wire_protocol import SETTINGS, Http2Frames, sealed
 from workloads.errors import BadInput
 from workloads.pod import listener
 from workloads.serve.edge.certificates import Certificates
@@ -214,9 +214,9 @@ async def test_copies_go_to_a_revision_of_the_same_issuer_and_to_nobody_else(tmp
 
 def test_an_activator_hears_requests_by_tls_and_answers_none() -> None:
     """It has no key: were frames looked for in what is sealed, a client would wait for ever."""
-    ear = Frames()
+    ear = Http2Frames()
     assert ear.asks(b"\x16\x03\x01\x02\x00\x01")
     assert ear.asks(b"\x00" * 100)
     assert sealed(b"\x16\x03\x01")
     assert not sealed(b"PRI * HTTP/2.0")
-    assert not Frames().asks(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS)
+    assert not Http2Frames().asks(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS)

@@ -22,7 +22,7 @@ from workloads.serve.engines.torch_engine import open_engine as open_torch
 from workloads.serve.engines.warmup import NothingRuns, sample, sizes_up_to, warm_up
 from workloads.serve.errors import EngineFailed, Refused
 from workloads.serve.model import load
-from workloads.serve.worker import EngineLane
+from workloads.serve.worker import EngineWorker
 
 SIZES = (8, 16, 3)
 
@@ -176,7 +176,7 @@ def test_sizes() -> None:
 
 
 async def test_a_lane_gives_everyone_their_own_rows(mlp) -> None:
-    lane = EngineLane(open_onnxruntime(mlp, Options()), mlp.signature, sample(mlp.signature, 1))
+    lane = EngineWorker(open_onnxruntime(mlp, Options()), mlp.signature, sample(mlp.signature, 1))
     random = np.random.default_rng(1)
     asked = [(random.standard_normal((rows, 8), dtype=np.float32),) for rows in (1, 3, 2)]
     for (x,), (y,) in zip(asked, await lane.run(asked), strict=True):
@@ -187,7 +187,7 @@ async def test_a_lane_gives_everyone_their_own_rows(mlp) -> None:
 async def test_a_lane_tells_a_bad_request_from_a_dead_engine(tmp_path: Path) -> None:
     model = load(str(onnx_models.lookup(tmp_path / "lookup.onnx")), "", "1")
     engine = open_onnxruntime(model, Options())
-    lane = EngineLane(engine, model.signature, sample(model.signature, 1))
+    lane = EngineWorker(engine, model.signature, sample(model.signature, 1))
     bad, good = (np.array([[99]]),), (np.array([[3]]),)
     with pytest.raises(Refused, match="cannot compute this input"):
         await lane.run([bad])

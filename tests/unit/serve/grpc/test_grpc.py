@@ -17,7 +17,7 @@ from workloads.serve.batcher import Limits
 from workloads.serve.grpc.server import GrpcServer
 from workloads.serve.lifecycle import Phase
 from workloads.serve.protocol import open_inference_pb2 as pb
-from workloads.serve.run import leave
+from workloads.serve.run import drain
 from workloads.serve.settings import Settings
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -118,7 +118,7 @@ async def test_leaving_is_unhealthy_first_while_all_is_served_and_then_finishes_
     async with serving(seconds=0.3, limits=Limits(max_batch_size=1)) as server, listening(server) as (found, client):
         assert await client.healthy()
         life, settings = server.app.life, Settings(model="m", readiness_lead=60, drain_timeout=5)
-        leaving = asyncio.create_task(leave(life, server.http, found, server.app.service, settings))
+        leaving = asyncio.create_task(drain(life, server.http, found, server.app.service, settings))
         await until(lambda: life.phase is Phase.DRAINING)
         assert not await client.healthy()
         await client.infer(1.0)

@@ -13,7 +13,7 @@ from workloads.serve.datatypes import Datatype
 from workloads.serve.errors import Invalid, QueueFull, RequestError, TooLarge, TooSlow
 from workloads.serve.grpc import receiving
 from workloads.serve.grpc.messages import PREFIX, Messages
-from workloads.serve.grpc.receiving import Own, Receiving
+from workloads.serve.grpc.receiving import GrpcMemory, Receiving
 from workloads.serve.protocol import open_inference_pb2 as pb
 from workloads.serve.protocol.grpc_message import in_place, model_of, raw_bytes
 from workloads.serve.signature import Signature, Tensor
@@ -42,7 +42,7 @@ class Clock:
 
 
 def test_large_messages_come_a_few_at_a_time_and_the_others_wait() -> None:
-    memory = Own(800)
+    memory = GrpcMemory(800)
     found = Receiving(memory, 800)
     senders = [Sender("a") for _ in range(5)]
     coming = [found.begin(sender, 100) for sender in senders]
@@ -57,7 +57,7 @@ def test_large_messages_come_a_few_at_a_time_and_the_others_wait() -> None:
 
 
 def test_room_is_kept_for_small_messages() -> None:
-    memory = Own(800)
+    memory = GrpcMemory(800)
     found = Receiving(memory, 800)
     assert memory.take(550)
     sender = Sender("a")
@@ -70,7 +70,7 @@ def test_room_is_kept_for_small_messages() -> None:
 
 
 def test_whoever_stalls_is_cut_off_and_all_of_it_is_given_back() -> None:
-    clock, memory = Clock(), Own(800)
+    clock, memory = Clock(), GrpcMemory(800)
     found = Receiving(memory, 800, clock)
     stalls, moves = Sender("a"), Sender("b")
     coming = [found.begin(sender, 100) for sender in (stalls, moves)]
@@ -85,7 +85,7 @@ def test_whoever_stalls_is_cut_off_and_all_of_it_is_given_back() -> None:
 
 def test_whoever_stands_longest_makes_way_for_those_who_wait() -> None:
     clock = Clock()
-    found = Receiving(Own(800), 800, clock)
+    found = Receiving(GrpcMemory(800), 800, clock)
     slow = [Sender("a"), Sender("b")]
     for sender in slow:
         found.begin(sender, 100)
@@ -104,7 +104,7 @@ def test_whoever_stands_longest_makes_way_for_those_who_wait() -> None:
 def test_nobody_waits_for_ever_and_so_many_wait(monkeypatch) -> None:
     clock = Clock()
     monkeypatch.setattr(receiving, "MOST_WAITING", 3)
-    memory = Own(800)
+    memory = GrpcMemory(800)
     assert memory.take(800)
     found = Receiving(memory, 800, clock)
     senders = [Sender("a") for _ in range(3)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.runtime.waiting import until
 from tests.unit.serve.http.echo import QUICK, serving
-from workloads.serve.http.pace import IDLE_LOOKS, Holder, Progress, whose_turn
+from workloads.serve.http.pace import IDLE_LOOKS, MemoryHolder, Progress, whose_turn
 
 
 @pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
@@ -52,7 +52,7 @@ HOLDERS = st.lists(
 
 @given(HOLDERS, st.integers(0, 11))
 def test_who_makes_room(facts, place: int) -> None:
-    holders = [Holder(number, *fact) for number, fact in enumerate(facts)]
+    holders = [MemoryHolder(number, *fact) for number, fact in enumerate(facts)]
     asking = holders[place % len(holders)]
     loser = whose_turn(holders, asking)
     totals = {peer: sum(h.bytes for h in holders if h.peer == peer) for peer in "abc"}

@@ -18,7 +18,7 @@ from workloads.serve.app import App
 from workloads.serve.batcher import Limits
 from workloads.serve.datatypes import Datatype
 from workloads.serve.http import HttpLimits, HttpServer
-from workloads.serve.lifecycle import Life
+from workloads.serve.lifecycle import Lifecycle
 from workloads.serve.loading import load_and_warm_up
 from workloads.serve.protocol.tensors import from_binary, to_binary
 from workloads.serve.run import start
@@ -33,7 +33,7 @@ async def serving(path: Path) -> AsyncIterator[tuple[str, aiohttp.ClientSession]
     """A server's own parts on a real socket."""
     settings = Settings(str(path), "m", engine=EngineName.ONNXRUNTIME, threads=1, batching=Limits(max_batch_size=8))
     metrics = Metrics()
-    app = App("m", "1", Life(), metrics)
+    app = App("m", "1", Lifecycle(), metrics)
     http = HttpServer(app, HttpLimits(), metrics.http_replied)
     port = await http.start("127.0.0.1", 0)
     try:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.runtime.waiting import until
 from tests.unit.serve.protocol.test_codec import request
-from workloads.serve.apart import Apart, Job
+from workloads.serve.apart import Job, ReaderPool
 from workloads.serve.apart.pool import SMALL
 from workloads.serve.datatypes import Datatype
 from workloads.serve.errors import DeadlineExceeded, Invalid, TooLarge
@@ -39,7 +39,7 @@ def document(columns: int, **rest) -> bytes:
 
 @pytest.fixture
 async def apart():
-    pool = Apart(CODEC)
+    pool = ReaderPool(CODEC)
     yield pool
     await pool.close()
 

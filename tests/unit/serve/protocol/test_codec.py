@@ -16,7 +16,7 @@ from workloads.serve.datatypes import Datatype, finite
 from workloads.serve.errors import RequestError
 from workloads.serve.grpc.grpc_to_rest import as_rest
 from workloads.serve.http import Request
-from workloads.serve.protocol.inference_request import Asked
+from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.protocol.tensors import from_binary, from_json, to_binary, to_json
 from workloads.serve.rest.inference import Codec
 from workloads.serve.signature import Signature, Tensor
@@ -193,7 +193,7 @@ def test_a_request_that_is_copied_as_rest_is_the_same_request():
     codec = Codec(signature, "m", "1")
     words = np.array([b"one", b""], dtype=object)
     numbers = np.zeros((2, 2), Datatype.BF16.dtype)
-    asked = Asked((numbers, words), 2, None, 0, ((1, False),), "id", 1, 5.0)
+    asked = InferenceRequest((numbers, words), 2, None, 0, ((1, False),), "id", 1, 5.0)
     again = codec.decode(as_rest("m", signature, asked))
     assert [array.tolist() for array in again.inputs] == [numbers.tolist(), words.tolist()]
     assert (again.rows, again.outputs, again.timeout) == (2, ((1, True),), 0.0)

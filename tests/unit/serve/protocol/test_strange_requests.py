@@ -21,7 +21,7 @@ from tests.unit.serve.serving import PAIR, serving
 from workloads.errors import BadInput, Unavailable
 from workloads.serve.grpc.server import GrpcServer
 from workloads.serve.http import Reply
-from workloads.serve.protocol.inference_request import Asked
+from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.rest import pieces
 from workloads.serve.rest.inference import LONG, Codec
 from workloads.serve.rest.pieces import in_pieces
@@ -138,8 +138,8 @@ def test_in_pieces_it_is_the_same_document(count: int, binary: bool) -> None:
     codec = Codec(PAIR, "m", "1")
     values = np.arange(count, dtype="<f4").reshape(1, -1)
     values[0, 0] = np.nan
-    asked = Asked((), 1, 0, 0, ((0, False), (0, True)) if binary else ((0, False),), id="a")
-    reply = codec.encode(asked, [values])
+    request = InferenceRequest((), 1, 0, 0, ((0, False), (0, True)) if binary else ((0, False),), id="a")
+    reply = codec.encode(request, [values])
     whole = b"".join(reply.body)
     said = orjson.loads(whole[: len(reply.body[0])] if binary else whole)
     assert said["id"] == "a"

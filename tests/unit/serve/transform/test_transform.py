@@ -20,7 +20,7 @@ from tests.unit.serve.grpc.test_grpc import INFER, listening
 from tests.unit.serve.serving import Serving, serving
 from workloads.serve.batcher import Limits
 from workloads.serve.protocol import open_inference_pb2 as pb
-from workloads.serve.run import leave
+from workloads.serve.run import drain
 from workloads.serve.settings import Settings, TransformChoice
 
 OWN = "tests.unit.serve.transform.own_code"
@@ -231,7 +231,7 @@ async def test_a_drain_answers_what_is_in_own_code(tmp_path: Path) -> None:
         asked = asyncio.ensure_future(server.infer([1.0]))
         await until(lambda: app.service.transform.workers.busy == 1)
         numbers = app.service.transform.workers.numbers
-        await leave(app.life, server.http, None, app.service, Settings("m", readiness_lead=0))
+        await drain(app.life, server.http, None, app.service, Settings("m", readiness_lead=0))
         status, body, _ = await asked
         assert (status, body["outputs"][0]["data"]) == (200, [2.0])
         for number in numbers:

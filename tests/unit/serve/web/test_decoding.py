@@ -25,7 +25,7 @@ from workloads.serve.errors import DeadlineExceeded, Invalid, QueueFull
 from workloads.serve.web.pictures import decoding as module
 from workloads.serve.web.pictures import picture_file
 from workloads.serve.web.pictures.decoding import Decoding
-from workloads.serve.web.pictures.fair_queue import FairLine
+from workloads.serve.web.pictures.fair_queue import FairQueue
 from workloads.serve.web.pictures.model_input import MOST_BYTES, most_pixels, to_input
 
 HOW = Preprocessing(channels=3, height=224, width=224, resize=256, mean=[0.0] * 3, std=[1.0] * 3)
@@ -170,7 +170,7 @@ def test_how_many_pixels_are_of_use_depends_on_the_model() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=40))
 def test_the_line_gives_back_every_job_once_and_forgets_who_is_gone(asked: list[tuple[str, int]]) -> None:
-    line: FairLine[int] = FairLine()
+    line: FairQueue[int] = FairQueue()
     for number, client in enumerate(asked):
         line.add(client, number)
     taken = []
@@ -190,7 +190,7 @@ def test_the_line_gives_back_every_job_once_and_forgets_who_is_gone(asked: list[
 @pytest.mark.parametrize("address", ["1.1.1.1", "2.2.2.2"])
 def test_clients_with_dear_jobs_wait_for_one_with_cheap_ones(address: str) -> None:
     """Behind a proxy all come from one address: there connections take turns."""
-    line: FairLine[str] = FairLine()
+    line: FairQueue[str] = FairQueue()
     for number in range(30):
         line.add(("1.1.1.1", number % 8), "dear")
     for _ in range(10):

@@ -13,7 +13,7 @@ from tests.unit.trainingjob.steps import begin, run, status, to_next_due
 
 
 def post(world: World, percent: int) -> None:
-    """The inbox keeps the newest report and marks the job."""
+    """The newest report is kept, and marks the job."""
     assert world.job is not None
     moment = world.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
     world.process.posted[uid_of(world.job)] = {"percent": percent, "lastUpdatedTime": moment}

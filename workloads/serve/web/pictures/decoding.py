@@ -20,8 +20,8 @@ from workloads.pod.cpus import cpu_limit
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import DeadlineExceeded, Invalid, QueueFull
 from workloads.serve.web.pictures.detection import Geometry
-from workloads.serve.web.pictures.fair_queue import Client, FairLine
-from workloads.serve.web.pictures.model_input import Costly, Pixels, if_small, stacked, whole
+from workloads.serve.web.pictures.fair_queue import Client, FairQueue
+from workloads.serve.web.pictures.model_input import PendingPicture, Pixels, if_small, stacked, whole
 
 # Requests whose pictures wait for a thread, or are on one; of them, with pictures that take longer.
 MOST_WAITING, MOST_MEDIUM, MOST_LARGE = 256, 48, 16
@@ -29,8 +29,8 @@ MEDIUM = 2_200_000  # pixels of a PNG; a JPEG may have six times as many
 LARGE_THREADS = 1
 MEDIUM_NICE, LARGE_NICE = 10, 15  # a tenth, and a thirtieth, of the others' share of a busy processor
 
-Work = Callable[[], Pixels | Costly]
-Found = Pixels | Costly | Invalid
+Work = Callable[[], Pixels | PendingPicture]
+Found = Pixels | PendingPicture | Invalid
 
 
 @dataclass(eq=False)
@@ -45,7 +45,7 @@ class _Lane:
     def __init__(self, threads: int, name: str, start: Callable[[], None] | None = None) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=start)
         self._free = threads
-        self._line: FairLine[_Job] = FairLine()
+        self._line: FairQueue[_Job] = FairQueue()
 
     def run(self, client: Client, work: Work) -> "asyncio.Future[Found]":
         """Cancel the future to leave the line."""
@@ -127,7 +127,7 @@ class Decoding:
             for place, picture in enumerate(pictures)
         ]
         found = await _each(looks)
-        costs = {place: one.cost for place, one in enumerate(found) if isinstance(one, Costly)}
+        costs = {place: one.cost for place, one in enumerate(found) if isinstance(one, PendingPicture)}
         if costs:
             with self._counted(max(costs.values())):
                 later = await _each(
@@ -135,7 +135,7 @@ class Decoding:
                 )
             decoded = dict(zip(costs, later, strict=True))
             found = [decoded.get(place, one) for place, one in enumerate(found)]
-        return [one for one in found if not isinstance(one, Costly)]
+        return [one for one in found if not isinstance(one, PendingPicture)]
 
     def _later(self, client: Client, picture: bytes, place: int, cost: float) -> "asyncio.Future[Found]":
         lane = self._medium if cost <= MEDIUM else self._large
@@ -154,10 +154,10 @@ class Decoding:
             self._costly[kind] -= 1
 
 
-async def _each(futures: "Sequence[asyncio.Future[Found]]") -> list[Pixels | Costly]:
+async def _each(futures: "Sequence[asyncio.Future[Found]]") -> list[Pixels | PendingPicture]:
     """All results; the rest leave the line when one fails, or nobody waits any more. Invalid as the first one says."""
     try:
-        found: list[Pixels | Costly] = []
+        found: list[Pixels | PendingPicture] = []
         for future in futures:
             one = await future
             if isinstance(one, Invalid):

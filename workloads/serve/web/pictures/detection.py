@@ -23,7 +23,7 @@ MOST_CLASSES = 100_000
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BoxChoice:
     """Choice of boxes to tell: from a score on, and of two of a class that overlap more only the better one."""
 
     score: float = LEAST_SCORE
@@ -114,10 +114,10 @@ def _one_hot(best: Array, kinds: Array, labels: int) -> Array:
 
 
 def detect(
-    boxes: Array, scores: Array, labels: Sequence[str], places: Sequence[Geometry], wanted: Wanted | None = None
+    boxes: Array, scores: Array, labels: Sequence[str], places: Sequence[Geometry], wanted: BoxChoice | None = None
 ) -> list[dict[str, Any]]:
     """Per picture its objects, best first. Boxes in pixels of the picture as it was sent."""
-    wanted = wanted or Wanted()
+    wanted = wanted or BoxChoice()
     return [
         {"objects": _objects(one.astype(np.float64), score.astype(np.float64), labels, place, wanted)}
         for one, score, place in zip(boxes, scores, places, strict=True)
@@ -125,7 +125,7 @@ def detect(
 
 
 def _objects(
-    boxes: Array, scores: Array, labels: Sequence[str], place: Geometry, wanted: Wanted
+    boxes: Array, scores: Array, labels: Sequence[str], place: Geometry, wanted: BoxChoice
 ) -> list[dict[str, Any]]:
     kept, classes, best = select(boxes, scores, wanted.score, wanted.overlap)
     limits = np.array([place.width, place.height] * 2, dtype=np.float64)

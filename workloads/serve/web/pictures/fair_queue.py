@@ -54,7 +54,7 @@ class _Turns:
             del self._spent[one], self._waiting[one], self._last[one]
 
 
-class FairLine(Generic[J]):
+class FairQueue(Generic[J]):
     """Jobs of clients. A client that has nothing in line and under way, and owes nothing, is forgotten."""
 
     def __init__(self) -> None:

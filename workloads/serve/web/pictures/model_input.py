@@ -38,7 +38,7 @@ Pixels = tuple[Array, Geometry]
 
 
 @dataclass(frozen=True)
-class Costly:
+class PendingPicture:
     """A picture that is not decoded yet. `cost` in pixels of a PNG."""
 
     cost: float
@@ -66,16 +66,16 @@ def stacked(read: Sequence[Pixels], how: Preprocessing) -> tuple[Array, list[Geo
 def whole(content: bytes, how: Preprocessing, place: int) -> Pixels:
     """Pixels of a picture of any size that is allowed: uint8 [channels, height, width], and the way back."""
     found = _opened(content, how, place, math.inf)
-    assert not isinstance(found, Costly)  # noqa: S101  (nothing costs more)
+    assert not isinstance(found, PendingPicture)  # noqa: S101  (nothing costs more)
     return found
 
 
-def if_small(content: bytes, how: Preprocessing, place: int) -> Pixels | Costly:
+def if_small(content: bytes, how: Preprocessing, place: int) -> Pixels | PendingPicture:
     """Pixels as `whole` gives them; of a picture that takes long only its cost."""
     return _opened(content, how, place, SMALL)
 
 
-def _opened(content: bytes, how: Preprocessing, place: int, most: float) -> Pixels | Costly:
+def _opened(content: bytes, how: Preprocessing, place: int, most: float) -> Pixels | PendingPicture:
     words = f"picture {place + 1}"
     try:
         picture_file.check(content)
@@ -85,7 +85,7 @@ def _opened(content: bytes, how: Preprocessing, place: int, most: float) -> Pixe
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             cost = _cost(image, content, how, words)
             if cost > most:
-                return Costly(cost)
+                return PendingPicture(cost)
             width, height = image.size
             if orientation(image) in SIDEWAYS:
                 width, height = height, width

@@ -53,14 +53,14 @@ def peak_memory() -> list[float]:
     import torch
 
     from workloads.pod.environment import read_place
-    from workloads.train.telemetry.throughput import Meter, Work, peak_bytes
+    from workloads.train.telemetry.throughput import ThroughputMeter, Work, peak_bytes
     from workloads.train.world import World
 
     place = read_place(os.environ)
     torch.ones(EXTRA * place.rank, dtype=torch.uint8)
     world = World(place)
     own = peak_bytes(world.device)
-    return [Meter(10, Work()).figures(world, 1, None)["peakMemoryBytes"], own]
+    return [ThroughputMeter(10, Work()).figures(world, 1, None)["peakMemoryBytes"], own]
 
 
 def test_the_peak_is_the_largest_process(tmp_path: Path) -> None:

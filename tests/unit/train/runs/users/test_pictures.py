@@ -56,7 +56,7 @@ def test_skipped_samples_are_counted_in_the_status(monkeypatch: pytest.MonkeyPat
 
     posts: list[Any] = []
     monkeypatch.setattr(progress_reporter.Poster, "update", lambda _self, snapshot: posts.append(snapshot.metrics))
-    report = progress_reporter.Report(first=True, total_steps=4, steps_per_epoch=2, batch=8)
+    report = progress_reporter.ProgressReporter(first=True, total_steps=4, steps_per_epoch=2, batch=8)
     for count in (0, 3):
         report.skipped(count)
         report.epoch(2, 1.0, Figures({}, "", 0.0), {})
