@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
@@ -23,6 +23,8 @@ from workloads.train.checkpoints.best_weights import Best
 from workloads.train.divergence import REMEDY, require_finite
 from workloads.train.evaluation import evaluate
 from workloads.train.optimisation import LearningRate
+from workloads.train.optimisation.early_stopping import Patience
+from workloads.train.optimisation.mixing import mixed, mixes
 from workloads.train.strategies.base import Strategy
 from workloads.train.tasks import Counting, Figures, Task
 from workloads.train.telemetry.progress_reporter import ProgressReporter
@@ -33,6 +35,10 @@ from workloads.train.world import World
 
 if TYPE_CHECKING:
     from workloads.train.checkpoints.checkpoint import Checkpoints
+
+
+class _StopAskedError(Exception):
+    """An evaluation was left, because the process was asked to stop."""
 
 
 @dataclass
@@ -59,6 +65,7 @@ class Training:
     stop: StopSignal
     best: Best
     tracking: Trackers = field(default_factory=Trackers)
+    patience: Patience = field(default_factory=Patience)
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     recipes: list[dict[str, Any]] = field(default_factory=list)
@@ -97,11 +104,13 @@ class Training:
         figures = None
         if self._to_be_judged and self.step < self.rate.total_steps and not self._recorded:
             self._record(None)  # it was stopped between a step and its evaluation
-        while self.step < self.rate.total_steps:
+        while self.step < self.rate.total_steps and not self.patience.over:
             self._epoch()
             figures = self._record(self._finite_loss())
             if self.checkpoints is not None and (self.due or self.keep_best):
                 self.save(self.checkpoints, figures.score)
+        if self.patience.over:
+            self.report.say(f"no better for {self.patience.waited} evaluations: the run ends at step {self.step}")
         return figures
 
     @property
@@ -126,9 +135,8 @@ class Training:
 
     def _epoch(self) -> None:
         """The rest of the epoch that `step` is in."""
-        total, count = self.carried if self.world.first and not self._at_end_of_epoch else (0.0, 0.0)
+        total, self._seen = self.carried if self.world.first and not self._at_end_of_epoch else (0.0, 0.0)
         self._loss = torch.tensor(total, dtype=torch.float64, device=self.world.device)
-        self._seen = count
         self.meter.begin()
         for batches in self._batches_of(self.step // self.rate.steps_per_epoch):
             agreement = self.world.any(self.stop.requested)
@@ -141,25 +149,18 @@ class Training:
             if agreement.result():
                 self._terminate()
             if self.proof is not None:
-                self._prove(self.proof)
+                proof, self.proof = self.proof, None
+                with self.meter.apart():
+                    proof()
             if self._at_end_of_epoch or self.step == self.rate.total_steps:
                 return  # it is saved after the evaluation, whose figures belong to it
             if self._to_be_judged:
-                self._judge_inside()
+                with self.meter.apart():
+                    self._record(self._finite_loss(), inside=True)
+                if self.patience.over:
+                    return
             if self.checkpoints is not None and self.due:
                 self.save(self.checkpoints)
-
-    def _prove(self, proof: Callable[[], None]) -> None:
-        """Run the proof once; its time is not the training's."""
-        started, self.proof = time.monotonic(), None
-        proof()
-        self.meter.leave_out(time.monotonic() - started)
-
-    def _judge_inside(self) -> None:
-        """An evaluation between two steps of an epoch, whose time is not the training's."""
-        started = time.monotonic()
-        self._record(self._finite_loss(), inside=True)
-        self.meter.leave_out(time.monotonic() - started)
 
     def _batches_of(self, epoch: int) -> Iterator[list[Batch]]:
         """One list of micro-batches per optimizer step, from the current step of the epoch on."""
@@ -201,7 +202,8 @@ class Training:
     def _ready(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The model's input and what is to be learned, on the device."""
         samples, targets = (tensor.to(self.world.device, non_blocking=True) for tensor in batch)
-        return self.task.inputs(samples), targets
+        inputs, how = self.task.inputs(samples), self.recipe.augmentation
+        return mixed(how, inputs, targets, len(self.data.labels)) if how and mixes(how) else (inputs, targets)
 
     def _loss_of(self, inputs: torch.Tensor, outputs: Any, targets: torch.Tensor) -> torch.Tensor:
         loss = self.task.loss(outputs, targets)
@@ -229,9 +231,7 @@ class Training:
         """Evaluate, at the end of an epoch or inside. `loss` is None when a resumed run had nothing left to train."""
         speed = self._speed() if loss and not inside else {}
         self.strategy.synchronise()
-        held_out, batch = self.data.held_out, self.evaluation_batch
-        figures = evaluate(self.world, self.strategy, self.task, held_out, batch, self._answer_stop)
-        require_finite(self.world, self.strategy.model, figures, self.step)
+        figures = self._judged()
         epoch = -(-self.step // self.rate.steps_per_epoch)
         row = {"epoch": epoch, "step": self.step, "trainingLoss": loss, "learningRate": self.rate.at(self.step - 1)}
         before = next((row for row in self.history if row["step"] == self.step), {})
@@ -242,10 +242,22 @@ class Training:
         self.tracking.evaluation(self.history[-1])
         self.report.untracked(self.tracking.lost)
         self.report.epoch(self.step, loss, figures, speed)
-        if self.best.better(figures):
-            # The last step's weights are at hand when they are published.
-            last = self.step == self.rate.total_steps
-            self.best.keep(self.step, figures, None if last else self.strategy.weights())
+        return figures
+
+    def _judged(self) -> Figures:
+        """Figures of the weights that would be published; they are kept where they are the best so far."""
+        world, strategy, held_out = self.world, self.strategy, self.data.held_out
+        try:
+            with strategy.averaged():
+                figures = evaluate(world, strategy, self.task, held_out, self.evaluation_batch, self._answer_stop)
+                require_finite(world, strategy.model, figures, self.step)
+                self.patience.judge(self.step, figures.score)
+                if self.best.better(figures):
+                    # The last step's weights are at hand when they are published.
+                    last = self.step == self.rate.total_steps
+                    self.best.keep(self.step, figures, None if last else strategy.weights())
+        except _StopAskedError:  # the average is out of the way only here
+            self._terminate()
         return figures
 
     def _count_skipped(self) -> None:
@@ -259,7 +271,7 @@ class Training:
 
     def _answer_stop(self) -> None:
         if self.world.any(self.stop.requested).result():
-            self._terminate()
+            raise _StopAskedError
 
     def save(self, checkpoints: "Checkpoints", score: float | None = None) -> None:
         """Save a checkpoint; Diverged for a loss that is not finite: that state would push out one worth keeping."""
@@ -271,16 +283,17 @@ class Training:
             "epochLoss": self.carried,
             "scaler": self.strategy.scaling(),
             "best": self.best.state(),
+            "stopping": self.patience.state(),
             "recipes": self.recipes,
         }
         checkpoints.save(self.step, self.strategy.save(), state, score)
         self.report.saved(checkpoints.failed)
 
-    def _terminate(self) -> None:
+    def _terminate(self) -> NoReturn:
         if self.checkpoints is None:
             raise Terminated(f"terminated at step {self.step}; the job has no checkpoint.uri, so nothing is saved")
-        started = time.monotonic()
-        self.save(self.checkpoints)
-        self.checkpoints.wait(must_succeed=True)
+        started, checkpoints = time.monotonic(), self.checkpoints
+        self.save(checkpoints)
+        checkpoints.wait(must_succeed=True)
         self.world.barrier()  # the first process publishes the checkpoint: nobody leaves before
         raise Terminated(f"terminated: state of step {self.step} saved in {time.monotonic() - started:.1f} s")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.api.common.quantity import parse_quantity
+from slipway.api.training.learning.optimizer import moment_bytes
 from slipway.api.training.memory import Estimate, cheapest, table
 from slipway.api.training.processes import world_size
 from slipway.api.training.strategy import ModelSize, workload
@@ -77,7 +78,8 @@ def _rows(spec: TrainingJobSpec, model: ModelSize, options: argparse.Namespace) 
         micro = spec.deepspeed.train_micro_batch_size_per_gpu
     memory = options.gpu_memory or (spec.strategy.gpu_memory if spec.strategy else None) or 0
     judged = spec.recipe.evaluation_batch_size if spec.recipe is not None else None
-    return table(workload(model, world, micro, judged), int(parse_quantity(memory)))
+    moments = moment_bytes(spec.recipe.optimizer, spec.recipe.ema) if spec.recipe is not None else None
+    return table(workload(model, world, micro, judged, moments), int(parse_quantity(memory)))
 
 
 if __name__ == "__main__":

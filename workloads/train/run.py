@@ -91,6 +91,7 @@ def _resume(training: Training) -> int | None:
     total, count = found.state.get("epochLoss", (0.0, 0.0))
     training.carried = (total, count)
     training.best.resume(found.state.get("best"))
+    training.patience.resume(found.state.get("stopping"))
     training.meter.curve = [(step, loss) for step, loss in found.state.get("curve", [])]
     before = list(found.state.get("recipes") or training.recipes)
     changed = differences(before[-1]["recipe"], recipe)
@@ -115,7 +116,12 @@ def differences(before: dict[str, Any], now: dict[str, Any], path: str = "") -> 
 
 def _published(training: Training, figures: Figures) -> tuple[dict[str, torch.Tensor], Figures, int]:
     """The weights of the artifact, with their figures and step: of the best evaluation, where that is asked for."""
-    trained, best = training.strategy.weights(), training.best  # by all processes together
+    with training.strategy.averaged():
+        # By all processes together; copies where the weights come back in their place.
+        trained = {
+            name: one.clone() if training.recipe.ema else one for name, one in training.strategy.weights().items()
+        }
+    best = training.best
     if not best.wanted or best.step in {-1, training.step} or best.figures is None or not training.world.first:
         return trained, figures, training.step
     kept = best.read()

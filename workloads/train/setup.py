@@ -31,6 +31,8 @@ from workloads.train.initial_model import InitialModel, begin, teacher_of
 from workloads.train.job import Job
 from workloads.train.loop import Training
 from workloads.train.optimisation import LearningRate, peak_rate
+from workloads.train.optimisation.early_stopping import Patience
+from workloads.train.optimisation.mixing import mixes
 from workloads.train.strategies.base import Strategy
 from workloads.train.telemetry import device_flops, training_flops
 from workloads.train.telemetry.progress_reporter import ProgressReporter
@@ -84,6 +86,10 @@ def augmented(dataset: DataSet | TextSet, wanted: Augmentation | None) -> DataSe
     if isinstance(dataset, TextSet):
         raise BadInput("recipe.augmentation changes pictures, and the data set holds text: remove it")
     boxes = isinstance(dataset, BoxSet)
+    if boxes and mixes(wanted):
+        raise BadInput(
+            "recipe.augmentation: mixup and cutmix mix classes of pictures, and these have boxes: remove them"
+        )
     if (wanted.shift if boxes else wanted.scale) is not None:
         field = "shift" if boxes else "scale"
         raise BadInput(f"recipe.augmentation.{field} is for pictures {'without' if boxes else 'with'} boxes: remove it")
@@ -142,6 +148,7 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
         report=_report(world, rate, recipe.global_batch_size),
         stop=stop,
         best=_best(job, world),
+        patience=Patience(recipe.early_stopping),
     )
 
 
@@ -208,6 +215,8 @@ def _checkpoints(job: Job, world: World, dataset: DataSet | TextSet, start: Init
         "seed": job.recipe.seed,
         "optimizer": job.recipe.optimizer.name.value,
     }
+    if job.recipe.ema is not None:
+        made_for["average"] = "of the weights"
     if start.kept:
         made_for["zeros"] = masks.digest(start.kept)
     choice = job.spec.checkpoint

@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 
 from slipway.api.common.types import API_VERSION
-from slipway.api.training import tracking
 from slipway.api.training.launchers import LauncherName
+from slipway.api.training.learning import tracking
 from slipway.api.training.processes import accelerators, processes_per_node
 from slipway.api.training.trainingjob import TrainingJobSpec
 from slipway.reconcile import configmap_digest, labels

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway.api.common.quantity import parse_quantity
+from slipway.api.training.learning.optimizer import moment_bytes
 from slipway.api.training.memory import Estimate, StrategyName, cheapest, table
 from slipway.api.training.processes import world_size
 from slipway.api.training.strategy import Choice, EstimateStatus, ModelSize, StrategyStatus, workload
@@ -54,7 +55,8 @@ def choose(spec: TrainingJobSpec, node_gpu_bytes: int | None) -> tuple[StrategyS
 def estimates_for(spec: TrainingJobSpec, model: ModelSize, gpu: int) -> list[Estimate]:
     """Memory estimates by strategy for a GPU with `gpu` bytes, with the batches that the spec asks for."""
     judged = spec.recipe.evaluation_batch_size if spec.recipe is not None else None
-    return table(workload(model, world_size(spec), _micro_batch(spec), judged), gpu)
+    moments = moment_bytes(spec.recipe.optimizer, spec.recipe.ema) if spec.recipe is not None else None
+    return table(workload(model, world_size(spec), _micro_batch(spec), judged, moments), gpu)
 
 
 def _micro_batch(spec: TrainingJobSpec) -> int | None:

@@ -3,6 +3,8 @@
 import copy
 from typing import Any, NamedTuple
 
+from tests.unit.api.learning import LEARNING
+
 Object = dict[str, Any]
 
 RECIPE: Object = {"model": {"name": "cnn"}, "dataset": {"name": "digits"}, "globalBatchSize": 64}
@@ -91,10 +93,6 @@ def _affinity(**requirement: Any) -> Object:
     )
 
 
-def _tracking(uri: str, **fields: Any) -> Object:
-    return {"tracking": {"mlflow": {"uri": uri, **fields}}}
-
-
 def _rule(**fields: Any) -> Object:
     return {"failurePolicy": {"rules": [fields]}}
 
@@ -153,10 +151,6 @@ _SIZES = [
 ]
 
 _WHAT = [
-    Wrong("a tracker without a scheme", _tracking("mlflow:5000"), "uri is the address of a server", "cel"),
-    Wrong("a tracker's password", _tracking("https://me:secret@mlflow"), "must not hold a user or a password", "cel"),
-    Wrong("a tracker in a bucket", _tracking("s3://bucket/runs"), "uri is the address of a server", "cel"),
-    Wrong("an experiment of spaces", _tracking("http://mlflow", experiment=" "), "experiment: String should match"),
     Wrong("nothing to train", {"recipe": None}, "set exactly one of recipe", "cel"),
     Wrong("two things to train", _trainer(command=["python"]), "set exactly one of recipe", "cel"),
     Wrong("args of nothing", _trainer(args=["--lr=1"]), "trainer.args belongs to trainer.command", "cel"),
@@ -298,4 +292,4 @@ _POLICIES = [
     Wrong("port of root", {"torch": {"masterPort": 80}}, "masterPort: Input should be greater than or equal to 1024"),
 ]
 
-WRONG = [*_NAMES, *_SIZES, *_WHAT, *_ENV, *_RESOURCES, *_VOLUMES, *_POD, *_POLICIES]
+WRONG = [*_NAMES, *_SIZES, *(Wrong(*one) for one in LEARNING), *_WHAT, *_ENV, *_RESOURCES, *_VOLUMES, *_POD, *_POLICIES]

@@ -13,7 +13,7 @@ import torch.distributed.checkpoint as dcp
 from torch import nn
 from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING
 
-from slipway.api.training.recipe import Optimizer
+from slipway.api.training.learning.optimizer import Optimizer
 from tests.unit.train.processes import results
 from workloads import storage
 from workloads.errors import BadInput, Corrupt

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from slipway.api.common.artifact import DatasetReference
-from slipway.api.training.recipe import Optimizer, Recipe
+from slipway.api.training.learning.optimizer import Optimizer
+from slipway.api.training.recipe import Recipe
 from tests.unit.train.conftest import digits_job
 from workloads import models
 from workloads.data.texts.text import LabelledTexts, Stream, TextSet, Tokenizer

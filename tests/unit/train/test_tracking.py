@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.training.tracking import Mlflow
+from slipway.api.training.learning.tracking import Mlflow
 from tests.ports import free_port
 from workloads.train.tracking import scalars, tensorboard
 from workloads.train.tracking.mlflow import MOST_WAITING, MlflowRun

@@ -5,6 +5,7 @@ whatever the strategy: whole parameters, buffers and moments by name (torch's ow
 another one.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from slipway.api.training.recipe import Recipe
 from workloads.data.sample_order import Batch
 from workloads.pod.environment import Place
 from workloads.train.optimisation import NumberFormat, build_optimizer
+from workloads.train.optimisation.average import MovingAverage
 from workloads.train.performance_options import prepare
 from workloads.train.world import World
 
@@ -78,6 +80,9 @@ class Strategy(Protocol):
     def weights(self) -> dict[str, torch.Tensor]:
         """The whole model in float32 for the first process; the others may get less."""
 
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Context in which the model's weights are those that are evaluated and published."""
+
     def synchronise(self) -> None:
         """Give every process the same buffers (running statistics) before the model is evaluated or saved."""
 
@@ -91,6 +96,7 @@ class Single:
     name = "single"
     compresses = True
     holds_zeros = True
+    average: MovingAverage | None = None
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -106,6 +112,8 @@ class Single:
         self.model = prepare(self._placed(model), self.recipe)
         self.wrapped = self._spread(self.model)
         self.optimizer = self._optimizer()
+        if self.recipe.ema is not None:
+            self.average = MovingAverage(self.model, self.recipe.ema.decay)
 
     def _placed(self, model: nn.Module) -> nn.Module:
         """The model where it is before it is spread: on the device."""
@@ -151,6 +159,8 @@ class Single:
         self.numbers.scaler.step(self.optimizer)
         self.numbers.scaler.update()
         self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update()
 
     def _clip(self, largest: float) -> None:
         nn.utils.clip_grad_norm_(self.model.parameters(), largest)
@@ -158,7 +168,10 @@ class Single:
     def save(self) -> State:
         """torch's state dicts; the optimizer's settings follow from the recipe and are left out."""
         weights, moments = get_state_dict(self.model, self.optimizer)
-        return {"model": weights, "optimizer": {"state": moments["state"]}}
+        return {"model": weights, "optimizer": {"state": moments["state"]}, **self._average_state()}
+
+    def _average_state(self) -> State:
+        return {} if self.average is None else {"average": self.average.state()}
 
     def load(self, read: Read, rehearse: Callable[[], torch.Tensor]) -> None:
         """Load a saved state into model and optimizer."""
@@ -166,7 +179,7 @@ class Single:
         # rehearsal loads into a run whose idle parameters have none.
         self.optimizer.state.clear()
         weights, moments = get_state_dict(self.model, self.optimizer)
-        state: State = {"model": weights, "optimizer": {"state": moments["state"]}}
+        state: State = {"model": weights, "optimizer": {"state": moments["state"]}, **self._average_state()}
         without = read(state)
         found = {**moments, "state": state["optimizer"]["state"]}
         set_state_dict(self.model, self.optimizer, model_state_dict=state["model"], optim_state_dict=found)
@@ -187,6 +200,10 @@ class Single:
     def weights(self) -> dict[str, torch.Tensor]:
         """All weights, on every process."""
         return dict(self.model.state_dict())
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """The moving average in place of the weights, where the recipe asks for one."""
+        return contextlib.nullcontext() if self.average is None else self.average.in_place()
 
     def synchronise(self) -> None:
         """Send the first process's running statistics to all, as at each forward of DDP."""

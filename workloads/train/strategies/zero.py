@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from slipway.api.training.recipe import OptimizerName, Recipe
+from slipway.api.training.learning.optimizer import OptimizerName
+from slipway.api.training.recipe import Recipe
 from workloads.errors import BadInput
 from workloads.libraries import extra, optional
 from workloads.pod.environment import Place
 from workloads.train.optimisation import build_optimizer, parameter_groups
+from workloads.train.optimisation.optimizers import adam_constants
 from workloads.train.performance_options import prepare
 from workloads.train.strategies import zero_state
 from workloads.train.strategies.base import Read, Single, State
@@ -85,14 +87,12 @@ class Zero(Single):
 
     def _optimizer_of(self, model: nn.Module) -> torch.optim.Optimizer:
         offload = self._config.get("zero_optimization", {}).get("offload_optimizer")
-        if offload and self.recipe.optimizer.name is OptimizerName.ADAMW and _built("cpu_adam"):
+        choice = self.recipe.optimizer
+        if offload and choice.name is OptimizerName.ADAMW and not choice.amsgrad and _built("cpu_adam"):
             adam = importlib.import_module("deepspeed.ops.adam").DeepSpeedCPUAdam
-            choice = self.recipe.optimizer
-            found: torch.optim.Optimizer = adam(
-                parameter_groups(choice, model), lr=choice.learning_rate, betas=(choice.momentum, 0.999)
-            )
+            found: torch.optim.Optimizer = adam(parameter_groups(choice, model), **adam_constants(choice))
             return found
-        return build_optimizer(self.recipe.optimizer, model)
+        return build_optimizer(choice, model)
 
     def forward(self, inputs: torch.Tensor, *, last: bool = True) -> Any:
         """Outputs for inputs in the engine's dtype; integers stay as they are."""

@@ -39,14 +39,22 @@ class Classification:
 
     tokens = 0
 
-    def __init__(self, label_smoothing: float, classes: int | None = None) -> None:
-        """`classes`: how many logits a model must answer; not checked when None."""
-        self._label_smoothing, self._classes = label_smoothing, classes
+    def __init__(self, label_smoothing: float, classes: int | None = None, weights: torch.Tensor | None = None) -> None:
+        """`classes`: how many logits a model must answer; not checked when None. `weights`: of each class."""
+        self._label_smoothing, self._classes, self._weights = label_smoothing, classes, weights
 
     def loss(self, outputs: Any, targets: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy with the recipe's label smoothing. BadInput for outputs that are no logits of the classes."""
+        """Cross-entropy with the recipe's label smoothing and class weights; targets may be shares [n, classes].
+
+        With weights it is the sum by the number of samples, not by the sum of their weights: so it is the same
+        however many processes share a batch. BadInput for outputs that are no logits of the classes.
+        """
         require_shape(outputs, (len(targets), self._classes or outputs.shape[-1]), "[samples, classes]")
-        return nn.functional.cross_entropy(outputs.float(), targets, label_smoothing=self._label_smoothing)
+        smoothing, entropy = self._label_smoothing, nn.functional.cross_entropy
+        if self._weights is None:
+            return entropy(outputs.float(), targets, label_smoothing=smoothing)
+        each = entropy(outputs.float(), targets, weight=self._weights, label_smoothing=smoothing, reduction="none")
+        return each.mean()
 
     def sums(self, outputs: Any, targets: torch.Tensor) -> list[float]:
         """Samples, right answers, cross-entropy in nats without label smoothing. BadInput as of `loss`."""
@@ -72,8 +80,10 @@ class Classification:
 class Pictures(Classification):
     """Classification of pictures. Batches are uint8 [n, c, h, w]."""
 
-    def __init__(self, data: DataSet, label_smoothing: float, device: torch.device) -> None:
-        super().__init__(label_smoothing, len(data.labels))
+    def __init__(
+        self, data: DataSet, label_smoothing: float, device: torch.device, weights: torch.Tensor | None = None
+    ) -> None:
+        super().__init__(label_smoothing, len(data.labels), weights)
         self._data, self._normalise = data, Normalise(data.preprocessing, device)
 
     def inputs(self, batch: torch.Tensor) -> torch.Tensor:
@@ -98,8 +108,8 @@ class Pictures(Classification):
 class Texts(Classification):
     """Classification of texts. Batches are int64 [n, tokens]."""
 
-    def __init__(self, data: TextSet, label_smoothing: float) -> None:
-        super().__init__(label_smoothing, len(data.labels))
+    def __init__(self, data: TextSet, label_smoothing: float, weights: torch.Tensor | None = None) -> None:
+        super().__init__(label_smoothing, len(data.labels), weights)
         self._data, self.tokens = data, data.length
 
     def inputs(self, batch: torch.Tensor) -> torch.Tensor:

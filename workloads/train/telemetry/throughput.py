@@ -1,7 +1,9 @@
 """Speed and peak memory of the training. Read by the loop once per epoch, over all processes."""
 
+import contextlib
 import resource
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -36,9 +38,12 @@ class ThroughputMeter:
         """Begin an epoch's training."""
         self._start, self._steps = time.monotonic(), 0
 
-    def leave_out(self, seconds: float) -> None:
-        """Leave out time that was not spent on training."""
-        self._start += seconds
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[None]:
+        """Context of what is no training: its time is left out."""
+        started = time.monotonic()
+        yield
+        self._start += time.monotonic() - started
 
     def step(self, step: int, loss: torch.Tensor) -> float | None:
         """Count a step. Returns its loss where a point is kept: only there the device is waited for."""

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from slipway.api.training.tracking import Mlflow
+from slipway.api.training.learning.tracking import Mlflow
 from workloads.train.tracking import scalars
 from workloads.train.tracking.tracker import Run, warn
 
@@ -44,7 +44,8 @@ class MlflowRun:
         self._wake, self._done = threading.Event(), threading.Event()
         self._state, self._tags = "FINISHED", dict[str, str]()
         self._id: str | None = None
-        self._known: dict[str, int] | None = None
+        self._known = dict[str, int]()
+        self._again = False
         self._client: Any = None
         self.lost, self._failures = 0, 0
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
@@ -117,15 +118,18 @@ class MlflowRun:
             if new:
                 metric = importlib.import_module("mlflow.entities").Metric
                 self._client.log_batch(self._id, metrics=[metric(*point) for point in new])
+                self._known |= {point[0]: point[3] for point in new}
             with self._lock:
                 for point in some:
                     if self._waiting and self._waiting[0] is point:  # else it has given way meanwhile
                         self._waiting.popleft()
 
     def _last_step(self, name: str) -> int:
-        """Last step of a figure that an earlier process sent: what happened after its checkpoint happens again."""
-        if self._known is None:
-            return -1
+        """Last step of which a figure was sent, by this process or one before: what came after a checkpoint comes
+        again, and so does the evaluation of a run that has nothing left to train.
+        """
+        if not self._again:
+            return self._known.get(name, -1)
         if name not in self._known:
             sent = self._client.get_metric_history(self._id, name)
             self._known[name] = max((point.step for point in sent), default=-1)
@@ -141,7 +145,7 @@ class MlflowRun:
         if self._run.uid is not None:
             found = self._client.search_runs([experiment], f"tags.`{UID}` = '{self._run.uid}'", max_results=1)
             if found:
-                self._known = {}
+                self._again = True
                 self._client.update_run(found[0].info.run_id, status="RUNNING")
                 return str(found[0].info.run_id)
         tags = {UID: self._run.uid, **self._run.tags} if self._run.uid is not None else dict(self._run.tags)

@@ -63,6 +63,8 @@ class Workload:
     micro_batch: int = 1
     sixteen_bit: bool = True
     adam: bool = True
+    # Bytes of optimizer's state and average for each parameter; None: momentum, and Adam's variance.
+    moments: int | None = None
     layers: int = 0
     hidden: int = 0
     heads: int = 0
@@ -121,7 +123,8 @@ def states(work: Workload, name: StrategyName) -> tuple[int, int]:
     count, share = work.parameters, work.parameters / work.processes
     low = 2 if work.sixteen_bit else 4
     # 32-bit master weights beside 16-bit ones (DeepSpeed: beside any), momentum, and Adam's variance.
-    optimizer = (4 if work.sixteen_bit or name in DEEPSPEED else 0) + 4 + (4 if work.adam else 0)
+    moments = (8 if work.adam else 4) if work.moments is None else work.moments
+    optimizer = (4 if work.sixteen_bit or name in DEEPSPEED else 0) + moments
     stage = STAGES[name]
     parts = (
         low * (share if stage >= 3 else count),

@@ -13,24 +13,10 @@ from slipway.api.common.base import Model, Rule
 from slipway.api.common.sources import DatasetChoice, ModelChoice
 from slipway.api.common.types import MAX_INT32, Uri
 from slipway.api.training.compression import OWN_TEACHER, SPARSE_LAST, Distillation, Steps
+from slipway.api.training.learning.optimizer import Average, EarlyStopping, Optimizer, Schedule
 from slipway.api.training.parallel import TOGETHER
 from slipway.api.training.peft import RULES as PEFT_RULES
 from slipway.api.training.peft import Merge, Peft
-
-
-class OptimizerName(StrEnum):
-    """torch.optim's names."""
-
-    SGD = "sgd"
-    ADAMW = "adamw"
-
-
-class ScheduleName(StrEnum):
-    """Schedule of the learning rate after its linear warm-up."""
-
-    CONSTANT = "constant"
-    COSINE = "cosine"
-    STEP = "step"
 
 
 class Compression(StrEnum):
@@ -48,32 +34,16 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
-class Optimizer(Model):
-    """The optimizer and its constants."""
-
-    name: OptimizerName = Field(OptimizerName.SGD, description="torch.optim's class.")
-    learning_rate: Annotated[float, Field(gt=0, le=100)] = Field(0.1, description="At its peak, after the warm-up.")
-    base_batch_size: Annotated[int, Field(ge=1, le=1048576)] | None = Field(
-        None, description="learningRate is for batches of this size; scaled to globalBatchSize."
-    )
-    momentum: Annotated[float, Field(ge=0, le=1)] = Field(0.9, description="Of sgd; beta1 of adamw.")
-    weight_decay: Annotated[float, Field(ge=0, le=10)] = Field(0.0, description="L2 for sgd, decoupled for adamw.")
-
-
-class Schedule(Model):
-    """The learning rate over the run."""
-
-    name: ScheduleName = Field(ScheduleName.COSINE, description="Shape after the warm-up.")
-    warmup_steps: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(0, description="Optimizer steps of linear warm-up.")
-    step_epochs: Annotated[int, Field(ge=1, le=10000)] = Field(30, description="`step`: epochs between two cuts.")
-    gamma: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="`step`: the factor of a cut.")
-
-
 class Profile(Model):
     """A trace of torch.profiler in the artifact, for chrome://tracing or Perfetto."""
 
     first_step: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(10, description="Steps of the run before it begins.")
     steps: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="How many steps are traced.")
+
+
+MixAlpha = Annotated[float, Field(gt=0, le=100)]
+Label = Annotated[str, Field(min_length=1, max_length=256)]
+ClassWeights = Annotated[dict[Label, Annotated[float, Field(ge=0, le=1000000)]], Field(min_length=1, max_length=1024)]
 
 
 class Augmentation(Model):
@@ -89,12 +59,21 @@ class Augmentation(Model):
     scale: Annotated[float, Field(ge=0, le=0.9)] | None = Field(
         None, description="Larger or smaller by up to this share; of pictures with boxes only."
     )
+    mixup: MixAlpha | None = Field(None, description="Alpha of mixup: two pictures of a class each become one of both.")
+    cutmix: MixAlpha | None = Field(None, description="Alpha of cutmix: a box of another picture is pasted in.")
+
+
+ONE_WEIGHTING = Rule(
+    "!has(self.classWeights) || !has(self.balanceClasses) || !self.balanceClasses",
+    "balanceClasses and classWeights are two ways to weigh classes: remove one of them",
+    lambda recipe: not (recipe.class_weights and recipe.balance_classes),
+)
 
 
 class Recipe(Model):
     """One training run of the built-in trainer."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (SPARSE_LAST, OWN_TEACHER, *TOGETHER, *PEFT_RULES)
+    cel: ClassVar[tuple[Rule, ...]] = (SPARSE_LAST, OWN_TEACHER, ONE_WEIGHTING, *TOGETHER, *PEFT_RULES)
     model: ModelChoice = Field(description="What is trained.")
     dataset: DatasetChoice = Field(description="What it is trained on.")
     epochs: Annotated[int, Field(ge=1, le=10000)] = Field(10, description="Passes over the data.")
@@ -118,6 +97,10 @@ class Recipe(Model):
     )
     optimizer: Optimizer = Field(default_factory=Optimizer, description="The optimizer and its constants.")
     schedule: Schedule = Field(default_factory=Schedule, description="The learning rate over the run.")
+    ema: Average | None = Field(
+        None, description="Evaluate and publish a moving average of the weights; in processes that hold all of them."
+    )
+    early_stopping: EarlyStopping | None = Field(None, description="End when the held-out figures get no better.")
     precision: Precision = Field(Precision.FP32, description="Of the forward and backward pass; fp16 needs a GPU.")
     compile: bool = Field(False, description="torch.compile; needs a C++ compiler in the image, and time at the start.")
     channels_last: bool = Field(False, description="Pictures with their channels innermost: faster convolutions.")
@@ -141,6 +124,12 @@ class Recipe(Model):
         True, description="Before the first step: evaluate a batch, write and load an artifact, look at some samples."
     )
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Of the cross entropy.")
+    class_weights: ClassWeights | None = Field(
+        None, description="Weights of classes in the loss, by label; 1 for a label that is not named."
+    )
+    balance_classes: bool | None = Field(
+        None, description="Weigh each class by how rare it is among the training samples."
+    )
     seed: Annotated[int, Field(ge=0, le=MAX_INT32)] = Field(0, description="Of weights, shuffling and augmentation.")
     data_workers: Annotated[int, Field(ge=0, le=64)] = Field(0, description="Loader processes of each rank.")
     tensor_parallel: Annotated[int, Field(ge=1, le=1024)] = Field(

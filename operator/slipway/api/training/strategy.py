@@ -80,15 +80,20 @@ class Choice:
 
 
 def workload(
-    model: ModelSize, processes: int, micro_batch: int | None = None, evaluation_batch: int | None = None
+    model: ModelSize,
+    processes: int,
+    micro_batch: int | None = None,
+    evaluation_batch: int | None = None,
+    moments: int | None = None,
 ) -> memory.Workload:
-    """The model's fields as the memory model takes them; the model's own micro batch wins."""
+    """The model's fields as the memory model takes them; the model's own micro batch wins, and the recipe's moments."""
     return memory.Workload(
         parameters=model.parameters,
         processes=processes,
         micro_batch=model.micro_batch_size or micro_batch or 1,
         sixteen_bit=model.sixteen_bit,
         adam=model.adam,
+        moments=moments,
         layers=model.layers or 0,
         hidden=model.hidden_size or 0,
         heads=model.heads or 0,

@@ -17,6 +17,8 @@ from slipway.api.common.types import AbsolutePath, ImageName, RunPolicy, same
 from slipway.api.common.volumes import SharedMemory
 from slipway.api.training.elastic import ELASTIC_RULES, MAX_NODES, ElasticPolicy, SuccessPolicy, TrainingFailurePolicy
 from slipway.api.training.launchers import DeepSpeed, Launcher, LauncherName, Mpi
+from slipway.api.training.learning.optimizer import WHOLE_PARAMETERS
+from slipway.api.training.learning.tracking import Tracking
 from slipway.api.training.network import Network
 from slipway.api.training.parallel import OWN_WAY
 from slipway.api.training.peft import MERGE_NEEDS_PEFT
@@ -24,7 +26,6 @@ from slipway.api.training.recipe import Checkpoint, Output, Recipe
 from slipway.api.training.runtime_ref import RuntimeRef
 from slipway.api.training.status import TrainingJobStatus
 from slipway.api.training.strategy import Strategy
-from slipway.api.training.tracking import Tracking
 
 # `<job>-node-<index>-a<attempt>` must stay a DNS label of 63 characters: 6 for `-node-`, 6 for `-a` and four digits.
 NAME_BUDGET = 63 - 6 - 6
@@ -167,6 +168,7 @@ class TrainingJobSpec(Model):
         *ELASTIC_RULES,
         OWN_WAY,
         MERGE_NEEDS_PEFT,
+        WHOLE_PARAMETERS,
         Rule(
             "!has(self.deepspeed) || self.launcher == 'deepspeed'",
             "deepspeed belongs to launcher deepspeed: set launcher, or remove it",
