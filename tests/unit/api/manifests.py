@@ -3,7 +3,7 @@
 import copy
 from typing import Any, NamedTuple
 
-from tests.unit.api.learning import LEARNING
+from tests.unit.train.learning import LEARNING
 
 Object = dict[str, Any]
 

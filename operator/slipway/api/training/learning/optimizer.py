@@ -41,7 +41,8 @@ class Optimizer(Model):
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.nesterov) || !self.nesterov"
-            " || (self.name == 'sgd' && self.momentum > 0.0 && (!has(self.dampening) || self.dampening == 0.0))",
+            " || (self.name == 'sgd' && double(self.momentum) > 0.0"
+            " && (!has(self.dampening) || double(self.dampening) == 0.0))",
             "nesterov is for sgd with momentum and without dampening: set momentum, or remove it",
             lambda one: not one.nesterov or (one.name is OptimizerName.SGD and one.momentum > 0 and not one.dampening),
         ),
@@ -61,7 +62,7 @@ class Optimizer(Model):
             lambda one: not one.amsgrad or one.name is OptimizerName.ADAMW,
         ),
         Rule(
-            "self.name == 'sgd' || self.momentum < 1.0",
+            "self.name == 'sgd' || double(self.momentum) < 1.0",
             "momentum of 1 never forgets: set it below 1, or name to sgd",
             lambda one: one.name is OptimizerName.SGD or one.momentum < 1,
         ),
