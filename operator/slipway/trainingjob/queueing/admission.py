@@ -41,8 +41,9 @@ from slipway.runtime.client.resource import (
 )
 from slipway.runtime.clock import running_seconds, utc_now
 from slipway.trainingjob.job import TRAINING_JOBS, Cluster
-from slipway.trainingjob.queueing.claim import Claim, claim_of, contenders, pause_end
+from slipway.trainingjob.queueing.claim import Claim, claim_of, pause_end
 from slipway.trainingjob.queueing.relevance import BOUNDS, matters
+from slipway.trainingjob.queueing.running_gangs import running_gangs
 from slipway.trainingjob.queueing.standing import Standing, Standings
 
 NOTHING = Decision((), {})
@@ -153,9 +154,7 @@ class Admission:
         self._growing = set()
         capacity = self._floor(jobs, quotas)
         before = self._decision.waiting
-        contest = Preemptions(
-            lambda: contenders(((j.job, j.run) for j in jobs), self._pods, self._claim, self._priority)
-        )
+        contest = Preemptions(lambda: running_gangs(jobs, self._pods, self._gang, self._priority))
         self._decision = decide(capacity, self._line(waiting), quotas, self._growing, contest)
         self._occupancy.forget(capacity)
         self._stale = False
@@ -245,12 +244,24 @@ class Admission:
         return one.remembered("promised", as_of, partial(self._without_node, one))
 
     def _without_node(self, one: Standing) -> Demand | None:
-        gang = self._gang(one)
+        # To read thousands of specs at once would hold up the loop at the first decision after a start.
+        gang = None if self._is_placed(one) else self._gang(one)
         if gang is None:
             return None
         mine = self._gang_of(one, gang.spec)
         bound = Counter(pod["spec"][PLACE] for pod in mine if pod["spec"][PLACE])
         return replace(gang.demand, count=max(len(mine), gang.demand.count) - bound.total(), there=bound)
+
+    def _is_placed(self, one: Standing) -> bool:
+        """Tell whether all pods of the gang have a node, without a look at what they ask for."""
+        spec = one.job.get("spec") or {}
+        size = spec.get("numNodes", 1)
+        mine = members(self._pods, one.job, TRAINING_JOBS)
+        if spec.get("elasticPolicy") or not isinstance(size, int):
+            return False
+        size = max(size, ((one.job.get("status") or {}).get("replicaStatuses") or {}).get("desired") or 0)
+        placed = {_place_in_gang(pod) for pod in mine if pod["spec"][PLACE]} if size <= len(mine) else set()
+        return bool(placed) and all((str(index), str(one.run.attempt)) in placed for index in range(size))
 
     def _charge(self, one: Standing, quotas: Quotas) -> None:
         """Take quota for missing pods of a gang that is being created: the server counts those that are there."""

@@ -1,28 +1,20 @@
 """Claim of a job's gang on the cluster: nodes, room on them, and the namespace's quota. Pure; for admission.py."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
 from slipway.api.common.resources import Resources
-from slipway.api.common.scheduling import GangScheduler
 from slipway.api.training.trainingjob import TrainingJobSpec
-from slipway.gang import lifecycle
 from slipway.queueing.demand import Demand
-from slipway.queueing.occupancy import add
-from slipway.queueing.preemption import Running, RunningGangs
 from slipway.queueing.quota import Defaults, PodCharge
-from slipway.queueing.resources import PLACE, REQUESTS, pod_requests
+from slipway.queueing.resources import pod_requests
 from slipway.queueing.topology import Spread
-from slipway.reconcile.labels import ATTEMPT
-from slipway.reconcile.pods.members import members
 from slipway.reconcile.run_state import RunState, read_run
-from slipway.runtime.caching.store import Key, Store
-from slipway.runtime.client.resource import Object, name_of, namespace_of
+from slipway.runtime.client.resource import Object
 from slipway.runtime.conditions import parse_time
 from slipway.trainingjob import runtime
-from slipway.trainingjob.job import TRAINING_JOBS
 from slipway.trainingjob.pods import tolerations
 
 
@@ -102,32 +94,3 @@ def run_of(job: Object) -> RunState | None:
         return read_run(job.get("status") or {})
     except (ValueError, TypeError, OverflowError):
         return None
-
-
-def contenders(
-    jobs: Iterable[tuple[Object, RunState]],
-    pods: Store,
-    claim_of: Callable[[Object], Claim | None],
-    priority_of: Callable[[TrainingJobSpec], tuple[int, bool]],
-) -> RunningGangs:
-    """Running gangs that others may take the place of, and resources of the operator's pods that are going."""
-    running: list[Running] = []
-    leaving: dict[str, dict[str, int]] = {}
-    for job, run in jobs:
-        held: dict[str, dict[str, int]] = {}
-        for pod in members(pods, job, TRAINING_JOBS):
-            node, metadata = pod["spec"][PLACE], pod["metadata"]
-            if not node or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
-                continue
-            going = metadata.get("deletionTimestamp") or int(metadata["labels"][ATTEMPT]) < run.attempt
-            add((leaving if going else held).setdefault(node, {}), pod["spec"].get(REQUESTS) or {})
-        claim = claim_of(job) if held and _may_give_way(job, run) else None
-        if claim is not None and claim.spec.scheduling.gang is GangScheduler.SLIPWAY:
-            since = (job.get("status") or {}).get("attemptTime") or ""
-            running.append(Running(Key(namespace_of(job), name_of(job)), priority_of(claim.spec)[0], since, held))
-    return RunningGangs(running, leaving)
-
-
-def _may_give_way(job: Object, run: RunState) -> bool:
-    policy = (job.get("spec") or {}).get("runPolicy") or {}
-    return run.attempt_time is not None and not (run.finished or policy.get("suspend") or lifecycle.left_alone(job))

@@ -19,6 +19,7 @@ class Invariants(RuleBasedStateMachine):
         self.world = World()
         self.seen_statuses = 0
         self.seen_births = 0
+        self.seen_work = 0
         self.strangers: set[tuple[str, str]] = set()
 
     @invariant()
@@ -48,6 +49,19 @@ class Invariants(RuleBasedStateMachine):
                 ]
                 assert not complete, f"{born['metadata']['name']} was made twice"
         self.seen_births = len(server.born)
+
+    @invariant()
+    def work_that_is_done_is_never_begun_again(self) -> None:
+        """Once all nodes of an attempt have succeeded, and the operator has written that down, no pod is made."""
+        server = self.world.server
+        for born in server.born[self.seen_work :]:
+            owner = (born["metadata"].get("ownerReferences") or [{}])[0].get("uid")
+            for before, after in server.status_history:
+                run = read_run(after["status"])
+                made = int(born["metadata"]["uid"].removeprefix("uid-"))
+                if uid_of(after) == owner and run.finished and int(after["metadata"]["resourceVersion"]) < made:
+                    raise AssertionError(f"{born['metadata']['name']} was made after the end: {before}")
+        self.seen_work = len(server.born)
 
     @invariant()
     def strangers_are_left_alone(self) -> None:
