@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.api.zygote import Forked, zygote
+from tests.api.zygote import CLOCK_AHEAD, Forked, zygote
 from tests.cluster.paths import REPOSITORY
 from tests.ports import free_port
 
@@ -39,6 +39,10 @@ class Operator:
             **env,
         }
         self.start()
+
+    def clock_ahead(self, seconds: float) -> None:
+        """The next life's clock; not of a `fresh` one."""
+        self._env |= {CLOCK_AHEAD: str(seconds)}
 
     def start(self) -> None:
         """Start it; it works some moments later."""

@@ -16,10 +16,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, Never
 
 from tests.cluster.paths import REPOSITORY
+
+# Seconds by which the clock of an operator is ahead of the machine's.
+CLOCK_AHEAD = "SLIPWAY_TESTS_CLOCK_AHEAD"
 
 
 class Forked:
@@ -121,6 +125,7 @@ def _become(env: dict[str, str], log: str) -> Never:
             os.dup2(source, target)
         os.environ.clear()
         os.environ.update(env)
+        _set_clock(float(env.get(CLOCK_AHEAD, "0")))
         from slipway.main import run
 
         run()
@@ -136,6 +141,19 @@ def _become(env: dict[str, str], log: str) -> Never:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 1)
+
+
+def _set_clock(ahead: float) -> None:
+    """The clock of this process, by what Python's modules of the operator call datetime; monotonic time stays."""
+
+    class Shifted(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(seconds=ahead)
+
+    for name, module in [*sys.modules.items()] if ahead else []:
+        if name.startswith("slipway.") and getattr(module, "datetime", None) is datetime:
+            module.datetime = Shifted  # type: ignore[attr-defined]
 
 
 _zygotes: list[Zygote] = []

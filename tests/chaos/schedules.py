@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from tests.api.stage import PODS, Stage
+from tests.chaos import limits
 from tests.cluster.scripted.script import Exit, Script
 
 Object = dict[str, Any]
@@ -27,6 +28,8 @@ STORIES = (
     "is disowned",
     "is held",
     "is evicted",
+    "is squeezed",
+    "is bounded",
 )
 # Only pods whose story is about a lost node are on this one.
 DOOMED = "node-2"
@@ -51,7 +54,23 @@ class Schedule:
         elastic = {"elasticPolicy": {"minNodes": 1, "maxNodes": self.nodes}} if self.story == "is elastic" else {}
         quick = {"pod": {"terminationGracePeriodSeconds": 1}} if self.on_doomed_node else {}
         policy = {"maxRestarts": most, "nodeLostGraceSeconds": 1, "backoff": {"seconds": 0}}
-        return {"numNodes": self.nodes, "failurePolicy": policy, **elastic, **quick}
+        return {"numNodes": self.nodes, "failurePolicy": policy, **elastic, **quick, **self._limited}
+
+    @property
+    def limited(self) -> bool:
+        """Whether a limit of the namespace keeps its pods from being made, as often as that takes."""
+        return self.story in ("is squeezed", "is bounded")
+
+    @property
+    def _limited(self) -> Object:
+        """What a limit has to say of it, and that it starts once the limit is there."""
+        if self.story == "is squeezed":
+            pod = {"priorityClassName": limits.CLASS, "terminationGracePeriodSeconds": 1}
+            return {"pod": pod, "runPolicy": limits.SUSPENDED}
+        if self.story == "is bounded":
+            trainer = {"image": "x", "command": ["train"], "resourcesPerNode": {"limits": {"cpu": "2"}}}
+            return {"trainer": trainer, "runPolicy": limits.SUSPENDED}
+        return {}
 
     @property
     def on_doomed_node(self) -> bool:
@@ -74,6 +93,8 @@ class Schedule:
         fails = Script(runs_for=self.seconds, exit=Exit(code=self.code))
         if self.story == "is elastic":
             return fails if index == self.nodes - 1 else Script(runs_for=None)
+        if self.limited:
+            return Script(runs_for=self.seconds if self.name in limits.free_to_end else None)
         if self.disturbed or self.on_doomed_node:
             return Script(runs_for=None if attempt == 0 else self.seconds)
         if (attempt < self.stumbles or self.story == "fails for good") and index == attempt % self.nodes:
@@ -83,7 +104,9 @@ class Schedule:
     @property
     def end(self) -> Object:
         """What must be true at the end, whatever the weather was."""
-        restarts = 0 if self.story in ("is suspended", "is born again", "is edited", "is collected") else 1
+        restarts = (
+            0 if self.story in ("is suspended", "is born again", "is edited", "is collected", "is bounded") else 1
+        )
         if self.story in ("stumbles", "fails for good"):
             restarts = self.stumbles
         return {
@@ -102,7 +125,7 @@ class Schedule:
         causes = dict.fromkeys(("is killed", "is drained", "is disowned", "is held", "vanishes"), "PodDeleted")
         causes["is evicted"] = "Evicted"
         causes["falls silent"] = "NodeLost"
-        causes |= dict.fromkeys(("stumbles", "fails for good", "is elastic"), "Error")
+        causes |= dict.fromkeys(("stumbles", "fails for good", "is elastic", "is squeezed"), "Error")
         return causes.get(self.story, "")
 
 
@@ -110,13 +133,20 @@ def draw(number: int, dice: random.Random) -> Schedule:
     """One schedule."""
     # In turn: each short run has met them all.
     story = STORIES[number % len(STORIES)]
-    nodes = dice.randint(2 if story == "is elastic" else 1, 3)
+    nodes = dice.randint(2 if story in ("is elastic", "is squeezed") else 1, 3)
     code = dice.choice([1, 3, 137, 143])
     return Schedule(f"c{number}", story, nodes, dice.randint(0, 2), code, dice.uniform(0.05, 0.8))
 
 
 def disturb(stage: Stage, namespace: str, plan: Schedule, dice: random.Random) -> None:
-    """What somebody does to the job once it runs."""
+    """What somebody does to the job once it runs, or before."""
+    if plan.limited:
+        limits.come_and_go(stage, namespace, plan)
+    else:
+        _disturb_running(stage, namespace, plan, dice)
+
+
+def _disturb_running(stage: Stage, namespace: str, plan: Schedule, dice: random.Random) -> None:
     if plan.story != "is elastic":
         _until_running(stage, namespace, plan)
     match plan.story:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import defaultdict
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +26,8 @@ class Witness:
         self._client = client
         self._collections = {"pods": PODS.format(namespace), "jobs": JOBS.format(namespace)}
         self.events: dict[str, list[tuple[str, Object]]] = {"pods": [], "jobs": []}
+        # When each event of a pod came, by a clock that no operator has.
+        self._moments: list[float] = []
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._follow, args=(kind,), daemon=True) for kind in self.events]
 
@@ -53,13 +56,50 @@ class Witness:
                     event = json.loads(line)
                     assert event["type"] != "ERROR", event
                     version = event["object"]["metadata"]["resourceVersion"]
+                    if kind == "pods":
+                        self._moments.append(time.monotonic())
                     self.events[kind].append((event["type"], event["object"]))
             finally:
                 connection.close()
 
     def faults(self, most: int) -> list[str]:
         """What must never happen, and did. `most`: pods of one attempt at a time."""
-        return [*self._pod_faults(most), *self._status_faults()]
+        return [*self._pod_faults(most), *self._status_faults(), *self._work_done_again()]
+
+    def torsos(self, longer: float) -> list[str]:
+        """Parts of a gang that held resources for longer than so many seconds without the rest being asked for."""
+        found: list[str] = []
+        sizes, born, holding = self._sizes(), defaultdict(set), defaultdict(set)
+        since: dict[tuple[str, str], float] = {}
+        for moment, (what, pod) in zip(self._moments, self.events["pods"], strict=False):
+            gang, name = _gang(pod), pod["metadata"]["name"]
+            born[gang].add(name)
+            going = what == "DELETED" or "deletionTimestamp" in pod["metadata"] or _ended(pod)
+            (holding[gang].discard if going else holding[gang].add)(name)
+            torso = bool(holding[gang]) and len(born[gang]) < sizes.get(gang[0], 0)
+            began = since.setdefault(gang, moment) if torso else since.pop(gang, moment)
+            if not torso and moment - began > longer:
+                found.append(f"{name}: a part of its gang held resources for {moment - began:.1f} s")
+        return found + [f"{gang}: a part of a gang is left" for gang in since]
+
+    def _work_done_again(self) -> list[str]:
+        """Pods that were made after all nodes of an attempt had succeeded."""
+        found: list[str] = []
+        sizes, succeeded, done = self._sizes(), defaultdict(set), set()
+        for what, pod in self.events["pods"]:
+            gang, name = _gang(pod), pod["metadata"]["name"]
+            if what == "ADDED" and gang[0] in done:
+                found.append(f"{name} was made, though all nodes of an attempt before had succeeded")
+            if pod["status"].get("phase") == "Succeeded" and "deletionTimestamp" not in pod["metadata"]:
+                succeeded[gang].add(name)
+            if gang[0] in sizes and len(succeeded[gang]) == sizes[gang[0]]:
+                done.add(gang[0])
+        return found
+
+    def _sizes(self) -> dict[str, int]:
+        """Nodes of each job by its UID, but for elastic ones, which change."""
+        jobs = {job["metadata"]["uid"]: job["spec"] for _, job in self.events["jobs"]}
+        return {uid: spec["numNodes"] for uid, spec in jobs.items() if "elasticPolicy" not in spec}
 
     def _pod_faults(self, most: int) -> list[str]:
         found: list[str] = []
@@ -101,6 +141,15 @@ class Witness:
                 found.append(f"{name}: the attempt went back")
             last[job["metadata"]["uid"]] = status
         return found
+
+
+def _gang(pod: Object) -> tuple[str, str]:
+    marks = pod["metadata"].get("labels") or {}
+    return marks.get("slipway.dev/job-uid", ""), marks.get("slipway.dev/attempt", "")
+
+
+def _ended(pod: Object) -> bool:
+    return pod["status"].get("phase") in ("Succeeded", "Failed")
 
 
 def _holds(status: Object, kind: str) -> bool:
