@@ -94,6 +94,10 @@ class _Inflating:
         while data and self.size <= most:
             stream = self._stream
             if stream is None or stream.eof:
+                # Zeros behind a member fill a block, of a tape or of a cipher, as gzip itself takes them.
+                data = data.lstrip(b"\0") if stream is not None and self._coding in GZIP else data
+                if not data:
+                    return
                 stream = self._next(data)
             try:
                 part = stream.decompress(data, max(1, most + 1 - self.size))
