@@ -68,7 +68,7 @@ def refusal(uri: str, error: Exception, doing: str) -> Exception:
         hint = ADDRESSES.get(urlsplit(uri).scheme, "is it right, and may the pods go there?")
         return Unavailable(f"{told}: nobody answers at the store's address; {hint}")
     if "credential" in lower or "signature" in lower or "invalidaccesskey" in lower.replace(" ", ""):
-        return BadInput(f"{told}: give the pods credentials, by a Secret's keys in trainer.env or a service account")
+        return BadInput(f"{told}: give the pods credentials, by a Secret's keys in their env or a service account")
     if isinstance(error, PermissionError) or "denied" in lower or "forbidden" in lower:
         return BadInput(f"{told}: these credentials have not the right: grant it, or choose another path")
     if isinstance(error, FileNotFoundError) or "nosuchbucket" in lower or "bucket does not exist" in lower:

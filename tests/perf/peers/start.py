@@ -54,6 +54,13 @@ def python_of(peer: Peer) -> Path:
     return Path(os.environ["SLIPWAY_PEERS"]) / peer.name / "bin" / "python"
 
 
+def versions() -> dict[str, str]:
+    """Versions of the peers that are there, as their packages say."""
+    ask = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"
+    commands = {one.name: [str(python_of(one)), "-c", ask, one.package or one.name] for one in present()}
+    return {name: subprocess.check_output(command, text=True).strip() for name, command in commands.items()}
+
+
 @contextmanager
 def running(peer: Peer, onnx: Path, row: bytes, length: int, log: Path) -> Iterator[tuple[int, int]]:
     """Port and process id of a peer that answers."""

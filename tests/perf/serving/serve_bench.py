@@ -28,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ import psutil
 from tests.conformance import environments
 from tests.conformance.nvidia import triton
 from tests.conformance.server import ROOT, Server
-from tests.perf.peers.start import present, python_of, running
+from tests.perf.peers.start import present, running, versions
 from tests.perf.serving import open_loop
 from tests.unit.serve import onnx_models
 from workloads.serve.datatypes import Array
@@ -206,13 +206,18 @@ def _triton(folder: Path, path: Path, forms: Mapping[str, Sent], name: str, back
 
 
 @contextlib.contextmanager
-def targets(folder: Path, path: Path) -> Iterator[list[Target]]:
-    """Ours, and the others that are there."""
+def targets(folder: Path, path: Path, before: Path | None) -> Iterator[list[Target]]:
+    """Ours, and the others that are there. `before`: a checkout of ours as it was."""
     forms = scripts(folder)
     with contextlib.ExitStack() as stack:
-        server = Server(folder / "log", "--model", str(path), "--threads", "1", "--engine", "onnxruntime").wait()
-        stack.callback(server.stop)
-        found = [Target("slipway", server.port, server.process.pid, forms, front=True)]
+        found = []
+        for name, checkout in (("slipway", ROOT), ("before", before)):
+            if checkout is not None:
+                options = ("--model", str(path), "--threads", "1", "--engine", "onnxruntime")
+                paths = {"PYTHONPATH": f"{checkout / 'operator'}:{checkout}"}
+                server = Server(folder / f"{name}.log", *options, env=paths).wait()
+                stack.callback(server.stop)
+                found.append(Target(name, server.port, server.process.pid, forms, front=True))
         found += [stack.enter_context(_triton(folder, path, forms, *one)) for one in _tritons()]
         numbers = orjson.dumps(row()[0].astype(float).tolist())
         for other in present():
@@ -225,15 +230,16 @@ def targets(folder: Path, path: Path) -> Iterator[list[Target]]:
         yield found
 
 
-def rounds(folder: Path, seconds: float, count: int, connections: Sequence[int]) -> list[dict[str, Any]]:
+def rounds(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Engine, servers, engine, servers, ..."""
+    seconds, connections = options.seconds, options.connections
     path = onnx_models.mlp(folder / "mlp.onnx", SIZES)
     result = []
-    with targets(folder, path) as servers:
+    with targets(folder, path, options.before) as servers:
         for target in servers:
             for sent in target.scripts.values():
                 load(target, sent, 8, 1)  # warm caches, so that the first round is like the others
-        for _ in range(count):
+        for _ in range(options.rounds):
             engine = bare_engine(path, seconds)
             one: dict[str, Any] = {"engine": engine, "load": os.getloadavg()[0]}
             for form, at_once, target in itertools.product(("binary", "json"), connections, servers):
@@ -241,7 +247,7 @@ def rounds(folder: Path, seconds: float, count: int, connections: Sequence[int])
                     seen = load(target, target.scripts[form], at_once, seconds)
                     ratio = round(seen["rps"] / max(engine.values()), 3)
                     one[f"{target.name} {form}@{at_once}"] = {**seen, "ratio": ratio}
-            for target in servers:
+            for target in servers if not options.closed else ():
                 one |= steady(target, seconds)
             result.append(one)
     return result
@@ -259,13 +265,6 @@ def steady(target: Target, seconds: float) -> dict[str, dict[str, float]]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Versions of the peers, as their packages say."""
-    ask = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"
-    commands = {one.name: [str(python_of(one)), "-c", ask, one.package or one.name] for one in present()}
-    return {name: subprocess.check_output(command, text=True).strip() for name, command in commands.items()}
-
-
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.perf.serving.serve_bench", description=(__doc__ or "").splitlines()[0]
@@ -273,19 +272,22 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, nargs="+", default=CONNECTIONS)
+    parser.add_argument("--closed", action="store_true", help="no open loop")
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="of an older commit, to be measured as well")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
     if shutil.which("wrk") is None:
         sys.exit("wrk is not installed")
     about = machine()
     with tempfile.TemporaryDirectory() as folder:
-        measured = rounds(Path(folder), options.seconds, options.rounds, options.connections)
+        measured = rounds(Path(folder), options)
     summary = {}
     for name in measured[0]:
         if isinstance(measured[0][name], dict) and name != "engine":
             values = [one[name] for one in measured]
             summary[name] = {key: round(statistics.median(v[key] for v in values), 3) for key in values[0]}
-    document = {"machine": about, "peers": versions(), "median": summary, "rounds": measured}
+    known = versions() | ({"before": options.before.name} if options.before else {})
+    document = {"machine": about, "peers": known, "median": summary, "rounds": measured}
     text = json.dumps(document, indent=1)
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
