@@ -16,7 +16,8 @@ REMEDY = extra("quantize", "the quantizer's image")
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m workloads bench",
-        description="Measure models on the engines that are here; all of them take turns in one run.",
+        description="Measure models on the engines that are here; all of them take turns in one run. "
+        "`bench scaling --help` is of a training by more and more processes.",
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="artifact folder or URI, .onnx or .tflite")
     parser.add_argument(
@@ -50,7 +51,11 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print the figures. Returns the exit code."""
+    """Measure and print the figures. Returns the exit code. `scaling` before the options is a bench of its own."""
+    if arguments[:1] == ["scaling"]:
+        from workloads.bench import scaling
+
+        return scaling.main(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         _bench(options)
