@@ -77,7 +77,7 @@ def measure(config: Path, processes: list[int], steps: int, *, weak: bool) -> di
 
 
 def prepared(document: dict[str, Any], times: int, steps: int) -> dict[str, Any]:
-    """The job, to be measured: so many steps of `times` its batch, and nothing beside. BadInput where that cannot be."""
+    """The job to be measured: so many steps of `times` its batch, and nothing beside. BadInput where that is not to be."""
     spec = dict(document.get("spec") or {})
     recipe = dict(spec.get("recipe") or {})
     if not recipe:
@@ -110,9 +110,7 @@ def _run(document: dict[str, Any], count: int, threads: int) -> dict[str, Any]:
             "--no-python",
         ]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        done = subprocess.run(
-            [*agent, *train], capture_output=True, text=True, check=False, env=environment
-        )
+        done = subprocess.run([*agent, *train], capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-LINES:])
             raise BadInput(f"the run with {count} processes failed:\n{tail}")

@@ -198,7 +198,7 @@ class TrainingJobSpec(Model):
         description="Processes per node: a number, or auto = the accelerators asked for, else the CPUs of the limit.",
     )
     runtime_ref: RuntimeRef | None = Field(
-        None, description="A runtime of the platform, whose settings hold where the job has none of its own."
+        None, description="A runtime of the platform, for what the job leaves unset."
     )
     trainer: Trainer = Field(default_factory=Trainer, description="The container that each node runs.")
     recipe: Recipe | None = Field(None, description="What the built-in trainer trains.")
@@ -207,8 +207,7 @@ class TrainingJobSpec(Model):
     )
     checkpoint: Checkpoint | None = Field(
         None,
-        description="Where the state is saved, so that a restart or a resume goes on where it was; a command of your "
-        "own gets it as SLIPWAY_CHECKPOINT_DIR.",
+        description="Where the state is saved, so that a restart goes on where it was; as SLIPWAY_CHECKPOINT_DIR.",
     )
     tracking: Tracking | None = Field(None, description="Where the run's figures go beside its artifact.")
     elastic_policy: ElasticPolicy | None = Field(
