@@ -77,7 +77,7 @@ def measure(config: Path, processes: list[int], steps: int, *, weak: bool) -> di
 
 
 def prepared(document: dict[str, Any], times: int, steps: int) -> dict[str, Any]:
-    """The job to be measured: so many steps of `times` its batch, and nothing beside. BadInput where that is not to be."""
+    """The job to be measured: some steps of `times` its batch, and nothing beside. BadInput where that cannot be."""
     spec = dict(document.get("spec") or {})
     recipe = dict(spec.get("recipe") or {})
     if not recipe:
