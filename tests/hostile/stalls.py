@@ -1,7 +1,7 @@
 """A client that tries to hold a server up: `python -m tests.hostile.stalls KIND PORT GRPC_PORT MODEL SECONDS`.
 
-Prints how often it was answered what. It runs at a lower priority: on a cluster it would have a machine of its own,
-and what it costs the server's cores to make its requests is not what is measured.
+Prints how often it was answered what. It runs when nobody else wants a core (SCHED_IDLE): on a cluster it would have a
+machine of its own, and what it costs the server's cores to make its requests is not what is measured.
 """
 
 from __future__ import annotations
@@ -87,6 +87,32 @@ def _calling(model: str) -> Callable[[int, Answers], None]:
     return attack
 
 
+def _binary(rows: int, length: int) -> tuple[bytes, dict[str, str]]:
+    """A whole request of so many numbers, of which the last one is none."""
+    tensor = {"name": "x", "shape": [rows, length], "datatype": "FP32"}
+    tensor["parameters"] = {"binary_data_size": 4 * rows * length}
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    return head + bytes(4 * rows * length - 4) + b"\xff" * 4, {"Inference-Header-Content-Length": str(len(head))}
+
+
+def _pinging(port: int, answers: Answers) -> None:
+    """Frames of HTTP/2 that ask for nothing but an answer of the transport, and streams that are given up at once."""
+    from workloads.serve.http2 import frames
+    from workloads.serve.http2.hpack import literal
+
+    block = b"\x83\x86\x84" + literal(b"content-type", b"application/grpc")
+    with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
+        connection.sendall(frames.PREFACE + frames.settings({}))
+        ping, first = frames.frame(frames.PING, 0, 0, bytes(8)), 1
+        while True:
+            data = ping * 1000
+            for stream in range(first, first + 200, 2):
+                data += frames.frame(frames.HEADERS, 5, stream, block) + frames.reset(stream, frames.Code.CANCEL)
+            first += 200
+            connection.sendall(data)
+            answers["sent"] += 1
+
+
 def attack_of(kind: str, model: str) -> tuple[Callable[[int, Answers], None], int]:
     """What one of its threads does, and how many there are."""
     infer = f"/v2/models/{model}/infer"
@@ -96,12 +122,13 @@ def attack_of(kind: str, model: str) -> tuple[Callable[[int, Answers], None], in
 
         side = int(kind.split()[1])
         return _posting(flat_png(side, side), "/predict", {"Content-Type": "image/png"}), CONNECTIONS
-    if kind == "grpc":
-        return _calling(model), 30
+    if kind in {"grpc", "pings"}:
+        return (_calling(model), 30) if kind == "grpc" else (_pinging, CONNECTIONS)
     if kind == "stalled":
         return _stalling(infer), CONNECTIONS
-    if kind == "honest":
-        return _posting(_honest(), infer, {"Content-Type": "application/json"}), 1
+    if kind in {"binary", "honest"}:
+        body, headers = _binary(32, 500_000) if kind == "binary" else (_honest(), {"Content-Type": "application/json"})
+        return _posting(body, infer, headers), CONNECTIONS if kind == "binary" else 1
     piece = {"brackets": b"[],", "objects": b"{},", "texts": b'"a",', "deep": b"[[[[1]]]],"}[kind]
     return _posting(_filled(piece), infer, packed), CONNECTIONS
 
@@ -109,12 +136,12 @@ def attack_of(kind: str, model: str) -> tuple[Callable[[int, Answers], None], in
 def main(kind: str, port: int, grpc_port: int, model: str, seconds: float) -> None:
     answers: Answers = collections.Counter()
     attack, threads = attack_of(kind, model)
-    os.nice(int(os.environ.get("STALLS_NICE", "10")))
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
     def forever() -> None:
         while True:
             try:
-                attack(grpc_port if kind == "grpc" else port, answers)
+                attack(grpc_port if kind in {"grpc", "pings"} else port, answers)
             except (OSError, http.client.HTTPException):
                 answers["cut off"] += 1
 

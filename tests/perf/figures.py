@@ -222,14 +222,15 @@ def clients() -> str:
 
 def stalled() -> str:
     """What hostile clients cost a polite one."""
-    about = json.loads(stall_table.RESULT.read_text())["machine"]
-    loads = [row["load"] for row in json.loads(stall_table.RESULT.read_text())["rows"].values()]
+    report = json.loads(stall_table.RESULT.read_text())
+    about, rows = report["machine"], report["rows"].values()
+    loads, commits = [row["load"] for row in rows], sorted({row["commit"] for row in rows})
     words = (
-        "`python -m tests.perf.serving.stall_bench` measures it; this one is"
-        f" [stalls.json](/tests/perf/results/stalls.json), commit {about['commit']}, {about['cores']} cores, load"
-        f" {min(loads):.1f} to {max(loads):.1f}: other work wanted the same cores, so the loop's own CPU time is shown"
-        " beside the clock's. Allowed memory is what the server holds at rest and the 512 MiB that requests may hold,"
-        " plus a fifth."
+        f"{stall_table.words()} `python -m tests.perf.serving.stall_bench` measures it; this one is"
+        f" [stalls.json](/tests/perf/results/stalls.json), commit {', '.join(commits)}, {about['cores']} cores, load"
+        f" {min(loads):.1f} to {max(loads):.1f}. The hostile client and the neighbour, which takes as many cores and"
+        f" asks nothing, run when nobody else wants a core ({report['hostile priority']}). Allowed memory is what the"
+        f" server holds at rest and the {report['buffered MiB']} MiB that requests may hold, plus a fifth."
     )
     return f"{stall_table.stalls()}\n{_wrapped(words)}\n"
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -15,6 +15,7 @@ from workloads.serve.http.message import error_reply, json_reply
 from workloads.serve.lifecycle import Lifecycle, Phase
 from workloads.serve.mirror import Mirror
 from workloads.serve.protocol.content_encoding import inflated_if_small
+from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.protocol.statistics import configuration, statistics
 from workloads.serve.rest.inference import Codec
 from workloads.serve.rest.pending import TaskPending
@@ -34,6 +35,9 @@ MODELS = b"/v2/models/"
 # Where other servers take them.
 OTHERS = ("/v1/", "/invocations", "/predictions/", "/api/")
 PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
+
+# Bytes of a body that is put together and checked on a thread: that needs no interpreter, and takes a while.
+LARGE = 1 << 20
 
 Handler = Callable[[Request], "Reply | Pending"]
 
@@ -228,12 +232,15 @@ class App:
                 return self.text_rest.begin(request)
         if self.apart is not None and codec.heavy(request):
             job = Job("rest", request.headers, request.parts)
-            return TaskPending(self._read_apart(service, codec, self.apart, job))
+            return TaskPending(self._answered(service, codec, service.read_apart(self.apart, job)))
+        if request.size > LARGE:
+            return TaskPending(self._answered(service, codec, asyncio.to_thread(codec.decode, request)))
         asked = codec.decode(request)
         return InferencePending(service.submit(asked), asked, codec, service.batcher)
 
-    async def _read_apart(self, service: Service, codec: Codec, apart: ReaderPool, job: Job) -> Reply:
-        asked = await service.read_apart(apart, job)
+    async def _answered(self, service: Service, codec: Codec, reading: Awaitable[InferenceRequest]) -> Reply:
+        """The reply to what takes a while to be read."""
+        asked = await reading
         ticket = service.submit(asked)
         results = await service.batcher.answer(ticket)
         return await written(codec, asked, results, ticket.timing)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from workloads.serve.errors import Invalid, QueueFull, RequestError, TooLarge, UnknownTransfer
@@ -10,6 +10,7 @@ from workloads.serve.grpc import wire
 from workloads.serve.grpc.messages import PREFIX, Message, Messages
 from workloads.serve.grpc.receiving import SMALL, AwaitedMessage, Receiving
 from workloads.serve.grpc.wire import Head
+from workloads.serve.http.message import Buffer
 from workloads.serve.http2.frames import Code
 from workloads.serve.http2.stream import Stream
 from workloads.serve.protocol.content_encoding import AT_ONCE, inflated
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("slipway.serve.grpc")
 
-Handler = Callable[["Call"], Awaitable[bytes | None]]
+# An answer in parts, or nothing where the handler has written all answers itself, or the call fails.
+Handler = Callable[["Call"], Awaitable[Sequence[Buffer] | None]]
 Header = tuple[bytes, bytes]
 
 
@@ -38,6 +40,7 @@ class Call:
         self.peer, self.client = stream.connection.peer, stream.connection.client
         self._deadline = self._loop.time() + head.timeout if head.timeout is not None else None
         self.status, self._words = "OK", ""
+        self.handler: Handler | None = None
         self.lead: list[Header] = []
         self.trail: list[Header] = []
         self.came = 0
@@ -54,9 +57,11 @@ class Call:
         self._timer: asyncio.TimerHandle | None = None
         self.since = receiving.now()
 
-    def begin(self, handler: Handler) -> None:
+    def begin(self) -> None:
         """Let the handler answer it."""
-        self._task = self._loop.create_task(self._run(handler))
+        if self.handler is None:
+            return
+        self._task = self._loop.create_task(self._run(self.handler))
         if self._deadline is not None:
             self._timer = self._loop.call_at(self._deadline, self._late)
 
@@ -135,7 +140,7 @@ class Call:
     def received(self, data: bytes) -> None:
         """A piece of what the client sends."""
         self.came += len(data)
-        if self._error is not None or self._task is None:
+        if self._error is not None:
             return
         if self._large is None and not self._count(len(data)):
             self.give_up(QueueFull("too many bytes of requests are in memory", 1))
@@ -211,7 +216,7 @@ class Call:
             self._task.cancel()
 
     async def _run(self, handler: Handler) -> None:
-        reply: bytes | None = None
+        reply: Sequence[Buffer] | None = None
         try:
             reply = await handler(self)
         except asyncio.CancelledError:
@@ -226,12 +231,12 @@ class Call:
             self.fail("INTERNAL", "an error of the server's own, which is in its log")
         self._finish(reply if self.status == "OK" else None)
 
-    def _finish(self, reply: bytes | None) -> None:
+    def _finish(self, reply: Sequence[Buffer] | None) -> None:
         stream = self._stream
         self._release()
         tail = wire.trailing(self.status, self._words, self.trail)
         if reply is not None and not self._led:
-            stream.whole(wire.leading(self.lead), (PREFIX.pack(0, len(reply)), reply), tail)
+            stream.whole(wire.leading(self.lead), (PREFIX.pack(0, sum(map(len, reply))), *reply), tail)
         elif not self._led and not self.lead:
             stream.end(wire.ALONE + tail)
         else:

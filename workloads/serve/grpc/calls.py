@@ -16,6 +16,9 @@ from workloads.serve.http2.stream import Owner, Stream
 class NoCall:
     """Stream that is no call."""
 
+    def begin(self) -> None:
+        """It is answered already."""
+
     def received(self, data: bytes) -> None:
         """Throw it away."""
 
@@ -77,7 +80,7 @@ class Calls:
             call.fail("UNIMPLEMENTED", "there is no such method here")
         else:
             self._calls[call] = None
-            call.begin(handler)
+            call.handler = handler
             return call
         call.refuse()
         return NoCall()

@@ -3,13 +3,14 @@
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from workloads.serve.edge import Keys
 from workloads.serve.edge.access_log import AccessLog
 from workloads.serve.errors import Unauthenticated
 from workloads.serve.grpc.call import Call, Handler
 from workloads.serve.grpc.grpc_to_rest import as_bytes
+from workloads.serve.http.message import Buffer
 from workloads.serve.settings import EdgeChoice
 
 ID = "x-request-id"
@@ -42,7 +43,7 @@ class GrpcEdge:
     def wrapped(self, handler: Handler) -> Handler:
         """The handler, with what is done around it. Whoever is refused has nothing of its message read."""
 
-        async def answer(call: Call) -> bytes | None:
+        async def answer(call: Call) -> Sequence[Buffer] | None:
             name, started = "", time.monotonic()
             if self._makes or self._log is not None:
                 name = _id(call.said)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from workloads.serve.grpc.grpc_to_rest import as_rest
 from workloads.serve.grpc.messages import Message
 from workloads.serve.grpc.open_calls import HEALTH, OpenCalls, States, decoded, only
 from workloads.serve.grpc.receiving import GrpcMemory, Memory, Receiving
+from workloads.serve.http.message import Buffer
 from workloads.serve.http.turn import Turns
 from workloads.serve.protocol import open_inference_pb2 as pb
 from workloads.serve.protocol.content_encoding import AT_ONCE
@@ -107,13 +108,13 @@ class GrpcServer:
     def _method(self, answer: Answer, request: Any) -> Handler:
         """A unary method without tensors, whose message is small. Its RequestErrors become statuses."""
 
-        async def handler(call: Call) -> bytes:
+        async def handler(call: Call) -> list[Buffer]:
             reply = await answer(decoded(request, await only(call)), call)
-            return bytes(reply.SerializeToString())
+            return [reply.SerializeToString()]
 
         return self._guarded(handler)
 
-    async def _inferring(self, call: Call) -> bytes:
+    async def _inferring(self, call: Call) -> list[Buffer]:
         """Answer an inference."""
         message = await call.next()
         if message is None:
@@ -122,11 +123,10 @@ class GrpcServer:
         if large:
             self._freed.soon()
         try:
-            reply = await self._counted(message, call)
+            return await self._counted(message, call)
         finally:
             if large:
                 self._freed.soon()
-        return bytes(reply.SerializeToString())
 
     async def _streaming(self, call: Call) -> None:
         """Triton's call for models that answer in several parts. None here does."""
@@ -136,7 +136,7 @@ class GrpcServer:
     def _guarded(self, handler: Handler) -> Handler:
         """Wrap a handler: its errors become statuses, and are counted."""
 
-        async def answer(call: Call) -> bytes | None:
+        async def answer(call: Call) -> Sequence[Buffer] | None:
             try:
                 reply = await handler(call)
             except RequestError as error:
@@ -188,7 +188,7 @@ class GrpcServer:
         self._known(request.name or self._app.name, request.version)
         return pb.ModelStatisticsResponse(**self._app.statistics())
 
-    async def _counted(self, message: Message, call: Call) -> pb.ModelInferResponse:
+    async def _counted(self, message: Message, call: Call) -> list[Buffer]:
         large = message.size > APART
         # On a thread: putting together what is long needs no interpreter, and takes a while.
         data = await asyncio.to_thread(message.joined) if large else message.joined()
@@ -200,7 +200,7 @@ class GrpcServer:
         with counting(self._app.metrics, "grpc"):
             return await self._infer(data, request, call)
 
-    async def _infer(self, data: bytes, request: pb.ModelInferRequest | None, call: Call) -> pb.ModelInferResponse:
+    async def _infer(self, data: bytes, request: pb.ModelInferRequest | None, call: Call) -> list[Buffer]:
         service, codec = self._app.loaded()
         if self._codec is None:
             rows = codec.most_rows
@@ -249,9 +249,7 @@ class GrpcServer:
         form = any(one.name == PAIR for one in request.inputs), min(2, max(1, len(request.inputs[0].shape)))
         return replace(own, signature=forms(own.signature)[form], most_rows=MOST_TEXTS)
 
-    async def _texts(
-        self, texts: "Texts", codec: GrpcCodec, asked: InferenceRequest, call: Call
-    ) -> pb.ModelInferResponse:
+    async def _texts(self, texts: "Texts", codec: GrpcCodec, asked: InferenceRequest, call: Call) -> list[Buffer]:
         wanted = given(asked)
         texts.check(wanted)
         answer = await texts.answer(wanted)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from workloads.serve.errors import Invalid, QueueFull, RequestError, TooSlow
 from workloads.serve.http.message import Reply, Request, error_reply
+from workloads.serve.http.output import Output, long
 from workloads.serve.http.pace import Progress
 from workloads.serve.http.reader import Reader
 from workloads.serve.http.slot import Slot
@@ -33,6 +34,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.reader = Reader(server, self)
         self._slots: deque[Slot] = deque()
+        self._output = Output()
         self.since = 0.0
         self.progress = Progress()
         self.unsent = 0  # bytes of replies that the client has not read yet, counted with those of requests
@@ -94,7 +96,7 @@ class Connection(asyncio.Protocol):
             self.refuse(Invalid("the connection ended before the request was whole"))
         # By TLS the transport closes whatever is said here.
         sealed = self._transport.get_extra_info("ssl_object") is not None
-        return bool(self._slots or self._rest or self.ending) and not sealed
+        return bool(self._slots or self._rest or self._output.size or self.ending) and not sealed
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the connection, which is gone: its requests leave the queue, and nobody else waits for them."""
@@ -105,6 +107,7 @@ class Connection(asyncio.Protocol):
         """Give back the memory of all that is under way."""
         self.ending, self._rest = True, b""
         self._give_up_replies()
+        self._output.clear()
         self._count_unsent(0)
         self.reader.forget()
 
@@ -126,19 +129,19 @@ class Connection(asyncio.Protocol):
         """Take requests again: the client reads again."""
         self.write_paused = False
         self.progress = Progress()
-        self._count_unsent(0)
+        self._pump()
+        self._flush()
+        self.look_at_unsent()
         self._flow()
 
     def look_at_unsent(self) -> int:
         """Count the bytes that the client has not read yet. They are in memory, as those of requests are."""
-        self._count_unsent(self._transport.get_write_buffer_size())
+        self._count_unsent(self._transport.get_write_buffer_size() + self._output.size)
         return self.unsent
 
     def _count_unsent(self, size: int) -> None:
         self._server.body_bytes += size - self.unsent
         self.unsent = size
-
-    # the reader
 
     def begun(self) -> None:
         """The first byte of a request."""
@@ -187,27 +190,35 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         """Write the replies whose turn it is."""
-        while self._slots and not self.ending and (reply := self._slots[0].reply) is not None:
+        while self._slots and not (self.ending or self._output.size) and (reply := self._slots[0].reply) is not None:
             slot = self._slots.popleft()
             self._server.body_bytes -= slot.bytes
             close = reply.close or not slot.keep_alive or self._server.closing
             head = reply.head(self._server.date, CLOSE if close else KEEP_ALIVE if slot.old else b"")
+            self._server.replied(reply.status)
             if slot.headless or not reply.body:
                 self._transport.write(head)
+            elif long(reply.body):
+                self._output.add([head, *reply.body], close)
+                self._pump()
+                continue
             else:
                 self._transport.writelines([head, *reply.body])
-            self._server.replied(reply.status)
             if close:
                 self.end()
         if not self._slots and not self.reader.reading:
             self.since = self._server.now()
-            if self.halved and not self._rest and not self.ending:
+            if self.halved and not (self._rest or self._output.size or self.ending):
                 self.end()
+
+    def _pump(self) -> None:
+        if self._output.pump(self._transport, lambda: self.write_paused):
+            self.end()
 
     @property
     def idle(self) -> bool:
         """True if nothing is under way."""
-        return not self._slots and not self.reader.reading and not self.ending and not self._rest
+        return not (self._slots or self._output.size or self.reader.reading or self.ending or self._rest)
 
     def abort(self) -> None:
         """Cut the connection off."""

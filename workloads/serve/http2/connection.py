@@ -36,6 +36,7 @@ class Connection(asyncio.Protocol):
         self.moved = 0  # bytes of content that the client has taken
         self.progress = Progress()
         self._rest = b""
+        self._new: list[Stream] = []  # of this turn: they begin at its end, if they have not been given up by then
         self._later = False  # what was read waits for the next turn
         self.wanted = self._first = frames.WINDOW  # what the client lets come: in all, and on a new stream
         self._frame_bytes = frames.FRAME_BYTES
@@ -108,12 +109,20 @@ class Connection(asyncio.Protocol):
             self.end(Code.COMPRESSION_ERROR, str(error))
             return
         self._rest = data[place:] if place < len(data) else b""
+        new, self._new = self._new, []
+        for stream in new:
+            if not stream.closed and stream.owner is not None:
+                stream.owner.begin()
 
     def wait(self) -> None:
         """The others' turn."""
         self._later = True
         self._transport.pause_reading()
-        asyncio.get_running_loop().call_soon(self._go_on)
+        self._server.turns.wait(self._go_on)
+
+    def spend(self, cost: int) -> None:
+        """Work of this turn."""
+        self._server.turns.spend(cost)
 
     def _go_on(self) -> None:
         self._later = False
@@ -139,6 +148,7 @@ class Connection(asyncio.Protocol):
         self.streams[number] = stream
         self._server.opened += 1
         stream.owner = self._server.open(stream, headers)
+        self._new.append(stream)
         if ends:
             self.ended(stream)
 

@@ -14,7 +14,8 @@ from workloads.serve.http2.stream import Stream
 if TYPE_CHECKING:
     from workloads.serve.http2.connection import Connection
 
-FRAMES, OPENED = 256, 16  # in one turn
+FRAMES, OPENED = 64, 8  # in one turn
+FRAME_COST, OPENED_COST = 2, 25  # about microseconds
 CONTENT_BYTES = 64 << 10  # of a frame that a client may send
 BLOCK_BYTES = 32 << 10  # of a block of headers, as it comes
 STREAMS = 1000  # at once
@@ -23,6 +24,7 @@ REFILL = 1 << 30
 # Frames that bring nothing: so many at once, and after that as many as are forgiven in each sweep.
 IDLE_FRAMES, FORGIVEN = 10_000, 1_000
 RESET_COST = 10
+OPENS = bytes([frames.HEADERS])
 HTTP1 = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 30\r\n\r\nthis port speaks gRPC, HTTP/2\n"
 HTTP1_METHODS = (b"GET ", b"POST ", b"HEAD ", b"OPTIONS ", b"PUT ")
 
@@ -50,12 +52,10 @@ class FrameReader:
 
     def read(self, data: bytes) -> int:
         """Place behind the last frame that is read now. Raises Broken, BadBlock."""
-        place, count, opened = 0, 0, self._connection.opened
+        count, opened = 0, self._connection.opened
+        place, size = 0 if self.begun else self._begin(data), len(data)
         if not self.begun:
-            place = self._begin(data)
-            if not place:
-                return 0
-        size = len(data)
+            return 0
         while place < size:
             if self._left:
                 end = min(size, place + self._left)
@@ -63,7 +63,8 @@ class FrameReader:
                 self._content(data[place:end])
                 place = end
                 continue
-            if count >= FRAMES or self._connection.opened - opened >= OPENED:
+            full = self._connection.opened - opened >= OPENED and data[place + 3 : place + 4] == OPENS
+            if count >= FRAMES or full:
                 self._connection.wait()
                 break
             count += 1
@@ -71,6 +72,7 @@ class FrameReader:
             if not after:
                 break
             place = after
+        self._connection.spend(FRAME_COST * count + OPENED_COST * (self._connection.opened - opened))
         return place
 
     def _frame(self, data: bytes, place: int) -> int:

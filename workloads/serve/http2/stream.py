@@ -3,6 +3,7 @@
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from workloads.serve.http.message import Buffer
 from workloads.serve.http2 import frames
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ WIDE = 1 << 20
 
 class Owner(Protocol):
     """What becomes of a stream."""
+
+    def begin(self) -> None:
+        """All that has come with its first headers is here."""
 
     def received(self, data: bytes) -> None:
         """A piece of what the client sends."""
@@ -62,7 +66,7 @@ class Stream:
         if not self.closed:
             self.connection.write_headers(self.number, block, False)
 
-    def data(self, *parts: bytes) -> None:
+    def data(self, *parts: Buffer) -> None:
         """Content, when the client takes it."""
         if self.closed:
             return
@@ -81,7 +85,7 @@ class Stream:
         if not self.out:
             self.finish()
 
-    def whole(self, block: bytes, content: tuple[bytes, ...], tail: bytes) -> None:
+    def whole(self, block: bytes, content: tuple[Buffer, ...], tail: bytes) -> None:
         """A whole answer: one write where the client takes it at once."""
         size = sum(map(len, content))
         connection = self.connection

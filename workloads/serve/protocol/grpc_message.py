@@ -11,6 +11,7 @@ from workloads.serve.signature import Signature
 # Numbers of ModelInferRequest's fields, of its inputs', and of their contents'.
 NAME, VERSION, PARAMETERS, INPUTS, OUTPUTS, RAW = 1, 2, 4, 5, 6, 7
 CONTENTS, TEXTS = 5, 8
+RAW_OUTPUT = 6  # of ModelInferResponse
 VARINT, EIGHT, LENGTH, FOUR = 0, 1, 2, 5
 MOST_PARAMETERS = 1024
 MOST_TEXTS = 1 << 20

@@ -9,8 +9,9 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from workloads.serve.datatypes import Array, Datatype, finite
 from workloads.serve.errors import Invalid
+from workloads.serve.http.message import Buffer
 from workloads.serve.protocol import open_inference_pb2 as pb
-from workloads.serve.protocol.grpc_message import NOT_A_MESSAGE, in_place, raw_bytes
+from workloads.serve.protocol.grpc_message import LENGTH, NOT_A_MESSAGE, RAW_OUTPUT, in_place, raw_bytes
 from workloads.serve.protocol.inference_request import (
     InferenceRequest,
     in_order,
@@ -124,14 +125,29 @@ class GrpcCodec:
             refuse_unknown_ways(one.parameters, f"output {one.name!r}")
         return tuple((place, True) for place in places or range(len(self.signature.outputs)))
 
-    def encode(self, asked: InferenceRequest, results: Sequence[Array]) -> pb.ModelInferResponse:
-        """All results raw, as other servers of the protocol send them."""
+    def encode(self, asked: InferenceRequest, results: Sequence[Array]) -> list[Buffer]:
+        """A ModelInferResponse in parts, with all results raw, as other servers of the protocol send them.
+
+        They are not copied into a message: that of a large one would hold everybody up.
+        """
         response = pb.ModelInferResponse(model_name=self.name, model_version=self.version, id=asked.id or "")
+        raws: list[Buffer] = []
         for place, _ in asked.outputs:
             tensor, array = self.signature.outputs[place], results[place]
             response.outputs.add(name=tensor.name, datatype=tensor.datatype.name, shape=array.shape)
-            response.raw_output_contents.append(to_binary(array, tensor.datatype).tobytes())
-        return response
+            raw = to_binary(array, tensor.datatype)
+            raws += [_raw_output(len(raw)), raw]
+        return [response.SerializeToString(), *raws]
+
+
+def _raw_output(length: int) -> bytes:
+    """What stands before a result: its field's number and kind, and its length."""
+    out = bytearray((RAW_OUTPUT << 3 | LENGTH,))
+    while length > 127:
+        out.append(length & 127 | 128)
+        length >>= 7
+    out.append(length)
+    return bytes(out)
 
 
 def parsed(message: bytes) -> pb.ModelInferRequest:

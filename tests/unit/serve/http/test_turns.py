@@ -12,6 +12,8 @@ import uvloop
 
 from tests.unit.serve.http.echo import serving
 from workloads.serve.http import HttpLimits
+from workloads.serve.http.output import PIECE as OUTPUT_PIECE
+from workloads.serve.http.output import Output
 
 HEAD = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
 UPLOADS, SIZE = 4, 32 << 20
@@ -47,3 +49,28 @@ async def test_a_turn_of_the_loop_reads_one_piece_of_each_upload() -> None:
                 turns.append(server.body_bytes - before)
                 time.sleep(0.005)  # noqa: ASYNC251  (the clients fill the sockets meanwhile)
         assert 0 < max(turns) <= 2 * UPLOADS * READ
+
+
+async def test_a_long_reply_is_written_in_pieces_and_whole(monkeypatch) -> None:
+    """A client that reads as fast as it is written to took all of it in one turn of the loop."""
+    pieces: list[int] = []
+    real = Output.piece
+
+    def piece(output: Output) -> memoryview | None:
+        found = real(output)
+        pieces.append(len(found or b""))
+        return found
+
+    monkeypatch.setattr(Output, "piece", piece)
+    async with serving(HttpLimits(max_body_size=SIZE, linger=0.1)) as (server, _, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        body = bytes(range(256)) * (8 << 12)
+        for close in (b"", b"Connection: close\r\n"):
+            writer.write(b"POST /a HTTP/1.1\r\nHost: a\r\n%bContent-Length: %d\r\n\r\n%b" % (close, len(body), body))
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length: ")[2].split()[0])
+            assert body in await reader.readexactly(length)
+        assert not await reader.read(), "the end comes behind the last piece"
+        writer.close()
+    assert max(pieces) == OUTPUT_PIECE
+    assert server.body_bytes == 0
