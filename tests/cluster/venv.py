@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements.lock"
+OPERATORS = ROOT / "images" / "torchvision_operators.py"
 KEPT = 2
 STAMP = "complete"
 
@@ -54,6 +55,15 @@ def build(path: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
+def declare_operators(path: Path) -> None:
+    """See the module that is copied; also into an environment that was built before there was one."""
+    for place in path.glob("lib/python3*/site-packages"):
+        hook, copy = place / f"{OPERATORS.stem}.pth", place / OPERATORS.name
+        if not hook.exists() or not copy.exists() or copy.read_bytes() != OPERATORS.read_bytes():
+            copy.write_bytes(OPERATORS.read_bytes())
+            hook.write_text(f"import {OPERATORS.stem}\n")
+
+
 def main() -> None:
     """Build what is missing, one process at a time."""
     if sys.version_info < (3, 11):  # noqa: UP036 (this is where an older one is told)
@@ -65,6 +75,7 @@ def main() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (path / STAMP).exists():
             build(path)
+        declare_operators(path)
     print(path)
 
 
