@@ -12,13 +12,19 @@ from torch import nn
 
 from slipway.api.common.artifact import DESCRIPTION_FILE, WEIGHTS_FILE, LayerChange
 from workloads import artifact, storage, tied_tensors
-from workloads.errors import BadInput
+from workloads.errors import BadInput, Corrupt
+from workloads.models.weight_parts import WeightParts
 
 TORCH = {".pt", ".pth", ".bin"}
 
 
 def load(model: nn.Module, uri: str) -> list[str]:
     """Load weights into the model. Returns the names of what begins anew. BadInput for weights of another model."""
+    path = storage.fetch(uri)
+    if path.is_dir() and not (path / DESCRIPTION_FILE).is_file() and (path / "config.json").is_file():
+        from workloads.models import hugging_face
+
+        return hugging_face.load(model, path)
     found = tied_tensors.completed(model, _read(uri))
     own = model.state_dict()
     anew = _last_layer(own, found)
@@ -31,6 +37,29 @@ def load(model: nn.Module, uri: str) -> list[str]:
         raise BadInput(f"{uri}: the weights are of another model, {other[0]} has the shape {shapes}")
     model.load_state_dict({name: own[name] if name in anew else found[name] for name in own})
     return anew
+
+
+def parts(model: nn.Module, uri: str) -> WeightParts | None:
+    """Values of all the model's parameters and buffers in safetensors files, to be read in parts.
+
+    None where they are in another form, or not all of them, or of other shapes: then `load` has the words.
+    """
+    path = storage.fetch(uri)
+    if path.is_dir() and (path / DESCRIPTION_FILE).is_file():
+        path = artifact.read(path).folder / WEIGHTS_FILE
+    if path.suffix != ".safetensors":
+        return None
+    try:
+        found = WeightParts([path])
+    except Corrupt:
+        return None
+    own = model.state_dict()
+    once = {name for name, _ in (*model.named_parameters(), *model.named_buffers())} & set(
+        own
+    )  # of tied ones the first
+    known = {name: place.shape for name, place in found.places.items()}
+    fits = all(known.get(name) == tuple(own[name].shape) for name in once)
+    return found if fits and set(known) <= set(own) else None
 
 
 def changes_of(uri: str) -> list[LayerChange]:

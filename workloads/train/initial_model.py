@@ -25,8 +25,10 @@ from workloads.compress.size import figures, latencies
 from workloads.data import Samples
 from workloads.errors import BadInput
 from workloads.models import compressed, weights
+from workloads.models.empty import parameters_without_memory
 from workloads.train.evaluation import evaluate
 from workloads.train.fine_tuning import causal_lm
+from workloads.train.initial_values import Values, of_node
 from workloads.train.job import Job
 from workloads.train.strategies.base import Strategy
 from workloads.train.tasks import Task
@@ -45,6 +47,8 @@ class InitialModel:
     architecture: Architecture
     kept: Masks = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
+    values: Values | None = None
+    """Values of the parameters, where the model has no memory for them."""
 
     @property
     def parameters(self) -> int:
@@ -67,11 +71,20 @@ def begin(
     job: Job, architecture: Architecture, world: World, strategy: Strategy, task: Task, held_out: Samples
 ) -> InitialModel:
     """The model, the same in every process. BadInput for weights or steps that do not fit it."""
+    made = _without_memory(job, architecture, world) if strategy.cuts else None
+    made = made or _whole(job, architecture, task, world.first)
+    if job.recipe.compression:
+        _compress(made, job, world, strategy, task, held_out)
+    return made
+
+
+def _whole(job: Job, architecture: Architecture, task: Task | None, speaks: bool) -> InitialModel:
+    """The model with its initial values, in this process's memory."""
     torch.manual_seed(job.recipe.seed)
     if architecture.name == causal_lm.NAME:
         return InitialModel(causal_lm.build(job.recipe, storage.fetch(str(job.recipe.model.uri))), architecture)
     made = InitialModel(models.build(architecture.name, architecture.arguments, own=True), architecture)
-    if any(is_lazy(one) for one in (*made.model.parameters(), *made.model.buffers())):
+    if task is not None and _has_lazy(made.model):
         with torch.no_grad():
             made.model.eval()(example_of(task))  # lazy layers learn their sizes from what they are given first
         made.model.train()
@@ -81,11 +94,41 @@ def begin(
         compressed.rebuilt(made.model, found)
         made.architecture = architecture.model_copy(update={"changes": found or None})
         anew = weights.load(made.model, uri)
-        if anew and world.first:
+        if anew and speaks:
             print(f"weights of {uri}; of another shape, and so new: {', '.join(anew)}", flush=True)
-    if job.recipe.compression:
-        _compress(made, job, world, strategy, task, held_out)
     return made
+
+
+def _without_memory(job: Job, architecture: Architecture, world: World) -> InitialModel | None:
+    """The model without memory, and its values. None for a model that has to be built as a whole."""
+    uri = job.recipe.model.uri
+    adapted = architecture.name == causal_lm.NAME
+    if adapted or job.recipe.compression or (uri is not None and weights.changes_of(uri)):
+        return None
+    torch.manual_seed(job.recipe.seed)
+    try:
+        with parameters_without_memory():
+            model = models.build(architecture.name, architecture.arguments, own=True)
+    except (RuntimeError, NotImplementedError, ValueError):  # code that looks at its numbers while it builds
+        model = None
+    odd = model is None or _has_lazy(model)
+    if world.any(odd).result() or model is None:
+        return None
+    parts = weights.parts(model, uri) if uri is not None else None
+    if world.any(parts is None).result() or parts is None:
+        values = of_node(world, model, lambda: _whole(job, architecture, None, world.first).model)
+    else:
+        values = Values(parts)
+    if values is None:
+        return None
+    for name, buffer in model.named_buffers():
+        if name in values.parts.places:
+            values.fill(name, buffer)
+    return InitialModel(model, architecture, values=values)
+
+
+def _has_lazy(model: nn.Module) -> bool:
+    return any(is_lazy(one) for one in (*model.parameters(), *model.buffers()))
 
 
 def _compress(made: InitialModel, job: Job, world: World, strategy: Strategy, task: Task, held_out: Samples) -> None:

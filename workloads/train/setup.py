@@ -13,7 +13,7 @@ import torch
 from slipway.api.common.artifact import Architecture
 from slipway.api.common.sources import DatasetChoice, ModelName
 from slipway.api.training.processes import unknown_to_trainer
-from slipway.api.training.recipe import Augmentation, Publish
+from slipway.api.training.recipe import Augmentation, Publish, Recipe
 from workloads import data, models, storage
 from workloads.compress import masks
 from workloads.data import DataSet
@@ -56,17 +56,24 @@ def assemble(job: Job, place: Place, stop: StopSignal) -> Training:
     _require_used(job, world)
     if job.spec.output is not None:
         world.decide(partial(storage.check_output, job.spec.output.uri, job.writer))
-    dataset = augmented(data.open_set(_dataset_of(job)), job.recipe.augmentation)
+    dataset = augmented(data.open_set(dataset_of(job.recipe)), job.recipe.augmentation)
     stop.begin()  # from here on the processes depend on each other: they stop together, at a step's end
     return _training(job, strategy, world, dataset, stop)
 
 
-def _dataset_of(job: Job) -> DatasetChoice:
-    """The recipe's data set; of a language model that is tuned, cut into tokens as the model has it."""
-    recipe = job.recipe
-    if recipe.model.name is not ModelName.CAUSAL_LM:
-        return recipe.dataset
-    return recipe.dataset.model_copy(update={"tokenizer": recipe.model.uri})
+def dataset_of(recipe: Recipe) -> DatasetChoice:
+    """The recipe's data set; of text for a model that has tokens of its own, cut as that model has it."""
+    chosen, model = recipe.dataset, recipe.model
+    if model.name is ModelName.CAUSAL_LM:
+        return chosen.model_copy(update={"tokenizer": model.uri})
+    texts = chosen.name.value.startswith(("text", "hugging"))
+    if model.name is not ModelName.HUGGING_FACE or not texts or chosen.tokenizer is not None:
+        return chosen
+    if not (storage.fetch(str(model.uri)) / "tokenizer.json").is_file():
+        raise BadInput(
+            f"{model.uri}: there is no tokenizer.json, which says what its tokens are: set dataset.tokenizer"
+        )
+    return chosen.model_copy(update={"tokenizer": model.uri})
 
 
 def _require_used(job: Job, world: World) -> None:
@@ -127,7 +134,7 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
     )
     parameters = start.parameters  # a strategy may leave each process a part of them
     teacher = teacher_of(recipe.distillation, task, world.device)
-    strategy.wrap(start.model)
+    strategy.wrap(start.model, start.values)
     masks.hold(strategy.model, start.kept)
     return Training(
         recipe=recipe,

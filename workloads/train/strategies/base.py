@@ -16,7 +16,9 @@ from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_di
 
 from slipway.api.training.recipe import Recipe
 from workloads.data.sample_order import Batch
+from workloads.models.empty import give_memory
 from workloads.pod.environment import Place
+from workloads.train.initial_values import Values
 from workloads.train.optimisation import NumberFormat, build_optimizer
 from workloads.train.optimisation.average import MovingAverage
 from workloads.train.performance_options import prepare
@@ -37,14 +39,19 @@ class Strategy(Protocol):
     """Whether it can halve what travels, as recipe.gradientCompression asks; nothing travels in one process."""
     holds_zeros: bool
     """Whether gradients belong to whole parameters, so that masks can be held; see workloads.compress.masks."""
+    cuts: bool
+    """Whether each process holds a part of the model alone: `wrap` then takes one without memory, and its values."""
     model: nn.Module
     """Holds the parameters; their names are those of the model as it was built."""
 
     def setup(self, place: Place) -> World:
         """Meet the other processes."""
 
-    def wrap(self, model: nn.Module) -> None:
-        """Take the model, built alike by all, spread it and make its optimizer."""
+    def wrap(self, model: nn.Module, values: Values | None = None) -> None:
+        """Take the model, built alike by all, spread it and make its optimizer.
+
+        `values`: of its parameters, where they have no memory yet.
+        """
 
     def learn(self, batches: Sequence[Batch], ready: Ready, loss: LossOf) -> list[torch.Tensor]:
         """Run what comes before a step: adds the gradient of the mean loss of the batches to the gradients.
@@ -97,6 +104,8 @@ class Single:
     compresses = True
     holds_zeros = True
     average: MovingAverage | None = None
+    cuts = False
+    values: Values | None = None
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -106,14 +115,23 @@ class Single:
         self.world = World(place)
         return self.world
 
-    def wrap(self, model: nn.Module) -> None:
+    def wrap(self, model: nn.Module, values: Values | None = None) -> None:
         """Take the model to the device, with the recipe's options for speed and memory, and make its optimizer."""
+        self.values = values
         self.numbers = NumberFormat(self.recipe.precision, self.world.device)
         self.model = prepare(self._placed(model), self.recipe)
         self.wrapped = self._spread(self.model)
+        if values is not None:
+            give_memory(self.model, self.world.device, self._fill)
+            values.close(self.world)
         self.optimizer = self._optimizer()
         if self.recipe.ema is not None:
             self.average = MovingAverage(self.model, self.recipe.ema.decay)
+
+    def _fill(self, name: str, parameter: torch.Tensor) -> None:
+        """Give a parameter, or this process's part of one, its initial values."""
+        if self.values is not None:
+            self.values.fill(name, parameter)
 
     def _placed(self, model: nn.Module) -> nn.Module:
         """The model where it is before it is spread: on the device."""

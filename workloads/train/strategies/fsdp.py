@@ -20,6 +20,7 @@ class FullyShard(Single):
     name = "fsdp2"
     compresses = False
     holds_zeros = False
+    cuts = True
 
     def setup(self, place: Place) -> World:
         """A group even of one process: meshes are made of groups."""

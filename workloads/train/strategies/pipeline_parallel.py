@@ -18,7 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from workloads.data.sample_order import Batch
+from workloads.models.empty import give_memory
 from workloads.pod.environment import Place
+from workloads.train.initial_values import Values
 from workloads.train.optimisation import NumberFormat
 from workloads.train.performance_options import prepare
 from workloads.train.strategies.base import LossOf, Ready, Single
@@ -32,14 +34,16 @@ class Pipeline(Single):
     name = "pipeline"
     compresses = False
     holds_zeros = False
+    cuts = True
 
     def setup(self, place: Place) -> World:
         """Meet the other processes, in groups that hold one model each."""
         self.world = World(place, together=self.recipe.pipeline_parallel)
         return self.world
 
-    def wrap(self, model: nn.Module) -> None:
+    def wrap(self, model: nn.Module, values: Values | None = None) -> None:
         """Take the model; only this process's layers come to its device."""
+        self.values = values
         world, device = self.world, self.world.device
         self.numbers = NumberFormat(self.recipe.precision, device)
         whole = check(model, world.together)
@@ -47,7 +51,11 @@ class Pipeline(Single):
         mesh = init_device_mesh(device.type, (world.shares, world.together), mesh_dim_names=("data", "stage"))
         self._line = mesh["stage"].get_group()
         self._index = mesh["stage"].get_local_rank()
-        self.model = self._stage = Stage(whole, self._index, world.together, self.numbers).to(device)
+        self._stage = Stage(whole, self._index, world.together, self.numbers)
+        if values is not None:
+            give_memory(self._stage, device, self._fill)
+            values.close(world)
+        self.model = self._stage.to(device)
         self.wrapped: nn.Module = self.model
         if world.shares > 1:
             ids = [device.index] if device.type == "cuda" else None

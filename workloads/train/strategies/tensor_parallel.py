@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor
 
 from workloads.pod.environment import Place
 from workloads.train.strategies import tp_plan
@@ -35,7 +36,17 @@ class Tensor(FullyShard):
         self._order = tp_plan.columns(found.transformer.config.n_embd, self.world.together)
         tp_plan.spread(found, mesh["tensor"])
         spread = self._shard(found, mesh["data"]) if self.world.shares > 1 else found
+        if self.values is not None:
+            return spread
         return spread.to(self.world.device)  # what is cut is there already; buffers are not
+
+    def _fill(self, name: str, parameter: torch.Tensor) -> None:
+        """Give a part its initial values: of a fused matrix by heads first, see `columns`."""
+        if tp_plan.FUSED not in name or self.values is None:
+            super()._fill(name, parameter)
+            return
+        own = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+        own.copy_(self._part(self.values.whole(name)))
 
     def save(self) -> State:
         """State in parts, but with attention's fused matrices whole: no even cut of the whole gives a part of those."""

@@ -17,6 +17,7 @@ from slipway.api.training.recipe import Recipe
 from workloads.errors import BadInput
 from workloads.libraries import extra, optional
 from workloads.pod.environment import Place
+from workloads.train.initial_values import Values
 from workloads.train.optimisation import build_optimizer, parameter_groups
 from workloads.train.optimisation.optimizers import adam_constants
 from workloads.train.performance_options import prepare
@@ -40,6 +41,8 @@ class Zero(Single):
         zero = config.get("zero_optimization", {})
         parts = ("offload_optimizer", "offload_param")
         self._offloaded = [zero[part]["device"] for part in parts if part in zero]
+        # Of parameters on a disk DeepSpeed wants to begin by itself.
+        self.cuts = zero.get("stage") == 3 and "nvme" not in self._offloaded
         offload = f" offload {'/'.join(self._offloaded)}" if self._offloaded else ""
         self.name = f"zero-{zero.get('stage', 0)}{offload}"
 
@@ -55,12 +58,15 @@ class Zero(Single):
         self.world = World(place, grouped=True)
         return self.world
 
-    def wrap(self, model: nn.Module) -> None:
+    def wrap(self, model: nn.Module, values: Values | None = None) -> None:
         """Put the model into an engine; it stays the same module."""
+        self.values = values
         compiled = self.recipe.compile
         model = prepare(model, self.recipe.model_copy(update={"compile": False}))
         optimizer = self._optimizer_of(model)  # before parameters are cut and have no shape of their own
-        placed = self._cut(model) if self._cuts else model.to(self.world.device)
+        placed = self._cut(model) if self.cuts else model.to(self.world.device)
+        if values is not None:
+            values.close(self.world)
         self._engine, *_ = self._deepspeed.initialize(model=placed, optimizer=optimizer, config=self._config)
         if "nvme" in self._offloaded:
             _require_alignment(self._engine.optimizer)
@@ -69,18 +75,21 @@ class Zero(Single):
         self.model = self._engine.module
         self.optimizer = self._engine.basic_optimizer
 
-    @property
-    def _cuts(self) -> bool:
-        """Tell whether parameters are cut up, too. From a disk DeepSpeed wants to begin by itself."""
-        return self._config.get("zero_optimization", {}).get("stage") == 3 and "nvme" not in self._offloaded
-
     def _cut(self, model: nn.Module) -> nn.Module:
         """Cut the parameters: each goes to the device alone and leaves a part there. The whole of them need not fit."""
         backend = importlib.import_module("deepspeed.accelerator").get_accelerator().communication_backend_name()
         self._deepspeed.init_distributed(dist_backend=backend)  # as `initialize` does; torch's group is there already
         model.to(self._dtype)  # as the engine would, before it cuts
         with torch.no_grad():
-            self._deepspeed.zero.Init(module=model, config_dict_or_path=self._config, dtype=self._dtype)
+            for some in zero_state.portions(model):
+                for name, parameter in some:
+                    if parameter.is_meta:
+                        value = torch.empty_like(parameter, device=self.world.device)
+                        self._fill(name, value)
+                        swap: Callable[..., None] = torch.utils.swap_tensors
+                        swap(parameter, nn.Parameter(value, parameter.requires_grad))
+                few = nn.ParameterList([parameter for _, parameter in some])
+                self._deepspeed.zero.Init(module=few, config_dict_or_path=self._config, dtype=self._dtype)
         for buffer in model.buffers():
             buffer.data = buffer.data.to(self.world.device)
         return model

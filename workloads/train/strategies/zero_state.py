@@ -100,7 +100,7 @@ def scatter(model: nn.Module, optimizer: torch.optim.Optimizer, world: World, re
     """Read some parameters at a time and put each where ZeRO keeps it: masters, moments, and the 16-bit copies."""
     names, step = _moments(optimizer)
     steps = torch.zeros(())
-    for group in _portions(model):
+    for group in portions(model):
         state: State = {"model": {}, "optimizer": {"state": {}}}
         for name, parameter in group:
             state["model"][name] = torch.empty(_shape(parameter))
@@ -122,7 +122,8 @@ def scatter(model: nn.Module, optimizer: torch.optim.Optimizer, world: World, re
         read({"model": buffers})
 
 
-def _portions(model: nn.Module) -> Iterator[list[tuple[str, nn.Parameter]]]:
+def portions(model: nn.Module) -> Iterator[list[tuple[str, nn.Parameter]]]:
+    """Parameters some at a time, in their order: as many as take AT_ONCE bytes with two moments each."""
     portion: list[tuple[str, nn.Parameter]] = []
     size = 0
     for name, parameter in model.named_parameters():

@@ -23,8 +23,8 @@ def of_sample(model: nn.Module, inputs: torch.Tensor) -> int | None:
     state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     try:
         with torch.no_grad(), FakeTensorMode() as fake, FlopCounterMode(display=False) as counter:
-            shapes: dict[str, torch.Tensor] = {name: fake.from_tensor(tensor) for name, tensor in state.items()}
-            functional_call(model, shapes, (fake.from_tensor(inputs.to(next(model.parameters()).device)),))
+            shapes = {name: torch.empty(one.shape, dtype=one.dtype, device="cpu") for name, one in state.items()}
+            functional_call(model, shapes, (fake.from_tensor(inputs.cpu()),))
     except (RuntimeError, NotImplementedError, TypeError, DataDependentOutputException):
         return None
     return PASSES * int(counter.get_total_flops()) // len(inputs)

@@ -145,17 +145,36 @@ def gathered(work: Workload, name: StrategyName) -> int:
     return int(max(layers, kept) * (2 if work.sixteen_bit else 4))
 
 
+def startup(work: Workload, name: StrategyName) -> int:
+    """Bytes of one process on its GPU until its model is in place: what is cut up never lies there as a whole.
+
+    DDP has 32-bit weights and buckets for their gradients, FSDP2 its part of the weights. DeepSpeed has its part in low
+    precision, the 32-bit masters, and 32-bit gradients; the whole model, too, where it cuts no parameters.
+    """
+    count, share = work.parameters, work.parameters / work.processes
+    low = 2 if work.sixteen_bit else 4
+    if name is StrategyName.ZERO3_OFFLOAD:
+        return 0
+    if name is StrategyName.DDP:
+        return (8 if work.processes > 1 else 4) * count
+    if name is StrategyName.FSDP2:
+        return int(4 * share)
+    masters_and_gradients = 8 * share + _bucket(work, name)
+    return int(low * share + masters_and_gradients if STAGES[name] >= 3 else max(4 * count, low * count + 8 * share))
+
+
 def tensors(work: Workload, name: StrategyName) -> int:
     """Bytes of all tensors of one process on its GPU, when they are most: in the backward pass, or while the optimizer
-    works on all parameters at once.
+    works on all parameters at once, or at the start.
     """
     device, _ = states(work, name)
     bucket = _bucket(work, name)
-    return (
+    running = (
         device
         + gathered(work, name)
         + max(activations(work) + bucket, evaluation(work), _step(work, name) + (bucket if STAGES[name] >= 3 else 0))
     )
+    return max(startup(work, name), running)
 
 
 def _step(work: Workload, name: StrategyName) -> int:

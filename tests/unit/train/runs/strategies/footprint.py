@@ -88,7 +88,36 @@ def moved(name: str, shape: Shape) -> list[int]:
     return [most[0], count]
 
 
-def strategy_of(name: StrategyName, precision: str, shape: Shape) -> Any:
+def startup_peak(name: str, precision: str, shape: Shape, bucket: int = BUCKET) -> list[int]:
+    """Bytes that the process grew by at its peak until the model was in place: asked for, and resident; parameters."""
+    libc = ctypes.CDLL("libc.so.6")
+    for option, value in MALLOPT.items():
+        assert libc.mallopt(option, value) == 1
+    import torch
+
+    from workloads.models.empty import parameters_without_memory
+    from workloads.pod.environment import read_place
+    from workloads.train.initial_values import of_node
+
+    torch.set_num_threads(1)
+    strategy = strategy_of(StrategyName(name), precision, shape, bucket)
+    world = strategy.setup(read_place(os.environ))
+    _warm_up()
+    gc.collect()
+    before, resident = _kernel("VmSize"), _kernel("VmHWM")
+    if strategy.cuts:
+        with parameters_without_memory():
+            model = _model(shape)
+        values = of_node(world, model, lambda: _model(shape))
+        assert values is not None
+    else:
+        model, values = _model(shape), None
+    count = sum(parameter.numel() for parameter in model.parameters())
+    strategy.wrap(model, values)
+    return [_kernel("VmPeak") - before, _kernel("VmHWM") - resident, count]
+
+
+def strategy_of(name: StrategyName, precision: str, shape: Shape, bucket: int = BUCKET) -> Any:
     """As the trainer makes it."""
     from slipway.api.training.recipe import Recipe
 
@@ -103,16 +132,16 @@ def strategy_of(name: StrategyName, precision: str, shape: Shape) -> Any:
         from workloads.train.strategies.fsdp import FullyShard
 
         return FullyShard(recipe)
-    return _zero(name, recipe, shape.samples, world)
+    return _zero(name, recipe, shape.samples, world, bucket)
 
 
-def _zero(name: StrategyName, recipe: Any, samples: int, world: int) -> Any:
+def _zero(name: StrategyName, recipe: Any, samples: int, world: int, bucket: int = BUCKET) -> Any:
     from slipway.api.training.deepspeed import render
     from slipway.api.training.launchers import DeepSpeed
     from workloads.train.strategies.zero import Zero
 
     config = render(DeepSpeed(), recipe, name)
-    config["zero_optimization"]["reduce_bucket_size"] = BUCKET
+    config["zero_optimization"]["reduce_bucket_size"] = bucket
     config |= {
         "train_batch_size": samples * world,
         "train_micro_batch_size_per_gpu": samples,
