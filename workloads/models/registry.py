@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from workloads import user_code
+from workloads import storage, user_code
 from workloads.errors import BadInput
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ PICTURES = {
 DETECTORS = {"yolo": "workloads.models.yolo"}
 LANGUAGE = ("gpt2", "gpt2-medium", "gpt2-large")
 TEXTS = dict.fromkeys((*LANGUAGE, "text-classifier"), "workloads.models.transformer")
-MODELS = {**PICTURES, **DETECTORS, **TEXTS}
+BY_NAME = dict.fromkeys(("torchvision", "timm"), "workloads.models.by_name")
+HUGGING_FACE = "hugging-face"
+MODELS = {**PICTURES, **DETECTORS, **TEXTS, **BY_NAME, HUGGING_FACE: "workloads.models.hugging_face"}
 
 
 def _module(name: str) -> "ModelModule":
@@ -90,12 +92,17 @@ def fit(choice: "ModelChoice", data: Images | Text) -> tuple[str, dict[str, bool
     name = choice.name.value
     if choice.callable is not None:
         return choice.callable, {**vars(data), **user_code.decoded(choice.arguments)}
+    if name == HUGGING_FACE:
+        return name, _module(name).arguments(name, data, storage.fetch(str(choice.uri)))
     if isinstance(data, Boxes) != (name in DETECTORS):
         what = "pictures with boxes" if isinstance(data, Boxes) else "no boxes"
         raise BadInput(f"model {name} does not fit the data set, which holds {what}: choose another of the two")
     if isinstance(data, Images):
         if name in TEXTS:
             raise BadInput(f"model {name} takes text, the data set holds pictures: choose another of the two")
+        if name in BY_NAME:
+            more = user_code.decoded(choice.arguments)
+            return name, _module(name).arguments(name, data, choice.architecture, more)
         return name, arguments_for(name, data, choice.width or (DETECTOR_WIDTH if name in DETECTORS else WIDTH))
     if name not in TEXTS or (name in LANGUAGE) != (data.classes == 0):
         what = f"text of {data.classes} classes" if data.classes else "text to be continued"

@@ -13,7 +13,9 @@ from slipway.api.common.types import MAX_INT32, Uri
 
 
 class ModelName(StrEnum):
-    """Models registered in workloads/models; `custom` is a function of the image's own code."""
+    """Models registered in workloads/models, those of libraries by their names there, or a folder of Hugging Face's;
+    `custom` is a function of the image's own code.
+    """
 
     CNN = "cnn"
     RESNET18 = "resnet18"
@@ -25,6 +27,9 @@ class ModelName(StrEnum):
     GPT2_MEDIUM = "gpt2-medium"
     GPT2_LARGE = "gpt2-large"
     CAUSAL_LM = "causal-lm"
+    TORCHVISION = "torchvision"
+    TIMM = "timm"
+    HUGGING_FACE = "hugging-face"
     CUSTOM = "custom"
 
 
@@ -93,15 +98,28 @@ class ModelChoice(Model):
                 or (model.layers, model.hidden_size, model.heads) == (None, None, None)
             ),
         ),
-        _taken_by("arguments", "custom"),
+        _taken_by("arguments", "custom", "torchvision", "timm"),
         Rule(
             "self.name != 'causal-lm' || has(self.uri)",
             "causal-lm is a model that is there already: set uri to its folder",
             lambda model: model.name is not ModelName.CAUSAL_LM or model.uri is not None,
         ),
+        Rule(
+            "(self.name == 'torchvision' || self.name == 'timm') == has(self.architecture)",
+            "architecture belongs to torchvision and timm: set it for them, and for them only",
+            lambda model: (model.name in {ModelName.TORCHVISION, ModelName.TIMM}) == (model.architecture is not None),
+        ),
+        Rule(
+            "self.name != 'hugging-face' || has(self.uri)",
+            "hugging-face is a folder with config.json and safetensors: set uri",
+            lambda model: model.name is not ModelName.HUGGING_FACE or model.uri is not None,
+        ),
         *uris.read(),
     )
-    name: ModelName = Field(description="A model of the built-in trainer, or custom.")
+    name: ModelName = Field(description="A model of the built-in trainer, a library's, hugging-face, or custom.")
+    architecture: Annotated[str, Field(min_length=1, max_length=128, pattern="^[A-Za-z0-9_.-]+$")] | None = Field(
+        None, description="torchvision, timm: its name there, for example efficientnet_b0; nothing is downloaded."
+    )
     width: Annotated[int, Field(ge=4, le=1024)] | None = Field(
         None, description="cnn, yolo: channels of the first layer; 32 and 16 when unset."
     )
@@ -115,12 +133,14 @@ class ModelChoice(Model):
         None, description="Transformers: attention heads; divides hiddenSize."
     )
     uri: Uri | None = Field(
-        None, description="Weights to begin with: an artifact, .safetensors, or a state dict; of causal-lm its folder."
+        None, description="Weights to begin with: an artifact, .safetensors, a state dict, or Hugging Face's folder."
     )
     callable: Callable | None = Field(
         None, description="custom: module:function of your own code, called with what is known of the data."
     )
-    arguments: Arguments = Field(default_factory=dict, description="custom: more arguments, as JSON or plain words.")
+    arguments: Arguments = Field(
+        default_factory=dict, description="custom, torchvision, timm: more arguments, JSON or words."
+    )
 
 
 class OnBadSample(StrEnum):
