@@ -1,4 +1,4 @@
-"""Folders of Hugging Face's, and libraries' models by name: built for the data, filled, and rebuilt from an artifact."""
+"""Folders of Hugging Face's, and libraries' models by name: built for the data, filled, rebuilt from an artifact."""
 
 from __future__ import annotations
 
