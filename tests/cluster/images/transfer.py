@@ -40,7 +40,13 @@ class Store:
             said = ctr.stdout.read().decode() if ctr.stdout else ""
         if ctr.returncode or reference not in self.references():
             raise RuntimeError(f"{self.name} did not import {reference}:\n{said}")
+        self._forget_imports()
         return written
+
+    def _forget_imports(self) -> None:
+        """Remove names by digest that each import leaves beside the image's own: they keep every old layer for good."""
+        if left := sorted(name for name in self.references() if name.startswith("import-")):
+            self._ctr("images", "rm", *left)
 
     def remove(self, references: Sequence[str]) -> None:
         """Forget images; their layers go when nothing else needs them."""
