@@ -128,7 +128,8 @@ class Connection:
         def ask(**options: Any) -> Any:
             url = f"{self.api.configuration.host}{path}"
             known = dict(headers)
-            self.api.update_params_for_auth(known, [], ["BearerToken"])
+            if token := self.api.configuration.auth_settings().get("BearerToken"):
+                known[token["key"]] = token["value"]
             return self.api.rest_client.pool_manager.request(
                 method, url, body=body, headers=known, timeout=seconds, retries=False, **options
             )

@@ -91,6 +91,11 @@ def test_what_the_server_refuses_is_told_in_its_words(stage: Stage, client: Clie
         Client("no-such-namespace", kubeconfig=stage.plane.kubeconfig).train(name, func=nothing)
     with pytest.raises(MissingError, match="no pod"):
         client.train(name, func=nothing, run_policy={"suspend": True}).logs()
+    assert b"gitVersion" in client._connection.request("GET", "/version", None, {}, 30)
+    with pytest.raises(MissingError, match="nobody"):
+        Client(NS, kubeconfig=stage.plane.kubeconfig)._connection.request(
+            "GET", f"/api/v1/namespaces/{NS}/services/nobody:http/proxy/", None, {}, 30
+        )
     with pytest.raises(SpecError, match="numNodes"):
         client._connection.patch("trainingjobs", name, {"spec": {"numNodes": "many"}})
 
