@@ -14,7 +14,7 @@ from slipway.api.training.recipe import Precision
 from tests.unit.train import processes
 from workloads import models
 from workloads.pod.environment import Place, read_place
-from workloads.train.results.html_report import page
+from workloads.train.results.html_report import Content, page
 from workloads.train.telemetry import device_flops, training_flops
 from workloads.train.telemetry.throughput import ThroughputMeter, Work
 from workloads.train.telemetry.tracing import Tracing, covered
@@ -149,12 +149,12 @@ def test_a_run_of_two_processes_says_its_share(tmp_path: Path, job_file) -> None
     assert row["flopsPerSecond"] > 0
     assert "mfu" not in row  # nobody knows the peak of this CPU
     assert f"communication {row['communicationShare']:.1%}" in words
-    assert "<th>communicationShare</th>" in (tmp_path / "model/report.html").read_text()
+    assert "communication, %</th>" in (tmp_path / "model/report.html").read_text()
 
 
 def test_the_report_shows_what_is_known() -> None:
     rows = [{"epoch": 1, "step": 1, "samplesPerSecond": 5.0, "mfu": 0.41}, {"epoch": 2, "step": 2, "mfu": 0.42}]
-    html = page("t", {}, rows, [])
-    assert "<th>mfu</th>" in html
-    assert "<td>0.42</td>" in html
-    assert "tokensPerSecond" not in html
+    html = page(Content("t", "2026-01-01", "", {}, {}, {}, rows, []))
+    assert "MFU, %</th>" in html
+    assert '<td class="n">42</td>' in html
+    assert "tokens/s" not in html

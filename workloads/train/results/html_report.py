@@ -1,19 +1,39 @@
-"""Report of a run: `report.html` in the artifact, curves and figures in one file that needs nothing else."""
+"""Report of a run: `report.html` in the artifact, in one file that needs nothing else.
 
-import html
+What was trained on what and how it went: figures, curves by step, speed, memory, recipe, lineage, and some held-out
+samples with the model's answers.
+"""
+
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 640, 240, 64, 28
-COLOURS = ("#1a5fb4", "#c64600", "#26a269")
-STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:46rem;padding:0 1rem;color:#222;background:#fff}
-h1{font-size:1.4rem}h2{font-size:1.05rem;margin-top:2rem}table{border-collapse:collapse;font-size:.9rem}
-td,th{padding:.15rem .8rem .15rem 0;text-align:right}td:first-child,th:first-child{text-align:left}
-svg{max-width:100%}text{font:12px system-ui,sans-serif;fill:#555}
-"""
-Points = Sequence[tuple[float, float]]
-COLUMNS = ("epoch", "step", "trainingLoss", "loss", "accuracy", "perplexity", "averagePrecision50", "learningRate")
+from workloads.measure.charts import STYLE, Axis, Points, lines
+
+STEP = Axis("optimizer step", low=0)
+NAMES = {
+    "epoch": "epoch",
+    "step": "step",
+    "trainingLoss": "training loss",
+    "loss": "held-out loss",
+    "accuracy": "accuracy, %",
+    "accuracyLow95": "accuracy, lower 95 %, %",
+    "accuracyHigh95": "accuracy, upper 95 %, %",
+    "perplexity": "perplexity",
+    "averagePrecision50": "mAP at half overlap",
+    "learningRate": "learning rate",
+    "samplesPerSecond": "samples/s",
+    "tokensPerSecond": "tokens/s",
+    "flopsPerSecond": "GFLOP/s",
+    "mfu": "MFU, %",
+    "communicationShare": "communication, %",
+    "peakMemoryBytes": "peak memory, MiB",
+    "samples": "held-out samples",
+}
+_FACTORS = dict.fromkeys(("accuracy", "accuracyLow95", "accuracyHigh95", "mfu", "communicationShare"), 100.0)
+_FACTORS |= {"flopsPerSecond": 1e-9, "peakMemoryBytes": 2.0**-20}
+LEARNING = ("epoch", "step", "trainingLoss", "loss", "accuracy", "perplexity", "averagePrecision50", "learningRate")
 SPEED = (
     "epoch",
     "samplesPerSecond",
@@ -25,79 +45,121 @@ SPEED = (
 )
 
 
-def chart(title: str, lines: Mapping[str, Points]) -> str:
-    """One chart; lines of fewer than two points are left out, and the chart with them."""
-    drawn = {name: [point for point in points if point[1] == point[1]] for name, points in lines.items()}
-    drawn = {name: points for name, points in drawn.items() if len(points) > 1}
-    if not drawn:
-        return ""
-    every = [point for points in drawn.values() for point in points]
-    (left, right), (low, high) = _bounds([x for x, _ in every]), _bounds([y for _, y in every])
+@dataclass(frozen=True)
+class Sample:
+    """A held-out sample with its answer. `picture`: a PNG as data URI; empty for what is no picture."""
 
-    def place(x: float, y: float) -> str:
-        across = LEFT + (x - left) / (right - left) * (WIDTH - LEFT - 8)
-        down = HEIGHT - BOTTOM - (y - low) / (high - low) * (HEIGHT - BOTTOM - 12)
-        return f"{across:.1f},{down:.1f}"
+    picture: str
+    true: str
+    found: str
+    certainty: float
 
-    parts = [
-        f'<h2>{html.escape(title)}</h2><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
-        _axes(left, right, low, high),
+
+@dataclass(frozen=True)
+class Content:
+    """Content of a report. `history`: rows of metrics.jsonl. `curve`: (step, training loss) at some steps."""
+
+    title: str
+    created: str
+    summary: str
+    facts: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    data: Mapping[str, Any]
+    history: Sequence[Mapping[str, Any]]
+    curve: Points
+    recipe: Sequence[tuple[str, str]] = ()
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    lives: Sequence[str] = ()
+    samples: Sequence[Sample] = ()
+
+
+def page(content: Content, *, charts: bool = True) -> str:
+    """The page, with its charts or without."""
+    title = escape(content.title)
+    sections = [
+        f'<h1>{title}</h1><p>{escape(content.summary)}</p><p class="muted">{escape(content.created)}</p>',
+        _facts("Result", {NAMES.get(name, name): _value(name, value) for name, value in content.metrics.items()}),
+        _charts(content) if charts else "",
+        _facts("Model and run", content.facts),
+        _facts("Data", content.data),
+        _samples(content.samples),
+        _rows("Learning", LEARNING, content.history),
+        _rows("Speed and memory", SPEED, content.history),
+        _lives(content.lives),
+        _facts("Recipe", dict(content.recipe)),
+        _facts("Lineage", content.lineage),
     ]
-    for number, (name, points) in enumerate(drawn.items()):
-        colour, path = COLOURS[number % len(COLOURS)], " ".join(place(x, y) for x, y in points)
-        parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.8" points="{path}"/>')
-        label = f'<text x="{WIDTH - 8}" y="{16 + 16 * number}" text-anchor="end" style="fill:{colour}">'
-        parts.append(f"{label}{html.escape(name)}</text>")
-    return "".join([*parts, "</svg>"])
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
+    body = "".join(sections)
+    return f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{body}</body></html>\n'
 
 
-def _bounds(values: Sequence[float]) -> tuple[float, float]:
-    low, high = min(values), max(values)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
-
-
-def _axes(left: float, right: float, low: float, high: float) -> str:
-    base = HEIGHT - BOTTOM
-    lines = f'<path d="M{LEFT} 12V{base}H{WIDTH - 8}" fill="none" stroke="#bbb"/>'
-    texts = [(LEFT - 6, 20, "end", high), (LEFT - 6, base, "end", low), (LEFT, HEIGHT - 8, "start", left)]
-    texts.append((WIDTH - 8, HEIGHT - 8, "end", right))
-    return lines + "".join(
-        f'<text x="{x}" y="{y}" text-anchor="{side}">{value:.4g}</text>' for x, y, side, value in texts
-    )
-
-
-def page(title: str, facts: Mapping[str, Any], history: Sequence[Mapping[str, Any]], curve: Points) -> str:
-    """`history`: a row per epoch as in metrics.jsonl. `curve`: (step, training loss) at some steps of the run."""
-
+def _charts(content: Content) -> str:
     def column(name: str) -> Points:
-        return [(float(row["step"]), float(row[name])) for row in history if row.get(name) is not None]
+        rows = [row for row in content.history if isinstance(row.get(name), int | float)]
+        return [(float(row["step"]), float(row[name]) * _FACTORS.get(name, 1.0)) for row in rows]
 
-    charts = [
-        chart("Loss by step", {"training": curve, "held out": column("loss")}),
-        chart("Accuracy on held-out samples", {"accuracy": column("accuracy")}),
-        chart("Perplexity on held-out text", {"perplexity": column("perplexity")}),
-        chart("Mean average precision at half overlap", {"mAP@0.5": column("averagePrecision50")}),
-        chart("Samples per second", {"samples/s": column("samplesPerSecond")}),
-        chart("Tokens per second", {"tokens/s": column("tokensPerSecond")}),
+    drawn = [
+        lines({"training": content.curve, "held out": column("loss")}, STEP, Axis("loss, nats", low=0)),
+        lines({"held out": column("accuracy")}, STEP, Axis("accuracy, %", low=0, high=100)),
+        lines({"held out": column("perplexity")}, STEP, Axis("perplexity (logarithmic)", logarithmic=True)),
+        lines({"held out": column("averagePrecision50")}, STEP, Axis("mAP at half overlap", low=0, high=1)),
+        lines({"rate": column("learningRate")}, STEP, Axis("learning rate", low=0)),
+        lines({"speed": column("samplesPerSecond")}, STEP, Axis("samples per second", low=0)),
+        lines({"speed": column("tokensPerSecond")}, STEP, Axis("tokens per second", low=0)),
+        lines({"peak": column("peakMemoryBytes")}, STEP, Axis("peak memory of a process, MiB", low=0)),
     ]
-    about = "".join(
-        f"<tr><td>{html.escape(str(name))}</td><td>{html.escape(_shown(value))}</td></tr>"
+    figures = "".join(f"<figure>{one}</figure>" for one in drawn if one)
+    return f'<h2>By step</h2><div class="plots">{figures}</div>' if figures else ""
+
+
+def _facts(title: str, facts: Mapping[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(str(name))}</td><td>{escape(_shown(value))}</td></tr>"
         for name, value in facts.items()
+        if value not in (None, "")
     )
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{STYLE}</style>"
-        f"<h1>{html.escape(title)}</h1><table>{about}</table>{''.join(charts)}"
-        f"<h2>Epochs</h2>{_table(COLUMNS, history)}<h2>Speed and memory</h2>{_table(SPEED, history)}</html>\n"
-    )
+    return f"<h2>{title}</h2><table>{rows}</table>" if rows else ""
 
 
-def _table(columns: Sequence[str], history: Sequence[Mapping[str, Any]]) -> str:
+def _rows(title: str, columns: Sequence[str], history: Sequence[Mapping[str, Any]]) -> str:
     names = [name for name in columns if any(row.get(name) is not None for row in history)]
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-    rows = "".join("<tr>" + "".join(f"<td>{_shown(row.get(name))}</td>" for name in names) + "</tr>" for row in history)
-    return f"<table><tr>{head}</tr>{rows}</table>"
+    if len(names) < 2:
+        return ""
+    head = "".join(f'<th class="n">{escape(NAMES[name])}</th>' for name in names)
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td class="n">{escape(_shown(_value(name, row.get(name))))}</td>' for name in names)
+        + "</tr>"
+        for row in history
+    )
+    return f'<h2>{title}</h2><div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _samples(samples: Sequence[Sample]) -> str:
+    if not samples:
+        return ""
+    figures = "".join(
+        f'<figure><img src="{escape(one.picture)}" alt="a held-out sample">'
+        f'<figcaption class="{"right" if one.true == one.found else "wrong"}">{escape(one.found)} '
+        f"({one.certainty:.0%}){'' if one.true == one.found else f', is {escape(one.true)}'}</figcaption></figure>"
+        for one in samples
+    )
+    return f'<h2>Held-out samples and the answers</h2><div class="samples">{figures}</div>'
+
+
+def _lives(lives: Sequence[str]) -> str:
+    items = "".join(f"<li>{escape(one)}</li>" for one in lives)
+    return f"<h2>Resumes and changes</h2><ul>{items}</ul>" if items else ""
+
+
+def _value(name: str, value: Any) -> Any:
+    return value * _FACTORS[name] if name in _FACTORS and isinstance(value, int | float) else value
 
 
 def _shown(value: Any) -> str:
-    return "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

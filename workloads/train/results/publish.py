@@ -11,7 +11,6 @@ import torch
 
 from slipway.api.common.artifact import Artifact, Lineage
 from workloads import artifact, strict_json
-from workloads.data import changes
 from workloads.language import scoring
 from workloads.language.text_tokenizer import TextTokenizer
 from workloads.pod.termination import write_message
@@ -19,11 +18,11 @@ from workloads.train.fine_tuning import causal_lm
 from workloads.train.fine_tuning import publish as fine_tuned
 from workloads.train.job import Job
 from workloads.train.loop import Training
-from workloads.train.results.html_report import page
+from workloads.train.results.report import report_of
 from workloads.train.results.tracked import described
 from workloads.train.tasks import Figures
 from workloads.train.tasks.supervised import Supervised
-from workloads.train.telemetry.compression_figures import Row, ended, in_words
+from workloads.train.telemetry.compression_figures import Row, ended
 from workloads.train.tracking import tensorboard
 
 REPORT, CURVE, TRACE, COMPRESSION = "report.html", "curve.jsonl", "trace.json", "compression.json"
@@ -54,7 +53,10 @@ def publish(job: Job, training: Training, outcome: Outcome) -> dict[str, str]:
     else:
         uri = job.spec.output.uri
         rows = ended(training.compression, training.strategy.model, trained, figures)
-        more: dict[str, str | bytes] = {**training.task.describe().files, **_pages(job, training, description, rows)}
+        more: dict[str, str | bytes] = {
+            **training.task.describe().files,
+            **_pages(job, training, description, rows, trained),
+        }
         more |= tensorboard.files(described(job, training), training.history, training.meter.curve)
         if skipped:
             more[SKIPPED] = strict_json.document({"count": len(skipped), "samples": skipped[:MOST_NAMED]})
@@ -127,23 +129,12 @@ def lineage(job: Job, training: Training, resumed: int | None, step: int) -> Lin
     )
 
 
-def _pages(job: Job, training: Training, description: Artifact, rows: list[Row]) -> dict[str, str]:
+def _pages(
+    job: Job, training: Training, description: Artifact, rows: list[Row], weights: dict[str, torch.Tensor]
+) -> dict[str, str]:
     """Files of the artifact for people: the report, the curve, what compression did, and the profiler's trace."""
-    facts = {
-        "model": description.architecture.name,
-        "parameters": description.parameters,
-        "data": f"{training.data.reference.name}, {len(training.data.training)} samples",
-        **{f"data, {number}": words for number, words in enumerate(training.data.taken, start=1)},
-        "augmentation": changes(training.data.augmentation),
-        "strategy": f"{training.strategy.name}, processes: {training.world.size}",
-        "precision": str(job.recipe.precision),
-        "steps": training.step,
-        "FLOPs of a sample": training.meter.work.flops or "not known",
-        **description.metrics,
-        **in_words(rows),
-    }
     curve = "".join(strict_json.line({"step": step, "trainingLoss": loss}) for step, loss in training.meter.curve)
-    found = {REPORT: page(job.reference.name, facts, training.history, training.meter.curve), CURVE: curve}
+    found = {REPORT: report_of(job, training, description, rows, weights), CURVE: curve}
     if rows:
         found[COMPRESSION] = strict_json.document(rows)
     return found if training.tracing.trace is None else {**found, TRACE: training.tracing.trace}

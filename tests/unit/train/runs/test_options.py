@@ -16,10 +16,11 @@ from tests.unit.train.processes import ROOT
 from tests.unit.train.runs.runs import history, run, write
 from tests.unit.train.runs.strategies.test_equivalence import agree
 from workloads import models
+from workloads.measure.charts import Axis, lines
 from workloads.models import Images
 from workloads.models.from_artifact import load_model
 from workloads.train.performance_options import blocks, prepare
-from workloads.train.results.html_report import chart, page
+from workloads.train.results.html_report import Content, page
 
 
 def recipe(**fields: Any) -> Recipe:
@@ -79,8 +80,14 @@ def test_a_run_with_everything(tmp_path: Path) -> None:
     assert [point["step"] for point in curve] == list(range(1, 21))
     load_model(model)  # digests of all files
     html = (model / "report.html").read_text()
-    assert html.count("<polyline") >= 3
+    assert html.count("<svg") >= 4
+    assert html.count("data:image/png;base64") == 12
+    assert "optimizer.learningRate" in html
     check(html)
+
+
+LEADING = {"src", "href", "xlink:href"}
+EMPTY = {"meta", "img", "path", "use"}
 
 
 def check(html: str) -> None:
@@ -89,12 +96,13 @@ def check(html: str) -> None:
 
     class Checker(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            assert tag not in {"script", "link", "img", "iframe"}
-            if tag not in {"meta", "polyline", "path"}:
+            assert tag not in {"script", "link", "iframe"}
+            assert all((value or "").startswith(("data:", "#")) for name, value in attrs if name in LEADING)
+            if tag not in EMPTY:
                 opened.append(tag)
 
         def handle_endtag(self, tag: str) -> None:
-            if tag not in {"polyline", "path"}:
+            if tag not in EMPTY:
                 assert opened.pop() == tag
 
     Checker().feed(html)
@@ -103,11 +111,12 @@ def check(html: str) -> None:
 
 def test_a_page_of_hostile_names_and_missing_figures() -> None:
     rows = [{"epoch": 1, "step": 10, "loss": 0.5, "trainingLoss": None}, {"epoch": 2, "step": 20, "loss": 0.5}]
-    html = page("<script>alert(1)</script>", {"model": "a&b"}, rows, [(1, float("nan")), (2, 1.0)])
+    curve = [(1, float("nan")), (2, 1.0), (3, 0.5)]
+    html = page(Content("<script>alert(1)</script>", "", "", {"model": "a&b"}, {}, {}, rows, curve))
     assert "<script>" not in html
     assert "a&amp;b" in html
     check(html)
-    assert chart("one point", {"x": [(1, 1.0)]}) == ""
+    assert lines({"one point": [(1, 1.0)]}, Axis("step"), Axis("loss, nats")) == ""
 
 
 @pytest.mark.slow
