@@ -59,3 +59,45 @@ def test_work_that_was_finished_is_not_done_again_whoever_removes_its_pods(
     assert status["replicaStatuses"]["succeeded"] == 3
     assert "completed" not in status
     operator.kill()
+
+
+def test_what_ended_and_went_unseen_costs_a_disruption_and_no_restart(
+    stage: Stage, name: str, namespace: str, operators: Callable[..., Operator]
+) -> None:
+    """No finalizer holds pods (ADR 16): what both ended and was removed while nobody watched is taken for deleted."""
+    operator = operators(namespace)
+    stage.create(namespace, name, numNodes=2, failurePolicy={"maxRestarts": 0})
+    stage.until_running(namespace, name)
+    operator.kill()
+    gone = f"{name}-node-0-a0"
+    stage.finish(namespace, gone)
+    stage.until_pods(namespace, name, lambda pods: pods[gone]["status"]["phase"] == "Succeeded")
+    stage.delete(PODS.format(namespace), gone)
+    stage.until_gone(PODS.format(namespace), gone)
+    operator.start()
+    status = stage.until_running(namespace, name, attempt=1)["status"]
+    assert (status["restartCount"], status["disruptionCount"]) == (1, 1)
+    assert status.get("restartCountTowardsMax", 0) == 0
+    assert status["lastFailure"]["reason"] == "PodDeleted"
+    operator.kill()
+
+
+def test_of_a_job_that_is_suspended_after_a_restart_the_pod_that_failed_stays_and_holds_nothing(
+    stage: Stage, name: str, namespace: str, operators: Callable[..., Operator]
+) -> None:
+    """It is kept for its log; whoever counts pods and not live ones waits for ever for the suspension."""
+    operator = operators(namespace)
+    stage.create(namespace, name, numNodes=2, pod={"terminationGracePeriodSeconds": 1})
+    stage.until_running(namespace, name)
+    stage.finish(namespace, f"{name}-node-1-a0", Exit(code=3))
+    stage.until_job(namespace, name, lambda status: status.get("attempt") == 1)
+    stage.edit(namespace, name, runPolicy={"suspend": True})
+    stage.until_condition(namespace, name, "Suspended")
+    left = stage.until_pods(
+        namespace, name, lambda pods: all(pod["status"].get("phase") == "Failed" for pod in pods.values())
+    )
+    assert set(left) == {f"{name}-node-1-a0"}
+    stage.edit(namespace, name, runPolicy={"suspend": False})
+    status = stage.until_running(namespace, name, attempt=2)["status"]
+    assert status["restartCount"] == 1
+    operator.kill()

@@ -3,8 +3,8 @@
 A pod without its owner is nobody's child, and was taken for gone: a second attempt ran beside it, and both wrote to
 one checkpoint. It stays the job's until it has ended, as it was labelled when it was seen to be the job's own. That
 it ever was is what only the past tells, since anybody may write labels. Soft state: after a restart the executor finds
-a pod of the current attempt under its name, and one of an attempt before, which was asked to go, is waited for by its
-labels.
+a pod of the current attempt under its name, and one of an attempt before is ended and waited for by its labels: the
+operator that began the next attempt may have been killed before it asked the pod to go.
 """
 
 from typing import NamedTuple
@@ -33,9 +33,12 @@ def was_ours(pods: Store, job: Object, pod: Object) -> bool:
 
 
 class _Orphan(NamedTuple):
+    """`sure`: it was seen to be the job's own, or was asked to go; else its labels alone say so."""
+
     job: Identity
     key: Key
     labels: dict[str, str]
+    sure: bool
 
 
 class OrphanedPods:
@@ -58,12 +61,15 @@ class OrphanedPods:
         if known is not None:
             if owner == known.job:
                 self._forget(uid_of(new))
+            elif new["metadata"].get("deletionTimestamp"):
+                self._known[uid_of(new)] = known._replace(sure=True)
             return
         last = old if old is not None and uid_of(old) == uid_of(new) and parent_of(old) is not None else new
         before = self._labelled(new) if last is new else parent_of(last)
         if before is None or before == owner or not self._is_job(before):
             return
-        self._known[uid_of(new)] = _Orphan(before, change.key, dict(last["metadata"].get("labels") or {}))
+        sure = last is not new or bool(new["metadata"].get("deletionTimestamp"))
+        self._known[uid_of(new)] = _Orphan(before, change.key, dict(last["metadata"].get("labels") or {}), sure)
         self._of.setdefault(before, set()).add(uid_of(new))
 
     def of(self, job: Object) -> list[Object]:
@@ -78,14 +84,15 @@ class OrphanedPods:
             pod = pod | {"metadata": pod["metadata"] | marks}
             # One of an attempt that the job has not come to yet would be no pod of its past.
             reached = (job.get("status") or {}).get("attempt") or 0
+            reached -= 0 if stray.sure else 1
             if bears_name(pod, name, self._resource.kind) and int(pod["metadata"]["labels"][ATTEMPT]) <= reached:
                 found.append(pod)
         return sorted(found, key=name_of)
 
     def _labelled(self, pod: Object) -> Identity | None:
-        """Job that the labels name, of a pod without an owner that was asked to go."""
+        """Job that the labels of a pod without an owner name."""
         marks = pod["metadata"].get("labels") or {}
-        if controller_of(pod) is not None or not pod["metadata"].get("deletionTimestamp"):
+        if controller_of(pod) is not None:
             return None
         uid = marks.get(JOB_UID) if marks.get(KIND) == self._resource.kind else None
         return Identity(namespace_of(pod), self._resource.group, self._resource.kind, uid) if uid else None

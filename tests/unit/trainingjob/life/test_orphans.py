@@ -83,6 +83,26 @@ def test_one_without_labels_and_owner_is_known_by_its_uid(world: World) -> None:
     assert status(world)["restartCount"] == 1
 
 
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("write", [1, 2, 3])
+def test_an_operator_that_dies_before_it_asks_it_to_go_is_followed_by_one_that_does(
+    world: World, write: int, before: bool
+) -> None:
+    """The next attempt was persisted and the old pod not asked to go yet: nobody remembered it, and both ran."""
+    begin(world)
+    run(world)
+    disown(world, "job-node-0-a0", [])
+    kube = world.process.kube
+    kube.crash_at, kube.crash_first = kube.writes + write, before
+    world.settle()
+    world.settle()
+    assert not any(name.endswith("a1") for name in alive(world)), "the old one lives"
+    ends(world, "job-node-0-a0")
+    to_next_due(world)
+    assert {"job-node-0-a1", "job-node-1-a1"} <= alive(world)
+    assert status(world)["restartCount"] == 1
+
+
 @pytest.mark.parametrize("labels", [True, False])
 def test_a_gang_whose_operator_was_away_meanwhile(world: World, labels: bool) -> None:
     """By its labels it is the job's; without those, and nobody's memory, it is a stranger's."""
