@@ -16,6 +16,8 @@ from tests.cluster.scripted.script import Exit
 CLASS = "chaos-squeezed"
 _CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 SUSPENDED: dict[str, Any] = {"suspend": True}
+# An operator that is killed all the time, and waits up to a minute between two tries that are refused.
+PATIENT = 240.0
 # Jobs whose pods may end from now on; before, whatever the number of their attempt, they go on.
 free_to_end: set[str] = set()
 
@@ -55,16 +57,18 @@ def squeeze(stage: Stage, namespace: str, name: str, nodes: int, code: int) -> N
     """A quota that is one pod short when the job starts, goes, and comes again before it restarts."""
     _allow(stage, namespace, name, nodes - 1)
     stage.edit(namespace, name, runPolicy={"suspend": False})
-    stage.until_job(namespace, name, lambda status: _says(status, "quota"), seconds=60)
-    stage.until_pods(namespace, name, lambda pods: not pods, seconds=60)
+    stage.until_job(namespace, name, lambda status: _says(status, "quota"), seconds=PATIENT)
+    stage.until_pods(namespace, name, lambda pods: not pods, seconds=PATIENT)
     stage.remove(f"{_quotas(namespace)}/{name}")
-    job = stage.until_job(namespace, name, lambda status: status.get("runningTime"), seconds=120)
+    job = stage.until_job(namespace, name, lambda status: status.get("runningTime"), seconds=PATIENT)
     _allow(stage, namespace, name, 0)
     free_to_end.add(name)
     stage.finish(namespace, f"{name}-node-0-a{job['status'].get('attempt', 0)}", Exit(code=code))
-    stage.until_job(namespace, name, lambda status: status.get("restartCount") and _says(status, "quota"), seconds=120)
+    stage.until_job(
+        namespace, name, lambda status: status.get("restartCount") and _says(status, "quota"), seconds=PATIENT
+    )
     # What the others of the gang had is free for somebody else.
-    stage.until_pods(namespace, name, lambda pods: not any(_holds(pod) for pod in pods.values()), seconds=60)
+    stage.until_pods(namespace, name, lambda pods: not any(_holds(pod) for pod in pods.values()), seconds=PATIENT)
     stage.remove(f"{_quotas(namespace)}/{name}")
 
 
@@ -76,8 +80,8 @@ def bound(stage: Stage, namespace: str, name: str) -> None:
     _until_enforced(stage, namespace)
     free_to_end.add(name)
     stage.edit(namespace, name, runPolicy={"suspend": False})
-    stage.until_job(namespace, name, lambda status: _says(status, "maximum cpu usage per Container"), seconds=60)
-    stage.until_pods(namespace, name, lambda pods: not pods, seconds=60)
+    stage.until_job(namespace, name, lambda status: _says(status, "maximum cpu usage per Container"), seconds=PATIENT)
+    stage.until_pods(namespace, name, lambda pods: not pods, seconds=PATIENT)
     stage.remove(f"{ranges}/{name}")
 
 
