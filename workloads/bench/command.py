@@ -6,6 +6,7 @@ Exit codes: 0 measured, 1 failed, 2 a model or an engine is not what it should b
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from workloads import errors
 from workloads.libraries import extra, optional
@@ -31,6 +32,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=_numbers, default=(1,), metavar="N,...", help="1 when left out")
     parser.add_argument("--rounds", type=_positive, default=200, metavar="N", help="calls of each, 200 when left out")
     parser.add_argument("--warmup", type=_positive, default=20, metavar="N", help="calls before that, 20 when left out")
+    parser.add_argument(
+        "--explain", action="store_true", help="instead: the kernels that run, what they fuse, and what bounds them"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="with --explain: a roofline plot, SVG")
     parser.add_argument("--output", choices=["text", "json"], default="text")
     return parser
 
@@ -70,11 +75,14 @@ def _bench(options: argparse.Namespace) -> None:
     optional("onnx", asked, REMEDY)
     subjects = optional("workloads.bench.models_under_test", asked, REMEDY)
     table = None
-    if options.output == "text":
+    if options.output == "text" and not options.explain:
         table = optional("workloads.bench.table", "tables are drawn by rich", "pip install rich, or --output json")
     unknown = [name for name in options.engine if name not in subjects.ENGINES]
     if unknown:
         raise errors.BadInput(f"no engine {', '.join(unknown)}: there are {', '.join(subjects.ENGINES)}")
+    if options.explain:
+        _explain(options)
+        return
     from workloads.bench.measure import BenchOptions, run
     from workloads.onnx.session import own_threads
 
@@ -92,3 +100,12 @@ def _bench(options: argparse.Namespace) -> None:
         print(json.dumps(report, indent=1))
         return
     table.show(report, table.console())
+
+
+def _explain(options: argparse.Namespace) -> None:
+    from workloads.bench import explain
+
+    report = explain.run(options.models, options.engine, options.batch_size[0])
+    if options.plot is not None:
+        options.plot.write_text(explain.plot(report))
+    print(json.dumps(report, indent=1) if options.output == "json" else explain.words(report))
