@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from workloads.errors import BadInput
 from workloads.onnx import external_data
-from workloads.quantize.graph import gemm, opset, walk, widen
+from workloads.quantize.graph import gemm, opset, sparse, walk, widen
 from workloads.quantize.graph.silence import silent
 from workloads.quantize.graph.tidy import name_nodes
 
@@ -39,6 +39,7 @@ def prepared(model: "onnx.ModelProto", same: Same) -> Prepared:
     """
     result = Prepared(_inlined(model))
     _constant_inputs(result.model)
+    sparse.densify(result.model)
     if kind := widen.narrow_type(result.model):
         if external_data.held(result.model):
             raise BadInput(
