@@ -63,6 +63,8 @@ def judged(
     asked = [names.index(name) for name in choice.outputs]
     found, assumed = _task(model, choice, artifact, names[asked[0]] if asked else names[0], axes, whole=whole)
     places = asked or ([0] if found is not EvaluationTask.CLOSENESS else _numbers(model, axes, whole=whole))
+    if not places:
+        raise BadInput("no output of the model holds a row of numbers per sample: name others in evaluation.outputs")
     threshold = choice.threshold if choice.threshold is not None else _threshold(model, names[places[0]])
     return JudgedOutputs(found, tuple(places), threshold, assumed, choice.blank, choice.function or "")
 
@@ -86,30 +88,28 @@ def _task(
     found = task.of_graph(model, output, whole=whole or axes.get(output, 0) is None)
     if choice.metric is EvaluationMetric.LABELS and found is EvaluationTask.CLOSENESS:
         raise BadInput("metric labels: the graph does not say what its answers are for: set evaluation.task")
-    # Of several outputs only all together tell what a model does, unless the first is a decision.
+    # Of several outputs only all together tell what a model does, unless the first is a decision; and a class number or
+    # a count beside them tells less than they do.
     decides = found in {EvaluationTask.CLASSIFICATION, EvaluationTask.BINARY, EvaluationTask.MULTI_LABEL}
-    several = len(_numbers(model, axes, whole=whole)) > 1 and not choice.outputs
+    whole_numbers = task.is_whole(model, output)
+    least = 0 if whole_numbers else 1
+    several = len(_numbers(model, axes, whole=whole)) > least and not choice.outputs
     return (EvaluationTask.CLOSENESS if several and not decides else found), True
 
 
 def _numbers(model: "onnx.ModelProto", axes: "Mapping[str, int | None]", *, whole: bool) -> list[int]:
-    """Outputs that are tensors of floats with an answer per sample; BadInput when there is none."""
+    """Outputs that are tensors of floats with an answer per sample."""
     from onnx import TensorProto
 
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
     batch = file.fixed_batch(model)
     ports = zip(model.graph.output, file.outputs_of(model), strict=True)
-    places = [
+    return [
         place
         for place, (value, port) in enumerate(ports)
         if value.type.tensor_type.elem_type in floats
         and (whole or port.name in axes or not port.shape or port.shape[0] in {None, batch})
     ]
-    if not places:
-        raise BadInput(
-            "no output of the model holds a row of floats per sample: name what is judged in evaluation.outputs"
-        )
-    return places
 
 
 def _threshold(model: Any, output: str) -> float:

@@ -143,6 +143,8 @@ def _cosines(vectors: "Array") -> "Array":
 
 
 def _positions(outputs: "Array") -> "Array":
+    if outputs.dtype.kind in "iub":
+        return _flat(outputs).astype(np.int64)  # the graph has chosen the classes
     if outputs.ndim < 3:
         raise BadInput(f"the model's output has shape {outputs.shape}: tagging needs [n, positions, classes]")
     return np.asarray(outputs.argmax(-1)).reshape(len(outputs), -1)

@@ -33,6 +33,8 @@ def of_graph(model: Any, output: str, *, whole: bool = False) -> EvaluationTask:
     rank = len(shape)
     if whole and not counts_samples([axis.dim_value or axis.dim_param for axis in shape]):
         rank += 1  # as if it had an axis for samples
+    if is_whole(model, output):  # the graph has decided already: class numbers, one or several, or masks
+        return EvaluationTask.TAGGING if rank <= 2 else EvaluationTask.SEGMENTATION
     last = maker(model, output)
     if last in {"Softmax", "LogSoftmax"}:
         return {2: EvaluationTask.CLASSIFICATION, 3: EvaluationTask.TAGGING, 4: EvaluationTask.SEGMENTATION}.get(
@@ -45,6 +47,15 @@ def of_graph(model: Any, output: str, *, whole: bool = False) -> EvaluationTask:
     if rank <= 2 and (rank < 2 or width == 1):
         return EvaluationTask.REGRESSION
     return EvaluationTask.CLOSENESS
+
+
+def is_whole(model: Any, output: str) -> bool:
+    """Tell whether an output holds whole numbers or truth values, as behind an ArgMax or a comparison."""
+    from onnx import TensorProto
+
+    kinds = {TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL}
+    value = next(each for each in model.graph.output if each.name == output)
+    return value.type.tensor_type.elem_type in kinds
 
 
 def maker(model: Any, name: str) -> str:
