@@ -85,7 +85,7 @@ def _summary(found: dict[str, Row]) -> str:
         f"Of {len(found)} files {len(published)} are published smaller or faster, {len(kept)} stay float,"
         f" {len(refused)} are refused, {len(failed)} fail{': ' + ', '.join(failed) if failed else ''}."
         " A cell holds the share by that row's measure, signal to noise, times smaller, times as"
-        " fast (one thread, the least CPU time of calls in turns, of rows before commit ab8019a the wall's);"
+        " fast (one thread, the least CPU time of calls in turns, of rows from before commit af36504 the wall's);"
         " slanted: it does not pass the same gates, or gains nothing. A peer passes and is worth more (times smaller"
         f" multiplied by times as fast, by more than a quarter): {told or 'on no row'}. Inputs are made from each"
         " model's signature, by a seed. `python -m tests.perf.strangers --nncf PYTHON --olive PYTHON` measures it; this"
