@@ -21,7 +21,7 @@ from tests.conformance.clients import table as client_table
 from tests.perf.emulated import saturation as saturation_table
 from tests.perf.operator import flood_table, queue_table
 from tests.perf.quantizing import compress_table, quantize_table
-from tests.perf.serving import stall_table
+from tests.perf.serving import serve_table, stall_table
 from tests.perf.strangers import table as strangers_table
 from tests.perf.training import train_table
 
@@ -32,7 +32,9 @@ TEXTS = (
     "docs/operations.md",
     "docs/quantization.md",
     "docs/compression.md",
+    "docs/serving.md",
     "docs/adr/0013-the-endpoint-stays-in-the-operator.md",
+    "docs/adr/0018-no-compiled-server.md",
 )
 BLOCK = re.compile(r"(<!-- figures:(\w+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
 CONNECTIONS = (1, 8, 32, 128)
@@ -145,7 +147,7 @@ def serving() -> str:
     for kind in kinds:
         cells = [median.get(f"{kind}@{c}") for c in CONNECTIONS]
         shown = " | ".join(f"{c['rps']:.0f} ({c['cpu_us']:.0f} µs)" if c else "-" for c in cells)
-        rows.append(f"| {'**' + kind + '**' if kind.startswith('slipway') else kind} | {shown} |")
+        rows.append(f"| {serve_table.label(kind, report.get('peers', {}))} | {shown} |")
     head = " | ".join(f"{c} connection{'s' if c > 1 else ''}" for c in CONNECTIONS)
     head = f"| requests/s (CPU per request), one row each | {head} |\n|---|{'---|' * len(CONNECTIONS)}"
     table = "\n".join(rows)
@@ -155,7 +157,7 @@ def serving() -> str:
         f" [{name}](/tests/perf/results/{name}),"
         f" {about['cores']} cores, load {about['load'][0]:.1f} at the start."
     )
-    return f"{head}\n{table}\n\n{_wrapped(words)}\n{_steady(median)}"
+    return f"{head}\n{table}\n\n{_wrapped(words)}\n{_steady(median, report.get('peers', {}))}"
 
 
 def sizes() -> str:
@@ -181,10 +183,10 @@ def sizes() -> str:
     return "\n".join([head, *rows, "", _wrapped(words), ""])
 
 
-def _steady(median: dict[str, Any]) -> str:
+def _steady(median: dict[str, Any], peers: dict[str, str]) -> str:
     """Latency under an open loop, where the run has it."""
     rows = [
-        f"| {what} | {r['offered_rps']:.0f} | {r['p50_ms']:.1f} | {r['p99_ms']:.1f} |"
+        f"| {serve_table.label(what, peers)} | {r['offered_rps']:.0f} | {r['p50_ms']:.1f} | {r['p99_ms']:.1f} |"
         for what, r in median.items()
         if " at " in what
     ]
@@ -247,6 +249,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "sizes": sizes,
     "remembered": remembered,
     "stalls": stalled,
+    "peers": serve_table.peers,
+    "compiled": serve_table.compiled,
+    "edges": serve_table.edges,
+    "transformed": serve_table.transformed,
     "clients": clients,
     "trained": train_table.trainer,
     "quantized": quantize_table.models,

@@ -46,7 +46,11 @@ def label(kind: str, peers: dict[str, str]) -> str:
     who, _, form = kind.partition(" ")
     if who == "slipway":
         return f"**{kind}**"
-    return f"{NAMES.get(who, who).format(peers.get(who, '')).replace(' ,', ',')}: {form}"
+    return f"{_name(who, peers)}: {form}"
+
+
+def _name(who: str, peers: dict[str, str]) -> str:
+    return NAMES.get(who, who).format(peers.get(who, "")).replace(" ,", ",").strip()
 
 
 def peers() -> str:
@@ -57,7 +61,7 @@ def peers() -> str:
     for who in dict.fromkeys(kind.split()[0] for kind in median):
         seen = [median.get(f"{who} {form}@32") for form in ("binary", "json")]
         cells = " | ".join(f"{one['cpu_us']:.0f} µs" if one else "" for one in seen)
-        name = "**Slipway**" if who == "slipway" else NAMES.get(who, who).format(versions.get(who, ""))
+        name = "**Slipway**" if who == "slipway" else _name(who, versions)
         lines.append(f"| {name} | {cells} |")
     loads = [one["load"] for one in report["rounds"]]
     words = (
