@@ -10,6 +10,7 @@ from workloads import artifact, storage
 from workloads.errors import BadInput, Corrupt
 from workloads.onnx import model_files
 from workloads.onnx.description import described, signature_of
+from workloads.onnx.foreign_formats import only_onnx, require_known
 from workloads.serve.datatypes import Datatype
 from workloads.serve.rows import Verdict, Word, verdict_of
 from workloads.serve.signature import Signature, Tensor, from_artifact, specs_of
@@ -80,14 +81,16 @@ def load(
     folder = model_files.fetch(where)
     if folder.is_dir() and (folder / DESCRIPTION_FILE).is_file():
         return _worded(_artifact(where, folder, name, version, expected), wanted)
-    path = folder / ONNX_FILE if folder.is_dir() else folder
+    path = folder / ONNX_FILE if (folder / ONNX_FILE).is_file() else only_onnx(folder)
     if path.suffix != ".onnx" or not path.is_file():
+        require_known(where, path)
         raise BadInput(f"{where}: neither a model artifact (no {DESCRIPTION_FILE}) nor an .onnx file")
     texts = wanted is not None and wanted.wants_texts
     if texts and storage.local_path(where) is None and path == folder:
         storage.fetch_beside(where, [TOKENIZER_FILE], path.parent)
     bare, graph = _bare(path, None if texts else expected)
     digest = _with_tokenizer(path, bare, expected) if texts else bare.digest
+    _require_axes(path, graph)
     signature = onnx_signature(path)
     model = Model(name or path.stem, version, signature, digest, path.parent, path, None, None, *_read(graph))
     return _worded(model, wanted)
@@ -119,8 +122,21 @@ def _bare(path: Path, expected: str | None) -> "tuple[model_files.OnnxFile, onnx
         digest = storage.sha256_of(path)
         if expected is not None and digest != expected:
             raise Corrupt(f"{path}: the model's digest is {digest}, expected {expected}") from None
+        require_known(str(path), path)
         onnx_signature(path)
         raise
+
+
+def _require_axes(path: Path, graph: "onnx.ModelProto") -> None:
+    """BadInput for an input without a shape, which the runtime tells like one without axes."""
+    kept = {initializer.name for initializer in graph.graph.initializer}
+    for port in graph.graph.input:
+        tensor = port.type.tensor_type if port.type.HasField("tensor_type") else None
+        if tensor is not None and port.name not in kept and not tensor.HasField("shape"):
+            raise BadInput(
+                f"{path}: input {port.name!r} is declared without a shape, and requests are checked by its axes:"
+                " declare it in the file's graph.input, with names for axes of any length"
+            )
 
 
 def _read(graph: "onnx.ModelProto") -> tuple[Verdict, bool]:
