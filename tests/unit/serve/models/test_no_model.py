@@ -14,7 +14,7 @@ from tests.unit.serve import onnx_models
 from workloads.errors import BadInput
 from workloads.serve.model import load
 
-LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+LFS = b"version https://git-lfs.example.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 
 
 def written(name: str, content: bytes) -> Callable[[Path], Path]:
