@@ -1,7 +1,7 @@
 # `make` lists what a person can do here. Everything else is in tests/cluster and pyproject.toml.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup site cluster-check push demo up down test test-modern prepared lint crds images bench bench-serve e2e chaos fuzz-graphs
+.PHONY: help setup rendered site cluster-check push demo up down test test-modern prepared lint crds images bench bench-serve e2e chaos fuzz-graphs
 
 PYTHON3 ?= python3
 export PYTHONPATH := operator:.
@@ -59,6 +59,9 @@ lint: setup ## ruff, mypy --strict, import rules, generated files
 crds: setup ## write crds/, docs/ and the Helm chart from the models in operator/slipway/api and from manifests/base
 	@$(PYTHON) -m slipway.api.codegen.crd --write crds/ && $(PYTHON) -m slipway.api.codegen.docs --write docs/
 	@$(PYTHON) -m slipway.install.chart --write charts/slipway
+
+rendered: setup ## record the digests of what the examples are rendered to: after a change that is meant
+	@$(PYTHON) -m tests.unit.rendering.examples --write
 
 site: setup ## build the documents' site into site/, links checked
 	@$(PYTHON) -m mkdocs build --strict

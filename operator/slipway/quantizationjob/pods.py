@@ -5,15 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway.api.common.types import API_VERSION
+from slipway.api.common.uris import claims_of
 from slipway.api.quantization.quantizationjob import work_uri
 from slipway.api.quantization.status import SHARDED, Stage
 from slipway.quantizationjob.job import KIND, QUANTIZATION_JOBS, Platform, QuantizationJob
 from slipway.reconcile import configmap_digest, labels
-from slipway.reconcile.podspec import pod_metadata, pod_spec
+from slipway.reconcile.podspec import CLAIMS_DIR, CONFIG_DIR, pod_metadata, pod_spec
 
 CONTAINER = "quantizer"
-CONFIG_DIR = "/etc/slipway"
-CLAIMS_DIR = "/mnt/pvc"
 
 
 def config_map(job: QuantizationJob, platform: Platform) -> dict[str, Any]:
@@ -102,4 +101,4 @@ def claims(job: QuantizationJob) -> list[str]:
     uris.append(spec.evaluation.dataset.uri if spec.evaluation.dataset else None)
     if spec.calibration is not None:
         uris += [spec.calibration.uri, spec.calibration.dataset.uri if spec.calibration.dataset else None]
-    return sorted({uri.removeprefix("pvc://").split("/", 1)[0] for uri in uris if uri and uri.startswith("pvc://")})
+    return claims_of(uris)

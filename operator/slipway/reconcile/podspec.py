@@ -5,6 +5,10 @@ from typing import Any
 
 from slipway.api.common.pod import PodPlace
 
+# Where each container finds the rendered object, claims that URIs name, and shared memory.
+CONFIG_DIR = "/etc/slipway"
+CLAIMS_DIR = "/mnt/pvc"
+SHARED_MEMORY_DIR = "/dev/shm"  # noqa: S108
 # Fields that a pod has only where the user sets them, by their names on the wire.
 OPTIONAL = (
     "nodeSelector",

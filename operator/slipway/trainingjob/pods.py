@@ -11,11 +11,11 @@ from slipway.api.training.learning import tracking
 from slipway.api.training.processes import accelerators, processes_per_node
 from slipway.api.training.trainingjob import TrainingJobSpec
 from slipway.reconcile import configmap_digest, labels
-from slipway.reconcile.podspec import pod_metadata, pod_spec
+from slipway.reconcile.podspec import CONFIG_DIR, pod_metadata, pod_spec
 from slipway.trainingjob import network, payload, pod_groups, user_code
 from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform, TrainingJob
 from slipway.trainingjob.launchers import Place, hosts, launcher_of
-from slipway.trainingjob.volumes import CONFIG_DIR, mounts_and_volumes
+from slipway.trainingjob.volumes import mounts_and_volumes
 
 CONTAINER = "trainer"
 BUILT_IN = ["python", "-m", "workloads", "train", "--config", f"{CONFIG_DIR}/job.json"]

@@ -6,9 +6,9 @@ A recipe's trainer does all of it itself.
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from slipway.reconcile.podspec import CLAIMS_DIR, CONFIG_DIR
 from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob
-from slipway.trainingjob.volumes import CLAIMS_DIR, CONFIG_DIR
 
 # What payload/publish.py ends with where the program left no artifact: running it again would leave the same.
 UNFIT_CODE = 78

@@ -2,16 +2,15 @@
 
 from typing import Any
 
+from slipway.api.common.uris import claims_of
 from slipway.api.training.launchers import OffloadDevice
 from slipway.api.training.runtime import NodeVolume
+from slipway.reconcile.podspec import CLAIMS_DIR, CONFIG_DIR, SHARED_MEMORY_DIR
 from slipway.trainingjob.job import Platform, TrainingJob
 
-CLAIMS_DIR = "/mnt/pvc"
-CONFIG_DIR = "/etc/slipway"
 KEY_DIR = "/var/run/secrets/slipway.dev/gang"
 # Some of the job's files are programs; the key is read by whatever user the image has.
 EXECUTABLE, READABLE = 0o555, 0o444
-SHARED_MEMORY_DIR = "/dev/shm"  # noqa: S108
 
 
 def claims(job: TrainingJob) -> list[str]:
@@ -20,8 +19,7 @@ def claims(job: TrainingJob) -> list[str]:
     written = [target.uri for target in (spec.output, spec.checkpoint) if target]
     read = [recipe.dataset.uri, recipe.dataset.tokenizer, recipe.model.uri] if recipe else []
     taught = [recipe.distillation.teacher.uri] if recipe and recipe.distillation else []
-    uris = [*written, *read, *taught]
-    return sorted({uri.removeprefix("pvc://").split("/", 1)[0] for uri in uris if uri and uri.startswith("pvc://")})
+    return claims_of([*written, *read, *taught])
 
 
 def mounts_and_volumes(

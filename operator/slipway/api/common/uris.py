@@ -5,12 +5,13 @@ where it leads without being computed, and holds no secret.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from slipway.api.common.base import Rule
 
-_CLAIM = "pvc://[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+PVC = "pvc://"
+_CLAIM = PVC + "[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 _HOST = "[^ /?#]+"
 DATA_URI = f"^({_CLAIM}(/[^ ]*)?|file:///[^ ]*|(s3|gs|https)://{_HOST}(/[^ ]*)?|hf://[^ /]+/[^ ]+)$"
 FOLDER_URI = f"^({_CLAIM}/|file:///|(s3|gs)://{_HOST}/)[^ /][^ ]*$"
@@ -29,6 +30,16 @@ WHERE_READ = "is pvc://claim/path, s3://, gs://, https://, hf://owner/name@revis
 WHERE_WRITTEN = (
     "must name a folder that can be written: pvc://claim/path, s3://bucket/path, gs://bucket/path or file:///path"
 )
+
+
+def claim_of(uri: str | None) -> str | None:
+    """PersistentVolumeClaim that a `pvc://claim/path` is on; None for any other URI, and for none."""
+    return uri.removeprefix(PVC).split("/", 1)[0] if uri is not None and uri.startswith(PVC) else None
+
+
+def claims_of(uris: Iterable[str | None]) -> list[str]:
+    """PersistentVolumeClaims that these URIs are on, each once, in a stable order."""
+    return sorted({claim for uri in uris if (claim := claim_of(uri)) is not None})
 
 
 def read(field: str = "uri", *, where: str = "") -> tuple[Rule, ...]:

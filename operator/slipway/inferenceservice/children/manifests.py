@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from slipway.api.common.types import API_VERSION, GROUP
+from slipway.api.common.uris import claim_of
 from slipway.api.serving.autoscaling import AutoScaling
 from slipway.api.serving.pod import InitContainer
 from slipway.inferenceservice.children.ports import ports, secrets
@@ -20,7 +21,7 @@ from slipway.inferenceservice.service import (
     Platform,
 )
 from slipway.reconcile import labels
-from slipway.reconcile.podspec import pod_spec
+from slipway.reconcile.podspec import CLAIMS_DIR, CONFIG_DIR, SHARED_MEMORY_DIR, pod_spec
 from slipway.reconcile.source import Pinned
 from slipway.runtime.client.resource import Resource
 
@@ -28,9 +29,6 @@ from slipway.runtime.client.resource import Resource
 SPEC_HASH = f"{GROUP}/spec-hash"
 # On pods that were started when their engine was in the cache; to set it on others makes them start again.
 ENGINE_THERE = {ENGINE: "built"}
-CONFIG_DIR = "/etc/slipway"
-CLAIMS_DIR = "/mnt/pvc"
-SHARED_MEMORY_DIR = "/dev/shm"  # noqa: S108
 # What the server takes beside readiness lead and timeout to close its sockets.
 CLOSING_SECONDS = 5
 # The wait after a cold start is for nobody: a second costs the server a few microseconds.
@@ -201,19 +199,18 @@ def pod(
 
 def _claims(service: InferenceService, model: Pinned, builds: bool) -> dict[str, tuple[str, bool]]:
     """Volumes by claim, and whether they are read only. An engine is executable code: only its Job writes it."""
-    cache, claims = service.spec.predictor.engine.cache, {}
-    if cache is not None:
-        claims[_claim(cache.uri)] = ("slipway-engines", not builds)
-    if model.uri.startswith("pvc://"):
-        claims.setdefault(_claim(model.uri), ("slipway-model", True))
-    warm_up = service.spec.predictor.warm_up
-    if warm_up is not None and warm_up.uri is not None and warm_up.uri.startswith("pvc://"):
-        claims.setdefault(_claim(warm_up.uri), ("slipway-warm-up", True))
+    claims: dict[str, tuple[str, bool]] = {}
+    predictor = service.spec.predictor
+    cache, warm_up = predictor.engine.cache, predictor.warm_up
+    wanted = (
+        (cache.uri if cache is not None else None, "slipway-engines", not builds),
+        (model.uri, "slipway-model", True),
+        (warm_up.uri if warm_up is not None else None, "slipway-warm-up", True),
+    )
+    for uri, name, read_only in wanted:
+        if (claim := claim_of(uri)) is not None:
+            claims.setdefault(claim, (name, read_only))
     return claims
-
-
-def _claim(uri: str) -> str:
-    return uri.removeprefix("pvc://").split("/", 1)[0]
 
 
 def container(service: InferenceService, platform: Platform) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from slipway.api.training.deepspeed import render
 from slipway.api.training.launchers import DeepSpeed, ZeroLauncher
 from slipway.api.training.memory import StrategyName
 from slipway.api.training.processes import batch_problems, processes_per_node, world_size
+from slipway.reconcile.podspec import CONFIG_DIR
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers import hosts
 from slipway.trainingjob.launchers.base import Place
 from slipway.trainingjob.launchers.torchrun import agent, agent_files, static_env
-from slipway.trainingjob.volumes import CONFIG_DIR
 
 CONFIG = "ds_config.json"
 

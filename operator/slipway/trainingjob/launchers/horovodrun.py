@@ -7,11 +7,11 @@ stands in for ssh.
 from slipway.api.training.elastic import ElasticPolicy
 from slipway.api.training.memory import StrategyName
 from slipway.api.training.processes import batch_problems, processes_per_node
+from slipway.reconcile.podspec import CONFIG_DIR
 from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers import hosts
 from slipway.trainingjob.launchers.base import Place
-from slipway.trainingjob.volumes import CONFIG_DIR
 
 DISCOVER = "discover_hosts.sh"
 # A host whose process died is asked again so many seconds later; without it, it would be avoided for good.

@@ -1,10 +1,11 @@
 """Parts of launchers that start processes from node 0: the list of hosts, the agents' variables, the commands."""
 
 from slipway.api.training.processes import processes_per_node
+from slipway.reconcile.podspec import CONFIG_DIR
 from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers.base import Place
-from slipway.trainingjob.volumes import CONFIG_DIR, KEY_DIR
+from slipway.trainingjob.volumes import KEY_DIR
 
 HOSTS = "hosts"
 HOSTFILE = "hostfile"

@@ -6,11 +6,11 @@ MPI's reference (I_MPI_HYDRA_BOOTSTRAP_EXEC).
 
 from slipway.api.training.launchers import Mpi, MpiImplementation
 from slipway.api.training.processes import batch_problems, processes_per_node, world_size
+from slipway.reconcile.podspec import CONFIG_DIR
 from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers import hosts
 from slipway.trainingjob.launchers.base import Place
-from slipway.trainingjob.volumes import CONFIG_DIR
 
 SSH = f"{CONFIG_DIR}/{payload.SSH}"
 HOSTFILE = f"{CONFIG_DIR}/{hosts.HOSTFILE}"

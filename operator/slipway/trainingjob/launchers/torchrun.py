@@ -7,10 +7,10 @@ that an agent may go without taking it along; and agents must not hand their sto
 
 from slipway.api.training.elastic import ElasticPolicy
 from slipway.api.training.processes import batch_problems, processes_per_node, world_size
+from slipway.reconcile.podspec import CONFIG_DIR
 from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob
 from slipway.trainingjob.launchers.base import Place, meeting_point
-from slipway.trainingjob.volumes import CONFIG_DIR
 
 # How soon a node that is gone is missed (3 keep-alives, one every 5 s), and how long a late one is waited for.
 RENDEZVOUS = "is_host=0,join_timeout=600,last_call_timeout=10,keep_alive_interval=5,keep_alive_max_attempt=3"

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from slipway.trainingjob.volumes import CLAIMS_DIR, CONFIG_DIR
+from slipway.reconcile.podspec import CLAIMS_DIR, CONFIG_DIR
 from tests.cluster.paths import REPOSITORY
 from tests.ports import free_port
 
