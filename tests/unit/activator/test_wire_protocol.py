@@ -64,5 +64,5 @@ async def test_a_client_that_does_not_answer_is_not_handed_on(monkeypatch: pytes
         async with replica(it.settings.backend_grpc) as heard:
             assert await reader.read() == b""
             assert heard == []
-        await until(lambda: it.demand.vanished == 1)
+        await until(lambda: it.tracker.vanished == 1)
         writer.close()
