@@ -10,7 +10,7 @@ from slipway.api.quantization.quantizationjob import work_uri
 from slipway.api.quantization.status import SHARDED, Stage
 from slipway.quantizationjob.job import KIND, QUANTIZATION_JOBS, Platform, QuantizationJob
 from slipway.reconcile import configmap_digest, labels
-from slipway.reconcile.podspec import CLAIMS_DIR, CONFIG_DIR, pod_metadata, pod_spec
+from slipway.reconcile.podspec import CLAIMS_DIR, CONFIG_DIR, caches, pod_metadata, pod_spec
 
 CONTAINER = "quantizer"
 
@@ -74,7 +74,8 @@ def _metadata(job: QuantizationJob, name: str) -> dict[str, Any]:
 
 def _env(job: QuantizationJob, platform: Platform) -> list[dict[str, Any]]:
     path = QUANTIZATION_JOBS.path(job.namespace, job.name, "status")
-    ours = {"PYTHONUNBUFFERED": "1", **platform.endpoint.env(path, CONFIG_DIR)}
+    kept = caches(job.spec.pod, job.spec.worker.image)
+    ours = {**kept, "PYTHONUNBUFFERED": "1", **platform.endpoint.env(path, CONFIG_DIR)}
     users = [env.wire() for env in job.spec.worker.env]
     named = {env["name"] for env in users}
     return [{"name": name, "value": value} for name, value in ours.items() if name not in named] + users

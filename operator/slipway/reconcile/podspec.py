@@ -9,6 +9,15 @@ from slipway.api.common.pod import PodPlace
 CONFIG_DIR = "/etc/slipway"
 CLAIMS_DIR = "/mnt/pvc"
 SHARED_MEMORY_DIR = "/dev/shm"  # noqa: S108
+# The one place that can be written without a volume; the home of the users in our images.
+SCRATCH_DIR = "/tmp"  # noqa: S108
+# Where programs of other images keep what they compile and fetch: PyTorch, Hugging Face, matplotlib and numba go by
+# the first two, Triton by a variable of its own.
+CACHES = {
+    "XDG_CACHE_HOME": f"{SCRATCH_DIR}/.cache",
+    "XDG_CONFIG_HOME": f"{SCRATCH_DIR}/.config",
+    "TRITON_CACHE_DIR": f"{SCRATCH_DIR}/.cache/triton",
+}
 # Fields that a pod has only where the user sets them, by their names on the wire.
 OPTIONAL = (
     "nodeSelector",
@@ -27,7 +36,7 @@ def pod_spec(
 ) -> dict[str, Any]:
     """`spec` of a pod. `own`: what the kind says itself, whatever the settings say of it."""
     asked = settings.wire()
-    return {
+    spec = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": settings.security(),
@@ -36,6 +45,36 @@ def pod_spec(
         **{field: asked[field] for field in OPTIONAL if asked.get(field)},
         **own,
     }
+    return _with_scratch(spec) if settings.read_only_root_filesystem else spec
+
+
+def caches(settings: PodPlace, image: str | None) -> dict[str, str]:
+    """Variables of caches for an image of the user's own, whose home cannot be written; ours have theirs in /tmp."""
+    return CACHES if image is not None and settings.read_only_root_filesystem else {}
+
+
+def _with_scratch(spec: dict[str, Any]) -> dict[str, Any]:
+    """The pod with a writable /tmp for each of its containers, where the user has mounted none.
+
+    Each has its own: they are of different users and programs. No sizeLimit: what is fetched from stores goes there,
+    of any size; a container's limit of ephemeral-storage counts it, as it counted the writable layer.
+    """
+    containers = [dict(one) for one in spec["containers"]]
+    first = [dict(one) for one in spec.get("initContainers") or []]
+    volumes = list(spec["volumes"])
+    for index, one in enumerate((*containers, *first)):
+        mounts = list(one.get("volumeMounts") or [])
+        if any(mount["mountPath"].rstrip("/") == SCRATCH_DIR for mount in mounts):
+            continue
+        name = f"slipway-tmp-{index}" if index else "slipway-tmp"
+        one["volumeMounts"] = [*mounts, {"name": name, "mountPath": SCRATCH_DIR}]
+        volumes.append({"name": name, "emptyDir": {}})
+    return {**spec, "containers": containers, "volumes": volumes, **({"initContainers": first} if first else {})}
+
+
+def restrict(*, read_only: bool = True) -> dict[str, Any]:
+    """securityContext of a container that asks for nothing beyond what Pod Security's `restricted` gives."""
+    return PodPlace(read_only_root_filesystem=read_only).contained()
 
 
 def pod_metadata(metadata: Mapping[str, Any], settings: PodPlace, marks: Mapping[str, str]) -> dict[str, Any]:

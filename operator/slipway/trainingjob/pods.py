@@ -11,7 +11,7 @@ from slipway.api.training.learning import tracking
 from slipway.api.training.processes import accelerators, processes_per_node
 from slipway.api.training.trainingjob import TrainingJobSpec
 from slipway.reconcile import configmap_digest, labels
-from slipway.reconcile.podspec import CONFIG_DIR, pod_metadata, pod_spec
+from slipway.reconcile.podspec import CONFIG_DIR, caches, pod_metadata, pod_spec
 from slipway.trainingjob import network, payload, pod_groups, user_code
 from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform, TrainingJob
 from slipway.trainingjob.launchers import Place, hosts, launcher_of
@@ -137,7 +137,9 @@ def _container(job: TrainingJob, place: Place, platform: Platform, mounts: list[
 
 
 def _env(job: TrainingJob, place: Place, platform: Platform) -> list[dict[str, Any]]:
-    ours = network.env(job.spec.network) | launcher_of(job).env(job, place)
+    ours = (
+        caches(job.spec.pod, job.spec.trainer.image) | network.env(job.spec.network) | launcher_of(job).env(job, place)
+    )
     if job.strategy is not None:
         ours["SLIPWAY_STRATEGY"] = job.strategy.name.value
     ours["PYTHONUNBUFFERED"] = "1"

@@ -52,6 +52,7 @@ POD = {
     "imagePullPolicy": "Always",
     "capabilities": ["IPC_LOCK"],
     "fsGroup": 4321,
+    "readOnlyRootFilesystem": False,
 }
 PREDICTOR = {
     "model": {"uri": "pvc://models/digits", "digest": DIGEST},
@@ -122,7 +123,8 @@ def test_init_containers_run_before_the_server_and_are_as_restricted() -> None:
     assert fetch["command"][0] == "sh"
     assert (check["args"], check["workingDir"]) == (["--all"], "/tmp")
     for container in (fetch, check):
-        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        restricted = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        assert container["securityContext"] == restricted, "the spec lifts the read-only root"
         assert "volumeMounts" in container or container is check
     assert [one["name"] for one in spec["containers"]] == ["server"]
 

@@ -173,6 +173,7 @@ def test_pods_leave_without_losing_a_request_and_pass_pod_security():
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["automountServiceAccountToken"] is False
     (container,) = pod["containers"]
-    assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    restricted = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    assert container["securityContext"] == restricted
     assert container["readinessProbe"]["failureThreshold"] == 1
     assert {v["name"]: v for v in pod["volumes"]}["slipway-model"]["persistentVolumeClaim"]["claimName"] == "models"

@@ -113,6 +113,11 @@ class PodPlace(Model):
     run_as_non_root: bool = Field(
         True, description="false: an image that runs as root may, where the namespace's pod security level allows it."
     )
+    read_only_root_filesystem: bool = Field(
+        True,
+        description="Containers write to /tmp and to volumes alone. false: also to their image's files, which an image "
+        "may expect that keeps caches or results elsewhere; lost with the container.",
+    )
     fs_group: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
         None, description="The group that owns the volumes' files."
     )
@@ -138,7 +143,8 @@ class PodPlace(Model):
         """The container's securityContext: no capability but those that the user, or a field of the kind, asks for."""
         added = sorted({capability.value for capability in (*self.capabilities, *more)})
         capabilities = {"drop": ["ALL"], **({"add": added} if added else {})}
-        return {"allowPrivilegeEscalation": False, "capabilities": capabilities}
+        read_only = {"readOnlyRootFilesystem": True} if self.read_only_root_filesystem else {}
+        return {"allowPrivilegeEscalation": False, **read_only, "capabilities": capabilities}
 
     def pulled(self) -> dict[str, str]:
         """The field of each container that says when its image is pulled; {} when the cluster decides."""

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from slipway.api.common.pod import PodPlace
 from slipway.api.common.types import GROUP, Reason
 from slipway.api.serving.inferenceservice import spec_problems
 from slipway.inferenceservice.children import manifests
@@ -29,6 +30,7 @@ from slipway.inferenceservice.source import resolve
 from slipway.inferenceservice.state import ServiceState
 from slipway.reconcile import labels
 from slipway.reconcile.plan import Delete, Patch, Write
+from slipway.reconcile.podspec import pod_spec, restrict
 from slipway.runtime.client.resource import SERVICES, Resource, name_of, uid_of
 from slipway.runtime.conditions import parse_time
 
@@ -42,6 +44,8 @@ PODS = 2
 # It takes clients for so long after its readiness has ended; those whom it has led to a pod have so long to end.
 LEAD_SECONDS = 5
 DRAIN_SECONDS = 30
+# Of the service's pod settings.
+IDENTITY = ("image_pull_secrets", "service_account_name", "run_as_user", "run_as_group", "run_as_non_root")
 RESOURCES = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}}
 
 
@@ -109,25 +113,12 @@ def _pod(service: InferenceService, platform: Platform) -> dict[str, Any]:
     settings = service.spec.predictor.pod
     # Who is held is waited for; nobody is, most of the time, and then it leaves at once.
     patience = LEAD_SECONDS + service.spec.predictor.startup_seconds + DRAIN_SECONDS
-    security = {key: value for key, value in settings.security().items() if key != "fsGroup"}
-    spec: dict[str, Any] = {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": patience + manifests.CLOSING_SECONDS,
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": activator_pods(service.uid)},
-            }
-        ],
-        "securityContext": security,
-        "containers": [_container(service, platform)],
-    }
     # Where the image comes from, and who it runs as. Its node needs no GPU, and so none of the pods' tolerations.
-    wire = settings.wire()
-    return spec | {key: wire[key] for key in ("imagePullSecrets", "serviceAccountName") if wire.get(key)}
+    kept = {field: getattr(settings, field) for field in IDENTITY}
+    spread = manifests.apart(activator_pods(service.uid))
+    seconds = patience + manifests.CLOSING_SECONDS
+    own = {"terminationGracePeriodSeconds": seconds, "topologySpreadConstraints": spread}
+    return pod_spec(PodPlace(**kept), _container(service, platform), [], **own)
 
 
 def _container(service: InferenceService, platform: Platform) -> dict[str, Any]:
@@ -155,11 +146,7 @@ def _container(service: InferenceService, platform: Platform) -> dict[str, Any]:
             "failureThreshold": 6,
             "timeoutSeconds": 10,
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": restrict(),
     }
 
 

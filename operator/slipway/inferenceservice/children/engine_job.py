@@ -32,10 +32,7 @@ def engine_job(state: ServiceState, cache: EngineCache) -> dict[str, Any]:
     metadata["labels"] = marks
     template: dict[str, Any] = {
         "metadata": {"labels": {**predictor.pod.labels, **pod_marks}},
-        "spec": {
-            **manifests.pod(service, state.newest, state.model, container, builds=True),
-            "restartPolicy": "Never",
-        },
+        "spec": manifests.pod(service, state.newest, state.model, container, builds=True, restartPolicy="Never"),
     }
     if predictor.pod.annotations:
         template["metadata"]["annotations"] = dict(predictor.pod.annotations)

@@ -21,7 +21,7 @@ from slipway.inferenceservice.service import (
     Platform,
 )
 from slipway.reconcile import labels
-from slipway.reconcile.podspec import CLAIMS_DIR, CONFIG_DIR, SHARED_MEMORY_DIR, pod_spec
+from slipway.reconcile.podspec import CLAIMS_DIR, CONFIG_DIR, SHARED_MEMORY_DIR, caches, pod_spec, restrict
 from slipway.reconcile.source import Pinned
 from slipway.runtime.client.resource import Resource
 
@@ -148,35 +148,43 @@ def metadata(service: InferenceService, name: str) -> dict[str, Any]:
 def _serving(service: InferenceService, revision: str, model: Pinned, platform: Platform) -> dict[str, Any]:
     drain = service.spec.predictor.drain
     first = [_before(one, service, platform) for one in service.spec.predictor.pod.init_containers]
-    return {
-        **pod(service, revision, model, _server(service, platform)),
-        **({"initContainers": first} if first else {}),
-        "terminationGracePeriodSeconds": drain.readiness_lead_seconds + drain.timeout_seconds + CLOSING_SECONDS,
-        # A node that fails or is drained should not take all replicas; but better together than not at all.
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": pods_of(service, revision)},
-            }
-        ],
-    }
+    own: dict[str, Any] = {"initContainers": first} if first else {}
+    own["terminationGracePeriodSeconds"] = drain.readiness_lead_seconds + drain.timeout_seconds + CLOSING_SECONDS
+    own["topologySpreadConstraints"] = apart(pods_of(service, revision))
+    return pod(service, revision, model, _server(service, platform), **own)
+
+
+def apart(selects: dict[str, str]) -> list[dict[str, Any]]:
+    """Spread over nodes: one that fails or is drained should not take all pods; but better together than not at all."""
+    return [
+        {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": selects},
+        }
+    ]
 
 
 def _before(one: InitContainer, service: InferenceService, platform: Platform) -> dict[str, Any]:
     """An init container, as restricted as the server."""
     image = one.image or service.spec.predictor.image or platform.server_image
-    restricted = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    restricted = restrict(read_only=service.spec.predictor.pod.read_only_root_filesystem)
     made = {**one.wire(), "image": image, "resources": one.resources.wire(), "securityContext": restricted}
     made["terminationMessagePolicy"] = "FallbackToLogsOnError"
     return {name: value for name, value in made.items() if value not in ([], None)}
 
 
 def pod(
-    service: InferenceService, revision: str, model: Pinned, container: dict[str, Any], *, builds: bool = False
+    service: InferenceService,
+    revision: str,
+    model: Pinned,
+    container: dict[str, Any],
+    *,
+    builds: bool = False,
+    **own: Any,
 ) -> dict[str, Any]:
-    """Pod spec of a revision: place, user and files. `builds`: the engine cache is written as well."""
+    """Pod spec of a revision: place, user and files. `builds`: the engine cache is written, too."""
     settings = service.spec.predictor.pod
     mounts = [{"name": "slipway-config", "mountPath": CONFIG_DIR, "readOnly": True}]
     volumes: list[dict[str, Any]] = [{"name": "slipway-config", "configMap": {"name": service.child(revision)}}]
@@ -194,7 +202,7 @@ def pod(
             volumes.append({"name": name, "secret": {"secretName": secret, "optional": True}})
     mounts += [mount.wire() for mount in settings.volume_mounts]
     volumes += [volume.wire() for volume in settings.volumes]
-    return pod_spec(settings, {**container, "volumeMounts": mounts}, volumes)
+    return pod_spec(settings, {**container, "volumeMounts": mounts}, volumes, **own)
 
 
 def _claims(service: InferenceService, model: Pinned, builds: bool) -> dict[str, tuple[str, bool]]:
@@ -216,12 +224,15 @@ def _claims(service: InferenceService, model: Pinned, builds: bool) -> dict[str,
 def container(service: InferenceService, platform: Platform) -> dict[str, Any]:
     """The server's image and command, for whatever it shall do."""
     predictor = service.spec.predictor
+    users = [env.wire() for env in predictor.env]
+    ours = {"PYTHONUNBUFFERED": "1", **caches(predictor.pod, predictor.image)}
+    named = {env["name"] for env in users} - {"PYTHONUNBUFFERED"}
     return {
         "name": SERVER,
         "image": predictor.image or platform.server_image,
         **predictor.pod.pulled(),
         "command": ["python", "-m", "workloads", "serve", "--config", f"{CONFIG_DIR}/service.json"],
-        "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *(env.wire() for env in predictor.env)],
+        "env": [{"name": name, "value": value} for name, value in ours.items() if name not in named] + users,
         "resources": predictor.resources.wire(),
         "securityContext": predictor.pod.contained(),
         # Why a model could not be loaded is in the server's last words.

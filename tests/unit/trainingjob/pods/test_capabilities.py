@@ -13,7 +13,7 @@ from slipway.api.training.trainingjob import spec_problems
 from slipway.trainingjob.gang import spec_digest
 from tests.unit.trainingjob.rendered import container_of, job_of
 
-NONE = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+NONE = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 ASKED = ["SYS_PTRACE", "IPC_LOCK"]
 
 

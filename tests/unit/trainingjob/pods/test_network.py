@@ -70,6 +70,7 @@ def test_rdma_may_lock_memory_and_nothing_else() -> None:
     security = container_of(job_of(network={"rdma": True}))["securityContext"]
     assert security == {
         "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"], "add": ["IPC_LOCK"]},
     }
     assert violations(pod_of(job_of(network={"rdma": True}))) != [], "a restricted namespace would refuse it"

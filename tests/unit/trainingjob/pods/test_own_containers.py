@@ -46,7 +46,7 @@ def test_they_are_rendered_beside_the_trainer_with_its_rights_and_no_more() -> N
     assert made["containers"][1]["env"] == [{"name": "A", "value": "b"}]
     (first,) = made["initContainers"]
     assert first["command"] == ["sh", "-c", "cp -r /x /data"]
-    assert first["volumeMounts"] == [mount]
+    assert first["volumeMounts"] == [mount, {"name": "slipway-tmp-2", "mountPath": "/tmp"}]
     for one in (*made["containers"], first):
         assert one["securityContext"]["allowPrivilegeEscalation"] is False
         assert one["securityContext"]["capabilities"] == {"drop": ["ALL"]}

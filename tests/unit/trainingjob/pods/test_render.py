@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.api.training.trainingjob import NAME_BUDGET, TrainingJobSpec, spec_problems
+from slipway.reconcile.podspec import CACHES
 from slipway.trainingjob import pods
 from tests.unit.trainingjob.rendered import (
     AGENT,
@@ -42,6 +43,7 @@ def test_torchrun_static_finds_its_peers() -> None:
             "WORLD_SIZE": "8",
             "RANK": str(index),
             "PYTHONUNBUFFERED": "1",
+            **CACHES,
         }
         assert container_of(job, index)["command"] == [*AGENT, "torchrun", "--no-python", "python", "train.py"]
 
