@@ -4,6 +4,7 @@ from slipway.api.common.job_status import ArtifactStatus, Metric
 from slipway.api.quantization.status import SHARDED, Candidate, Outcome, Report, Stage, StageResult
 from workloads.errors import BadInput
 from workloads.pod.termination import LIMIT, tell
+from workloads.quantize import language
 from workloads.quantize.context import Context
 from workloads.quantize.eta import Rate, WorkPlan, steps_of
 from workloads.quantize.evaluation import ranking
@@ -29,6 +30,8 @@ class Rejected(Exception):  # noqa: N818 (a verdict, not an accident)
 
 def run_all(job: Job, reporter: ProgressReporter) -> StageResult:
     """Run every stage that is left, in this process."""
+    if language.is_language_model(job.model_uri):
+        return _language(job, reporter, Stage.EXPORT)
     context = _opened(job, reporter, shards=job.spec.parallelism)
     stage, message = next_stage(job.spec, context.work), "the job was done before"
     while stage is not None:
@@ -46,6 +49,8 @@ def run_stage(job: Job, reporter: ProgressReporter, stage: Stage, shard: int) ->
 
     A stage whose time has passed does nothing; one too early is BadInput.
     """
+    if language.is_language_model(job.model_uri):
+        return _language(job, reporter, stage)
     context = _opened(job, reporter, shards=1)
     reporter.begin(stage)
     due, message = next_stage(job.spec, context.work), "done before"
@@ -57,6 +62,17 @@ def run_stage(job: Job, reporter: ProgressReporter, stage: Stage, shard: int) ->
     elif not finished(job.spec, context.work, stage):
         raise BadInput(f"stage {stage} cannot run: {due} is due, or it ran with another work folder")
     return _conclude(context, stage, message)
+
+
+def _language(job: Job, reporter: ProgressReporter, stage: Stage) -> StageResult:
+    """The whole job of a language model, which has no stages."""
+    from workloads.quantize.language.run import run
+
+    found = run(job, reporter, stage)
+    write_message(found)
+    if found.outcome is Outcome.REJECTED:
+        raise Rejected(f"no candidate passes the gates: {found.message}")
+    return found
 
 
 def _opened(job: Job, reporter: ProgressReporter, shards: int) -> Context:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from tests.unit.language.conftest import TINY, tiny
 from workloads.errors import BadInput, Corrupt
 from workloads.language import config, weights
+from workloads.language.shards import INDEX_FILE
 from workloads.libraries import transformers
 
 
@@ -18,7 +19,7 @@ from workloads.libraries import transformers
 @pytest.mark.parametrize("shards", [None, "8KB"])
 def test_each_family_answers_as_in_transformers(family: str, shards: str | None, tmp_path: Path) -> None:
     tiny(family, tmp_path, shards)
-    assert (tmp_path / weights.INDEX_FILE).exists() == (shards is not None)
+    assert (tmp_path / INDEX_FILE).exists() == (shards is not None)
     model, ids = weights.load(tmp_path), torch.arange(20)[None]
     reference = transformers("tests").AutoModelForCausalLM.from_pretrained(tmp_path)
     assert torch.equal(model(input_ids=ids).logits, reference(input_ids=ids).logits)
@@ -78,7 +79,7 @@ def test_code_of_the_folder_and_pickles_are_never_touched(small: Path, tmp_path:
 def test_a_forged_index_is_corrupt(index: object, small: Path, tmp_path: Path) -> None:
     shutil.copytree(small, tmp_path / "m")
     text = index if isinstance(index, str) else json.dumps(index)
-    (tmp_path / "m" / weights.INDEX_FILE).write_text(text)
+    (tmp_path / "m" / INDEX_FILE).write_text(text)
     with pytest.raises(Corrupt):
         weights.load(tmp_path / "m")
 

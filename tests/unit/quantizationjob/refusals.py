@@ -54,10 +54,10 @@ NVIDIA = {"runtime": "tensorrt", "hardware": "nvidia"}
 
 WRONG = (
     # Data.
-    Wrong("static without calibration data", {"calibration": None}, "needs samples to calibrate on"),
+    Wrong("static without calibration data", {"calibration": None}, "need samples to calibrate on"),
     Wrong(
         "one static rung without data", {"calibration": None, "ladder": ["dynamic", "static-per-channel"]},
-        "set calibration, or a ladder without static rungs",
+        "set calibration, or another ladder",
     ),
     Wrong("no evaluation data", {"evaluation": None}, "evaluation", "schema"),
     Wrong("evaluation of nothing", {"evaluation": {"dataset": None}}, "set exactly one of dataset"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slipway.api.common.supervised_text import LossOn, TextFormat
+from slipway.api.common.text.supervised import LossOn, TextFormat
 from workloads.data.texts.packing import TokenSequence
 from workloads.errors import BadInput
 from workloads.language.chat_template import ChatTemplate

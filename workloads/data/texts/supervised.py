@@ -60,24 +60,10 @@ def load(choice: DatasetChoice) -> SupervisedSet:
     training, held, words = _divided(root, choice)
     if choice.tokenizer is None:
         raise BadInput("dataset sft is cut into tokens as its model has it: there is no model.uri")
-    folder = storage.fetch(str(choice.tokenizer))
-    tokenizer, length = TextTokenizer(folder), choice.max_length or LENGTH
-    source = choice.chat_template or template_of(folder)
-    template = None if source is None else ChatTemplate(source, tokenizer.special)
-    try:
-        kind = choice.format or chats.format_of(training[0][1], str(choice.uri))
-        encoder = chats.Encoder(tokenizer, template, kind, choice.loss)
-        parts = [_encoded(records, encoder, choice, length) for records in (training, held)]
-    finally:
-        if template is not None:
-            template.close()
+    length = choice.max_length or LENGTH
+    parts = _tokenized(choice, training, held, length)
     (sequences, counts), (others, _) = parts
-    for part, word in ((sequences, "training"), (others, "held-out")):
-        if not part:
-            raise BadInput(
-                f"{NOTHING}: {choice.uri}: none of the {word} tokens is to be learned ({counts.truncated} samples were "
-                f"cut off at {length} tokens): raise dataset.maxLength, or change dataset.loss or the chat template"
-            )
+    _require_learned(sequences, others, counts, choice)
     make = (lambda found: packing.packed(found, length)) if choice.packing else packing.single
     samples = make(sequences)
     taken = (
@@ -103,6 +89,34 @@ def load(choice: DatasetChoice) -> SupervisedSet:
         counts=counts,
         prompts=tuple(tuple(one.tokens.tolist()) for one in others[:64]),
     )
+
+
+def _tokenized(
+    choice: DatasetChoice, training: Sequence["Record"], held: Sequence["Record"], length: int
+) -> list[tuple[list[TokenSequence], Counts]]:
+    """Both parts as the model's tokenizer and template have them."""
+    folder = storage.fetch(str(choice.tokenizer))
+    tokenizer, source = TextTokenizer(folder), choice.chat_template or template_of(folder)
+    template = None if source is None else ChatTemplate(source, tokenizer.special)
+    try:
+        kind = choice.format or chats.format_of(training[0][1], str(choice.uri))
+        encoder = chats.Encoder(tokenizer, template, kind, choice.loss)
+        return [_encoded(records, encoder, choice, length) for records in (training, held)]
+    finally:
+        if template is not None:
+            template.close()
+
+
+def _require_learned(
+    sequences: Sequence[TokenSequence], others: Sequence[TokenSequence], counts: Counts, choice: DatasetChoice
+) -> None:
+    for part, word in ((sequences, "training"), (others, "held-out")):
+        if not part:
+            raise BadInput(
+                f"{NOTHING}: {choice.uri}: none of the {word} tokens is to be learned ({counts.truncated} samples were "
+                f"cut off at {choice.max_length or LENGTH} tokens): raise dataset.maxLength, or change dataset.loss or "
+                "the chat template"
+            )
 
 
 Record = tuple[str, Mapping[str, Any]]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from slipway.api.training.peft import ALL_LINEAR, Peft, PeftMethod, QuantizedBase
+from slipway.api.training.fine_tuning.peft import ALL_LINEAR, Peft, PeftMethod, QuantizedBase
 from slipway.api.training.recipe import Recipe
 from workloads.errors import BadInput
 from workloads.language import adapters, artifacts, weights

@@ -15,7 +15,7 @@ from torch import nn
 
 from slipway.api.common.artifact import HISTORY_FILE, Lineage, Source
 from slipway.api.common.language import ADAPTER_CONFIG_FILE, CONFIG_FILE, ArtifactKind
-from slipway.api.training.peft import Merge, PeftMethod, QuantizedBase
+from slipway.api.training.fine_tuning.peft import Merge, PeftMethod, QuantizedBase
 from slipway.api.training.recipe import Recipe
 from workloads import strict_json, tied_tensors
 from workloads.errors import BadInput

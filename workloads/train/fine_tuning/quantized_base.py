@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from slipway.api.training.peft import QuantizedBase
+from slipway.api.training.fine_tuning.peft import QuantizedBase
 from workloads.errors import BadInput
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from slipway.api.common import uris
 from slipway.api.common.base import Model, Rule
-from slipway.api.common.supervised_text import LOSS_FITS, ONLY_SFT, SupervisedText
+from slipway.api.common.text.supervised import LOSS_FITS, ONLY_SFT, SupervisedText
 from slipway.api.common.types import MAX_INT32, Uri
 
 

@@ -70,9 +70,41 @@ class LatencyGate(Model):
     )
 
 
+class PerplexityGate(Model):
+    """Limit of the increase of a language model's perplexity, paired by document."""
+
+    max_increase: Annotated[float, Field(ge=0, le=10)] = Field(0.02, description="0.02 is two percent.")
+    evidence: Evidence = Field(
+        Evidence.UPPER_BOUND, description="upper-bound: even the upper end of the interval must hold."
+    )
+
+
+class AgreementGate(Model):
+    """Limit of the tokens for which a language model's best choice is another one than before."""
+
+    min_top1: Annotated[float, Field(ge=0, le=1)] = Field(
+        alias="minTop1", description="Least share of the same choices."
+    )
+    evidence: Evidence = Field(Evidence.UPPER_BOUND, description="upper-bound: even the worse end must hold.")
+
+
+class DivergenceGate(Model):
+    """Limit of the divergence of a language model's distributions from the float model's."""
+
+    max_mean_kl: Annotated[float, Field(ge=0, le=100)] = Field(
+        alias="maxMeanKL", description="Mean over tokens, in nats."
+    )
+    evidence: Evidence = Field(Evidence.UPPER_BOUND, description="upper-bound: even the upper end must hold.")
+
+
 class Gates(Model):
     """Gates that a candidate must pass; nothing else is ever published as quantized."""
 
     accuracy: AccuracyGate = Field(default_factory=AccuracyGate, description="Never optional.")
+    perplexity: PerplexityGate | None = Field(
+        None, description="Language models, for which it is never optional: two percent when unset."
+    )
+    agreement: AgreementGate | None = Field(None, description="Language models; not asked when unset.")
+    divergence: DivergenceGate | None = Field(None, description="Language models; not asked when unset.")
     size: SizeGate | None = Field(None, description="Not asked when unset.")
     latency: LatencyGate | None = Field(None, description="Not asked when unset.")

@@ -73,6 +73,9 @@ class Rung(StrEnum):
     FP8 = "fp8"
     FP16 = "fp16"
     QAT = "qat"
+    RTN_INT4 = "rtn-int4"
+    AWQ_INT4 = "awq-int4"
+    GPTQ_INT4 = "gptq-int4"
 
 
 LADDER = (
@@ -85,6 +88,9 @@ LADDER = (
     Rung.WEIGHT_ONLY_INT8,
     Rung.QAT,
 )
+# Of language models alone, beside weight-only-int8; in this order when the ladder is left as it is.
+LANGUAGE_INT4 = (Rung.RTN_INT4, Rung.AWQ_INT4, Rung.GPTQ_INT4)
+LANGUAGE_LADDER = (*LANGUAGE_INT4, Rung.WEIGHT_ONLY_INT8)
 # A pass over the model at most, once the ranges are known: those of a ladder are all tried before one is chosen.
 CHEAP = frozenset(
     {
@@ -106,6 +112,8 @@ CALIBRATED = frozenset(
         Rung.BIAS_CORRECTION,
         Rung.MIXED_PRECISION,
         Rung.FP8,
+        Rung.AWQ_INT4,
+        Rung.GPTQ_INT4,
     }
 )
 # What an engine cannot run at all; rungs that stay are tried, and each of these is left out with a word.
@@ -118,7 +126,12 @@ UNSUPPORTED: Mapping[Runtime, frozenset[Rung]] = {
     - {Rung.STATIC_PER_CHANNEL, Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4},
 }
 # Their width is their own: they say nothing about weights of fewer bits.
-OWN_WIDTH = frozenset({Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4, Rung.FP8, Rung.FP16})
+OWN_WIDTH = frozenset({*LANGUAGE_INT4, Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4, Rung.FP8, Rung.FP16})
+
+
+def one_kind_of_model(ladder: Sequence[Rung]) -> bool:
+    """Tell whether one model could climb the whole ladder: rungs of language models are for nothing else."""
+    return not set(LANGUAGE_INT4) & set(ladder) or set(ladder) <= set(LANGUAGE_LADDER)
 
 
 def goal_of(ladder: Sequence[Rung], asked: Goal | None) -> Goal | None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError
@@ -13,10 +12,10 @@ from slipway.api.common.pod import PodSettings
 from slipway.api.common.types import FailurePolicy, RunPolicy, same
 from slipway.api.quantization.evaluation import Evaluation, EvaluationMetric
 from slipway.api.quantization.gates import Gates
-from slipway.api.quantization.ladder import CALIBRATED, LADDER, OWN_WIDTH, UNSUPPORTED, Goal, Rung, Runtime, Target
+from slipway.api.quantization.ladder import LADDER, Goal, Rung, Runtime, Target
+from slipway.api.quantization.ladder_rules import RULES as LADDER_RULES
 from slipway.api.quantization.placement import Worker, WorkFolder
 from slipway.api.quantization.settings import (
-    WHOLE_BITS,
     Benchmark,
     Calibration,
     Exclusions,
@@ -54,10 +53,6 @@ FIXED_FIELDS = (
 )
 
 
-def _data_for_ladder(spec: "QuantizationJobSpec") -> bool:
-    return spec.calibration is not None or not CALIBRATED & set(spec.ladder)
-
-
 def _data_for_qat(spec: "QuantizationJobSpec") -> bool:
     return spec.ladder != [Rung.QAT] or (spec.calibration is not None and spec.calibration.dataset is not None)
 
@@ -82,56 +77,15 @@ def _work_apart(spec: "QuantizationJobSpec") -> bool:
     return spec.work is None or not f"{spec.work.uri}/".startswith(f"{spec.output.uri}/")
 
 
-def _ranges_for_mixed(spec: "QuantizationJobSpec") -> bool:
-    static = {Rung.STATIC_PER_TENSOR, Rung.STATIC_PER_CHANNEL}
-    before = spec.ladder[: spec.ladder.index(Rung.MIXED_PRECISION)] if Rung.MIXED_PRECISION in spec.ladder else None
-    return before is None or bool(static & set(before))
-
-
-def _fp8_for_its_runtime(spec: "QuantizationJobSpec") -> bool:
-    return Rung.FP8 not in spec.ladder or spec.target.runtime is Runtime.TENSORRT
-
-
-def _some_rung_runs(spec: "QuantizationJobSpec") -> bool:
-    return bool(set(spec.ladder) - UNSUPPORTED[spec.target.runtime])
-
-
-def _some_rung_is_narrow(spec: "QuantizationJobSpec") -> bool:
-    return spec.weights.bits == WHOLE_BITS or bool(set(spec.ladder) - OWN_WIDTH)
-
-
 def _output_apart(spec: "QuantizationJobSpec") -> bool:
     return spec.model.uri != spec.output.uri
-
-
-def _listed(rungs: Iterable[Rung]) -> str:
-    """CEL list of rungs, in alphabetical order."""
-    return "[" + ", ".join(f"'{rung.value}'" for rung in sorted(rungs)) + "]"
-
-
-# CEL's lists have no positions: so those of a ladder are counted here.
-_PLACES = list(range(len(Rung)))
-_STATIC_FIRST = (
-    f"!('mixed-precision' in self.ladder) || {_PLACES}.exists(i, i < size(self.ladder) && "
-    f"self.ladder[i].startsWith('static-') && {_PLACES}.exists(j, i < j && j < size(self.ladder) && "
-    "self.ladder[j] == 'mixed-precision'))"
-)
-_RUNS = " && ".join(
-    f"(self.target.runtime != '{runtime.value}' || self.ladder.exists(r, !(r in {_listed(rungs)})))"
-    for runtime, rungs in UNSUPPORTED.items()
-)
-_CALIBRATED_WORDS = ", ".join(f"'{rung.value}'" for rung in sorted(CALIBRATED))
 
 
 class QuantizationJobSpec(Model):
     """The model to quantize, the target to quantize it for, and the gates that the result must pass."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            f"has(self.calibration) || !self.ladder.exists(r, r in [{_CALIBRATED_WORDS}])",
-            "static quantization needs samples to calibrate on: set calibration, or a ladder without static rungs",
-            _data_for_ladder,
-        ),
+        *LADDER_RULES,
         Rule(
             "self.ladder != ['qat'] || (has(self.calibration) && has(self.calibration.dataset))",
             "the rung qat trains on calibration.dataset: set it",
@@ -152,27 +106,6 @@ class QuantizationJobSpec(Model):
             "!has(self.compression) || self.evaluation.metric != 'average-precision-50'",
             "compression trains classifiers here: let a TrainingJob compress the detector, and quantize its artifact",
             _classes_for_compression,
-        ),
-        Rule(
-            _STATIC_FIRST,
-            "mixed-precision starts from a static candidate: put a static rung before it",
-            _ranges_for_mixed,
-        ),
-        Rule(
-            "!self.ladder.exists(r, r == 'fp8') || self.target.runtime == 'tensorrt'",
-            "fp8 needs target.runtime tensorrt: runtimes on a CPU have no FP8 kernels; fp16 and int8 run everywhere",
-            _fp8_for_its_runtime,
-        ),
-        Rule(
-            _RUNS,
-            "target.runtime can execute no rung of the ladder: TensorRT has no dynamic quantization, only ONNX Runtime "
-            "has 4-bit weights, and FP8 is TensorRT's",
-            _some_rung_runs,
-        ),
-        Rule(
-            f"self.weights.bits == {WHOLE_BITS} || self.ladder.exists(r, !(r in {_listed(OWN_WIDTH)}))",
-            "weights.bits narrows static rungs and qat, and the ladder has none: add one, or leave weights.bits out",
-            _some_rung_is_narrow,
         ),
         Rule(
             "!has(self.model.uri) || self.model.uri != self.output.uri",
@@ -205,7 +138,7 @@ class QuantizationJobSpec(Model):
         "is left.",
     )
     ladder: Annotated[
-        list[Rung], Field(min_length=1, max_length=11, json_schema_extra={"x-kubernetes-list-type": "set"})
+        list[Rung], Field(min_length=1, max_length=14, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = Field(
         default_factory=lambda: list(LADDER),
         description="Tried in this order until a candidate passes the gates. With optimizeFor, and as it is by "

@@ -97,10 +97,17 @@ WHOLE_BITS = 8
 
 
 class Weights(Model):
-    """Quantization of the weights by the static rungs and by QAT; always symmetric, as every target wants them."""
+    """Quantization of the weights, by static rungs and QAT always symmetric; and of language models' matrices."""
 
     bits: Annotated[int, Field(ge=2, le=WHOLE_BITS)] = Field(
         WHOLE_BITS, description="Fewer than 8 are stored as int8: the accuracy of the narrow type, not its size."
+    )
+    group_size: Annotated[int, Field(ge=8, le=4096)] | None = Field(
+        None, description="Language models: weights that share a scale; 64 when unset."
+    )
+    symmetric: bool | None = Field(
+        None,
+        description="Language models: no zero beside the scale, as vLLM's fastest kernels have it; false if unset.",
     )
 
 

@@ -106,12 +106,15 @@ class Gate(StrEnum):
     ACCURACY = "accuracy"
     SIZE = "size"
     LATENCY = "latency"
+    PERPLEXITY = "perplexity"
+    AGREEMENT = "agreement"
+    DIVERGENCE = "divergence"
 
 
 class GateResult(StatusModel):
     """Result of one gate for the candidate of the headline."""
 
-    name: Gate = Field(description="accuracy, size or latency.")
+    name: Gate = Field(description="accuracy, size, latency, perplexity, agreement or divergence.")
     passed: bool = Field(description="Whether the gate holds.")
     message: ShortText = Field("", description="The figure and the limit.")
 
@@ -128,7 +131,7 @@ class StageResult(StatusModel):
     selected: ShortText = Field("", description="Name of the candidate that will be published.")
     headline: Headline | None = Field(None, description="The result as people read it.")
     outcome: Outcome | None = Field(None, description="Set by the last stage.")
-    gates: Annotated[list[GateResult], Field(max_length=3)] = Field(
+    gates: Annotated[list[GateResult], Field(max_length=6)] = Field(
         default_factory=list, description="Of the gates that the spec asks for; set by the last stage."
     )
     artifact: ArtifactStatus | None = Field(None, description="What was published.")

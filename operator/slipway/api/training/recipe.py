@@ -13,10 +13,10 @@ from slipway.api.common.base import Model, Rule
 from slipway.api.common.sources import DatasetChoice, ModelChoice
 from slipway.api.common.types import MAX_INT32, Uri
 from slipway.api.training.compression import OWN_TEACHER, SPARSE_LAST, Distillation, Steps
+from slipway.api.training.fine_tuning.peft import RULES as PEFT_RULES
+from slipway.api.training.fine_tuning.peft import Merge, Peft
 from slipway.api.training.learning.optimizer import Average, EarlyStopping, Optimizer, Schedule
 from slipway.api.training.parallel import TOGETHER
-from slipway.api.training.peft import RULES as PEFT_RULES
-from slipway.api.training.peft import Merge, Peft
 
 
 class Compression(StrEnum):

@@ -16,12 +16,12 @@ from slipway.api.common.scheduling import Preemption, Scheduling
 from slipway.api.common.types import AbsolutePath, ImageName, RunPolicy, same
 from slipway.api.common.volumes import SharedMemory
 from slipway.api.training.elastic import ELASTIC_RULES, MAX_NODES, ElasticPolicy, SuccessPolicy, TrainingFailurePolicy
+from slipway.api.training.fine_tuning.peft import MERGE_NEEDS_PEFT
 from slipway.api.training.launchers import DeepSpeed, Launcher, LauncherName, Mpi
 from slipway.api.training.learning.optimizer import WHOLE_PARAMETERS
 from slipway.api.training.learning.tracking import Tracking
 from slipway.api.training.network import Network
 from slipway.api.training.parallel import OWN_WAY
-from slipway.api.training.peft import MERGE_NEEDS_PEFT
 from slipway.api.training.recipe import Checkpoint, Output, Recipe
 from slipway.api.training.runtime_ref import RuntimeRef
 from slipway.api.training.status import TrainingJobStatus

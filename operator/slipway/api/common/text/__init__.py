@@ -1,0 +1,1 @@
+"""Fields of data sets of text."""

@@ -1,0 +1,106 @@
+"""A language model that is computed a layer at a time, from its files: memory holds one layer and the activations.
+
+So a model larger than memory is judged and quantized. For decoders of the Llama kind (llama, mistral, qwen2, qwen3).
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from workloads.errors import BadInput
+from workloads.language.packed import PackedShards, opened
+from workloads.language.shards import Shards
+from workloads.language.weights import empty, matched
+
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+
+
+class Answered(NamedTuple):
+    """Outputs of a model, as transformers names them."""
+
+    logits: torch.Tensor
+
+
+class Layerwise(nn.Module):
+    """Logits of token numbers, each layer read from the files when it is its turn. No gradients."""
+
+    def __init__(self, folder: Path) -> None:
+        """BadInput for another family, or weights of another model."""
+        super().__init__()
+        frame: Any = empty(folder)
+        if frame.config.model_type not in FAMILIES:
+            raise BadInput(f"{folder}: a {frame.config.model_type} cannot be computed layer by layer: {FAMILIES} can")
+        self._frame = [frame]  # in a list: none of its parameters are this module's
+        self.config: Any = frame.config
+        self._tensors: Shards | PackedShards = opened(folder)
+        self._names = {own: name for name, own in matched(frame, self._tensors).items()}
+        self.count = int(self.config.num_hidden_layers)
+        self.embedding: nn.Embedding = nn.Embedding.from_pretrained(self._read("model.embed_tokens.weight"))  # type: ignore[no-untyped-call]
+        self._rotary: Any = type(frame.model.rotary_emb)(self.config)
+        self.norm: nn.Module = self._filled(frame.model.norm, "model.norm.")
+
+    def _read(self, name: str) -> torch.Tensor:
+        tensor = self._tensors.tensor(self._names[name])
+        return tensor.float() if tensor.is_floating_point() else tensor
+
+    def _filled(self, module: nn.Module, prefix: str) -> nn.Module:
+        """A module of the frame with its weights; the frame keeps none."""
+        names = [name for name, _ in module.named_parameters()]
+        made = copy.deepcopy(module)  # without memory, so it costs nothing
+        for name in names:
+            place, _, last = name.rpartition(".")
+            made.get_submodule(place)._parameters[last] = nn.Parameter(self._read(prefix + name), requires_grad=False)
+        return made.eval()
+
+    def layer(self, number: int) -> nn.Module:
+        """A decoder layer with its weights, in memory of its own."""
+        frame: Any = self._frame[0]
+        return self._filled(frame.model.layers[number], f"model.layers.{number}.")
+
+    def head(self) -> torch.Tensor:
+        """The output layer's matrix; of tied models the embedding's."""
+        name = "lm_head.weight"
+        return self._read(name) if name in self._names else self.embedding.weight
+
+    def plain(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Tensors outside of the layers by the files' names."""
+        for name in self._names.values():
+            if ".layers." not in name:
+                yield name, self._tensors.tensor(name)
+
+    def name_in_file(self, own: str) -> str:
+        """A tensor's name in the files."""
+        return self._names[own]
+
+    @torch.no_grad()
+    def begin(self, texts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """What the first layer gets, of int64 [n, length] each."""
+        return [self.embedding(ids) for ids in texts]
+
+    @torch.no_grad()
+    def through(self, layer: nn.Module, hidden: list[torch.Tensor]) -> list[torch.Tensor]:
+        """A layer's outputs, [n, length, width] each, text by text."""
+        found = []
+        for one in hidden:
+            places = torch.arange(one.shape[1])[None]
+            made = layer(one, attention_mask=None, position_ids=places, position_embeddings=self._rotary(one, places))
+            found.append(made[0] if isinstance(made, tuple) else made)
+        return found
+
+    @torch.no_grad()
+    def last(self, texts: Sequence[torch.Tensor], seen: Callable[[int], None] = lambda _: None) -> list[torch.Tensor]:
+        """What the output layer gets of each text; every layer is read once. `seen` is called after each."""
+        hidden = self.begin(texts)
+        for number in range(self.count):
+            hidden = self.through(self.layer(number), hidden)
+            seen(number)
+        return [self.norm(one) for one in hidden]
+
+    @torch.no_grad()
+    def forward(self, input_ids: torch.Tensor) -> Answered:
+        """Logits [n, length, vocabulary] of int64 [n, length]."""
+        return Answered(self.last([input_ids])[0] @ self.head().t())
