@@ -103,7 +103,7 @@ def _bytes(tensor: Any) -> int:
 
 
 def _flops(node: Any, about: Mapping[str, Any], constants: Mapping[str, Any]) -> int | None:
-    """By the shapes of this run; a packed weight has none there, and its own in the graph."""
+    """Operations by the shapes of this run; a packed weight has none there, and its own in the graph."""
     op = node.op_type.removeprefix("Fused")
     if op not in RULES:
         return None

@@ -40,7 +40,7 @@ class Peaks:
 
 
 def verdict(peaks: Peaks, seconds: float, flops: int | None, moved: int, *, integer: bool) -> tuple[str, float]:
-    """What bounds a kernel that took `seconds` for `flops` and `moved` bytes, and its share of that roof."""
+    """Bound of a kernel that took `seconds` for `flops` and `moved` bytes, and its share of that roof."""
     if seconds <= 0 or moved <= 0:
         return CALL, 0.0
     if not flops:

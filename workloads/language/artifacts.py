@@ -120,7 +120,7 @@ def publishing(uri: str, writer: str, said: "Draft") -> "Iterator[Path]":
 
 @dataclass
 class Draft:
-    """What artifact.json will say, before its files are known."""
+    """Content of artifact.json, before its files are known."""
 
     kind: ArtifactKind
     lineage: Lineage

@@ -86,7 +86,7 @@ def described(folder: Path) -> LanguageModel:
 
 
 def _tied(config: dict[str, Any]) -> bool:
-    """What the family does where the file says nothing: GPT-2 shares its embedding, the others do not."""
+    """Defaults of the family where the file says nothing: GPT-2 shares its embedding, the others do not."""
     return bool(config.get("tie_word_embeddings", config["model_type"] == "gpt2"))
 
 

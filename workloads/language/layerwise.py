@@ -78,7 +78,7 @@ class Layerwise(nn.Module):
 
     @torch.no_grad()
     def begin(self, texts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """What the first layer gets, of int64 [n, length] each."""
+        """Input of the first layer, of int64 [n, length] each."""
         return [self.embedding(ids) for ids in texts]
 
     @torch.no_grad()
@@ -93,7 +93,7 @@ class Layerwise(nn.Module):
 
     @torch.no_grad()
     def last(self, texts: Sequence[torch.Tensor], seen: Callable[[int], None] = lambda _: None) -> list[torch.Tensor]:
-        """What the output layer gets of each text; every layer is read once. `seen` is called after each."""
+        """Input of the output layer for each text; every layer is read once. `seen` is called after each."""
         hidden = self.begin(texts)
         for number in range(self.count):
             hidden = self.through(self.layer(number), hidden)

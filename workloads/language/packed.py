@@ -94,7 +94,7 @@ def configuration(bits: int, group_size: int, *, symmetric: bool, ignored: list[
 
 
 def settings_of(config: Mapping[str, Any], folder: Path) -> WeightQuantization | None:
-    """How a folder's weights are kept; None for floats. BadInput for another format."""
+    """Storage of a folder's weights; None for floats. BadInput for another format."""
     said = config.get("quantization_config")
     if said is None:
         return None

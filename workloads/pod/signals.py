@@ -21,7 +21,7 @@ class StopSignal:
         signal.signal(signal.SIGTERM, self._received)
 
     def begin(self) -> None:
-        """Only note SIGTERM from now on: there is something to save, or another process that would be left alone."""
+        """Note SIGTERM alone from now on: there is something to save, or another process that would be left alone."""
         self._graceful = True
 
     def _received(self, _signal: int, _frame: FrameType | None) -> None:

@@ -165,7 +165,7 @@ def start(app: App, loaded: Loaded, settings: Settings, metrics: Metrics, worker
 async def _start_grpc(
     app: App, http: HttpServer, settings: Settings, edge: Edge, sealed: Certificates | None
 ) -> "GrpcServer | None":
-    """None when the port is -1, or grpcio is not installed."""
+    """Start the gRPC server; None when the port is -1, or grpcio is not installed."""
     if settings.grpc_port < 0:
         return None
     try:

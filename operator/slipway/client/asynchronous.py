@@ -21,7 +21,7 @@ class AsyncResource:
         self.resource = resource
 
     def __repr__(self) -> str:
-        """As the resource itself."""
+        """Representation of the resource itself."""
         return repr(self.resource)
 
     def __getattr__(self, name: str) -> Any:

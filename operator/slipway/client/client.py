@@ -217,7 +217,7 @@ def _env(env: Mapping[str, str] | None) -> list[Object]:
 
 
 def _uris(spec: Object, *fields: str) -> Object:
-    """Those fields that are URIs, as the manifest has them."""
+    """Fields that are URIs, as the manifest has them."""
     return {field: {"uri": spec[field]} for field in fields if isinstance(spec.get(field), str)}
 
 

@@ -91,7 +91,7 @@ class LocalRun:
                 yield rest
 
     def progress(self) -> Progress | None:
-        """None: on this machine the log tells it."""
+        """Progress, which is None: on this machine the log tells it."""
         return None
 
     @property
@@ -123,7 +123,7 @@ class LocalRun:
 
     @property
     def url(self) -> str:
-        """Where the server listens. Raises MissingError for a job."""
+        """Address at which the server listens. Raises MissingError for a job."""
         if not self.port:
             raise MissingError(f"{self.kind} {self.name} has no address")
         return f"http://127.0.0.1:{self.port}"

@@ -144,7 +144,7 @@ class _Job(Resource[S]):
         return cast("ArtifactStatus | None", getattr(self.status, "artifact", None))
 
     def progress(self) -> Progress | None:
-        """How far it is, read anew; None before the first report."""
+        """Progress of the resource, read anew; None before the first report."""
         return cast("Progress | None", getattr(self.refresh().status, "progress", None))
 
 

@@ -70,7 +70,7 @@ def plan(
 def _decided_first(
     settled: runtime.Settled, draft: StatusDraft, cluster: Cluster, copied: dict[str, Any] | None, whole: bool
 ) -> Plan | None:
-    """What is persisted before anything else is looked at, and kept: the runtime, then the strategy."""
+    """Decisions persisted before anything else is looked at, and kept: the runtime, then the strategy."""
     spec = settled.spec
     if copied is not None:
         draft.fields["runtime"] = copied

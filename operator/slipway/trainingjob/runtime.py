@@ -89,7 +89,7 @@ def filled(spec: TrainingJobSpec, copied: Mapping[str, Any]) -> list[str]:
 
 
 def over(job: Mapping[str, Any], under: Mapping[str, Any], name: str = "") -> dict[str, Any]:
-    """What the job says over what the runtime says. Maps are merged by key, lists with names by them."""
+    """Overlay of the job's fields over the runtime's. Maps are merged by key, lists with names by them."""
     if name == RESOURCES:
         named = {resource for amounts in job.values() for resource in amounts}
         under = {what: {r: a for r, a in amounts.items() if r not in named} for what, amounts in under.items()}

@@ -37,7 +37,7 @@ class Runtimes:
 
 
 def _wanted(job: Object) -> tuple[Resource, Key] | None:
-    """Where the job's reference leads, unless it has a copy."""
+    """Runtime to which the job's reference leads, unless it has a copy."""
     ref: Mapping[str, Any] | Any = (job.get("spec") or {}).get("runtimeRef")
     if not isinstance(ref, Mapping) or (job.get("status") or {}).get("runtime"):
         return None

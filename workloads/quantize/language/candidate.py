@@ -44,7 +44,7 @@ class Wanted:
 
 
 class _Inputs:
-    """What a layer's linear parts get: second moments for GPTQ, some rows for AWQ."""
+    """Statistics of the inputs of a layer's linear parts: second moments for GPTQ, some rows for AWQ."""
 
     def __init__(self, layer: nn.Module) -> None:
         self.moments: dict[str, torch.Tensor] = {}

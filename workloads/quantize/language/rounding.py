@@ -15,7 +15,7 @@ DAMP = 0.01  # of the mean diagonal, section 3.3
 
 @dataclass(frozen=True)
 class Scheme:
-    """How weights are kept: bits of one, inputs that share a scale, and the number format of scales."""
+    """Storage of weights: bits of one, inputs that share a scale, and the number format of scales."""
 
     bits: int
     size: int

@@ -281,7 +281,7 @@ def _written(
 
 
 def _kept(at: Path, passed: Tried | None, parameters: int) -> WeightQuantization | None:
-    """How the published weights are kept, for artifact.json; None for floats."""
+    """Storage of the published weights, for artifact.json; None for floats."""
     settings = packed.settings_of(checked(at), at)
     if settings is None or passed is None:
         return None

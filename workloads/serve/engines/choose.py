@@ -24,7 +24,7 @@ AUTO = (EngineName.TENSORRT, EngineName.ONNXRUNTIME, EngineName.OPENVINO, Engine
 
 
 class NoEngine(BadInput):
-    """None of the engines asked for can serve the model here. `attempts`: each one's reason."""
+    """Error where none of the engines asked for can serve the model here. `attempts`: each one's reason."""
 
     def __init__(self, attempts: Sequence["Attempt"]) -> None:
         super().__init__("no engine can serve this model: " + "; ".join(f"{a.name}: {a.reason}" for a in attempts))

@@ -64,7 +64,7 @@ def sample(signature: Signature, rows: int, seed: int = 0, how: Attempt | None =
 
 
 def _chosen(given: Array, rows: "Array | None") -> Array:
-    """These rows of what was given, from the start again when it has fewer."""
+    """Rows of what was given, from the start again when it has fewer."""
     return given if rows is None or not given.ndim or not len(given) else given[rows % len(given)]
 
 

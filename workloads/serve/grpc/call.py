@@ -74,7 +74,7 @@ class Call:
         self.trail.append((name.encode(), value.encode()))
 
     def fail(self, status: str, words: str) -> None:
-        """What it ends with."""
+        """Status that the call ends with."""
         self.status, self._words = status, words
 
     # messages in

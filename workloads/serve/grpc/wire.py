@@ -25,7 +25,7 @@ WORDS_BYTES = 4096
 
 
 class Head(NamedTuple):
-    """What a call says before its messages. `refusal`: HTTP status for what is no call."""
+    """Head of a call, before its messages. `refusal`: HTTP status for what is no call."""
 
     path: str
     timeout: float | None

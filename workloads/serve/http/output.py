@@ -15,7 +15,7 @@ PIECE = 64 << 10
 
 
 class Output:
-    """What waits to be written, of `size` bytes; `last` when nothing follows it."""
+    """Piece that waits to be written, of `size` bytes; `last` when nothing follows it."""
 
     def __init__(self) -> None:
         self._pieces: deque[memoryview] = deque()

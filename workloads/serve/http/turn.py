@@ -44,7 +44,7 @@ class Turns:
         self._slow = False  # the next large piece waits for its time
 
     def took(self, size: int, transport: asyncio.Transport, reads: Reads) -> None:
-        """So many bytes have come. The others are next after a large piece."""
+        """Count bytes that have come. The others are next after a large piece."""
         if size < LEAST:
             self._asked = time.monotonic()  # most likely somebody waits for an answer
             return

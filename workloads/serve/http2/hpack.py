@@ -36,7 +36,7 @@ STATIC = _static()
 
 
 class BadBlock(ValueError):  # noqa: N818  (what is bad is what was sent)
-    """Not a block of headers, or one of too many: no later block can be read either."""
+    """Error of what is not a block of headers, or one of too many: no later block can be read either."""
 
 
 def _number(block: bytes, place: int, bits: int) -> tuple[int, int]:

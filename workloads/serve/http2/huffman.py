@@ -20,7 +20,7 @@ REMEMBERED = 64  # bytes of a string that is
 
 
 class BadCode(ValueError):  # noqa: N818  (what is bad is what was sent)
-    """Not a string of this code."""
+    """Error of a string that is not of this code."""
 
 
 class _Node:
@@ -56,7 +56,7 @@ Step = tuple[int, bytes] | None
 
 
 def _steps() -> tuple[list[tuple[Step, ...]], list[bool]]:
-    """For each branch and four bits the branch after them and what they have completed; where a string may end."""
+    """Table by branch and four bits: the branch after them and what they have completed; where a string may end."""
     nodes = _tree()
     numbers = {node: number for number, node in enumerate(nodes)}
 

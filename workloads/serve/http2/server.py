@@ -27,7 +27,7 @@ class Times:
 
 
 class Opens(Protocol):
-    """What makes an owner of each new stream."""
+    """Maker of an owner for each new stream."""
 
     def open(self, stream: Stream, headers: tuple[Header, ...]) -> Owner:
         """The stream has begun with these headers."""

@@ -15,7 +15,7 @@ WIDE = 1 << 20
 
 
 class Owner(Protocol):
-    """What becomes of a stream."""
+    """Owner of a stream, told what becomes of it."""
 
     def begin(self) -> None:
         """All that has come with its first headers is here."""

@@ -55,7 +55,7 @@ class GrpcCodec:
         return self.decode(parsed(message))
 
     def read_in_place(self, message: bytes) -> InferenceRequest:
-        """As `read`, for one with little beside its raw tensors, which are not copied."""
+        """Inference as by `read`, for one with little beside its raw tensors, which are not copied."""
         rest, raws = in_place(memoryview(message))
         return self.decode(parsed(rest), raws)
 
@@ -141,7 +141,7 @@ class GrpcCodec:
 
 
 def _raw_output(length: int) -> bytes:
-    """What stands before a result: its field's number and kind, and its length."""
+    """Bytes before a result: its field's number and kind, and its length."""
     out = bytearray((RAW_OUTPUT << 3 | LENGTH,))
     while length > 127:
         out.append(length & 127 | 128)

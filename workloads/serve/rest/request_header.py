@@ -63,7 +63,7 @@ class Planner:
         return self._kept.get(text)
 
     def keep(self, text: bytes, plan: Plan) -> None:
-        """Only plans without data of their own, and without an id, which is never the same twice."""
+        """Keep a plan without data of its own, and without an id, which is never the same twice."""
         if plan.id is not None or len(text) > KEPT_BYTES or any(field.data is not ABSENT for field in plan.fields):
             return
         if len(self._kept) >= KEPT_PLANS:

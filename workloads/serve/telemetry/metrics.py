@@ -150,7 +150,7 @@ class Metrics:
             yield GaugeMetricFamily(name, words, value=read())
 
     def _transforms(self) -> Iterator[Metric]:
-        """Only where there is own code."""
+        """Metrics of own code, where there is some."""
         if not self.transforms:
             return
         words = "Calls of own code by its step and how they ended."

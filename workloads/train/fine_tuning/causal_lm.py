@@ -103,7 +103,7 @@ def with_adapters(model: nn.Module, wanted: Peft, seed: int) -> nn.Module:
 
 
 def arguments(base: "LanguageArtifact", recipe: Recipe) -> dict[str, bool | int | float | str]:
-    """What a checkpoint must have been made for: the base by digest, and the adapters' sizes."""
+    """Identity that a checkpoint must have been made for: the base by digest, and the adapters' sizes."""
     found: dict[str, bool | int | float | str] = {"base": base.digest}
     if recipe.peft is not None:
         found |= {

@@ -32,7 +32,7 @@ class Patience:
             self.waited += 1
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint's manifest keeps."""
+        """State that a checkpoint's manifest keeps."""
         return {"best": self.best, "waited": self.waited, "step": self.step}
 
     def resume(self, state: Mapping[str, Any] | None) -> None:

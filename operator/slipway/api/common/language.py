@@ -1,4 +1,4 @@
-"""What artifact.json says of a language model beside what every model has: kind, sizes, and how its weights are kept.
+"""Language model's part of artifact.json, beside what every model has: kind, sizes, and how its weights are kept.
 
 Written by trainer and quantizer; the operator plans memory by it, the server chooses its engine by it. Pure.
 """
@@ -32,7 +32,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class WeightQuantization(StatusModel):
-    """How the matrices of a quantized model are kept; `group_size` None is one scale a row."""
+    """Storage of a quantized model's matrices; `group_size` None is one scale a row."""
 
     method: Annotated[str, Field(min_length=1, max_length=64)]
     bits: Annotated[int, Field(ge=2, le=8)]

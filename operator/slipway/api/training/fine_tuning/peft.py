@@ -18,7 +18,7 @@ class PeftMethod(StrEnum):
 
 
 class Merge(StrEnum):
-    """What is published: the adapter, the model with the adapter added to its weights, or both."""
+    """Choice of what is published: the adapter, the model with the adapter added to its weights, or both."""
 
     ADAPTER = "adapter"
     MERGED = "merged"

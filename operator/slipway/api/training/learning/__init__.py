@@ -1,1 +1,1 @@
-"""What a run learns by and whom it tells: optimizer and schedule, and experiment tracking."""
+"""Optimizer and schedule of a run, and its experiment tracking."""
