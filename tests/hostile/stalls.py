@@ -136,6 +136,8 @@ def attack_of(kind: str, model: str) -> tuple[Callable[[int, Answers], None], in
 def main(kind: str, port: int, grpc_port: int, model: str, seconds: float) -> None:
     answers: Answers = collections.Counter()
     attack, threads = attack_of(kind, model)
+    sys.stdout.write("begun\n")
+    sys.stdout.flush()
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
     def forever() -> None:
@@ -147,8 +149,6 @@ def main(kind: str, port: int, grpc_port: int, model: str, seconds: float) -> No
 
     for _ in range(threads):
         threading.Thread(target=forever, daemon=True).start()
-    sys.stdout.write("begun\n")
-    sys.stdout.flush()
     time.sleep(seconds)
     sys.stdout.write(json.dumps(answers) + "\n")
     sys.stdout.flush()
