@@ -19,9 +19,12 @@ NAME = "hugging-face"
 CONFIG = "config.json"
 PICKLES = (".bin", ".pt", ".pth")
 HEADS = {
-    "causal": "AutoModelForCausalLM",
-    "sequence": "AutoModelForSequenceClassification",
-    "image": "AutoModelForImageClassification",
+    head: f"AutoModelFor{task}"
+    for head, task in (
+        ("causal", "CausalLM"),
+        ("sequence", "SequenceClassification"),
+        ("image", "ImageClassification"),
+    )
 }
 # What says where a configuration is from and not what is built.
 NOT_BUILT = (

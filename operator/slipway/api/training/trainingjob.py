@@ -115,9 +115,11 @@ def _batch_divides(spec: "TrainingJobSpec") -> bool:
 
 
 def _checkpoint_apart(spec: "TrainingJobSpec") -> bool:
-    if spec.output is None or spec.checkpoint is None:
-        return True
-    return not f"{spec.checkpoint.uri}/".startswith(f"{spec.output.uri}/")
+    return (
+        spec.output is None
+        or spec.checkpoint is None
+        or not f"{spec.checkpoint.uri}/".startswith(f"{spec.output.uri}/")
+    )
 
 
 def _local(uri: str) -> bool:

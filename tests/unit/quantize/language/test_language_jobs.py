@@ -195,7 +195,7 @@ def test_the_library_of_the_format_reads_what_is_written(symmetric: bool, model:
     """compressed-tensors, from an environment of its own: the same matrices to the last bit."""
     place = small.cache() / "peers" / "compressed-tensors"
     if not place.is_dir():
-        pytest.skip(f"needs compressed-tensors: pip install --no-deps --target {place} compressed-tensors loguru")
+        pytest.skip(f"needs the packages compressed-tensors and loguru, without what they need, in {place}")
     at = built(model, tmp_path / "c", Rung.RTN_INT4, Scheme(4, 32, symmetric), [])
     libraries.transformers("tests")
     sys.path.append(str(place))
