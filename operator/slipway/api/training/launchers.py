@@ -2,13 +2,33 @@
 
 import re
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from slipway.api.common.base import Model, Rule
 from slipway.api.common.types import AbsolutePath
 from slipway.api.training.recipe import Precision
+
+AUTO = "auto"
+PROC_COUNT = "^(auto|[1-9][0-9]{0,2})$"
+
+
+def _proc_count(value: Any) -> int | str:
+    if value == AUTO or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 999):
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, str) and re.fullmatch(PROC_COUNT, value):
+        return int(value)
+    raise ValueError("must be auto or a number from 1 to 999")
+
+
+ProcCount = Annotated[
+    int | str,
+    PlainValidator(_proc_count),
+    WithJsonSchema(
+        {"x-kubernetes-int-or-string": True, "pattern": PROC_COUNT, "maxLength": 4, "minimum": 1, "maximum": 999}
+    ),
+]
 
 
 class LauncherName(StrEnum):

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, PlainValidator, ValidationError, WithJsonSchema
+from pydantic import Field, ValidationError
 
 from slipway.api.common import uris
 from slipway.api.common.base import MapBy, Model, Rule, problems_of
@@ -17,7 +17,7 @@ from slipway.api.common.types import AbsolutePath, ImageName, RunPolicy, same
 from slipway.api.common.volumes import SharedMemory
 from slipway.api.training.elastic import ELASTIC_RULES, MAX_NODES, ElasticPolicy, SuccessPolicy, TrainingFailurePolicy
 from slipway.api.training.fine_tuning.peft import MERGE_NEEDS_PEFT
-from slipway.api.training.launchers import DeepSpeed, Launcher, LauncherName, Mpi
+from slipway.api.training.launchers import AUTO, DeepSpeed, Launcher, LauncherName, Mpi, ProcCount
 from slipway.api.training.learning.optimizer import WHOLE_PARAMETERS
 from slipway.api.training.learning.tracking import Tracking
 from slipway.api.training.network import Network
@@ -38,26 +38,6 @@ FIXED_FIELDS = (
     "strategy", "network", "tracking", "runtimeRef",
 )  # fmt: skip
 FIXED_WHILE_RUNNING = ("numNodes", "numProcPerNode", "pod", "sharedMemory", "scheduling")
-
-AUTO = "auto"
-PROC_COUNT = "^(auto|[1-9][0-9]{0,2})$"
-
-
-def _proc_count(value: Any) -> int | str:
-    if value == AUTO or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 999):
-        return value  # type: ignore[no-any-return]
-    if isinstance(value, str) and re.fullmatch(PROC_COUNT, value):
-        return int(value)
-    raise ValueError("must be auto or a number from 1 to 999")
-
-
-ProcCount = Annotated[
-    int | str,
-    PlainValidator(_proc_count),
-    WithJsonSchema(
-        {"x-kubernetes-int-or-string": True, "pattern": PROC_COUNT, "maxLength": 4, "minimum": 1, "maximum": 999}
-    ),
-]
 
 
 class Trainer(Model):
