@@ -22,7 +22,7 @@ from workloads.errors import BadInput
 from workloads.language import adapters, artifacts, config, probes, scoring, weights
 from workloads.language.artifacts import Draft, LanguageArtifact
 from workloads.train.fine_tuning.causal_lm import plain_names, with_adapters
-from workloads.train.fine_tuning.quantized_base import quantize
+from workloads.train.fine_tuning.quantized_base import quantize, restore
 
 NOTHING = "NothingLearned"
 
@@ -79,6 +79,7 @@ def _attached(trained: Trained, *, quantized: bool) -> nn.Module:
     model = weights.load(trained.base.folder)
     if quantized and recipe.peft.method is PeftMethod.QLORA:
         quantize(model, recipe.peft.quantize_base or QuantizedBase())
+        restore(model)
     made = with_adapters(model, recipe.peft, recipe.seed)
     own = made.state_dict()
     for name, tensor in plain_names(trained.tensors).items():

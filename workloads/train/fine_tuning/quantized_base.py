@@ -69,3 +69,15 @@ def quantize(model: nn.Module, choice: QuantizedBase) -> None:
             )
         place, _, last = name.rpartition(".")
         setattr(model.get_submodule(place), last, QuantizedLinear(layer, choice))
+
+
+def restore(model: nn.Module) -> None:
+    """Put plain linear layers with the same matrices in place of quantized ones, so that adapters can be merged."""
+    for name, layer in list(model.named_modules()):
+        if not isinstance(layer, QuantizedLinear):
+            continue
+        plain = nn.Linear(layer.in_features, layer.out_features, bias=False)
+        plain.weight = nn.Parameter(layer.weight.detach().clone(), requires_grad=False)
+        plain.bias = layer.bias
+        place, _, last = name.rpartition(".")
+        setattr(model.get_submodule(place), last, plain)
