@@ -35,8 +35,7 @@ class Connection(asyncio.Protocol):
         self.reader = Reader(server, self)
         self._slots: deque[Slot] = deque()
         self._output = Output()
-        self.since = 0.0
-        self.progress = Progress()
+        self.since, self.progress = 0.0, Progress()
         self.unsent = 0  # bytes of replies that the client has not read yet, counted with those of requests
         self.halved = False  # the client will send no more
         self.ending = False  # the last reply is written; what still comes is thrown away
@@ -84,8 +83,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client will send no more. It may still read, or be gone: nobody can tell before something is written.
 
-        So what is computed is answered, if that takes no longer than `half_closed`. What still waits in the queue at
-        the end of this turn is not: a machine that is busy computes for those of whom it knows that they read.
+        What is computed is answered, if that takes no longer than `half_closed`. What still waits in the queue is not.
         """
         if self.ending:
             return False
@@ -145,8 +143,7 @@ class Connection(asyncio.Protocol):
 
     def begun(self) -> None:
         """The first byte of a request."""
-        self.since = self._server.now()
-        self.progress = Progress()
+        self.since, self.progress = self._server.now(), Progress()
 
     def make_room(self) -> bool:
         """Too many bytes are in memory."""
@@ -165,8 +162,7 @@ class Connection(asyncio.Protocol):
             request.method = b"GET"
         slot = Slot(keep_alive, headless, size, old)
         self._slots.append(slot)
-        outcome = self._server.respond(request)
-        if isinstance(outcome, Reply):
+        if isinstance(outcome := self._server.respond(request), Reply):
             slot.reply = outcome
             self._flush()
         else:
@@ -196,14 +192,12 @@ class Connection(asyncio.Protocol):
             close = reply.close or not slot.keep_alive or self._server.closing
             head = reply.head(self._server.date, CLOSE if close else KEEP_ALIVE if slot.old else b"")
             self._server.replied(reply.status)
-            if slot.headless or not reply.body:
-                self._transport.write(head)
-            elif long(reply.body):
-                self._output.add([head, *reply.body], close)
+            parts = [head] if slot.headless else [head, *reply.body]
+            if long(parts):
+                self._output.add(parts, close)
                 self._pump()
                 continue
-            else:
-                self._transport.writelines([head, *reply.body])
+            self._transport.writelines(parts)
             if close:
                 self.end()
         if not self._slots and not self.reader.reading:
@@ -288,8 +282,7 @@ class Connection(asyncio.Protocol):
     @property
     def peer(self) -> str:
         """The client's address without its port; what several connections of one client share."""
-        name = self._transport.get_extra_info("peername")
-        return str(name[0]) if name else ""
+        return str((self._transport.get_extra_info("peername") or [""])[0])
 
     @property
     def held(self) -> int:

@@ -54,8 +54,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the connection, which is gone."""
-        self.ending = True
-        self._rest = b""
+        self.ending, self._rest = True, b""
         for stream in list(self.streams.values()):
             self.forget(stream, gone=True)
         self._server.remove(self)
@@ -71,8 +70,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Read nothing, send nothing: the client does not read."""
-        self.write_paused = True
-        self.since = self._server.now()
+        self.write_paused, self.since = True, self._server.now()
         if not self._later:
             self._transport.pause_reading()
 
@@ -216,8 +214,7 @@ class Connection(asyncio.Protocol):
             kind = frames.CONTINUATION if place else frames.HEADERS
             last = place + self._frame_bytes >= len(block)
             piece = block[place : place + self._frame_bytes]
-            marks = flags if last else 0
-            self.write(frames.frame(kind, marks, number, piece) + (behind if last else b""))
+            self.write(frames.frame(kind, flags if last else 0, number, piece) + (behind if last else b""))
 
     def takes(self, stream: Stream, size: int) -> bool:
         """Tell whether content of so many bytes can be written at once, in one frame."""

@@ -1,5 +1,7 @@
 """Content of a run's report: what its job, its training and its artifact say. Called by publish.py."""
 
+from typing import Any
+
 import torch
 
 from slipway.api.common.artifact import Artifact
@@ -24,10 +26,23 @@ def report_of(
         return page(content, charts=False)
 
 
+def _data(training: Training) -> dict[str, Any]:
+    data = training.data
+    return {
+        "data set": data.reference.name,
+        "from": data.reference.uri,
+        "digest": f"{data.reference.digest} ({data.reference.covers})",
+        "training samples": len(data.training),
+        "held-out samples": len(data.held_out),
+        **{f"taken ({number})": words for number, words in enumerate(data.taken, start=1)},
+        "changed at random": changes(data.augmentation),
+    }
+
+
 def _content(
     job: Job, training: Training, description: Artifact, rows: list[Row], weights: dict[str, torch.Tensor]
 ) -> Content:
-    data, about = training.data, description.lineage
+    about = description.lineage
     facts = {
         "model": description.architecture.name,
         "parameters": description.parameters,
@@ -38,15 +53,6 @@ def _content(
         "published weights": f"of step {about.published_step}",
         "FLOPs of a sample, forward and backward": training.meter.work.flops or "not known",
         **in_words(rows),
-    }
-    taken = {
-        "data set": data.reference.name,
-        "from": data.reference.uri,
-        "digest": f"{data.reference.digest} ({data.reference.covers})",
-        "training samples": len(data.training),
-        "held-out samples": len(data.held_out),
-        **{f"taken ({number})": words for number, words in enumerate(data.taken, start=1)},
-        "changed at random": changes(data.augmentation),
     }
     reference = job.reference
     lineage = {
@@ -62,10 +68,10 @@ def _content(
     return Content(
         title=f"Training of {reference.name}",
         created=description.created,
-        summary=f"{description.architecture.name} on {data.reference.name}, {training.step} steps",
+        summary=f"{description.architecture.name} on {training.data.reference.name}, {training.step} steps",
         facts=facts,
         metrics=description.metrics,
-        data=taken,
+        data=_data(training),
         history=training.history,
         curve=training.meter.curve,
         recipe=list(scalars.flattened(job.recipe.wire())),
