@@ -114,7 +114,9 @@ class MlflowRun:
                 some = [self._waiting[number] for number in range(min(len(self._waiting), MOST_TOGETHER))]
             if not some:
                 return
-            new = [point for point in some if point[3] > self._last_step(point[0])]
+            # The first of each: rows from before a restart and its own evaluation may wait side by side.
+            once = {(point[0], point[3]): point for point in reversed(some)}
+            new = [point for point in reversed(once.values()) if point[3] > self._last_step(point[0])]
             if new:
                 metric = importlib.import_module("mlflow.entities").Metric
                 self._client.log_batch(self._id, metrics=[metric(*point) for point in new])
