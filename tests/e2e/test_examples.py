@@ -49,9 +49,11 @@ TRIED = {
     "trainingjob-fashion-mnist.yaml": "the data set's files in the claim",
     "trainingjob-gpu.yaml": "eight H100s, and a claim with images",
     "trainingjob-horovod.yaml": "GPUs, and an image with Horovod",
+    "trainingjob-lora.yaml": "a language model and chats in claims",
     "trainingjob-mpirun.yaml": "an image with Open MPI",
     "trainingjob-own-code.yaml": "somebody's image and claim",
     "trainingjob-pipeline.yaml": "the texts in a claim",
+    "trainingjob-runtime.yaml": "the platform's image, secrets and nodes",
     "trainingjob-tensor-parallel.yaml": "eight GPUs, and the texts in a claim",
 }
 
