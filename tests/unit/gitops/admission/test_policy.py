@@ -136,11 +136,20 @@ def test_root_and_capabilities_are_for_privileged_namespaces(field: Object) -> N
     assert refusals(Request(new=port)) == []
 
 
-@pytest.mark.parametrize("name", sorted(BREACHES.keys() - {"host network", "host port", "may be root"}))
+@pytest.mark.parametrize("name", sorted(BREACHES.keys() - {"host network", "host path", "host port", "may be root"}))
 def test_a_privileged_namespace_allows_nothing_else(name: str) -> None:
     pod = copy.deepcopy(pod_of(job_of(), platform=WITH_STATUS))
     BREACHES[name](pod)
     assert refusals(Request(new=pod, namespace={"pod-security.kubernetes.io/enforce": "privileged"}))
+
+
+def test_a_folder_of_the_node_is_for_privileged_namespaces() -> None:
+    """ClusterTrainingRuntimes give such folders; who may write pods there may mount them anyway."""
+    pod = copy.deepcopy(pod_of(job_of(), platform=WITH_STATUS))
+    BREACHES["host path"](pod)
+    for level in ("privileged", "baseline", "restricted"):
+        said = refusals(Request(new=pod, namespace={"pod-security.kubernetes.io/enforce": level}))
+        assert (level == "privileged") == (said == []), said
 
 
 def test_a_token_for_the_api_server_is_refused() -> None:
