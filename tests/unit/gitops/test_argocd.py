@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from slipway.api.codegen.crd import KINDS
+from slipway.api.codegen.crd import KINDS, TEMPLATES
 from tests.cluster.paths import REPOSITORY
 from tests.unit.gitops.build import build, of_kind
 from tests.unit.gitops.health import ARGOCD, SCRIPT
@@ -35,7 +35,7 @@ def test_the_crds_go_a_wave_before_the_operator() -> None:
     objects = build(ARGOCD / "install")
     waves = {crd["metadata"]["annotations"][WAVE] for crd in of_kind(objects, "CustomResourceDefinition")}
     assert waves == {"-1"}
-    assert len(of_kind(objects, "CustomResourceDefinition")) == len(KINDS)
+    assert len(of_kind(objects, "CustomResourceDefinition")) == len((*KINDS, *TEMPLATES))
     (operator,) = of_kind(objects, "Deployment")
     assert WAVE not in operator["metadata"].get("annotations", {})
 
