@@ -4,7 +4,6 @@ Each is put together from what is written, read back, and answers its probes as 
 published is what was measured. Called by results.publish, and by the rehearsal with an untrained model.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -117,7 +116,7 @@ def _set_base(path: Path, trained: Trained) -> None:
     said["target_modules"] = (
         sorted(said["target_modules"]) if isinstance(said["target_modules"], list) else said["target_modules"]
     )
-    path.write_text(json.dumps(said, indent=2, sort_keys=True))
+    path.write_text(strict_json.document(said))
 
 
 def _merged(trained: Trained) -> dict[str, torch.Tensor]:
@@ -132,7 +131,8 @@ def _model(trained: Trained, uri: str, writer: str, tensors: Mapping[str, torch.
         if trained.chat_template is not None:
             (folder / "chat_template.jinja").write_text(trained.chat_template)
         found = config.json_of(folder / CONFIG_FILE)
-        (folder / CONFIG_FILE).write_text(json.dumps({**found, "dtype": "float32", "torch_dtype": "float32"}, indent=2))
+        plain = {**found, "dtype": "float32", "torch_dtype": "float32"}
+        (folder / CONFIG_FILE).write_text(strict_json.document(plain, sort=False))
         weights.save(folder, tied_tensors.written(tensors))
         model = weights.load(folder)
         scoring.measured(model, trained.prompts).write(folder)
