@@ -34,7 +34,7 @@ def examples(training: Training, weights: dict[str, torch.Tensor]) -> Sequence[S
         model.load_state_dict(tied_tensors.completed(model, plain))
         with torch.no_grad():
             inputs = training.task.inputs(torch.from_numpy(pixels).to(training.world.device)).cpu()
-            pieces = inputs.split(training.evaluation_batch)
+            pieces = torch.split(inputs, training.evaluation_batch)
             outputs = torch.cat([model.eval()(piece).float() for piece in pieces]).softmax(1)
     except Exception as error:  # a user's model may do anything, and the report is no reason to lose what is trained
         training.report.say(f"the report has no examples: {type(error).__name__}: {error}")
