@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -27,13 +28,21 @@ def describe() -> dict[str, Any]:
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "--short", "HEAD"),
-        "changed": bool(_git("status", "--porcelain", "--", "operator")),
+        "changed": bool(_git("status", "--porcelain", "--", "operator", "workloads")),
         "cpu": model,
         "cores": os.cpu_count(),
         "memoryGiB": round(psutil.virtual_memory().total / 2**30, 1),
         "kernel": platform.release(),
         "python": platform.python_version(),
     }
+
+
+def write(result: dict[str, Any], out: Path | None) -> None:
+    """Print a result as JSON, and write it to a file where one is named."""
+    text = json.dumps(result, indent=1)
+    if out is not None:
+        out.write_text(text + "\n")
+    print(text)
 
 
 def load() -> float:

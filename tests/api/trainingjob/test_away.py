@@ -85,7 +85,7 @@ def test_what_ended_and_went_unseen_costs_a_disruption_and_no_restart(
 def test_of_a_job_that_is_suspended_after_a_restart_the_pod_that_failed_stays_and_holds_nothing(
     stage: Stage, name: str, namespace: str, operators: Callable[..., Operator]
 ) -> None:
-    """It is kept for its log; whoever counts pods and not live ones waits for ever for the suspension."""
+    """Failed pod of the attempt before: kept for its log, and no live pod that a suspension waits for."""
     operator = operators(namespace)
     stage.create(namespace, name, numNodes=2, pod={"terminationGracePeriodSeconds": 1})
     stage.until_running(namespace, name)

@@ -97,10 +97,7 @@ def main(arguments: list[str]) -> int:
     for found in rows.values():
         for form, one in found.items():
             one["times cheaper"] = round(plain[form]["cpu_us"] / one["cpu_us"], 3)
-    text = json.dumps({"machine": about, "load": [before, machine.load()], "rows": rows}, indent=1)
-    if options.out is not None:
-        options.out.write_text(text + "\n")
-    print(text)
+    machine.write({"machine": about, "load": [before, machine.load()], "rows": rows}, options.out)
     return 0
 
 

@@ -108,10 +108,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     about, before = machine.describe(), machine.load()
     rows = asyncio.run(measure(options.rounds, options.requests))
-    text = json.dumps({"machine": about, "load": [before, machine.load()], "rows": rows}, indent=1)
-    if options.out is not None:
-        options.out.write_text(text + "\n")
-    print(text)
+    machine.write({"machine": about, "load": [before, machine.load()], "rows": rows}, options.out)
     return 0
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import statistics
 import sys
 import tempfile
@@ -70,10 +69,7 @@ def main(arguments: list[str]) -> int:
     about, before = machine.describe(), machine.load()
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(Path(folder), options.rounds, options.seconds)
-    text = json.dumps({"machine": about, "load": [before, machine.load()], "rows": rows}, indent=1)
-    if options.out is not None:
-        options.out.write_text(text + "\n")
-    print(text)
+    machine.write({"machine": about, "load": [before, machine.load()], "rows": rows}, options.out)
     return 0
 
 

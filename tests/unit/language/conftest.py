@@ -19,7 +19,7 @@ GROUPED = {"llama": 2, "qwen2": 2, "qwen3": 2}
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
-    """Of models as small as these a second thread waits for the first; beside other tests, for a long time."""
+    """Run torch on one thread: in models this small a second one mostly waits for the first."""
     import torch
 
     torch.set_num_threads(1)

@@ -35,7 +35,7 @@ class Packed:
     sequences: Sequence[TokenSequence]
     bins: Sequence[Sequence[int]]
     length: int | None
-    """Of all samples; None pads to the longest of a batch."""
+    """Length of all samples in tokens; None pads to the longest of a batch."""
 
     def __len__(self) -> int:
         return len(self.bins)

@@ -170,7 +170,7 @@ class Call:
         self._stream.grant(self._messages.missing)
 
     def give_up(self, error: RequestError) -> None:
-        """Its message is not read any more."""
+        """End the call with an error; nothing more of its message is read."""
         if self._error is None:
             self._error = error
         self._wake()

@@ -17,7 +17,7 @@ class NoCall:
     """Stream that is no call."""
 
     def begin(self) -> None:
-        """It is answered already."""
+        """Begin nothing: the stream was answered when it was refused."""
 
     def received(self, data: bytes) -> None:
         """Throw it away."""

@@ -68,7 +68,7 @@ class Sender(Protocol):
         """There is room for all of its message."""
 
     def give_up(self, error: RequestError) -> None:
-        """Its message is not read any more."""
+        """End the call with an error; nothing more of its message is read."""
 
 
 class AwaitedMessage:

@@ -5,6 +5,7 @@ differ in one field: what comes from the node itself is for whoever rules the cl
 """
 
 import json
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError
@@ -137,16 +138,13 @@ NAMESPACED = Kind(
     name_pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
     columns=_COLUMNS,
 )
-CLUSTER = Kind(
+CLUSTER = replace(
+    NAMESPACED,
     kind=RuntimeKind.CLUSTER_TRAINING_RUNTIME.value,
     plural="clustertrainingruntimes",
     singular="clustertrainingruntime",
     short="ctr",
     description=f"{_ABOUT}. For the jobs of all namespaces.",
     spec=ClusterTrainingRuntimeSpec,
-    status=None,
-    default_status={},
-    name_pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-    columns=_COLUMNS,
     namespaced=False,
 )

@@ -194,7 +194,7 @@ def test_what_cannot_be_is_refused_in_words(digits: Path, tmp_path: Path, fields
 def test_a_structured_step_that_is_slower_on_the_target_is_undone(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its FLOPs are fewer; the clock is asked, once, and what it says is in the row."""
+    """Fewer FLOPs are no gain by themselves: latency is measured once, and is in the row."""
     asked: list[str] = []
     monkeypatch.setattr(step_gain, "latency_against", lambda _, base, name: asked.append(f"{base} {name}") or 0.5)
     steps = [{"method": "channels", "ratio": 0.25}, {"method": "magnitude", "ratio": 0.2}]
