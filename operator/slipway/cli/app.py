@@ -1,5 +1,7 @@
 """The commands: options in, a screen or JSON and an exit code out. Everything that they know is in the files beside.
 
+What a command needs beyond the others is imported within it: the models of all kinds take longer than `--help` may.
+
 Exit codes: 0 well (succeeded, serving, nothing wrong), 1 failed or stalled or invalid, 2 wrong command line,
 3 still on its way, 4 not there, 5 the cluster or a file cannot be read.
 """
@@ -11,25 +13,24 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-import yaml
-from rich.console import Console
-from rich.live import Live
 
 from slipway import __version__
-from slipway.api.training.memory import Estimate
-from slipway.cli import installing
 from slipway.cli import local as here
 from slipway.cli import report as reports
 from slipway.cli.cluster import Cluster, ClusterError, NotThereError, find
 from slipway.cli.lineage import lineage
-from slipway.cli.preview import Preview, preview
-from slipway.cli.screen import View, render
 from slipway.cli.verdict import Exit, verdict
-from slipway.config import read_config
 from slipway.install.render import NAMESPACE, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from slipway.api.training.memory import Estimate
+    from slipway.cli.preview import Preview
+    from slipway.cli.screen import View
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Slipway's resources, from the data set to the service."
@@ -75,6 +76,10 @@ def watch(
     interval: Annotated[float, typer.Option(min=0.1, help="seconds between two looks")] = 2.0,
 ) -> None:
     """Show the status again and again until the resource is well or has failed; exits as `status` does."""
+    from rich.live import Live
+
+    from slipway.cli.screen import render
+
     cluster = Cluster(kubeconfig, context, namespace)
     view = _guarded(lambda: _view(cluster, name))
     with Live(render(view), console=_console(), auto_refresh=False) as live:
@@ -128,6 +133,9 @@ def report(
 @app.command()
 def plan(file: File, output: Format = Output.TEXT) -> None:
     """Print what would be created, and what is wrong. No cluster is asked."""
+    from slipway.cli.preview import preview
+    from slipway.config import read_config
+
     previews = preview(_documents(file), read_config({}))
     if not previews:
         _stop(Exit.CLUSTER, f"{file} holds nothing of slipway.dev/v1alpha1")
@@ -151,6 +159,8 @@ def install(  # noqa: PLR0913, PLR0917 (a command's options)
     create_namespace: Annotated[bool, typer.Option("--create-namespace/--no-create-namespace")] = True,
 ) -> None:
     """Print the manifests of an installation, for `kubectl apply -f -`. No cluster is asked."""
+    from slipway.cli import installing
+
     try:
         known = installing.digests(images_digest) if images_digest else {}
         watched = tuple(dict.fromkeys(watch.replace(" ", "").split(","))) if watch else ()
@@ -176,7 +186,9 @@ def local(
             raise typer.Exit(code)
 
 
-def _view(cluster: Cluster, name: str) -> View:
+def _view(cluster: Cluster, name: str) -> "View":
+    from slipway.cli.screen import View
+
     resources = cluster.resources()
     obj = find(resources, name)
     failed = ((obj.get("status") or {}).get("lastFailure") or {}).get("pod")
@@ -184,14 +196,18 @@ def _view(cluster: Cluster, name: str) -> View:
     return View(obj, cluster.pods(obj), lineage(obj, resources), log)
 
 
-def _show(view: View, output: Output) -> None:
+def _show(view: "View", output: Output) -> None:
+    from slipway.cli.screen import render
+
     if output is Output.JSON:
         typer.echo(json.dumps(view.wire(), indent=2))
     else:
         _console().print(render(view))
 
 
-def _console() -> Console:
+def _console() -> "Console":
+    from rich.console import Console
+
     return Console(soft_wrap=False)
 
 
@@ -213,18 +229,20 @@ def _stop(code: Exit, words: str) -> NoReturn:
 
 
 def _documents(file: Path) -> list[dict[str, Any]]:
+    import yaml
+
     try:
         return [document for document in yaml.safe_load_all(file.read_text()) if isinstance(document, dict)]
     except (OSError, yaml.YAMLError) as error:
         _stop(Exit.CLUSTER, f"{file}: {error}")
 
 
-def _preview_wire(one: Preview) -> dict[str, Any]:
+def _preview_wire(one: "Preview") -> dict[str, Any]:
     memory = [{**vars(row), "name": row.name.value} for row in one.memory]
     return {**vars(one), "memory": memory}
 
 
-def _preview_text(one: Preview) -> str:
+def _preview_text(one: "Preview") -> str:
     lines = [f"{one.kind} {one.name}"]
     lines += [f"  wrong: {problem}" for problem in one.problems]
     lines += [f"  assuming that {assumed}" for assumed in one.assumes]
@@ -234,7 +252,7 @@ def _preview_text(one: Preview) -> str:
     return "\n".join(lines)
 
 
-def _memory_text(row: Estimate) -> str:
+def _memory_text(row: "Estimate") -> str:
     sizes = f"{row.device_bytes / 2**30:8.1f} GiB of a GPU, {row.host_bytes / 2**30:6.1f} GiB of the node"
     return f"{row.name.value:<14} {sizes}, for each process{'' if row.fits else '; does not fit'}"
 

@@ -9,16 +9,12 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from slipway.api.codegen.crd import KINDS
-from slipway.api.common.types import GROUP
-from slipway.reconcile import labels
+if TYPE_CHECKING:
+    from slipway.api.common.kind import Kind
 
 Object = dict[str, Any]
-PLURALS = {kind.kind: kind.plural for kind in KINDS}
-# What a person may write before the slash.
-WORDS = {word: kind.kind for kind in KINDS for word in (kind.kind.lower(), kind.plural, kind.singular, kind.short)}
 
 
 class ClusterError(Exception):
@@ -55,11 +51,15 @@ class Cluster:
 
     def resources(self) -> list[Object]:
         """All resources of ours in the namespace: also what the lineage of one is drawn from. Raises ClusterError."""
-        plurals = ",".join(f"{plural}.{GROUP}" for plural in PLURALS.values())
+        from slipway.api.common.types import GROUP
+
+        plurals = ",".join(f"{kind.plural}.{GROUP}" for kind in _kinds())
         return list(json.loads(self.run("get", plurals, "-o", "json"))["items"])
 
     def pods(self, obj: Mapping[str, Any]) -> list[Object]:
         """The pods of a resource, newest attempt first. Raises ClusterError."""
+        from slipway.reconcile import labels
+
         selector = f"{labels.JOB_UID}={obj['metadata']['uid']}"
         found = json.loads(self.run("get", "pods", "-l", selector, "-o", "json"))["items"]
         return sorted(found, key=lambda pod: (-_attempt(pod), pod["metadata"]["name"]))
@@ -75,9 +75,10 @@ class Cluster:
 def find(resources: Sequence[Object], name: str) -> Object:
     """The resource that NAME or KIND/NAME means. Raises NotThereError."""
     word, _, rest = name.rpartition("/")
-    if word and word not in WORDS:
-        raise NotThereError(f"{word} is no kind of Slipway's: {', '.join(sorted(WORDS))}")
-    fitting = [o for o in resources if o["metadata"]["name"] == rest and (not word or o["kind"] == WORDS[word])]
+    words = _words()
+    if word and word not in words:
+        raise NotThereError(f"{word} is no kind of Slipway's: {', '.join(sorted(words))}")
+    fitting = [o for o in resources if o["metadata"]["name"] == rest and (not word or o["kind"] == words[word])]
     if not fitting:
         there = ", ".join(_title(o) for o in resources) or "nothing"
         raise NotThereError(f"{name} is not there; the namespace holds {there}")
@@ -86,11 +87,27 @@ def find(resources: Sequence[Object], name: str) -> Object:
     return fitting[0]
 
 
+def _kinds() -> "tuple[Kind, ...]":
+    # With them come the models of all kinds, which `slipway --help` does without.
+    from slipway.api.codegen.crd import KINDS
+
+    return KINDS
+
+
+def _words() -> dict[str, str]:
+    """Kinds by what a person may write before the slash."""
+    return {
+        word: kind.kind for kind in _kinds() for word in (kind.kind.lower(), kind.plural, kind.singular, kind.short)
+    }
+
+
 def _title(obj: Mapping[str, Any]) -> str:
-    short = next(kind.short for kind in KINDS if kind.kind == obj["kind"])
+    short = next(kind.short for kind in _kinds() if kind.kind == obj["kind"])
     return f"{short}/{obj['metadata']['name']}"
 
 
 def _attempt(pod: Mapping[str, Any]) -> int:
+    from slipway.reconcile import labels
+
     text = (pod["metadata"].get("labels") or {}).get(labels.ATTEMPT, "0")
     return int(text) if text.isdigit() else 0

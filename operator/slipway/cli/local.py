@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from slipway.cli.lineage import source_of
 from slipway.trainingjob import payload
 
@@ -73,6 +71,8 @@ def environment() -> dict[str, str]:
 
 def _step(document: Object, output: Path, processes: int, more: Sequence[str]) -> Step:
     name, kind = document["metadata"]["name"], document["kind"]
+    import yaml
+
     title, config = f"{kind} {name}", output / f"{kind.lower()}-{name}.yaml"
     config.write_text(yaml.safe_dump(document, sort_keys=False))
     artifact = str(output / name)
