@@ -151,6 +151,10 @@ class PackedShards:
             zeros = unpack(packed.t().contiguous(), bits, rows).t().contiguous()
         return Codes(unpack(words, bits, columns), scales, zeros, bits)
 
+    def kept(self, name: str) -> Codes | torch.Tensor:
+        """One tensor as it is kept."""
+        return self.codes(name) if name in self._matrices else self._shards.tensor(name)
+
     def tensor(self, name: str) -> torch.Tensor:
         """One tensor in floats."""
         return self.codes(name).matrix() if name in self._matrices else self._shards.tensor(name)

@@ -10,11 +10,12 @@ from workloads.libraries import transformers
 SIZES = {"vocab_size": 99, "max_position_embeddings": 64}
 TINY = {
     "llama": {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4},
+    "mistral": {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4},
     "qwen2": {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4},
     "qwen3": {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4},
     "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 4},
 }
-GROUPED = {"llama": 2, "qwen2": 2, "qwen3": 2}
+GROUPED = {"llama": 2, "mistral": 2, "qwen2": 2, "qwen3": 2}
 
 
 @pytest.fixture(autouse=True, scope="session")
