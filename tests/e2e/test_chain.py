@@ -7,8 +7,11 @@ from tests.e2e.conftest import condition, is_true
 
 
 def test_a_trained_model_is_quantized_gated_and_served(namespace, installed, example):
-    for name in ("inferenceservice.yaml", "quantizationjob.yaml", "trainingjob.yaml"):
-        namespace.apply(example(name))
+    # Whether int8 is faster depends on the node's CPU, and what gains nothing is not published.
+    quantization = example("quantizationjob.yaml")
+    quantization["spec"]["optimizeFor"] = "size"
+    for document in (example("inferenceservice.yaml"), quantization, example("trainingjob.yaml")):
+        namespace.apply(document)
     waiting = namespace.until("quantizationjob", "digits-int8", lambda q: condition(q, "SourceReady"), "looked at", 180)
     assert condition(waiting, "SourceReady")["reason"] in {"WaitingForSource", "SourceReady"}
     trained = namespace.until_condition("trainingjob", "digits", "Succeeded", 400)

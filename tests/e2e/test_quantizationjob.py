@@ -21,8 +21,8 @@ NARROW = {
     "parallelism": 2,
     "benchmark": {"batchSizes": [1], "iterations": 20},
 }
-# Measured anew by every run; all else must be the same.
-TIMED = {"speedup"}
+# Measured anew by every run, and who is beaten by nobody in speed, too; all else must be the same.
+TIMED = {"speedup", "pareto"}
 
 
 def quantization(example: Any, name: str) -> Job:
@@ -104,6 +104,9 @@ def test_each_step_of_compression_is_a_row_and_kill_9_in_its_training_changes_no
         job = copy.deepcopy(example("quantizationjob-compress.yaml"))
         job["metadata"]["name"] = name
         job["spec"]["output"] = {"uri": f"pvc://slipway-artifacts/{name}"}
+        # Two runs on a busy node need not agree on what is faster: what is smaller is kept, and one candidate competes.
+        job["spec"]["optimizeFor"] = "size"
+        job["spec"]["calibration"]["methods"] = ["min-max"]
         namespace.apply(job)
     kill_in(namespace, cluster, "killed", "compress", 0, 1)
     calm = namespace.until_condition("quantizationjob", "calm", "Succeeded", 600)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from slipway.api.common.sources import DatasetChoice, DatasetName
 from slipway.api.quantization.evaluation import Evaluation
 from slipway.api.quantization.settings import Calibration
 from slipway.api.quantization.status import StageResult
-from tests.unit.quantize import jobs
+from tests.unit.quantize import jobs, speeds
 
 JOB = """
 apiVersion: slipway.dev/v1alpha1
@@ -45,6 +46,12 @@ def sources() -> str:
     folder = Path(__file__).resolve().parents[3] / "workloads"
     files = [p for name in ("train", "data", "models", "export") for p in sorted((folder / name).rglob("*.py"))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in [*files, folder / "artifact.py"])).hexdigest()[:16]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_speed_on_every_machine() -> Iterator[None]:
+    with speeds.fixed():
+        yield
 
 
 @pytest.fixture(scope="session")
