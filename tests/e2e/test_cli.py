@@ -47,6 +47,10 @@ def test_a_jobs_screen_log_and_end(slipway, namespace: Namespace, images: dict[s
     said = slipway("logs", "tj/steady", "--pod", "steady-node-1-a0")
     assert said.returncode == 0
     assert f"hello from {namespace.name}" in said.stdout
+    of_all = slipway("logs", "steady", "--all").stdout
+    for node in (0, 1):
+        assert slipway("logs", "steady", "--rank", str(node)).stdout.count("hello from") == 1
+        assert f"steady-node-{node}-a0" in of_all
     for pod in namespace.pods("steady"):
         namespace.kubectl("exec", pod["metadata"]["name"], "--", "touch", "/tmp/enough")
     ended = slipway("watch", "steady", "--interval", "0.5")

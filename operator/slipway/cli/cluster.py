@@ -7,14 +7,12 @@ work as the user is used to.
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from slipway.api.common.kind import Kind
+from typing import Any
 
 Object = dict[str, Any]
+PARTIAL = ("orbidden", "doesn't have a resource type")  # in kubectl's words
 
 
 class ClusterError(Exception):
@@ -40,29 +38,54 @@ class Cluster:
         options = {"kubeconfig": self.kubeconfig, "context": self.context, "namespace": self.namespace}
         return [self.program, *(f"--{name}={value}" for name, value in options.items() if value)]
 
-    def run(self, *arguments: str) -> str:
-        """Run kubectl. Raises ClusterError."""
+    def run(self, *arguments: str, timeout: float | None = None) -> str:
+        """Run kubectl, for `timeout` seconds at most. Raises ClusterError, subprocess.TimeoutExpired."""
         if not shutil.which(self.program):
             raise ClusterError(f"{self.program} is not installed, or not in PATH")
-        done = subprocess.run([*self.base, *arguments], capture_output=True, text=True, check=False)
+        words = [*self.base, *arguments]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=timeout)
         if done.returncode:
             raise ClusterError(done.stderr.strip() or f"kubectl {' '.join(arguments)} failed")
         return done.stdout
 
-    def resources(self) -> list[Object]:
-        """All resources of ours in the namespace: also what the lineage of one is drawn from. Raises ClusterError."""
-        from slipway.api.common.types import GROUP
+    def resources(self, *, everywhere: bool = False, timeout: float | None = None) -> list[Object]:
+        """All resources of ours in the namespace, or in all: also what the lineage of one is drawn from.
 
-        plurals = ",".join(f"{kind.plural}.{GROUP}" for kind in _kinds())
-        return list(json.loads(self.run("get", plurals, "-o", "json"))["items"])
+        Raises ClusterError, subprocess.TimeoutExpired.
+        """
+        from slipway.cli.kinds import GROUP, NAMESPACED
+
+        where = ["--all-namespaces"] if everywhere else []
+
+        def get(plurals: Sequence[str]) -> list[Object]:
+            asked = ",".join(f"{plural}.{GROUP}" for plural in plurals)
+            return list(json.loads(self.run("get", asked, *where, "-o", "json", timeout=timeout))["items"])
+
+        try:
+            return get(NAMESPACED)
+        except ClusterError as error:
+            # Rights for some kinds only, or the CRDs of an older release: what can be read is shown.
+            if not any(word in str(error) for word in PARTIAL):
+                raise
+            found = [_readable(lambda plural=plural: get([plural])) for plural in NAMESPACED]  # type: ignore[misc]
+            if all(one is None for one in found):
+                raise
+            return [obj for one in found for obj in one or []]
+
+    def patch(self, obj: Mapping[str, Any], change: Mapping[str, Any]) -> None:
+        """Send a merge patch. Raises ClusterError."""
+        from slipway.cli.kinds import GROUP, PLURALS
+
+        plural = f"{PLURALS[obj['kind']]}.{GROUP}"
+        self.run("patch", plural, obj["metadata"]["name"], "--type=merge", "--patch", json.dumps(change))
 
     def pods(self, obj: Mapping[str, Any]) -> list[Object]:
-        """The pods of a resource, newest attempt first. Raises ClusterError."""
-        from slipway.reconcile import labels
+        """The pods of a resource, newest attempt first, by their place in the gang. Raises ClusterError."""
+        from slipway.cli.kinds import labels
 
         selector = f"{labels.JOB_UID}={obj['metadata']['uid']}"
         found = json.loads(self.run("get", "pods", "-l", selector, "-o", "json"))["items"]
-        return sorted(found, key=lambda pod: (-_attempt(pod), pod["metadata"]["name"]))
+        return sorted(found, key=lambda pod: (-attempt(pod), index(pod), pod["metadata"]["name"]))
 
     def log_tail(self, pod: str, lines: int) -> str:
         """The end of a pod's log; empty where it cannot be had."""
@@ -74,40 +97,44 @@ class Cluster:
 
 def find(resources: Sequence[Object], name: str) -> Object:
     """The resource that NAME or KIND/NAME means. Raises NotThereError."""
+    from slipway.cli.kinds import WORDS
+
     word, _, rest = name.rpartition("/")
-    words = _words()
-    if word and word not in words:
-        raise NotThereError(f"{word} is no kind of Slipway's: {', '.join(sorted(words))}")
-    fitting = [o for o in resources if o["metadata"]["name"] == rest and (not word or o["kind"] == words[word])]
+    if word and word not in WORDS:
+        raise NotThereError(f"{word} is no kind of Slipway's: {', '.join(sorted(WORDS))}")
+    fitting = [o for o in resources if o["metadata"]["name"] == rest and (not word or o["kind"] == WORDS[word])]
     if not fitting:
-        there = ", ".join(_title(o) for o in resources) or "nothing"
+        there = ", ".join(title(o) for o in resources) or "nothing"
         raise NotThereError(f"{name} is not there; the namespace holds {there}")
     if len(fitting) > 1:
-        raise NotThereError(f"{name} may mean {' or '.join(_title(o) for o in fitting)}: say which")
+        raise NotThereError(f"{name} may mean {' or '.join(title(o) for o in fitting)}: say which")
     return fitting[0]
 
 
-def _kinds() -> "tuple[Kind, ...]":
-    # With them come the models of all kinds, which `slipway --help` does without.
-    from slipway.api.codegen.crd import KINDS
-
-    return KINDS
-
-
-def _words() -> dict[str, str]:
-    """Kinds by what a person may write before the slash."""
-    return {
-        word: kind.kind for kind in _kinds() for word in (kind.kind.lower(), kind.plural, kind.singular, kind.short)
-    }
+def _readable(get: Callable[[], list[Object]]) -> list[Object] | None:
+    try:
+        return get()
+    except ClusterError:
+        return None
 
 
-def _title(obj: Mapping[str, Any]) -> str:
-    short = next(kind.short for kind in _kinds() if kind.kind == obj["kind"])
-    return f"{short}/{obj['metadata']['name']}"
+def title(obj: Mapping[str, Any]) -> str:
+    """Short kind and name, as `find` takes it: tj/digits."""
+    from slipway.cli.kinds import SHORT
+
+    return f"{SHORT[obj['kind']]}/{obj['metadata']['name']}"
 
 
-def _attempt(pod: Mapping[str, Any]) -> int:
-    from slipway.reconcile import labels
+def attempt(pod: Mapping[str, Any]) -> int:
+    """Number of the gang that a pod belongs to."""
+    return _number(pod, "attempt")
 
-    text = (pod["metadata"].get("labels") or {}).get(labels.ATTEMPT, "0")
-    return int(text) if text.isdigit() else 0
+
+def index(pod: Mapping[str, Any]) -> int:
+    """Place of a pod in its gang."""
+    return _number(pod, "replica-index")
+
+
+def _number(pod: Mapping[str, Any], label: str) -> int:
+    text = (pod["metadata"].get("labels") or {}).get(f"slipway.dev/{label}", "0")
+    return int(text) if text.isdecimal() else 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slipway.cli.lineage import source_of
+from slipway.cli.views.lineage import source_of
 from slipway.trainingjob import payload
 
 Object = dict[str, Any]

@@ -14,7 +14,7 @@ from slipway.api.training import runtime as runtime_api
 from slipway.api.training import trainingjob
 from slipway.api.training.memory import Estimate
 from slipway.api.training.runtime_ref import RuntimeKind
-from slipway.cli.lineage import source_of
+from slipway.cli.views.lineage import source_of
 from slipway.config import Config
 from slipway.inferenceservice import plan as serving
 from slipway.inferenceservice import service

@@ -12,7 +12,7 @@ from slipway.api.common.job_status import ArtifactStatus, Progress
 from slipway.api.quantization.status import QuantizationJobStatus
 from slipway.api.serving.status import InferenceServiceStatus
 from slipway.api.training.status import TrainingJobStatus
-from slipway.cli.verdict import Exit, headline, verdict
+from slipway.cli.views.verdict import Exit, headline, verdict
 from slipway.client.errors import FailedError, MissingError, SpecError, WaitTimeoutError
 from slipway.client.prediction import Prediction, ask
 from slipway.reconcile import labels

@@ -66,6 +66,36 @@ def test_watch_ends_with_the_job(stage: Stage, name: str) -> None:
     assert "Succeeded" in text
 
 
+def test_a_list_names_each_for_other_commands(stage: Stage, name: str) -> None:
+    stage.create(NS, name, runPolicy={"suspend": True})
+    stage.until_condition(NS, name, "Suspended")
+    code, text = slipway(stage, "list", "--output", "name")
+    assert code == 0
+    assert f"tj/{name}" in text.splitlines()
+    code, text = slipway(stage, "list", "tj", "-A")
+    assert code == 0
+    assert any(NS in line and f"tj/{name}" in line and "Suspended" in line for line in text.splitlines())
+    assert slipway(stage, "list", "pods")[0] == 2
+
+
+def test_a_job_is_suspended_resumed_and_waited_for(stage: Stage, name: str) -> None:
+    stage.create(NS, name, failurePolicy={"maxRestarts": 0})
+    stage.until_running(NS, name)
+    assert slipway(stage, "suspend", name) == (0, f"tj/{name} suspended\n")
+    assert slipway(stage, "wait", name, "--for", "Suspended", "--timeout", "60", "--interval", "0.2")[0] == 0
+    assert slipway(stage, "suspend", name) == (0, f"tj/{name} is suspended\n")
+    assert slipway(stage, "wait", name, "--timeout", "0")[0] == 3, "a suspended job is on its way"
+    assert slipway(stage, "resume", name) == (0, f"tj/{name} resumed\n")
+    attempt = stage.until_running(NS, name, attempt=1)["status"]["attempt"]
+    stage.finish(NS, f"{name}-node-0-a{attempt}", Exit(code=1))
+    code, text = slipway(stage, "wait", name, "--timeout", "60", "--interval", "0.2")
+    assert code == 1, "kubectl wait would sit out its hour"
+    assert "Failed" in text or "MaxRestarts" in text
+    code, text = slipway(stage, "suspend", name)
+    assert code == 2
+    assert "has ended" in text
+
+
 def test_what_is_not_there(stage: Stage, name: str) -> None:
     code, text = slipway(stage, "status", f"no-{name}")
     assert code == 4

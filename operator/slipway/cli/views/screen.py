@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -11,21 +12,24 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from slipway.cli.lineage import Link
-from slipway.cli.verdict import Exit, headline, verdict
+from slipway.cli.views.ages import age, duration
+from slipway.cli.views.lineage import Link
+from slipway.cli.views.verdict import Exit, headline, verdict
 from slipway.runtime.client.transform import OWN_CONTAINERS
 
 COLOURS = {Exit.READY: "green", Exit.FAILED: "red", Exit.IN_PROGRESS: "yellow"}
-BAR_WIDTH = 40
+BAR_WIDTH = 30
+MOST_PODS = 8  # a gang of 500 leaves no room for what is wrong with it
 
 
 @dataclass(frozen=True)
 class View:
-    """All that is shown of one resource; `log` is the end of the failed pod's log."""
+    """All that is shown of one resource at the time `now`; `log` is the end of the failed pod's log."""
 
     obj: Mapping[str, Any]
     pods: Sequence[Mapping[str, Any]]
     chain: Link
+    now: datetime
     log: str = ""
 
     @property
@@ -35,7 +39,7 @@ class View:
         return found
 
     def wire(self) -> dict[str, Any]:
-        """JSON for `--output json`: identity, verdict, status, pods, lineage and log."""
+        """Content of `--output json` and `yaml`: identity, verdict, status, pods, lineage and log."""
         return {
             "kind": self.obj["kind"],
             "name": self.obj["metadata"]["name"],
@@ -50,7 +54,7 @@ class View:
 
 def render(view: View) -> RenderableType:
     """The whole screen; parts that say nothing are left out."""
-    parts = [_head(view), _progress(view), _conditions(view), _pods(view), _failure(view), _artifact(view)]
+    parts = [part(view) for part in (_head, _queue, _progress, _conditions, _pods, _failure, _artifact)]
     return Group(*(part for part in parts if part is not None), _chain(view))
 
 
@@ -75,28 +79,47 @@ def _progress(view: View) -> RenderableType | None:
     return grid
 
 
+def _queue(view: View) -> RenderableType | None:
+    queue = view.status.get("queue")
+    if not queue:
+        return None
+    since = age(view.status.get("queuedTime"), view.now)
+    place = f"in line {queue['position']} of {queue['length']}{f', for {since}' if since else ''}"
+    told = queue.get("missing", "")
+    return Text(place if told in headline(view.obj) else f"{place}: {told}", style="yellow")
+
+
 def _conditions(view: View) -> RenderableType | None:
+    """What is true or not known, a line each; what is false in one line. Each message is shown once."""
     marks = view.status.get("conditions") or []
     if not marks:
         return None
-    table = Table(box=None, header_style="dim")
-    for column in ("CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"):
-        table.add_column(column, overflow="fold")
-    for mark in marks:
-        since = mark.get("lastTransitionTime", "")
-        table.add_row(mark["type"], mark["status"], mark.get("reason", ""), since, mark.get("message", ""))
-    return table
+    shown = [headline(view.obj).partition(": ")[2]]
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("CONDITION", "STATUS", "REASON", "AGE", "MESSAGE"):
+        table.add_column(column, overflow="fold", no_wrap=column in {"CONDITION", "STATUS", "AGE"})
+    for mark in (mark for mark in marks if mark["status"] != "False" or mark["type"] == "Ready"):
+        message = mark.get("message", "")
+        told = "" if message in shown else message
+        shown.append(message)
+        since = age(mark.get("lastTransitionTime"), view.now)
+        table.add_row(mark["type"], mark["status"], mark.get("reason", ""), since, told)
+    false = [mark["type"] for mark in marks if mark["status"] == "False" and mark["type"] != "Ready"]
+    return Group(table, Text(f"false: {', '.join(false)}", style="dim")) if false else table
 
 
 def _pods(view: View) -> RenderableType | None:
     if not view.pods:
         return None
-    table = Table(box=None, header_style="dim")
-    for column in ("POD", "PHASE", "NODE", "EXIT CODE"):
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("POD", "PHASE", "NODE", "AGE", "EXIT CODE"):
         table.add_column(column, overflow="fold")
-    for pod in map(_pod, view.pods):
-        table.add_row(pod["name"], pod["phase"], pod["node"], "" if pod["exitCode"] is None else str(pod["exitCode"]))
-    return table
+    for pod in view.pods[:MOST_PODS]:
+        told, since = _pod(pod), age(pod["metadata"].get("creationTimestamp"), view.now)
+        code = "" if told["exitCode"] is None else str(told["exitCode"])
+        table.add_row(told["name"], told["phase"], told["node"], since, code)
+    more = len(view.pods) - MOST_PODS
+    return Group(table, Text(f"and {more} more: --output json shows all", style="dim")) if more > 0 else table
 
 
 def _pod(pod: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +155,9 @@ def _artifact(view: View) -> RenderableType | None:
     if not artifact:
         return None
     figures = ", ".join(f"{metric['name']} {metric['value']}" for metric in artifact.get("metrics") or [])
-    grid = Table.grid(padding=(0, 2))
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column()
+    grid.add_column(overflow="fold")
     grid.add_row("artifact", artifact["uri"])
     grid.add_row("digest", artifact["digest"])
     if figures:
@@ -152,11 +177,3 @@ def _grow(tree: Tree, link: Link, focus: Mapping[str, Any]) -> None:
         if child.obj is not None:
             words.append(f"  {headline(child.obj).split(':')[0]}", style=COLOURS[verdict(child.obj)])
         _grow(tree.add(words), child, focus)
-
-
-def duration(seconds: int) -> str:
-    """Text of a duration: 3725 -> 1 h 2 min."""
-    hours, minutes = seconds // 3600, seconds % 3600 // 60
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min" if minutes else f"{seconds} s"
