@@ -127,14 +127,18 @@ def title(obj: Mapping[str, Any]) -> str:
 
 def attempt(pod: Mapping[str, Any]) -> int:
     """Number of the gang that a pod belongs to."""
-    return _number(pod, "attempt")
+    from slipway.cli.kinds import labels
+
+    return _number(pod, labels.ATTEMPT)
 
 
 def index(pod: Mapping[str, Any]) -> int:
     """Place of a pod in its gang."""
-    return _number(pod, "replica-index")
+    from slipway.cli.kinds import labels
+
+    return _number(pod, labels.REPLICA_INDEX)
 
 
 def _number(pod: Mapping[str, Any], label: str) -> int:
-    text = (pod["metadata"].get("labels") or {}).get(f"slipway.dev/{label}", "0")
+    text = (pod["metadata"].get("labels") or {}).get(label, "0")
     return int(text) if text.isdecimal() else 0
