@@ -78,7 +78,9 @@ class GangReconciler:
             if decision.deletes:
                 # The echo of our own delete wakes nobody: the next look is when the grace period should be over.
                 self._look(job, before)
-            return Result(requeue_after=soonest(wait, due, await self._keeper.keep(job, decision.keeps)))
+            # What we made ourselves is no news, and where no scheduler takes it up nothing ever is.
+            started = _patience(job) if decision.writes else None
+            return Result(requeue_after=soonest(wait, due, started, await self._keeper.keep(job, decision.keeps)))
         except Transient as refusal:
             if refusal.reason not in _PASSING:
                 raise
@@ -103,7 +105,7 @@ class GangReconciler:
         if job is None or crowded(job) or read_run(job.get("status") or {}).finished:
             return None
         pods = self._cache[PODS].children(identity_of(job, self._resource))
-        return await self._complaints.look(key, pods, _patience(job))
+        return await self._complaints.look(key, pods, job.get("status"), _patience(job))
 
     def _look(self, job: Object, predecessors: list[Object]) -> None:
         store = self._cache[PODS]

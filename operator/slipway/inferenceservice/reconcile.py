@@ -68,7 +68,8 @@ class InferenceServiceReconciler:
 
     async def reconcile(self, key: Key) -> Result:
         """Bring the service one step further; raises Transient, Terminal or ApiError."""
-        late = await self._complaints.look(key, ownership.of_key(self._cache, key))
+        said = (self._cache[INFERENCE_SERVICES].get(*key) or {}).get("status")
+        late = await self._complaints.look(key, ownership.of_key(self._cache, key), said)
         service = self._cache[INFERENCE_SERVICES].get(*key)
         if service is None:
             for remembered in (self._interviews, self._demands):

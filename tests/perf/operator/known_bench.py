@@ -1,9 +1,11 @@
 """What the operator takes that knows thousands of jobs: `python -m tests.perf.operator.known_bench`.
 
-A client that only writes makes the jobs of four pods with all that belongs to them, in many namespaces and for as long
-as it is given time. Then an operator starts beside them: seconds until it is at rest, what it wrote meanwhile, its
-memory, and its CPU for each of some hundreds of pods that begin to run. Beside it, without a server: how long an
-InferenceService's look for its pods takes beside other people's.
+A client that only writes makes the jobs of four pods that run, with all that belongs to them, in many namespaces and
+for as long as it is given time. Then an operator starts beside them: seconds until it is at rest, what it wrote
+meanwhile, its memory, and its CPU for each of some hundreds of pods that are no more ready. Beside it, without a
+server: how long an InferenceService's look for its pods takes beside other people's.
+
+The pods have to run: one that no scheduler has taken up after ten seconds is told of, which is a write.
 """
 
 from __future__ import annotations
@@ -15,27 +17,64 @@ import json
 import statistics
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from slipway.api.training.trainingjob import TrainingJobSpec
 from slipway.inferenceservice import ownership, service
 from slipway.queueing.resources import slim_footprint
 from slipway.runtime.caching.cache import Cache
 from slipway.runtime.caching.store import Key
 from slipway.runtime.client.resource import PODS as POD
 from slipway.runtime.client.resource import Resource
+from slipway.trainingjob import pods
+from slipway.trainingjob.job import Platform, identify
+from slipway.trainingjob.plan import plan
 from tests.api.crds import install_crds
 from tests.cluster.local.control_plane import ControlPlane
 from tests.perf import machine
 from tests.perf.operator.load import JOBS, PODS, Load, encode, training_jobs
-from tests.perf.operator.measure import CONCURRENCY, Lab, one_raw_job
+from tests.perf.operator.measure import CONCURRENCY, NODES, Lab
 
 RESULTS = Path(__file__).parents[1] / "results" / "known.json"
 NAMESPACES = [f"known-{number}" for number in range(20)]
-RUNNING = encode({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}})
+STARTED = "2026-11-01T12:00:00Z"
+PLATFORM = Platform(trainer_image="registry.example.com/slipway/trainer:test")
 PATIENCE = 120.0
 # Of a core: its timers and probes take less.
 QUIET_SHARE = 0.08
+
+
+def pod_status(*, ready: bool) -> dict[str, Any]:
+    """What the kubelet of a pod that runs says of it."""
+    flags = {"ready": ready, "started": True, "restartCount": 0, "image": "x", "imageID": ""}
+    marks = {"PodScheduled": True, "Ready": ready, "ContainersReady": ready, "Initialized": True}
+    return {
+        "phase": "Running",
+        "conditions": [{"type": kind, "status": str(holds)} for kind, holds in marks.items()],
+        "containerStatuses": [{"name": "trainer", **flags, "state": {"running": {"startedAt": STARTED}}}],
+    }
+
+
+RUNNING, UNREADY = ({"status": pod_status(ready=ready)} for ready in (True, False))
+
+
+async def one_known_job(load: Load, namespace: str, body: bytes) -> None:
+    """A job whose four pods run, with all that belongs to it, as an operator has left it."""
+    made = await load.create(JOBS.format(namespace), body)
+    job = identify(made, TrainingJobSpec.model_validate(made["spec"]))
+    core = f"/api/v1/namespaces/{namespace}"
+    await load.create(f"{core}/configmaps", encode(pods.config_map(job, PLATFORM)))
+    await load.create(f"{core}/services", encode(pods.service(job, 0)))
+    children = []
+    for index in range(NODES):
+        child = await load.create(f"{core}/pods", encode(pods.pod(job, index, 0, PLATFORM)))
+        await load.patch(f"{core}/pods/{child['metadata']['name']}/status", encode(RUNNING))
+        children.append({**child, **RUNNING})
+    created = {**made, "status": {**made["status"], **(plan(made, [], PLATFORM, datetime.now(UTC)).status or {})}}
+    runs = plan(created, children, PLATFORM, datetime.now(UTC)).status
+    await load.patch(f"{JOBS.format(namespace)}/{job.name}/status", encode({"status": runs}))
 
 
 async def fill(load: Load, jobs: int, seconds: float) -> int:
@@ -48,7 +87,7 @@ async def fill(load: Load, jobs: int, seconds: float) -> int:
         for namespace, body in todo:
             if time.monotonic() > until:
                 return
-            await one_raw_job(load, namespace, body)
+            await one_known_job(load, namespace, body)
             made += 1
 
     await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
@@ -68,6 +107,7 @@ async def at_rest(pid: int) -> float:
 
 
 def versions(lab: Lab) -> dict[str, str]:
+    """Version of each job by its UID."""
     found = {}
     for namespace in NAMESPACES:
         for job in lab.plane.client.get(JOBS.format(namespace))["items"]:
@@ -103,7 +143,7 @@ async def known(lab: Lab, jobs: int, seconds: float, events: int) -> dict[str, A
             }
             names = [(NAMESPACES[n % len(NAMESPACES)], f"k{n}-node-0-a0") for n in range(min(events, made))]
             for namespace, name in names:
-                await load.patch(f"{PODS.format(namespace)}/{name}/status", RUNNING)
+                await load.patch(f"{PODS.format(namespace)}/{name}/status", encode(UNREADY))
             mine = await at_rest(pid) - spent
         finally:
             process.kill()
@@ -147,7 +187,7 @@ def looks(others: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=5000)
-    parser.add_argument("--seconds", type=float, default=240.0, help="the most for making them")
+    parser.add_argument("--seconds", type=float, default=900.0, help="the most for making them")
     parser.add_argument("--events", type=int, default=500)
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()

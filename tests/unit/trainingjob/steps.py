@@ -62,6 +62,13 @@ def to_next_due(world: World) -> None:
     world.settle()
 
 
+def to_next_change(world: World) -> None:
+    """Past looks that find nothing, as at pods that may not have started."""
+    before = status(world)
+    while status(world) == before:
+        to_next_due(world)
+
+
 def free_killed(world: World) -> None:
     """Live kubelets end what is to be deleted."""
     for pod in world.pods:

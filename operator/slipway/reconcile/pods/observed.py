@@ -184,8 +184,12 @@ def _complaint(metadata: Mapping[str, Any]) -> Obstacle | None:
     words = metadata.get(COMPLAINT)
     if not words:
         return None
-    reason = _COMPLAINTS.get(words.partition(":")[0], Reason.POD_NOT_STARTED)
-    return Obstacle(metadata["name"], reason, words)
+    return Obstacle(metadata["name"], complaint_reason(words), words)
+
+
+def complaint_reason(words: str) -> Reason:
+    """Reason that stands for an event, told as `Reason: message`."""
+    return _COMPLAINTS.get(words.partition(":")[0], Reason.POD_NOT_STARTED)
 
 
 def _failure(

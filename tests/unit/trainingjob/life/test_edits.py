@@ -8,7 +8,17 @@ from slipway.runtime import conditions
 from slipway.runtime.client.resource import CONFIGMAPS, PODS
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.sim_world import KEY, NAME, World
-from tests.unit.trainingjob.steps import begin, condition, fail, free_killed, names, run, status, to_next_due
+from tests.unit.trainingjob.steps import (
+    begin,
+    condition,
+    fail,
+    free_killed,
+    names,
+    run,
+    status,
+    to_next_change,
+    to_next_due,
+)
 
 
 def test_suspending_a_job_whose_pods_are_gone_costs_no_restart(world: World) -> None:
@@ -123,7 +133,7 @@ def test_deadlines_hold_for_a_changed_spec(world: World) -> None:
     run(world)
     world.edit(("numNodes",), 3)
     world.settle()
-    to_next_due(world)
+    to_next_change(world)
     assert condition(world, "Failed")["reason"] == "DeadlineExceeded"
     assert 20 <= world.clock.seconds <= 21
 

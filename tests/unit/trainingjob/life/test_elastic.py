@@ -11,7 +11,7 @@ from slipway.runtime.client.resource import PODS, Object
 from slipway.trainingjob.job import TRAINING_JOBS
 from tests.unit.trainingjob.sim_server import CrashError
 from tests.unit.trainingjob.sim_world import KEY, Process, World
-from tests.unit.trainingjob.steps import condition, fail, free_killed, names, run, status, to_next_due
+from tests.unit.trainingjob.steps import condition, fail, free_killed, names, run, status, to_next_change, to_next_due
 
 
 def begin(world: World, nodes: int = 3, **spec: Any) -> None:
@@ -218,7 +218,7 @@ def plain(world: World, **spec: Any) -> None:
 
 def test_a_hang_restarts_the_gang_at_the_deadline(world: World) -> None:
     plain(world, failurePolicy={"progressDeadlineSeconds": 100})
-    to_next_due(world)
+    to_next_change(world)
     assert world.clock.seconds == 100
     assert status(world)["lastFailure"]["reason"] == "Hang"
     assert (status(world)["attempt"], status(world)["restartCount"]) == (1, 1)

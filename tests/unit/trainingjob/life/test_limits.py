@@ -8,7 +8,17 @@ from slipway.runtime import conditions
 from slipway.runtime.client.errors import Invalid
 from slipway.runtime.client.resource import CONFIGMAPS, PODS
 from tests.unit.trainingjob.sim_world import World
-from tests.unit.trainingjob.steps import begin, condition, fail, free_killed, names, run, status, to_next_due
+from tests.unit.trainingjob.steps import (
+    begin,
+    condition,
+    fail,
+    free_killed,
+    names,
+    run,
+    status,
+    to_next_change,
+    to_next_due,
+)
 
 
 def test_a_strangers_object_is_not_overwritten_by_a_restart(world: World) -> None:
@@ -79,7 +89,7 @@ def test_running_time_only_counts_towards_the_deadline(world: World) -> None:
     free_killed(world)
     run(world)
     started = world.clock.seconds
-    to_next_due(world)
+    to_next_change(world)
     assert condition(world, "Failed")["reason"] == "DeadlineExceeded"
     assert world.clock.seconds - started == pytest.approx(40, abs=1)
 

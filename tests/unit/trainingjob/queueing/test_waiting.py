@@ -11,7 +11,7 @@ from slipway.gang.state import Hold
 from slipway.runtime.client.resource import PODS
 from slipway.trainingjob.job import Cluster
 from tests.unit.trainingjob.sim_world import KEY, World
-from tests.unit.trainingjob.steps import begin, condition, free_killed, names, run, status, to_next_due
+from tests.unit.trainingjob.steps import begin, condition, free_killed, names, run, status, to_next_change, to_next_due
 
 HOLD = Hold(1, 1, "room for 0 of 2 pods")
 NEVER = Hold(1, 1, "exceeded quota: q, requested: pods=2, used: pods=0, limited: pods=1", short=True, never=True)
@@ -49,7 +49,7 @@ def test_what_was_waited_for_room_is_gone_from_the_time_to_start(world: World) -
     see(world, None)
     world.settle()
     assert len(names(world)) == 2
-    to_next_due(world)
+    to_next_change(world)
     assert condition(world, "Failed")["reason"] == "StartupDeadlineExceeded"
     assert world.clock.seconds == pytest.approx(100, abs=1)
 
