@@ -176,20 +176,32 @@ def test_a_model_that_is_quantized_already_is_refused(tmp_path: Path, kind: str)
         quantize(tmp_path, graph, X, STATIC)
 
 
-def test_a_weight_that_is_no_number_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("as_node", [False, True], ids=["initializer", "node"])
+@pytest.mark.parametrize(("number", "word"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])
+def test_a_weight_that_is_no_number_is_named(tmp_path: Path, number: float, word: str, as_node: bool) -> None:
     graph = classifier()
     spoilt = random(32, 4)
-    spoilt[3, 1] = np.nan
-    graph.graph.initializer[1].CopyFrom(numpy_helper.from_array(spoilt, "w2"))
-    with pytest.raises(BadInput, match="weight w2 holds NaN"):
+    spoilt[3, 1] = number
+    tensor = numpy_helper.from_array(spoilt, "w2")
+    if as_node:
+        del graph.graph.initializer[1]
+        graph.graph.node.insert(0, helper.make_node("Constant", [], ["w2"], "constant", value=tensor))
+    else:
+        graph.graph.initializer[1].CopyFrom(tensor)
+    with pytest.raises(BadInput, match=f"weight w2 holds {word}: the training diverged"):
         quantize(tmp_path, graph, X, STATIC)
 
 
-def test_an_infinite_mask_is_no_fault(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gemm", [False, True], ids=["added", "a bias"])
+def test_an_infinite_mask_is_no_fault(tmp_path: Path, gemm: bool) -> None:
     graph = classifier()
     graph.graph.initializer.append(numpy_helper.from_array(np.array([0, 0, 0, -np.inf], np.float32), "mask"))
-    graph.graph.node[2].output[0] = "z"
-    graph.graph.node.append(helper.make_node("Add", ["z", "mask"], ["m"], "masked"))
+    if gemm:
+        graph.graph.node.pop()
+        graph.graph.node.append(helper.make_node("Gemm", ["r", "w2", "mask"], ["m"], "masked"))
+    else:
+        graph.graph.node[2].output[0] = "z"
+        graph.graph.node.append(helper.make_node("Add", ["z", "mask"], ["m"], "masked"))
     graph.graph.node.append(helper.make_node("Softmax", ["m"], ["y"], "soft", axis=-1))
     assert built(quantize(tmp_path, graph, X, ["dynamic"]))
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import onnx
 
 Same = Callable[["onnx.ModelProto"], bool]
+# Inputs that are weights, by operator: infinity is no fault in a mask, or in a bias that shuts classes out.
+WEIGHTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (0, 1), "MatMul": (0, 1)} | dict.fromkeys(
+    ("LSTM", "GRU", "RNN"), (1, 2)
+)
 
 
 @dataclass
@@ -133,16 +137,37 @@ def require_float(model: "onnx.ModelProto", name: str) -> None:
     if already := integers.operators(model):
         raise BadInput(f"{name}: the model is quantized already ({', '.join(already[:4])}): give the float model")
     if bad := _not_numbers(model):
-        raise BadInput(f"{name}: the weight {bad} holds NaN: the training diverged, or the file is damaged")
+        raise BadInput(f"{name}: the weight {bad}: the training diverged, or the file is damaged")
 
 
 def _not_numbers(model: Any) -> str:
+    """First constant that holds NaN, or weight that holds infinity, with the word for it; empty when there is none."""
     import numpy as np
     from onnx import TensorProto
 
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
-    for graph in walk.graphs(model.graph):
-        for tensor in graph.initializer:
-            if tensor.data_type in floats and any(np.isnan(part).any() for part in external_data.parts(tensor)):
-                return str(tensor.name)
+    read = {
+        node.input[place]
+        for node in walk.nodes(model.graph)
+        for place in WEIGHTS.get(node.op_type, ())
+        if place < len(node.input)
+    }
+    for name, tensor in _constants(model):
+        if tensor.data_type not in floats:
+            continue
+        for part in external_data.parts(tensor):
+            if np.isnan(part).any():
+                return f"{name} holds NaN"
+            if name in read and np.isinf(part).any():
+                return f"{name} holds infinity"
     return ""
+
+
+def _constants(model: Any) -> Iterator[tuple[str, Any]]:
+    """Constants by name, wherever exporters keep them: initializers and nodes Constant, of bodies too."""
+    for graph in walk.graphs(model.graph):
+        yield from ((str(tensor.name), tensor) for tensor in graph.initializer)
+        for node in graph.node:
+            value = next((each.t for each in node.attribute if each.name == "value" and each.HasField("t")), None)
+            if node.op_type == "Constant" and value is not None:
+                yield str(node.output[0]), value
