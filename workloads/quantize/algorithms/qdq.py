@@ -203,6 +203,19 @@ def weight_only(model: "onnx.ModelProto", bits: int, nodes: Sequence[str]) -> "o
     return packed if any(node.op_type == "MatMulNBits" for node in packed.graph.node) else None
 
 
+def weight_only_mixed(model: "onnx.ModelProto", four: Sequence[str], eight: Sequence[str]) -> "onnx.ModelProto | None":
+    """Int4 weights of the nodes `four`, int8 ones of `eight`, in one model. None when there is nothing to pack."""
+    import onnx
+
+    made = weight_only(model, 4, four) if four else None
+    if made is None:
+        made = onnx.ModelProto()
+        made.CopyFrom(model)
+    # For int4 the library makes a MatMul of each Gemm, of those that keep 8 bits, too.
+    count = weight_only_int8(made, set(_as_products(eight))) + stored_weights.store(made, set(eight))
+    return made if count or any(node.op_type == "MatMulNBits" for node in made.graph.node) else None
+
+
 def weight_only_outside(model: "onnx.ModelProto", nodes: Sequence[str], data: Path) -> "onnx.ModelProto | None":
     """`weight_only` of 8 bits for a model whose constants are in files: read one by one, and written to `data`."""
     import onnx

@@ -40,7 +40,8 @@ WEIGH_SECONDS = 3.0  # of calls for the choice between candidates, each
 class Attempt:
     """One candidate's identity. `corrected`: with corrected biases; `smoothing`: SmoothQuant's alpha, 0 without.
 
-    `float_nodes` are those kept in float beside the job's own exclusions.
+    `float_nodes` are those kept in float beside the job's own exclusions, `int8_nodes` those that keep 8 bits beside
+    int4.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Attempt:
     corrected: bool = False
     smoothing: float = 0.0
     float_nodes: tuple[str, ...] = ()
+    int8_nodes: tuple[str, ...] = ()
 
 
 def model_path(context: Context, name: str) -> Path:
@@ -156,6 +158,7 @@ def consider(
         candidate, details = _impossible(attempt, error), {}
     made: dict[str, Any] = {"perChannel": attempt.per_channel, "corrected": attempt.corrected}
     made |= {"smoothing": attempt.smoothing, "floatNodes": list(attempt.float_nodes)}
+    made |= {"int8Nodes": list(attempt.int8_nodes)} if attempt.int8_nodes else {}
     context.work.write(f"candidates/{attempt.name}", {"candidate": candidate.wire(), **made, **details})
     mark = "passes" if candidate.passed else "fails"
     figures = "" if candidate.accuracy is None else f"{candidate.accuracy * 100:.2f} %, "

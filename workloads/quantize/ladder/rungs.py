@@ -14,7 +14,7 @@ from workloads.onnx import external_data
 from workloads.quantize.algorithms import float_formats, qdq, smooth_quant
 from workloads.quantize.algorithms.target import impossible
 from workloads.quantize.context import Context
-from workloads.quantize.ladder import bisection, litert, metric, sensitivity
+from workloads.quantize.ladder import bisection, litert, metric, mixed_bits, sensitivity
 from workloads.quantize.ladder.candidates import (
     Attempt,
     candidate_of,
@@ -196,7 +196,39 @@ def _weight_only(bits: int, context: Context, rung: Rung) -> RungResult:
         return qdq.weight_only(context.prepared, bits, chosen)
 
     built = consider(context, attempt, partial(bisection.rewritten, context, rung.value, nodes, build))
-    return RungResult((attempt.name,)) if built else RungResult(skipped="the model has no weight worth packing")
+    if built is None:
+        return RungResult(skipped="the model has no weight worth packing")
+    mixed = _mixed_bits(context, rung, nodes) if bits == 4 and _too_coarse(context, built) else ()
+    return RungResult((attempt.name, *mixed))
+
+
+def _too_coarse(context: Context, candidate: Candidate) -> bool:
+    """Tell whether a candidate fails by what it answers, and not by a size that only grows with more bits."""
+    failures = details_of(context, candidate.name).get("failures", [])
+    return bool(failures) and not any(words.startswith("size") for words in failures)
+
+
+def _mixed_bits(context: Context, rung: Rung, nodes: Sequence[str]) -> tuple[str, ...]:
+    """Names of candidates whose worst products keep 8 bits, the fewest of them that suffice; all else is packed."""
+    ranking = mixed_bits.ranking(context, nodes)
+    names: list[str] = []
+
+    def passes(count: int) -> bool:
+        wide = set(ranking[:count])
+
+        def build(chosen: Sequence[str]) -> qdq.Rewritten:
+            narrow = [node for node in chosen if node in ranking and node not in wide]
+            return qdq.weight_only_mixed(context.prepared, narrow, [node for node in chosen if node not in narrow])
+
+        method = f"int8: {count} of {len(ranking)} products"
+        attempt = Attempt(f"{rung}-int8-{count}", rung, method, per_channel=True, int8_nodes=tuple(ranking[:count]))
+        candidate = consider(context, attempt, partial(bisection.rewritten, context, attempt.name, nodes, build))
+        names.append(attempt.name)
+        return bool(candidate and candidate.passed)
+
+    if len(ranking) > 1:
+        fewest(passes, len(ranking) - 1)
+    return tuple(names)
 
 
 def _fp16(context: Context, rung: Rung) -> RungResult:

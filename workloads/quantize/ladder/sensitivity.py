@@ -3,7 +3,7 @@
 Measured part by part; a restart goes on with the next.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,7 @@ def measure(context: Context, shard: int, per_channel: bool, method: Calibration
         context.work.write(name, {"parts": len(mine)})
         return
     batches = Passes(context)
-    reference = _outputs(context, runtime.session(context.prepared), batches)
+    reference = outputs(context, runtime.session(context.prepared), batches)
     for part in context.reporter.track(left, "sensitivity", len(done)):
         context.work.append(name, {"part": part.name, **_harm(context, part, batches, reference, per_channel, method)})
     context.work.write(name, {"parts": len(mine)})
@@ -102,7 +102,8 @@ class Passes:
         return (self._samples.read(chosen) for chosen in self._batches)
 
 
-def _outputs(context: Context, session: Any, batches: Passes) -> "npt.NDArray[np.float32]":
+def outputs(context: Context, session: Any, batches: Iterable[Batch]) -> "npt.NDArray[np.float32]":
+    """Judged outputs of a session for all batches, of which only the noise is looked at."""
     if metric.by_task(context):
         return np.concatenate([_rows(context, session, batch) for batch in batches])
     read = answers.outputs_of if metric.detects(context) else answers.scores_of
@@ -135,7 +136,7 @@ def _harm(
             per_channel=per_channel,
             bits=context.job.spec.weights.bits,
         )
-        found = _outputs(context, runtime.session(model), batches)
+        found = outputs(context, runtime.session(model), batches)
     except Exception as error:  # a part that the library cannot quantize alone is the first to be left out
         return {"sqnrDb": -PERFECT, "lost": 1.0, "problem": f"{type(error).__name__}: {error}"[:200]}
     noise = answers.sqnr_db(reference, found)

@@ -90,6 +90,8 @@ def candidates(context: Context) -> list[dict[str, Any]]:
     for candidate in [candidate_of(context, FLOAT), *ranking.marked(result.tried(context))]:
         details = details_of(context, candidate.name)
         row = {**candidate.wire(), "floatNodeNames": details.get("floatNodes", []), "pareto": bool(candidate.pareto)}
+        if "int8Nodes" in details:
+            row["int8NodeNames"] = details["int8Nodes"]
         if "pairs" in details:
             counts = details["pairs"]
             pairs = Pairs(counts["both"], counts["onlyFloat"], counts["onlyQuantized"], counts["none"])
