@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 Points = Sequence[tuple[float, float]]
@@ -49,7 +50,7 @@ def lines(series: Mapping[str, Points], across: Axis, up: Axis) -> str:
     kept = {name: points for name, points in kept.items() if len(points) > 1}
     if not kept:
         return ""
-    figure, axes = _figure(across, up)
+    drawing, axes = figure(across, up)
     for number, (name, points) in enumerate(kept.items()):
         marker = "o" if len(points) <= 40 else ""
         xs, ys = [x for x, _ in points], [y for _, y in points]
@@ -57,15 +58,16 @@ def lines(series: Mapping[str, Points], across: Axis, up: Axis) -> str:
     _bounds(axes, across, up)
     if len(kept) > 1:
         axes.legend(frameon=False, labelcolor=INK, fontsize=9)
-    return _svg(figure, f"{up.title} against {across.title}: {', '.join(kept)}")
+    return svg(drawing, f"{up.title} against {across.title}: {', '.join(kept)}")
 
 
-def _figure(across: Axis, up: Axis) -> tuple[Any, Any]:
+def figure(across: Axis, up: Axis, inches: tuple[float, float] = (5.6, 3.0)) -> tuple[Any, Any]:
+    """matplotlib's figure and axes in the page's ink, empty."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.6, 3.0), layout="constrained")
-    figure.patch.set_alpha(0)
-    axes = figure.add_subplot()
+    drawing = Figure(figsize=inches, layout="constrained")
+    drawing.patch.set_alpha(0)
+    axes = drawing.add_subplot()
     axes.set_facecolor("none")
     axes.set_xlabel(across.title, color=INK, fontsize=9)
     axes.set_ylabel(up.title, color=INK, fontsize=9)
@@ -77,7 +79,7 @@ def _figure(across: Axis, up: Axis) -> tuple[Any, Any]:
         spine.set_visible(side in {"left", "bottom"})
     if up.logarithmic:
         axes.set_yscale("log")
-    return figure, axes
+    return drawing, axes
 
 
 def _bounds(axes: Any, across: Axis, up: Axis) -> None:
@@ -94,18 +96,23 @@ def _bounds(axes: Any, across: Axis, up: Axis) -> None:
         axes.yaxis.set_major_formatter(EngFormatter())
 
 
-def _svg(figure: Any, words: str) -> str:
-    """The figure as an element of the page: the page's ink, no declarations, names of its own."""
+def svg(drawing: Any, words: str, hints: Mapping[str, str] = MappingProxyType({})) -> str:
+    """A figure as an element of the page: the page's ink, no declarations, names of its own.
+
+    `words` for who cannot see it; `hints`: what a pointer over an artist says, by the artist's gid.
+    """
     from html import escape
 
     import matplotlib as mpl
 
     sink = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": words}):
-        figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        drawing.savefig(sink, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = sink.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'(<svg [^>]*?) (?:height|width)="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg [^>]*?) (?:height|width)="[^"]*"', r"\1", text, count=1)
+    for name, hint in hints.items():
+        text = text.replace(f'<g id="{name}">', f"<g><title>{escape(hint)}</title>", 1)
     return re.sub(r"<svg ", f'<svg role="img" aria-label="{escape(words)}" ', text, count=1).strip()

@@ -90,10 +90,10 @@ class Page(HTMLParser):
 def test_the_page_needs_nothing_from_outside(finished: tuple[jobs.Job, StageResult]) -> None:
     text = (storage.fetch(finished[0].spec.output.uri) / "report.html").read_text(encoding="utf-8")
     page = Page()
-    page.feed(re.sub(r"<(line|circle|polyline|polygon)([^>]*)/>", r"<\1\2></\1>", text))
+    page.feed(text)
     assert page.fetched == []
     assert page.open == []
-    assert "url(" not in text
+    assert not re.search(r"url\((?!#)|xlink:href=\"(?!#)", text)  # within the page alone
     assert "@import" not in text
     plots = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     assert len(plots) >= 5

@@ -19,17 +19,21 @@ OUTCOMES = {
 }
 
 
-def page(report: Mapping[str, Any]) -> str:
-    """Whole page as HTML."""
+def page(report: Mapping[str, Any], *, charts: bool = True) -> str:
+    """Whole page as HTML, with its charts or without."""
     name = escape(report["job"]["name"])
-    sections = [_head(report), _cards(report), _warnings(report), _candidates(report), plots.tradeoffs(report)]
-    sections += [
+    sections = [
+        _head(report),
+        _cards(report),
+        _warnings(report),
+        _candidates(report),
+        plots.tradeoffs(report) if charts else "",
         _compression(report),
         _ladder(report),
-        plots.sensitivity(report),
+        plots.sensitivity(report) if charts else "",
         _benchmark(report),
         _kernels(report),
-        plots.tensors(report),
+        plots.tensors(report) if charts else "",
         _spec(report),
     ]
     head = (

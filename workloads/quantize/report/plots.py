@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
-from workloads.quantize.report import svg
+from workloads.quantize.report import charts
 
 PARTS_SHOWN, TENSORS_SHOWN = 30, 12
 NO_HARM = 60.0  # dB: below what a float32 network's own rounding differs by between two runtimes
@@ -23,20 +23,22 @@ def tradeoffs(report: Mapping[str, Any]) -> str:
     floor = (reference - max(LEAST_ROOM, ROOM * (limits[0] if limits else 0.0))) * 100
     latency = (report["benchmark"] or {}).get("p50Ms", {})
     plots = [
-        svg.scatter(_points(report, lambda row: row.get("sizeBytes", 0) / 1000), "size, kB", "accuracy, %", gate, floor)
+        charts.scatter(
+            _points(report, lambda row: row.get("sizeBytes", 0) / 1000), "size, kB", "accuracy, %", gate, floor
+        )
     ]
     timed = _points(report, lambda row: latency.get(row["name"]))
     if timed:
-        plots.append(svg.scatter(timed, "p50 latency, ms", "accuracy, %", gate, floor))
+        plots.append(charts.scatter(timed, "p50 latency, ms", "accuracy, %", gate, floor))
     legend = (
-        "numbers: the table's rows; dashed red: the gate; dashed grey: the Pareto front; bars: paired confidence "
+        "numbers: the table's rows; dashed: the gate; dotted: the Pareto front; bars: paired confidence "
         "interval of the drop; triangles: below what is drawn"
     )
     title = "<h2>Accuracy against size and latency</h2>"
     return f'{title}<div class="plots">{"".join(plots)}</div><p class="muted">{legend}</p>'
 
 
-def _points(report: Mapping[str, Any], x_of: Callable[[Row], float | None]) -> list[svg.Point]:
+def _points(report: Mapping[str, Any], x_of: Callable[[Row], float | None]) -> list[charts.Point]:
     reference = report["candidates"][0]["accuracy"]
     points = []
     for number, row in enumerate(report["candidates"]):
@@ -49,7 +51,7 @@ def _points(report: Mapping[str, Any], x_of: Callable[[Row], float | None]) -> l
             low, high = (reference - row["dropHigh"]) * 100, (reference - row["dropLow"]) * 100
         kind = "reference" if row["name"] == "float" else "dot" if row.get("passed") else "failed"
         kind = "chosen" if row["name"] == report["published"] else kind
-        points.append(svg.Point(x, accuracy, low, high, f"{row['name']}: {accuracy:.2f} %", kind, str(number)))
+        points.append(charts.Point(x, accuracy, low, high, f"{row['name']}: {accuracy:.2f} %", kind, str(number)))
     return points
 
 
@@ -58,9 +60,9 @@ def sensitivity(report: Mapping[str, Any]) -> str:
     harmed = [part for part in report["sensitivity"] if part["sqnrDb"] < NO_HARM or part["problem"]][:PARTS_SHOWN]
     if not harmed:
         return ""
-    rows = [svg.Bar(part["part"], max(-20.0, part["sqnrDb"]), _harm(part), part["kept"]) for part in harmed]
+    rows = [charts.Bar(part["part"], max(-20.0, part["sqnrDb"]), _harm(part), part["kept"]) for part in harmed]
     words = f"the {len(harmed)} worst of {len(report['sensitivity'])}; less is worse; green: kept in float"
-    plot = svg.bars(rows, "SQNR of the outputs in dB when this part alone is quantized")
+    plot = charts.bars(rows, "SQNR of the outputs in dB when this part alone is quantized")
     return f'<h2>Sensitivity</h2><p class="muted">{words}</p><div class="narrow">{plot}</div>'
 
 
@@ -77,9 +79,10 @@ def tensors(report: Mapping[str, Any]) -> str:
     shown: Row = next((row for row in report["candidates"] if row["name"] == report["shown"]), {})
     figures = []
     for tensor in report["tensors"][:TENSORS_SHOWN]:
-        marks = [svg.Mark(m, low, high, m == shown.get("method")) for m, (low, high) in tensor["ranges"].items()]
-        plot = svg.histogram(tensor["low"], tensor["binWidth"], tensor["counts"], marks)
+        marks = [charts.Mark(m, low, high, m == shown.get("method")) for m, (low, high) in tensor["ranges"].items()]
+        plot = charts.histogram(tensor["low"], tensor["binWidth"], tensor["counts"], marks)
         figures.append(f"<figure><figcaption>{escape(tensor['name'])}</figcaption>{plot}</figure>")
-    chosen = f"; strong: {escape(shown['method'])}, which {escape(shown['name'])} uses" if shown.get("method") else ""
+    own = shown.get("method") if shown.get("method") in report["tensors"][0]["ranges"] else None
+    chosen = f"; strong: {escape(own)}, which {escape(shown['name'])} uses" if own else ""
     words = f"the tensors that clipping changes most, with the range of each method{chosen}"
     return f'<h2>Calibrated ranges</h2><p class="muted">{words}</p><div class="plots">{"".join(figures)}</div>'

@@ -44,7 +44,7 @@ def run(context: Context) -> str:
     context.work.path(figures.REPORT_JSON).write_text(
         json.dumps(report, indent=1, sort_keys=True, allow_nan=False) + "\n"
     )
-    context.work.path(REPORT_HTML).write_text(page(report), encoding="utf-8")
+    context.work.path(REPORT_HTML).write_text(_page(context, report), encoding="utf-8")
     selected = result.selected_of(context)
     record: dict[str, Any] = {"outcome": selected.outcome, "report": _report(context, context.job.work_uri)}
     words = "nothing passes: nothing is published"
@@ -56,6 +56,15 @@ def run(context: Context) -> str:
     context.work.write("published", record)
     _tidy(context, selected.published)
     return words
+
+
+def _page(context: Context, report: dict[str, Any]) -> str:
+    """Report as HTML. Without matplotlib, or where it fails, words in its place: no model is lost for its report."""
+    try:
+        return page(report)
+    except Exception as error:  # matplotlib may be missing, or find no folder for its cache
+        context.reporter.say(f"warning: the report has no charts: {type(error).__name__}: {error}")
+        return page(report, charts=False)
 
 
 def _tidy(context: Context, published: str | None) -> None:

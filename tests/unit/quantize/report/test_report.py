@@ -5,6 +5,7 @@ import re
 from html import escape
 from pathlib import Path
 from typing import Any
+from xml.dom import minidom
 
 import numpy as np
 import onnx
@@ -14,8 +15,12 @@ from onnx import TensorProto, helper, numpy_helper
 from slipway.api.quantization.status import StageResult
 from tests.unit.quantize import jobs
 from workloads import storage
+from workloads.quantize.context import Context
 from workloads.quantize.evaluation import benchmark
-from workloads.quantize.report.svg import Point, pareto, scatter
+from workloads.quantize.report import plots
+from workloads.quantize.report.charts import Bar, Mark, Point, bars, histogram, pareto, scatter
+from workloads.quantize.report.page import page
+from workloads.quantize.stages import publish
 
 Finished = tuple[jobs.Job, StageResult]
 Report = dict[str, Any]
@@ -89,7 +94,7 @@ def test_the_page_shows_them(report: Report, text: str) -> None:
         assert part["sqnrDb"] > 60 or f"{part['part']}: {part['sqnrDb']} dB" in text
     for tensor in report["tensors"][:12]:
         assert f"<figcaption>{escape(tensor['name'])}</figcaption>" in text
-    front, gates = (len(re.findall(f'class="{kind}"', text)) for kind in ("front", "limit"))
+    front, gates = (len(re.findall(f'<g id="{kind}">', text)) for kind in ("front", "limit"))
     assert (front, gates) == (2, 2)
 
 
@@ -105,7 +110,42 @@ def test_the_front_holds_what_no_other_point_beats() -> None:
         (p.x, p.y) for p in points if not any(o != p and o.x <= p.x and o.y >= p.y for o in points if o.y + p.x != 0)
     }
     assert front == unbeaten
-    assert 'class="front"' in scatter(points, "x", "y")
+    assert '<g id="front">' in scatter(points, "x", "y")
+
+
+NASTY = '</svg><script>alert("&")</script>'
+
+
+def test_charts_escape_what_strangers_named_and_are_drawn_alike_twice() -> None:
+    """Nodes and tensors are named by who made the model; kills and restarts must give the same page."""
+    drawn = [
+        lambda: scatter(
+            [Point(1, 2, 1, 3, NASTY, "failed", NASTY), Point(2, 1, 1, 1, NASTY, "chosen")], NASTY, "y", 1.5
+        ),
+        lambda: bars([Bar(NASTY, -3.0, NASTY), Bar("ok", 40.0, "hint", marked=True)], NASTY),
+        lambda: histogram(-1.0, 0.5, [1, 0, 4000], [Mark(NASTY, -1, 0, strong=True), Mark("mse", 0, 0, strong=False)]),
+        lambda: histogram(0.0, 0.0, [1], []),
+    ]
+    for draw in drawn:
+        text = draw()
+        assert "<script" not in text
+        assert minidom.parseString(text).documentElement.tagName == "svg"
+        assert text == draw()
+    assert "<title>hint</title>" in drawn[1]()
+
+
+def test_no_model_is_lost_for_a_report_without_charts(
+    finished: Finished, report: Report, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object, **__: object) -> str:
+        raise ImportError("No module named 'matplotlib'")
+
+    monkeypatch.setattr(plots.charts, "svg", fails)
+    text = publish._page(Context(finished[0], jobs.work_of(finished[0]), jobs.quiet()), report)
+    assert text == page(report, charts=False)
+    assert "<svg" not in text
+    assert all(f"<nobr>{escape(row['name'])}</nobr>" in text for row in report["candidates"])
+    assert "the report has no charts: ImportError: No module named 'matplotlib'" in capsys.readouterr().out
 
 
 def test_figures_of_a_series_of_calls() -> None:
