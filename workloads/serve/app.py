@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from slipway.api.common.artifact import Lineage
 from workloads.serve.apart import Job, ReaderPool, inflated_apart
+from workloads.serve.aside import aside
 from workloads.serve.errors import MethodNotAllowed, NotFound, NotReady
 from workloads.serve.http import Pending, Reply, Request
 from workloads.serve.http.message import error_reply, json_reply
@@ -36,7 +37,7 @@ MODELS = b"/v2/models/"
 OTHERS = ("/v1/", "/invocations", "/predictions/", "/api/")
 PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 
-# Bytes of a body that is put together and checked on a thread: that needs no interpreter, and takes a while.
+# Bytes of a body that is looked at on a thread: that needs no interpreter, and takes a while.
 LARGE = 1 << 20
 
 Handler = Callable[[Request], "Reply | Pending"]
@@ -234,7 +235,7 @@ class App:
             job = Job("rest", request.headers, request.parts)
             return TaskPending(self._answered(service, codec, service.read_apart(self.apart, job)))
         if request.size > LARGE:
-            return TaskPending(self._answered(service, codec, asyncio.to_thread(codec.decode, request)))
+            return TaskPending(self._answered(service, codec, aside(codec.decode, request)))
         asked = codec.decode(request)
         return InferencePending(service.submit(asked), asked, codec, service.batcher)
 

@@ -27,6 +27,7 @@ LOOK_SECONDS = 2.0
 # Under way at a time, and the memory that their bodies hold.
 MOST = 32
 MOST_BYTES = 64 << 20
+PIECE = 64 << 10  # that is written in a turn of the loop
 COPY_SECONDS = 10.0
 PORTS = {"http": 80, "https": 443}
 CARRIED = frozenset(
@@ -116,15 +117,17 @@ class Mirror:
             return
         self._due -= 100
         request = make() if len(self._copies) < MOST else None
-        if request is None or self._bytes + len(request.body) > MOST_BYTES:
+        # Its body may be inflated in place meanwhile.
+        size = request.size if request is not None else 0
+        if request is None or self._bytes + size > MOST_BYTES:
             self._outcomes["dropped"] += 1
             return
-        self._bytes += len(request.body)
-        copy = asyncio.get_running_loop().create_task(self._send(target, request))
+        self._bytes += size
+        copy = asyncio.get_running_loop().create_task(self._send(target, request, size))
         self._copies.add(copy)
         copy.add_done_callback(self._copies.discard)
 
-    async def _send(self, target: Target, request: Request) -> None:
+    async def _send(self, target: Target, request: Request, size: int) -> None:
         outcome = "failed"
         try:
             async with asyncio.timeout(COPY_SECONDS):
@@ -133,7 +136,7 @@ class Mirror:
         except (OSError, TimeoutError) as error:
             LOG.debug("a copy was lost: %s", error)
         finally:
-            self._bytes -= len(request.body)
+            self._bytes -= size
             self._outcomes[outcome] += 1
 
 
@@ -154,9 +157,11 @@ async def _exchange(target: Target, request: Request, seal: ssl.SSLContext | Non
         kept = b"".join(b"%b: %b\r\n" % (name, value) for name, value in request.headers.items() if name in carried)
         where = request.path + (b"?" + request.query if request.query else b"")
         head = b"%b %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n%b: 1\r\n%bContent-Length: %d\r\n\r\n"
-        writer.write(head % (request.method, where, target.host.encode(), COPY, kept, len(request.body)))
-        writer.write(request.body)
-        await writer.drain()
+        writer.write(head % (request.method, where, target.host.encode(), COPY, kept, request.size))
+        for part in request.parts:
+            for place in range(0, len(part), PIECE):
+                writer.write(part[place : place + PIECE])
+                await writer.drain()
         while await reader.read(1 << 16):
             pass
     finally:

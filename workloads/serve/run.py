@@ -7,6 +7,8 @@ import threading
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from workloads.pod.slices import ask_for_short_slices
+from workloads.serve.allocator import keep_freed_pieces
 from workloads.serve.app import App
 from workloads.serve.edge import Edge
 from workloads.serve.edge.certificates import Certificates
@@ -31,6 +33,8 @@ async def serve(settings: Settings) -> None:
     """Serve until told to leave; returns when that is done in good order. Raises what loading raised."""
     life, metrics = Lifecycle(), Metrics()
     life.install()
+    ask_for_short_slices()
+    keep_freed_pieces()
     app = App(settings.name or _name_of(settings.model), settings.version, life, metrics)
     edge = Edge(app, settings.edge)
     sealed = Certificates(settings.tls, settings.tls_secret) if settings.tls is not None else None
@@ -81,9 +85,11 @@ async def _live(app: App, http: HttpServer, grpc: "GrpcServer | None", settings:
     scheme = "http" if settings.tls is None else "https"
     LOG.info("ready: %s://%s:%d/v2/models/%s", scheme, _in_url(settings.host), http.port, app.name)
     await told
-    await drain(life, http, grpc, service, settings)
-    if app.apart is not None:
-        await app.apart.close()
+    try:
+        await drain(life, http, grpc, service, settings)
+    finally:
+        if app.apart is not None:
+            await app.apart.close()
 
 
 async def _prepared(settings: Settings) -> "tuple[Loaded, Workers | None]":

@@ -5,6 +5,7 @@ is taken by arrival and size: a request is overtaken by smaller ones for as long
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -12,9 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from workloads.serve.apart.talk import BUFFER, receive, send
+from workloads.serve.apart.talk import BUFFER, hear, say
 from workloads.serve.apart.wire import Job, arrays_of, asked_of, error_of, setup_of
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import DeadlineExceeded, QueueFull, TooLarge
@@ -122,16 +124,14 @@ class _Process:
         self._codec = codec
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
+        self._thread = ThreadPoolExecutor(1, "apart")
 
     async def exchange(self, job: Job) -> tuple[dict[str, Any], memoryview]:
         """Reply of the process to a job. Whatever goes wrong on the way, this process is not trusted any more."""
         whole = False
+        loop = asyncio.get_running_loop()
         try:
-            if self._socket is None:
-                self._socket = await self._start()
-            await send(self._socket, job.head(), job.parts)
-            job.parts = ()  # what it is read into takes memory enough
-            said, payload = await receive(self._socket)
+            said, payload = await loop.run_in_executor(self._thread, self._talk, job)
             whole = True
         except (OSError, EOFError) as error:
             LOG.warning("a process that reads requests has ended: %s", error or "by itself")
@@ -145,29 +145,41 @@ class _Process:
             raise error_of(said)
         return said, payload
 
-    async def _start(self) -> socket.socket:
+    def _talk(self, job: Job) -> tuple[dict[str, Any], memoryview]:
+        """On the thread: a large body is copied in one call, without the interpreter."""
+        connection = self._socket or self._start()
+        say(connection, job.head(), job.parts)
+        job.parts = ()  # what it is read into takes memory enough
+        return hear(connection)
+
+    def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         with theirs:
             for one in (ours, theirs):
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-            ours.setblocking(False)
             command = [sys.executable, "-m", "workloads.serve.apart.process", str(theirs.fileno())]
-            self._process = await asyncio.to_thread(
-                subprocess.Popen,
-                command,
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **ENVIRONMENT},
+            self._process = subprocess.Popen(
+                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, env={**os.environ, **ENVIRONMENT}
             )
-        await send(ours, setup_of(self._codec), [])
+        self._socket = ours
+        say(ours, setup_of(self._codec), [])
         return ours
 
     async def end(self) -> None:
-        """Kill it."""
-        process, self._process = self._process, None
+        """Kill it, and wait for its thread."""
+        if self._process is not None:
+            self._process.kill()
         if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)  # the thread may wait there
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._over)
+
+    def _over(self) -> None:
+        """Behind whatever the thread does: it may be about to start the process."""
+        process, self._process = self._process, None
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            connection.close()
         if process is not None:
             process.kill()
-            await asyncio.to_thread(process.wait)
+            process.wait()

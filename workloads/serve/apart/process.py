@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from workloads.pod.slices import ask_for_short_slices
 from workloads.serve.apart.wire import LENGTHS, Job, codec_of, describe, job_of, trouble
 from workloads.serve.errors import EngineFailed, RequestError, TooLarge
 from workloads.serve.http import Request
@@ -34,6 +35,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the server says when it ends
     os.nice(NICE)
+    ask_for_short_slices()
     gc.disable()  # numbers and texts have no cycles
     with socket.socket(fileno=int(sys.argv[1])) as connection, connection.makefile("rb") as stream:
         setup = _frame(stream)
@@ -72,16 +74,17 @@ def _answer(codec: Codec, job: Job) -> "tuple[dict[str, Any], list[memoryview]]"
 
 
 def _read(codec: Codec, job: Job) -> "tuple[dict[str, Any], list[memoryview]]":
+    body = bytes(job.parts[0])
     if job.kind == "grpc":
         from workloads.serve.protocol.grpc_tensors import GrpcCodec
 
         grpc = GrpcCodec(codec.signature, codec.name, codec.version, codec.nonfinite, codec.most_rows)
-        return describe(grpc.read(job.parts[0]), codec.signature)
-    request = Request(b"POST", b"", dict(job.headers), job.parts[0])
+        return describe(grpc.read(body), codec.signature)
+    request = Request(b"POST", b"", dict(job.headers), body)
     if job.kind == "inflate":
-        return {}, [memoryview(inflated(job.parts[0], coding_of(request), codec.max_body_size))]
+        return {}, [memoryview(inflated(body, coding_of(request), codec.max_body_size))]
     if job.kind == "rows":
-        return describe(asked_rows(codec.signature, job.parts[0], codec.most_rows), codec.signature)
+        return describe(asked_rows(codec.signature, body, codec.most_rows), codec.signature)
     return describe(codec.decode(request), codec.signature)
 
 

@@ -1,4 +1,7 @@
-"""The server's end of a socket to a process of its own: frames out and in, on the event loop."""
+"""The server's end of a socket to a process of its own: frames out and in.
+
+Small ones on the event loop, large ones on a thread, which copies them without the interpreter.
+"""
 
 import asyncio
 import socket
@@ -21,6 +24,31 @@ async def send(connection: socket.socket, said: dict[str, Any], parts: "Sequence
     await loop.sock_sendall(connection, LENGTHS.pack(len(head), sum(map(len, parts))) + head)
     for part in parts:
         await loop.sock_sendall(connection, part)
+
+
+def say(connection: socket.socket, said: dict[str, Any], parts: "Sequence[Buffer]") -> None:
+    """Send one frame, on a thread."""
+    head = orjson.dumps(said)
+    connection.sendall(LENGTHS.pack(len(head), sum(map(len, parts))) + head)
+    for part in parts:
+        connection.sendall(part)
+
+
+def hear(connection: socket.socket) -> tuple[dict[str, Any], memoryview]:
+    """The next frame, on a thread. EOFError at the stream's end."""
+    head, body = LENGTHS.unpack(_all(connection, LENGTHS.size))
+    return orjson.loads(_all(connection, head)), _all(connection, body)
+
+
+def _all(connection: socket.socket, size: int) -> memoryview:
+    buffer = np.empty(size, dtype=np.uint8).data
+    place = 0
+    while place < size:
+        got = connection.recv_into(buffer[place:], 0, socket.MSG_WAITALL)
+        if not got:
+            raise EOFError
+        place += got
+    return buffer
 
 
 async def receive(connection: socket.socket, most: int = 0) -> tuple[dict[str, Any], memoryview]:

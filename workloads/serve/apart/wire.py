@@ -12,6 +12,7 @@ import numpy as np
 
 from workloads.serve import errors
 from workloads.serve.datatypes import Array, Datatype
+from workloads.serve.http.message import Buffer
 from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.protocol.tensors import to_binary
 from workloads.serve.rest.inference import Codec
@@ -50,7 +51,7 @@ class Job:
 
     kind: str
     headers: Mapping[bytes, bytes]
-    parts: Sequence[bytes]
+    parts: Sequence[Buffer]
 
     @property
     def size(self) -> int:

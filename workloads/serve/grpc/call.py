@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from workloads.serve.aside import aside
 from workloads.serve.errors import Invalid, QueueFull, RequestError, TooLarge, UnknownTransfer
 from workloads.serve.grpc import wire
 from workloads.serve.grpc.messages import PREFIX, Message, Messages
@@ -111,7 +112,7 @@ class Call:
             return None
         if message.size > most:
             raise TooLarge(f"the message has {message.size} bytes, and this call takes {most}")
-        return message.joined()
+        return bytes(message.joined())
 
     async def _unpack(self, message: Message) -> None:
         coding = self._encoding
@@ -124,7 +125,7 @@ class Call:
             if not self._count(most):
                 raise QueueFull("too many bytes of requests are in memory", 1) from None
             try:
-                data = await asyncio.to_thread(inflated, body, coding, most)
+                data = await aside(inflated, body, coding, most)
             except TooLarge as error:
                 raise QueueFull(str(error)) from None  # the status of every gRPC server for this
             self._receiving.memory.give_back(most - len(data))

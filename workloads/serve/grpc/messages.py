@@ -5,8 +5,11 @@ Pure; used by call.py.
 
 import struct
 from collections import deque
+from collections.abc import Sequence
 
 from workloads.serve.errors import Invalid, QueueFull
+from workloads.serve.http.body import Body
+from workloads.serve.http.message import Buffer
 
 PREFIX = struct.Struct(">BL")
 # Clients may send a message in frames of a byte: what is smaller than this is gathered.
@@ -15,13 +18,15 @@ PIECE = 64 << 10
 
 
 class Message:
-    """One message: its `parts`, which the client has `packed` or not."""
+    """One message of `size` bytes so far, which the client has `packed` or not."""
 
-    __slots__ = ("_tail", "packed", "parts", "size")
+    __slots__ = ("_body", "_tail", "packed", "parts", "size")
 
-    def __init__(self, packed: bool) -> None:
+    def __init__(self, packed: bool, length: int) -> None:
         self.packed = packed
-        self.parts: list[bytes] = []
+        self._body = Body(length)
+        # Once it is whole.
+        self.parts: Sequence[Buffer] = ()
         self.size = 0
         self._tail = bytearray()
 
@@ -29,22 +34,26 @@ class Message:
         """One more piece of it."""
         self.size += len(data)
         if len(data) >= LEAST_PIECE and not self._tail:
-            self.parts.append(data)
+            self._body.add(data)
             return
         self._tail += data
         if len(self._tail) >= PIECE:
-            self.close()
+            self._gathered()
 
-    def joined(self) -> bytes:
+    def joined(self) -> Buffer:
         """The whole message, which is kept in one piece from now on."""
         if len(self.parts) > 1:
-            self.parts = [b"".join(self.parts)]
+            self.parts = (b"".join(self.parts),)
         return self.parts[0] if self.parts else b""
 
     def close(self) -> None:
-        """Nothing gathers any more."""
+        """Nothing more comes."""
+        self._gathered()
+        self.parts = self._body.parts()
+
+    def _gathered(self) -> None:
         if self._tail:
-            self.parts.append(bytes(self._tail))
+            self._body.add(bytes(self._tail))
             self._tail = bytearray()
 
 
@@ -94,4 +103,4 @@ class Messages:
         if length > self._most:
             # The status of every gRPC server for this.
             raise QueueFull(f"the message has {length} bytes, and this server takes {self._most}")
-        self._coming, self.missing, self.length = Message(packed == 1), length, length
+        self._coming, self.missing, self.length = Message(packed == 1, length), length, length

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from grpc_health.v1 import health_pb2
 
 from workloads.serve.apart import Job
+from workloads.serve.aside import aside
 from workloads.serve.edge.timing import server_timing
 from workloads.serve.errors import Invalid, NotFound, RequestError
-from workloads.serve.freed import Freed
 from workloads.serve.grpc.call import Call, Handler
 from workloads.serve.grpc.calls import Calls
 from workloads.serve.grpc.edge import GrpcEdge
@@ -69,7 +69,6 @@ class GrpcServer:
         self.port = 0
         self.tells_time = False  # queue and compute of each inference, in its trailing metadata
         self.turns: Turns | None = None  # to be read, shared with other servers of the loop
-        self._freed = Freed()
         self._receiving = Receiving(memory or GrpcMemory(most), most)
         self._standing = OpenCalls(app, frozenset({"", SERVICE, HEALTH}))
         handlers = {**self._inference(), **self._health(), **self._standing.reflections()}
@@ -119,14 +118,7 @@ class GrpcServer:
         message = await call.next()
         if message is None:
             raise Invalid("the call ended without a message")
-        large = message.size > APART
-        if large:
-            self._freed.soon()
-        try:
-            return await self._counted(message, call)
-        finally:
-            if large:
-                self._freed.soon()
+        return await self._counted(message, call)
 
     async def _streaming(self, call: Call) -> None:
         """Triton's call for models that answer in several parts. None here does."""
@@ -191,8 +183,8 @@ class GrpcServer:
     async def _counted(self, message: Message, call: Call) -> list[Buffer]:
         large = message.size > APART
         # On a thread: putting together what is long needs no interpreter, and takes a while.
-        data = await asyncio.to_thread(message.joined) if large else message.joined()
-        request = parsed(data) if len(data) <= AT_ONCE else None
+        data = await aside(message.joined) if large else message.joined()
+        request = parsed(bytes(data)) if len(data) <= AT_ONCE else None
         if request is not None:
             self._known(request.model_name, request.model_version)
         else:
@@ -200,7 +192,7 @@ class GrpcServer:
         with counting(self._app.metrics, "grpc"):
             return await self._infer(data, request, call)
 
-    async def _infer(self, data: bytes, request: pb.ModelInferRequest | None, call: Call) -> list[Buffer]:
+    async def _infer(self, data: Buffer, request: pb.ModelInferRequest | None, call: Call) -> list[Buffer]:
         service, codec = self._app.loaded()
         if self._codec is None:
             rows = codec.most_rows
@@ -213,7 +205,7 @@ class GrpcServer:
         elif self._heavy(data, codec):
             asked = await service.read_apart(apart, Job("grpc", {}, (data,)))
         elif len(data) > APART:
-            asked = await asyncio.to_thread(used.read_in_place, data)
+            asked = await aside(used.read_in_place, data)
         else:
             asked = used.read_in_place(data)
         del data, request
@@ -232,10 +224,10 @@ class GrpcServer:
             call.metadata("server-timing", server_timing(ticket.timing).decode())
         return self._codec.encode(asked, outputs)
 
-    async def _parsed(self, data: bytes) -> pb.ModelInferRequest:
-        return parsed(data) if len(data) <= APART else await asyncio.to_thread(parsed, data)
+    async def _parsed(self, data: Buffer) -> pb.ModelInferRequest:
+        return parsed(bytes(data)) if len(data) <= APART else await asyncio.to_thread(parsed, bytes(data))
 
-    def _heavy(self, data: bytes, codec: Codec) -> bool:
+    def _heavy(self, data: Buffer, codec: Codec) -> bool:
         """Tell whether reading a message holds the interpreter for so long that others would notice.
 
         Invalid for one that no request can need.

@@ -37,26 +37,33 @@ class Request:
         headers: dict[bytes, bytes],
         body: bytes = b"",
         query: bytes = b"",
-        parts: Sequence[bytes] = (),
+        parts: Sequence[Buffer] = (),
     ) -> None:
         """The body in one piece, or in `parts` as it came: putting a large one together takes a while."""
         self.method = method
         self.path = path
         self.headers = headers
         self.query = query
-        self.parts = parts or (body,)
+        self.parts: Sequence[Buffer] = parts or (body,)
         self.sender: Sender | None = None
 
     @property
     def body(self) -> bytes:
-        """Body in one piece."""
-        if len(self.parts) > 1:
+        """Body in one piece, for those who can read nothing else: a large one is copied, which takes a while."""
+        if len(self.parts) > 1 or not isinstance(self.parts[0], bytes):
             self.parts = (b"".join(self.parts),)
-        return self.parts[0]
+        whole = self.parts[0]
+        assert isinstance(whole, bytes)  # noqa: S101  (so it was put together)
+        return whole
 
     @body.setter
     def body(self, body: bytes) -> None:
         self.parts = (body,)
+
+    @property
+    def whole(self) -> Buffer:
+        """Body in one piece, where it lies."""
+        return self.parts[0] if len(self.parts) == 1 else self.body
 
     @property
     def size(self) -> int:

@@ -9,6 +9,7 @@ import httptools
 
 from workloads.serve.errors import HeadersTooLarge, Invalid, QueueFull, RequestError, TooLarge
 from workloads.serve.http import framing
+from workloads.serve.http.body import Body
 from workloads.serve.http.message import Request
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Reader:
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._header_bytes = 0
-        self._body: list[bytes] = []
+        self._body: Body | None = None
         self._length = 0  # of the body, as far as its headers say it
         self._chunks = -1  # that have come; -1 for a body whose length is known
         # A message that offers another protocol is read twice: its head by a parser that ends there, then the same
@@ -118,7 +119,7 @@ class Reader:
     def forget(self) -> None:
         """The body that has begun will not become whole."""
         self._server.body_bytes -= self.size
-        self._body, self.size = [], 0
+        self._body, self.size = None, 0
 
     def _head_bytes(self) -> int:
         """Bytes of an unfinished head; those that came in one piece with its first byte may not be counted."""
@@ -172,6 +173,8 @@ class Reader:
             raise TooLarge(f"the body has {size} bytes, this server takes {limit}")
         if chunked:
             self._chunks = 0
+        if size or chunked:
+            self._body = Body(limit if chunked else size)
         if b"expect" in headers and framing.waits_for_leave(headers, parser.get_http_version()):
             self._taker.expecting()
 
@@ -188,7 +191,8 @@ class Reader:
             raise TooLarge(f"the body has more than the {server.limits.max_body_size} bytes that this server takes")
         if server.body_bytes > server.limits.max_buffered and not self._taker.make_room():
             raise QueueFull("too many bytes of requests are in memory", 1)
-        self._body.append(data)
+        if self._body is not None:
+            self._body.add(data)
 
     def on_message_complete(self) -> None:
         """The request is whole."""
@@ -197,7 +201,8 @@ class Reader:
         self.reading = self.in_body = False
         self.requests += 1
         parser, headers = self._parser, self._headers
-        parts, size, self._body, self.size = self._body, self.size, [], 0
+        body, size, self._body, self.size = self._body, self.size, None, 0
+        parts = body.parts() if body is not None else ()
         path, query = framing.path_of(self._url), self._url.partition(b"?")[2]
         request = Request(parser.get_method(), path, headers, b"", query, parts)
         keep_alive = parser.should_keep_alive()

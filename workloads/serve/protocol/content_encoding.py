@@ -6,7 +6,7 @@ Asked by whoever reads a body. gzip may come in several members, deflate with or
 import zlib
 
 from workloads.serve.errors import Invalid, TooLarge, UnsupportedEncoding
-from workloads.serve.http.message import Request
+from workloads.serve.http.message import Buffer, Request
 
 IDENTITY = b"identity"
 GZIP, DEFLATE = frozenset({b"gzip", b"x-gzip"}), frozenset({b"deflate"})
@@ -34,10 +34,10 @@ def coding_of(request: Request) -> bytes:
     return codings[0]
 
 
-def inflated(body: bytes, coding: bytes, most: int) -> bytes:
+def inflated(body: Buffer, coding: bytes, most: int) -> bytes:
     """At most `most` bytes. TooLarge beyond, or for a body that is nearly nothing but repetition; Invalid in words."""
     if coding == IDENTITY:
-        return body
+        return bytes(body)
     most_here = min(most, max(ANY_RATIO, MOST_RATIO * len(body)))
     stream, frame = _Inflating(coding), memoryview(body)
     for place in range(0, len(body), PIECE):

@@ -54,7 +54,7 @@ class GrpcCodec:
         raw_bytes(memoryview(message), self.signature)
         return self.decode(parsed(message))
 
-    def read_in_place(self, message: bytes) -> InferenceRequest:
+    def read_in_place(self, message: Buffer) -> InferenceRequest:
         """Inference as by `read`, for one with little beside its raw tensors, which are not copied."""
         rest, raws = in_place(memoryview(message))
         return self.decode(parsed(rest), raws)

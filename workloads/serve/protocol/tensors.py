@@ -99,11 +99,16 @@ def from_binary(name: str, raw: memoryview, datatype: Datatype, shape: Sequence[
     if len(raw) != wanted:
         raise Invalid(f"input {name!r}: {len(raw)} bytes, its shape {list(shape)} of {datatype.name} needs {wanted}")
     array: Array = np.frombuffer(raw, dtype=datatype.dtype)
-    if datatype is Datatype.BOOL and array.size and raw.tobytes().strip(b"\x00\x01"):
+    if datatype is Datatype.BOOL and not _zeros_and_ones(raw):
         raise Invalid(f"input {name!r}: a BOOL is one byte, 0 or 1")
     if datatype.floating and not nonfinite and not finite(array):
         raise Invalid(f"input {name!r}: holds NaN or infinity, which this server refuses")
     return shaped(name, array, shape)
+
+
+def _zeros_and_ones(raw: memoryview) -> bool:
+    numbers = np.frombuffer(raw, dtype=np.uint8)
+    return not numbers.size or int(numbers.max()) <= 1
 
 
 def _bytes_elements(name: str, raw: memoryview, count: int) -> Array:

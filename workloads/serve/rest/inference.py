@@ -70,11 +70,12 @@ class Codec:
 
     def decode(self, request: Request) -> InferenceRequest:
         """The request, whole and checked. Raises Invalid, TooLarge or UnsupportedEncoding."""
-        body = request.body
+        body = request.whole
         if b"content-encoding" in request.headers:
-            body = inflated(body, coding_of(request), self.max_body_size)
+            body = inflated(request.body, coding_of(request), self.max_body_size)
         length = request.headers.get(HEADER_LENGTH)
         if length is None:
+            body = body if isinstance(body, bytes) else request.body
             return self.plain.read(body) or self._read(self._plan(body), memoryview(b""))
         if not DIGITS.fullmatch(length):
             raise Invalid("Inference-Header-Content-Length must be a whole number")
@@ -84,7 +85,7 @@ class Codec:
         view = memoryview(body)
         if header == 0:
             return self._raw(view)
-        text = body[:header]
+        text = bytes(view[:header])
         plan = self.planner.known(text)
         if plan is None:
             plan = self._plan(text)

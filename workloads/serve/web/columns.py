@@ -12,6 +12,7 @@ from typing import Any
 from slipway.api.common.artifact import Artifact
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import Invalid, TooLarge
+from workloads.serve.http.message import Buffer
 from workloads.serve.protocol.tensors import from_json
 from workloads.serve.rest.pieces import plain
 from workloads.serve.signature import Signature, Tensor
@@ -44,7 +45,7 @@ def asks_for_columns(document: Any, signature: Signature) -> bool:
     return named or "columns" in document or len(signature.inputs) > 1
 
 
-def are_named(head: bytes, size: int) -> bool:
+def are_named(head: Buffer, size: int) -> bool:
     """Tell whether a document has rows with names, by its head. TooLarge when it has too many of them.
 
     They are read one by one, on the event loop.

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workloads.serve import freed
 from workloads.serve.datatypes import Datatype
 from workloads.serve.errors import Invalid, QueueFull, RequestError, TooLarge, TooSlow
 from workloads.serve.grpc import receiving
@@ -169,15 +166,3 @@ def test_any_bytes_are_walked_over_or_refused(data) -> None:
 def test_two_bytes_that_become_an_object_are_counted_first(field) -> None:
     with pytest.raises(Invalid, match="more inputs, outputs or parameters"):
         raw_bytes(memoryview(field * (1 << 20)), PLAIN)
-
-
-async def test_memory_is_given_back_while_large_requests_come_without_a_pause(monkeypatch) -> None:
-    """Each put the one before off, so that it was given back when the last was over."""
-    trims: list[int] = []
-    monkeypatch.setattr(freed, "PAUSE", 0.01)
-    found = freed.Freed()
-    monkeypatch.setattr(found, "_trim", trims.append)
-    async with asyncio.timeout(30):
-        while len(trims) < 2:
-            found.soon()
-            await asyncio.sleep(0.001)

@@ -87,7 +87,7 @@ def test_whatever_is_changed_both_ways_refuse_or_take_the_same(shape, datatype, 
             st.sampled_from([b"", b"[", b"]", b",", b"],[", b"[]", b" ", b"1", b".", b"-", b"e", b"null"])
         )
         text[place : place + data.draw(st.integers(0, 2))] = with_
-    if not text.strip().startswith(b"[") or not text.strip().endswith(b"]"):
+    if not text.startswith(b"[") or not text.endswith(b"]"):
         return  # Cut gives nothing else
     assert same(bytes(text), datatype, shape), bytes(text)
 
