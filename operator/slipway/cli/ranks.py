@@ -1,4 +1,4 @@
-"""Which pods a person means by a pod's name, a node's index or a rank. Pure; `slipway logs` asks."""
+"""Pods that a person means by a pod's name, a node's index or a rank. Pure; `slipway logs` asks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""When waiting for a resource is over: it is as wanted, or it can no longer become so. Pure; `slipway wait` asks."""
+"""End of waiting for a resource: it is as wanted, or it can no longer become so. Pure; `slipway wait` asks."""
 
 from collections.abc import Mapping
 from typing import Any

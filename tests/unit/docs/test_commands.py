@@ -62,7 +62,8 @@ def _make(words: list[str]) -> None:
 
 def _slipway(words: list[str]) -> None:
     group = typer.main.get_command(app)
-    assert words[1] in group.commands  # type: ignore[attr-defined]
+    options = [option for parameter in group.params for option in parameter.opts]
+    assert words[1] in [*group.commands, *options]  # type: ignore[attr-defined]
 
 
 def _kubectl(words: list[str]) -> None:

@@ -45,7 +45,7 @@ def wire(obj: Object) -> dict[str, Any]:
 
 
 def ordered(objects: Sequence[Object]) -> list[Object]:
-    """By namespace, kind and name."""
+    """Sort by namespace, kind and name."""
     return sorted(objects, key=lambda obj: (obj["metadata"].get("namespace", ""), obj["kind"], obj["metadata"]["name"]))
 
 

@@ -90,7 +90,7 @@ def _queue(view: View) -> RenderableType | None:
 
 
 def _conditions(view: View) -> RenderableType | None:
-    """What is true or not known, a line each; what is false in one line. Each message is shown once."""
+    """Conditions that are true or not known, a line each; those that are false in one line. Each message is shown once."""
     marks = view.status.get("conditions") or []
     if not marks:
         return None
