@@ -90,7 +90,7 @@ def _queue(view: View) -> RenderableType | None:
 
 
 def _conditions(view: View) -> RenderableType | None:
-    """Conditions that are true or not known, a line each; those that are false in one line. Each message is shown once."""
+    """Conditions: a line each that is true or not known, one for all that are false. Each message is shown once."""
     marks = view.status.get("conditions") or []
     if not marks:
         return None
