@@ -87,6 +87,68 @@ JOBS = [
     Panel("Conditions", "none", {"{{kind}} {{condition}}": f"max by (kind, condition) (slipway_jobs{{{KIND}}})"}),
 ]
 
+TEAM = 'namespace=~"$namespace"'
+RUNNING = f'on (namespace, pod) group_left () max by (namespace, pod) (kube_pod_status_phase{{phase="Running",{TEAM}}})'
+GPUS = 'resource=~"nvidia_com_.*|amd_com_gpu|habana_ai_gaudi|gpu_intel_com_.*"'
+
+
+def _theirs(condition: str) -> str:
+    return f'max by (namespace, kind) (slipway_namespace_jobs{{{TEAM},condition="{condition}"}})'
+
+
+def _held(where: str) -> str:
+    return f"sum by (namespace) (kube_pod_container_resource_requests{{{where},{TEAM}}} * {RUNNING})"
+
+
+# Accelerators and hours are those of all pods of a namespace, as its quota is.
+TEAMS = [
+    Panel("Resources", "none", {"{{namespace}} {{kind}}": _theirs("total")}),
+    Panel("Running", "none", {"{{namespace}} {{kind}}": _theirs("Running")}),
+    Panel("Waiting for a person, or failed", "none", {"{{namespace}} {{kind}}": _theirs("Stalled")}),
+    Panel("Accelerators in use", "none", {"{{namespace}}": _held(GPUS)}),
+    Panel("CPUs in use", "none", {"{{namespace}}": _held('resource="cpu"')}),
+    Panel(
+        "Accelerator hours of the last 24 hours",
+        "none",
+        {"{{namespace}}": f"sum_over_time(({_held(GPUS)})[24h:5m]) / 12"},
+    ),
+    Panel(
+        "Share of the quota in use",
+        "percentunit",
+        {
+            "{{namespace}} {{resource}}": f'max by (namespace, resource) (kube_resourcequota{{{TEAM},type="used"}})'
+            f' / max by (namespace, resource) (kube_resourcequota{{{TEAM},type="hard"}} > 0)'
+        },
+    ),
+    Panel(
+        "Hours in the line",
+        "h",
+        {
+            "{{namespace}}/{{name}}": f"(time() - slipway_resource_queued_timestamp_seconds{{{TEAM}}}) / 3600"
+            " and on (namespace, name, customresource_kind) slipway_resource_queue_position > 0"
+        },
+    ),
+    Panel("Place in the line", "none", {"{{namespace}}/{{name}}": f"slipway_resource_queue_position{{{TEAM}}}"}),
+    Panel("Progress", "percent", {"{{namespace}}/{{name}}": f"slipway_resource_progress_percent{{{TEAM}}}"}),
+    Panel("Restarts", "none", {"{{namespace}}/{{name}}": f"slipway_resource_restarts{{{TEAM}}} > 0"}),
+    Panel(
+        "Replicas that serve",
+        "none",
+        {
+            "{{namespace}}/{{name}}": f"slipway_resource_ready_replicas{{{TEAM}}}",
+            "{{namespace}}/{{name}} asked": f"slipway_resource_replicas{{{TEAM}}}",
+        },
+    ),
+    Panel(
+        "What is not as it should be",
+        "none",
+        {
+            "{{namespace}}/{{name}} {{reason}}": f"slipway_resource_condition{{{TEAM},"
+            'type=~"Stalled|Failed|Restarting"} == 1'
+        },
+    ),
+]
+
 SERVING = [
     Panel("Ready", "none", {"{{pod}}": f"slipway_ready{{{PODS}}}"}),
     Panel("Replies", "reqps", {"{{protocol}} {{code}}": rate("slipway_replies_total", "protocol, code", PODS)}),
@@ -160,6 +222,7 @@ SERVING = [
 DASHBOARDS = {
     "slipway-operator": ("Slipway: operator", OPERATOR, {}),
     "slipway-jobs": ("Slipway: jobs and services", JOBS, {"kind": "label_values(slipway_jobs, kind)"}),
+    "slipway-teams": ("Slipway: teams", TEAMS, {"namespace": "label_values(slipway_namespace_jobs, namespace)"}),
     "slipway-serving": (
         "Slipway: serving",
         SERVING,

@@ -6,6 +6,7 @@ The parts of runtime know nothing of Prometheus: they take plain callbacks, whic
 from __future__ import annotations
 
 from collections import Counter as Tally
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -21,8 +22,11 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
-CountJobs = Callable[[], Mapping[str, int]]
-"""Condition type -> number of jobs in which it is true, counted from the cache at the moment of the scrape."""
+CountJobs = Callable[[], Mapping[str, Mapping[str, int]]]
+"""Namespace -> condition type -> number of jobs in which it is true, counted from the cache at the scrape."""
+
+MOST_NAMESPACES = 200
+"""Namespaces with series of their own, those with the most resources first; all others are one, named "other"."""
 
 
 class Metrics:
@@ -114,7 +118,7 @@ class Metrics:
         self._live.queues[kind] = queue
 
     def watch_jobs(self, kind: str, count: CountJobs) -> None:
-        """Show how many objects of a kind have which condition; "total" counts all of them."""
+        """Show how many objects of a kind have which condition, in all and by namespace; "total" counts all of them."""
         self._live.jobs[kind] = count
 
     def render(self) -> bytes:
@@ -139,19 +143,53 @@ class _Live(Collector):
             delayed.add_metric([kind], queue.delayed)
             adds.add_metric([kind], queue.adds)
             retries.add_metric([kind], queue.retries)
-        jobs = GaugeMetricFamily("slipway_jobs", "Objects by kind and true condition.", labels=["kind", "condition"])
+        return (depth, delayed, adds, retries, *self._counts())
+
+    def _counts(self) -> tuple[Metric, Metric]:
+        marks = ["kind", "condition"]
+        jobs = GaugeMetricFamily("slipway_jobs", "Objects by kind and true condition.", labels=marks)
+        theirs = GaugeMetricFamily(
+            "slipway_namespace_jobs", "The same by namespace, for the fullest ones.", labels=[*marks, "namespace"]
+        )
         for kind, count in self.jobs.items():
-            for condition, number in count().items():
+            found = count()
+            for condition, number in total(found.values()).items():
                 jobs.add_metric([kind, condition], number)
-        return (depth, delayed, adds, retries, jobs)
+            for namespace, numbers in fullest(found).items():
+                for condition, number in numbers.items():
+                    theirs.add_metric([kind, condition, namespace], number)
+        return jobs, theirs
 
 
-def count_conditions(objects: Iterable[Mapping[str, Any]]) -> Mapping[str, int]:
-    """Counts of objects by true condition, and of all of them under "total"; for `watch_jobs`."""
-    tally: Tally[str] = Tally(total=0)
+def count_conditions(objects: Iterable[Mapping[str, Any]]) -> Mapping[str, Mapping[str, int]]:
+    """Counts of objects by namespace and true condition, and of all of them under "total"; for `watch_jobs`.
+
+    What alerts subtract is there as 0, too: in PromQL a difference with nothing is nothing.
+    """
+    tallies: defaultdict[str, Tally[str]] = defaultdict(lambda: Tally(total=0, Stalled=0, Failed=0))
     for obj in objects:
+        tally = tallies[obj["metadata"].get("namespace", "")]
         tally["total"] += 1
         for condition in (obj.get("status") or {}).get("conditions") or ():
             if condition.get("status") == "True":
                 tally[condition["type"]] += 1
-    return tally
+    return tallies
+
+
+def total(counts: Iterable[Mapping[str, int]]) -> Mapping[str, int]:
+    """Sum of counts by condition; "total", "Stalled" and "Failed" are always among them."""
+    found: Tally[str] = Tally(total=0, Stalled=0, Failed=0)
+    for each in counts:
+        found.update(each)
+    return found
+
+
+def fullest(counts: Mapping[str, Mapping[str, int]], most: int = MOST_NAMESPACES) -> Mapping[str, Mapping[str, int]]:
+    """Counts of the `most` namespaces with the most objects, and the sum of the others as "other", if there are any.
+
+    Whoever may make namespaces could otherwise make the scrape as large as he likes.
+    """
+    ordered = sorted(counts, key=lambda namespace: (-counts[namespace]["total"], namespace))
+    kept = {namespace: counts[namespace] for namespace in ordered[:most]}
+    rest = ordered[most:]
+    return {**kept, "other": total(counts[namespace] for namespace in rest)} if rest else kept

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -58,6 +59,19 @@ def _install(missing: Sequence[str]) -> None:
         except RuntimeError:  # no package lists, or too old ones
             quiet("apt-get", "update", "-q", env=environment)
             quiet(*command, env=environment)
+
+
+def download(package: str, folder: Path) -> None:
+    """Unpack a package into the folder without installing it. Raises RuntimeError."""
+    with lock("apt"), tempfile.TemporaryDirectory() as scratch, step(f"download {package}"):
+        Path(scratch).chmod(0o755)  # apt fetches as a user of its own
+        try:
+            quiet("apt-get", "download", "-q", package, cwd=scratch)
+        except RuntimeError:  # no package lists, or too old ones
+            quiet("apt-get", "update", "-q")
+            quiet("apt-get", "download", "-q", package, cwd=scratch)
+        (archive,) = Path(scratch).glob("*.deb")
+        quiet("dpkg-deb", "-x", str(archive), str(folder))
 
 
 def programs() -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from slipway.runtime.metrics import Metrics as OperatorMetrics
@@ -22,7 +23,7 @@ def operator() -> dict[str, set[str]]:
     metrics = OperatorMetrics()
     queue: WorkQueue[str] = WorkQueue(observe_wait=metrics.wait_observer("TrainingJob"))
     metrics.watch_queue("TrainingJob", queue)
-    metrics.watch_jobs("TrainingJob", lambda: {"total": 1})
+    metrics.watch_jobs("TrainingJob", lambda: {"team": {"total": 1}})
     metrics.watch_leading(lambda: True)
     metrics.observe_reconcile("TrainingJob", "success", 0.1)
     metrics.observe_request("get", "200", 0.1)
@@ -55,6 +56,22 @@ def activator() -> dict[str, set[str]]:
     return _samples(tracker.text())
 
 
+def kube_state_metrics() -> dict[str, set[str]]:
+    """What kube-state-metrics tells of our resources by our file, and of others, as its documentation has it."""
+    config = yaml.safe_load((REPOSITORY / "manifests" / "monitoring" / "kube-state-metrics.yaml").read_text())
+    found: dict[str, set[str]] = {}
+    for resource in config["spec"]["resources"]:
+        for metric in resource["metrics"]:
+            marks = {*resource["labelsFromPath"], *metric["each"]["gauge"].get("labelsFromPath", ())}
+            name = f"{resource['metricNamePrefix']}_{metric['name']}"
+            found.setdefault(name, {"customresource_kind"}).update(marks)
+    return found | {
+        "kube_pod_container_resource_requests": {"namespace", "pod", "container", "node", "resource", "unit"},
+        "kube_pod_status_phase": {"namespace", "pod", "phase"},
+        "kube_resourcequota": {"namespace", "resourcequota", "resource", "type"},
+    }
+
+
 def _gauges() -> list[str]:
     tree = ast.parse((REPOSITORY / "workloads" / "serve" / "run.py").read_text())
     keys = [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
@@ -72,4 +89,4 @@ def _samples(text: bytes) -> dict[str, set[str]]:
 
 def exposed() -> Mapping[str, set[str]]:
     """All together."""
-    return operator() | server() | activator()
+    return operator() | server() | activator() | kube_state_metrics()

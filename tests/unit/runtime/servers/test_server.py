@@ -7,8 +7,10 @@ import time
 
 import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from slipway.runtime.metrics import Metrics, count_conditions
+from slipway.runtime.metrics import Metrics, count_conditions, fullest, total
 from slipway.runtime.queue import WorkQueue
 from slipway.runtime.servers.server import Health, health_app, listening
 from tests.unit.runtime.waiting import until
@@ -72,7 +74,11 @@ SCRAPED = {
     'slipway_jobs{condition="total",kind="TrainingJob"} 3.0',
     'slipway_jobs{condition="Succeeded",kind="TrainingJob"} 1.0',
     'slipway_jobs{condition="Ready",kind="TrainingJob"} 1.0',
+    'slipway_jobs{condition="Stalled",kind="TrainingJob"} 0.0',
+    'slipway_namespace_jobs{condition="total",kind="TrainingJob",namespace="team-a"} 2.0',
+    'slipway_namespace_jobs{condition="total",kind="TrainingJob",namespace="team-b"} 1.0',
 }
+A = {"metadata": {"namespace": "team-a"}}
 
 
 async def test_everything_that_is_measured_is_scraped() -> None:
@@ -82,9 +88,9 @@ async def test_everything_that_is_measured_is_scraped() -> None:
     leading = False
     metrics.watch_leading(lambda: leading)
     jobs = [
-        {"status": {"conditions": [{"type": "Succeeded", "status": "True"}, {"type": "Ready", "status": "True"}]}},
-        {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}},
-        {},
+        {**A, "status": {"conditions": [{"type": "Succeeded", "status": "True"}, {"type": "Ready", "status": "True"}]}},
+        {**A, "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}},
+        {"metadata": {"namespace": "team-b"}},
     ]
     metrics.watch_jobs("TrainingJob", lambda: count_conditions(jobs))
     metrics.observe_reconcile("trainingjob", "success", 0.02)
@@ -105,3 +111,15 @@ async def test_everything_that_is_measured_is_scraped() -> None:
     assert lines >= SCRAPED
     ours = [line for line in lines if not line.startswith(("#", "slipway_", "process_"))]
     assert ours == []
+
+
+@given(st.dictionaries(st.text("abc", min_size=1, max_size=3), st.integers(0, 9), max_size=30), st.integers(1, 9))
+def test_a_scrape_has_a_bounded_number_of_namespaces_and_loses_no_job(sizes: dict[str, int], most: int) -> None:
+    counts = {namespace: {"total": size, "Failed": size // 2} for namespace, size in sizes.items()}
+    found = fullest(counts, most)
+    assert len(found) <= most + 1
+    for condition in ("total", "Failed"):
+        assert total(found.values())[condition] == sum(each[condition] for each in counts.values())
+    kept = [counts[namespace]["total"] for namespace in found if namespace in counts]
+    rest = [counts[namespace]["total"] for namespace in counts if namespace not in found]
+    assert not rest or min(kept) >= max(rest)
