@@ -37,6 +37,8 @@ class Turns:
         self._waiting: deque[tuple[asyncio.Transport, Reads]] = deque()
         self._paused: set[asyncio.Transport] = set()
         self._later: deque[Callable[[], None]] = deque()
+        self._idlers: deque[Callable[[], None]] = deque()
+        self._paced = False
         self._coming = False
         self._now = 0  # bytes of this turn
         self._spent = 0
@@ -59,10 +61,27 @@ class Turns:
         """Work was done that is not counted in bytes, about so many microseconds."""
         self._spent += cost
 
-    def wait(self, go_on: Callable[[], None]) -> None:
-        """There is more to do than one connection may in a turn."""
-        self._later.append(go_on)
-        self._again()
+    def wait(self, go_on: Callable[[], None], idles: bool = False) -> None:
+        """There is more to do than one connection may in a turn. `idles`: most of it so far has asked for nothing.
+
+        Of those that idle one goes on at a time, and not in every turn: whoever sends nothing but pings, or streams
+        that it gives up at once, would have the loop for half of the time.
+        """
+        if not idles:
+            self._later.append(go_on)
+            self._again()
+            return
+        self._idlers.append(go_on)
+        if not self._paced:
+            self._paced = True
+            asyncio.get_running_loop().call_later(PACE, self._idle)
+
+    def _idle(self) -> None:
+        self._paced = False
+        self._idlers.popleft()()
+        if self._idlers and not self._paced:
+            self._paced = True
+            asyncio.get_running_loop().call_later(PACE, self._idle)
 
     def _again(self) -> None:
         if not self._coming:

@@ -116,7 +116,7 @@ class Connection(asyncio.Protocol):
         """The others' turn."""
         self._later = True
         self._transport.pause_reading()
-        self._server.turns.wait(self._go_on)
+        self._server.turns.wait(self._go_on, self.reader.idles)
 
     def spend(self, cost: int) -> None:
         """Work of this turn."""

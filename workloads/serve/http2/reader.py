@@ -23,6 +23,8 @@ STREAMS = 1000  # at once
 REFILL = 1 << 30
 # Frames that bring nothing: so many at once, and after that as many as are forgiven in each sweep.
 IDLE_FRAMES, FORGIVEN = 10_000, 1_000
+# And so many until their sender goes on at the pace of those that idle, by fewer frames and streams at a time.
+IDLES, IDLERS_FRAMES, IDLERS_OPENED = 256, 32, 4
 RESET_COST = 10
 OPENS = bytes([frames.HEADERS])
 HTTP1 = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 30\r\n\r\nthis port speaks gRPC, HTTP/2\n"
@@ -46,6 +48,11 @@ class FrameReader:
         self._block: bytearray | None = None
         self._block_stream, self._block_ends = 0, False
 
+    @property
+    def idles(self) -> bool:
+        """True for a client that has asked for little but the transport's own answers."""
+        return self._idle_frames > IDLES
+
     def forgive(self) -> None:
         """Time has passed."""
         self._idle_frames = max(0, self._idle_frames - FORGIVEN)
@@ -63,8 +70,9 @@ class FrameReader:
                 self._content(data[place:end])
                 place = end
                 continue
-            full = self._connection.opened - opened >= OPENED and data[place + 3 : place + 4] == OPENS
-            if count >= FRAMES or full:
+            most, most_opened = (IDLERS_FRAMES, IDLERS_OPENED) if self._idle_frames > IDLES else (FRAMES, OPENED)
+            full = self._connection.opened - opened >= most_opened and data[place + 3 : place + 4] == OPENS
+            if count >= most or full:
                 self._connection.wait()
                 break
             count += 1

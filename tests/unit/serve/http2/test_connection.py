@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.runtime.waiting import until
 from workloads.serve.http.turn import Turns
 from workloads.serve.http2 import frames, reader
 from workloads.serve.http2.connection import Connection
@@ -150,9 +151,24 @@ async def test_frames_that_bring_nothing_are_read_some_at_a_time_and_then_no_mor
     connection.data_received(one * 30_000)
     assert connection.held_up, "the others' turn"
     assert len(transport.written) < 200 + reader.FRAMES * 20
-    for _ in range(200):
+    await until(lambda: not transport.open)
+    assert told(transport) == code
+
+
+async def test_a_connection_that_idles_goes_on_now_and_then_and_the_others_every_turn() -> None:
+    """Pings, and streams given up at once, had the loop for half of the time: 12 ms of it before an answer."""
+    server, idle, _ = connected()
+    idle.data_received(BEGIN + FLOODS["pings"][0] * (reader.IDLES + 10 * reader.FRAMES))
+    for _ in range(20):
         await asyncio.sleep(0)
-    assert (told(transport), transport.open) == (code, False)
+    assert idle.held_up, "fewer frames in a turn, and not in every turn"
+    assert idle.reader.idles
+    done: list[str] = []
+    server.turns.wait(lambda: done.append("idles"), idles=True)
+    server.turns.wait(lambda: done.append("asks"))
+    await until(lambda: len(done) == 2)
+    assert done == ["asks", "idles"]
+    await until(lambda: not idle.held_up)
 
 
 async def test_streams_that_are_opened_and_given_up_at_once_are_bounded() -> None:
@@ -162,8 +178,7 @@ async def test_streams_that_are_opened_and_given_up_at_once_are_bounded() -> Non
     numbers = range(1, 6001, 2)
     connection.data_received(b"".join(opening(one, True) + frames.reset(one, Code.CANCEL) for one in numbers))
     assert server.opened == reader.OPENED, "so many in a turn"
-    for _ in range(400):
-        await asyncio.sleep(0)
+    await until(lambda: not transport.open)
     assert told(transport) is Code.ENHANCE_YOUR_CALM
     assert server.opened <= reader.IDLE_FRAMES // reader.RESET_COST + 1
     assert not any("begun" in owner.said for owner in server.owners), "nothing was begun for them"
