@@ -20,7 +20,17 @@ from typing import Any
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
-PRELOAD = ["workloads.train.run", "workloads.train.checkpoints.checkpoint", "torch._dynamo"]
+PRELOAD = [
+    "workloads.train.run",
+    "workloads.train.checkpoints.checkpoint",
+    "torch._dynamo",
+    # Of the report and of TensorBoard's events, which every run writes: imported in each, they were half of its work.
+    "matplotlib.figure",
+    "matplotlib.backends.backend_svg",
+    "tensorboard.summary.writer.event_file_writer",
+    "torch.utils.tensorboard",
+    "sklearn.datasets",
+]
 PATIENCE = 120.0  # seconds; the machine may be busy with builds
 
 context = multiprocessing.get_context("forkserver")
