@@ -52,7 +52,7 @@ def lines(series: Mapping[str, Points], across: Axis, up: Axis) -> str:
         return ""
     drawing, axes = figure(across, up)
     # Room for the longest that EngFormatter and powers of ten write: a layout that measures texts draws twice.
-    drawing.set_layout_engine("none")
+    drawing.set_layout_engine(None)
     drawing.subplots_adjust(left=0.14, bottom=0.16, right=0.98, top=0.91)
     for number, (name, points) in enumerate(kept.items()):
         marker = "o" if len(points) <= 40 else ""
