@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from slipway.api.common.types import Reason
+from slipway.reconcile.decision_log import log_decisions
 from slipway.reconcile.parallel_requests import abreast
 from slipway.reconcile.patch import merge_patch
 from slipway.reconcile.plan import Delete, Notice, Patch, Plan, Write, soonest
@@ -116,6 +117,7 @@ class Executor:
         """Write the status, if it differs, and only then tell about it: an event for each look would never end."""
         written = await self._write_status(job, status)
         if written is not job:
+            log_decisions(self._resource.kind, job, written, notices)
             for notice in notices:
                 self._record(job, notice)
         return written
@@ -170,8 +172,9 @@ class Executor:
             if (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}:
                 left.append(name)
         if left:
-            words = f"waiting for {left[0]}, whose labels or owner somebody changed, to go"
-            raise Transient(Reason.PODS_PENDING, words)
+            raise Transient(
+                Reason.PODS_PENDING, f"waiting for {left[0]}, whose labels or owner somebody changed, to go"
+            )
         return False
 
     async def _delete(self, job: Object, deletes: tuple[Delete, ...]) -> None:
