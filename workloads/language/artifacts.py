@@ -26,6 +26,7 @@ from slipway.api.common.language import (
     ADAPTER_CONFIG_FILE,
     ADAPTER_FILE,
     CONFIG_FILE,
+    OPENVINO_FILES,
     PROBES_FILE,
     AdapterOfModel,
     ArtifactKind,
@@ -49,6 +50,13 @@ BESIDE = (
     "special_tokens_map.json",
     "chat_template.jinja",
 )
+NEEDED = {
+    ArtifactKind.CAUSAL_LM: (CONFIG_FILE,),
+    ArtifactKind.LORA_ADAPTER: (ADAPTER_CONFIG_FILE, ADAPTER_FILE),
+    ArtifactKind.OPENVINO_LM: (CONFIG_FILE, TOKENIZER_FILE, *OPENVINO_FILES),
+}
+# Pickles and code, which some library might run.
+PROGRAMS = {".bin", ".pt", ".pth", ".pkl", ".py"}
 
 
 @dataclass(frozen=True)
@@ -85,11 +93,15 @@ def _described(where: str | Path, expected: str | None) -> LanguageArtifact:
     if said.kind is None:
         raise BadInput(f"{where}: an artifact of another layout, {said.task.value} {said.architecture.name}")
     listed = {file.path for file in said.files}
-    needed = (ADAPTER_CONFIG_FILE, ADAPTER_FILE) if said.kind is ArtifactKind.LORA_ADAPTER else (CONFIG_FILE,)
-    for name in (*needed, PROBES_FILE):
+    for name in (*NEEDED[said.kind], PROBES_FILE):
         if name not in listed:
             raise Corrupt(f"{where}: its {DESCRIPTION_FILE} lists no {name}")
-    strange = [path.name for path in stored.folder.iterdir() if path.suffix in {".bin", ".pt", ".pth", ".pkl", ".py"}]
+    graph = said.kind is ArtifactKind.OPENVINO_LM
+    strange = [
+        path.name
+        for path in stored.folder.iterdir()
+        if path.suffix in PROGRAMS and not (graph and path.name.startswith("openvino_"))
+    ]
     if strange:
         raise BadInput(f"{where}: {strange[0]} beside the model could be run by a library that reads it: remove it")
     language = said.language

@@ -101,6 +101,13 @@ class Layerwise(nn.Module):
         return [self.norm(one) for one in hidden]
 
     @torch.no_grad()
+    def each(self, documents: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Logits [length, vocabulary] of each document, int64 [1, length]; every layer is read once."""
+        head = self.head().t()
+        for hidden in self.last(documents):
+            yield hidden[0] @ head
+
+    @torch.no_grad()
     def forward(self, input_ids: torch.Tensor) -> Answered:
         """Logits [n, length, vocabulary] of int64 [n, length]."""
         return Answered(self.last([input_ids])[0] @ self.head().t())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.api.common.artifact import TOKENIZER_FILE
-from slipway.api.common.language import CONFIG_FILE
+from slipway.api.common.language import CONFIG_FILE, OPENVINO_FILES
 from workloads.errors import BadInput
 from workloads.language import artifacts
 from workloads.language.config import checked, end_tokens, optional_json
@@ -18,7 +18,6 @@ from workloads.language.text_tokenizer import TextTokenizer
 from workloads.libraries import extra, optional, quiet, transformers
 
 GENERATION_FILE = "generation_config.json"
-MODEL_FILE = "openvino_model.xml"
 TOKENIZER, DETOKENIZER = "openvino_tokenizer.xml", "openvino_detokenizer.xml"
 GENERATE = extra("generate")
 
@@ -51,7 +50,7 @@ def write_openvino(folder: Path, out: Path) -> None:
     defaults = optional_json(folder / GENERATION_FILE) | ({"eos_token_id": ends} if ends else {})
     for name, said in ((CONFIG_FILE, _configuration(folder)), (GENERATION_FILE, defaults)):
         (out / name).write_text(json.dumps(said, indent=2, sort_keys=True) + "\n")
-    found.save_model(model, str(out / MODEL_FILE), compress_to_fp16=False)
+    found.save_model(model, str(out / OPENVINO_FILES[0]), compress_to_fp16=False)
     _write_tokenizer(folder, out, found)
 
 

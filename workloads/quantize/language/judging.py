@@ -5,14 +5,14 @@ are paired, and a ratio of sums (Cochran 1977, section 6.3): each document weigh
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from workloads.errors import BadInput
-from workloads.language.layerwise import Layerwise
 
 
 @dataclass(frozen=True)
@@ -65,18 +65,23 @@ def ratio(values: Sequence[float], tokens: Sequence[int], confidence: float) -> 
     return float(share), float(share) - reach, float(share) + reach
 
 
+class Scorer(Protocol):
+    """Whatever computes a model: by torch from its files, or by the engine that will serve it."""
+
+    def each(self, documents: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Logits [length, vocabulary] of each document, int64 [1, length]."""
+        ...
+
+
 @torch.no_grad()
-def judge(reference: Layerwise, candidate: Layerwise, documents: Sequence[torch.Tensor]) -> Judged:
+def judge(reference: Scorer, candidate: Scorer, documents: Sequence[torch.Tensor]) -> Judged:
     """Both models' answers to the same documents, int64 [1, length] each."""
     if len(documents) < 2:
         raise BadInput(f"evaluation needs two documents at least, there are {len(documents)}: add documents")
-    wanted, found = reference.last(documents), candidate.last(documents)
-    heads = reference.head().t(), candidate.head().t()
     rows: list[tuple[int, float, float, int, float]] = []
-    for ids, before, after in zip(documents, wanted, found, strict=True):
-        one, other = (
-            (hidden[0, :-1] @ head).float().log_softmax(-1) for hidden, head in zip((before, after), heads, strict=True)
-        )
+    pairs = zip(reference.each(documents), candidate.each(documents), strict=True)
+    for ids, logits in zip(documents, pairs, strict=True):
+        one, other = (found[:-1].float().log_softmax(-1) for found in logits)
         targets = ids[0, 1:, None]
         divergence = torch.nn.functional.kl_div(other, one, reduction="sum", log_target=True)
         same = (one.argmax(-1) == other.argmax(-1)).sum()

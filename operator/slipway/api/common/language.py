@@ -14,6 +14,7 @@ PROBES_FILE = "probes.json"
 CONFIG_FILE = "config.json"
 ADAPTER_CONFIG_FILE = "adapter_config.json"
 ADAPTER_FILE = "adapter_model.safetensors"
+OPENVINO_FILES = ("openvino_model.xml", "openvino_model.bin")
 
 
 class ArtifactKind(StrEnum):

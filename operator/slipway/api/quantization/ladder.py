@@ -31,6 +31,15 @@ class Hardware(StrEnum):
     NVIDIA = "nvidia"
 
 
+class CachePrecision(StrEnum):
+    """Number format of a language model's keys and values while it answers."""
+
+    F32 = "f32"
+    F16 = "f16"
+    U8 = "u8"
+    U4 = "u4"
+
+
 class Target(Model):
     """Engine and hardware that will serve the quantized model."""
 
@@ -41,12 +50,20 @@ class Target(Model):
             "runtime tensorrt and hardware nvidia belong together: set both or neither",
             lambda target: (target.runtime is Runtime.TENSORRT) == (target.hardware is Hardware.NVIDIA),
         ),
+        Rule(
+            "!has(self.kvCachePrecision) || self.runtime == 'openvino'",
+            "kvCachePrecision is gated in the engine that serves: set runtime openvino",
+            lambda target: target.kv_cache_precision is None or target.runtime is Runtime.OPENVINO,
+        ),
     )
     runtime: Runtime = Field(Runtime.ONNXRUNTIME, description="The engine.")
     hardware: Hardware = Field(
         Hardware.AUTO,
         description="auto: the node that the job runs on. x86 without VNNI gets 7-bit weights, so that products do not "
         "overflow 16 bits; another target than the node's is judged with exact kernels.",
+    )
+    kv_cache_precision: CachePrecision | None = Field(
+        None, description="Language models on openvino: format of keys and values that will serve; f16 if unset."
     )
 
 
