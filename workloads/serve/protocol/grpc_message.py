@@ -14,6 +14,8 @@ CONTENTS, TEXTS = 5, 8
 RAW_OUTPUT = 6  # of ModelInferResponse
 VARINT, EIGHT, LENGTH, FOUR = 0, 1, 2, 5
 MOST_PARAMETERS = 1024
+# Of the message itself, those that nobody knows as well: the walk over them is on the event loop.
+MOST_FIELDS = 4096
 MOST_TEXTS = 1 << 20
 NOT_A_MESSAGE = "the message is no ModelInferRequest"
 
@@ -21,7 +23,7 @@ NOT_A_MESSAGE = "the message is no ModelInferRequest"
 def model_of(message: memoryview) -> tuple[str, str]:
     """Name and version of the model that it is for."""
     said = {NAME: "", VERSION: ""}
-    for field, start, end in _fields(message):
+    for field, start, end in _few(message):
         if field in said:
             said[field] = bytes(message[start:end]).decode(errors="replace")
         elif field > VERSION and said[NAME]:
@@ -30,11 +32,14 @@ def model_of(message: memoryview) -> tuple[str, str]:
 
 
 def raw_bytes(message: memoryview, signature: Signature) -> int:
-    """Bytes of tensors that lie in it as they are. Invalid or TooLarge when there is more than a request can need."""
+    """Bytes of tensors that lie in it as they are. Invalid when there is more beside them than a request can need.
+
+    It looks into no input: a million texts are a million steps.
+    """
     most = {INPUTS: len(signature.inputs), RAW: len(signature.inputs), OUTPUTS: len(signature.outputs)}
     seen = dict.fromkeys((*most, PARAMETERS), 0)
     raw = 0
-    for field, start, end in _fields(message):
+    for field, start, end in _few(message):
         if field not in seen:
             continue
         seen[field] += 1
@@ -42,15 +47,21 @@ def raw_bytes(message: memoryview, signature: Signature) -> int:
             raise Invalid("the request has more inputs, outputs or parameters than the model has")
         if field == RAW:
             raw += end - start
-        elif field == INPUTS:
-            _check_input(message[start:end])
     return raw
+
+
+def check(message: memoryview, signature: Signature) -> None:
+    """Invalid or TooLarge for a message that holds more than a request can need; a walk over all of it."""
+    raw_bytes(message, signature)
+    for field, start, end in _few(message):
+        if field == INPUTS:
+            _check_input(message[start:end])
 
 
 def in_place(message: memoryview) -> tuple[bytes, list[memoryview]]:
     """The message without its raw tensors, and these where they lie: parsing them would copy each twice."""
     rest, raws, place = [], [], 0
-    for field, start, end in _fields(message):
+    for field, start, end in _few(message):
         if field == RAW:
             raws.append(message[start:end])
         else:
@@ -70,6 +81,13 @@ def _check_input(one: memoryview) -> None:
                 texts += kind == TEXTS
                 if texts > MOST_TEXTS:
                     raise TooLarge(f"an input has more than {MOST_TEXTS} texts: send them in raw_input_contents")
+
+
+def _few(message: memoryview) -> Iterator[tuple[int, int, int]]:
+    for number, found in enumerate(_fields(message)):
+        if number >= MOST_FIELDS:
+            raise Invalid(f"the message has more than {MOST_FIELDS} fields")
+        yield found
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int, int]]:

@@ -11,7 +11,7 @@ from workloads.serve.datatypes import Array, Datatype, finite
 from workloads.serve.errors import Invalid
 from workloads.serve.http.message import Buffer
 from workloads.serve.protocol import open_inference_pb2 as pb
-from workloads.serve.protocol.grpc_message import LENGTH, NOT_A_MESSAGE, RAW_OUTPUT, in_place, raw_bytes
+from workloads.serve.protocol.grpc_message import LENGTH, NOT_A_MESSAGE, RAW_OUTPUT, check, in_place
 from workloads.serve.protocol.inference_request import (
     InferenceRequest,
     in_order,
@@ -51,7 +51,7 @@ class GrpcCodec:
 
     def read(self, message: bytes) -> InferenceRequest:
         """A message as it came. Raises Invalid, and TooLarge for one that holds more than a request can need."""
-        raw_bytes(memoryview(message), self.signature)
+        check(memoryview(message), self.signature)
         return self.decode(parsed(message))
 
     def read_in_place(self, message: Buffer) -> InferenceRequest:

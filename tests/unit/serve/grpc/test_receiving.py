@@ -11,8 +11,9 @@ from workloads.serve.errors import Invalid, QueueFull, RequestError, TooLarge, T
 from workloads.serve.grpc import receiving
 from workloads.serve.grpc.messages import PREFIX, Messages
 from workloads.serve.grpc.receiving import GrpcMemory, Receiving
+from workloads.serve.protocol import grpc_message
 from workloads.serve.protocol import open_inference_pb2 as pb
-from workloads.serve.protocol.grpc_message import in_place, model_of, raw_bytes
+from workloads.serve.protocol.grpc_message import check, in_place, model_of, raw_bytes
 from workloads.serve.signature import Signature, Tensor
 
 
@@ -166,3 +167,25 @@ def test_any_bytes_are_walked_over_or_refused(data) -> None:
 def test_two_bytes_that_become_an_object_are_counted_first(field) -> None:
     with pytest.raises(Invalid, match="more inputs, outputs or parameters"):
         raw_bytes(memoryview(field * (1 << 20)), PLAIN)
+
+
+@pytest.mark.parametrize("walk", [model_of, in_place, lambda message: raw_bytes(message, PLAIN)])
+@pytest.mark.parametrize("field", [b"\x0a\x00", b"\xf8\x07\x00"], ids=["name", "unknown"])
+def test_the_loop_walks_over_a_bounded_number_of_fields(walk, field) -> None:
+    """62 MiB of empty names, or of fields that nobody knows, held the event loop for two minutes."""
+    with pytest.raises(Invalid, match="more than 4096 fields"):
+        walk(memoryview(field * 5000))
+
+
+def test_the_loop_looks_into_no_input(monkeypatch) -> None:
+    """A million texts of two bytes held it for seconds before they were counted."""
+    message = pb.ModelInferRequest(model_name="m")
+    message.inputs.add(name="x").contents.bytes_contents.extend([b""] * 5000)
+    data = memoryview(message.SerializeToString())
+    steps: list[int] = []
+    real = grpc_message._varint
+    monkeypatch.setattr(grpc_message, "_varint", lambda *given: steps.append(1) or real(*given))
+    raw_bytes(data, PLAIN)
+    assert len(steps) < 20
+    check(data, PLAIN)
+    assert len(steps) > 5000
