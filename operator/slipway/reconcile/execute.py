@@ -172,9 +172,7 @@ class Executor:
             if (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}:
                 left.append(name)
         if left:
-            raise Transient(
-                Reason.PODS_PENDING, f"waiting for {left[0]}, whose labels or owner somebody changed, to go"
-            )
+            raise Transient(Reason.PODS_PENDING, f"waiting for {left[0]} to go: somebody changed its labels or owner")
         return False
 
     async def _delete(self, job: Object, deletes: tuple[Delete, ...]) -> None:
