@@ -53,7 +53,7 @@ class HuggingFace:
         return Layerwise(folder)
 
     def bytes_of(self, folder: Path) -> int:
-        """Of the safetensors."""
+        """Bytes of the safetensors."""
         return candidate.bytes_of(folder)
 
     def publish(self, folder: Path, target: Path, prompts: Sequence[Sequence[int]]) -> Probes:
@@ -84,7 +84,7 @@ class OpenVino:
         return engine.Paged(self._made(folder), self.cache.value)
 
     def bytes_of(self, folder: Path) -> int:
-        """Of openvino_model.bin."""
+        """Bytes of openvino_model.bin."""
         return (self._made(folder) / OPENVINO_FILES[1]).stat().st_size
 
     def publish(self, folder: Path, target: Path, prompts: Sequence[Sequence[int]]) -> Probes:

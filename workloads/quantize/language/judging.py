@@ -66,7 +66,7 @@ def ratio(values: Sequence[float], tokens: Sequence[int], confidence: float) -> 
 
 
 class Scorer(Protocol):
-    """Whatever computes a model: by torch from its files, or by the engine that will serve it."""
+    """Model that can be computed: by torch from its files, or by the engine that will serve it."""
 
     def each(self, documents: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         """Logits [length, vocabulary] of each document, int64 [1, length]."""

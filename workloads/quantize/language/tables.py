@@ -34,7 +34,7 @@ class Tried:
 
 
 def digest(text: str) -> str:
-    """Of a report."""
+    """Digest of a report."""
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
