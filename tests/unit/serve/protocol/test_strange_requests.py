@@ -163,7 +163,7 @@ async def test_a_message_that_is_small_until_it_is_unpacked_costs_bounded_memory
             f"127.0.0.1:{port}", options=[("grpc.max_send_message_length", -1)], compression=grpc.Compression.Gzip
         ) as channel:
             call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-            for size, code in ((3 << 20, "NOT_FOUND"), (64 << 20, "RESOURCE_EXHAUSTED")):
+            for size, code in ((3 << 20, "INVALID_ARGUMENT"), (64 << 20, "RESOURCE_EXHAUSTED")):
                 with pytest.raises(grpc.aio.AioRpcError) as error:
                     await call(bytes(size), timeout=60)
                 assert error.value.code().name == code
