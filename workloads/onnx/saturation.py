@@ -23,7 +23,9 @@ VNNI = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"})
 # What decides which integer kernels run, as /proc/cpuinfo names it.
 KNOWN = VNNI | {"avx2", "avx512f", "avx512bw", "asimddp", "i8mm", "sve"}
 SAFE = 64  # weights within +-64: 2 x 255 x 64 fits into 16 bits
-READERS = ("QLinear", "QGemm", "QAttention", "MatMulInteger", "ConvInteger", "DynamicQuantize", "DequantizeLinear")
+# Operators that multiply integers, or make the other operand of such a product: weights that are only dequantized are
+# multiplied as floats, and saturate nothing.
+INTEGERS = ("QLinear", "QGemm", "QAttention", "MatMulInteger", "ConvInteger", "DynamicQuantize", "QuantizeLinear")
 
 
 @cache
@@ -67,7 +69,7 @@ def options(settings: Any, model: "onnx.ModelProto") -> bool:
 
 def _whole_range(model: "onnx.ModelProto") -> bool:
     nodes = list(_nodes(model.graph))
-    if not any(node.op_type.startswith(READERS) for node in nodes):
+    if not any(node.op_type.startswith(INTEGERS) for node in nodes):
         return False
     return any(map(_wide, _constants(model.graph))) or _quantizes_weights(model.graph)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workloads.errors import BadInput
-from workloads.onnx import external_data, litert, saturation
+from workloads.onnx import exact_kernels, external_data, litert, saturation
 from workloads.pod import environment
 from workloads.pod.cpus import cpu_limit
 
@@ -40,7 +40,9 @@ def session(model: "onnx.ModelProto | bytes", *, threads: int | None = None, opt
     options.graph_optimization_level = (
         levels.ORT_ENABLE_ALL if optimise and not has_float8(model) else levels.ORT_DISABLE_ALL
     )
-    saturation.options(options, onnx.load_model_from_string(model) if isinstance(model, bytes) else model)
+    parsed = onnx.load_model_from_string(model) if isinstance(model, bytes) else model
+    if saturation.options(options, parsed):
+        model = exact_kernels.apart(parsed)
     try:
         if external_data.held(model):
             return _from_files(model, options)

@@ -199,7 +199,8 @@ def test_agreement_needs_no_labels(digits: Path, tmp_path: Path) -> None:
     pixels, _ = data.load(jobs_digits()).held_out.batch(range(120))
     np.savez(tmp_path / "data.npz", images=(pixels / 255).astype(np.float32))
     samples = {"uri": (tmp_path / "data.npz").as_uri()}
-    fields = {"ladder": ["dynamic"], "calibration": None}
+    # Weights of 7 bits, as a CPU without VNNI gets them, may change a few of the 120 answers.
+    fields = {"ladder": ["dynamic"], "calibration": None, "gates": {"accuracy": {"maxDrop": 0.05}}}
     result = jobs.run(jobs.job(tmp_path, digits, **fields, evaluation={**samples, "metric": "agreement"}))
     assert result.outcome is Outcome.QUANTIZED
     assert result.headline is not None

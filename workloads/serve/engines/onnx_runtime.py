@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from slipway.api.quantization.ladder import Hardware
-from workloads.onnx import model_files, saturation
+from workloads.onnx import exact_kernels, model_files, saturation
 from workloads.serve.datatypes import Array, Datatype
 from workloads.serve.engines.engine import Options, Unavailable
 from workloads.serve.errors import first_line
@@ -98,18 +98,31 @@ def open_engine(model: Model, options: Options) -> OnnxRuntime:
     # A spinning thread takes the CPU from the one that reads requests, and burns a container's quota.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.log_severity_level = 3
-    # Where the CPU's fast kernels would saturate, the answers that were judged are worth more than speed.
-    if saturation.hardware() is Hardware.X86 and saturation.options(settings, model_files.parse(model.onnx)):
-        log.warning(
-            "this CPU has no VNNI, and the weights use all 8 bits: exact, slower kernels are taken; quantize for "
-            "target.hardware x86 to have fast ones"
-        )
     providers = _providers(onnxruntime.get_available_providers(), options, model.digest)
     try:
-        session = onnxruntime.InferenceSession(str(model.onnx), settings, providers=providers)
+        session = onnxruntime.InferenceSession(_loadable(model.onnx, settings), settings, providers=providers)
     except Exception as error:  # its own classes are not exported, and a bad file is one of them
         raise Unavailable(f"onnxruntime cannot load the model: {first_line(error)}") from error
     return OnnxRuntime(model, session, onnxruntime.__version__)
+
+
+def _loadable(path: Path, settings: Any) -> str | bytes:
+    """The file, or where this CPU takes exact kernels and they would not load it, its bytes as they do.
+
+    Where the CPU's fast kernels would saturate, the answers that were judged are worth more than speed.
+    """
+    if saturation.hardware() is not Hardware.X86:
+        return str(path)
+    given = model_files.parse(path)
+    if not saturation.options(settings, given):
+        return str(path)
+    log.warning(
+        "this CPU has no VNNI, and the weights use all 8 bits: exact, slower kernels are taken; quantize for "
+        "target.hardware x86 to have fast ones"
+    )
+    apart = exact_kernels.apart(given)
+    whole = all(tensor.data_location != tensor.EXTERNAL for tensor in given.graph.initializer)
+    return apart.SerializeToString() if apart is not given and whole else str(path)
 
 
 def _providers(present: Sequence[str], options: Options, digest: str) -> list[str | tuple[str, dict[str, str]]]:
