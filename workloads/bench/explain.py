@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from workloads.bench import kernels, roofline
-from workloads.bench.kernels import Kernel
 from workloads.bench.models_under_test import find
+from workloads.onnx import kernels, roofline
+from workloads.onnx.kernels import Kernel
 from workloads.serve.datatypes import Array
 from workloads.serve.engines.warmup import sample
 
@@ -36,7 +35,7 @@ def run(models: Sequence[str], engines: Sequence[str], batch: int) -> dict[str, 
             except (ImportError, RuntimeError, ValueError) as error:
                 absent.append({"model": where, "engine": name, "reason": str(error).strip().splitlines()[0][:200]})
                 continue
-            found.append({"model": where, "engine": name, "kernels": [_wire(peaks, kernel) for kernel in told]})
+            found.append({"model": where, "engine": name, "kernels": [roofline.row(peaks, kernel) for kernel in told]})
     return {"peaks": peaks.wire(), "explained": found, "notExplained": absent}
 
 
@@ -44,17 +43,6 @@ def _silence(name: str) -> str:
     if name == "tensorrt":
         return "its layers are told by an engine on a GPU: trtexec --dumpProfile --dumpLayerInfo there"
     return "it does not tell which kernels it runs"
-
-
-def _wire(peaks: roofline.Peaks, kernel: Kernel) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": kernel.name, "op": kernel.op, "microseconds": round(kernel.seconds * 1e6, 1)}
-    row |= {"nodes": list(kernel.nodes), "fusion": kernel.fusion}
-    if kernel.moved:
-        ask = partial(roofline.verdict, peaks, kernel.seconds, kernel.flops, kernel.moved)
-        bound, share = ask(integer=kernel.integer)
-        row |= {"flops": kernel.flops, "bytes": kernel.moved, "bound": bound, "shareOfRoof": round(share, 3)}
-        row["integer"] = kernel.integer
-    return row
 
 
 def words(report: Mapping[str, Any], most: int = 25) -> str:
@@ -70,7 +58,7 @@ def words(report: Mapping[str, Any], most: int = 25) -> str:
         lines += ["", f"{one['model']} on {one['engine']}: {len(rows)} kernels, {whole / 1e3:.3f} ms"]
         lines += [_line(row, whole) for row in rows[:most]]
         lines += [f"  and {len(rows) - most} more"] if len(rows) > most else []
-        lines.append(f"  {_bounds(rows, whole)}")
+        lines.append(f"  {roofline.bounds(rows)}")
     lines += [f"{one['model']} on {one['engine']}: {one['reason']}" for one in report["notExplained"]]
     return "\n".join(lines)
 
@@ -82,16 +70,6 @@ def _line(row: Mapping[str, Any], whole: float) -> str:
     if "bound" in row:
         told += f"  {row['bound']}, {row['shareOfRoof']:.0%} of its roof"
     return told + (f"  {row['fusion']}: {' + '.join(row['nodes'])[:120]}" if row["fusion"] else "")
-
-
-def _bounds(rows: Sequence[Mapping[str, Any]], whole: float) -> str:
-    shares = {
-        bound: sum(row["microseconds"] for row in rows if row.get("bound") == bound) / whole
-        for bound in (roofline.COMPUTE, roofline.MEMORY, roofline.CALL)
-    }
-    fused = sum(bool(row["fusion"]) for row in rows)
-    timed = ", ".join(f"{share:.0%} {bound}" for bound, share in shares.items() if share)
-    return f"of the time {timed}; {fused} kernels stand for several nodes" if timed else f"{fused} kernels are fused"
 
 
 def plot(report: Mapping[str, Any]) -> str:

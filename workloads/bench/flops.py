@@ -6,7 +6,7 @@ they are integer operations. For ONNX the shapes are those that the tensors real
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,45 +16,13 @@ from workloads.bench.models_under_test import Source
 from workloads.models.from_artifact import load_model
 from workloads.onnx import session
 from workloads.onnx.model_files import data_files, parse
+from workloads.onnx.node_flops import RULES, Shape
 from workloads.serve.datatypes import Array
 from workloads.serve.engines.warmup import sample
 
 if TYPE_CHECKING:
     import onnx
 
-Shape = tuple[int, ...]
-# op -> (places of the operands whose shapes count, FLOPs of (output, first, second operand))
-Rule = tuple[tuple[int, int], Callable[[Shape, Shape, Shape], int]]
-
-
-def _convolution(output: Shape, _image: Shape, weight: Shape) -> int:
-    return 2 * math.prod(output) * math.prod(weight[1:])
-
-
-def _transposed(_output: Shape, image: Shape, weight: Shape) -> int:
-    return 2 * math.prod(image) * math.prod(weight[1:])
-
-
-def _product(output: Shape, left: Shape, _right: Shape) -> int:
-    return 2 * math.prod(output) * left[-1]
-
-
-def _gemm(output: Shape, left: Shape, _right: Shape) -> int:
-    return 2 * math.prod(output) * (math.prod(left) // output[0])  # whichever way the left one is turned
-
-
-RULES: dict[str, Rule] = {
-    "Conv": ((0, 1), _convolution),
-    "ConvInteger": ((0, 1), _convolution),
-    "QLinearConv": ((0, 3), _convolution),
-    "ConvTranspose": ((0, 1), _transposed),
-    "MatMul": ((0, 1), _product),
-    "MatMulInteger": ((0, 1), _product),
-    "QLinearMatMul": ((0, 3), _product),
-    "MatMulNBits": ((0, 1), _product),
-    "Gemm": ((0, 1), _gemm),
-    "QGemm": ((0, 3), _gemm),
-}
 # What multiplies matrices inside, in ways that are not counted here: better no figure than one that leaves them out.
 UNCOUNTED = {
     "LSTM", "GRU", "RNN", "Einsum", "Attention", "MultiHeadAttention", "GroupQueryAttention", "If", "Loop", "Scan",

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workloads.bench.flops import RULES
 from workloads.errors import BadInput
 from workloads.onnx import external_data, file, session
-from workloads.serve.datatypes import Array
+from workloads.onnx.node_flops import RULES
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import onnx
+
+    Array = npt.NDArray[Any]
 
 CALLS, WARMUP = 15, 3
 INTEGERS = ("QLinear", "QGemm", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul", "QAttention")
@@ -47,7 +49,7 @@ class Kernel:
         return self.op.startswith(INTEGERS)
 
 
-def of_onnx_runtime(path: Path, inputs: Sequence[Array]) -> list[Kernel]:
+def of_onnx_runtime(path: Path, inputs: "Sequence[Array]") -> list[Kernel]:
     """Kernels of ONNX Runtime on its CPU provider, in the order in which they ran. BadInput for a model over 2 GB."""
     import onnx
     import onnxruntime
@@ -162,7 +164,7 @@ def _fusion(given: "onnx.ModelProto", nodes: tuple[str, ...]) -> tuple[tuple[str
     return tuple(f"{node.op_type} {node.name}" for node in real), kind
 
 
-def of_openvino(path: Path, inputs: Sequence[Array]) -> list[Kernel]:
+def of_openvino(path: Path, inputs: "Sequence[Array]") -> list[Kernel]:
     """Kernels of OpenVINO's CPU plugin; its FLOPs and bytes are not told."""
     import openvino
 

@@ -5,13 +5,15 @@ two roofs is its bound. Both are measured here and now, on one thread, the produ
 what a cache holds may come faster than from memory, so a share of the roof may be above one.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from workloads.measure import timing
+from workloads.onnx.kernels import Kernel
 
 MEMORY, COMPUTE, CALL = "memory bound", "compute bound", "neither: its call"
 WORTH = 0.1  # of the roof: a kernel that stays below spends its time on other things than bytes and products
@@ -54,8 +56,32 @@ def verdict(peaks: Peaks, seconds: float, flops: int | None, moved: int, *, inte
     return (COMPUTE if intensity >= ridge else MEMORY), share
 
 
+def row(peaks: Peaks, kernel: Kernel) -> dict[str, Any]:
+    """JSON object of a kernel: its time, the nodes that it stands for, and the roof that bounds it."""
+    found: dict[str, Any] = {"name": kernel.name, "op": kernel.op, "microseconds": round(kernel.seconds * 1e6, 1)}
+    found |= {"nodes": list(kernel.nodes), "fusion": kernel.fusion}
+    if kernel.moved:
+        bound, share = verdict(peaks, kernel.seconds, kernel.flops, kernel.moved, integer=kernel.integer)
+        found |= {"flops": kernel.flops, "bytes": kernel.moved, "bound": bound, "shareOfRoof": round(share, 3)}
+        found["integer"] = kernel.integer
+    return found
+
+
+def bounds(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Shares of the time by what bounds the kernels, and how many kernels stand for several nodes, in words."""
+    whole = sum(row["microseconds"] for row in rows) or 1.0
+    shares = {
+        bound: sum(row["microseconds"] for row in rows if row.get("bound") == bound) / whole
+        for bound in (COMPUTE, MEMORY, CALL)
+    }
+    fused = sum(bool(row["fusion"]) for row in rows)
+    timed = ", ".join(f"{share:.0%} {bound}" for bound, share in shares.items() if share)
+    return f"of the time {timed}; {fused} kernels stand for several nodes" if timed else f"{fused} kernels are fused"
+
+
+@cache
 def peaks() -> Peaks:
-    """Measure this machine: the fastest of a few rounds."""
+    """Measure this machine, once for each process: the fastest of a few rounds."""
     from_, to = np.ones(COPIED // 8), np.empty(COPIED // 8)
     copied = timing.in_turns([partial(np.copyto, to, from_)], rounds=ROUNDS, warmup=1).min()
     operations = 2 * SIDE**3

@@ -14,8 +14,8 @@ from onnx import helper
 from slipway.api.quantization.ladder import Hardware, Target
 from tests.unit.bench.test_command import run
 from tests.unit.onnx_graphs.graphs import model, random, value
-from workloads.bench import kernels, roofline
-from workloads.bench.roofline import CALL, COMPUTE, MEMORY, Peaks
+from workloads.onnx import kernels, roofline
+from workloads.onnx.roofline import CALL, COMPUTE, MEMORY, Peaks
 from workloads.quantize.algorithms import qdq
 from workloads.quantize.algorithms.target import profile_of
 from workloads.quantize.calibration.scale import Range

@@ -1,11 +1,12 @@
-"""Charts of a quantization report: scatter, bars and histograms, drawn by matplotlib as SVG inside of the page.
+"""Charts of a quantization report: scatter, bars, histograms and roofs, drawn by matplotlib as SVG inside of the page.
 
 What a pointer over a dot or a bar says is in the SVG, too; text is escaped here.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from workloads.measure.charts import COLOURS, INK, Axis, figure, svg
 
@@ -121,3 +122,26 @@ def histogram(low: float, width: float, counts: Sequence[int], marks: Sequence[M
         axes.legend(frameon=False, labelcolor=INK, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     names = ", ".join(mark.name for mark in marks)
     return svg(drawing, f"histogram from {edges[0]:g} to {edges[-1]:g}; ranges of {names}", {})
+
+
+def roofs(peaks: Mapping[str, float], kernels: Sequence[Mapping[str, Any]], title: str) -> str:
+    """Roofline plot (Williams, Waterman and Patterson 2009): both roofs, a dot for each kernel with FLOPs.
+
+    As large as its share of the time; integer kernels in another colour.
+    """
+    rows = [row for row in kernels if row.get("flops") and row["microseconds"]]
+    drawing, axes = figure(Axis("FLOPs a byte"), Axis("GFLOP/s", logarithmic=True))
+    axes.set_xscale("log")
+    bandwidth, tops = peaks["gigabytesPerSecond"], (peaks["floatGigaflops"], peaks["int8Gigaflops"])
+    spots = [(row["flops"] / row["bytes"], row["flops"] / row["microseconds"] / 1e3) for row in rows]
+    first, last = min([0.1, *(x for x, _ in spots)]), max([max(tops) / bandwidth * 4, *(x for x, _ in spots)])
+    for top, name, style in zip(tops, ("float32", "int8"), ("-", "--"), strict=True):
+        corners = [(first, first * bandwidth), (top / bandwidth, top), (last, top)]
+        axes.plot(*zip(*corners, strict=True), color=INK, alpha=0.6, linestyle=style, linewidth=1, label=name)
+    whole, hints = sum(row["microseconds"] for row in rows) or 1.0, {}
+    for number, (row, (x, y)) in enumerate(zip(rows, spots, strict=True)):
+        size, colour = 4 + 14 * math.sqrt(row["microseconds"] / whole), RED if row["integer"] else BLUE
+        axes.plot(x, y, marker="o", markersize=size, color=colour, alpha=0.6, gid=f"kernel{number}")
+        hints[f"kernel{number}"] = f"{row['op']} {row['name']}: {row['bound']}, {row['shareOfRoof']:.0%} of its roof"
+    axes.legend(frameon=False, labelcolor=INK, fontsize=8, loc="lower right")
+    return svg(drawing, title, hints)

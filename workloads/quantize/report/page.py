@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from workloads.quantize.report import plots
+from workloads.quantize.report import engine, plots
 
 NODES_SHOWN = 12
 STYLE = Path(__file__).with_name("style.css")
@@ -33,6 +33,7 @@ def page(report: Mapping[str, Any], *, charts: bool = True) -> str:
         plots.sensitivity(report) if charts else "",
         _benchmark(report),
         _kernels(report),
+        engine.section(report, drawn=charts),
         plots.tensors(report) if charts else "",
         _spec(report),
     ]

@@ -6,7 +6,7 @@ Also which of their operators run on integers.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from workloads.onnx import file
+from workloads.onnx import file, kernels, roofline
 from workloads.onnx.feeds import filled, rows_of
 from workloads.quantize.calibration.observer import quantizable_op_types
 from workloads.quantize.context import Context
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 COMPARED = 6  # candidates beside the one that is published
+KERNELS = 100  # of a model, in the report
 
 
 def run(context: Context) -> str:
@@ -49,11 +50,35 @@ def run(context: Context) -> str:
             "memoryBytes": memory,
             "kernels": operator_precision.of(model_path(context, name), _why(context, name)),
         }
+    record["engine"] = _engine(context, names)
     context.work.write("benchmark", record)
     if speedup is None:
         return "float model measured"
     slower = ": slower than the float model" if speedup["high"] < 1 else ""
     return f"{speedup['median']:.2f} times as fast{slower}"
+
+
+def _engine(context: Context, names: list[str]) -> dict[str, Any]:
+    """Kernels that ONNX Runtime ran for each model at the first batch size, the slowest first; this node's peaks.
+
+    `models`: {name: {"kernels": rows, "words": what bounds them}}; a reason in `words` alone where none are told.
+    """
+    feeds, found = _feeds(context, context.job.spec.benchmark.batch_sizes[0]), {}
+    peaks = roofline.peaks()
+    for name in names:
+        path = model_path(context, name)
+        if path.suffix == ".tflite":
+            found[name] = {"kernels": [], "words": operator_precision.LITERT}
+            continue
+        try:
+            rows = [roofline.row(peaks, kernel) for kernel in kernels.of_onnx_runtime(path, list(feeds.values()))]
+        except (ValueError, RuntimeError) as error:  # of a model over 2 GB, or one that profiling does not take
+            found[name] = {"kernels": [], "words": str(error).strip().splitlines()[0][:200]}
+            continue
+        slowest = sorted(rows, key=lambda row: -row["microseconds"])[:KERNELS]
+        whole = round(sum(row["microseconds"] for row in rows), 1)
+        found[name] = {"kernels": slowest, "count": len(rows), "microseconds": whole, "words": roofline.bounds(rows)}
+    return {"peaks": peaks.wire(), "models": found}
 
 
 def _latencies(context: Context, measured: list[str], tables: dict[str, list[dict[str, float]]]) -> dict[str, float]:

@@ -18,7 +18,7 @@ from workloads import storage
 from workloads.quantize.context import Context
 from workloads.quantize.evaluation import benchmark
 from workloads.quantize.report import plots
-from workloads.quantize.report.charts import Bar, Mark, Point, bars, histogram, pareto, scatter
+from workloads.quantize.report.charts import Bar, Mark, Point, bars, histogram, pareto, roofs, scatter
 from workloads.quantize.report.page import page
 from workloads.quantize.stages import publish
 
@@ -113,7 +113,27 @@ def test_the_front_holds_what_no_other_point_beats() -> None:
     assert '<g id="front">' in scatter(points, "x", "y")
 
 
+def test_the_engine_s_kernels_with_what_bounds_them(report: Report, text: str) -> None:
+    engine = report["benchmark"]["engine"]
+    assert min(engine["peaks"].values()) > 0
+    assert list(engine["models"]) == ["float", report["published"]]
+    for name, found in engine["models"].items():
+        rows = found["kernels"]
+        assert found["count"] == len(rows) > 0
+        assert [row["microseconds"] for row in rows] == sorted((row["microseconds"] for row in rows), reverse=True)
+        assert any(row.get("flops") and row["bytes"] for row in rows)
+        assert any(row["fusion"] for row in rows)
+        assert any(row.get("integer") for row in rows) == (name != "float")
+        assert escape(found["words"]) in text
+        assert f'aria-label="roofline of {name}"' in text
+    assert "<h2>What the engine did</h2>" in text
+
+
 NASTY = '</svg><script>alert("&")</script>'
+
+
+KERNEL = {"op": NASTY, "name": NASTY, "flops": 10, "bytes": 2, "microseconds": 1.0, "integer": True}
+KERNEL |= {"bound": "memory bound", "shareOfRoof": 0.5}
 
 
 def test_charts_escape_what_strangers_named_and_are_drawn_alike_twice() -> None:
@@ -125,6 +145,8 @@ def test_charts_escape_what_strangers_named_and_are_drawn_alike_twice() -> None:
         lambda: bars([Bar(NASTY, -3.0, NASTY), Bar("ok", 40.0, "hint", marked=True)], NASTY),
         lambda: histogram(-1.0, 0.5, [1, 0, 4000], [Mark(NASTY, -1, 0, strong=True), Mark("mse", 0, 0, strong=False)]),
         lambda: histogram(0.0, 0.0, [1], []),
+        lambda: roofs({"gigabytesPerSecond": 5, "floatGigaflops": 50, "int8Gigaflops": 200}, [KERNEL], NASTY),
+        lambda: roofs({"gigabytesPerSecond": 5, "floatGigaflops": 50, "int8Gigaflops": 200}, [], "none has FLOPs"),
     ]
     for draw in drawn:
         text = draw()
