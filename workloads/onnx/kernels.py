@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workloads.errors import BadInput
-from workloads.onnx import external_data, file, session
+from workloads.onnx import exact_kernels, external_data, file, saturation, session
 from workloads.onnx.node_flops import RULES
 
 if TYPE_CHECKING:
@@ -49,8 +49,11 @@ class Kernel:
         return self.op.startswith(INTEGERS)
 
 
-def of_onnx_runtime(path: Path, inputs: "Sequence[Array]") -> list[Kernel]:
-    """Kernels of ONNX Runtime on its CPU provider, in the order in which they ran. BadInput for a model over 2 GB."""
+def of_onnx_runtime(path: Path, inputs: "Sequence[Array] | Mapping[str, Array]") -> list[Kernel]:
+    """Kernels of ONNX Runtime on its CPU provider, in the order in which they ran. BadInput for a model over 2 GB.
+
+    `inputs` in the model's order, or by name.
+    """
     import onnx
     import onnxruntime
 
@@ -63,8 +66,10 @@ def of_onnx_runtime(path: Path, inputs: "Sequence[Array]") -> list[Kernel]:
         options.log_severity_level = session.FATAL
         options.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
         options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
-        opened = onnxruntime.InferenceSession(given.SerializeToString(), options, providers=session.PROVIDERS)
-        feeds = dict(zip([port.name for port in opened.get_inputs()], inputs, strict=True))
+        served = exact_kernels.apart(given) if saturation.options(options, given) else given
+        opened = onnxruntime.InferenceSession(served.SerializeToString(), options, providers=session.PROVIDERS)
+        names = [port.name for port in opened.get_inputs()]
+        feeds = dict(inputs) if isinstance(inputs, Mapping) else dict(zip(names, inputs, strict=True))
         for _ in range(WARMUP + CALLS):
             opened.run(None, feeds)
         events = json.loads(Path(opened.end_profiling()).read_text())

@@ -63,7 +63,8 @@ def _engine(context: Context, names: list[str]) -> dict[str, Any]:
 
     `models`: {name: {"kernels": rows, "words": what bounds them}}; a reason in `words` alone where none are told.
     """
-    feeds, found = _feeds(context, context.job.spec.benchmark.batch_sizes[0]), {}
+    feeds = _feeds(context, context.job.spec.benchmark.batch_sizes[0])
+    found: dict[str, Any] = {}
     peaks = roofline.peaks()
     for name in names:
         path = model_path(context, name)
@@ -71,9 +72,10 @@ def _engine(context: Context, names: list[str]) -> dict[str, Any]:
             found[name] = {"kernels": [], "words": operator_precision.LITERT}
             continue
         try:
-            rows = [roofline.row(peaks, kernel) for kernel in kernels.of_onnx_runtime(path, list(feeds.values()))]
-        except (ValueError, RuntimeError) as error:  # of a model over 2 GB, or one that profiling does not take
-            found[name] = {"kernels": [], "words": str(error).strip().splitlines()[0][:200]}
+            rows = [roofline.row(peaks, kernel) for kernel in kernels.of_onnx_runtime(path, feeds)]
+        except Exception as error:  # a model over 2 GB, or whatever profiling does not take: no job is lost for it
+            words = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            found[name] = {"kernels": [], "words": f"not told: {words}"}
             continue
         slowest = sorted(rows, key=lambda row: -row["microseconds"])[:KERNELS]
         whole = round(sum(row["microseconds"] for row in rows), 1)
