@@ -100,6 +100,7 @@ def claims(job: QuantizationJob) -> list[str]:
     spec = job.spec
     uris = [job.source.uri, spec.output.uri, work_uri(spec), spec.evaluation.uri]
     uris.append(spec.evaluation.dataset.uri if spec.evaluation.dataset else None)
+    uris += [task.uri for task in spec.evaluation.tasks or ()]
     if spec.calibration is not None:
         uris += [spec.calibration.uri, spec.calibration.dataset.uri if spec.calibration.dataset else None]
     return claims_of(uris)

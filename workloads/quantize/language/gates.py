@@ -1,11 +1,13 @@
 """Verdict on a language model's candidate: each gate with its figure, its interval and its limit. Pure."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slipway.api.quantization.gates import Evidence, Gates, PerplexityGate
+from slipway.api.quantization.gates import Evidence, Gates, PerplexityGate, TasksGate
 from slipway.api.quantization.status import Gate, GateResult
 from workloads.quantize.language.judging import Judged
+from workloads.quantize.language.tasks import Compared
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Verdict:
         return all(gate.passed for gate in self.gates)
 
 
-def verdict(judged: Judged, size_ratio: float, gates: Gates) -> Verdict:
+def verdict(judged: Judged, size_ratio: float, gates: Gates, tasks: Sequence[Compared] = ()) -> Verdict:
     """The gates of a job. That of perplexity is never optional; its limit is 2 % unless another is set."""
     asked = gates.perplexity or PerplexityGate()
     confidence = gates.accuracy.confidence
@@ -37,6 +39,12 @@ def verdict(judged: Judged, size_ratio: float, gates: Gates) -> Verdict:
         lower = agreement[0] if gates.agreement.evidence is Evidence.ESTIMATE else agreement[1]
         words = f"{agreement[0]:.2%} ({agreement[1]:.2%} to {agreement[2]:.2%})"
         found.append(_gate(Gate.AGREEMENT, -lower, -gates.agreement.min_top1, words))
+    for task in tasks:
+        drop, allowed = task.drop(confidence), (gates.tasks or TasksGate())
+        words = f"{task.name}: {sum(task.after)} of {len(task.after)} right, {sum(task.before)} before"
+        found.append(
+            _gate(Gate.TASKS, drop[_end(allowed.evidence)], allowed.max_drop, f"{words} ({drop[2]:.1%} at worst)")
+        )
     if gates.size is not None:
         found.append(_gate(Gate.SIZE, size_ratio, gates.size.max_ratio, f"{size_ratio:.3f} of the float model"))
     words = f"perplexity {judged.perplexity:.3f}, {_percent(increase)}; the same next token {agreement[0]:.1%}"

@@ -20,8 +20,9 @@ from workloads.errors import BadInput
 from workloads.language import artifacts
 from workloads.language.config import checked
 from workloads.language.layerwise import Layerwise
+from workloads.language.text_tokenizer import TextTokenizer
 from workloads.quantize.job import Job
-from workloads.quantize.language import candidate, judging
+from workloads.quantize.language import candidate, judging, tasks
 from workloads.quantize.language.candidate import Wanted
 from workloads.quantize.language.forms import Form, form_of
 from workloads.quantize.language.gates import verdict
@@ -29,6 +30,7 @@ from workloads.quantize.language.judging import Judged
 from workloads.quantize.language.publishing import publish
 from workloads.quantize.language.rounding import Scheme
 from workloads.quantize.language.tables import Tried
+from workloads.quantize.language.tasks import Compared
 from workloads.quantize.progress import ProgressReporter
 from workloads.quantize.workdir import Work
 
@@ -113,8 +115,26 @@ def _try(  # noqa: PLR0913, PLR0917 (parts of one job, in one place)
         if all(map(_finite, record.values())):
             work.write(name, record)
     judged, size = Judged(**record), form.bytes_of(at)
-    found = verdict(judged, size / form.bytes_of(folder), job.spec.gates)
+    answered = _answered(job, work, form, float_model, at, rung)
+    found = verdict(judged, size / form.bytes_of(folder), job.spec.gates, answered)
     return Tried(rung, at, judged, size, found.gates, found.words)
+
+
+def _answered(job: Job, work: Work, form: Form, float_model: Layerwise, at: Path, rung: Rung) -> list[Compared]:
+    """Answers of both models to the questions of each task; of the float model once for all rungs."""
+    found: list[Compared] = []
+    for task in job.spec.evaluation.tasks or ():
+        listed, tokenizer = tasks.read(task), TextTokenizer(at)
+        context, answers = int(float_model.config.max_position_embeddings), []
+        for name in ("float", rung.value):
+            record = work.read(f"language/{name}-{task.name}")
+            if record is None:
+                model = float_model if name == "float" else form.scorer(at)
+                record = {"right": tasks.chosen(model, listed, tokenizer, context)}
+                work.write(f"language/{name}-{task.name}", record)
+            answers.append(record["right"])
+        found.append(Compared(task.name, *answers))
+    return found
 
 
 def _finite(values: Sequence[float]) -> bool:

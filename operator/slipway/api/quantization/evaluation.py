@@ -49,6 +49,19 @@ def metric_for(dataset: DatasetName) -> EvaluationMetric:
     return EvaluationMetric.PRECISION50 if dataset in BOXED else EvaluationMetric.TOP1
 
 
+class ChoiceTask(Model):
+    """Questions with answers to choose from, for language models: the likeliest answer is the model's choice."""
+
+    cel: ClassVar[tuple[Rule, ...]] = uris.read()
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = Field(
+        description="In report and messages."
+    )
+    uri: Uri = Field(description="JSON lines or Parquet of question, choices and answer (number, letter or text).")
+    samples: Annotated[int, Field(ge=2, le=MAX_INT32)] | None = Field(
+        None, description="The first so many; all when unset."
+    )
+
+
 class Evaluation(Model):
     """Held-out samples on which float and quantized model are compared."""
 
@@ -116,3 +129,14 @@ class Evaluation(Model):
     threshold: Annotated[float, Field(ge=-1e6, le=1e6)] | None = Field(
         None, description="Between no and yes, for binary and multi-label; 0.5 after a sigmoid, else 0."
     )
+    tasks: (
+        Annotated[
+            list[ChoiceTask],
+            Field(
+                min_length=1,
+                max_length=8,
+                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            ),
+        ]
+        | None
+    ) = Field(None, description="Language models: questions whose right answers gates.tasks compares.")

@@ -97,6 +97,13 @@ class DivergenceGate(Model):
     evidence: Evidence = Field(Evidence.UPPER_BOUND, description="upper-bound: even the upper end must hold.")
 
 
+class TasksGate(Model):
+    """Limit of a language model's right answers lost in each of evaluation.tasks, paired by question."""
+
+    max_drop: Annotated[float, Field(ge=0, le=1)] = Field(0.02, description="0.02 is two points of accuracy.")
+    evidence: Evidence = Field(Evidence.UPPER_BOUND, description="upper-bound: even the upper end must hold.")
+
+
 class Gates(Model):
     """Gates that a candidate must pass; nothing else is ever published as quantized."""
 
@@ -106,5 +113,6 @@ class Gates(Model):
     )
     agreement: AgreementGate | None = Field(None, description="Language models; not asked when unset.")
     divergence: DivergenceGate | None = Field(None, description="Language models; not asked when unset.")
+    tasks: TasksGate | None = Field(None, description="Language models, with evaluation.tasks.")
     size: SizeGate | None = Field(None, description="Not asked when unset.")
     latency: LatencyGate | None = Field(None, description="Not asked when unset.")

@@ -89,4 +89,9 @@ RULES: tuple[Rule, ...] = (
         "rtn-int4, awq-int4 and gptq-int4 are for language models, with weight-only-int8 and no other rung",
         lambda spec: one_kind_of_model(spec.ladder),
     ),
+    Rule(
+        "has(self.evaluation.tasks) == has(self.gates.tasks)",
+        "gates.tasks compares the answers to evaluation.tasks: set both or neither",
+        lambda spec: (spec.evaluation.tasks is None) == (spec.gates.tasks is None),
+    ),
 )

@@ -109,12 +109,13 @@ class Gate(StrEnum):
     PERPLEXITY = "perplexity"
     AGREEMENT = "agreement"
     DIVERGENCE = "divergence"
+    TASKS = "tasks"
 
 
 class GateResult(StatusModel):
     """Result of one gate for the candidate of the headline."""
 
-    name: Gate = Field(description="accuracy, size, latency, perplexity, agreement or divergence.")
+    name: Gate = Field(description="accuracy, size, latency, perplexity, agreement, divergence or tasks.")
     passed: bool = Field(description="Whether the gate holds.")
     message: ShortText = Field("", description="The figure and the limit.")
 
