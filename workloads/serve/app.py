@@ -86,6 +86,13 @@ class App:
         self.predict = Predict(service, codec.max_body_size, self.texts, self.apart)
         self.life.phase = Phase.READY
 
+    async def close(self) -> None:
+        """End the processes that read requests and pictures."""
+        if self.apart is not None:
+            await self.apart.close()
+        if self.predict is not None:
+            await self.predict.close()
+
     def __call__(self, request: Request) -> "Reply | Pending":
         """Find the path's handler and call it. Raises RequestError. HEAD comes as GET."""
         methods = self.routes.get(request.path)

@@ -88,8 +88,7 @@ async def _live(app: App, http: HttpServer, grpc: "GrpcServer | None", settings:
     try:
         await drain(life, http, grpc, service, settings)
     finally:
-        if app.apart is not None:
-            await app.apart.close()
+        await app.close()
 
 
 async def _prepared(settings: Settings) -> "tuple[Loaded, Workers | None]":

@@ -4,7 +4,8 @@ A thread would not do: the parser holds the interpreter's lock. The process may 
 request's time is up, and may have so much memory and no more.
 """
 
+from workloads.serve.apart.lane import ProcessLane
 from workloads.serve.apart.pool import ReaderPool, inflated_apart
 from workloads.serve.apart.wire import Job
 
-__all__ = ["Job", "ReaderPool", "inflated_apart"]
+__all__ = ["Job", "ProcessLane", "ReaderPool", "inflated_apart"]

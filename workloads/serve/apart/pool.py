@@ -5,33 +5,24 @@ is taken by arrival and size: a request is overtaken by smaller ones for as long
 """
 
 import asyncio
-import contextlib
-import logging
-import os
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from workloads.serve.apart.talk import BUFFER, hear, say
-from workloads.serve.apart.wire import Job, arrays_of, asked_of, error_of, setup_of
+from workloads.serve.apart.lane import ProcessLane
+from workloads.serve.apart.wire import Job, arrays_of, asked_of, setup_of
 from workloads.serve.datatypes import Array
-from workloads.serve.errors import DeadlineExceeded, QueueFull, TooLarge
+from workloads.serve.errors import DeadlineExceeded, QueueFull
 from workloads.serve.http import Request
 from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.rest.inference import Codec
-
-LOG = logging.getLogger("slipway.serve.apart")
 
 SMALL = 8 << 20
 MOST_WAITING = 64
 SECONDS_PER_BYTE = 0.1e-6
 # Of a compressed body nobody knows yet what comes out of it.
 COMPRESSED = 10
-ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+READER = "workloads.serve.apart.process"
 LATE = "the request's time was over while it was read"
 
 
@@ -41,7 +32,8 @@ class ReaderPool:
     def __init__(self, codec: Codec, clock: Callable[[], float] = time.monotonic) -> None:
         self._codec = codec
         self._clock = clock
-        self._lanes = [_Process(codec), _Process(codec)]
+        setup = setup_of(codec)
+        self._lanes = [ProcessLane(READER, setup), ProcessLane(READER, setup)]
         self._free = [True, True]
         self._waiting: list[tuple[float, bool, asyncio.Future[int]]] = []
 
@@ -115,71 +107,3 @@ async def inflated_apart(request: Request, apart: ReaderPool, seconds: float) ->
     """The request's own body, in place, as `content.inflate` does with a small one."""
     request.body = await apart.inflated(Job("inflate", request.headers, request.parts), seconds)
     request.headers.pop(b"content-encoding", None)
-
-
-class _Process:
-    """Process that reads requests: started when it is needed, and again when it had to be killed."""
-
-    def __init__(self, codec: Codec) -> None:
-        self._codec = codec
-        self._process: subprocess.Popen[bytes] | None = None
-        self._socket: socket.socket | None = None
-        self._thread = ThreadPoolExecutor(1, "apart")
-
-    async def exchange(self, job: Job) -> tuple[dict[str, Any], memoryview]:
-        """Reply of the process to a job. Whatever goes wrong on the way, this process is not trusted any more."""
-        whole = False
-        loop = asyncio.get_running_loop()
-        try:
-            said, payload = await loop.run_in_executor(self._thread, self._talk, job)
-            whole = True
-        except (OSError, EOFError) as error:
-            LOG.warning("a process that reads requests has ended: %s", error or "by itself")
-            raise TooLarge("reading this request has ended the process that read it: it may be too large") from error
-        finally:
-            if not whole:
-                await self.end()
-        if "error" in said:
-            if said["error"] == "EngineFailed":
-                LOG.error("a request could not be read: %s", said["words"])
-            raise error_of(said)
-        return said, payload
-
-    def _talk(self, job: Job) -> tuple[dict[str, Any], memoryview]:
-        """On the thread: a large body is copied in one call, without the interpreter."""
-        connection = self._socket or self._start()
-        say(connection, job.head(), job.parts)
-        job.parts = ()  # what it is read into takes memory enough
-        return hear(connection)
-
-    def _start(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            for one in (ours, theirs):
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-            command = [sys.executable, "-m", "workloads.serve.apart.process", str(theirs.fileno())]
-            self._process = subprocess.Popen(
-                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, env={**os.environ, **ENVIRONMENT}
-            )
-        self._socket = ours
-        say(ours, setup_of(self._codec), [])
-        return ours
-
-    async def end(self) -> None:
-        """Kill it, and wait for its thread."""
-        if self._process is not None:
-            self._process.kill()
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)  # the thread may wait there
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._over)
-
-    def _over(self) -> None:
-        """Behind whatever the thread does: it may be about to start the process."""
-        process, self._process = self._process, None
-        connection, self._socket = self._socket, None
-        if connection is not None:
-            connection.close()
-        if process is not None:
-            process.kill()
-            process.wait()

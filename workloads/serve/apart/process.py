@@ -1,24 +1,14 @@
 """`python -m workloads.serve.apart.process N`: reads requests that come over socket N, until it is closed.
 
-Started by pool.py. Niced, because whoever sends little should not wait for whoever sends much; its memory is bounded,
-because it is where a stranger's bytes become objects.
+Started by pool.py. Its memory is bounded, because it is where a stranger's bytes become objects.
 """
 
-import gc
-import io
-import os
-import resource
-import signal
-import socket
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import orjson
-
-from workloads.pod.slices import ask_for_short_slices
-from workloads.serve.apart.wire import LENGTHS, Job, codec_of, describe, job_of, trouble
-from workloads.serve.errors import EngineFailed, RequestError, TooLarge
+from workloads.serve.apart.child import Answer, answer_all, bound_memory
+from workloads.serve.apart.wire import Job, codec_of, describe
 from workloads.serve.http import Request
 from workloads.serve.protocol.content_encoding import coding_of, inflated
 from workloads.serve.rest.inference import Codec
@@ -30,50 +20,14 @@ BODIES = 18
 SPARE = 64 << 20
 
 
-def main() -> None:
-    """Read requests until the server is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the server says when it ends
-    os.nice(NICE)
-    ask_for_short_slices()
-    gc.disable()  # numbers and texts have no cycles
-    with socket.socket(fileno=int(sys.argv[1])) as connection, connection.makefile("rb") as stream:
-        setup = _frame(stream)
-        if setup is None:
-            return
-        codec = codec_of(setup[0])
-        _bound_memory(BODIES * codec.max_body_size + SPARE)
-        while (frame := _frame(stream)) is not None:
-            said, parts = _answer(codec, job_of(*frame))
-            del frame
-            head = orjson.dumps(said)
-            connection.sendall(LENGTHS.pack(len(head), sum(len(part) for part in parts)) + head)
-            for part in parts:
-                connection.sendall(part)
-            del parts, said
+def begin(setup: Any) -> Callable[[Job], Answer]:
+    """What reads requests for the model that the setup describes."""
+    codec = codec_of(setup)
+    bound_memory(BODIES * codec.max_body_size + SPARE)
+    return lambda job: _read(codec, job)
 
 
-def _frame(stream: io.BufferedReader) -> "tuple[Any, bytes] | None":
-    lengths = stream.read(LENGTHS.size)
-    if len(lengths) < LENGTHS.size:
-        return None
-    head, body = LENGTHS.unpack(lengths)
-    return orjson.loads(stream.read(head)), stream.read(body)
-
-
-def _answer(codec: Codec, job: Job) -> "tuple[dict[str, Any], list[memoryview]]":
-    try:
-        return _read(codec, job)
-    except RequestError as error:
-        return trouble(error), []
-    except MemoryError:
-        return trouble(TooLarge("reading this request takes more memory than this server has for one")), []
-    except Exception as error:
-        # The server logs it, and goes on with this process.
-        return trouble(EngineFailed(f"{type(error).__name__}: {error}")), []
-
-
-def _read(codec: Codec, job: Job) -> "tuple[dict[str, Any], list[memoryview]]":
+def _read(codec: Codec, job: Job) -> Answer:
     body = bytes(job.parts[0])
     if job.kind == "grpc":
         from workloads.serve.protocol.grpc_tensors import GrpcCodec
@@ -88,12 +42,5 @@ def _read(codec: Codec, job: Job) -> "tuple[dict[str, Any], list[memoryview]]":
     return describe(codec.decode(request), codec.signature)
 
 
-def _bound_memory(more: int) -> None:
-    """Limit the process's data memory to `more` bytes beside what it has now."""
-    status = Path("/proc/self/status").read_text()
-    now = int(status.partition("VmData:")[2].split()[0]) << 10
-    resource.setrlimit(resource.RLIMIT_DATA, (now + more, now + more))
-
-
 if __name__ == "__main__":
-    main()
+    answer_all(int(sys.argv[1]), NICE, begin)

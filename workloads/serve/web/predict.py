@@ -17,7 +17,7 @@ from workloads.serve.apart import Job, ReaderPool, inflated_apart
 from workloads.serve.datatypes import Array, Datatype
 from workloads.serve.errors import DeadlineExceeded, Invalid, Refused, UnsupportedEncoding
 from workloads.serve.http import Reply, Request
-from workloads.serve.http.message import json_reply
+from workloads.serve.http.message import Buffer, json_reply
 from workloads.serve.protocol.content_encoding import AT_ONCE, inflate, inflated_if_small
 from workloads.serve.protocol.document import bounded as parsed
 from workloads.serve.protocol.inference_request import InferenceRequest, in_order
@@ -53,7 +53,7 @@ class Predict:
         self._model = service.model
         self._artifact = artifact = service.model.artifact
         how = artifact.preprocessing if artifact is not None else None
-        self._decoding = Decoding(how) if how is not None else None
+        self._decoding = Decoding(how, max_body_size) if how is not None else None
         boxes = artifact.detection if artifact is not None else None
         self._layout = boxes.layout if boxes is not None else None
         self._signature = service.signature
@@ -63,6 +63,11 @@ class Predict:
         self._files = reads and [one.datatype for one in self._signature.inputs] == [Datatype.BYTES]
         self._columns = columns.columns_of(self._signature, None if reads else artifact)
         self._wanted = BoxChoice(boxes.score, boxes.overlap) if boxes is not None else BoxChoice()
+
+    async def close(self) -> None:
+        """End the processes that decode pictures."""
+        if self._decoding is not None:
+            await self._decoding.close()
 
     def describe(self, _request: Request) -> Reply:
         """Description of the model for the page, and for people with curl."""
@@ -106,7 +111,7 @@ class Predict:
         if content_type.startswith(b"multipart/form-data"):
             return self._form(request)
         if content_type.startswith((b"image/", b"application/octet-stream")):
-            return self._seen([request.body], request)
+            return self._seen([request.whole], request)
         raise UnsupportedEncoding("Content-Type may be image/*, text/plain, multipart/form-data or application/json")
 
     def _json(self, request: Request) -> TaskPending:
@@ -129,7 +134,7 @@ class Predict:
             return self._worded(texts)
         return self._seen([part.content for part in found if part.file], request)
 
-    def _seen(self, pictures: Sequence[bytes], request: Request) -> TaskPending:
+    def _seen(self, pictures: Sequence[Buffer], request: Request) -> TaskPending:
         wanted = wanted_by(request.query, self._wanted)
         if not pictures or not all(pictures):
             raise Invalid("there is no picture in the request")
@@ -145,11 +150,10 @@ class Predict:
         client = (sender.peer, id(sender)) if sender is not None else ("", 0)
         return TaskPending(self._pictures(self._decoding, pictures, client, wanted))
 
-    def _as_they_are(self, files: Sequence[bytes]) -> Array:
+    def _as_they_are(self, files: Sequence[Buffer]) -> Array:
         """Files as BYTES, one beside the other."""
-        array = np.empty(len(files), dtype=object)
-        array[:] = files
-        axes = self._signature.inputs[0].axes
+        axes, array = self._signature.inputs[0].axes, np.empty(len(files), dtype=object)
+        array[:] = [bytes(file) for file in files]
         if not axes and len(files) > 1:
             raise Invalid(f"{len(files)} files: the service takes one at a time")
         return array.reshape((len(files), *[1] * (len(axes) - 1)) if axes else ())
@@ -187,7 +191,7 @@ class Predict:
         return await self._answer({self._first: asked.inputs[0]}, (), asked.timeout)
 
     async def _pictures(
-        self, decoding: Decoding, pictures: Sequence[bytes], client: Client, wanted: BoxChoice
+        self, decoding: Decoding, pictures: Sequence[Buffer], client: Client, wanted: BoxChoice
     ) -> Reply:
         """Decoding counts: the request has one time for all of it."""
         timeout, started = self._service.batcher.limits.default_timeout, time.monotonic()

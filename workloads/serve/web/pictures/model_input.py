@@ -70,9 +70,14 @@ def whole(content: bytes, how: Preprocessing, place: int) -> Pixels:
     return found
 
 
+def within(content: bytes, how: Preprocessing, place: int, most: float) -> Pixels | PendingPicture:
+    """Pixels as `whole` gives them; of a picture that costs more than `most` only its cost."""
+    return _opened(content, how, place, most)
+
+
 def if_small(content: bytes, how: Preprocessing, place: int) -> Pixels | PendingPicture:
     """Pixels as `whole` gives them; of a picture that takes long only its cost."""
-    return _opened(content, how, place, SMALL)
+    return within(content, how, place, SMALL)
 
 
 def _opened(content: bytes, how: Preprocessing, place: int, most: float) -> Pixels | PendingPicture:
