@@ -23,7 +23,7 @@ from tests.cluster.scripted.script import Exit, Script
 pytestmark = pytest.mark.api
 
 # Each crash is mostly waiting: for a pod's end, the backoff, and the next operator.
-LANES = 5
+LANES = 3
 
 
 class Lane:
@@ -109,7 +109,8 @@ def creations(stage: Stage, namespace: str, name: str) -> Counter[str]:
     )
 
 
-def test_killed_at_each_write(lanes: list[Lane]) -> None:
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.slow)], ids=["each third", "each"])
+def test_killed_at_each_write(lanes: list[Lane], step: int) -> None:
     expected = lanes[0].calm()
     writes = [line for line in lanes[0].proxy.log if "/events" not in line]
     assert expected["status"]["restartCount"] == 1
@@ -125,7 +126,7 @@ def test_killed_at_each_write(lanes: list[Lane]) -> None:
         finally:
             free.put(lane)
 
-    crashes = range(1, lanes[0].proxy.writes + 1)
+    crashes = range(1, lanes[0].proxy.writes + 1, step)
     with ThreadPoolExecutor(LANES) as pool:
         list(pool.map(crash, crashes))
     assert all(lane.operator.running() for lane in lanes)
@@ -143,7 +144,7 @@ def test_two_operators_at_once_agree(stage: Stage, namespace: str, operators: Ca
     both = [operators(namespace), operators(namespace)]
     for operator in both:
         operator.ready()
-    names = [f"pair-{number}" for number in range(8)]
+    names = [f"pair-{number}" for number in range(4)]
     for name in names:
         stage.scripts[name] = stumble
         stage.create(namespace, name, numNodes=2)
@@ -161,11 +162,12 @@ def test_two_operators_at_once_agree(stage: Stage, namespace: str, operators: Ca
         assert operator.stop() == 0
 
 
-def test_a_restart_with_200_jobs_writes_nothing(
-    stage: Stage, namespace: str, operators: Callable[..., Operator]
+@pytest.mark.parametrize("count", [50, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_restart_beside_many_jobs_writes_nothing(
+    stage: Stage, namespace: str, operators: Callable[..., Operator], count: int
 ) -> None:
     operator = operators(namespace)
-    names = [f"many-{number}" for number in range(200)]
+    names = [f"many-{number}" for number in range(count)]
     stage.scripts.update({name: lambda pod: Script() for name in names[::2]})
     with ThreadPoolExecutor(8) as many:
         list(many.map(lambda name: stage.create(namespace, name), names))

@@ -124,7 +124,7 @@ def test_two_operators_at_once_agree(jobs: Jobs, namespace: str, operators: Call
     both = [operators(namespace), operators(namespace)]
     for operator in both:
         operator.ready()
-    names = [f"pair-{number}" for number in range(4)]
+    names = [f"pair-{number}" for number in range(2)]
     for name in names:
         start(jobs, namespace, name)
     for name in names:

@@ -18,6 +18,10 @@ from tests.examples.scripts import FOLDER, SCRIPTS, job, reached
 from workloads import models
 from workloads.models.from_artifact import load_model
 
+# The others have the same shapes as these, or longer ways there.
+SHORT = ("ddp_mnist", "hf_trainer", "min_gpt")
+SLOW = pytest.mark.slow
+
 
 def run(folder: Path, document: dict[str, Any], processes: int) -> str:
     """By the command line, to its end."""
@@ -39,7 +43,7 @@ def test_the_cluster_takes_it(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "processes"),
     [
-        *((name, 2 if name == "ddp_mnist" else 1) for name in SCRIPTS),
+        *(pytest.param(name, 2 if name == "ddp_mnist" else 1, marks=() if name in SHORT else SLOW) for name in SCRIPTS),
         *(pytest.param(name, 2, marks=pytest.mark.slow) for name in SCRIPTS if name != "ddp_mnist"),
     ],
 )

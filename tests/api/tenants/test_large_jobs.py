@@ -21,7 +21,6 @@ SHARE_MIB = 4
 ARGS = [f"{number:04}" + "x" * 4090 for number in range(128)]
 # The share, what one page of a LIST takes, and what Python does not give back of it.
 ROOM_MIB = 60
-COUNT = 100
 
 
 def create(stage: Stage, number: int) -> None:
@@ -33,8 +32,9 @@ def told(stage: Stage, name: str) -> str:
     return (condition(stage.job(HOSTILE, name).get("status") or {}, "Stalled") or {}).get("reason", "")
 
 
+@pytest.mark.parametrize("count", [24, pytest.param(100, marks=pytest.mark.slow)])
 def test_large_jobs_of_one_tenant_leave_memory_and_time_to_others(
-    stage: Stage, operators: Callable[..., Operator]
+    stage: Stage, operators: Callable[..., Operator], count: int
 ) -> None:
     for namespace in (HOSTILE, HONEST):
         stage.namespace(namespace)
@@ -42,7 +42,7 @@ def test_large_jobs_of_one_tenant_leave_memory_and_time_to_others(
     operator.ready()
     before = operator.rss_mib()
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        list(pool.map(partial(create, stage), range(COUNT)))
+        list(pool.map(partial(create, stage), range(count)))
     stage.create(HONEST, "honest")
     stage.until_running(HONEST, "honest")
     after = operator.rss_mib()
@@ -54,12 +54,12 @@ def test_large_jobs_of_one_tenant_leave_memory_and_time_to_others(
     print(f"{before:.0f} MiB, then {after:.0f}; {operator.rss_mib():.0f} after a restart")
     assert after - before < ROOM_MIB
     assert operator.rss_mib() - before < ROOM_MIB
-    reasons = {f"large-{number}": told(stage, f"large-{number}") for number in range(COUNT)}
+    reasons = {f"large-{number}": told(stage, f"large-{number}") for number in range(count)}
     full = [name for name, reason in reasons.items() if reason == "NamespaceFull"]
-    assert COUNT - 2 * SHARE_MIB <= len(full) < COUNT, "what fits is worked on, the rest is told"
-    for number in range(COUNT - 1):
+    assert count - 2 * SHARE_MIB <= len(full) < count, "what fits is worked on, the rest is told"
+    for number in range(count - 1):
         stage.delete(JOBS.format(HOSTILE), f"large-{number}")
-    last = f"large-{COUNT - 1}"
+    last = f"large-{count - 1}"
     deadline = time.monotonic() + 90 * PATIENCE
     while told(stage, last):
         assert time.monotonic() < deadline, "there is room, and nobody looked again"

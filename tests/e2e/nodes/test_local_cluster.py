@@ -146,6 +146,7 @@ def test_claims_get_volumes_that_both_nodes_share(cluster: LocalCluster) -> None
     assert kubectl(cluster, "logs", "volume-1") == "hello"
 
 
+@pytest.mark.slow
 def test_an_isolated_node_runs_on_unseen(cluster: LocalCluster, servers: list[str]) -> None:
     reach = ["curl", "-sS", "-m", "2", f"http://{servers[1]}:8080/"]
     assert subprocess.run(reach, capture_output=True, text=True, check=True).stdout.strip() == "web-1"
@@ -158,6 +159,7 @@ def test_an_isolated_node_runs_on_unseen(cluster: LocalCluster, servers: list[st
     assert subprocess.run(reach, capture_output=True, text=True, check=True).stdout.strip() == "web-1"
 
 
+@pytest.mark.slow
 def test_a_node_without_power_is_lost_and_comes_back_with_its_gpus(cluster: LocalCluster) -> None:
     cluster.client.call("POST", f"{CORE}/pods", pod("victim", "exec busybox sleep 1000", node=1))
     until(lambda: running(cluster, "victim"))

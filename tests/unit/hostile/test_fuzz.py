@@ -31,7 +31,7 @@ from tests.unit.hostile.attackers import attacker
 from tests.unit.hostile.cost import LIMIT, longest_turn
 from tests.unit.hostile.grammar import Grammar
 
-SECONDS = float(os.environ.get("SLIPWAY_FUZZ_SECONDS", "8"))
+SECONDS = float(os.environ.get("SLIPWAY_FUZZ_SECONDS", "3"))
 MESSAGES = 150
 THREADS = 4
 JOBS = Resource("slipway.dev", "v1alpha1", "trainingjobs", "TrainingJob")

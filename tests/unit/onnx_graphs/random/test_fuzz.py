@@ -1,6 +1,6 @@
 """Random graphs: quantize refuses in words or builds, and what passes its gates is like the float model.
 
-`SLIPWAY_FUZZ_GRAPHS` sets how many (`make fuzz-graphs`: 20,000), `SLIPWAY_FUZZ_SEED` which; 500, always the same ones,
+`SLIPWAY_FUZZ_GRAPHS` sets how many (`make fuzz-graphs`: 20,000), `SLIPWAY_FUZZ_SEED` which; 250, always the same ones,
 otherwise. In parts, so that several processes of pytest share them.
 """
 
@@ -23,7 +23,7 @@ from tests.unit.onnx_graphs.random.trial import CHEAP, tried
 from workloads.quantize.batches import budget
 from workloads.quantize.graph import first_load
 
-COUNT, SEED = int(os.environ.get("SLIPWAY_FUZZ_GRAPHS", "500")), int(os.environ.get("SLIPWAY_FUZZ_SEED", "0"))
+COUNT, SEED = int(os.environ.get("SLIPWAY_FUZZ_GRAPHS", "250")), int(os.environ.get("SLIPWAY_FUZZ_SEED", "0"))
 PARTS = max(5, COUNT // 500)
 # In memory where there is room: a graph has dozens of small files, each of which a job forces to the disk.
 FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

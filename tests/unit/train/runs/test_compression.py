@@ -78,7 +78,7 @@ def test_zeros_are_held_by_two_processes_and_published(first: Path, tmp_path: Pa
 
 def test_killed_while_it_is_trained_smaller_it_ends_with_the_very_same_weights(first: Path, tmp_path: Path) -> None:
     teacher = {"teacher": {"uri": first.as_uri()}}
-    recipe = smaller(first, CHANNELS, {"method": "magnitude", "ratio": 0.5}, distillation=teacher, epochs=12)
+    recipe = smaller(first, CHANNELS, {"method": "magnitude", "ratio": 0.5}, distillation=teacher, epochs=5)
     run(tmp_path / "undisturbed", "single", 1, **recipe)
     disturbed = tmp_path / "disturbed"
     config = write(disturbed, "single", **recipe)

@@ -12,7 +12,7 @@ from workloads.models.from_artifact import load_model
 pytest.importorskip("transformers")
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2", long("zero-3"), "zero-3-cpu", "horovod"])
+@pytest.mark.parametrize("strategy", [long("ddp"), "fsdp2", long("zero-3"), long("zero-3-cpu"), "horovod"])
 def test_perplexity_falls(tmp_path: Path, strategy: str) -> None:
     if not installed(strategy):
         pytest.skip(f"the library of {strategy} is not installed")

@@ -36,7 +36,7 @@ def go_on(undisturbed: Path, folder: Path, before: tuple[str, int], after: tuple
     ("before", "after"),
     [
         (("fsdp2", 2), ("single", 1)),
-        (("zero-3-cpu", 2), ("ddp", 2)),
+        pytest.param(("zero-3-cpu", 2), ("ddp", 2), marks=pytest.mark.slow),
         (("single", 1), ("zero-2", 2)),
         pytest.param(("zero-2", 2), ("zero-3", 1), marks=pytest.mark.slow),
         pytest.param(("ddp", 2), ("fsdp2", 4), marks=pytest.mark.slow),
@@ -60,7 +60,8 @@ def test_the_same_strategy_goes_on_to_the_bit(tmp_path: Path, strategy: str) -> 
     if not installed(strategy):
         pytest.skip("a library is not installed")
     run(tmp_path / "whole", strategy, 2, epochs=EPOCHS)
-    run(tmp_path / "parts", strategy, 2, epochs=EPOCHS)
+    # Whoever is killed after step 25 has left just this.
+    shutil.copytree(tmp_path / "whole/checkpoints", tmp_path / "parts/checkpoints")
     shutil.rmtree(checkpoints(tmp_path / "parts")[-1])
     assert "resumed from step 25" in run(tmp_path / "parts", strategy, 2, epochs=EPOCHS)
     expected = weights(tmp_path / "whole")

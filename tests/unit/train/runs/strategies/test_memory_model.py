@@ -13,7 +13,7 @@ from tests.unit.train.runs.strategies.footprint import BUCKET, Shape, moved, pea
 PROCESSES = 2
 # Of the first the states are nearly all, of the second the activations.
 STATES, ACTIVATIONS = Shape(12, 640, 32, 1), Shape(4, 256, 256, 16)
-SMALL = Shape(6, 512, 64, 1)
+SMALL = Shape(4, 320, 64, 1)
 STRATEGIES = ("DDP", "FSDP2", "ZeRO1", "ZeRO2", "ZeRO3")
 
 

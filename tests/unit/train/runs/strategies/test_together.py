@@ -141,7 +141,7 @@ def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("begin", "end"),
     [
         ((2, TENSOR), ONE),
-        ((2, PIPELINE), ONE),
+        slow((2, PIPELINE), ONE),
         slow(ONE, (2, TENSOR)),
         slow(ONE, (2, PIPELINE)),
         slow((2, TENSOR), (2, PIPELINE)),

@@ -27,7 +27,15 @@ from workloads.train.job import Overrides, document_of, read_job
 SMALL: dict[str, Any] = {"epochs": 1, "optimizer": {"learningRate": 0.01}, "gradientClipping": None}
 
 
-@pytest.mark.parametrize("form", ["dict", "out", "only", "tuple", "list", "model-output"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "dict",
+        *(pytest.param(form, marks=pytest.mark.slow) for form in ("out", "only", "list")),
+        "tuple",
+        "model-output",
+    ],
+)
 def test_answers_in_any_form_and_lazy_layers(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if form == "model-output":
         pytest.importorskip("transformers")

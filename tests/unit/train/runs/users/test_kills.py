@@ -20,6 +20,12 @@ from workloads.storage import object_stores
 
 OWN = {"name": "custom", "callable": "tests.unit.train.runs.users.killing:data"}
 SMALL: dict[str, Any] = {"epochs": 2, "model": {"name": "cnn", "width": 12}, "optimizer": {"learningRate": 0.01}}
+
+
+def slow(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 BATCHES = 359 // 64 + 1  # of an evaluation, whose batch is the training's
 NEEDS_S3 = pytest.mark.skipif(
     not (importlib.util.find_spec("s3fs") and importlib.util.find_spec("moto")), reason="s3fs or moto is not installed"
@@ -61,11 +67,11 @@ def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> N
 @pytest.mark.parametrize(
     ("at", "resumes"),
     [
-        ("first-write", False),
+        slow("first-write", False),
         ("rehearsed", False),
         (f"evaluation:{1 + BATCHES // 2}", True),  # the first is the rehearsal's; inside the evaluation of epoch 1
-        (f"evaluation:{1 + BATCHES + 2}", True),
-        ("checkpoint:0", False),
+        slow(f"evaluation:{1 + BATCHES + 2}", True),
+        slow("checkpoint:0", False),
         ("checkpoint:1", False),
         ("checkpoint:2", True),
         ("best", True),
@@ -96,7 +102,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("room", [1.6, 2.5])
+@pytest.mark.parametrize("room", [1.6, slow(2.5)])
 def test_killed_in_a_checkpoint_on_a_full_disc(
     tmp_path: Path, small_disk: Path, undisturbed: dict[str, torch.Tensor], room: float
 ) -> None:
@@ -134,7 +140,7 @@ def server() -> Iterator[str]:
 
 
 @NEEDS_S3
-@pytest.mark.parametrize("at", ["upload:0", "upload:1", "upload:2", "tidying"])
+@pytest.mark.parametrize("at", [slow("upload:0"), "upload:1", slow("upload:2"), "tidying"])
 def test_killed_in_an_upload(
     tmp_path: Path, server: str, undisturbed: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:

@@ -23,9 +23,10 @@ SMALL: dict[str, Any] = {"epochs": 1, "optimizer": {"name": "adamw", "learningRa
 
 # ZeRO-3 does to parameters, gradients and moments what ZeRO-2 does to the last two.
 ZERO2 = pytest.param("zero-2", 2, marks=pytest.mark.slow)
+DDP = pytest.param("ddp", 2, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("strategy", "count"), [("single", 1), ("ddp", 2), ("fsdp2", 2), ZERO2, ("zero-3", 2)])
+@pytest.mark.parametrize(("strategy", "count"), [("single", 1), DDP, ("fsdp2", 2), ZERO2, ("zero-3", 2)])
 def test_tied_weights_are_saved_resumed_published_and_loaded(
     tmp_path: Path, strategy: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
