@@ -36,6 +36,8 @@ class Answer:
 class Server:
     """`python -m workloads serve` on ports of the system's choice, with its log in a file."""
 
+    ready = READY
+
     def __init__(self, log: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
         self.log = log
         command = [sys.executable, "-m", "workloads", "serve", "--host", "127.0.0.1", "--port", "0", "--grpc-port", "0"]
@@ -50,9 +52,9 @@ class Server:
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
             text = self.log.read_text()
-            ready, grpc = READY.search(text), GRPC.search(text)
-            if ready and grpc:
-                self.port, self.name, self.grpc_port = int(ready[1]), ready[2], int(grpc[1])
+            ready, grpc = self.ready.search(text), GRPC.search(text)
+            if ready and (grpc or self.ready is not READY):
+                self.port, self.name, self.grpc_port = int(ready[1]), ready[2], int(grpc[1]) if grpc else 0
                 return self
             if self.process.poll() is not None:
                 break

@@ -44,6 +44,8 @@ class TextTokenizer:
         said = {**optional_json(folder / "special_tokens_map.json"), **optional_json(folder / "tokenizer_config.json")}
         self.special = {name: _text(said[name]) for name in SPECIAL if said.get(name)}
         self.size = int(self._library.get_vocab_size())
+        # Characters of the longest token, which bounds what a number of tokens can say.
+        self.longest = max(map(len, self._library.get_vocab(with_added_tokens=True)), default=1)
         ends = end_tokens(folder, optional_json(folder / "config.json"))
         own = self.number(self.special.get("eos_token", ""))
         self.end = own if own is not None else ends[0] if ends else None

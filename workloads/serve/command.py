@@ -143,7 +143,12 @@ def _run(settings: Settings) -> None:
         print(built, flush=True)
         termination.tell(built)
         return
-    from workloads.serve.run import serve
+    from workloads.serve.generation.kind import generates
+
+    if generates(settings):
+        from workloads.serve.generation.run import serve
+    else:
+        from workloads.serve.run import serve
 
     sys.setswitchinterval(SWITCH_INTERVAL)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

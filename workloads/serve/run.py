@@ -35,7 +35,7 @@ async def serve(settings: Settings) -> None:
     life.install()
     ask_for_short_slices()
     keep_freed_pieces()
-    app = App(settings.name or _name_of(settings.model), settings.version, life, metrics)
+    app = App(settings.name or name_of(settings.model), settings.version, life, metrics)
     edge = Edge(app, settings.edge)
     sealed = Certificates(settings.tls, settings.tls_secret) if settings.tls is not None else None
     http = HttpServer(edge, settings.http, metrics.http_replied, sealed.context if sealed is not None else None)
@@ -226,6 +226,7 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host or "localhost"
 
 
-def _name_of(where: str) -> str:
+def name_of(where: str) -> str:
+    """Name of a model by where it lies."""
     path = PurePosixPath(where.rstrip("/").rpartition("://")[2])
     return (path.stem if path.suffix == ".onnx" else path.name) or "model"

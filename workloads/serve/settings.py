@@ -13,6 +13,7 @@ from slipway.api.common.quantity import parse_quantity
 from slipway.api.serving.description import ModelDescription
 from slipway.api.serving.edge import Cors
 from slipway.api.serving.engine import EngineName
+from slipway.api.serving.generation import Adapter, Generation
 from slipway.api.serving.inferenceservice import (
     InferenceServiceSpec,
     NonFinite,
@@ -106,6 +107,9 @@ class Settings:
     tls_secret: str = ""
     nonfinite: bool = False
     described: ModelDescription | None = None
+    # Of a language model, where its service says anything of it.
+    generation: Generation | None = None
+    adapters: tuple[Adapter, ...] = ()
     transform: TransformChoice | None = None
     warm_up: WarmUpChoice = field(default_factory=WarmUpChoice)
     readiness_lead: float = 10.0
@@ -203,6 +207,8 @@ def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Sett
         name=name,
         digest=model.digest or None,
         described=ModelDescription(**{name: getattr(predictor.model, name) for name in ModelDescription.model_fields}),
+        generation=predictor.generation,
+        adapters=tuple(predictor.adapters),
         engine=predictor.engine.name,
         fallback=tuple(predictor.engine.fallback),
         providers=(predictor.engine.provider.value,) if predictor.engine.provider is not None else (),

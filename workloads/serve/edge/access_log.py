@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import orjson
 
 from workloads.serve.edge.lines import Lines, to_output
-from workloads.serve.http import Reply, Request
+from workloads.serve.http import Reply, Request, Stream
 
 LONGEST = 512
 # Of an inference; the last two where the service has own code.
@@ -47,7 +47,7 @@ class AccessLog:
             "path": _text(request.path),
             "status": reply.status,
             "requestBytes": request.size,
-            "replyBytes": sum(map(len, reply.body)),
+            "replyBytes": reply.size if isinstance(reply, Stream) else sum(map(len, reply.body)),
             "seconds": round(seconds, 6),
             "userAgent": _text(request.headers.get(b"user-agent", b"")),
         }

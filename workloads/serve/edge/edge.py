@@ -15,7 +15,7 @@ from workloads.serve.edge.access_log import AccessLog
 from workloads.serve.edge.keys import Keys
 from workloads.serve.edge.origins import PREFLIGHT, Origins
 from workloads.serve.edge.timing import server_timing
-from workloads.serve.http import Pending, Reply, Request
+from workloads.serve.http import Pending, Reply, Request, Stream
 from workloads.serve.http.message import Handle, failure_reply
 from workloads.serve.settings import EdgeChoice
 
@@ -119,5 +119,9 @@ class Edge:
             lines += b'WWW-Authenticate: Bearer realm="slipway"\r\n'
         reply.headers += lines
         if self.log is not None:
-            self.log.request(request, reply, name, seconds)
+            if isinstance(reply, Stream):  # logged at its end, with its size
+                log, one = self.log, reply
+                reply.ended = lambda: log.request(request, one, name, time.monotonic() - started)
+            else:
+                self.log.request(request, reply, name, seconds)
         return reply

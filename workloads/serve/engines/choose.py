@@ -54,6 +54,9 @@ def choose(
     """
     attempts: list[Attempt] = []
     for name in candidates:
+        if name not in FILES:
+            attempts.append(Attempt(name, "it serves language models alone, and this is none"))
+            continue
         opener: Open = importlib.import_module(FILES[name]).open_engine
         engine: Engine | None = None
         try:

@@ -5,5 +5,6 @@ Knows nothing of models. Everything a client may be slow, large or wrong with is
 
 from workloads.serve.http.message import Pending, Reply, Request
 from workloads.serve.http.server import HttpLimits, HttpServer
+from workloads.serve.http.stream import Stream
 
-__all__ = ["HttpLimits", "HttpServer", "Pending", "Reply", "Request"]
+__all__ = ["HttpLimits", "HttpServer", "Pending", "Reply", "Request", "Stream"]

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, cast
 
 from workloads.serve.errors import Invalid, QueueFull, RequestError, TooSlow
 from workloads.serve.http.message import Reply, Request, error_reply
-from workloads.serve.http.output import Output, long
+from workloads.serve.http.output import long
 from workloads.serve.http.pace import Progress
 from workloads.serve.http.reader import Reader
 from workloads.serve.http.slot import Slot
+from workloads.serve.http.stream import Stream
+from workloads.serve.http.writing import Writing
 
 if TYPE_CHECKING:
     from workloads.serve.http.server import HttpServer
@@ -25,22 +27,16 @@ KEEP_ALIVE = b"Connection: keep-alive\r\n"
 PIPELINED = 16  # requests of one connection that are worked on at once, and that are read in one turn
 
 
-class Connection(asyncio.Protocol):
+class Connection(Writing):
     """`since`, the reader and what is unsent are looked at by the server's sweep, which ends what is too slow."""
 
     def __init__(self, server: "HttpServer") -> None:
-        self._server = server
-        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+        super().__init__(server)
         self._loop = asyncio.get_running_loop()
         self.reader = Reader(server, self)
         self._slots: deque[Slot] = deque()
-        self._output = Output()
-        self.since, self.progress = 0.0, Progress()
-        self.unsent = 0  # bytes of replies that the client has not read yet, counted with those of requests
         self.halved = False  # the client will send no more
-        self.ending = False  # the last reply is written; what still comes is thrown away
         self._refused = False
-        self.write_paused = False  # the client has not read for a while
         self._read_paused = False
         self._rest = b""  # received and not parsed yet
 
@@ -94,7 +90,7 @@ class Connection(asyncio.Protocol):
             self.refuse(Invalid("the connection ended before the request was whole"))
         # By TLS the transport closes whatever is said here.
         sealed = self._transport.get_extra_info("ssl_object") is not None
-        return bool(self._slots or self._rest or self._output.size or self.ending) and not sealed
+        return bool(self.waiting or self._rest or self._output.size or self.ending) and not sealed
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the connection, which is gone: its requests leave the queue, and nobody else waits for them."""
@@ -110,10 +106,10 @@ class Connection(asyncio.Protocol):
         self.reader.forget()
 
     def _give_up_replies(self) -> None:
+        self._forget_stream()
         for slot in self._slots:
             self._server.body_bytes -= slot.bytes
-            if slot.pending is not None and slot.reply is None:
-                slot.pending.abandon()
+            slot.abandon()
         self._slots.clear()
 
     def pause_writing(self) -> None:
@@ -131,15 +127,6 @@ class Connection(asyncio.Protocol):
         self._flush()
         self.look_at_unsent()
         self._flow()
-
-    def look_at_unsent(self) -> int:
-        """Count the bytes that the client has not read yet. They are in memory, as those of requests are."""
-        self._count_unsent(self._transport.get_write_buffer_size() + self._output.size)
-        return self.unsent
-
-    def _count_unsent(self, size: int) -> None:
-        self._server.body_bytes += size - self.unsent
-        self.unsent = size
 
     def begun(self) -> None:
         """The first byte of a request."""
@@ -160,7 +147,7 @@ class Connection(asyncio.Protocol):
         request.sender = self
         if headless:
             request.method = b"GET"
-        slot = Slot(keep_alive, headless, size, old)
+        slot = Slot(keep_alive, headless, size, old, request.raw)
         self._slots.append(slot)
         if isinstance(outcome := self._server.respond(request), Reply):
             slot.reply = outcome
@@ -186,10 +173,15 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         """Write the replies whose turn it is."""
-        while self._slots and not (self.ending or self._output.size) and (reply := self._slots[0].reply) is not None:
+        while self._slots and not (self.ending or self._output.size or self._stream):
+            if (reply := self._slots[0].reply) is None:
+                break
             slot = self._slots.popleft()
             self._server.body_bytes -= slot.bytes
             close = reply.close or not slot.keep_alive or self._server.closing
+            if isinstance(reply, Stream):
+                self._begin(reply, slot.raw, CLOSE if close else b"")
+                continue
             head = reply.head(self._server.date, CLOSE if close else KEEP_ALIVE if slot.old else b"")
             self._server.replied(reply.status)
             parts = [head] if slot.headless else [head, *reply.body]
@@ -200,24 +192,15 @@ class Connection(asyncio.Protocol):
             self._transport.writelines(parts)
             if close:
                 self.end()
-        if not self._slots and not self.reader.reading:
+        if not self.waiting and not self.reader.reading:
             self.since = self._server.now()
             if self.halved and not (self._rest or self._output.size or self.ending):
                 self.end()
 
-    def _pump(self) -> None:
-        if self._output.pump(self._transport, lambda: self.write_paused):
-            self.end()
-
     @property
     def idle(self) -> bool:
         """True if nothing is under way."""
-        return not (self._slots or self._output.size or self.reader.reading or self.ending or self._rest)
-
-    def abort(self) -> None:
-        """Cut the connection off."""
-        self.ending = True
-        self._transport.abort()
+        return not (self.waiting or self._output.size or self.reader.reading or self.ending or self._rest)
 
     def refuse(self, error: RequestError) -> None:
         """An error that ends the connection, after the replies that are due before it."""
@@ -267,11 +250,14 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _leave_queue(self) -> None:
-        if self._slots and getattr(self._slots[0].pending, "waiting", False):
+        if self._slots and self._stream is None and getattr(self._slots[0].pending, "waiting", False):
             self.give_up_half_closed()
 
     def give_up_half_closed(self) -> None:
         """Its answer takes too long: most likely there is nobody."""
+        if self._stream is not None:
+            self.abort()
+            return
         slot = Slot(False, False, 0)
         slot.reply = error_reply(TooSlow("the client closed its end, and the answer was not there soon after"), True)
         self._give_up_replies()
@@ -297,4 +283,4 @@ class Connection(asyncio.Protocol):
     @property
     def waiting(self) -> bool:
         """True if replies are due."""
-        return bool(self._slots)
+        return bool(self._slots or self._stream)

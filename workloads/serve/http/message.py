@@ -28,7 +28,7 @@ class Sender(Protocol):
 class Request:
     """`path` without the `query`; `headers` are those in framing.KEPT, lower case; `sender` where there is one."""
 
-    __slots__ = ("headers", "method", "parts", "path", "query", "sender")
+    __slots__ = ("headers", "method", "parts", "path", "query", "raw", "sender")
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class Request:
         self.query = query
         self.parts: Sequence[Buffer] = parts or (body,)
         self.sender: Sender | None = None
+        self.raw = False  # HTTP/1.0
 
     @property
     def body(self) -> bytes:

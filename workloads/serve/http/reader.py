@@ -206,5 +206,6 @@ class Reader:
         path, query = framing.path_of(self._url), self._url.partition(b"?")[2]
         request = Request(parser.get_method(), path, headers, b"", query, parts)
         keep_alive = parser.should_keep_alive()
-        old = keep_alive and b"connection" in headers and parser.get_http_version() == "1.0"
+        request.raw = parser.get_http_version() == "1.0"
+        old = keep_alive and b"connection" in headers and request.raw
         self._taker.whole(request, keep_alive, size, old)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from workloads.serve.telemetry.output_distribution import Sketch
 
@@ -69,6 +70,10 @@ class Metrics:
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
+
+    def add(self, collector: Collector) -> None:
+        """Show another collector's figures beside these."""
+        self._registry.register(collector)
 
     def queued(self, seconds: float) -> None:
         """A request left the queue."""

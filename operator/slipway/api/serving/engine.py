@@ -19,6 +19,7 @@ class EngineName(StrEnum):
     OPENVINO = "openvino"
     TENSORRT = "tensorrt"
     TORCH = "torch"
+    VLLM = "vllm"
 
 
 class Provider(StrEnum):
@@ -57,6 +58,11 @@ class Engine(Model):
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
+            "!has(self.fallback) || self.fallback.size() == 0 || (self.name != 'vllm' && !('vllm' in self.fallback))",
+            "vllm has no fallback: it serves language models, which the others do not",
+            lambda engine: not engine.fallback or EngineName.VLLM not in {engine.name, *engine.fallback},
+        ),
+        Rule(
             "!has(self.cache) || self.name in ['auto', 'tensorrt']"
             " || (has(self.fallback) && self.fallback.exists(name, name in ['auto', 'tensorrt']))",
             "cache has no effect without the engine tensorrt or auto: set engine.name, or remove cache",
@@ -69,7 +75,11 @@ class Engine(Model):
             lambda engine: engine.provider is None or EngineName.ONNXRUNTIME in {engine.name, *engine.fallback},
         ),
     )
-    name: EngineName = Field(EngineName.AUTO, description="auto takes the fastest that can load the model here.")
+    name: EngineName = Field(
+        EngineName.AUTO,
+        description="auto takes the fastest that can load the model here. Language models are served by openvino, and "
+        "by vllm where the image has it.",
+    )
     fallback: Annotated[list[EngineName], Field(max_length=4, json_schema_extra={"x-kubernetes-list-type": "set"})] = (
         Field(default_factory=list, description="Tried in this order when the engine cannot load the model.")
     )

@@ -18,6 +18,7 @@ from slipway.api.serving.autoscaling import AutoScaling, ScaleMetric
 from slipway.api.serving.description import ModelDescription
 from slipway.api.serving.edge import AccessLog, Auth, Cors, Tls
 from slipway.api.serving.engine import Engine
+from slipway.api.serving.generation import GENERATION_RULES, Adapters, Generation
 from slipway.api.serving.pod import ServicePodPlace
 from slipway.api.serving.rollout import Rollout
 from slipway.api.serving.status import InferenceServiceStatus, PinnedModel, TransitionStatus
@@ -132,11 +133,18 @@ class Drain(Model):
 class Predictor(Model):
     """Predictor: the model, the server that runs it, and the server's pods."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (bounded(),)
+    cel: ClassVar[tuple[Rule, ...]] = (
+        bounded(),
+        *GENERATION_RULES,
+    )
     model: ModelSource = Field(description="The model.")
     image: ImageName | None = Field(None, description="The server image of this Slipway release when unset.")
     engine: Engine = Field(default_factory=Engine, description="What computes.")
     batching: Batching = Field(default_factory=Batching, description="What is computed together.")
+    generation: Generation | None = Field(
+        None, description="Serve a language model over OpenAI's API; such an artifact is so served anyway."
+    )
+    adapters: Adapters = Field(default_factory=list, description="LoRA adapters that are served beside the model.")
     protocol: Protocol = Field(default_factory=Protocol, description="What clients may send.")
     transform: Transform | None = Field(
         None, description="Own code before and after the model; the model alone when unset."

@@ -1,0 +1,188 @@
+"""Program of OpenVINO GenAI's engine: requests from stdin, tokens to stdout, as lines of JSON. Run by openvino.py.
+
+One thread steps the pipeline, another reads. An exception of `step` leaves the pipeline dead for everybody (it says
+"already in scheduling phase" for ever): the program ends then, and is started again.
+"""
+
+import os
+import queue
+import sys
+import threading
+from typing import Any
+
+import orjson
+
+BLOCK = 32  # tokens of a block of the cache, on CPUs
+STATUS_STEPS = 16
+NO_TOKEN = 2**40
+
+
+class Pipeline:
+    """The pipeline and its requests."""
+
+    def __init__(self, asked: dict[str, Any]) -> None:
+        import numpy as np
+        import openvino
+        import openvino_genai as genai
+
+        self._genai, self._numpy, self._openvino = genai, np, openvino
+        scheduler = genai.SchedulerConfig()
+        scheduler.num_kv_blocks = asked["blocks"]
+        scheduler.max_num_batched_tokens = asked["batchedTokens"]
+        scheduler.max_num_seqs = asked["sequences"]
+        scheduler.dynamic_split_fuse = True
+        scheduler.enable_prefix_caching = asked["prefixCaching"]
+        self._pipe = genai.ContinuousBatchingPipeline(asked["folder"], scheduler, "CPU", asked["properties"], {})
+        self._handles: dict[int, Any] = {}
+        self._echoes: dict[int, int] = {}  # length of the prompt that comes back first
+        self.version = genai.get_version()
+
+    @property
+    def busy(self) -> bool:
+        """True while there is something to step."""
+        return bool(self._handles)
+
+    def take(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """One message; returns what is to be said at once."""
+        number = message["id"]
+        if "cancel" in message:
+            handle = self._handles.pop(number, None)
+            self._echoes.pop(number, None)
+            if handle is not None:
+                handle.cancel()
+                # The pipeline lets go of its memory when it is stepped next.
+                self._pipe.step()
+            return None
+        try:
+            ids = self._openvino.Tensor(self._numpy.array([message["tokens"]], dtype=self._numpy.int64))
+            self._handles[number] = self._pipe.add_request(number, ids, self._config(message["sampling"]))
+            if message["sampling"]["echo"]:
+                self._echoes[number] = len(message["tokens"])
+        except Exception as error:  # refused by the library, in its words; nothing of it is in the pipeline
+            return {"id": number, "error": str(error).strip().splitlines()[-1][:500]}
+        return None
+
+    def _config(self, asked: dict[str, Any]) -> Any:
+        config = self._genai.GenerationConfig()
+        config.max_new_tokens = asked["max_tokens"]
+        config.min_new_tokens = asked["min_tokens"]
+        config.ignore_eos = asked["ignore_end"]
+        config.logprobs = 1
+        config.echo = asked["echo"]
+        config.presence_penalty = asked["presence_penalty"]
+        config.frequency_penalty = asked["frequency_penalty"]
+        config.repetition_penalty = asked["repetition_penalty"]
+        ends = asked["stop_tokens"]
+        if ends and not asked["ignore_end"]:
+            config.eos_token_id = ends[0]
+            config.stop_token_ids = set(ends)
+        else:  # it makes one of -1 itself, which it then refuses
+            config.eos_token_id, config.stop_token_ids = NO_TOKEN, {NO_TOKEN}
+        if asked["temperature"] > 0:
+            config.do_sample = True
+            config.temperature = asked["temperature"]
+            config.top_p = asked["top_p"]
+            if asked["top_k"]:
+                config.top_k = asked["top_k"]
+            if asked["min_p"]:
+                config.min_p = asked["min_p"]
+            config.rng_seed = asked["seed"]
+        if asked["grammar"] is not None:
+            config.structured_output_config = self._genai.StructuredOutputConfig(grammar=asked["grammar"])
+        return config
+
+    def step(self) -> list[dict[str, Any]]:
+        """Make one token for each request that runs; returns what has come."""
+        self._pipe.step()
+        said = []
+        for number, handle in list(self._handles.items()):
+            made = self._read(number, handle)
+            if made is not None:
+                said.append(made)
+        return said
+
+    def _read(self, number: int, handle: Any) -> dict[str, Any] | None:
+        tokens: list[int] = []
+        values: list[float] = []
+        finish = ""
+        while handle.can_read():
+            for output in handle.read().values():
+                tokens += output.generated_ids
+                values += output.generated_log_probs
+                finish = {"STOP": "stop", "LENGTH": "length"}.get(output.finish_reason.name, finish)
+        status = handle.get_status().name
+        if status != "RUNNING":
+            # IGNORED: the cache has no room for more of this one answer.
+            finish = finish or "length"
+            del self._handles[number]
+        if not tokens and not finish:
+            return None
+        made = {"id": number, **({"finish": finish} if finish else {})}
+        size = self._echoes.pop(number, 0) if tokens else 0
+        if size:
+            made["prompt"], tokens, values = values[:size], tokens[size:], values[size:]
+        return {**made, "tokens": tokens, "logprobs": values}
+
+    def status(self) -> dict[str, Any]:
+        """Figures of the pipeline."""
+        found = self._pipe.get_metrics()
+        return {
+            # Of the last step, in which the last one still had its blocks.
+            "cache": found.cache_usage / 100 if self._handles else 0.0,
+            "running": found.scheduled_requests,
+            "cacheBytes": found.kv_cache_size_in_bytes,
+        }
+
+
+def _reader(inbox: "queue.SimpleQueue[dict[str, Any] | None]") -> None:
+    for line in sys.stdin.buffer:
+        inbox.put(orjson.loads(line))
+    inbox.put(None)
+
+
+def main() -> None:
+    """Answer until stdin is closed."""
+    # Libraries print to the standard output: what is said goes through a copy that only this program has.
+    out = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+
+    def say(*messages: dict[str, Any]) -> None:
+        out.write(orjson.dumps(messages) + b"\n")
+
+    asked = orjson.loads(sys.stdin.buffer.readline())
+    try:
+        pipeline = Pipeline(asked)
+    except Exception as error:
+        say({"refused": str(error).strip()[-1000:]})
+        return
+    say({"ready": {"version": pipeline.version, **pipeline.status()}})
+    inbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    threading.Thread(target=_reader, args=(inbox,), daemon=True).start()
+    _work(pipeline, inbox, say)
+
+
+def _work(pipeline: Pipeline, inbox: "queue.SimpleQueue[dict[str, Any] | None]", say: Any) -> None:
+    steps = 0
+    while True:
+        while not pipeline.busy or not inbox.empty():
+            message = inbox.get()
+            if message is None:
+                return
+            if (answer := pipeline.take(message)) is not None:
+                say(answer)
+        said = pipeline.step()
+        steps += 1
+        if not pipeline.busy or steps % STATUS_STEPS == 0:
+            said.append({"status": pipeline.status()})
+        if said:
+            say(*said)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Exception as error:
+        sys.stderr.write(f"the engine ends: {str(error).strip()[-500:]}\n")
+        sys.stderr.flush()
+        os._exit(70)
+    os._exit(0)
