@@ -1,6 +1,6 @@
 """A language model that is computed a layer at a time, from its files: memory holds one layer and the activations.
 
-So a model larger than memory is judged and quantized. For decoders of the Llama kind (llama, mistral, qwen2, qwen3).
+So a model larger than memory is judged and quantized.
 """
 
 import copy
@@ -12,11 +12,25 @@ import torch
 from torch import nn
 
 from workloads.errors import BadInput
+from workloads.language import linear
 from workloads.language.packed import PackedShards, opened
 from workloads.language.shards import Shards
 from workloads.language.weights import empty, matched
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+
+class Names(NamedTuple):
+    """Places of a family's parts: embeddings of tokens and positions, layers, last normalisation."""
+
+    embedding: str = "model.embed_tokens.weight"
+    places: str = ""
+    layers: str = "model.layers"
+    norm: str = "model.norm"
+
+
+FAMILIES = {
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), Names()),
+    "gpt2": Names("transformer.wte.weight", "transformer.wpe.weight", "transformer.h", "transformer.ln_f"),
+}
 
 
 class Answered(NamedTuple):
@@ -33,15 +47,22 @@ class Layerwise(nn.Module):
         super().__init__()
         frame: Any = empty(folder)
         if frame.config.model_type not in FAMILIES:
-            raise BadInput(f"{folder}: a {frame.config.model_type} cannot be computed layer by layer: {FAMILIES} can")
+            known = ", ".join(FAMILIES)
+            raise BadInput(f"{folder}: a {frame.config.model_type} cannot be computed layer by layer: {known} can")
+        self._where = FAMILIES[frame.config.model_type]
         self._frame = [frame]  # in a list: none of its parameters are this module's
         self.config: Any = frame.config
         self._tensors: Shards | PackedShards = opened(folder)
         self._names = {own: name for name, own in matched(frame, self._tensors).items()}
         self.count = int(self.config.num_hidden_layers)
-        self.embedding: nn.Embedding = nn.Embedding.from_pretrained(self._read("model.embed_tokens.weight"))  # type: ignore[no-untyped-call]
-        self._rotary: Any = type(frame.model.rotary_emb)(self.config)
-        self.norm: nn.Module = self._filled(frame.model.norm, "model.norm.")
+        where = self._where
+        self.embedding: nn.Embedding = self._table(where.embedding)
+        self._places = self._table(where.places) if where.places else None
+        self._rotary: Any = None if where.places else type(frame.model.rotary_emb)(self.config)
+        self.norm: nn.Module = self._filled(frame.get_submodule(where.norm), f"{where.norm}.")
+
+    def _table(self, name: str) -> nn.Embedding:
+        return nn.Embedding.from_pretrained(self._read(name))  # type: ignore[no-untyped-call,no-any-return]
 
     def _read(self, name: str) -> torch.Tensor:
         tensor = self._tensors.tensor(self._names[name])
@@ -59,7 +80,20 @@ class Layerwise(nn.Module):
     def layer(self, number: int) -> nn.Module:
         """A decoder layer with its weights, in memory of its own."""
         frame: Any = self._frame[0]
-        return self._filled(frame.model.layers[number], f"model.layers.{number}.")
+        return self._filled(frame.get_submodule(self._where.layers)[number], self.prefix(number))
+
+    def prefix(self, number: int) -> str:
+        """Beginning of a layer's names."""
+        return f"{self._where.layers}.{number}."
+
+    def linear_names(self) -> list[str]:
+        """Names of all linear layers, the output layer's among them."""
+        return [name for name, _ in linear.parts(self._frame[0])]
+
+    @property
+    def swapped(self) -> bool:
+        """Tell whether matrices are kept as [inputs, outputs]."""
+        return any(linear.is_swapped(part) for _, part in linear.parts(self._frame[0]))
 
     def head(self) -> torch.Tensor:
         """The output layer's matrix; of tied models the embedding's."""
@@ -68,8 +102,8 @@ class Layerwise(nn.Module):
 
     def plain(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Tensors outside of the layers by the files' names."""
-        for name in self._names.values():
-            if ".layers." not in name:
+        for own, name in self._names.items():
+            if not own.startswith(f"{self._where.layers}."):
                 yield name, self._tensors.tensor(name)
 
     def name_in_file(self, own: str) -> str:
@@ -79,15 +113,21 @@ class Layerwise(nn.Module):
     @torch.no_grad()
     def begin(self, texts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Input of the first layer, of int64 [n, length] each."""
-        return [self.embedding(ids) for ids in texts]
+        found = [self.embedding(ids) for ids in texts]
+        if self._places is None:
+            return found
+        return [one + self._places(torch.arange(one.shape[1]))[None] for one in found]
 
     @torch.no_grad()
     def through(self, layer: nn.Module, hidden: list[torch.Tensor]) -> list[torch.Tensor]:
         """A layer's outputs, [n, length, width] each, text by text."""
         found = []
         for one in hidden:
-            places = torch.arange(one.shape[1])[None]
-            made = layer(one, attention_mask=None, position_ids=places, position_embeddings=self._rotary(one, places))
+            more = {}
+            if self._rotary is not None:
+                places = torch.arange(one.shape[1])[None]
+                more = {"position_ids": places, "position_embeddings": self._rotary(one, places)}
+            made = layer(one, attention_mask=None, **more)
             found.append(made[0] if isinstance(made, tuple) else made)
         return found
 

@@ -2,10 +2,11 @@
 
 A matrix `NAME.weight` becomes `NAME.weight_packed`, int32 with 32 / bits numbers in each, the lowest bits first,
 counted from -2^(bits-1); `weight_scale` for each group of inputs, `weight_zero_point` packed along the outputs where
-weights are not symmetric, and `weight_shape`. A weight is (number - zero) * scale.
+weights are not symmetric, and `weight_shape`. A weight is (number - zero) * scale. GPT-2's matrices, which it keeps as
+[inputs, outputs], are packed as [outputs, inputs]; no library of that format knows them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ import torch
 from slipway.api.common.language import WeightQuantization
 from workloads.errors import BadInput, Corrupt
 from workloads.language.config import checked
+from workloads.language.linear import SWAPPED
 from workloads.language.shards import Shards
 
 FORMAT, METHOD = "pack-quantized", "compressed-tensors"
 PARTS = ("weight_packed", "weight_scale", "weight_zero_point", "weight_shape")
 WORD = 32
+LINEAR = "Linear"
 
 
 @dataclass(frozen=True)
@@ -71,23 +74,37 @@ def unpack(words: torch.Tensor, bits: int, columns: int) -> torch.Tensor:
     return found.to(torch.int8)
 
 
-def configuration(bits: int, group_size: int, *, symmetric: bool, ignored: list[str]) -> dict[str, Any]:
-    """quantization_config of config.json."""
-    weights = {
-        "num_bits": bits,
-        "type": "int",
-        "symmetric": symmetric,
-        "strategy": "group",
-        "group_size": group_size,
-        "dynamic": False,
-        "observer": "minmax",
-    }
-    group = {"targets": ["Linear"], "weights": weights, "input_activations": None, "output_activations": None}
+def configuration(
+    bits: int,
+    group_size: int,
+    *,
+    symmetric: bool,
+    ignored: list[str],
+    wider: Sequence[str] = (),
+    kind: str = LINEAR,
+) -> dict[str, Any]:
+    """quantization_config of config.json. `wider`: layers that have 8 bits, `kind`: the class of the others."""
+
+    def group(width: int, targets: list[str]) -> dict[str, Any]:
+        weights = {
+            "num_bits": width,
+            "type": "int",
+            "symmetric": symmetric,
+            "strategy": "group",
+            "group_size": group_size,
+            "dynamic": False,
+            "observer": "minmax",
+        }
+        return {"targets": targets, "weights": weights, "input_activations": None, "output_activations": None}
+
+    groups = {"group_0": group(bits, [kind])}
+    if wider:
+        groups["group_1"] = group(8, sorted(wider))
     return {
         "quant_method": METHOD,
         "format": FORMAT,
         "quantization_status": "compressed",
-        "config_groups": {"group_0": group},
+        "config_groups": groups,
         "ignore": ignored,
         "kv_cache_scheme": None,
     }
@@ -99,9 +116,12 @@ def settings_of(config: Mapping[str, Any], folder: Path) -> WeightQuantization |
     if said is None:
         return None
     try:
-        (group,) = said["config_groups"].values()
+        group, *others = said["config_groups"].values()
         weights = group["weights"]
-        plain = (said["quant_method"], said["format"], weights["type"], weights["strategy"], group["targets"])
+        same = {**weights, "num_bits": 8}
+        if [one["weights"] for one in others] not in ([], [same]) or group["targets"] not in ([LINEAR], [SWAPPED]):
+            raise ValueError("groups of other kinds than 4 and 8 bits of linear layers")
+        plain = (said["quant_method"], said["format"], weights["type"], weights["strategy"])
         found = WeightQuantization(
             method=METHOD,
             bits=weights["num_bits"],
@@ -111,7 +131,7 @@ def settings_of(config: Mapping[str, Any], folder: Path) -> WeightQuantization |
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadInput(f"{folder}: a quantization_config that is not read here ({error})") from error
-    if plain != (METHOD, FORMAT, "int", "group", ["Linear"]) or group.get("input_activations"):
+    if plain != (METHOD, FORMAT, "int", "group") or group.get("input_activations"):
         raise BadInput(f"{folder}: weights in {plain}: {METHOD} {FORMAT} of whole numbers in groups is what is read")
     return found
 
@@ -119,8 +139,11 @@ def settings_of(config: Mapping[str, Any], folder: Path) -> WeightQuantization |
 class PackedShards:
     """Tensors of a quantized folder by the names that they had as floats, computed as they are asked for."""
 
-    def __init__(self, folder: Path, settings: WeightQuantization) -> None:
-        """Corrupt where a matrix lacks a part."""
+    def __init__(self, folder: Path, settings: WeightQuantization, config: Mapping[str, Any]) -> None:
+        """Corrupt where a matrix lacks a part. `config`: quantization_config."""
+        group, *others = config["config_groups"].values()
+        self._wider = {name for one in others for name in one["targets"]}
+        self._swapped = group["targets"] == [SWAPPED]
         self._shards, self._settings, self.folder = Shards(folder), settings, folder
         names = set(self._shards)
         self._matrices = {name.removesuffix("_packed") for name in names if name.endswith(".weight_packed")}
@@ -137,7 +160,8 @@ class PackedShards:
 
     def codes(self, name: str) -> Codes:
         """A quantized matrix as it is kept. Corrupt for parts of the wrong shapes or scales that are no numbers."""
-        layer, bits = name.removesuffix(".weight"), self._settings.bits
+        layer = name.removesuffix(".weight")
+        bits = 8 if layer in self._wider else self._settings.bits
         rows, columns = self._shards.tensor(f"{layer}.weight_shape").tolist()
         words, scales = (self._shards.tensor(f"{layer}.{part}") for part in PARTS[:2])
         groups = columns // (self._settings.group_size or columns)
@@ -157,10 +181,14 @@ class PackedShards:
 
     def tensor(self, name: str) -> torch.Tensor:
         """One tensor in floats."""
-        return self.codes(name).matrix() if name in self._matrices else self._shards.tensor(name)
+        if name not in self._matrices:
+            return self._shards.tensor(name)
+        found = self.codes(name).matrix()
+        return found.t().contiguous() if self._swapped else found
 
 
 def opened(folder: Path) -> Shards | PackedShards:
     """Tensors of a model's folder as floats, whichever way they are kept."""
-    settings = settings_of(checked(folder), folder)
-    return Shards(folder) if settings is None else PackedShards(folder, settings)
+    config = checked(folder)
+    settings = settings_of(config, folder)
+    return Shards(folder) if settings is None else PackedShards(folder, settings, config["quantization_config"])

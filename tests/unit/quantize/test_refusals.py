@@ -62,7 +62,7 @@ def uri(path: Path) -> dict[str, str]:
 TABLE: dict[str, tuple[int, str, Callable[[Files], dict[str, Any]]]] = {
     "static without calibration data": (
         2,
-        "static quantization, awq-int4 and gptq-int4 need samples to calibrate on: set calibration",
+        "static rungs, and int4 ones but rtn-int4, need samples to calibrate on: set calibration",
         lambda _: {"calibration": None},
     ),
     "a gate without data": (2, "spec.evaluation: required", lambda _: {"evaluation": None}),

@@ -29,10 +29,12 @@ class Constants:
     def __contains__(self, name: str) -> bool:
         return name in self._names
 
-    def _read(self, name: str) -> torch.Tensor | Codes:
+    def _read(self, name: str, *, transposed: bool = False) -> torch.Tensor | Codes:
         held = self._names[name]
         found = self._tensors.kept(held) if isinstance(self._tensors, PackedShards) else self._tensors.tensor(held)
-        shape = tuple((found.numbers if isinstance(found, Codes) else found).shape)
+        shape = tuple(found.shape if isinstance(found, torch.Tensor) else found.numbers.shape)
+        if transposed and isinstance(found, Codes):
+            shape = shape[::-1]
         if shape != self._shapes[name]:
             raise BadInput(f"{self._folder}: {held} has the shape {list(shape)}, the model {list(self._shapes[name])}")
         return found
@@ -44,7 +46,7 @@ class Constants:
 
     def matrix(self, name: str, *, transposed: bool = False) -> Any:
         """A matrix [outputs, inputs] in float32, kept as it is in the files. `transposed`: it is [inputs, outputs]."""
-        found = self._read(name)
+        found = self._read(name, transposed=transposed)
         if isinstance(found, Codes):
             return self._decompressed(found)
         return self._float(found.t().contiguous() if transposed else found)

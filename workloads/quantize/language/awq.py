@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from workloads.language import linear
 from workloads.quantize.language.rounding import Scheme, nearest
 
 POWERS = [step / 20 for step in range(20)]
@@ -18,6 +19,8 @@ GROUPS = (
     (("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "input_layernorm"),
     (("mlp.gate_proj", "mlp.up_proj"), "post_attention_layernorm"),
     (("mlp.down_proj",), "mlp.up_proj"),
+    (("attn.c_attn",), "ln_1"),
+    (("mlp.c_fc",), "ln_2"),
 )
 
 
@@ -25,16 +28,18 @@ GROUPS = (
 def fold(layer: nn.Module, inputs: Mapping[str, torch.Tensor], scheme: Scheme) -> None:
     """Fold scales into a decoder layer in place. `inputs`: some of each linear layer's inputs [tokens, inputs]."""
     for names, source in GROUPS:
+        if names[0] not in inputs:
+            continue
         parts = [layer.get_submodule(name) for name in names]
         seen = inputs[names[0]]
-        scale = _searched([part.weight for part in parts], seen, scheme)  # type: ignore[misc]
+        scale = _searched([linear.matrix(part) for part in parts], seen, scheme)
         maker = layer.get_submodule(source)
         weight: torch.Tensor = maker.weight  # type: ignore[assignment]
         weight.div_(scale if weight.ndim == 1 else scale[:, None])
         if maker._parameters.get("bias") is not None:
             maker.bias.div_(scale)  # type: ignore[operator]
         for part in parts:
-            part.weight.mul_(scale)  # type: ignore[operator]
+            linear.matrix(part).mul_(scale)
 
 
 def _searched(weights: list[torch.Tensor], seen: torch.Tensor, scheme: Scheme) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 
 from slipway.api.common.language import ArtifactKind
 from slipway.api.common.sources import DatasetChoice, DatasetName
-from slipway.api.quantization.ladder import LADDER, LANGUAGE_LADDER, Rung
+from slipway.api.quantization.ladder import CALIBRATED, LADDER, LANGUAGE_LADDER, Rung
 from slipway.api.quantization.status import Stage, StageResult
 from workloads import data
 from workloads.data.texts.supervised import SupervisedSet
@@ -52,6 +52,11 @@ def run(job: Job, reporter: ProgressReporter, stage: Stage) -> StageResult:
     work = Work.at(job.work_uri, job.folder)
     form = form_of(spec.target, work.path("language/forms"))
     float_model = Layerwise(source.folder)
+    if float_model.swapped and form.kind is ArtifactKind.CAUSAL_LM:
+        raise BadInput(
+            f"{job.model_uri}: compressed-tensors, which vLLM and transformers read, knows no matrices of GPT-2's "
+            "kind: set target.runtime openvino"
+        )
     documents = _documents(job, source.folder, evaluation=True)
     calibration = _documents(job, source.folder, evaluation=False)
     tried: list[Tried] = []
@@ -105,7 +110,7 @@ def _try(  # noqa: PLR0913, PLR0917 (parts of one job, in one place)
     reporter: ProgressReporter,
 ) -> Tried:
     at, name = work.folder / "language" / rung.value, f"language/{rung}-judged"
-    needed = calibration if rung in {Rung.AWQ_INT4, Rung.GPTQ_INT4} else []
+    needed = calibration if rung in CALIBRATED else []
     wanted = Wanted(rung, _scheme(job, rung, folder), list(job.spec.exclude.nodes))
     candidate.build(float_model, folder, wanted, needed, at)
     record = work.read(name)

@@ -93,6 +93,7 @@ class Rung(StrEnum):
     RTN_INT4 = "rtn-int4"
     AWQ_INT4 = "awq-int4"
     GPTQ_INT4 = "gptq-int4"
+    MIXED_INT4 = "mixed-int4-int8"
 
 
 LADDER = (
@@ -106,7 +107,7 @@ LADDER = (
     Rung.QAT,
 )
 # Of language models alone, beside weight-only-int8; in this order when the ladder is left as it is.
-LANGUAGE_INT4 = (Rung.RTN_INT4, Rung.AWQ_INT4, Rung.GPTQ_INT4)
+LANGUAGE_INT4 = (Rung.RTN_INT4, Rung.AWQ_INT4, Rung.GPTQ_INT4, Rung.MIXED_INT4)
 LANGUAGE_LADDER = (*LANGUAGE_INT4, Rung.WEIGHT_ONLY_INT8)
 # A pass over the model at most, once the ranges are known: those of a ladder are all tried before one is chosen.
 CHEAP = frozenset(
@@ -131,6 +132,7 @@ CALIBRATED = frozenset(
         Rung.FP8,
         Rung.AWQ_INT4,
         Rung.GPTQ_INT4,
+        Rung.MIXED_INT4,
     }
 )
 # What an engine cannot run at all; rungs that stay are tried, and each of these is left out with a word.

@@ -60,7 +60,7 @@ _CALIBRATED_WORDS = ", ".join(f"'{rung.value}'" for rung in sorted(CALIBRATED))
 RULES: tuple[Rule, ...] = (
     Rule(
         f"has(self.calibration) || !self.ladder.exists(r, r in [{_CALIBRATED_WORDS}])",
-        "static quantization, awq-int4 and gptq-int4 need samples to calibrate on: set calibration, or another ladder",
+        "static rungs, and int4 ones but rtn-int4, need samples to calibrate on: set calibration, or another ladder",
         _data_for_ladder,
     ),
     Rule(
@@ -86,7 +86,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         f"!self.ladder.exists(r, r in {_listed(LANGUAGE_INT4)}) || self.ladder.all(r, r in {_listed(LANGUAGE_LADDER)})",
-        "rtn-int4, awq-int4 and gptq-int4 are for language models, with weight-only-int8 and no other rung",
+        "rungs of int4 are for language models, with weight-only-int8 and no other rung",
         lambda spec: one_kind_of_model(spec.ladder),
     ),
     Rule(
