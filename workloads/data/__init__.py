@@ -15,6 +15,7 @@ from workloads.data.datasets import (
     stratified_split,
 )
 from workloads.data.registry import (
+    BY_TASK,
     CHOSEN,
     DATASETS,
     ChosenModule,
@@ -24,6 +25,7 @@ from workloads.data.registry import (
 )
 
 __all__ = [
+    "BY_TASK",
     "CHOSEN",
     "DATASETS",
     "SPLIT_SEED",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from slipway.api.common.artifact import DatasetReference, Preprocessing
+from slipway.api.training.learning.task import TrainingTask
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -120,6 +121,8 @@ class DataSet:
     taken: tuple[str, ...] = ()
     """What was taken of what was found, in words for the log and the report."""
     bad: "BadSamples | None" = None
+    task: TrainingTask = TrainingTask.CLASSIFICATION
+    """What is learned; of numbers, `labels` are their names."""
 
 
 def counted(labels: Sequence[str], most: int = 10) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from slipway.api.common.sources import DatasetChoice
+from slipway.api.training.learning.task import TrainingTask
 from workloads import user_code
 from workloads.data.datasets import SPLIT_SEED, DataSet, Part, Subset
 from workloads.errors import BadInput
@@ -28,6 +29,12 @@ class ChosenModule(Protocol):
     load: "Callable[[DatasetChoice], DataSet | TextSet]"
 
 
+class TaskModule(Protocol):
+    """Interface of the modules in BY_TASK: the same, for what is to be learned."""
+
+    load: "Callable[[DatasetChoice, TrainingTask], DataSet | TextSet]"
+
+
 DATASETS = {
     "digits": "workloads.data.images.digits",
     "fashion-mnist": "workloads.data.images.fashion_mnist",
@@ -35,27 +42,30 @@ DATASETS = {
     "shapes": "workloads.data.detection.shapes",
 }
 CHOSEN = {
-    "image-folder": "workloads.data.images.image_folder",
     "yolo-folder": "workloads.data.detection.yolo_folder",
+    "mask-folder": "workloads.data.images.mask_folder",
     "text-files": "workloads.data.texts.text_files",
-    "text-table": "workloads.data.texts.text_table",
-    "hugging-face": "workloads.data.texts.hugging_face",
     "synthetic": "workloads.data.synthetic",
     "sft": "workloads.data.texts.supervised",
 }
+BY_TASK = {
+    "image-folder": "workloads.data.images.image_folder",
+    "text-table": "workloads.data.texts.text_table",
+    "hugging-face": "workloads.data.texts.hugging_face",
+}
 
 
-def load(choice: DatasetChoice) -> DataSet:
+def load(choice: DatasetChoice, task: TrainingTask | None = None) -> DataSet:
     """Pictures that the recipe names, `limit` applied. BadInput when they are not there or not what they should be."""
-    found = open_set(choice)
+    found = open_set(choice, task)
     if not isinstance(found, DataSet):
         raise BadInput(f"the data set {choice.name} holds no pictures: choose another")
     return found
 
 
-def open_set(choice: DatasetChoice) -> "DataSet | TextSet":
+def open_set(choice: DatasetChoice, task: TrainingTask | None = None) -> "DataSet | TextSet":
     """The data set of the recipe, its limits applied. BadInput when it is not there or not what it should be."""
-    data = _open(choice)
+    data = _open(choice, task or TrainingTask.CLASSIFICATION)
     if choice.limit is not None and choice.limit < len(data.training):
         part: Any = _some(data, data.training, choice.limit)
         reference = data.reference.model_copy(update={"training_samples": len(part)})
@@ -76,7 +86,7 @@ def _some(data: "DataSet | TextSet", whole: Any, count: int) -> "Part | Subset":
     return Subset(whole, kept) if isinstance(data, DataSet) else Part(whole, kept)
 
 
-def _open(choice: DatasetChoice) -> "DataSet | TextSet":
+def _open(choice: DatasetChoice, task: TrainingTask) -> "DataSet | TextSet":
     name = choice.name.value
     if name in DATASETS:
         pictures: DataModule = importlib.import_module(DATASETS[name])
@@ -84,8 +94,11 @@ def _open(choice: DatasetChoice) -> "DataSet | TextSet":
     if name in CHOSEN:
         module: ChosenModule = importlib.import_module(CHOSEN[name])
         return module.load(choice)
+    if name in BY_TASK:
+        by_task: TaskModule = importlib.import_module(BY_TASK[name])
+        return by_task.load(choice, task)
     if choice.callable is None:
-        raise BadInput(f"no data set {name!r}: choose one of {', '.join((*DATASETS, *CHOSEN))}")
+        raise BadInput(f"no data set {name!r}: choose one of {', '.join((*DATASETS, *CHOSEN, *BY_TASK))}")
     from workloads.data.texts.text import TextSet
 
     found = user_code.call(choice.callable, user_code.decoded(choice.arguments))

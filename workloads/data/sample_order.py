@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Batch = tuple[torch.Tensor, torch.Tensor]
-BOXED = 3  # axes of targets that are boxes: picture, box, numbers
+NOTHING = -1  # class of a mask where no picture is: it is not learned
+BOXED = 3  # axes of targets that are boxes: picture, box, numbers; masks have as many, and whole numbers
 
 
 class ResumableSampler(DistributedSampler[int]):
@@ -65,8 +66,11 @@ class TrainingSamples(Dataset[Batch]):
         pixels, labels = self.images.batch(indices)
         if self.augmentation != Augmentation():
             bits = per_sample_random(self.seed, self.epoch, indices)
-            if labels.ndim == BOXED:
+            if labels.ndim == BOXED and labels.dtype.kind == "f":
                 pixels, labels = moved(pixels, labels, self.augmentation, bits)
+            elif labels.ndim == BOXED:
+                pixels = augment(pixels, self.augmentation, bits)
+                labels = augment(labels[:, None], self.augmentation, bits, outside=NOTHING)[:, 0]
             else:
                 pixels = augment(pixels, self.augmentation, bits)
         return torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(labels)
@@ -126,9 +130,9 @@ def per_sample_random(seed: int, epoch: int, indices: Sequence[int]) -> "npt.NDA
 
 
 def augment(
-    pixels: "npt.NDArray[np.uint8]", how: Augmentation, bits: "npt.NDArray[np.uint64]"
-) -> "npt.NDArray[np.uint8]":
-    """Mirror and shift each image by its own bits. uint8 [n, c, h, w] in and out."""
+    pixels: "npt.NDArray[Any]", how: Augmentation, bits: "npt.NDArray[np.uint64]", outside: int = 0
+) -> "npt.NDArray[Any]":
+    """Mirror and shift each image by its own bits. [n, c, h, w] in and out, `outside` where nothing was."""
     if how.flip:
         mirrored = (bits & np.uint64(1)).astype(bool)
         pixels = np.where(mirrored[:, None, None, None], pixels[..., ::-1], pixels)
@@ -137,7 +141,8 @@ def augment(
         span = np.uint64(2 * how.shift + 1)
         down = ((bits >> np.uint64(8)) % span).astype(np.int64)
         right = ((bits >> np.uint64(32)) % span).astype(np.int64)
-        padded = np.pad(pixels, ((0, 0), (0, 0), (how.shift, how.shift), (how.shift, how.shift)))
+        margin = (how.shift, how.shift)
+        padded = np.pad(pixels, ((0, 0), (0, 0), margin, margin), constant_values=outside)
         rows = (down[:, None] + np.arange(height))[:, None, :, None]
         columns = (right[:, None] + np.arange(width))[:, None, None, :]
         pixels = padded[

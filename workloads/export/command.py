@@ -68,8 +68,9 @@ def run(uri: str, output: str) -> tuple[str, Comparison]:
 def _texts(choice: DatasetChoice, description: Artifact) -> "Iterator[dict[str, npt.NDArray[Any]]]":
     """Held-out texts as the tokens that the model was trained on."""
     from workloads import data
+    from workloads.onnx.samples.sources import LEARNED
 
-    found = data.open_set(choice)
+    found = data.open_set(choice, LEARNED.get(description.task))
     count = min(COMPARED, len(found.held_out))
     cuts = [0, *(cut for cut in LENGTHS if cut < count), count]
     for begin, end in pairwise(cuts):
@@ -91,5 +92,5 @@ def _compared(module: "torch.nn.Module", model: Any, description: Artifact) -> C
         return compare(module, session.session(model), _texts(choice, description))
     ports = onnx_file.inputs_of(model)
     evaluation = Evaluation(dataset=choice, metric=metric_for(choice.name))
-    samples = evaluation_samples(evaluation, ports, description.preprocessing, want_labels=False)
+    samples = evaluation_samples(evaluation, ports, description.preprocessing, task=description.task, want_labels=False)
     return compare_on(module, session.session(model), samples)

@@ -1,5 +1,6 @@
 """Models that are built by name and plain arguments, never from a pickle."""
 
+from workloads.models import rescaled
 from workloads.models.registry import (
     ALLOWED,
     DETECTOR_WIDTH,
@@ -12,6 +13,7 @@ from workloads.models.registry import (
     Arguments,
     Boxes,
     Images,
+    Masks,
     ModelModule,
     Text,
     arguments_for,
@@ -31,9 +33,11 @@ __all__ = [
     "Arguments",
     "Boxes",
     "Images",
+    "Masks",
     "ModelModule",
     "Text",
     "arguments_for",
     "build",
     "fit",
+    "rescaled",
 ]

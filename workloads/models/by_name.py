@@ -1,4 +1,4 @@
-"""torchvision's and timm's classifiers of pictures, by their names there; built anew, never downloaded.
+"""torchvision's and timm's models of pictures, by their names there; built anew, never downloaded.
 
 Parameter names are the libraries', so their files of weights fit (`model.uri`). The `vision` extra has both.
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from workloads.errors import BadInput
 from workloads.libraries import extra, optional
 from workloads.models.outputs import plain
-from workloads.models.registry import Images
+from workloads.models.registry import Images, Masks
 
 LIBRARIES = ("torchvision", "timm")
 VISION = extra("vision")
@@ -38,7 +38,13 @@ def arguments(
     name: str, images: Images, architecture: str, more: dict[str, Any]
 ) -> dict[str, bool | int | float | str]:
     """Arguments of the constructor for these pictures."""
-    known = {"classes": images.classes, "channels": images.channels, "size": images.height}
+    known: dict[str, bool | int | float | str] = {
+        "classes": images.classes,
+        "channels": images.channels,
+        "size": images.height,
+    }
+    if isinstance(images, Masks):
+        known["masks"] = True
     if odd := [key for key, value in more.items() if not isinstance(value, bool | int | float | str)]:
         raise BadInput(f"model.arguments.{odd[0]}: a number, true, false or words are expected")
     return {"architecture": architecture, **known, **more}
@@ -46,9 +52,13 @@ def arguments(
 
 def _torchvision(architecture: str, classes: int, channels: int, size: int, more: dict[str, Any]) -> nn.Module:
     library = optional("torchvision.models", "model torchvision is built by torchvision", VISION)
-    _require_known("torchvision", architecture, library.list_models(module=library))
+    masks = more.pop("masks", False)
+    family = library.segmentation if masks else library
+    _require_known("torchvision", architecture, library.list_models(module=family), masks=masks)
     if architecture.startswith("vit_"):
         more = {"image_size": size, **more}
+    if masks:
+        more = {"weights_backbone": None, **more}
     model: nn.Module = library.get_model(architecture, weights=None, num_classes=classes, **more)
     if channels < COLOURS:
         model.register_forward_pre_hook(_in_colours)
@@ -72,8 +82,9 @@ def _in_colours(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor,
     return (inputs[0].expand(-1, COLOURS, -1, -1), *inputs[1:])
 
 
-def _require_known(library: str, architecture: str, names: list[str]) -> None:
+def _require_known(library: str, architecture: str, names: list[str], *, masks: bool = False) -> None:
     if architecture not in names:
         near = difflib.get_close_matches(architecture, names, 3)
         words = f"did you mean {' or '.join(near)}?" if near else "see its list_models()"
-        raise BadInput(f"{library} here has no classifier {architecture!r}: {words}")
+        what = "model of segmentation" if masks else "classifier"
+        raise BadInput(f"{library} here has no {what} {architecture!r}: {words}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from workloads import storage, user_code
 from workloads.errors import BadInput
+from workloads.models import rescaled
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,6 +46,11 @@ class Boxes(Images):
 
 
 @dataclass(frozen=True)
+class Masks(Images):
+    """Properties of pictures of which each pixel has a class."""
+
+
+@dataclass(frozen=True)
 class Text:
     """Properties of text: tokens of a sample, the vocabulary's size, and classes (0: the next token is learned)."""
 
@@ -68,11 +74,12 @@ PICTURES = {
     "mobilenetv2": "workloads.models.mobilenet",
 }
 DETECTORS = {"yolo": "workloads.models.yolo"}
+SEGMENTERS = {"unet": "workloads.models.unet"}
 LANGUAGE = ("gpt2", "gpt2-medium", "gpt2-large")
 TEXTS = dict.fromkeys((*LANGUAGE, "text-classifier"), "workloads.models.transformer")
 BY_NAME = dict.fromkeys(("torchvision", "timm"), "workloads.models.by_name")
 HUGGING_FACE = "hugging-face"
-MODELS = {**PICTURES, **DETECTORS, **TEXTS, **BY_NAME, HUGGING_FACE: "workloads.models.hugging_face"}
+MODELS = {**PICTURES, **DETECTORS, **SEGMENTERS, **TEXTS, **BY_NAME, HUGGING_FACE: "workloads.models.hugging_face"}
 
 
 def _module(name: str) -> "ModelModule":
@@ -97,13 +104,19 @@ def fit(choice: "ModelChoice", data: Images | Text) -> tuple[str, dict[str, bool
     if isinstance(data, Boxes) != (name in DETECTORS):
         what = "pictures with boxes" if isinstance(data, Boxes) else "no boxes"
         raise BadInput(f"model {name} does not fit the data set, which holds {what}: choose another of the two")
+    if isinstance(data, Masks) != (name in SEGMENTERS) and not (isinstance(data, Masks) and name == "torchvision"):
+        what = "masks" if isinstance(data, Masks) else "no masks"
+        raise BadInput(
+            f"model {name} does not fit the data set, which holds {what}: unet and torchvision's models of "
+            "segmentation are for masks"
+        )
     if isinstance(data, Images):
         if name in TEXTS:
             raise BadInput(f"model {name} takes text, the data set holds pictures: choose another of the two")
         if name in BY_NAME:
             more = user_code.decoded(choice.arguments)
             return name, _module(name).arguments(name, data, choice.architecture, more)
-        return name, arguments_for(name, data, choice.width or (DETECTOR_WIDTH if name in DETECTORS else WIDTH))
+        return name, arguments_for(name, data, choice.width or (WIDTH if name in PICTURES else DETECTOR_WIDTH))
     if name not in TEXTS or (name in LANGUAGE) != (data.classes == 0):
         what = f"text of {data.classes} classes" if data.classes else "text to be continued"
         raise BadInput(f"model {name} does not fit the data set, which holds {what}: choose another of the two")
@@ -115,6 +128,9 @@ def build(name: str, arguments: Arguments, *, own: bool = False) -> "nn.Module":
 
     `own`: the caller's job names the model itself, so a `module:function` is called; else only if it is allowed.
     """
+    arguments, spread = rescaled.parted(arguments)
+    if spread is not None:
+        return rescaled.rescale(build(name, arguments, own=own), spread)
     if ":" not in name:
         return _module(name).build(name, **arguments)
     allowed = os.environ.get(ALLOWED, "").split(",")

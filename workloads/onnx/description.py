@@ -59,6 +59,7 @@ def described(
 
 _PICTURES = {Task.IMAGE_CLASSIFICATION, Task.OBJECT_DETECTION, Task.SEGMENTATION}
 _TEXTS = {Task.TEXT_CLASSIFICATION}
+LABELLED = {*_TEXTS, Task.IMAGE_CLASSIFICATION, Task.MULTI_LABEL, Task.REGRESSION}
 
 
 def axis_name(name: str, taken: Mapping[str, str]) -> str:
@@ -193,7 +194,7 @@ def _columns(names: Sequence[str], signature: api.Signature) -> list[str]:
 def _check_labels(task: Task, labels: Sequence[str], signature: api.Signature) -> None:
     """Require as many labels as a classifier has classes, where its outputs say how many there are."""
     axes = signature.outputs[0].shape
-    if not labels or task not in {Task.IMAGE_CLASSIFICATION, Task.TEXT_CLASSIFICATION} or len(axes) != 2:
+    if not labels or task not in LABELLED or len(axes) != 2:
         return
     if isinstance(axes[1], int) and axes[1] != len(labels):
         raise BadInput(f"{len(labels)} labels, the model's output has {axes[1]} classes")

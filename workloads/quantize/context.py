@@ -162,7 +162,8 @@ class Context:
         if self.job.spec.calibration is None:
             raise BadInput("the job has no calibration data: set calibration")
         choice = self._own_tokens(self.job.spec.calibration)
-        return calibration_samples(choice, self.source.ports, self.source.preprocessing, self.source.text)
+        source = self.source
+        return calibration_samples(choice, source.ports, source.preprocessing, source.text, source.task)
 
     @cached_property
     def evaluation(self) -> Samples:
@@ -171,7 +172,7 @@ class Context:
         labels = choice.metric is not EvaluationMetric.AGREEMENT
         source = self.source
         found = evaluation_samples(
-            self._own_tokens(choice), source.ports, source.preprocessing, source.text, want_labels=labels
+            self._own_tokens(choice), source.ports, source.preprocessing, source.text, source.task, want_labels=labels
         )
         if bool(found.classes) != (choice.metric is EvaluationMetric.PRECISION50):
             raise BadInput(
@@ -185,7 +186,7 @@ class Context:
         text = self.source.text
         if choice.dataset is None or choice.dataset.tokenizer is not None or text is None or text.tokenizer == "bytes":
             return choice
-        if choice.dataset.name.value not in data.CHOSEN:
+        if choice.dataset.name.value not in {*data.CHOSEN, *data.BY_TASK}:
             return choice
         tokenizer = f"{self.source.uri.rstrip('/')}/{text.tokenizer}"
         return choice.model_copy(update={"dataset": choice.dataset.model_copy(update={"tokenizer": tokenizer})})

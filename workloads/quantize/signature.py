@@ -41,7 +41,11 @@ def task_of(model: "onnx.ModelProto", metric: EvaluationMetric, judged: Evaluati
     """Task under which a bare model is published: by how its answers were judged, `raw` where that does not tell."""
     if metric is EvaluationMetric.PRECISION50:
         return Task.OBJECT_DETECTION
-    known = {EvaluationTask.EMBEDDING: Task.EMBEDDING, EvaluationTask.SEGMENTATION: Task.SEGMENTATION}
+    known = {
+        EvaluationTask.EMBEDDING: Task.EMBEDDING,
+        EvaluationTask.SEGMENTATION: Task.SEGMENTATION,
+        EvaluationTask.MULTI_LABEL: Task.MULTI_LABEL,
+    }
     if judged in known:
         return known[judged]
     return Task.IMAGE_CLASSIFICATION if judged is EvaluationTask.CLASSIFICATION and _pictures(model) else Task.RAW

@@ -173,6 +173,8 @@ def teacher_of(choice: Distillation | None, task: Task, device: torch.device) ->
     if choice is None:
         return None
     said = task.describe()
-    if said.task is Kind.OBJECT_DETECTION:
-        raise BadInput("recipe.distillation is for models that answer classes or tokens, not boxes: remove it")
+    if said.task in {Kind.OBJECT_DETECTION, Kind.SEGMENTATION, Kind.REGRESSION, Kind.MULTI_LABEL}:
+        raise BadInput(
+            f"recipe.distillation is for models that answer one class or a token, not for {said.task}: remove it"
+        )
     return distillation.load(choice, said.signature, said.labels, said.preprocessing, device)

@@ -12,12 +12,14 @@ import torch
 
 from slipway.api.common.artifact import Architecture
 from slipway.api.common.sources import DatasetChoice, ModelName
+from slipway.api.training.learning.task import TrainingTask
 from slipway.api.training.processes import unknown_to_trainer
 from slipway.api.training.recipe import Augmentation, Publish, Recipe
 from workloads import data, models, storage
 from workloads.compress import masks
 from workloads.data import DataSet
 from workloads.data.detection.boxes import BoxSet
+from workloads.data.targets import spread_of
 from workloads.data.texts.supervised import SupervisedSet
 from workloads.data.texts.text import TextSet
 from workloads.errors import BadInput
@@ -56,7 +58,7 @@ def assemble(job: Job, place: Place, stop: StopSignal) -> Training:
     _require_used(job, world)
     if job.spec.output is not None:
         world.decide(partial(storage.check_output, job.spec.output.uri, job.writer))
-    dataset = augmented(data.open_set(dataset_of(job.recipe)), job.recipe.augmentation)
+    dataset = augmented(data.open_set(dataset_of(job.recipe), job.recipe.task), job.recipe.augmentation)
     stop.begin()  # from here on the processes depend on each other: they stop together, at a step's end
     return _training(job, strategy, world, dataset, stop)
 
@@ -96,6 +98,11 @@ def augmented(dataset: DataSet | TextSet, wanted: Augmentation | None) -> DataSe
     if boxes and mixes(wanted):
         raise BadInput(
             "recipe.augmentation: mixup and cutmix mix classes of pictures, and these have boxes: remove them"
+        )
+    if dataset.task is not TrainingTask.CLASSIFICATION and mixes(wanted):
+        raise BadInput(
+            f"recipe.augmentation: mixup and cutmix mix one class with another, and task {dataset.task} has not one "
+            "class per picture: remove them"
         )
     if (wanted.shift if boxes else wanted.scale) is not None:
         field = "shift" if boxes else "scale"
@@ -199,8 +206,11 @@ def _architecture(job: Job, dataset: DataSet | TextSet) -> Architecture:
     else:
         shape = dataset.preprocessing
         kind = models.Boxes if isinstance(dataset, BoxSet) else models.Images
+        kind = models.Masks if dataset.task is TrainingTask.SEGMENTATION else kind
         known = kind(shape.channels, shape.height, shape.width, len(dataset.labels))
     name, arguments = models.fit(job.recipe.model, known)
+    if dataset.task is TrainingTask.REGRESSION:
+        arguments |= models.rescaled.arguments(spread_of(dataset.training, str(job.recipe.dataset.uri)))
     return Architecture(name=name, arguments=arguments)
 
 

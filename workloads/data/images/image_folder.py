@@ -1,20 +1,23 @@
 """A folder of pictures, one subfolder per class: below folders named as splits are, or one fifth is held out.
 
-Pictures are decoded as they are asked for. All get one size: dataset.imageSize, else 224 pixels, or, when the first
-picture is at most 64 pixels on its shorter side, that picture's size.
+With metadata.csv beside the pictures see picture_table.py. Pictures are decoded as they are asked for. All get one
+size: dataset.imageSize, else 224 pixels, or, when the first picture is at most 64 pixels on its shorter side, that
+picture's size.
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from slipway.api.common.artifact import DatasetReference, FileDigest, Preprocessing
 from slipway.api.common.sources import DatasetChoice
+from slipway.api.training.learning.task import TrainingTask
 from workloads import storage
 from workloads.data import splits
 from workloads.data.bad_samples import BadSamples
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif"}
+STRAY = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini", "lost+found", "@eaDir"})
 HELD_OUT = 0.2
 SMALL = 64
 SIZE, RESIZE = 224, 256
@@ -40,15 +44,18 @@ class Pictures:
     """Files with their classes, decoded on demand."""
 
     paths: tuple[Path, ...]
-    labels: "npt.NDArray[np.int64]"
+    labels: "npt.NDArray[Any]"
     preprocessing: Preprocessing
     bad: BadSamples = field(default_factory=BadSamples)
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def batch(self, indices: Sequence[int]) -> "tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]":
-        """uint8 [n, 3, height, width] and int64 [n]. BadInput names the picture that cannot be decoded."""
+    def batch(self, indices: Sequence[int]) -> "tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]":
+        """uint8 [n, 3, height, width], and int64 [n] or what else a picture's table says.
+
+        BadInput names the picture that cannot be decoded.
+        """
         pixels, used = self.decoded(indices)
         return pixels, self.labels[used]
 
@@ -70,22 +77,50 @@ class Pictures:
 
 
 def _folders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not _is_hidden(entry.name))
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """All pictures in a folder and below, sorted; links are followed, each folder once, and hidden names are none.
+
+    Macs leave `._cat.jpg` beside each cat.jpg, and `__MACOSX` in archives: neither is a picture.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()
+    for where, below, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        below[:] = [] if real in seen else [name for name in below if not _is_hidden(name)]
+        if real not in seen:
+            found += [Path(where, name) for name in files if _is_picture(name)]
+        seen.add(real)
+    return sorted(found)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in STRAY
+
+
+def _is_picture(name: str) -> bool:
+    return not _is_hidden(name) and Path(name).suffix.lower() in SUFFIXES
 
 
 def _pictures(folder: Path, labels: Sequence[str]) -> tuple[list[Path], "npt.NDArray[np.int64]"]:
     paths: list[Path] = []
     classes: list[int] = []
     for number, label in enumerate(labels):
-        found = sorted(path for path in (folder / label).rglob("*") if path.suffix.lower() in SUFFIXES)
+        found = pictures_below(folder / label)
         if not found:
-            raise BadInput(f"{folder / label}: no pictures of this class")
+            raise BadInput(
+                f"{folder / label}: no pictures of this class ({', '.join(sorted(SUFFIXES))}): fill the folder, remove "
+                "it, or hide it by a dot before its name"
+            )
         paths += found
         classes += [number] * len(found)
     return paths, np.asarray(classes, dtype=np.int64)
 
 
-def _size(path: Path, wanted: int | None) -> Preprocessing:
+def size_of(path: Path, wanted: int | None) -> Preprocessing:
+    """Size of all pictures: as the job says, or by the first one. BadInput where that cannot be decoded."""
     if wanted is not None:
         # A small picture is taken whole; of a larger one the middle, as of 224 pixels of 256.
         resize = None if wanted <= SMALL else wanted * RESIZE // SIZE
@@ -156,7 +191,7 @@ def _set(
 ) -> DataSet:
     found = [[_pictures(folder, labels) for folder in part] for part in folders]
     paths = [[path for some, _ in part for path in some] for part in found]
-    size = _size(paths[0][0], choice.image_size)
+    size = size_of(paths[0][0], choice.image_size)
     bad = BadSamples(choice.on_bad_sample, sum(map(len, paths)))
     classes = [np.concatenate([one for _, one in part]) if part else np.empty(0, np.int64) for part in found]
     whole = [Pictures(tuple(some), own, size, bad) for some, own in zip(paths, classes, strict=True)]
@@ -187,9 +222,15 @@ def _set(
     )
 
 
-def load(choice: DatasetChoice) -> DataSet:
-    """The pictures of the folder at the choice's uri."""
+def load(choice: DatasetChoice, task: TrainingTask = TrainingTask.CLASSIFICATION) -> DataSet:
+    """The pictures of the folder at the choice's uri: a subfolder for each class, or a table of them."""
+    from workloads.data.images import picture_table
+
     root = storage.fetch(str(choice.uri))
     if not root.is_dir():
         raise BadInput(f"{choice.uri}: not a folder")
+    if task is not TrainingTask.CLASSIFICATION or picture_table.is_table(root):
+        return picture_table.load(root, choice, task)
+    if choice.columns is not None:
+        raise BadInput(f"{choice.uri}: dataset.columns are of metadata.csv, which is not there: remove them")
     return _split(root, choice)

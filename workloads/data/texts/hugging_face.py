@@ -12,12 +12,14 @@ from typing import Any
 
 from slipway.api.common.artifact import DatasetReference
 from slipway.api.common.sources import Columns, DatasetChoice
+from slipway.api.training.learning.task import TrainingTask
 from workloads import storage
 from workloads.data import splits
+from workloads.data.targets import is_missing
 from workloads.data.texts.table import checked as checked_rows
-from workloads.data.texts.table import is_missing
+from workloads.data.texts.table import label_columns
 from workloads.data.texts.text import Stream, TextSet, Tokenizer, checked, stream
-from workloads.data.texts.text_table import classes
+from workloads.data.texts.text_table import text_set
 from workloads.errors import BadInput, Corrupt
 from workloads.libraries import TEXT, optional
 
@@ -47,7 +49,7 @@ def _open(root: Path, choice: DatasetChoice) -> tuple[dict[str, Any], splits.Par
     return dict(found), splits.Parts(("training",), ("held",) if parts.held_out else (), parts.unused)
 
 
-def load(choice: DatasetChoice) -> TextSet:
+def load(choice: DatasetChoice, task: TrainingTask = TrainingTask.CLASSIFICATION) -> TextSet:
     """The data set at the choice's uri."""
     root, columns = storage.fetch(str(choice.uri)), choice.columns or Columns()
     if not root.is_dir():
@@ -62,24 +64,32 @@ def load(choice: DatasetChoice) -> TextSet:
         if columns.text not in known:
             words = f"there is no column {columns.text}, but {', '.join(known[:8])}: name it by dataset.columns.text"
             raise BadInput(f"{choice.uri}: in {name} {words}")
-    if all(columns.label in found[name].column_names for name in parts.training):
+    wanted = label_columns(choice)
+    if task is not TrainingTask.CLASSIFICATION or all(
+        set(wanted) <= set(found[name].column_names) for name in parts.training
+    ):
         rows, held = (
             [
                 row
                 for name in names
-                for row in checked_rows(_records(found[name], columns), choice, f"{choice.uri}, {name}")
+                for row in checked_rows(_records(found[name], columns), choice, f"{choice.uri}, {name}", task)
             ]
             for names in (parts.training, parts.held_out)
         )
-        return classes(rows, held, choice, digest, "hugging-face", parts.words)
+        return text_set(rows, held, choice, digest, "hugging-face", parts.words, task)
     return _language(found, parts, choice, digest)
 
 
 def _records(split: Any, columns: Columns) -> Any:
     """Rows with their labels by name."""
-    names = getattr(split.features.get(columns.label), "names", None)
+    known_as = split.features.get(columns.label)
+    inner = getattr(getattr(known_as, "feature", None), "names", None)  # of a list of classes
+    names = getattr(known_as, "names", None)
     for row in split:
         label = row.get(columns.label)
+        if isinstance(label, list):  # several labels a row
+            yield {**row, columns.label: [inner[one] for one in label]} if inner else row
+            continue
         known = None if label in {None, UNKNOWN} else names[label] if names else label
         yield {**row, columns.label: known} if names else row
 

@@ -6,13 +6,14 @@ What is missing is told by the number of its row: a class that nobody gave is no
 import csv
 import io
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slipway.api.common.sources import Columns, DatasetChoice, OnBadSample
+from slipway.api.training.learning.task import TrainingTask
+from workloads.data.targets import is_missing
 from workloads.data.texts import text_blocks
 from workloads.errors import BadInput
 from workloads.libraries import TEXT, optional
@@ -29,6 +30,8 @@ class Row:
     text: str
     label: str
     split: str = ""
+    values: tuple[Any, ...] = ()
+    """Values of the label columns as they are, for other tasks than one class."""
 
 
 def kind_of(path: Path) -> str:
@@ -42,26 +45,48 @@ def text_of(path: Path) -> str:
     return "".join(text_blocks.read(path))
 
 
-def read(path: Path, choice: DatasetChoice) -> list[Row]:
+ONE_CLASS = TrainingTask.CLASSIFICATION
+
+
+def read(path: Path, choice: DatasetChoice, task: TrainingTask = ONE_CLASS, *, pictures: bool = False) -> list[Row]:
     """All rows. BadInput names the rows without text or label, or the columns that there are."""
-    return checked(records(path), choice, str(path))
+    return checked(records(path), choice, str(path), task, pictures=pictures)
 
 
-def checked(records: Iterable[Mapping[str, Any]], choice: DatasetChoice, where: str) -> list[Row]:
-    """Records as rows, by dataset.columns. `dataset.onBadSample: Skip` leaves out what is missing."""
+def label_columns(choice: DatasetChoice) -> list[str]:
+    """Columns of what is learned."""
     columns = choice.columns or Columns()
+    return columns.labels or [columns.label]
+
+
+def checked(
+    records: Iterable[Mapping[str, Any]],
+    choice: DatasetChoice,
+    where: str,
+    task: TrainingTask = ONE_CLASS,
+    *,
+    pictures: bool = False,
+) -> list[Row]:
+    """Records as rows, by dataset.columns. `dataset.onBadSample: Skip` leaves out what is missing.
+
+    `pictures`: a row's text is the path of a picture. A sample of several labels may have none.
+    """
+    columns, wanted = choice.columns or Columns(), label_columns(choice)
+    content = columns.file if pictures else columns.text
     found: list[Row] = []
-    missing: dict[str, list[int]] = {columns.text: [], columns.label: []}
+    missing: dict[str, list[int]] = {content: [], **{name: [] for name in wanted}}
+    needed = [content] if task is TrainingTask.MULTI_LABEL else list(missing)
     number = 0
     for number, record in enumerate(records, start=1):
-        if columns.text not in record or columns.label not in record:
-            _require_columns(record, columns, where, number)
-        text, label = record.get(columns.text), record.get(columns.label)
-        bad = [name for name, value in ((columns.text, text), (columns.label, label)) if is_missing(value)]
+        if any(name not in record for name in missing):
+            _require_columns(record, list(missing), where, number, "file" if pictures else "text")
+        bad = [name for name in needed if is_missing(record.get(name))]
         for name in bad:
             missing[name].append(number)
         if not bad:
-            found.append(Row(_word(text), _word(label).strip(), _word(record.get(columns.split, "")).strip()))
+            values = tuple(record.get(name) for name in wanted)
+            label = _word(values[0]).strip() if task is ONE_CLASS else ""
+            found.append(Row(_word(record[content]), label, _word(record.get(columns.split, "")).strip(), values))
     told = [f"{_numbers(rows)} without {name}" for name, rows in missing.items() if rows]
     if told and choice.on_bad_sample is not OnBadSample.SKIP:
         words = "fill it in, remove them, or set dataset.onBadSample: Skip"
@@ -69,17 +94,8 @@ def checked(records: Iterable[Mapping[str, Any]], choice: DatasetChoice, where: 
     if told:
         print(f"warning: {where}: {' and '.join(told)}, skipped", flush=True)
     if not found:
-        raise BadInput(f"{where}: there are no rows with a {columns.text} and a {columns.label}")
-    return list(found)
-
-
-def is_missing(value: Any) -> bool:
-    """Null, not a number, or nothing but blanks."""
-    return (
-        value is None
-        or (isinstance(value, float) and math.isnan(value))
-        or (isinstance(value, str) and not value.strip())
-    )
+        raise BadInput(f"{where}: there are no rows with a {' and a '.join(missing)}")
+    return found
 
 
 def _word(value: Any) -> str:
@@ -91,15 +107,15 @@ def _numbers(rows: Sequence[int]) -> str:
     return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:SHOWN]))}{more}"
 
 
-def _require_columns(record: Mapping[str, Any], columns: Columns, where: str, number: int) -> None:
+def _require_columns(record: Mapping[str, Any], wanted: Sequence[str], where: str, number: int, what: str) -> None:
     known = [str(name) for name in record if name is not None]
-    absent = [name for name in (columns.text, columns.label) if name not in record]
+    absent = [name for name in wanted if name not in record]
     # A JSON object may leave out what it has no value for; a table's header may not.
-    if number > 1 and len(absent) == 1:
+    if number > 1 and len(absent) < len(wanted):
         return
     raise BadInput(
         f"{where}: there is no column {' and no column '.join(absent)}, but {', '.join(known[:8]) or 'none'}: "
-        "name them by dataset.columns: {text: ..., label: ...}"
+        f"name them by dataset.columns: {{{what}: ..., label: ...}}"
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from slipway.api.common.artifact import DatasetReference
 from slipway.api.common.sources import DatasetChoice
+from slipway.api.training.learning.task import TrainingTask
 from workloads import storage
 from workloads.data.datasets import Augmentation, Samples
 from workloads.data.texts.token_file import Texts, cached
@@ -91,16 +92,16 @@ class Stream:
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """Texts with classes, cut or filled up to one length."""
+    """Texts with classes or other targets, cut or filled up to one length."""
 
     tokens: "Tokens"
-    labels: "npt.NDArray[np.int64]"
+    labels: "npt.NDArray[Any]"
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batch(self, indices: Sequence[int]) -> "Pairs":
-        """int64 [n, length] and int64 [n]."""
+    def batch(self, indices: Sequence[int]) -> "tuple[npt.NDArray[np.int64], npt.NDArray[Any]]":
+        """int64 [n, length], and int64 [n] or what else is learned of a text."""
         chosen = np.asarray(indices, dtype=np.int64)
         return self.tokens[chosen].astype(np.int64), self.labels[chosen]
 
@@ -118,9 +119,11 @@ class TextSet:
     augmentation: Augmentation = field(default_factory=Augmentation)
     taken: tuple[str, ...] = ()
     """What was taken of what was found, in words for the log and the report."""
+    task: TrainingTask = TrainingTask.CLASSIFICATION
+    """What is learned of a text with labels."""
 
 
-def labelled(texts: Sequence[str], labels: "npt.NDArray[np.int64]", tokenizer: Tokenizer, length: int) -> LabelledTexts:
+def labelled(texts: Sequence[str], labels: "npt.NDArray[Any]", tokenizer: Tokenizer, length: int) -> LabelledTexts:
     """Encode all texts once."""
     tokens = np.full((len(texts), length), tokenizer.end, np.int32)
     for start in range(0, len(texts), TOGETHER):

@@ -1,77 +1,122 @@
 """Texts with a class each: a table with the columns `text` and `label`, or a folder of tables named as splits are.
 
-Files are those of workloads.data.texts.table. Held out are the rows or files that are named so, else one fifth of
-each class.
+With recipe.task also numbers, or any number of labels. Files are those of workloads.data.texts.table. Held out are
+the rows or files that are named so, else one fifth of each class.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slipway.api.common.artifact import DatasetReference
 from slipway.api.common.sources import Columns, DatasetChoice
+from slipway.api.training.learning.task import TrainingTask
 from workloads import storage
 from workloads.data import splits
 from workloads.data.datasets import counted, stratified_split
+from workloads.data.targets import Targets, said, targets_of
 from workloads.data.texts import table
 from workloads.data.texts.table import Row
 from workloads.data.texts.text import TextSet, Tokenizer, checked, labelled
 from workloads.errors import BadInput
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+
 HELD_OUT = 0.2
 
 
-def load(choice: DatasetChoice) -> TextSet:
+def load(choice: DatasetChoice, task: TrainingTask = TrainingTask.CLASSIFICATION) -> TextSet:
     """The table, or the folder of tables, at the choice's uri."""
     path = storage.fetch(str(choice.uri))
     if not path.is_dir():
         if not table.kind_of(path):
             raise BadInput(f"{choice.uri}: expected {', '.join(table.SUFFIXES)}, or one of them with .gz")
-        return classes(table.read(path, choice), [], choice, storage.sha256_of(path), "text-table")
+        return text_set(table.read(path, choice, task), [], choice, storage.sha256_of(path), "text-table", task=task)
     files = sorted(one for one in path.rglob("*") if one.is_file() and table.kind_of(one))
     if not files:
         raise BadInput(f"{choice.uri}: no tables in this folder ({', '.join(table.SUFFIXES)})")
     names = {one.relative_to(path).as_posix(): one for one in files}
     parts = splits.of_files(choice, list(names), str(choice.uri))
-    training, held = (_rows([names[name] for name in part], choice) for part in (parts.training, parts.held_out))
+    training, held = (_rows([names[name] for name in part], choice, task) for part in (parts.training, parts.held_out))
     digest = storage.tree_digest(storage.digests_of(path))
-    return classes(training, held, choice, digest, "text-table", parts.words)
+    return text_set(training, held, choice, digest, "text-table", parts.words, task)
 
 
-def _rows(paths: Sequence[Path], choice: DatasetChoice) -> list[Row]:
-    return [row for path in paths for row in table.read(path, choice)]
+def _rows(paths: Sequence[Path], choice: DatasetChoice, task: TrainingTask) -> list[Row]:
+    return [row for path in paths for row in table.read(path, choice, task)]
 
 
-def classes(
-    rows: Sequence[Row], held: Sequence[Row], choice: DatasetChoice, digest: str, name: str, words: str = ""
+def text_set(
+    rows: Sequence[Row],
+    held: Sequence[Row],
+    choice: DatasetChoice,
+    digest: str,
+    name: str,
+    words: str = "",
+    task: TrainingTask = TrainingTask.CLASSIFICATION,
 ) -> TextSet:
-    """Rows as a data set of classes; without rows that are held out, those that a column names, or a fifth of each."""
-    rows, held, words = _divided(rows, held, choice, words)
-    names = _names([*rows, *held], choice)
-    places = {label: number for number, label in enumerate(names)}
-    labels = [np.asarray([places[row.label] for row in part], np.int64) for part in (rows, held)]
+    """Rows as a data set; without rows that are held out, those that a column names, or a fifth, of each class."""
+    rows, held, words = divided(rows, held, choice, words)
+    names, labels = learned([*rows, *held], choice, task)
+    labels_of = [labels[: len(rows)], labels[len(rows) :]]
     if not held:
-        kept, out = stratified_split(labels[0], HELD_OUT)
-        labels = [labels[0][kept], labels[0][out]]
-        rows, held = [rows[index] for index in kept], [rows[index] for index in out]
+        rows, held, labels_of = _fifth(rows, labels, task)
     tokenizer = Tokenizer(choice.tokenizer)
     texts = [
         labelled([row.text for row in part], own, tokenizer, choice.sequence_length)
-        for part, own in zip((rows, held), labels, strict=True)
+        for part, own in zip((rows, held), labels_of, strict=True)
     ]
     reference = DatasetReference(
         name=name, uri=choice.uri, digest=digest, training_samples=len(rows), held_out_samples=len(held)
     )
-    taken = (words or "one fifth of each class held out", counted([names[label] for label in labels[0]]))
-    return checked(
-        TextSet(texts[0], texts[1], names, tokenizer, choice.sequence_length, reference, taken=taken), choice
-    )
+    taken = (words or fifth_in_words(task), what_is_learned(names, labels_of[0], task))
+    made = TextSet(texts[0], texts[1], names, tokenizer, choice.sequence_length, reference, taken=taken, task=task)
+    return checked(made, choice)
 
 
-def _divided(
+def learned(rows: Sequence[Row], choice: DatasetChoice, task: TrainingTask) -> tuple[tuple[str, ...], "Array"]:
+    """Names of what is learned, and each row's target."""
+    if task is not TrainingTask.CLASSIFICATION:
+        found = targets_of([row.values for row in rows], table.label_columns(choice), task, str(choice.uri))
+        return found.names, found.values
+    names = _names(rows, choice)
+    places = {label: number for number, label in enumerate(names)}
+    return names, np.asarray([places[row.label] for row in rows], np.int64)
+
+
+def _fifth(rows: Sequence[Row], labels: "Array", task: TrainingTask) -> "tuple[list[Row], list[Row], list[Array]]":
+    """A fifth of the rows held out: of each class, where there are classes."""
+    kept, out = held_out_fifth(labels, task)
+    return [rows[index] for index in kept], [rows[index] for index in out], [labels[kept], labels[out]]
+
+
+def held_out_fifth(labels: "Array", task: TrainingTask) -> "tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]":
+    """Places of what is trained on and of what is held out."""
+    kinds = labels if task is TrainingTask.CLASSIFICATION else np.zeros(len(labels), np.int64)
+    return stratified_split(kinds, HELD_OUT)
+
+
+def fifth_in_words(task: TrainingTask) -> str:
+    """Description of the part that is held out where nothing names one."""
+    return "one fifth of each class held out" if task is TrainingTask.CLASSIFICATION else "one fifth held out"
+
+
+def what_is_learned(names: tuple[str, ...], labels: "Array", task: TrainingTask) -> str:
+    """Description of the training samples' targets for the log and the report."""
+    if task is TrainingTask.CLASSIFICATION:
+        return counted([names[label] for label in labels])
+    return said(Targets(names, labels), task)
+
+
+def divided(
     rows: Sequence[Row], held: Sequence[Row], choice: DatasetChoice, words: str
 ) -> tuple[Sequence[Row], Sequence[Row], str]:
+    """Rows to train on and rows held out, by the column that says so where there is one; and that in words."""
     column = (choice.columns or Columns()).split
     values = sorted({row.split for row in rows})
     if held or values == [""]:
@@ -91,8 +136,8 @@ def _names(rows: Sequence[Row], choice: DatasetChoice) -> tuple[str, ...]:
     if len(names) == len(rows) or (len(names) > 20 and all(_fraction(name) for name in names)):
         raise BadInput(
             f"{choice.uri}: {len(names)} different labels in {len(rows)} rows, like {names[0]!r}: they are no classes. "
-            "Numbers to be estimated (regression) cannot be trained yet: make classes of them, or name another column "
-            "by dataset.columns.label"
+            "If they are numbers to be estimated, set recipe.task: regression; else make classes of them, or name "
+            "another column by dataset.columns.label"
         )
     return names
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slipway.api.common.artifact import Preprocessing, TextProcessing
+from slipway.api.common.artifact import Preprocessing, Task, TextProcessing
 from slipway.api.quantization.evaluation import Evaluation, EvaluationMetric
 from slipway.api.quantization.settings import Calibration
+from slipway.api.training.learning.task import TrainingTask
 from workloads import data, storage
 from workloads.data.detection.boxes import BoxSet
 from workloads.data.texts.text import TextSet
@@ -29,14 +30,23 @@ if TYPE_CHECKING:
     Labels = npt.NDArray[np.int64]
 
 
+# What the data of an artifact's task are read for, where tables or masks could say several things.
+LEARNED = {
+    Task.SEGMENTATION: TrainingTask.SEGMENTATION,
+    Task.MULTI_LABEL: TrainingTask.MULTI_LABEL,
+    Task.REGRESSION: TrainingTask.REGRESSION,
+}
+
+
 def calibration_samples(
     choice: Calibration,
     ports: Sequence[Port],
     preprocessing: Preprocessing | None,
     text: TextProcessing | None = None,
+    task: Task | None = None,
 ) -> Samples:
     """Samples for calibration: of a data set the training samples, never held-out ones."""
-    return _samples(choice, ports, preprocessing, text, held_out=False, want_labels=False)
+    return _samples(choice, ports, preprocessing, text, task, held_out=False, want_labels=False)
 
 
 def evaluation_samples(
@@ -44,11 +54,12 @@ def evaluation_samples(
     ports: Sequence[Port],
     preprocessing: Preprocessing | None,
     text: TextProcessing | None = None,
+    task: Task | None = None,
     *,
     want_labels: bool,
 ) -> Samples:
     """Samples on which the float and the quantized model are compared: of a data set the held-out ones."""
-    return _samples(choice, ports, preprocessing, text, held_out=True, want_labels=want_labels)
+    return _samples(choice, ports, preprocessing, text, task, held_out=True, want_labels=want_labels)
 
 
 def _any_labels(choice: Calibration | Evaluation) -> bool:
@@ -61,6 +72,7 @@ def _samples(
     ports: Sequence[Port],
     preprocessing: Preprocessing | None,
     text: TextProcessing | None,
+    task: Task | None,
     *,
     held_out: bool,
     want_labels: bool,
@@ -68,17 +80,15 @@ def _samples(
     if choice.dataset is None:
         boxes = isinstance(choice, Evaluation) and choice.metric is EvaluationMetric.PRECISION50
         return _from_uri(str(choice.uri), ports, want_labels, any_labels=_any_labels(choice), boxes=boxes)
-    if choice.dataset.name.value in data.CHOSEN:
-        opened = data.open_set(choice.dataset)
-        if isinstance(opened, TextSet):
-            from workloads.onnx.samples.token_samples import TokenSamples
+    loaded = data.open_set(choice.dataset, LEARNED.get(task) if task is not None else None)
+    if isinstance(loaded, TextSet):
+        from workloads.onnx.samples.token_samples import TokenSamples
 
-            return TokenSamples(opened, ports, text, held_out=held_out)
+        return TokenSamples(loaded, ports, text, held_out=held_out)
     if preprocessing is None or len(ports) != 1:
         raise BadInput(
             "dataset holds images, and the model does not say how it wants them: give its inputs as .npz files (uri)"
         )
-    loaded = data.load(choice.dataset)
     own = loaded.preprocessing
     if (own.channels, own.height, own.width) != (preprocessing.channels, preprocessing.height, preprocessing.width):
         have, want = (

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import onnx
 
 SIGMOID_MIDDLE = 0.5
+# Of artifacts whose answers are no class each.
+OTHERS = {EvaluationTask.SEGMENTATION, EvaluationTask.MULTI_LABEL, EvaluationTask.REGRESSION}
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,13 @@ def _task(
 ) -> tuple[EvaluationTask, bool]:
     if choice.task is not None:
         return choice.task, False
+    known = None if artifact is None else task.of_artifact(artifact)
+    if choice.metric is EvaluationMetric.TOP1 and known in OTHERS:
+        raise BadInput(
+            f"metric top-1 is for classes, and the model's task is {artifact}: set evaluation.metric: labels"
+        )
     if choice.metric in {EvaluationMetric.TOP1, EvaluationMetric.PRECISION50}:
         return EvaluationTask.CLASSIFICATION, False
-    known = None if artifact is None else task.of_artifact(artifact)
     if known is not None:
         return known, False
     found = task.of_graph(model, output, whole=whole or axes.get(output, 0) is None)

@@ -174,10 +174,11 @@ def _overlap(given: "Array", wanted: "Array") -> "Array":
     if found.shape != truth.shape:
         raise BadInput(f"labels of shape {wanted.shape} for outputs of {given.shape}")
     scores = []
-    for one, other in zip(found, truth, strict=True):
+    for mask, true in zip(found, truth, strict=True):
+        one, other = mask[true >= 0], true[true >= 0]  # below it are pixels that belong to no class
         kinds = np.union1d(one, other)
         shares = [((one == kind) & (other == kind)).sum() / ((one == kind) | (other == kind)).sum() for kind in kinds]
-        scores.append(float(np.mean(shares)))
+        scores.append(float(np.mean(shares or [1.0])))
     return np.array(scores)
 
 

@@ -17,6 +17,9 @@ OF_ARTIFACTS = {
     Task.IMAGE_CLASSIFICATION: EvaluationTask.CLASSIFICATION,
     Task.TEXT_CLASSIFICATION: EvaluationTask.CLASSIFICATION,
     Task.TEXT_GENERATION: EvaluationTask.TAGGING,
+    Task.SEGMENTATION: EvaluationTask.SEGMENTATION,
+    Task.MULTI_LABEL: EvaluationTask.MULTI_LABEL,
+    Task.REGRESSION: EvaluationTask.REGRESSION,
 }
 
 

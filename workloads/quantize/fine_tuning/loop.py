@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from slipway.api.common.artifact import Task
 from workloads.compress.distillation import soft_loss
 from workloads.data.normalisation import Normalise
 from workloads.data.sample_order import TrainingSamples
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 TEMPERATURE = 4.0  # of both answers in the distillation loss (Hinton et al. 2015)
 SETTLED = 0.8  # share of the steps after which ranges and batch statistics are frozen (Krishnamoorthi 2018, 3.2.1)
 SAVE_EVERY = 30.0  # seconds between two checkpoints
+
+
+def _require_classes(context: "Context") -> None:
+    """BadInput for a model whose answers are no class each: the loss here is of classes."""
+    task = context.source.task
+    if task in {Task.SEGMENTATION, Task.MULTI_LABEL, Task.REGRESSION, Task.OBJECT_DETECTION}:
+        raise BadInput(
+            f"qat and compression train on classes, and the model's task is {task}: prune it by a TrainingJob's "
+            "recipe.compression with model.uri, and quantize it by static, dynamic or weight-only"
+        )
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,7 @@ class Training:
     def __init__(
         self, context: Context, model: nn.Module, teacher: nn.Module, dataset: "DataSet", phases: Phases
     ) -> None:
+        _require_classes(context)
         self._context, self._model, self._teacher, self._phases = context, model, teacher, phases
         self._choice = choice = context.job.spec.qat
         self._steps = choice.epochs * (len(dataset.training) // choice.batch_size)

@@ -30,7 +30,7 @@ from workloads.serve.text.texts import TextInputs, Texts
 from workloads.serve.transform.chain import TransformTicket
 from workloads.serve.web import columns
 from workloads.serve.web import texts as words
-from workloads.serve.web.answers import classify
+from workloads.serve.web.answers import BY_TASK, CLASSES, of_task
 from workloads.serve.web.multipart import parts
 from workloads.serve.web.parameters import wanted_by
 from workloads.serve.web.pictures.decoding import Decoding
@@ -258,8 +258,8 @@ class Predict:
             raise Refused("the model's result for this input is not finite")
         task = self._artifact.task if self._artifact is not None else None
         labels = self._artifact.labels if self._artifact is not None else []
-        if task in {Task.IMAGE_CLASSIFICATION, Task.TEXT_CLASSIFICATION}:
-            return classify(outputs[0], labels)
+        if task is not None and task in BY_TASK and (len(outputs) == 1 or task in CLASSES):
+            return of_task(task, outputs[0], self._model.signature.outputs[0].name, labels)
         named: Mapping[str, Any] = {
             tensor.name: output for tensor, output in zip(self._model.signature.outputs, outputs, strict=True)
         }

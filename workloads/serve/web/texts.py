@@ -14,7 +14,7 @@ from slipway.api.common.artifact import Task
 from workloads.serve.errors import Invalid, Refused, UnsupportedEncoding
 from workloads.serve.rest.pieces import plain
 from workloads.serve.text.texts import Answer, TextInputs, Texts
-from workloads.serve.web.answers import classify
+from workloads.serve.web.answers import classify, of_task
 from workloads.serve.web.multipart import Part
 
 WORDS = 'texts are strings, or pairs of them: {"texts": ["...", ...]}, {"texts": [["...", "..."], ...]}'
@@ -88,6 +88,8 @@ def in_words(texts: Texts, answer: Answer, names: Sequence[str], task: Task | No
     elif task is Task.TEXT_CLASSIFICATION and answer.outputs[0].ndim == 2:
         scores = answer.outputs[0]
         said = [_score(float(row[0])) for row in scores] if scores.shape[1] == 1 else classify(scores, labels)
+    elif task in {Task.MULTI_LABEL, Task.REGRESSION} and len(names) == 1:
+        said = of_task(task, answer.outputs[0], names[0], labels)
     else:
         values = {name: plain(output) for name, output in zip(names, answer.outputs, strict=True)}
         said = [{name: one[row] for name, one in values.items()} for row in range(len(answer.rows))]

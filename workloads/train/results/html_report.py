@@ -22,6 +22,14 @@ NAMES = {
     "accuracyHigh95": "accuracy, upper 95 %, %",
     "perplexity": "perplexity",
     "averagePrecision50": "mAP at half overlap",
+    "mae": "mean absolute error",
+    "rmse": "root mean square error",
+    "r2": "R2",
+    "f1": "F1, all decisions",
+    "f1Macro": "F1, mean of the labels",
+    "meanAveragePrecision": "mean average precision",
+    "meanIou": "mean IoU",
+    "pixelAccuracy": "right pixels, %",
     "learningRate": "learning rate",
     "samplesPerSecond": "samples/s",
     "tokensPerSecond": "tokens/s",
@@ -31,9 +39,14 @@ NAMES = {
     "peakMemoryBytes": "peak memory, MiB",
     "samples": "held-out samples",
 }
-_FACTORS = dict.fromkeys(("accuracy", "accuracyLow95", "accuracyHigh95", "mfu", "communicationShare"), 100.0)
+_FACTORS = dict.fromkeys(
+    ("accuracy", "accuracyLow95", "accuracyHigh95", "pixelAccuracy", "mfu", "communicationShare"), 100.0
+)
 _FACTORS |= {"flopsPerSecond": 1e-9, "peakMemoryBytes": 2.0**-20}
-LEARNING = ("epoch", "step", "trainingLoss", "loss", "accuracy", "perplexity", "averagePrecision50", "learningRate")
+LEARNING = (
+    *("epoch", "step", "trainingLoss", "loss", "accuracy", "perplexity", "averagePrecision50"),
+    *("rmse", "r2", "f1", "meanAveragePrecision", "meanIou", "learningRate"),
+)
 SPEED = (
     "epoch",
     "samplesPerSecond",

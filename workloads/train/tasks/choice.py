@@ -2,9 +2,11 @@
 
 import torch
 
+from slipway.api.training.learning.task import TrainingTask
 from slipway.api.training.recipe import Recipe
 from workloads.data.datasets import DataSet
 from workloads.data.detection.boxes import BoxSet
+from workloads.data.targets import spread_of
 from workloads.data.texts.supervised import SupervisedSet
 from workloads.data.texts.text import TextSet
 from workloads.errors import BadInput
@@ -24,6 +26,8 @@ def for_data(data: DataSet | TextSet, recipe: Recipe, device: torch.device) -> T
     if isinstance(data, TextSet) and not data.labels:
         refuse_weights(recipe, "a language model")
         return Language(data, recipe.label_smoothing)
+    if data.task is not TrainingTask.CLASSIFICATION:
+        return _other(data, recipe, device)
     if isinstance(data, TextSet):
         return Texts(data, recipe.label_smoothing, weights_of(recipe, data.labels, data.training, device))
     if isinstance(data, BoxSet):
@@ -34,3 +38,21 @@ def for_data(data: DataSet | TextSet, recipe: Recipe, device: torch.device) -> T
             raise BadInput("recipe.labelSmoothing is of a class per sample, and a detector has none: remove it")
         return Detection(data, device)
     return Pictures(data, recipe.label_smoothing, device, weights_of(recipe, data.labels, data.training, device))
+
+
+def _other(data: DataSet | TextSet, recipe: Recipe, device: torch.device) -> Task:
+    """A task of other answers than one class. BadInput for what weighs or softens classes."""
+    from workloads.train.tasks.inputs import input_of
+    from workloads.train.tasks.multi_label import MultiLabel
+    from workloads.train.tasks.regress import Regression
+    from workloads.train.tasks.segment import Segmentation
+
+    refuse_weights(recipe, f"task {data.task}")
+    if recipe.label_smoothing:
+        raise BadInput(f"recipe.labelSmoothing is of a class per sample, and task {data.task} has none: remove it")
+    if data.task is TrainingTask.SEGMENTATION and isinstance(data, DataSet):
+        return Segmentation(data, device)
+    given = input_of(data, device)
+    if data.task is TrainingTask.MULTI_LABEL:
+        return MultiLabel(given, len(data.labels))
+    return Regression(given, spread_of(data.training, str(data.reference.uri or data.reference.name)), device)

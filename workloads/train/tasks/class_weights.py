@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from slipway.api.training.recipe import Recipe
-from workloads.data import Part, Samples, Subset
+from workloads.data import Samples
+from workloads.data.targets import all_of
 from workloads.errors import BadInput
 
 
@@ -36,9 +37,7 @@ def weights_of(recipe: Recipe, labels: Sequence[str], training: Samples, device:
 
 def _classes(samples: Samples) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
     """Classes of all samples, without reading the samples."""
-    if isinstance(samples, Part | Subset):
-        return _classes(samples.whole)[samples.indices]
-    found = getattr(samples, "labels", None)
+    found = all_of(samples)
     if found is None:
         raise BadInput("recipe.balanceClasses: this data set does not tell its classes beforehand: use classWeights")
     return np.asarray(found, dtype=np.int64)

@@ -13,7 +13,7 @@ from workloads.train.tasks import Figures
 
 Row = dict[str, Any]
 BEFORE, TRAINED = "before", "trained"
-TOLD = ("accuracy", "perplexity", "averagePrecision50")
+TOLD = ("accuracy", "perplexity", "averagePrecision50", "r2", "meanAveragePrecision", "meanIou")
 
 
 def ended(rows: Sequence[Row], model: nn.Module, trained: Mapping[str, torch.Tensor], figures: Figures) -> list[Row]:

@@ -31,6 +31,8 @@ class Task(StrEnum):
     TEXT_GENERATION = "text-generation"
     OBJECT_DETECTION = "object-detection"
     SEGMENTATION = "segmentation"
+    MULTI_LABEL = "multi-label-classification"
+    REGRESSION = "regression"
     EMBEDDING = "embedding"
     TABULAR = "tabular"
     RAW = "raw"

@@ -22,6 +22,7 @@ class ModelName(StrEnum):
     RESNET50 = "resnet50"
     MOBILENETV2 = "mobilenetv2"
     YOLO = "yolo"
+    UNET = "unet"
     TEXT_CLASSIFIER = "text-classifier"
     GPT2 = "gpt2"
     GPT2_MEDIUM = "gpt2-medium"
@@ -42,6 +43,7 @@ class DatasetName(StrEnum):
     IMAGE_FOLDER = "image-folder"
     SHAPES = "shapes"
     YOLO_FOLDER = "yolo-folder"
+    MASK_FOLDER = "mask-folder"
     TEXT_FILES = "text-files"
     TEXT_TABLE = "text-table"
     HUGGING_FACE = "hugging-face"
@@ -86,9 +88,9 @@ class ModelChoice(Model):
         _own_code("model"),
         _ARGUMENT_NAMES,
         Rule(
-            "self.name == 'cnn' || self.name == 'yolo' || !has(self.width)",
-            "width is for cnn and yolo: remove it",
-            lambda model: model.width is None or model.name in {ModelName.CNN, ModelName.YOLO},
+            "self.name in ['cnn', 'yolo', 'unet'] || !has(self.width)",
+            "width is for cnn, yolo and unet: remove it",
+            lambda model: model.width is None or model.name in {ModelName.CNN, ModelName.YOLO, ModelName.UNET},
         ),
         Rule(
             "self.name.matches('^(gpt2|text)') || !(has(self.layers) || has(self.hiddenSize) || has(self.heads))",
@@ -121,7 +123,7 @@ class ModelChoice(Model):
         None, description="torchvision, timm: its name there, for example efficientnet_b0; nothing is downloaded."
     )
     width: Annotated[int, Field(ge=4, le=1024)] | None = Field(
-        None, description="cnn, yolo: channels of the first layer; 32 and 16 when unset."
+        None, description="cnn, yolo, unet: channels of the first layer; 32, 16 and 16 when unset."
     )
     layers: Annotated[int, Field(ge=1, le=512)] | None = Field(
         None, description="Transformers: how many; as in the published model when unset."
@@ -158,7 +160,12 @@ class Columns(Model):
     """Names of a table's columns."""
 
     text: PartName = Field("text", description="The column of texts.")
-    label: PartName = Field("label", description="The column of classes.")
+    file: PartName = Field("file_name", description="image-folder with metadata: the column of the pictures' paths.")
+    label: PartName = Field("label", description="The column of classes, numbers, or lists of labels: see recipe.task.")
+    labels: Annotated[list[PartName], Field(max_length=256)] = Field(
+        default_factory=list,
+        description="In place of label: several numbers (regression), or 0 and 1 for each label (multi-label).",
+    )
     split: PartName = Field("split", description="The column that says train, validation or test, where there is one.")
 
 
@@ -215,9 +222,11 @@ class DatasetChoice(SupervisedText):
         _own_code("dataset"),
         _ARGUMENT_NAMES,
         _taken_by("arguments", "custom", "synthetic"),
-        _of_files("splits", "image-folder", "yolo-folder", "text-files", "text-table", "hugging-face", "sft"),
-        _of_files("columns", "text-table", "hugging-face"),
-        _of_files("imageSize", "image-folder", "yolo-folder"),
+        _of_files(
+            "splits", "image-folder", "yolo-folder", "mask-folder", "text-files", "text-table", "hugging-face", "sft"
+        ),
+        _of_files("columns", "text-table", "hugging-face", "image-folder"),
+        _of_files("imageSize", "image-folder", "yolo-folder", "mask-folder"),
         Rule(
             "self.name != 'yolo-folder' || !has(self.imageSize) || self.imageSize % 32 == 0",
             "imageSize of yolo-folder is a multiple of 32, the detector's coarsest step",

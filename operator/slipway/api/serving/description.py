@@ -16,8 +16,9 @@ Positive = Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_leng
 Label = Annotated[str, Field(min_length=1, max_length=128)]
 InputName = Annotated[str, Field(min_length=1, max_length=128)]
 
-PICTURES = (Task.IMAGE_CLASSIFICATION, Task.OBJECT_DETECTION, Task.SEGMENTATION, Task.EMBEDDING)
-TEXTS = (Task.TEXT_CLASSIFICATION, Task.EMBEDDING, Task.RAW)
+_OF_BOTH = (Task.EMBEDDING, Task.MULTI_LABEL, Task.REGRESSION)
+PICTURES = (Task.IMAGE_CLASSIFICATION, Task.OBJECT_DETECTION, Task.SEGMENTATION, *_OF_BOTH)
+TEXTS = (Task.TEXT_CLASSIFICATION, Task.RAW, *_OF_BOTH)
 
 
 class ImageInput(Model):

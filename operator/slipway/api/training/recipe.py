@@ -16,6 +16,8 @@ from slipway.api.training.compression import OWN_TEACHER, SPARSE_LAST, Distillat
 from slipway.api.training.fine_tuning.peft import RULES as PEFT_RULES
 from slipway.api.training.fine_tuning.peft import Merge, Peft
 from slipway.api.training.learning.optimizer import Average, EarlyStopping, Optimizer, Schedule
+from slipway.api.training.learning.task import RULES as TASK_RULES
+from slipway.api.training.learning.task import TrainingTask
 from slipway.api.training.parallel import TOGETHER
 
 
@@ -73,9 +75,19 @@ ONE_WEIGHTING = Rule(
 class Recipe(Model):
     """One training run of the built-in trainer."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (SPARSE_LAST, OWN_TEACHER, ONE_WEIGHTING, *TOGETHER, *PEFT_RULES)
+    cel: ClassVar[tuple[Rule, ...]] = (
+        SPARSE_LAST,
+        OWN_TEACHER,
+        ONE_WEIGHTING,
+        *TASK_RULES,
+        *TOGETHER,
+        *PEFT_RULES,
+    )
     model: ModelChoice = Field(description="What is trained.")
     dataset: DatasetChoice = Field(description="What it is trained on.")
+    task: TrainingTask | None = Field(
+        None, description="regression, multi-label or segmentation, where the data does not say it by its form."
+    )
     epochs: Annotated[int, Field(ge=1, le=10000)] = Field(10, description="Passes over the data.")
     max_steps: Annotated[int, Field(ge=1, le=MAX_INT32)] | None = Field(
         None, description="End after so many optimizer steps, also inside an epoch."

@@ -1,0 +1,69 @@
+"""Inputs of tasks that take pictures or texts alike: a batch on the device as the model takes it, and its words."""
+
+from typing import Protocol
+
+import torch
+
+from slipway.api.common import artifact
+from slipway.api.common.artifact import DType, Signature, TensorSpec
+from workloads.data.datasets import DataSet
+from workloads.data.normalisation import Normalise
+from workloads.data.texts.text import TextSet
+from workloads.train.tasks.classify import processing, tokenizer
+from workloads.train.tasks.task import Description
+
+
+class Input(Protocol):
+    """What samples are, as a task sees them."""
+
+    tokens: int
+    """Tokens of a sample; 0 where samples have none."""
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        """A loader's batch, on the device, as the model's input."""
+
+    def described(self, task: artifact.Task, output: TensorSpec) -> Description:
+        """Description of a model that answers so."""
+
+
+class PictureInput:
+    """Pictures, uint8 [n, c, h, w], normalised on the device."""
+
+    tokens = 0
+
+    def __init__(self, data: DataSet, device: torch.device) -> None:
+        self._data, self._normalise = data, Normalise(data.preprocessing, device)
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        """float32 [n, c, h, w]."""
+        return self._normalise(batch)
+
+    def described(self, task: artifact.Task, output: TensorSpec) -> Description:
+        """Pictures in."""
+        shape = self._data.preprocessing
+        axes: list[int | str] = ["batch", shape.channels, shape.height, shape.width]
+        image = TensorSpec(name="images", dtype=DType.FLOAT32, shape=axes)
+        return Description(task, Signature(inputs=[image], outputs=[output]), shape, list(self._data.labels))
+
+
+class TextInput:
+    """Tokens of texts, int64 [n, length], as they are."""
+
+    def __init__(self, data: TextSet) -> None:
+        self._data, self.tokens = data, data.length
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        """The batch's tokens, unchanged."""
+        return batch
+
+    def described(self, task: artifact.Task, output: TensorSpec) -> Description:
+        """Tokens in."""
+        tokens = TensorSpec(name="tokens", dtype=DType.INT64, shape=["batch", self._data.length])
+        signature = Signature(inputs=[tokens], outputs=[output])
+        labels = list(self._data.labels)
+        return Description(task, signature, None, labels, tokenizer(self._data), processing(self._data))
+
+
+def input_of(data: DataSet | TextSet, device: torch.device) -> Input:
+    """The input of a data set's samples."""
+    return TextInput(data) if isinstance(data, TextSet) else PictureInput(data, device)
