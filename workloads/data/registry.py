@@ -49,7 +49,7 @@ CHOSEN = {
     "sft": "workloads.data.texts.supervised",
 }
 BY_TASK = {
-    "image-folder": "workloads.data.images.image_folder",
+    "image-folder": "workloads.data.images.picture_folder",
     "text-table": "workloads.data.texts.text_table",
     "hugging-face": "workloads.data.texts.hugging_face",
 }

@@ -1,6 +1,5 @@
 """Models that are built by name and plain arguments, never from a pickle."""
 
-from workloads.models import rescaled
 from workloads.models.registry import (
     ALLOWED,
     DETECTOR_WIDTH,
@@ -39,5 +38,4 @@ __all__ = [
     "arguments_for",
     "build",
     "fit",
-    "rescaled",
 ]

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from workloads import storage, user_code
 from workloads.errors import BadInput
-from workloads.models import rescaled
 
 if TYPE_CHECKING:
     from torch import nn
@@ -128,9 +127,11 @@ def build(name: str, arguments: Arguments, *, own: bool = False) -> "nn.Module":
 
     `own`: the caller's job names the model itself, so a `module:function` is called; else only if it is allowed.
     """
-    arguments, spread = rescaled.parted(arguments)
+    from workloads.models.outputs import parted, plain, rescale
+
+    arguments, spread = parted(arguments)
     if spread is not None:
-        return rescaled.rescale(build(name, arguments, own=own), spread)
+        return rescale(build(name, arguments, own=own), spread)
     if ":" not in name:
         return _module(name).build(name, **arguments)
     allowed = os.environ.get(ALLOWED, "").split(",")
@@ -139,8 +140,6 @@ def build(name: str, arguments: Arguments, *, own: bool = False) -> "nn.Module":
             f"the model is somebody's own code, {name}: trust it by {ALLOWED}={name.split(':', maxsplit=1)[0]}"
         )
     from torch import nn
-
-    from workloads.models.outputs import plain
 
     model = user_code.call(name, arguments)
     if not isinstance(model, nn.Module):

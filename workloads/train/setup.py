@@ -23,6 +23,7 @@ from workloads.data.targets import spread_of
 from workloads.data.texts.supervised import SupervisedSet
 from workloads.data.texts.text import TextSet
 from workloads.errors import BadInput
+from workloads.models.outputs import spread_arguments
 from workloads.pod.cpus import cpu_limit
 from workloads.pod.environment import Place, threads
 from workloads.pod.signals import StopSignal
@@ -210,7 +211,7 @@ def _architecture(job: Job, dataset: DataSet | TextSet) -> Architecture:
         known = kind(shape.channels, shape.height, shape.width, len(dataset.labels))
     name, arguments = models.fit(job.recipe.model, known)
     if dataset.task is TrainingTask.REGRESSION:
-        arguments |= models.rescaled.arguments(spread_of(dataset.training, str(job.recipe.dataset.uri)))
+        arguments |= spread_arguments(spread_of(dataset.training, str(job.recipe.dataset.uri)))
     return Architecture(name=name, arguments=arguments)
 
 

@@ -17,7 +17,6 @@ from PIL import Image
 
 from slipway.api.common.artifact import DatasetReference, FileDigest, Preprocessing
 from slipway.api.common.sources import DatasetChoice
-from slipway.api.training.learning.task import TrainingTask
 from workloads import storage
 from workloads.data import splits
 from workloads.data.bad_samples import BadSamples
@@ -222,15 +221,11 @@ def _set(
     )
 
 
-def load(choice: DatasetChoice, task: TrainingTask = TrainingTask.CLASSIFICATION) -> DataSet:
-    """The pictures of the folder at the choice's uri: a subfolder for each class, or a table of them."""
-    from workloads.data.images import picture_table
-
+def load(choice: DatasetChoice) -> DataSet:
+    """The pictures of the folder at the choice's uri."""
     root = storage.fetch(str(choice.uri))
     if not root.is_dir():
         raise BadInput(f"{choice.uri}: not a folder")
-    if task is not TrainingTask.CLASSIFICATION or picture_table.is_table(root):
-        return picture_table.load(root, choice, task)
     if choice.columns is not None:
         raise BadInput(f"{choice.uri}: dataset.columns are of metadata.csv, which is not there: remove them")
     return _split(root, choice)

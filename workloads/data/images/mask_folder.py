@@ -173,20 +173,31 @@ def _look(pairs: Sequence[tuple[Path, Path]], classes: int) -> tuple[int, set[in
     return (VOID if values == {0, VOID} and classes == 2 else 1), values
 
 
+Pairs = list[tuple[Path, Path]]
+
+
 def load(choice: DatasetChoice) -> DataSet:
     """The pictures and masks of the folder at the choice's uri."""
     root = storage.fetch(str(choice.uri))
     if not root.is_dir():
         raise BadInput(f"{choice.uri}: not a folder")
     parts, names = _parts(root, choice), _labels(root)
+    pairs, held = _divided(root, parts)
+    return _set(root, choice, names, (pairs, held), parts.words if parts is not None else "one fifth held out")
+
+
+def _divided(root: Path, parts: splits.Parts | None) -> tuple[Pairs, Pairs]:
+    """Pairs to train on and pairs held out."""
     if parts is not None:
-        pairs, held = (
-            [pair for name in part for pair in _pairs(root, name)] for part in (parts.training, parts.held_out)
-        )
-    else:
-        every = _pairs(root, "")
-        kept, out = stratified_split(np.zeros(len(every), np.int64), HELD_OUT)
-        pairs, held = [every[i] for i in kept], [every[i] for i in out]
+        training = [pair for name in parts.training for pair in _pairs(root, name)]
+        return training, [pair for name in parts.held_out for pair in _pairs(root, name)]
+    every = _pairs(root, "")
+    kept, out = stratified_split(np.zeros(len(every), np.int64), HELD_OUT)
+    return [every[i] for i in kept], [every[i] for i in out]
+
+
+def _set(root: Path, choice: DatasetChoice, names: tuple[str, ...], parts: tuple[Pairs, Pairs], words: str) -> DataSet:
+    pairs, held = parts
     first = size_of(pairs[0][0], choice.image_size)
     size = first.model_copy(update={"resize": None})
     above, values = _look(pairs, len(names))
@@ -212,7 +223,7 @@ def load(choice: DatasetChoice) -> DataSet:
             held_out_samples=len(held),
         ),
         taken=(
-            parts.words if parts is not None else "one fifth held out",
+            words,
             told,
             f"{size.height} x {size.width} pixels, each as a whole",
         ),

@@ -7,7 +7,7 @@ from slipway.api.common.base import Rule
 
 
 class TrainingTask(StrEnum):
-    """What is learned of a sample: one class, numbers, any number of labels, or a class for each pixel."""
+    """Kind of answer that is learned: one class, numbers, any number of labels, or a class for each pixel."""
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"

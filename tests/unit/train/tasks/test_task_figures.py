@@ -14,7 +14,7 @@ from workloads.data.datasets import Augmentation, DataSet, InMemory
 from workloads.data.sample_order import NOTHING, TrainingSamples
 from workloads.data.targets import Spread, targets_of
 from workloads.errors import BadInput
-from workloads.models import rescaled
+from workloads.models import outputs
 from workloads.serve.web import answers
 from workloads.train.tasks.multi_label import MultiLabel
 from workloads.train.tasks.regress import Regression
@@ -116,13 +116,13 @@ def test_a_mask_moves_with_its_picture() -> None:
 
 
 def test_answers_of_a_rescaled_model_are_in_the_datas_units() -> None:
-    given_arguments = {"classes": 2, **rescaled.arguments(Spread((1e5, -3.0), (10.0, 0.5)))}
-    rest, spread = rescaled.parted(given_arguments)
+    given_arguments = {"classes": 2, **outputs.spread_arguments(Spread((1e5, -3.0), (10.0, 0.5)))}
+    rest, spread = outputs.parted(given_arguments)
     assert rest == {"classes": 2}
     assert spread is not None
-    model = rescaled.rescale(torch.nn.Identity(), spread)
+    model = outputs.rescale(torch.nn.Identity(), spread)
     assert model(torch.tensor([[1.0, 2.0]])).tolist() == [[100010.0, -2.0]]
-    assert rescaled.parted({"classes": 2}) == ({"classes": 2}, None)
+    assert outputs.parted({"classes": 2}) == ({"classes": 2}, None)
 
 
 @pytest.mark.parametrize(
