@@ -42,6 +42,8 @@ RUN = {
 # What these need and a cluster for tests has not: the server's dry run takes them, and says what it thinks of them.
 TRIED = {
     "inferenceservice-gateway.yaml": "a gateway",
+    "inferenceservice-language.yaml": "the model of quantizationjob-language.yaml, and an image with OpenVINO GenAI",
+    "quantizationjob-language.yaml": "the model of trainingjob-lora.yaml, and chats in claims",
     "inferenceservice-tensorrt.yaml": "GPUs of one type, a claim for engines, and an image with TensorRT",
     "inferenceservice-transform.yaml": "a model of flowers in a claim",
     "trainingjob-deepspeed.yaml": "sixteen GPUs, and somebody's image",

@@ -208,7 +208,7 @@ def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Sett
         digest=model.digest or None,
         described=ModelDescription(**{name: getattr(predictor.model, name) for name in ModelDescription.model_fields}),
         generation=predictor.generation,
-        adapters=tuple(predictor.adapters),
+        adapters=tuple(predictor.adapters or ()),
         engine=predictor.engine.name,
         fallback=tuple(predictor.engine.fallback),
         providers=(predictor.engine.provider.value,) if predictor.engine.provider is not None else (),

@@ -74,6 +74,13 @@ PREDICTOR = {
     "pod": POD,
 }
 
+# Of a language model, which takes no tensors.
+LANGUAGE = {
+    "engine": {"name": "vllm"},
+    "generation": {"maxSequences": 8},
+    "adapters": [{"name": "a", "uri": "pvc://adapters/a"}, {"name": "b", "uri": "pvc://models/b"}],
+}
+
 
 def service(status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
     metadata = {"name": "digits", "namespace": "team", "uid": "u", "generation": 1}
@@ -91,7 +98,8 @@ def pod(**predictor: Any) -> dict[str, Any]:
 
 
 def test_the_specs_below_name_every_field_there_is() -> None:
-    assert set(PREDICTOR) == {field.alias or name for name, field in Predictor.model_fields.items()} - {None}
+    every = {field.alias or name for name, field in Predictor.model_fields.items()}
+    assert {*PREDICTOR, *LANGUAGE} == every - {None}
     assert set(POD) == {field.alias or name for name, field in ServicePodPlace.model_fields.items()}
 
 
@@ -280,3 +288,10 @@ def test_whatever_pods_are_made_from_makes_another_revision(field: str) -> None:
     spec = {key: value for key, value in PREDICTOR.items() if key != field}
     other = look(service(predictor=spec))
     assert name not in {write.manifest["metadata"]["name"] for write in other.writes}
+
+
+def test_claims_of_adapters_are_mounted_once_and_for_reading() -> None:
+    volumes = pod(**LANGUAGE, transform=None)["volumes"]
+    claims = [volume["persistentVolumeClaim"] for volume in volumes if "persistentVolumeClaim" in volume]
+    assert sorted(claim["claimName"] for claim in claims) == ["adapters", "models", "samples"]
+    assert all(claim["readOnly"] for claim in claims)

@@ -4,6 +4,7 @@ A silently ignored adapter, a broken kernel or other number formats are seen her
 """
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from workloads.errors import BadInput
 from workloads.language.probes import Answer, Probe, Verdict, compared
 from workloads.serve.generation.asked import Engine, Piece, Prompt, Sampling
 
-FIRST = 1 << 40  # numbers that no client's answer has
+NUMBERS = itertools.count(1 << 40)  # that no client's answer has
 
 
 class ProbesFailed(BadInput):
@@ -42,10 +43,10 @@ async def replay(engine: Engine, probes: Sequence[Probe], adapter: str = "") -> 
     """The engine's greedy answers, all at once, as long as those that were recorded."""
     loop = asyncio.get_running_loop()
     collected = []
-    for number, probe in enumerate(probes):
+    for probe in probes:
         sampling = Sampling(len(probe.answer.tokens), temperature=0.0, ignore_end=True, seed=0)
         collected.append(_Collected(loop.create_future()))
-        engine.add(Prompt(FIRST + number, probe.prompt, sampling, adapter), collected[-1])
+        engine.add(Prompt(next(NUMBERS), probe.prompt, sampling, adapter), collected[-1])
     await asyncio.gather(*(one.done for one in collected))
     return [Answer(one.tokens, one.values) for one in collected]
 

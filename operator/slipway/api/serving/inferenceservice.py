@@ -144,7 +144,7 @@ class Predictor(Model):
     generation: Generation | None = Field(
         None, description="Serve a language model over OpenAI's API; such an artifact is so served anyway."
     )
-    adapters: Adapters = Field(default_factory=list, description="LoRA adapters that are served beside the model.")
+    adapters: Adapters | None = Field(None, description="LoRA adapters that are served beside the model.")
     protocol: Protocol = Field(default_factory=Protocol, description="What clients may send.")
     transform: Transform | None = Field(
         None, description="Own code before and after the model; the model alone when unset."

@@ -214,7 +214,7 @@ def _claims(service: InferenceService, model: Pinned, builds: bool) -> dict[str,
         (cache.uri if cache is not None else None, "slipway-engines", not builds),
         (model.uri, "slipway-model", True),
         (warm_up.uri if warm_up is not None else None, "slipway-warm-up", True),
-        *((one.uri, f"slipway-adapter-{number}", True) for number, one in enumerate(predictor.adapters)),
+        *((one.uri, f"slipway-adapter-{number}", True) for number, one in enumerate(predictor.adapters or ())),
     )
     for uri, name, read_only in wanted:
         if (claim := claim_of(uri)) is not None:

@@ -32,10 +32,13 @@ class OpenVinoEngine(ChildEngine):
         try:
             _write(process, self._asked)
             line = await _lines(process).readline()
+            said: dict[str, Any] = orjson.loads(line)[0] if line else {}
+        except orjson.JSONDecodeError:
+            process.kill()
+            raise Unavailable("the engine's process says what is no message of ours") from None
         except BaseException:
             process.kill()
             raise
-        said: dict[str, Any] = orjson.loads(line)[0] if line else {}
         if "refused" in said:
             await process.wait()
             raise BadInput(f"OpenVINO GenAI cannot load the model: {said['refused']}")

@@ -117,21 +117,27 @@ class VllmEngine(ChildEngine):
         try:
             async with asked(self._port, "/v1/completions", body(prompt, self._name)) as reader:
                 async for event in events(reader):
-                    self._event(prompt.id, event)
+                    if self._event(prompt.id, event):
+                        return
             self._piece(prompt.id, Piece(error="vLLM ended the stream before the answer"))
         except Refused as error:
             self._piece(prompt.id, Piece(error=f"vLLM refused it with {error.status}: {error}"))
         except (OSError, ValueError) as error:
             self._piece(prompt.id, Piece(error=f"vLLM did not answer: {error}"))
 
-    def _event(self, number: int, event: dict[str, Any]) -> None:
+    def _event(self, number: int, event: dict[str, Any]) -> bool:
+        """Take one event; True when it ends the answer."""
         if "error" in event:
             self._piece(number, Piece(error=str(event["error"])[:500]))
+            return True
         for choice in event.get("choices", ()):
             tokens = choice.get("token_ids") or []
             values = [float(one or 0.0) for one in (choice.get("logprobs") or {}).get("token_logprobs", [])]
             finish = choice.get("finish_reason") or ""
             self._piece(number, Piece(tokens, values[: len(tokens)], finish=finish))
+            if finish:
+                return True
+        return False
 
     def _forget(self, number: int) -> None:
         if (task := self._works.pop(number, None)) is not None:
