@@ -123,7 +123,7 @@ async def known(lab: Lab, jobs: int, seconds: float, events: int) -> dict[str, A
         made = await fill(load, jobs, seconds)
         before = versions(lab)
         began = time.monotonic()
-        process = await asyncio.to_thread(lab.operator, "")
+        process = await asyncio.to_thread(lab.operator, "", 5 * PATIENCE)
         try:
             pid = process.process.pid
             ready = time.monotonic() - began

@@ -43,7 +43,8 @@ class Lab:
     def load(self) -> Load:
         return Load(self.plane.kubeconfig, "slipway-bench")
 
-    def operator(self, namespace: str) -> Operator:
+    def operator(self, namespace: str, patience: float = 60.0) -> Operator:
+        """One that has started; `patience` in seconds."""
         operator = Operator(
             self.plane.kubeconfig,
             namespace,
@@ -52,7 +53,7 @@ class Lab:
             {"SLIPWAY_LOG_LEVEL": "WARNING", "SLIPWAY_GANG_ADMISSION": "off"},
             fresh=True,
         )
-        operator.ready()
+        operator.ready(patience)
         return operator
 
     def manager_flags(self, *flags: str) -> None:
