@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slipway.api.training.trainingjob import spec_problems
 from slipway.cli.views.lineage import source_of
-from slipway.trainingjob import payload
+from slipway.trainingjob import payload, runtime
 
 Object = dict[str, Any]
 ORDER = ("TrainingJob", "QuantizationJob", "InferenceService")
@@ -60,8 +61,31 @@ def steps(documents: Sequence[Object], output: Path, processes: int, more: Seque
     ours = sorted((d for d in documents if d.get("kind") in ORDER), key=lambda d: ORDER.index(d["kind"]))
     if not ours:
         raise NotLocalError(f"the file holds no {', '.join(ORDER)}")
+    ours = [_settled(document, documents) for document in ours]
     output.mkdir(parents=True, exist_ok=True)
     return [_step(document, output, processes, more) for document in ours]
+
+
+def _settled(document: Object, others: Sequence[Object]) -> Object:
+    """A TrainingJob as its runtime makes it, which has to be in the same file; other documents as they are."""
+    given, metadata = document.get("spec") or {}, document["metadata"]
+    if document["kind"] != "TrainingJob" or not given.get("runtimeRef"):
+        return document
+    title = f"TrainingJob {metadata['name']}"
+    spec, problems = spec_problems(metadata["name"], given)
+    if spec is None or spec.runtime_ref is None:
+        raise NotLocalError(f"{title}: {'; '.join(problems)}")
+    ref = spec.runtime_ref
+    found = runtime.find(ref, metadata.get("namespace", "default"), others)
+    if found is None:
+        words = f"{title} goes by {ref.kind} {ref.name}, which is not in the file: put it beside the job, as "
+        raise NotLocalError(f"{words}`kubectl get {ref.kind.lower()} {ref.name} --output yaml` prints it")
+    copied, problems = runtime.read(ref, found)
+    settled = runtime.settle(spec, copied)
+    if problems or settled.problems:
+        raise NotLocalError(f"{title}: {'; '.join([*problems, *settled.problems])}")
+    whole = settled.spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    return {**document, "spec": {key: value for key, value in whole.items() if key != "runtimeRef"}}
 
 
 def environment() -> dict[str, str]:

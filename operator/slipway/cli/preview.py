@@ -13,7 +13,6 @@ from slipway.api.serving import inferenceservice
 from slipway.api.training import runtime as runtime_api
 from slipway.api.training import trainingjob
 from slipway.api.training.memory import Estimate
-from slipway.api.training.runtime_ref import RuntimeKind
 from slipway.cli.views.lineage import source_of
 from slipway.config import Config
 from slipway.inferenceservice import plan as serving
@@ -88,13 +87,11 @@ def _runtime(
     if ref is None:
         return None
     home = (document.get("metadata") or {}).get("namespace", "default")
-    given = [o for o in others if (o.get("kind"), (o.get("metadata") or {}).get("name")) == (ref.kind, ref.name)]
-    if ref.kind is RuntimeKind.TRAINING_RUNTIME:
-        given = [o for o in given if o["metadata"].get("namespace", "default") == home]
-    if not given:
+    given = runtimes.find(ref, home, others)
+    if given is None:
         found.assumes.append(f"{ref.kind} {ref.name}, which is not in this file, is in the cluster and says nothing")
         return {"kind": ref.kind.value, "name": ref.name}
-    copied, problems = runtimes.read(ref, given[0])
+    copied, problems = runtimes.read(ref, given)
     settled = runtimes.settle(spec, copied)
     found.problems += [*problems, *settled.problems]
     if copied is None:

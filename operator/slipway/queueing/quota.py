@@ -5,12 +5,12 @@ in the middle, and so that the first in the line is not overtaken for ever by sm
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from slipway.queueing.amounts import shown
-from slipway.queueing.resources import Amounts, amounts, whole
+from slipway.queueing.resources import Amounts, amounts, pod_requests, whole
 from slipway.runtime.client.resource import Object
 from slipway.runtime.client.transform import pick
 
@@ -23,11 +23,15 @@ _TO_BE_SAID = frozenset({"cpu", "memory", "requests.cpu", "requests.memory", "li
 
 @dataclass(frozen=True)
 class PodCharge:
-    """Amounts of one pod that quotas count, by resource in whole numbers."""
+    """Amounts of one pod that quotas count, by resource in whole numbers.
+
+    `unsaid`: by entry of a quota, the containers that say nothing of it, which the server asks each of them for.
+    """
 
     requests: Amounts = field(default_factory=dict)
     limits: Amounts = field(default_factory=dict)
     priority_class: str = ""
+    unsaid: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def best_effort(self) -> bool:
@@ -97,9 +101,17 @@ class Quotas:
         return (q for q in self._of.get(namespace, ()) if all(_in_scope(scope, charge) for scope in q.scopes))
 
     def _short(self, quota: _Quota, charge: PodCharge, count: int) -> Shortage | None:
-        unsaid = sorted(entry for entry in quota.hard if entry in _TO_BE_SAID and charge.of(entry) is None)
+        unsaid = sorted(
+            entry
+            for entry in quota.hard
+            if entry in _TO_BE_SAID and (charge.of(entry) is None or charge.unsaid.get(entry))
+        )
         if unsaid:
-            words = f"quota {quota.name}: must specify {', '.join(unsaid)} in trainer.resourcesPerNode"
+            silent = sorted({name for entry in unsaid for name in charge.unsaid.get(entry, ())})
+            words = (
+                f"quota {quota.name}: must specify {', '.join(unsaid)}{' for: ' if silent else ''}{', '.join(silent)}"
+            )
+            words += " in trainer.resourcesPerNode, or the resources of pod.sidecars and pod.initContainers"
             return Shortage(f"{words}, or have a LimitRange that gives a default", never=True)
         wanted = {entry: count * (charge.of(entry) or 0) for entry in quota.hard}
         lacking = sorted(e for e, n in wanted.items() if n and quota.used.get(e, 0) + n > quota.hard[e])
@@ -187,9 +199,41 @@ class Defaults:
     limits: Amounts = field(default_factory=dict)
     requests: Amounts = field(default_factory=dict)
 
-    def filled(self, charge: PodCharge) -> PodCharge:
-        """Bill with the defaults: as the server does, a limit of the user's is a request before a default is."""
-        return replace(charge, requests={**self.requests, **charge.requests}, limits={**self.limits, **charge.limits})
+    def filled(self, resources: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Resources of one container with the defaults: as the server does, a limit of the user's is a request before
+        a default is. What a container says itself does not keep a default from the one beside it.
+        """
+        limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+        return {
+            "limits": {**_quantities(self.limits), **limits},
+            "requests": {**_quantities(self.requests), **limits, **requests},
+        }
+
+
+NO_DEFAULTS = Defaults()
+
+
+def charge_of(spec: Mapping[str, Any], priority_class: str = "", defaults: Defaults = NO_DEFAULTS) -> PodCharge:
+    """Charge of a pod; of its `spec` only names and resources of `containers` and `initContainers` are read."""
+    filled = {
+        key: [{**one, "resources": defaults.filled(one.get("resources") or {})} for one in spec.get(key) or ()]
+        for key in ("containers", "initContainers")
+    }
+    limits = {
+        key: [{**one, "resources": {"requests": one["resources"]["limits"]}} for one in all_]
+        for key, all_ in filled.items()
+    }
+    unsaid: dict[str, list[str]] = {}
+    for entry in sorted(_TO_BE_SAID):
+        what = "limits" if entry.startswith("limits.") else "requests"
+        for one in (*filled["containers"], *filled["initContainers"]):
+            if _resource(entry) not in one["resources"][what]:
+                unsaid.setdefault(entry, []).append(str(one.get("name", "")))
+    return PodCharge(pod_requests({"spec": filled}), pod_requests({"spec": limits}), priority_class, unsaid)
+
+
+def _quantities(amounts: Amounts) -> dict[str, str]:
+    return {name: f"{amount}m" if name == "cpu" else str(amount) for name, amount in amounts.items()}
 
 
 def defaults_of(objects: Iterable[Object]) -> dict[str, Defaults]:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from slipway.api.common.base import problems_of
 from slipway.api.training import runtime as api
 from slipway.api.training.runtime import NodeVolume
-from slipway.api.training.runtime_ref import RuntimeRef, RuntimeStatus
+from slipway.api.training.runtime_ref import RuntimeKind, RuntimeRef, RuntimeStatus
 from slipway.api.training.trainingjob import TrainingJobSpec
 from slipway.runtime.client.resource import Object
 
@@ -56,6 +56,14 @@ def read(ref: RuntimeRef, found: Object) -> tuple[dict[str, Any] | None, list[st
         settings=api.said(spec),
     )
     return copied.wire(), []
+
+
+def find(ref: RuntimeRef, namespace: str, documents: Sequence[Object]) -> Object | None:
+    """The runtime that a job of a namespace names, among the documents of a file; None where it is not there."""
+    given = [o for o in documents if (o.get("kind"), (o.get("metadata") or {}).get("name")) == (ref.kind, ref.name)]
+    if ref.kind is RuntimeKind.TRAINING_RUNTIME:
+        given = [o for o in given if o["metadata"].get("namespace", "default") == namespace]
+    return given[0] if given else None
 
 
 def settle(spec: TrainingJobSpec, copied: Mapping[str, Any] | None) -> Settled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -137,6 +138,50 @@ def test_local_runs_a_program_of_ones_own(tmp_path: Path) -> None:
     code, text = slipway("local", str(EXAMPLES / "trainingjob-own-code.yaml"), "--output", str(tmp_path), "--dry-run")
     assert code == 0
     assert "train.py" in text
+
+
+RUNTIME = {
+    "apiVersion": "slipway.dev/v1alpha1",
+    "kind": "TrainingRuntime",
+    "metadata": {"name": "house"},
+    "spec": {"trainer": {"env": [{"name": "RATE", "value": "3"}]}},
+}
+BY_RUNTIME = {
+    "apiVersion": "slipway.dev/v1alpha1",
+    "kind": "TrainingJob",
+    "metadata": {"name": "mine"},
+    "spec": {
+        "runtimeRef": {"kind": "TrainingRuntime", "name": "house"},
+        "trainer": {"command": ["python", "train.py"], "env": [{"name": "OWN", "value": "1"}]},
+    },
+}
+
+
+def test_local_runs_what_the_runtime_makes_of_a_job(tmp_path: Path) -> None:
+    """It ran the job without what its runtime gives it."""
+    (tmp_path / "both.yaml").write_text(yaml.safe_dump_all([BY_RUNTIME, RUNTIME]))
+    code, text = slipway("local", str(tmp_path / "both.yaml"), "--output", str(tmp_path / "out"), "--dry-run")
+    assert code == 0, text
+    assert "train.py" in text
+    written = yaml.safe_load((tmp_path / "out" / "trainingjob-mine.yaml").read_text())
+    assert written["spec"]["trainer"]["env"] == [{"name": "RATE", "value": "3"}, {"name": "OWN", "value": "1"}]
+    assert "runtimeRef" not in written["spec"]
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ([], "goes by TrainingRuntime house, which is not in the file: put it beside the job"),
+        ([{**RUNTIME, "metadata": {"name": "house", "namespace": "other"}}], "which is not in the file"),
+        ([{**RUNTIME, "kind": "ClusterTrainingRuntime"}], "which is not in the file"),
+        ([{**RUNTIME, "spec": {"numNodes": "many"}}], "TrainingRuntime house: spec.numNodes"),
+    ],
+)
+def test_local_says_what_is_the_matter_with_a_runtime(tmp_path: Path, others: list[Any], words: str) -> None:
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump_all([BY_RUNTIME, *others]))
+    code, text = slipway("local", str(tmp_path / "job.yaml"), "--output", str(tmp_path / "out"), "--dry-run")
+    assert code
+    assert words in " ".join(text.split())
 
 
 @pytest.mark.slow

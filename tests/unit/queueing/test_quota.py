@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from slipway.queueing.backfill import Decision, PendingGang, decide
 from slipway.queueing.cluster_capacity import ClusterCapacity
 from slipway.queueing.demand import Demand, Node
-from slipway.queueing.quota import PodCharge, Quotas, defaults_of, slim_limits, slim_quota
+from slipway.queueing.quota import PodCharge, Quotas, charge_of, defaults_of, slim_limits, slim_quota
 
 GPU = "nvidia.com/gpu"
 BIG = Node("a", {"pods": 1000, "cpu": 10**9}, {"pods": 1000, "cpu": 10**9})
@@ -97,11 +97,32 @@ def test_an_entry_of_a_quota_that_pods_must_name_is_met_by_a_limitranges_default
     ranges = slim_limits({"metadata": {"name": "r", "namespace": "n"}, "spec": {"limits": [pods, entry]}})
     assert slim_limits(ranges) == ranges
     defaults = defaults_of([ranges])["n"]
-    assert defaults.filled(PodCharge()) == PodCharge({"cpu": 500, "memory": 2**30}, {"cpu": 2000})
-    mine = PodCharge({"cpu": 3000}, {"cpu": 3000})
-    assert defaults.filled(mine) == PodCharge({"cpu": 3000, "memory": 2**30}, {"cpu": 3000}), (
-        "what the user says counts"
-    )
+    found = charge_of({"containers": [{"name": "c"}]}, "", defaults)
+    assert (found.requests, found.limits) == ({"cpu": 500, "memory": 2**30}, {"cpu": 2000})
+    assert [*found.unsaid] == ["limits.memory"]
+    found = charge_of({"containers": [{"name": "c", "resources": {"limits": {"cpu": "3"}}}]}, "", defaults)
+    assert (found.requests, found.limits) == ({"cpu": 3000, "memory": 2**30}, {"cpu": 3000}), "the user's word counts"
+
+
+def test_a_limitranges_default_is_put_into_each_container_that_is_silent() -> None:
+    """Summed first, what the trainer said kept the default of the container beside it from being counted."""
+    entry = {"type": "Container", "default": {"cpu": "2"}, "defaultRequest": {"cpu": "500m"}}
+    ranges = slim_limits({"metadata": {"name": "r", "namespace": "n"}, "spec": {"limits": [entry]}})
+    own = {"name": "trainer", "resources": {"requests": {"cpu": "4"}, "limits": {"cpu": "4", GPU: 1}}}
+    spec = {"containers": [own, {"name": "a"}, {"name": "b"}], "initContainers": [{"name": "c"}]}
+    found = charge_of(spec, "", defaults_of([ranges])["n"])
+    assert found.requests == {"cpu": 5000, GPU: 1}
+    assert found.limits == {"cpu": 8000, GPU: 1}
+
+
+def test_a_quota_that_one_container_says_nothing_of_is_told_before_the_server_refuses() -> None:
+    own = {"name": "trainer", "resources": {"limits": {"cpu": "4", "memory": "1Gi"}}}
+    charge = charge_of({"containers": [own, {"name": "helper", "resources": {"requests": {"cpu": "1"}}}]})
+    found = Quotas([quota(hard={"limits.cpu": "100", "requests.cpu": "100"}, used={})]).short("n", charge, 1)
+    assert found is not None
+    assert found.never
+    assert "must specify limits.cpu for: helper in " in found.words
+    assert Quotas([quota(hard={"requests.cpu": "100"}, used={})]).short("n", charge, 1) is None
 
 
 SCOPED = {"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}

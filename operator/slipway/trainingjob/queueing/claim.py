@@ -8,14 +8,13 @@ from typing import Any, Self
 from slipway.api.common.resources import Resources
 from slipway.api.training.trainingjob import TrainingJobSpec
 from slipway.queueing.demand import Demand
-from slipway.queueing.quota import Defaults, PodCharge
-from slipway.queueing.resources import pod_requests
+from slipway.queueing.quota import NO_DEFAULTS, Defaults, PodCharge, charge_of
 from slipway.queueing.topology import Spread
 from slipway.reconcile.run_state import RunState, read_run
 from slipway.runtime.client.resource import Object
 from slipway.runtime.conditions import parse_time
 from slipway.trainingjob import runtime
-from slipway.trainingjob.pods import tolerations
+from slipway.trainingjob.pods import CONTAINER, tolerations
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Claim:
         """Claim with what the namespace's LimitRanges fill into its pods."""
         if defaults is None:
             return self
-        charge = defaults.filled(self.charge)
+        charge = bill_of(self.spec, defaults)
         return replace(self, charge=charge, demand=replace(self.demand, each=charge.requests))
 
 
@@ -49,7 +48,7 @@ def demand_of(spec: TrainingJobSpec) -> Demand:
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
     return Demand(
         count=elastic.min_nodes if elastic else spec.num_nodes,
-        each=_asked(spec),
+        each=bill_of(spec).requests,
         apart=spec.network.host_network,
         selector=settings.node_selector,
         tolerations=tuple(tolerations(spec)),
@@ -58,22 +57,17 @@ def demand_of(spec: TrainingJobSpec) -> Demand:
     )
 
 
-def bill_of(spec: TrainingJobSpec) -> PodCharge:
+def bill_of(spec: TrainingJobSpec, defaults: Defaults = NO_DEFAULTS) -> PodCharge:
     """Bill of one of its pods: what quotas count of it."""
-    return PodCharge(_asked(spec), _asked(spec, "limits"), spec.pod.priority_class_name or "")
 
+    def container(name: str, resources: Resources) -> dict[str, Any]:
+        return {"name": name, "resources": resources.wire()}
 
-def _asked(spec: TrainingJobSpec, what: str = "") -> dict[str, int]:
-    """Requests of one pod with all its containers, or its limits alone."""
-
-    def container(resources: Resources) -> dict[str, Any]:
-        wire = resources.wire()
-        return {"resources": {"requests": wire.get(what) or {}} if what else wire}
-
-    beside = [container(one.resources) for one in spec.pod.sidecars]
-    first = [container(one.resources) for one in spec.pod.init_containers]
-    own = container(spec.trainer.resources_per_node)
-    return pod_requests({"spec": {"containers": [own, *beside], "initContainers": first}})
+    own = container(CONTAINER, spec.trainer.resources_per_node)
+    beside = [container(one.name, one.resources) for one in spec.pod.sidecars]
+    first = [container(one.name, one.resources) for one in spec.pod.init_containers]
+    whole = {"containers": [own, *beside], "initContainers": first}
+    return charge_of(whole, spec.pod.priority_class_name or "", defaults)
 
 
 def pause_end(job: Object) -> datetime | None:
