@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from slipway.reconcile.labels import JOB_NAME, KIND, MANAGED_SELECTOR
 from slipway.reconcile.pruned_fields import keeping
 from slipway.runtime.caching.cache import Cache, Change, slim, slim_link, slim_pod
 from slipway.runtime.caching.namespace_shares import Shares
-from slipway.runtime.caching.store import Key
+from slipway.runtime.caching.store import Key, Store
 from slipway.runtime.certificate import Certificate, obtain
 from slipway.runtime.client.errors import Forbidden, NotFound
 from slipway.runtime.client.kube import Kube
@@ -252,6 +253,16 @@ class Assembly:
                 self.mark(quantizing.KIND, waiting)
         for waiting in self._services.waiting_for(kind, change.key):
             self.mark(serving.KIND, waiting)
+
+    def reorder(self) -> None:
+        """Have what was created or edited since any operator looked worked first. Once, after the first LIST."""
+        for kind, queue in self.queues.items():
+            queue.reorder(partial(self._unseen, self.cache[OURS[kind]]))
+
+    @staticmethod
+    def _unseen(store: Store, key: Key) -> bool:
+        obj = store.get(*key) or {"metadata": {}}
+        return bool((obj.get("status") or {}).get("observedGeneration") != obj["metadata"].get("generation"))
 
     def mark(self, kind: str, key: Key) -> None:
         """Put an object into the queue of its kind, to be reconciled."""

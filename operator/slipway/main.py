@@ -158,6 +158,7 @@ class Operator:
         cache, controllers = self.assembly.cache, self.assembly.controllers
         await self.assembly.discover()
         await cache.resync(self.kube)
+        self.assembly.reorder()
         self.health.state = "leading"
         async with asyncio.TaskGroup() as group:
             background = [

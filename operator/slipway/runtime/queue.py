@@ -111,6 +111,14 @@ class WorkQueue(Generic[K]):
         """Failures in a row of this key."""
         return self._failures.get(key, 0)
 
+    def reorder(self, urgent: Callable[[K], bool]) -> None:
+        """Have the urgent keys worked first, and each part in an order of chance.
+
+        For a start, where all keys come in the order of a LIST: a process that ends again and again before it is
+        through would begin with the same ones each time, and never come to the last.
+        """
+        self._ready = deque(sorted(self._ready, key=lambda key: (not urgent(key), self._rng())))
+
     async def get(self) -> K:
         """The next key, which is then in flight until `done`. Raises QueueClosed after `shutdown`."""
         while not self._closed:
