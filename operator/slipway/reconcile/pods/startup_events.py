@@ -134,17 +134,16 @@ class StartupEvents:
 def words_of(status: Mapping[str, Any], pod: Object) -> str:
     """What a status tells of a pod by an event, as it was heard; "" where it tells nothing, or something else."""
     name, failure = pod["metadata"]["name"], (status.get("modelStatus") or {}).get("lastFailureInfo") or {}
-    found: list[tuple[Any, Any]] = (
-        [(failure.get("reason"), failure.get("message"))] if failure.get("pod") == name else []
-    )
+    found: list[tuple[Any, str]] = []
+    if failure.get("pod") == name:
+        found.append((failure.get("reason"), str(failure.get("message") or "")))
     for mark in status.get("conditions") or ():
         about, _, words = str(mark.get("message") or "").partition(": ")
         if mark.get("type") == "Running" and about == f"pod {name}":
             found.append((mark.get("reason"), words))
-    for reason, told in found:
-        told = str(told or "")
-        if told and reason == complaint_reason(told) and not (told.startswith(_UNSCHEDULED) and _taken(pod)):
-            return told
+    for reason, words in found:
+        if words and reason == complaint_reason(words) and not (words.startswith(_UNSCHEDULED) and _taken(pod)):
+            return words
     return ""
 
 
