@@ -107,3 +107,17 @@ def merged(model: "nn.Module") -> "nn.Module":
     """The base model with the attached adapter added to its weights. BadInput where that leaves the numbers."""
     made: nn.Module = model.merge_and_unload(safe_merge=True)  # type: ignore[operator]
     return made.eval()
+
+
+def merged_matrices(base: Path, adapter: Path) -> "dict[str, torch.Tensor]":
+    """Matrices that an adapter changes, by the model's own names, in float32 with the adapter added.
+
+    Of a quantized base its matrices as they are computed. BadInput as of `attach` and `merged`.
+    """
+    from workloads.language.weights import load
+
+    attached = attach(load(base), adapter)
+    names = [name for name, _ in attached.named_modules() if name.endswith(".lora_A")]
+    layers = [name.removeprefix(_PREFIX).removesuffix(".lora_A") for name in names]
+    model = merged(attached)
+    return {f"{layer}.weight": model.get_parameter(f"{layer}.weight").detach() for layer in layers}

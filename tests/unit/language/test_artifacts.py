@@ -9,51 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from slipway.api.common.artifact import JobReference, Lineage, Source
 from slipway.api.common.language import ArtifactKind
+from tests.unit.language.conftest import draft
 from workloads.errors import BadInput, Corrupt
 from workloads.language import adapters, artifacts, probes, scoring, weights
-from workloads.language.text_tokenizer import TextTokenizer
-
-LINEAGE = Lineage(job=JobReference(kind="TrainingJob", name="t"))
-
-
-def draft(kind: ArtifactKind, **more: Any) -> artifacts.Draft:
-    return artifacts.Draft(kind, LINEAGE, "2026-01-01T00:00:00Z", 1, {"perplexity": 7.0}, **more)
-
-
-@pytest.fixture(scope="module")
-def published(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    where, model = tmp_path_factory.mktemp("published") / "model", weights.load(small)
-    with artifacts.publishing(str(where), "me", draft(ArtifactKind.CAUSAL_LM)) as folder:
-        artifacts.copy_beside(small, folder)
-        shutil.copyfile(small / "model.safetensors", folder / "model.safetensors")
-        scoring.measured(model, scoring.prompts_of(TextTokenizer(small), [], 512)).write(folder)
-    return where
-
-
-@pytest.fixture(scope="module")
-def adapter(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    where, base = tmp_path_factory.mktemp("adapter") / "lora", artifacts.read(published)
-    peft, prompts = adapters.library(), scoring.prompts_of(TextTokenizer(published), [], 512)
-    torch.manual_seed(1)
-    made = peft.get_peft_model(
-        weights.load(published), peft.LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
-    )
-    for name, parameter in made.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.2)
-    said = draft(
-        ArtifactKind.LORA_ADAPTER,
-        adapter=None,
-        base=Source(uri=str(published), digest=base.digest),
-    )
-    with artifacts.publishing(str(where), "me", said) as folder:
-        made.save_pretrained(folder)
-        (folder / "README.md").unlink(missing_ok=True)
-        scoring.measured(made, prompts, weights.load(published)).write(folder)
-        said.adapter = adapters.described(folder)
-    return where
 
 
 def served(model: Any, found: artifacts.LanguageArtifact) -> probes.Verdict:

@@ -4,6 +4,7 @@ Matrices in few bits stay so in memory: number, less the group's zero, times its
 into the matrix product.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,12 @@ from workloads.language.weights import empty, matched
 class Constants:
     """Weights by the model's own names, read one at a time."""
 
-    def __init__(self, folder: Path, library: Any) -> None:
-        """BadInput when the files' names or shapes are not the model's. `library`: the package openvino."""
+    def __init__(self, folder: Path, library: Any, changed: Mapping[str, torch.Tensor] | None = None) -> None:
+        """BadInput when the files' names or shapes are not the model's. `library`: the package openvino.
+
+        `changed`: matrices in place of the folder's own.
+        """
+        self._changed = dict(changed or {})
         self.frame: Any = empty(folder)
         self._ov, self._op, self._tensors = library, library.opset13, opened(folder)
         self._names = {own: name for name, own in matched(self.frame, self._tensors).items()}
@@ -27,9 +32,11 @@ class Constants:
         self._folder = folder
 
     def __contains__(self, name: str) -> bool:
-        return name in self._names
+        return name in self._names or name in self._changed
 
     def _read(self, name: str, *, transposed: bool = False) -> torch.Tensor | Codes:
+        if name in self._changed:
+            return self._changed[name]
         held = self._names[name]
         found = self._tensors.kept(held) if isinstance(self._tensors, PackedShards) else self._tensors.tensor(held)
         shape = tuple(found.shape if isinstance(found, torch.Tensor) else found.numbers.shape)

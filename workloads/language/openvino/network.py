@@ -5,13 +5,17 @@ reordered by beam_idx and joined with the new ones; shared heads are broadcast; 
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workloads.errors import BadInput
 from workloads.language.openvino.constants import Constants
+
+if TYPE_CHECKING:
+    import torch
 
 # Rotary embeddings whose angles depend on the position alone, not on the text's length.
 ROTARY = ("default", "linear", "llama3", "yarn")
@@ -21,9 +25,12 @@ CLOSE_TO_NONE = -65504.0  # of a masked place; an infinite one makes a row of no
 class Network:
     """Graph of a model's folder. `model` is called once."""
 
-    def __init__(self, folder: Path, library: Any) -> None:
-        """BadInput for weights of another model, or a form of position or activation that is not built here."""
-        self.weights = Constants(folder, library)
+    def __init__(self, folder: Path, library: Any, changed: "Mapping[str, torch.Tensor] | None" = None) -> None:
+        """BadInput for weights of another model, or a form of position or activation that is not built here.
+
+        `changed`: matrices in place of the folder's own, as an adapter makes them.
+        """
+        self.weights = Constants(folder, library, changed)
         self.config: Any = self.weights.frame.config
         self._ov, self._op, self._folder = library, library.opset13, folder
         self._gpt2 = self.config.model_type == "gpt2"

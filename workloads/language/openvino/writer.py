@@ -1,7 +1,6 @@
 """OpenVINO's folder of a causal language model, as openvino_genai.ContinuousBatchingPipeline loads it.
 
 Made from the very tensors of a folder of Hugging Face's, floats or quantized, so that both forms hold one weight set.
-An adapter is merged into the weights before (adapters.merged, weights.save).
 """
 
 import json
@@ -11,7 +10,7 @@ from typing import Any
 from slipway.api.common.artifact import TOKENIZER_FILE
 from slipway.api.common.language import CONFIG_FILE, OPENVINO_FILES
 from workloads.errors import BadInput
-from workloads.language import artifacts
+from workloads.language import adapters, artifacts
 from workloads.language.config import checked, end_tokens, optional_json
 from workloads.language.openvino.network import Network
 from workloads.language.text_tokenizer import TextTokenizer
@@ -29,21 +28,25 @@ def library() -> Any:
     return found
 
 
-def write_openvino(folder: Path, out: Path) -> None:
+def write_openvino(folder: Path, out: Path, adapter: Path | None = None) -> None:
     """Write OpenVINO's form of a causal-lm's folder into `out`, a folder that holds nothing yet or these files.
 
     `folder`: Hugging Face's layout with a tokenizer.json, weights in safetensors, float or pack-quantized in 4 or 8
-    bits; no adapter. `out` gets openvino_model.xml and .bin (inputs input_ids, attention_mask, position_ids, beam_idx;
-    output logits; keys and values as state), openvino_tokenizer and openvino_detokenizer, and the folder's own
-    config.json, generation_config.json, tokenizer.json and chat template. config.json loses quantization_config, and
-    its context is that of a sliding window where there is one: within it the model is the same.
+    bits. `adapter`: PEFT's folder of a LoRA of this model, which is added to the matrices that it changes; those are
+    kept as floats then, of a quantized base too, so that the adapter is not rounded away.
+
+    `out` gets openvino_model.xml and .bin (inputs input_ids, attention_mask, position_ids, beam_idx; output logits;
+    keys and values as state), openvino_tokenizer and openvino_detokenizer, and the folder's own config.json,
+    generation_config.json, tokenizer.json and chat template. config.json loses quantization_config, and its context is
+    that of a sliding window where there is one: within it the model is the same.
 
     BadInput for a folder that cannot be read, a form that has no graph here, or a tokenizer that OpenVINO cannot take.
     Memory holds the weights once, as they are kept.
     """
     found = library()
     with quiet():
-        model = Network(folder, found).model()
+        changed = None if adapter is None else adapters.merged_matrices(folder, adapter)
+        model = Network(folder, found, changed).model()
     out.mkdir(parents=True, exist_ok=True)
     artifacts.copy_beside(folder, out)
     ends = end_tokens(folder, checked(folder))
