@@ -87,6 +87,8 @@ class Zygote:
             event = json.loads(line)
             with self.told:
                 if "born" in event:
+                    # A machine that has been up for long gives numbers out again: this one has not ended.
+                    self.ends.pop(event["born"], None)
                     self._births.append(event["born"])
                 else:
                     self.ends[event["ended"]] = event["code"]

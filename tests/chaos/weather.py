@@ -16,6 +16,8 @@ from tests.api.proxy import WriteProxy
 
 # Of each hundred requests, so many meet with this.
 ODDS = {"error": 6, "reset": 3, "lost": 4, "slow": 8}
+# What `seen` counts of a storm in which all of it was met; which of the errors each request met is chance.
+KINDS_OF_WEATHER = frozenset({*ODDS, "fair", "too old", "watch broken"})
 ERRORS = (409, 429, 429, 500, 503)
 REASONS = {409: "Conflict", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -19,8 +19,14 @@ from tests.cluster.rest import Client
 Object = dict[str, Any]
 
 
+# Each has something to be looked at in any storm; one that was never looked at has shown nothing.
+INVARIANTS = frozenset(
+    {"made once", "one attempt at a time", "no more than the gang", "whole gangs", "work done once", "final", "counts"}
+)
+
+
 class Witness:
-    """Records from entering to leaving; `faults` judges."""
+    """Records from entering to leaving; `faults` and `torsos` judge. `tried` counts what they have looked at."""
 
     def __init__(self, client: Client, namespace: str) -> None:
         self._client = client
@@ -28,6 +34,7 @@ class Witness:
         self.events: dict[str, list[tuple[str, Object]]] = {"pods": [], "jobs": []}
         # When each event of a pod came, by a clock that no operator has.
         self._moments: list[float] = []
+        self.tried: Counter[str] = Counter()
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._follow, args=(kind,), daemon=True) for kind in self.events]
 
@@ -76,11 +83,16 @@ class Witness:
             born[gang].add(name)
             going = what == "DELETED" or "deletionTimestamp" in pod["metadata"] or _ended(pod)
             (holding[gang].discard if going else holding[gang].add)(name)
+            self.tried["whole gangs"] += len(holding[gang]) > 1
             torso = bool(holding[gang]) and len(born[gang]) < sizes.get(gang[0], 0)
             began = since.setdefault(gang, moment) if torso else since.pop(gang, moment)
             if not torso and moment - began > longer:
                 found.append(f"{name}: a part of its gang held resources for {moment - began:.1f} s")
         return found + [f"{gang}: a part of a gang is left" for gang in since]
+
+    def untried(self) -> list[str]:
+        """Invariants that nothing was looked at for."""
+        return sorted(INVARIANTS - {name for name, times in self.tried.items() if times})
 
     def _work_done_again(self) -> list[str]:
         """Pods that were made after all nodes of an attempt had succeeded."""
@@ -93,6 +105,7 @@ class Witness:
             if pod["status"].get("phase") == "Succeeded" and "deletionTimestamp" not in pod["metadata"]:
                 succeeded[gang].add(name)
             if gang[0] in sizes and len(succeeded[gang]) == sizes[gang[0]]:
+                self.tried["work done once"] += 1
                 done.add(gang[0])
         return found
 
@@ -109,6 +122,8 @@ class Witness:
             name, marks = pod["metadata"]["name"], pod["metadata"].get("labels") or {}
             job, attempt = marks.get("slipway.dev/job-uid", ""), int(marks.get("slipway.dev/attempt", "0"))
             if what == "ADDED":
+                self.tried["made once"] += 1
+                self.tried["one attempt at a time"] += attempt > 0
                 if (job, name) in born:
                     found.append(f"{name} was made twice")
                 born.add((job, name))
@@ -119,6 +134,7 @@ class Witness:
             else:
                 alive[job][name] = attempt
             same = [other for other, n in alive[job].items() if n == attempt]
+            self.tried["no more than the gang"] += len(same) == most
             if len(same) > most:
                 found.append(f"{same}: more than {most} pods at once")
         return found
@@ -129,12 +145,14 @@ class Witness:
         for _, job in self.events["jobs"]:
             name, status = job["metadata"]["name"], job.get("status") or {}
             before = last.get(job["metadata"]["uid"], {})
+            self.tried["final"] += _holds(status, "Succeeded") or _holds(status, "Failed")
             for end in ("Succeeded", "Failed"):
                 if _holds(before, end) and not _holds(status, end):
                     found.append(f"{name} was {end} and is not any more")
             if _holds(status, "Succeeded") and _holds(status, "Failed"):
                 found.append(f"{name} has succeeded and failed")
             counts = [state.get("restartCount", 0) for state in (before, status)]
+            self.tried["counts"] += counts[1] > counts[0]
             if counts[1] < counts[0] or counts[1] > counts[0] + 1:
                 found.append(f"{name}: restartCount went from {counts[0]} to {counts[1]}")
             if status.get("attempt", 0) < before.get("attempt", 0):
