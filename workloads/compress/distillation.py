@@ -29,12 +29,12 @@ class Teacher:
     """A trained model, in evaluation mode, whose weights do not change."""
 
     def __init__(self, model: nn.Module, choice: Distillation) -> None:
-        self._model, self._choice = model.eval().requires_grad_(False), choice
+        self.model, self._choice = model.eval().requires_grad_(False), choice
 
     def loss(self, loss: torch.Tensor, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
         """Mix the task's own loss with the distance from the teacher's answers to these inputs, weighted by alpha."""
         with torch.no_grad():
-            wanted = self._model(inputs)
+            wanted = self.model(inputs)
         alpha = self._choice.alpha
         return (1 - alpha) * loss + alpha * soft_loss(outputs, wanted, self._choice.temperature)
 

@@ -55,6 +55,8 @@ class Training:
     parameters: int
     compression: list[dict[str, Any]]
     """Figures before and after each step of the recipe's compression; empty without."""
+    whole: dict[str, float]
+    """Figures before compression, or of the teacher, for the gate; empty without."""
     rate: LearningRate
     checkpoints: "Checkpoints | None"
     save_every: int
@@ -86,7 +88,7 @@ class Training:
         return self.recipe.evaluation_batch_size or self.micro_batch
 
     def run(self) -> Figures:
-        """Train to the end. Returns the last epoch's held-out figures.
+        """Train to the end. Returns the last held-out figures.
 
         Terminated after SIGTERM, Diverged for a loss that is none.
         """

@@ -15,6 +15,7 @@ from workloads.pod.signals import StopSignal
 from workloads.train.evaluation import evaluate
 from workloads.train.job import Job
 from workloads.train.loop import Training
+from workloads.train.results.compression_gate import require_kept
 from workloads.train.results.publish import Outcome, publish
 from workloads.train.results.rehearsal import prove, rehearse
 from workloads.train.results.tracked import begin
@@ -54,6 +55,7 @@ def _complete(job: Job, training: Training, resumed: int | None) -> None:
     figures = training.run()
     trained, figures, step = _published(training, figures)
     skipped = _skipped(training)
+    training.world.decide(partial(require_kept, job.recipe, training.whole, figures.metrics))
     if training.world.first:
         made = publish(job, training, Outcome(trained, figures, step, resumed, skipped))
         training.tracking.end("FINISHED", made, PATIENCE)

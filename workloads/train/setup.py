@@ -17,6 +17,7 @@ from slipway.api.training.processes import unknown_to_trainer
 from slipway.api.training.recipe import Augmentation, Publish, Recipe
 from workloads import data, models, storage
 from workloads.compress import masks
+from workloads.compress.distillation import Teacher
 from workloads.data import DataSet
 from workloads.data.detection.boxes import BoxSet
 from workloads.data.targets import spread_of
@@ -29,14 +30,16 @@ from workloads.pod.environment import Place, threads
 from workloads.pod.signals import StopSignal
 from workloads.train import strategies, tasks
 from workloads.train.checkpoints.best_weights import Best
+from workloads.train.evaluation import evaluate
 from workloads.train.fine_tuning import causal_lm
-from workloads.train.initial_model import InitialModel, begin, teacher_of
+from workloads.train.initial_model import InitialModel, UnwrappedModel, begin, teacher_of
 from workloads.train.job import Job
 from workloads.train.loop import Training
 from workloads.train.optimisation import LearningRate, peak_rate
 from workloads.train.optimisation.early_stopping import Patience
 from workloads.train.optimisation.mixing import mixes
 from workloads.train.strategies.base import Strategy
+from workloads.train.tasks import Task
 from workloads.train.telemetry import device_flops, training_flops
 from workloads.train.telemetry.progress_reporter import ProgressReporter
 from workloads.train.telemetry.throughput import ThroughputMeter, Work
@@ -153,6 +156,7 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
         data=dataset,
         architecture=start.architecture,
         compression=start.rows,
+        whole=_whole(job, start, teacher, task, dataset, world),
         parameters=parameters,
         rate=rate,
         checkpoints=_checkpoints(job, world, dataset, start),
@@ -165,6 +169,20 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
         best=_best(job, world),
         patience=Patience(recipe.early_stopping),
     )
+
+
+def _whole(
+    job: Job, start: InitialModel, teacher: Teacher | None, task: Task, dataset: DataSet | TextSet, world: World
+) -> dict[str, float]:
+    """Figures that the published model is held against by the gate; empty where it has none."""
+    recipe = job.recipe
+    if recipe.compression and start.rows:
+        return dict(start.rows[0].get("metrics", {}))
+    if recipe.compression_gate is None or teacher is None:
+        return {}
+    share = recipe.global_batch_size // (world.shares * recipe.gradient_accumulation_steps)
+    batch = recipe.evaluation_batch_size or max(1, share)
+    return evaluate(world, UnwrappedModel(teacher.model), task, dataset.held_out, batch).metrics
 
 
 def _report(world: World, rate: LearningRate, batch: int) -> ProgressReporter:

@@ -111,3 +111,24 @@ class Distillation(Model):
     alpha: Annotated[float, Field(gt=0, le=1)] = Field(
         0.7, description="Share of the loss that asks for the teacher's answers instead of the labels."
     )
+
+
+class CompressionGate(Model):
+    """Limit of what compression or distillation may cost; a model that lost more is not published."""
+
+    max_drop: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.01,
+        description="Share of the held-out figure before compression, or of the teacher's, that may be lost: of "
+        "accuracy, precision, IoU or R2, or by which perplexity may rise. 0.01 is one percent; 1 allows anything.",
+    )
+
+
+GATE_FITS = Rule(
+    "!has(self.compressionGate) || has(self.distillation) || (has(self.compression) && has(self.model.uri))",
+    "compressionGate compares with the weights of model.uri or with the teacher of distillation: set one, or remove it",
+    lambda recipe: (
+        recipe.compression_gate is None
+        or recipe.distillation is not None
+        or (recipe.compression is not None and recipe.model.uri is not None)
+    ),
+)

@@ -12,7 +12,14 @@ from slipway.api.common import uris
 from slipway.api.common.base import Model, Rule
 from slipway.api.common.sources import DatasetChoice, ModelChoice
 from slipway.api.common.types import MAX_INT32, Uri
-from slipway.api.training.compression import OWN_TEACHER, SPARSE_LAST, Distillation, Steps
+from slipway.api.training.compression import (
+    GATE_FITS,
+    OWN_TEACHER,
+    SPARSE_LAST,
+    CompressionGate,
+    Distillation,
+    Steps,
+)
 from slipway.api.training.fine_tuning.peft import RULES as PEFT_RULES
 from slipway.api.training.fine_tuning.peft import Merge, Peft
 from slipway.api.training.learning.optimizer import Average, EarlyStopping, Optimizer, Schedule
@@ -78,6 +85,7 @@ class Recipe(Model):
     cel: ClassVar[tuple[Rule, ...]] = (
         SPARSE_LAST,
         OWN_TEACHER,
+        GATE_FITS,
         ONE_WEIGHTING,
         *TASK_RULES,
         *TOGETHER,
@@ -130,6 +138,11 @@ class Recipe(Model):
         None, description="What is taken away from the model, in this order, before it is trained; see model.uri."
     )
     distillation: Distillation | None = Field(None, description="Learn a teacher's answers beside the labels.")
+    compression_gate: CompressionGate | None = Field(
+        None,
+        description="How much worse a model may get by compression (by 1 % when unset, where model.uri has weights to "
+        "compare with) or be than its teacher (not judged when unset); else the job fails and publishes nothing.",
+    )
     peft: Peft | None = Field(None, description="causal-lm: train low-rank adapters alone; all weights when unset.")
     augmentation: Augmentation | None = Field(None, description="Random changes of training pictures.")
     rehearsal: bool = Field(

@@ -42,6 +42,7 @@ def smaller(first: Path, *steps: dict[str, Any], **more: Any) -> dict[str, Any]:
         "compression": list(steps),
         "optimizer": SMALL_RATE,
         "epochs": 3,
+        "compressionGate": {"maxDrop": 1},
         **more,
     }
 
@@ -102,6 +103,18 @@ def test_what_was_made_smaller_is_where_the_next_training_begins(first: Path, tm
     assert any(change.inputs for change in changes)
     with torch.no_grad():
         assert module(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
+
+
+def test_what_got_worse_than_allowed_is_not_published(first: Path, tmp_path: Path) -> None:
+    """Half of the channels and one step to repair it: by default one percent may be lost, and far more is."""
+    recipe = smaller(first, CHANNELS, epochs=1, maxSteps=1)
+    del recipe["compressionGate"]
+    config = write(tmp_path, "ddp", **recipe)
+    with train(config, 2, tmp_path / "logs") as both:
+        assert [one.wait() for one in both] == [2, 2], both[0].output
+        assert "the compressed model is not published: held-out accuracy 0." in both[0].output
+        assert "recipe.compressionGate allows 1 %: take less away" in both[0].output
+    assert not (tmp_path / "model").exists()
 
 
 REFUSED = {
