@@ -1,4 +1,4 @@
-"""How long a thread may keep its core before one that wakes up gets it, asked of Linux 6.12 and newer.
+"""Time slice: how long a thread may keep its core before one that wakes up gets it, asked of Linux 6.12 and newer.
 
 Priorities alone do not say it: since Linux 6.6 a thread that has a core keeps it for some milliseconds, whatever its
 nice value, and a server's answer waits for as long. Older kernels, and others, take no notice.

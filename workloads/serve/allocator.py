@@ -1,4 +1,4 @@
-"""What the C library keeps of memory that was freed: enough that the next piece of a body takes none from the kernel.
+"""Memory that the C library keeps after it was freed: enough that the next piece of a body takes none from the kernel.
 
 By itself it gives every piece of 128 KiB and more back at once, and each page of the next one costs microseconds: a
 quarter of a megabyte costs ten times its copying. Called when the server starts.
@@ -16,7 +16,7 @@ ENVIRONMENT = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABL
 
 
 def keep_freed_pieces() -> None:
-    """For this process. Other C libraries have no such call, and need none."""
+    """Set it for this process. Other C libraries have no such call, and need none."""
     if any(name in os.environ for name in ENVIRONMENT):
         return
     with contextlib.suppress(AttributeError):

@@ -62,6 +62,7 @@ def options_for(settings: Settings) -> Options:
         cache=settings.engine_cache,
         providers=settings.providers,
         build=settings.builds_engines or settings.build_only,
+        accelerator=settings.accelerator,
     )
 
 
@@ -97,10 +98,12 @@ def load_and_warm_up(settings: Settings) -> Loaded:
     options = options_for(settings)
     given = read_given(settings.warm_up, model.signature)
     accept = _Accept(model, Plan(options.sizes, settings.warm_up.mode, given, model.rows, model.steps8))
-    first, attempts = _choose(model, choose.order(settings.engine, settings.fallback), options, accept)
+    candidates = choose.order(settings.engine, settings.fallback, settings.accelerator)
+    on_cpu = choose.will_do(settings.engine, settings.fallback, settings.providers)
+    first, attempts = _choose(model, candidates, options, accept, on_cpu)
     engines = [first]
     for _ in range(settings.instances - 1):
-        engines.append(choose.choose(model, [EngineName(first.name)], options, accept)[0])
+        engines.append(choose.choose(model, [EngineName(first.name)], options, accept, on_cpu)[0])
     assert accept.seen is not None  # noqa: S101  (choose has called it)
     seen = accept.seen
     times = ", ".join(f"{rows}: {seconds * 1000:.2f} ms" for rows, seconds in seen.seconds.items())
@@ -114,17 +117,21 @@ def load_and_warm_up(settings: Settings) -> Loaded:
 
 
 def _choose(
-    model: Model, candidates: list[EngineName], options: Options, accept: _Accept
+    model: Model,
+    candidates: list[EngineName],
+    options: Options,
+    accept: _Accept,
+    on_cpu: frozenset[EngineName] = frozenset(),
 ) -> tuple[Engine, list[choose.Attempt]]:
     """The first engine without a flaw, else the first one that opens: a flaw may lie in inputs that were invented."""
     try:
-        return choose.choose(model, candidates, options, accept)
+        return choose.choose(model, candidates, options, accept, on_cpu)
     except choose.NoEngine as error:
         if not accept.opened:
             raise
         accept.strict = False
         opened = list(dict.fromkeys(accept.opened))
-        engine, _ = choose.choose(model, opened, options, accept)
+        engine, _ = choose.choose(model, opened, options, accept, on_cpu)
         return engine, [attempt for attempt in error.attempts if attempt.name is not EngineName(engine.name)]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from slipway.api.common.accelerators import accelerators
 from slipway.api.common.quantity import parse_quantity
 from slipway.api.serving.description import ModelDescription
 from slipway.api.serving.edge import Cors
@@ -96,6 +97,8 @@ class Settings:
     # Where a Job builds engines into the cache, the server only looks there.
     builds_engines: bool = True
     providers: tuple[str, ...] = ()
+    # What the pod asks for, in its resources' words.
+    accelerator: str = ""
     batching: Limits = field(default_factory=Limits)
     http: HttpLimits = field(default_factory=HttpLimits)
     host: str = ""  # all of the machine's addresses, IPv4 and IPv6: a server in a pod is reached from outside of it
@@ -185,6 +188,12 @@ def _warm_up(asked: WarmUp | None) -> WarmUpChoice:
     return WarmUpChoice(asked.mode, asked.uri, {one.name: tuple(one.shape) for one in asked.shapes})
 
 
+def _accelerator(predictor: Predictor) -> str:
+    resources = predictor.resources
+    asked = accelerators({**(resources.requests or {}), **(resources.limits or {})})
+    return " and ".join(f"{amount} {name}" for name, amount in asked.items())
+
+
 def _pinned(path: Path, spec: InferenceServiceSpec, model: Any) -> PinnedModel:
     if model is not None:
         try:
@@ -212,6 +221,7 @@ def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Sett
         engine=predictor.engine.name,
         fallback=tuple(predictor.engine.fallback),
         providers=(predictor.engine.provider.value,) if predictor.engine.provider is not None else (),
+        accelerator=_accelerator(predictor),
         threads=predictor.engine.threads,
         instances=predictor.engine.instances,
         engine_cache=storage.local_path(cache.uri) if cache is not None else None,

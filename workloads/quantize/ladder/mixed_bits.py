@@ -26,7 +26,7 @@ SAMPLES = 64
 
 
 def ranking(context: Context, nodes: Sequence[str]) -> list[str]:
-    """Those of `nodes` that 4 bits are stored for, the one that suffers most first; equals in order of the graph."""
+    """Rank those of `nodes` that 4 bits are stored for: who suffers most first, equals in order of the graph."""
     noise = {str(line["node"]): line["sqnrDb"] for line in context.work.lines(RECORD)}
     left = [node for node in nodes if node not in noise]
     if left:

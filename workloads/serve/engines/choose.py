@@ -3,7 +3,7 @@
 import importlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slipway.api.serving.engine import EngineName
 from workloads.errors import BadInput
@@ -20,6 +20,8 @@ FILES = {
     EngineName.LITERT: "workloads.serve.engines.litert",
 }
 # Fastest first, as measured; tensorrt says at once when there is no GPU.
+CPU_ONLY = frozenset({EngineName.OPENVINO, EngineName.LITERT})
+CPU_PROVIDER = "CPUExecutionProvider"
 AUTO = (EngineName.TENSORRT, EngineName.ONNXRUNTIME, EngineName.OPENVINO, EngineName.TORCH, EngineName.LITERT)
 
 
@@ -39,16 +41,35 @@ class Attempt:
     reason: str
 
 
-def order(name: EngineName, fallback: Sequence[EngineName]) -> list[EngineName]:
-    """Engines to try, in order: `auto` stands for all of AUTO; nothing twice."""
-    expanded = [one for choice in (name, *fallback) for one in (AUTO if choice is EngineName.AUTO else (choice,))]
+def order(name: EngineName, fallback: Sequence[EngineName], accelerator: str = "") -> list[EngineName]:
+    """Engines to try, in order: `auto` stands for all of AUTO, and beside an accelerator for those that know any.
+
+    Nothing is there twice.
+    """
+    known = [one for one in AUTO if not accelerator or one not in CPU_ONLY]
+    expanded = [one for choice in (name, *fallback) for one in (known if choice is EngineName.AUTO else (choice,))]
     return list(dict.fromkeys(expanded))
 
 
+def will_do(name: EngineName, fallback: Sequence[EngineName], providers: Sequence[str]) -> frozenset[EngineName]:
+    """Engines that the user lets compute on the CPU beside an accelerator.
+
+    What is named as a fallback, an engine for the CPU alone that is named, and ONNX Runtime with its CPU provider.
+    """
+    told = {*fallback, *({name} & CPU_ONLY)} - {EngineName.AUTO}
+    return frozenset(told | ({EngineName.ONNXRUNTIME} if CPU_PROVIDER in providers else set()))
+
+
 def choose(
-    model: Model, candidates: Sequence[EngineName], options: Options, accept: Callable[[Engine], None]
+    model: Model,
+    candidates: Sequence[EngineName],
+    options: Options,
+    accept: Callable[[Engine], None],
+    on_cpu: frozenset[EngineName] = frozenset(),
 ) -> tuple[Engine, list[Attempt]]:
     """The first engine that opens and that `accept` does not refuse with Unavailable; and those tried before it.
+
+    `on_cpu`: those that may compute on the CPU, whatever the pod asks for.
 
     NoEngine when there is none; Corrupt when the model itself is damaged, whatever the engine.
     """
@@ -60,7 +81,7 @@ def choose(
         opener: Open = importlib.import_module(FILES[name]).open_engine
         engine: Engine | None = None
         try:
-            engine = opener(model, options)
+            engine = opener(model, replace(options, accelerator="") if name in on_cpu else options)
             accept(engine)
         except Unavailable as error:
             LOG.info("engine %s is not used: %s", name.value, error)

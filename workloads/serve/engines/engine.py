@@ -13,6 +13,17 @@ class Unavailable(Exception):  # noqa: N818
     """This engine cannot serve this model here: library, driver, device or file is missing. The next one is tried."""
 
 
+class OnCpu(Unavailable):
+    """Engine that would compute on the CPU beside an accelerator that the pod asks for and pays for."""
+
+    def __init__(self, why: str, accelerator: str) -> None:
+        super().__init__(
+            f"{why}, and the pod asks for {accelerator}: use an image whose engines compute on it (predictor.image), "
+            "remove it from predictor.resources, or say that the CPU will do: engine.fallback, or engine.provider "
+            "CPUExecutionProvider"
+        )
+
+
 class Engine(Protocol):
     """One instance, used by one thread at a time."""
 
@@ -34,7 +45,8 @@ class Options:
     """Options for opening an engine. `sizes`: rows of the batches that will be common, the largest last.
 
     `providers`: ONNX Runtime's, in this order; its CUDA provider where there is one, when empty. `build`: whether a
-    TensorRT engine that is not in the cache is built here; where a Job builds it, a server only looks.
+    TensorRT engine that is not in the cache is built here; where a Job builds it, a server only looks. `accelerator`:
+    what the pod asks for, in its resources' words, unless the CPU will do.
     """
 
     threads: int = 1
@@ -42,6 +54,7 @@ class Options:
     cache: Path | None = None
     providers: tuple[str, ...] = ()
     build: bool = True
+    accelerator: str = ""
 
 
 class Open(Protocol):

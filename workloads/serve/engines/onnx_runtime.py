@@ -11,7 +11,7 @@ import numpy as np
 from slipway.api.quantization.ladder import Hardware
 from workloads.onnx import exact_kernels, model_files, saturation
 from workloads.serve.datatypes import Array, Datatype
-from workloads.serve.engines.engine import Options, Unavailable
+from workloads.serve.engines.engine import OnCpu, Options, Unavailable
 from workloads.serve.errors import first_line
 from workloads.serve.model import Model
 
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
+# Taken where the image has them and nothing else is asked for: a wheel has those of one maker at most.
+GPU_PROVIDERS = (CUDA, "MIGraphXExecutionProvider", "ROCMExecutionProvider")
 BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 
 
@@ -103,6 +105,7 @@ def open_engine(model: Model, options: Options) -> OnnxRuntime:
         session = onnxruntime.InferenceSession(_loadable(model.onnx, settings), settings, providers=providers)
     except Exception as error:  # its own classes are not exported, and a bad file is one of them
         raise Unavailable(f"onnxruntime cannot load the model: {first_line(error)}") from error
+    _check(session.get_providers(), options)
     return OnnxRuntime(model, session, onnxruntime.__version__)
 
 
@@ -125,12 +128,24 @@ def _loadable(path: Path, settings: Any) -> str | bytes:
     return apart.SerializeToString() if apart is not given and whole else str(path)
 
 
+def _check(taken: Sequence[str], options: Options) -> None:
+    """Refuse a session on the CPU alone that was to compute elsewhere.
+
+    A provider whose libraries or driver are missing is left out with a line in the log, and the CPU does all.
+    """
+    lost = [name for name in options.providers if name not in taken]
+    if lost:
+        raise Unavailable(f"onnxruntime could not start {', '.join(lost)} here: libraries or device are missing")
+    if options.accelerator and list(taken) == [CPU]:
+        raise OnCpu("onnxruntime has only its CPU provider here", options.accelerator)
+
+
 def _providers(present: Sequence[str], options: Options, digest: str) -> list[str | tuple[str, dict[str, str]]]:
-    """Execution providers of a session: those asked for, in their order; without a wish CUDA if there is one.
+    """Execution providers of a session: those asked for, in their order; without a wish a GPU's if there is one.
 
     The CPU is always the last.
     """
-    wanted = options.providers or (CUDA,)
+    wanted = options.providers or GPU_PROVIDERS
     missing = [name for name in options.providers if name not in present]
     if missing:
         raise Unavailable(f"onnxruntime has no {', '.join(missing)} here, only {', '.join(present)}")

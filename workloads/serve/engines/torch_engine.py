@@ -7,7 +7,7 @@ import numpy as np
 
 from workloads.models.from_artifact import load_model
 from workloads.serve.datatypes import Array
-from workloads.serve.engines.engine import Options, Unavailable
+from workloads.serve.engines.engine import OnCpu, Options, Unavailable
 from workloads.serve.model import Model
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def open_engine(model: Model, options: Options) -> Torch:
         import torch
     except ImportError as error:
         raise Unavailable(f"torch is not installed ({error})") from error
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if options.accelerator and device == "cpu":
+        raise OnCpu(f"torch {torch.__version__} sees no GPU here", options.accelerator)
     module, _ = load_model(model.folder, model.digest)
     torch.set_num_threads(options.threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     return Torch(module, device, [tensor.name for tensor in model.signature.outputs])

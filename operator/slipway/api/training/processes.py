@@ -1,40 +1,31 @@
 """Number of processes per node: as given, or the accelerators asked for, else the whole CPUs of the limit."""
 
 import math
-import re
 from collections.abc import Mapping
 
+from slipway.api.common.accelerators import accelerators as found
+from slipway.api.common.accelerators import unknown
 from slipway.api.common.quantity import parse_quantity
 from slipway.api.training.launchers import LauncherName
 from slipway.api.training.trainingjob import TrainingJobSpec
 
-# As the device plugins name them; a MIG slice (`mig-1g.5gb`, `mig-1c.3g.20gb.me`) or a shared GPU is one device.
-_ACCELERATORS = re.compile(
-    r"^(nvidia\.com/(gpu|gpu\.shared|mig-([0-9]+c\.)?[0-9]+g\.[0-9]+gb(\.me)?(\.shared)?)|amd\.com/gpu"
-    r"|gpu\.intel\.com/(i915|xe)|habana\.ai/gaudi|aws\.amazon\.com/(neuroncore|neurondevice|neuron)"
-    r"|huawei\.com/Ascend[0-9A-Za-z-]+)$"
-)
-
-_BY_TORCH = ("nvidia.com/", "amd.com/")
-
 
 def accelerators(spec: TrainingJobSpec) -> int:
     """Accelerators per node, whatever their maker. A limit counts before a request of the same name."""
-    return sum(int(parse_quantity(amount)) for name, amount in _asked(spec).items() if _ACCELERATORS.match(name))
+    return sum(found(_asked(spec)).values())
 
 
 def unknown_to_trainer(spec: TrainingJobSpec) -> list[str]:
     """Accelerators asked for that are neither CUDA's nor ROCm's, for which the trainer's images are built."""
-    return sorted(name for name in _asked(spec) if _ACCELERATORS.match(name) and not name.startswith(_BY_TORCH))
+    return unknown(_asked(spec))
 
 
 def processes_per_node(spec: TrainingJobSpec) -> int:
     """`auto` as a number: 2500m CPUs make 3 processes, 700m one, no limit at all one."""
     if spec.num_proc_per_node != "auto":
         return int(spec.num_proc_per_node)
-    found = accelerators(spec)
-    if found:
-        return found
+    if devices := accelerators(spec):
+        return devices
     cpus = _asked(spec).get("cpu")
     return max(1, math.ceil(parse_quantity(cpus))) if cpus is not None else 1
 

@@ -132,7 +132,7 @@ class StartupEvents:
 
 
 def words_of(status: Mapping[str, Any], pod: Object) -> str:
-    """What a status tells of a pod by an event, as it was heard; "" where it tells nothing, or something else."""
+    """Words that a status has of a pod by an event, as it was heard; "" where it tells nothing, or something else."""
     name, failure = pod["metadata"]["name"], (status.get("modelStatus") or {}).get("lastFailureInfo") or {}
     found: list[tuple[Any, str]] = []
     if failure.get("pod") == name:
