@@ -37,6 +37,9 @@ class Config:
     trainer_image: str
     quantizer_image: str
     server_image: str
+    # Of pods that ask for an accelerator; empty: the same as of others.
+    trainer_gpu_image: str
+    server_gpu_image: str
     # Gangs wait until the cluster has room for all their pods; off: pods are created at once.
     gang_admission: bool
     # Metrics over TLS, and only to those whom the API server lets read them.
@@ -69,6 +72,8 @@ def read_config(environ: Mapping[str, str] = os.environ) -> Config:
         quantizer_image=_image(environ, "SLIPWAY_QUANTIZER_IMAGE"),
         gang_admission=_switch(environ, "SLIPWAY_GANG_ADMISSION", default=True),
         server_image=_image(environ, "SLIPWAY_SERVER_IMAGE"),
+        trainer_gpu_image=environ.get("SLIPWAY_TRAINER_GPU_IMAGE", ""),
+        server_gpu_image=environ.get("SLIPWAY_SERVER_GPU_IMAGE", ""),
         metrics_authorization=_metrics_authorization(environ),
         metrics_port=_number(environ, "SLIPWAY_METRICS_PORT", 8444, 0, 65535),
         log_level=environ.get("SLIPWAY_LOG_LEVEL", "INFO").upper(),

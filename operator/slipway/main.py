@@ -80,9 +80,9 @@ class Operator:
         authority = self.certificate.authority if self.certificate else ""
         endpoint = StatusEndpoint(self.config.status_url, authority)
         return Platforms(
-            training.Platform(self.config.trainer_image, endpoint),
+            training.Platform(self.config.trainer_image, endpoint, gpu_image=self.config.trainer_gpu_image),
             quantizing.Platform(self.config.quantizer_image, endpoint),
-            serving.Platform(self.config.server_image),
+            serving.Platform(self.config.server_image, gpu_image=self.config.server_gpu_image),
             self.config.gang_admission,
             self.config.namespace_mib * 2**20,
         )

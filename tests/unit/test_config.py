@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slipway.config import ConfigError, read_config
+from slipway.reconcile.podspec import for_pod
 
 OWN = "SLIPWAY_OPERATOR_IMAGE"
 
@@ -71,3 +72,12 @@ def test_an_image_of_another_name_says_what_to_set(own: str) -> None:
         read_config({OWN: own})
     given = {f"SLIPWAY_{name}_IMAGE": "mine:1" for name in ("TRAINER", "QUANTIZER", "SERVER")}
     assert read_config({OWN: own} | given).server_image == "mine:1"
+
+
+def test_pods_with_an_accelerator_have_an_image_of_their_own_where_one_is_named() -> None:
+    config = read_config({"SLIPWAY_SERVER_GPU_IMAGE": "registry.example.com/server-gpu:1"})
+    assert config.trainer_gpu_image == ""
+    asked = {"cpu": "2", "nvidia.com/gpu": 1}
+    assert for_pod("cpu:1", config.server_gpu_image, asked) == "registry.example.com/server-gpu:1"
+    assert for_pod("cpu:1", config.server_gpu_image, {"cpu": "2", "nvidia.com/gpu": 0}) == "cpu:1"
+    assert for_pod("cpu:1", config.trainer_gpu_image, asked) == "cpu:1"

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from slipway.api.common.accelerators import accelerators
 from slipway.api.common.quantity import parse_quantity
+from slipway.api.common.resources import accelerators
 from slipway.api.serving.description import ModelDescription
 from slipway.api.serving.edge import Cors
 from slipway.api.serving.engine import EngineName
@@ -189,8 +189,7 @@ def _warm_up(asked: WarmUp | None) -> WarmUpChoice:
 
 
 def _accelerator(predictor: Predictor) -> str:
-    resources = predictor.resources
-    asked = accelerators({**(resources.requests or {}), **(resources.limits or {})})
+    asked = accelerators(predictor.resources.asked)
     return " and ".join(f"{amount} {name}" for name, amount in asked.items())
 
 

@@ -133,12 +133,15 @@ def _look(
 
 def _plan(obj: Object, source: Object | None, config: Config, now: datetime) -> Plan:
     if obj["kind"] == training.KIND:
-        return training_plan.plan(obj, [], training.Platform(config.trainer_image), now)
+        return training_plan.plan(
+            obj, [], training.Platform(config.trainer_image, gpu_image=config.trainer_gpu_image), now
+        )
     if obj["kind"] == quantizing.KIND:
         return quantization.plan(obj, [], source, quantizing.Platform(config.quantizer_image), now)
     spec = inferenceservice.InferenceServiceSpec.model_validate(obj["spec"])
     size = size_of(spec, obj["status"], [], None, [], now)
-    return serving.plan(obj, Observed([], [], {}, source), size, service.Platform(config.server_image), now)
+    serves = service.Platform(config.server_image, gpu_image=config.server_gpu_image)
+    return serving.plan(obj, Observed([], [], {}, source), size, serves, now)
 
 
 def _source(document: Object, others: Sequence[Object], found: Preview) -> Object | None:

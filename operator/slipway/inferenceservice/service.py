@@ -53,6 +53,8 @@ class Platform:
     autoscalers: Resource | None = None
     routes: Resource | None = None
     grpc_routes: Resource | None = None
+    # Of pods that ask for an accelerator.
+    gpu_image: str = ""
 
     @property
     def optional(self) -> list[Resource]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slipway.api.common.pod import PodPlace
+from slipway.api.common.resources import accelerators
 
 # Where each container finds the rendered object, claims that URIs name, and shared memory.
 CONFIG_DIR = "/etc/slipway"
@@ -82,3 +83,8 @@ def pod_metadata(metadata: Mapping[str, Any], settings: PodPlace, marks: Mapping
     labels = {**settings.labels, **metadata["labels"], **marks}
     annotations = {"annotations": dict(settings.annotations)} if settings.annotations else {}
     return {**metadata, "labels": labels, **annotations}
+
+
+def for_pod(image: str, gpu_image: str, asked: Mapping[str, object]) -> str:
+    """The image of a pod that asks for these resources: `gpu_image`, where there is one, beside an accelerator."""
+    return gpu_image if gpu_image and accelerators(asked) else image

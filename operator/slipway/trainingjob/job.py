@@ -34,6 +34,8 @@ class Platform:
     endpoint: StatusEndpoint = field(default_factory=StatusEndpoint)
     # Since when: while the operator was away nobody could report.
     listening: datetime | None = None
+    # Of pods that ask for an accelerator.
+    gpu_image: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from slipway.api.training.learning import tracking
 from slipway.api.training.processes import accelerators, processes_per_node
 from slipway.api.training.trainingjob import TrainingJobSpec
 from slipway.reconcile import configmap_digest, labels
-from slipway.reconcile.podspec import CONFIG_DIR, caches, pod_metadata, pod_spec
+from slipway.reconcile.podspec import CONFIG_DIR, caches, for_pod, pod_metadata, pod_spec
 from slipway.trainingjob import network, payload, pod_groups, user_code
 from slipway.trainingjob.job import KIND, TRAINING_JOBS, Platform, TrainingJob
 from slipway.trainingjob.launchers import Place, hosts, launcher_of
@@ -115,7 +115,7 @@ def _container(job: TrainingJob, place: Place, platform: Platform, mounts: list[
     command = user_code.command(job, place.index, command)
     container: dict[str, Any] = {
         "name": CONTAINER,
-        "image": trainer.image or platform.trainer_image,
+        "image": trainer.image or for_pod(platform.trainer_image, platform.gpu_image, trainer.resources_per_node.asked),
         **job.spec.pod.pulled(),
         "command": command,
         "env": _env(job, place, platform),

@@ -1,5 +1,7 @@
-"""Resources of a container, and the requests that no node can meet."""
+"""Resources of a container, the requests that no node can meet, and the accelerators among them."""
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -11,6 +13,15 @@ from slipway.api.common.types import LABEL_KEY
 PLAIN_NAMES = ("cpu", "memory", "ephemeral-storage")
 # The container runtime's own smallest limit is a few MiB; less is a forgotten or a wrong unit (`512m` is half a byte).
 SMALLEST_MEMORY = 4 * 1024 * 1024
+
+# As the device plugins name them; a MIG slice (`mig-1g.5gb`, `mig-1c.3g.20gb.me`) or a shared GPU is one device.
+_ACCELERATORS = re.compile(
+    r"^(nvidia\.com/(gpu|gpu\.shared|mig-([0-9]+c\.)?[0-9]+g\.[0-9]+gb(\.me)?(\.shared)?)|amd\.com/gpu"
+    r"|gpu\.intel\.com/(i915|xe)|habana\.ai/gaudi|aws\.amazon\.com/(neuroncore|neurondevice|neuron)"
+    r"|huawei\.com/Ascend[0-9A-Za-z-]+)$"
+)
+# What PyTorch and ONNX Runtime compute on by CUDA and by ROCm, for which our images can be built.
+_BY_TORCH = ("nvidia.com/", "amd.com/")
 
 ResourceName = Annotated[str, Field(min_length=1, max_length=317, pattern=LABEL_KEY)]
 ResourceList = Annotated[dict[ResourceName, Quantity], Field(max_length=32)]
@@ -80,3 +91,19 @@ class Resources(Model):
         None, description="The most a pod may use; devices such as nvidia.com/gpu go here."
     )
     requests: ResourceList | None = Field(None, description="What the scheduler sets aside; the limits when unset.")
+
+    @property
+    def asked(self) -> Mapping[str, int | str]:
+        """All that is asked for by name; a limit counts before a request."""
+        return {**(self.requests or {}), **(self.limits or {})}
+
+
+def accelerators(asked: Mapping[str, object]) -> dict[str, int]:
+    """Accelerators among the resources asked for, with their number; those of amount 0 left out."""
+    found = {name: int(parse_quantity(str(amount))) for name, amount in asked.items() if _ACCELERATORS.match(name)}
+    return {name: amount for name, amount in found.items() if amount}
+
+
+def unknown(asked: Mapping[str, object]) -> list[str]:
+    """Accelerators asked for that are neither CUDA's nor ROCm's."""
+    return sorted(name for name in accelerators(asked) if not name.startswith(_BY_TORCH))

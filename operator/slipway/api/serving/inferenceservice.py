@@ -7,12 +7,11 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, ValidationError
 
 from slipway.api.common import uris
-from slipway.api.common.accelerators import unknown
 from slipway.api.common.base import MapBy, Model, Rule, problems_of
 from slipway.api.common.env import EnvVar, bounded
 from slipway.api.common.kind import Column, Kind, Scale, condition_column, unseen_status
 from slipway.api.common.quantity import parse_quantity
-from slipway.api.common.resources import Resources
+from slipway.api.common.resources import Resources, unknown
 from slipway.api.common.types import Digest, ImageName, ObjectName, Uri
 from slipway.api.common.volumes import SharedMemory
 from slipway.api.serving.autoscaling import AutoScaling, ScaleMetric
@@ -208,11 +207,6 @@ def _queue_can_reach(spec: "InferenceServiceSpec") -> bool:
     return scaling.scale_target <= spec.predictor.batching.max_queue_size
 
 
-def _asked(spec: "InferenceServiceSpec") -> dict[str, int | str]:
-    resources = spec.predictor.resources
-    return {**(resources.requests or {}), **(resources.limits or {})}
-
-
 _CPU = "(has(self.predictor.resources.{0}) && 'cpu' in self.predictor.resources.{0})"
 
 
@@ -235,7 +229,7 @@ class InferenceServiceSpec(Model):
             None,
             "predictor.resources asks for an accelerator that no engine of Slipway's images computes on (they know"
             " nvidia.com and amd.com): ask for none, or set predictor.image to one whose engine.provider does",
-            lambda spec: spec.predictor.image is not None or not unknown(_asked(spec)),
+            lambda spec: spec.predictor.image is not None or not unknown(spec.predictor.resources.asked),
         ),
         Rule(
             "!has(self.autoScaling) || self.autoScaling.scaleMetric != 'QueueDepth' || self.autoScaling.scaleTarget"

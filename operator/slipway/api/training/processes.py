@@ -1,23 +1,22 @@
 """Number of processes per node: as given, or the accelerators asked for, else the whole CPUs of the limit."""
 
 import math
-from collections.abc import Mapping
 
-from slipway.api.common.accelerators import accelerators as found
-from slipway.api.common.accelerators import unknown
 from slipway.api.common.quantity import parse_quantity
+from slipway.api.common.resources import accelerators as found
+from slipway.api.common.resources import unknown
 from slipway.api.training.launchers import LauncherName
 from slipway.api.training.trainingjob import TrainingJobSpec
 
 
 def accelerators(spec: TrainingJobSpec) -> int:
     """Accelerators per node, whatever their maker. A limit counts before a request of the same name."""
-    return sum(found(_asked(spec)).values())
+    return sum(found(spec.trainer.resources_per_node.asked).values())
 
 
 def unknown_to_trainer(spec: TrainingJobSpec) -> list[str]:
     """Accelerators asked for that are neither CUDA's nor ROCm's, for which the trainer's images are built."""
-    return unknown(_asked(spec))
+    return unknown(spec.trainer.resources_per_node.asked)
 
 
 def processes_per_node(spec: TrainingJobSpec) -> int:
@@ -26,7 +25,7 @@ def processes_per_node(spec: TrainingJobSpec) -> int:
         return int(spec.num_proc_per_node)
     if devices := accelerators(spec):
         return devices
-    cpus = _asked(spec).get("cpu")
+    cpus = spec.trainer.resources_per_node.asked.get("cpu")
     return max(1, math.ceil(parse_quantity(cpus))) if cpus is not None else 1
 
 
@@ -60,8 +59,3 @@ def batch_problems(spec: TrainingJobSpec, each: int) -> list[str]:
         f"spec.recipe.globalBatchSize: {spec.recipe.global_batch_size} does not divide by {wrong * together} processes"
         f"{held} x {steps} accumulation steps; use a multiple of {wrong * steps}"
     ]
-
-
-def _asked(spec: TrainingJobSpec) -> Mapping[str, int | str]:
-    resources = spec.trainer.resources_per_node
-    return {**(resources.requests or {}), **(resources.limits or {})}

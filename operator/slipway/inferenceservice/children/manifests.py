@@ -21,7 +21,7 @@ from slipway.inferenceservice.service import (
     Platform,
 )
 from slipway.reconcile import labels
-from slipway.reconcile.podspec import CLAIMS_DIR, CONFIG_DIR, SHARED_MEMORY_DIR, caches, pod_spec, restrict
+from slipway.reconcile.podspec import CLAIMS_DIR, CONFIG_DIR, SHARED_MEMORY_DIR, caches, for_pod, pod_spec, restrict
 from slipway.reconcile.source import Pinned
 from slipway.runtime.client.resource import Resource
 
@@ -230,7 +230,7 @@ def container(service: InferenceService, platform: Platform) -> dict[str, Any]:
     named = {env["name"] for env in users} - {"PYTHONUNBUFFERED"}
     return {
         "name": SERVER,
-        "image": predictor.image or platform.server_image,
+        "image": predictor.image or for_pod(platform.server_image, platform.gpu_image, predictor.resources.asked),
         **predictor.pod.pulled(),
         "command": ["python", "-m", "workloads", "serve", "--config", f"{CONFIG_DIR}/service.json"],
         "env": [{"name": name, "value": value} for name, value in ours.items() if name not in named] + users,
