@@ -105,29 +105,39 @@ def _program(rule: str) -> Any:
 
 def holds(rule: str, value: Any, old: Any = None) -> bool:
     """Evaluate one CEL rule; raises celpy.CELEvalError as the server would refuse the object."""
-    activation = {"self": json_to_cel(value)}
-    if old is not None:
-        activation["oldSelf"] = json_to_cel(old)
-    return bool(_program(rule).evaluate(activation))
+    return _holds(rule, json_to_cel(value), None if old is None else json_to_cel(old))
+
+
+def _holds(rule: str, value: Any, old: Any) -> bool:
+    """`value`, `old`: as CEL's own types."""
+    return bool(_program(rule).evaluate({"self": value} if old is None else {"self": value, "oldSelf": old}))
 
 
 def cel_problems(value: Any, schema: Object, old: Any = None, path: str = "") -> list[str]:
     """What the CEL rules refuse; rules with `oldSelf` count only where there was an old value, as on the server."""
     problems = []
-    for entry in schema.get("x-kubernetes-validations", []):
-        transition = "oldSelf" in entry["rule"]
-        if (not transition or old is not None) and not holds(entry["rule"], value, old if transition else None):
+    rules = [rule for rule in schema.get("x-kubernetes-validations", []) if old is not None or not _of_change(rule)]
+    # Once for all rules of a value: a whole spec has dozens, and each conversion copies it.
+    ours = json_to_cel(value) if rules else None
+    before = json_to_cel(old) if any(map(_of_change, rules)) else None
+    for entry in rules:
+        if not _holds(entry["rule"], ours, before if _of_change(entry) else None):
             problems.append(f"{path}: {entry['message']}")
     if isinstance(value, dict):
-        before = old if isinstance(old, dict) else {}
+        former = old if isinstance(old, dict) else {}
         children = schema.get("properties", {})
         for name, child in value.items():
             if inner := children.get(name, schema.get("additionalProperties")):
-                problems += cel_problems(child, inner, before.get(name), f"{path}.{name}".lstrip("."))
+                problems += cel_problems(child, inner, former.get(name), f"{path}.{name}".lstrip("."))
     elif isinstance(value, list):
         for index, item in enumerate(value):
             problems += cel_problems(item, schema.get("items", {}), None, f"{path}[{index}]")
     return problems
+
+
+def _of_change(entry: Object) -> bool:
+    """Whether a rule speaks of what was there before."""
+    return "oldSelf" in entry["rule"]
 
 
 class Admission:
