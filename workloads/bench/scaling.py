@@ -59,9 +59,10 @@ def _numbers(text: str) -> list[int]:
 
 def measure(config: Path, processes: list[int], steps: int, *, weak: bool) -> dict[str, Any]:
     """Figures of all runs. BadInput for a job that cannot be run so, or whose run failed."""
-    from workloads.train.job import document_of
+    from workloads.pod import job_document
+    from workloads.train.job import KIND
 
-    document = document_of(config)
+    document = job_document.read(config, KIND)
     threads = max(1, int(cpu_limit()) // max(processes))
     rows = [_run(prepared(document, count if weak else 1, steps), count, threads) for count in processes]
     machine = {"platform": platform.platform(), "cores": cpu_limit(), "threadsOfEach": threads}

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from slipway.api.common.artifact import JobReference
-from slipway.api.common.types import API_VERSION
 from slipway.api.quantization.quantizationjob import FIXED_FIELDS, QuantizationJobSpec, spec_problems, work_uri
 from workloads.errors import BadInput
+from workloads.pod import job_document
 
 KIND = "QuantizationJob"
 
@@ -65,51 +63,23 @@ class Job:
 
 def read_job(path: Path, overrides: Overrides) -> Job:
     """The job of a JSON or YAML file. BadInput names every problem of the document."""
-    document = _document(path)
-    if document.get("apiVersion") != API_VERSION or document.get("kind") != KIND:
-        found = f"{document.get('apiVersion')} {document.get('kind')}"
-        raise BadInput(f"{path}: expected apiVersion {API_VERSION} and kind {KIND}, found {found}")
-    metadata, spec = document.get("metadata"), document.get("spec")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-        raise BadInput(f"{path}: metadata.name is missing")
-    if not isinstance(spec, dict):
-        raise BadInput(f"{path}: spec is missing")
-    parsed, problems = spec_problems(metadata["name"], _overridden(spec, overrides))
+    reference, spec = job_document.reference_and_spec(path, KIND)
+    parsed, problems = spec_problems(reference.name, _overridden(spec, overrides))
     if parsed is None:
         raise BadInput("\n".join([f"{path}:", *(f"  {problem}" for problem in problems)]))
     if parsed.model.uri is None:
         raise BadInput(
             f"{path}: spec.model.from names a job of a cluster; outside of one say where its artifact is: --model"
         )
-    reference = JobReference(
-        kind=KIND, name=metadata["name"], namespace=metadata.get("namespace"), uid=metadata.get("uid")
-    )
     return Job(reference, parsed)
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text()
-        document = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: cannot be read ({error})") from error
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
-        raise BadInput(f"{path}: neither JSON nor YAML ({error})") from error
-    if not isinstance(document, dict):
-        raise BadInput(f"{path}: not a {KIND} document")
-    return document
 
 
 def _overridden(spec: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
     spec = dict(spec)
     if overrides.model is not None:
-        spec["model"] = {"uri": _as_uri(overrides.model)}
+        spec["model"] = {"uri": job_document.as_uri(overrides.model)}
     if overrides.output is not None:
-        spec["output"] = {"uri": _as_uri(overrides.output)}
+        spec["output"] = {"uri": job_document.as_uri(overrides.output)}
     if overrides.work is not None:
-        spec["work"] = {"uri": _as_uri(overrides.work)}
+        spec["work"] = {"uri": job_document.as_uri(overrides.work)}
     return spec
-
-
-def _as_uri(text: str) -> str:
-    return text if "://" in text else Path(text).absolute().as_uri()

@@ -3,18 +3,15 @@
 Reads a TrainingJob document, the same file on a laptop and at /etc/slipway/job.json in a pod.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from slipway.api.common.artifact import JobReference
-from slipway.api.common.types import API_VERSION
 from slipway.api.training.recipe import Recipe
 from slipway.api.training.trainingjob import TrainingJobSpec, spec_problems
 from workloads.errors import BadInput
+from workloads.pod import job_document
 
 KIND = "TrainingJob"
 
@@ -53,48 +50,15 @@ class Job:
 
 def read_job(path: Path, overrides: Overrides) -> Job:
     """The job of a JSON or YAML file. BadInput names every problem of the document."""
-    document = document_of(path)
-    if document.get("apiVersion") != API_VERSION or document.get("kind") != KIND:
-        found = f"{document.get('apiVersion')} {document.get('kind')}"
-        raise BadInput(f"{path}: expected apiVersion {API_VERSION} and kind {KIND}, found {found}")
-    metadata, spec = document.get("metadata"), document.get("spec")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-        raise BadInput(f"{path}: metadata.name is missing")
-    if not isinstance(spec, dict):
-        raise BadInput(f"{path}: spec is missing")
-    parsed, problems = spec_problems(metadata["name"], _overridden(spec, overrides))
+    reference, spec = job_document.reference_and_spec(path, KIND)
+    parsed, problems = spec_problems(reference.name, _overridden(spec, overrides))
     if parsed is None:
         raise BadInput("\n".join([f"{path}:", *(f"  {problem}" for problem in problems)]))
     if parsed.recipe is None:
         raise BadInput(
             f"{path}: spec.recipe is missing; this job brings its own command and is not for the built-in trainer"
         )
-    reference = JobReference(
-        kind=KIND, name=metadata["name"], namespace=metadata.get("namespace"), uid=metadata.get("uid")
-    )
     return Job(reference, parsed, parsed.recipe)
-
-
-def document_of(path: Path) -> dict[str, Any]:
-    """The only TrainingJob of a JSON or YAML file, or its only document. BadInput in words for anything else."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: cannot be read ({error})") from error
-    try:
-        found = [json.loads(text)] if text.lstrip().startswith("{") else list(yaml.safe_load_all(text))
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise BadInput(f"{path}: neither JSON nor YAML ({error})") from error
-    documents = [one for one in found if one is not None]
-    jobs = [one for one in documents if isinstance(one, dict) and one.get("kind") == KIND]
-    if len(jobs) > 1:
-        raise BadInput(
-            f"{path}: holds {len(jobs)} documents of kind {KIND}: put the one that is meant into its own file"
-        )
-    chosen = jobs[0] if jobs else documents[0] if len(documents) == 1 else None
-    if not isinstance(chosen, dict):
-        raise BadInput(f"{path}: not a TrainingJob document")
-    return chosen
 
 
 def _overridden(spec: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
@@ -109,11 +73,7 @@ def _overridden(spec: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
             recipe["dataset"] = {**recipe["dataset"], "limit": overrides.limit}
         spec["recipe"] = recipe
     if overrides.output is not None:
-        spec["output"] = {**(spec.get("output") or {}), "uri": _as_uri(overrides.output)}
+        spec["output"] = {**(spec.get("output") or {}), "uri": job_document.as_uri(overrides.output)}
     if overrides.checkpoint is not None:
-        spec["checkpoint"] = {**(spec.get("checkpoint") or {}), "uri": _as_uri(overrides.checkpoint)}
+        spec["checkpoint"] = {**(spec.get("checkpoint") or {}), "uri": job_document.as_uri(overrides.checkpoint)}
     return spec
-
-
-def _as_uri(text: str) -> str:
-    return text if "://" in text else Path(text).absolute().as_uri()

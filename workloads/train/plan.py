@@ -15,7 +15,8 @@ from slipway.api.training.processes import world_size
 from slipway.api.training.strategy import ModelSize, workload
 from slipway.api.training.trainingjob import TrainingJobSpec, spec_problems
 from workloads.errors import BadInput
-from workloads.train.job import document_of
+from workloads.pod import job_document
+from workloads.train.job import KIND
 
 GIB = 2**30
 
@@ -28,7 +29,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--processes", type=int, help="of the whole job, where numProcPerNode is auto")
     options = parser.parse_args(arguments)
     try:
-        document = document_of(options.config)
+        document = job_document.read(options.config, KIND)
         metadata, found = document.get("metadata"), document.get("spec")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         spec, problems = spec_problems(str(name or "job"), found if isinstance(found, dict) else {})

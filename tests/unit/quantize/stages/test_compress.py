@@ -156,8 +156,9 @@ def test_interrupted_in_its_training_it_ends_with_the_same_model(
 ) -> None:
     monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     digests = []
+    once = {**SMALLER, "qat": {"epochs": 1, "learningRate": 0.002}}
     for name, voices in (("whole", [jobs.quiet()]), ("interrupted", [Dies(Poster({})), jobs.quiet()])):
-        job = jobs.job(tmp_path / name, digits, **SMALLER)
+        job = jobs.job(tmp_path / name, digits, **once)
         for stage in (Stage.EXPORT, Stage.BASELINE):
             run_stage(job, jobs.quiet(), stage, 0)
         for reporter in voices:

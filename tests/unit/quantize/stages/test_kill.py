@@ -23,7 +23,7 @@ NARROW = {
     **jobs.NARROW,
     "calibration": {**jobs.DIGITS, "samples": 600, "batchSize": 2},
 }
-KILLS = 3
+KILLS = 2
 
 
 def started(document: Path) -> "subprocess.Popen[str]":

@@ -21,8 +21,9 @@ from tests.unit.train.runs.users import jobs
 from workloads import models, storage, user_code
 from workloads.errors import BAD_INPUT, BadInput, code_of
 from workloads.models.from_artifact import load_model
+from workloads.pod import job_document
 from workloads.train import plan
-from workloads.train.job import Overrides, document_of, read_job
+from workloads.train.job import Overrides, read_job
 
 SMALL: dict[str, Any] = {"epochs": 1, "optimizer": {"learningRate": 0.01}, "gradientClipping": None}
 
@@ -112,7 +113,7 @@ def test_documents_that_are_none(tmp_path: Path, text: str, words: str, capsys: 
     path = tmp_path / "job.yaml"
     path.write_text(text)
     with pytest.raises(BadInput, match=words):
-        document_of(path)
+        job_document.read(path, "TrainingJob")
     assert plan.main(["--config", str(path), "--gpu-memory", "80Gi"]) == 2
     assert words in capsys.readouterr().err
 
