@@ -112,7 +112,7 @@ def _by_columns(rows: Sequence[Sequence[Any]], columns: Sequence[str], where: st
 
 
 def all_of(samples: Samples) -> "Array | None":
-    """What all samples should answer, without reading the samples; None where the data set does not keep it."""
+    """Right answers of all samples, without reading the samples; None where the data set does not keep it."""
     if isinstance(samples, Part | Subset):
         found = all_of(samples.whole)
         return None if found is None else found[samples.indices]

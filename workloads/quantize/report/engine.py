@@ -1,4 +1,4 @@
-"""What the engine did: the kernels that ran, what they fused, and the roof that bounds each. Figures in, HTML out."""
+"""Work of the engine: the kernels that ran, what they fused, and the roof that bounds each. Figures in, HTML out."""
 
 from collections.abc import Mapping
 from html import escape

@@ -58,7 +58,7 @@ class ProcessLane:
         return said, payload
 
     def _talk(self, job: Job) -> tuple[dict[str, Any], memoryview]:
-        """On the thread: a large body is copied in one call, without the interpreter."""
+        """Send a job from the thread: a large body is copied in one call, without the interpreter."""
         connection = self._socket or self._start()
         say(connection, job.head(), job.parts)
         job.parts = ()  # what it is read into takes memory enough

@@ -21,7 +21,7 @@ SPARE = 64 << 20
 
 
 def begin(setup: Any) -> Callable[[Job], Answer]:
-    """What reads requests for the model that the setup describes."""
+    """Reader of requests for the model that the setup describes."""
     codec = codec_of(setup)
     bound_memory(BODIES * codec.max_body_size + SPARE)
     return lambda job: _read(codec, job)

@@ -14,7 +14,7 @@ from workloads.train.tasks.task import Description
 
 
 class Input(Protocol):
-    """What samples are, as a task sees them."""
+    """Form of samples, as a task sees them."""
 
     tokens: int
     """Tokens of a sample; 0 where samples have none."""

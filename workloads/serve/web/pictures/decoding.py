@@ -100,7 +100,7 @@ class _Threads:
 
 
 def _measured(content: Buffer, how: Preprocessing, place: int) -> tuple[Found, float]:
-    """What is found, and the thread's own seconds of CPU.
+    """Result, and the thread's own seconds of CPU.
 
     A failure is a result: an exception holds the frames that hold it, and with them the picture, until the garbage
     collector comes.

@@ -22,7 +22,7 @@ SPARE = 256 << 20
 
 
 def begin(setup: Any) -> Callable[[Job], Answer]:
-    """What decodes pictures for the model that the setup describes."""
+    """Decoder of pictures for the model that the setup describes."""
     how = Preprocessing.model_validate_json(orjson.dumps(setup["how"]))
     bound_memory(MOST_BYTES + setup["largest"] + SPARE)
 
