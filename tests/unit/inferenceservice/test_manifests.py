@@ -42,6 +42,7 @@ POD = {
             "name": "fetch",
             "command": ["sh", "-c", "cp -r /models /scratch"],
             "env": [{"name": "LEVEL", "value": "debug"}],
+            "envFrom": [{"secretRef": {"name": "bucket"}}],
             "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
         },
         {"name": "check", "image": "example.com/check:1", "args": ["--all"], "workingDir": "/tmp"},
@@ -58,6 +59,7 @@ PREDICTOR = {
     "model": {"uri": "pvc://models/digits", "digest": DIGEST},
     "image": "example.com/server:2",
     "engine": {"name": "torch"},
+    "envFrom": [{"prefix": "P_", "configMapRef": {"name": "settings", "optional": True}}],
     "batching": {"maxBatchSize": 8},
     "protocol": {"maxBodyMiB": 8},
     "cors": {"allowOrigins": ["https://app.example.com"]},
@@ -135,6 +137,15 @@ def test_init_containers_run_before_the_server_and_are_as_restricted() -> None:
         assert container["securityContext"] == restricted, "the spec lifts the read-only root"
         assert "volumeMounts" in container or container is check
     assert [one["name"] for one in spec["containers"]] == ["server"]
+
+
+def test_whole_configmaps_and_secrets_become_variables_of_server_and_init_containers() -> None:
+    spec = pod()
+    (origin,) = spec["containers"][0]["envFrom"]
+    assert origin == {"prefix": "P_", "configMapRef": {"name": "settings", "optional": True}}
+    fetch, check = spec["initContainers"]
+    assert fetch["envFrom"] == [{"secretRef": {"name": "bucket", "optional": False}}]
+    assert "envFrom" not in check
 
 
 def test_shared_memory_is_a_volume_of_its_own() -> None:

@@ -103,6 +103,8 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
     (_first(securityContext={"privileged": True}), ""),
     (_first(env=[{"name": "RANK", "value": "1"}]), "remove it"),
     (_pod(initContainers=[{"name": "a"}, {"name": "a"}]), "appears more than once"),
+    (_first(envFrom=[{"prefix": "P_"}]), "set exactly one of configMapRef, secretRef"),
+    ({"predictor": {**MODEL, "envFrom": [{"secretRef": {"name": "a"}, "configMapRef": {"name": "b"}}]}}, "set exactly"),
     ({"autoScaling": {"maxReplicas": 3}}, "scaleTarget"),
     ({"autoScaling": BY_CPU}, "set predictor.resources.requests.cpu"),
     (

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from slipway.api.common import uris
 from slipway.api.common.base import MapBy, Model, Rule, problems_of
-from slipway.api.common.env import EnvVar, bounded
+from slipway.api.common.env import EnvFroms, EnvVar, bounded
 from slipway.api.common.kind import Column, Kind, Scale, condition_column, unseen_status
 from slipway.api.common.quantity import parse_quantity
 from slipway.api.common.resources import Resources, unknown
@@ -165,6 +165,9 @@ class Predictor(Model):
     resources: Resources = Field(default_factory=Resources, description="What each replica asks of its node.")
     env: Annotated[list[EnvVar], Field(max_length=128), MapBy("name")] = Field(
         default_factory=list, description="Further variables of the server's environment."
+    )
+    env_from: EnvFroms = Field(
+        default_factory=list, description="Variables from whole ConfigMaps and Secrets; those of env win over them."
     )
     shared_memory: SharedMemory | None = Field(
         None, description="A /dev/shm of its own for servers of several processes; the runtime's 64 MiB when unset."

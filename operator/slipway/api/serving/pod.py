@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from slipway.api.common.base import MapBy, Model, Rule
-from slipway.api.common.env import EnvVar, Words, bounded
+from slipway.api.common.env import EnvFroms, EnvVar, Words, bounded
 from slipway.api.common.pod import PodPlace
 from slipway.api.common.resources import Resources
 from slipway.api.common.scheduling import NodeAffinity, SelectorOperator
@@ -110,6 +110,7 @@ class InitContainer(Model):
     env: Annotated[list[EnvVar], Field(max_length=64), MapBy("name")] = Field(
         default_factory=list, description="Its environment."
     )
+    env_from: EnvFroms = Field(default_factory=list, description="Variables from whole ConfigMaps and Secrets.")
     resources: Resources = Field(default_factory=Resources, description="What it asks of the node.")
     volume_mounts: Annotated[list[VolumeMount], Field(max_length=16), MapBy("mount_path")] = Field(
         default_factory=list, description="Where volumes of the pod appear in it."

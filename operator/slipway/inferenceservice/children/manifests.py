@@ -228,12 +228,14 @@ def container(service: InferenceService, platform: Platform) -> dict[str, Any]:
     users = [env.wire() for env in predictor.env]
     ours = {"PYTHONUNBUFFERED": "1", **caches(predictor.pod, predictor.image)}
     named = {env["name"] for env in users} - {"PYTHONUNBUFFERED"}
+    whole = {"envFrom": [origin.wire() for origin in predictor.env_from]} if predictor.env_from else {}
     return {
         "name": SERVER,
         "image": predictor.image or for_pod(platform.server_image, platform.gpu_image, predictor.resources.asked),
         **predictor.pod.pulled(),
         "command": ["python", "-m", "workloads", "serve", "--config", f"{CONFIG_DIR}/service.json"],
         "env": [{"name": name, "value": value} for name, value in ours.items() if name not in named] + users,
+        **whole,
         "resources": predictor.resources.wire(),
         "securityContext": predictor.pod.contained(),
         # Why a model could not be loaded is in the server's last words.
