@@ -137,6 +137,7 @@ def test_a_tool_that_must_be_called_is_called(server: GenerationServer, choice: 
         ({"max_tokens": 511}, "together"),
         ({"n": 0}, "n"),
         ({"n": 1000}, "n"),
+        ({"n": 128, "prompt": ["x"] * 5}, "640 answers"),
         ({"prompt": ""}, "no tokens"),
         ({"prompt": []}, "empty"),
         ({"prompt": [5, 99999]}, "99999"),

@@ -26,6 +26,8 @@ from workloads.serve.protocol.content_encoding import AT_ONCE, coding_of, inflat
 from workloads.serve.rest.pending import TaskPending
 from workloads.serve.telemetry.metrics import Metrics
 
+MOST_ANSWERS = 512  # of one request
+
 
 @dataclass(frozen=True)
 class Generating:
@@ -191,6 +193,8 @@ class GenerationApp(App):
                 "echo with logprobs: tokens that are in the prefix cache are not computed again; set "
                 "predictor.generation.prefixCaching to false for a service that scores texts"
             )
+        if len(prompts) * taken.n > MOST_ANSWERS:
+            raise Invalid(f"{len(prompts) * taken.n} answers are asked for, at most {MOST_ANSWERS} in one request")
         samplings = [
             replace(intake.fitted(taken, tokens, found.limits), echo=echo and taken.logprobs) for tokens in prompts
         ]

@@ -126,6 +126,10 @@ def test_any_json_is_an_object() -> None:
         assert isinstance(json.loads(Sampler(any_json(), seed).text()), dict)
 
 
+# Took the engine minutes, and everybody with it.
+FAR = {"type": "object", "properties": {f"p{n}": {"type": "string", "maxLength": 512} for n in range(40)}}
+
+
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
@@ -155,8 +159,10 @@ def test_any_json_is_an_object() -> None:
         (None, "no schema"),
         (3, "no schema"),
         ({"type": "object", "properties": [1]}, "properties"),
-        ({"enum": ["x" * 70_000]}, "bytes"),
-        ({"type": "object", "properties": {f"p{n}": True for n in range(1500)}}, "rules"),
+        ({"enum": ["x" * 17_000]}, "bytes"),
+        (FAR, "maxLength"),
+        ({"type": "array", "items": {"type": "array", "maxItems": 100}, "maxItems": 100}, "maxItems"),
+        ({"type": "object", "properties": {f"p{n}": True for n in range(700)}}, "rules"),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -12,6 +12,8 @@ class StopStrings:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = [stop for stop in stops if stop]
+        self._firsts = {stop[0] for stop in self._stops}
+        self._longest = max(map(len, self._stops), default=1)
         self._held = ""
 
     def add(self, text: str) -> tuple[str, bool]:
@@ -34,9 +36,9 @@ class StopStrings:
 
     def _beginning(self, text: str) -> int:
         """Characters at the text's end that a stop string begins with."""
-        longest = max(map(len, self._stops)) - 1
-        for size in range(min(longest, len(text)), 0, -1):
-            tail = text[len(text) - size :]
-            if any(stop.startswith(tail) for stop in self._stops):
-                return size
+        for place in range(max(0, len(text) - self._longest + 1), len(text)):
+            if text[place] in self._firsts:
+                tail = text[place:]
+                if any(stop.startswith(tail) for stop in self._stops):
+                    return len(tail)
         return 0
