@@ -21,11 +21,11 @@ class GenerationServer(Server):
 
     ready = READY
 
-    def __init__(self, folder: Path, model: Path, generation: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, model: Path, generation: dict[str, Any], threads: int = 1) -> None:
         predictor = {"model": {"uri": f"file://{model}"}, "generation": generation}
         drain = {"readinessLeadSeconds": 0, "timeoutSeconds": 20}
         document = {"kind": "InferenceService", "metadata": {"name": "small"}}
-        document |= {"spec": {"predictor": {**predictor, "drain": drain, "engine": {"threads": 1}}}}
+        document |= {"spec": {"predictor": {**predictor, "drain": drain, "engine": {"threads": threads}}}}
         config = folder / "service.json"
         config.write_text(json.dumps(document))
         super().__init__(folder / "log", "--config", str(config))

@@ -22,8 +22,11 @@ class Answer:
         ends: Sequence[int],
         deliver: Callable[[Choice], None],
         prompt: Sequence[int] = (),
+        *,
+        tell: bool = True,
     ) -> None:
-        """`ends`: tokens that end an answer and are none of its text."""
+        """`ends`: tokens that end an answer and are none of its text. `tell` each token's log-probability as well."""
+        self._tell = tell
         self._prompt = prompt
         self.index = index
         self.completion_tokens = 0
@@ -42,7 +45,7 @@ class Answer:
             ends = piece.finish == "stop" and place == len(piece.tokens) - 1 and token in self._ends
             found, stopped = ("", False) if ends else self._stops.add(self._detokenizer.add(token))
             text += found
-            if not ends:
+            if self._tell and not ends:
                 said = piece.log_probabilities[place] if place < len(piece.log_probabilities) else None
                 tokens.append(TokenText(self._decode([token]), said))
             if stopped:

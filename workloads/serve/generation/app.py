@@ -212,7 +212,7 @@ class GenerationApp(App):
     async def _whole(self, wanted: _Wanted, asked: float) -> Reply:
         found = self._found()
         collector = Collector(wanted.count, wanted.tools)
-        job = Job(collector.part, collector.failed, asked)
+        job = Job(collector.part, collector.failed, asked, wanted.taken.logprobs)
         found.generator.start(wanted.prompts, wanted.samplings, wanted.taken.stops, wanted.taken.n, job, wanted.adapter)
         try:
             await collector.done
@@ -240,6 +240,6 @@ class GenerationApp(App):
         streamer = Streamer(
             wanted.count, wanted.voice, stream, wanted.prompt_tokens, wanted.taken.usage, wanted.tools, over
         )
-        job = Job(streamer.part, streamer.failed, asked)
+        job = Job(streamer.part, streamer.failed, asked, wanted.taken.logprobs)
         generator.start(wanted.prompts, wanted.samplings, wanted.taken.stops, wanted.taken.n, job, wanted.adapter)
         return stream

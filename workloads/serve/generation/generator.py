@@ -44,6 +44,7 @@ class Job:
     part: Callable[[Choice], None]
     failed: Callable[[RequestError], None]
     asked: float
+    tell: bool = False  # each token's own log-probability, too
     numbers: set[int] = field(default_factory=set)
     timer: asyncio.TimerHandle | None = None
     over: bool = False
@@ -104,7 +105,9 @@ class Generator:
         seed = sampling.seed if sampling.seed is not None else secrets.randbits(32)
         chosen = replace(sampling, seed=(seed + index) % 2**32)
         prompt = Prompt(next(self._numbers), tokens, chosen, adapter)
-        return _Work(prompt, job, Answer(index, self._decode, stops, chosen.stop_tokens, job.part, tokens))
+        return _Work(
+            prompt, job, Answer(index, self._decode, stops, chosen.stop_tokens, job.part, tokens, tell=job.tell)
+        )
 
     def cancel(self, job: Job) -> None:
         """Nobody waits for these answers any more."""

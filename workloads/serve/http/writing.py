@@ -46,6 +46,9 @@ class Writing(asyncio.Protocol):
     def stream(self, data: bytes, last: bool) -> None:
         """Write a piece of the stream."""
         self.since = self._server.now()
+        if not (last or self.write_paused or self._output.size):
+            self._transport.write(data)
+            return
         self._output.add([data], last and self._last)
         if last:
             self._stream = None
