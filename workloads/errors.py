@@ -4,12 +4,16 @@ Raised everywhere in workloads, turned into words and a code by the commands.
 """
 
 import re
+from collections.abc import Iterator
 
-SUCCESS = 0
-FAILURE = 1
-BAD_INPUT = 2
-INTERRUPTED = 130
-TERMINATED = 143
+from slipway.api.common.exit_codes import ExitCode
+
+SUCCESS = ExitCode.SUCCESS
+FAILURE = ExitCode.FAILURE
+BAD_INPUT = ExitCode.BAD_INPUT
+REJECTED = ExitCode.REJECTED
+INTERRUPTED = ExitCode.INTERRUPTED
+TERMINATED = ExitCode.TERMINATED
 
 
 class BadInput(Exception):  # noqa: N818 (read as what happened, at every raise)
@@ -18,6 +22,10 @@ class BadInput(Exception):  # noqa: N818 (read as what happened, at every raise)
 
 class Diverged(BadInput):
     """The training has left the numbers. Exit code 2: the same steps would lead there again."""
+
+
+class GateFailed(BadInput):
+    """A model is worse than the job allows, and is not published. Exit code 3: the same steps would make it again."""
 
 
 class Corrupt(Exception):  # noqa: N818
@@ -41,6 +49,13 @@ _OF_THE_CODE = re.compile(
     r"dimension out of range|"
     r"size of tensor|expected input|given groups|invalid for input of size|should be the same|not implemented for '"
 )
+# What Hugging Face's libraries raise where nobody may ask the hub, or where it refuses: by name, wherever in the chain.
+_OF_THE_HUB = {
+    "OfflineModeIsEnabled": "this pod may not ask Hugging Face's hub (HF_HUB_OFFLINE)",
+    "GatedRepoError": "the hub asks for a licence that this account has not accepted",
+    "RepositoryNotFoundError": "the hub has no such repository, or these credentials may not see it",
+    "RevisionNotFoundError": "the hub's repository has no such revision",
+}
 _DETERMINISTIC = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -49,6 +64,8 @@ def comes_again(error: BaseException) -> bool:
 
     The kinds that a program raises about what it was given, not about where it runs; when in doubt, no.
     """
+    if of_the_hub(error) is not None:
+        return True
     words = str(error).lower()
     if any(sign in words for sign in ("alloc", "out of memory", "no space left", "cuda error", "timed out")):
         return False
@@ -59,12 +76,32 @@ def comes_again(error: BaseException) -> bool:
     return isinstance(error, _DETERMINISTIC) or (of_library and not isinstance(error, OSError | MemoryError))
 
 
+def of_the_hub(error: BaseException) -> str | None:
+    """Words for an error of Hugging Face's hub that comes again; None for any other."""
+    for one in _chain(error):
+        words = next((_OF_THE_HUB[kind.__name__] for kind in type(one).__mro__ if kind.__name__ in _OF_THE_HUB), None)
+        if words is not None:
+            return f"{words}: put the files into a folder, and name its path"
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it was raised from."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or one.__context__
+
+
 # What is told in words alone, without a traceback.
 TOLD = (BadInput, Corrupt, Unavailable, Terminated)
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (SystemExit, TERMINATED),
     (Terminated, TERMINATED),
     (KeyboardInterrupt, INTERRUPTED),
+    (GateFailed, REJECTED),
     (BadInput, BAD_INPUT),
     (Corrupt, FAILURE),
     (Unavailable, FAILURE),

@@ -16,7 +16,7 @@ from workloads.pod import termination
 from workloads.pod.signals import StopSignal
 from workloads.quantize.job import Job, Overrides, read_job
 
-REJECTED = 3
+REJECTED = errors.REJECTED
 
 
 def _parser() -> argparse.ArgumentParser:

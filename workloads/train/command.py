@@ -1,7 +1,7 @@
 """`python -m workloads train`: arguments in, exit code out. Everything that goes wrong ends here, in words.
 
-Exit codes: 0 trained, 1 failed, 2 another attempt would fail alike (the job, its code or its data is wrong), 130
-Ctrl-C, 143 SIGTERM (the state is saved first).
+Exit codes: 0 trained, 1 failed, 2 another attempt would fail alike (the job, its code or its data is wrong), 3 a
+gate was not passed, 130 Ctrl-C, 143 SIGTERM (the state is saved first); see slipway.api.common.exit_codes.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def _failed(error: BaseException) -> int:
     sys.stdout.flush()
     stopped = code in {errors.TERMINATED, errors.INTERRUPTED}
     print(words if stopped else f"error: {words}", file=sys.stderr, flush=True)
-    if code == errors.BAD_INPUT and isinstance(error, errors.BadInput):
+    if isinstance(error, errors.BadInput) or errors.of_the_hub(error) is not None:
         termination.tell(words)
     _tell_torchrun(words, code)
     return code
@@ -101,7 +101,8 @@ def _explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, RuntimeError) and "have finished reduction" in str(error):
         return code, "some parameters got no gradient in a step: set recipe.findUnusedParameters, or freeze them"
     text = str(error).strip().splitlines()
-    return code, f"{type(error).__name__}: {text[0] if text else 'no message'}"
+    kind, hub = type(error).__name__, errors.of_the_hub(error)
+    return code, f"{hub} ({kind})" if hub is not None else f"{kind}: {text[0] if text else 'no message'}"
 
 
 def _tell_torchrun(words: str, code: int) -> None:

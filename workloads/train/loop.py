@@ -55,8 +55,7 @@ class Training:
     parameters: int
     compression: list[dict[str, Any]]
     """Figures before and after each step of the recipe's compression; empty without."""
-    whole: dict[str, float]
-    """Figures before compression, or of the teacher, for the gate; empty without."""
+    whole: dict[str, float]  # figures before compression, or of the teacher, for the gate; empty without
     rate: LearningRate
     checkpoints: "Checkpoints | None"
     save_every: int

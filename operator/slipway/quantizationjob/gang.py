@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from slipway.api.common.exit_codes import ExitCode
 from slipway.api.common.types import FailurePolicy, Reason, RunPolicy
 from slipway.api.quantization.quantizationjob import FIXED_FIELDS
 from slipway.api.quantization.status import SHARDED, Outcome, Stage, StageResult
@@ -24,7 +25,7 @@ from slipway.runtime import conditions
 from slipway.runtime.client.resource import CONFIGMAPS, PODS
 
 # How `python -m workloads quantize` ends when the job is wrong, and when no candidate passes the gates.
-BAD_INPUT_CODE, REJECTED_CODE = 2, 3
+BAD_INPUT_CODE, REJECTED_CODE = ExitCode.BAD_INPUT, ExitCode.REJECTED
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 
+from slipway.api.common.exit_codes import ExitCode
 from slipway.api.common.scheduling import GangScheduler
 from slipway.api.common.types import FailurePolicy, Reason, RunPolicy
 from slipway.api.training.elastic import RestartScope
@@ -17,13 +18,11 @@ from slipway.gang.state import GangState, Rules
 from slipway.reconcile.plan import Keep, Notice, Plan, Write
 from slipway.reconcile.pods.observed import Failure
 from slipway.runtime.client.resource import CONFIGMAPS, PODS, SECRETS, SERVICES
-from slipway.trainingjob import pod_groups, status, user_code
+from slipway.trainingjob import pod_groups, status
 from slipway.trainingjob import pods as render
 from slipway.trainingjob.job import Platform, TrainingJob
 from slipway.trainingjob.launchers import launcher_of
 
-# The built-in trainer ends so when the job or its data is wrong.
-BAD_INPUT_CODE = 2
 DEFAULT_SCHEDULER = "default-scheduler"
 
 
@@ -42,8 +41,8 @@ class TrainingGang:
         payload says that it has left no artifact.
         """
         if self.job.spec.recipe is not None:
-            return frozenset({BAD_INPUT_CODE})
-        return frozenset({user_code.UNFIT_CODE}) if self.job.spec.output is not None else frozenset()
+            return frozenset({ExitCode.BAD_INPUT, ExitCode.REJECTED})
+        return frozenset({ExitCode.UNFIT}) if self.job.spec.output is not None else frozenset()
 
     @property
     def uid(self) -> str:

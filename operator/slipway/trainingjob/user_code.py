@@ -6,12 +6,13 @@ A recipe's trainer does all of it itself.
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from slipway.api.common.exit_codes import ExitCode
 from slipway.reconcile.podspec import CLAIMS_DIR, CONFIG_DIR
 from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob
 
 # What payload/publish.py ends with where the program left no artifact: running it again would leave the same.
-UNFIT_CODE = 78
+UNFIT_CODE = ExitCode.UNFIT
 
 
 def keeps(job: TrainingJob) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from slipway.api.training.compression import CompressionGate
 from slipway.api.training.recipe import Recipe
-from workloads.errors import BadInput
+from workloads.errors import GateFailed
 
 # The figure of a task, where a higher one is better; perplexity is for those that have none of them.
 FIGURES = ("accuracy", "averagePrecision50", "meanAveragePrecision", "meanIou", "r2")
@@ -15,7 +15,7 @@ LOWER = "perplexity"
 
 
 def require_kept(recipe: Recipe, before: Mapping[str, float], after: Mapping[str, float]) -> None:
-    """BadInput for a model that got worse than allowed; nothing to say where there is nothing to compare with."""
+    """GateFailed for a model that got worse than allowed; nothing to say where there is nothing to compare with."""
     found = drop(before, after)
     if found is None:
         return
@@ -24,7 +24,7 @@ def require_kept(recipe: Recipe, before: Mapping[str, float], after: Mapping[str
     if lost <= allowed or allowed == 1:
         return
     whose = "before compression" if recipe.compression else "the teacher has"
-    raise BadInput(
+    raise GateFailed(
         f"the compressed model is not published: held-out {name} {after[name]:.4f}, {before[name]:.4f} {whose}: worse "
         f"by {lost * 100:.2f} %, and recipe.compressionGate allows {allowed * 100:g} %: take less away, train longer, "
         "or set compressionGate.maxDrop"

@@ -1,5 +1,6 @@
 """Choice after a lost pod: restart the whole gang, or give up. It is written to status before any pod is touched."""
 
+from slipway.api.common.exit_codes import ExitCode
 from slipway.api.common.types import FailurePolicy, Reason, RuleAction
 from slipway.gang.policy import backoff, budget
 from slipway.gang.policy.failure import matching_action
@@ -14,7 +15,8 @@ def restart_or_fail(
     action = matching_action(policy.rules, failure)
     draft.record_failure(failure)
     if action is None and failure.own and failure.exit_code in final:
-        return draft.fail(Reason.BAD_INPUT, f"{describe(failure)}, which a restart would not change: {failure.message}")
+        reason = Reason.GATE_FAILED if failure.exit_code == ExitCode.REJECTED else Reason.BAD_INPUT
+        return draft.fail(reason, f"{describe(failure)}, which a restart would not change: {failure.message}")
     if action is RuleAction.FAIL_JOB:
         return draft.fail(Reason.FAILURE_RULE, f"a failure rule ends the job: {describe(failure)}")
     if over := budget.exceeded(policy, failure, draft):
