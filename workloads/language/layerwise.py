@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from workloads.errors import BadInput
-from workloads.language import linear
-from workloads.language.packed import PackedShards, opened
-from workloads.language.shards import Shards
+from workloads.language import float8, linear
+from workloads.language.config import checked
+from workloads.language.packed import opened
 from workloads.language.weights import empty, matched
 
 
@@ -52,8 +52,10 @@ class Layerwise(nn.Module):
         self._where = FAMILIES[frame.config.model_type]
         self._frame = [frame]  # in a list: none of its parameters are this module's
         self.config: Any = frame.config
-        self._tensors: Shards | PackedShards = opened(folder)
+        self._tensors = opened(folder)
         self._names = {own: name for name, own in matched(frame, self._tensors).items()}
+        said = checked(folder)
+        self._ignored = list(said["quantization_config"]["ignore"]) if float8.is_float8(said) else None
         self.count = int(self.config.num_hidden_layers)
         where = self._where
         self.embedding: nn.Embedding = self._table(where.embedding)
@@ -80,7 +82,10 @@ class Layerwise(nn.Module):
     def layer(self, number: int) -> nn.Module:
         """A decoder layer with its weights, in memory of its own."""
         frame: Any = self._frame[0]
-        return self._filled(frame.get_submodule(self._where.layers)[number], self.prefix(number))
+        made = self._filled(frame.get_submodule(self._where.layers)[number], self.prefix(number))
+        if self._ignored is not None:
+            float8.round_inputs(made, self.prefix(number), self._ignored)
+        return made
 
     def prefix(self, number: int) -> str:
         """Beginning of a layer's names."""

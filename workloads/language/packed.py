@@ -15,7 +15,9 @@ import torch
 
 from slipway.api.common.language import WeightQuantization
 from workloads.errors import BadInput, Corrupt
+from workloads.language import float8
 from workloads.language.config import checked
+from workloads.language.float8 import Float8Shards
 from workloads.language.linear import SWAPPED
 from workloads.language.shards import Shards
 
@@ -115,6 +117,8 @@ def settings_of(config: Mapping[str, Any], folder: Path) -> WeightQuantization |
     said = config.get("quantization_config")
     if said is None:
         return None
+    if float8.is_float8(config):
+        return WeightQuantization(method=METHOD, bits=8, symmetric=True, excluded=list(said.get("ignore") or ()))
     try:
         group, *others = said["config_groups"].values()
         weights = group["weights"]
@@ -187,8 +191,10 @@ class PackedShards:
         return found.t().contiguous() if self._swapped else found
 
 
-def opened(folder: Path) -> Shards | PackedShards:
+def opened(folder: Path) -> Shards | PackedShards | Float8Shards:
     """Tensors of a model's folder as floats, whichever way they are kept."""
     config = checked(folder)
     settings = settings_of(config, folder)
+    if float8.is_float8(config):
+        return Float8Shards(folder)
     return Shards(folder) if settings is None else PackedShards(folder, settings, config["quantization_config"])

@@ -158,6 +158,8 @@ class Network:
         kind = getattr(made, "rope_type", "default")
         if kind not in ROTARY:
             raise BadInput(f"{self._folder}: rope_scaling of type {kind!r} follows the text's length: {ROTARY} do not")
+        if 2 * len(made.inv_freq) != self.head:
+            raise BadInput(f"{self._folder}: {2 * len(made.inv_freq)} of a head's {self.head} numbers turn: all must")
         frequencies = made.inv_freq.float().numpy().reshape(1, -1, 1)
         angles = op.matmul(
             op.broadcast(

@@ -18,7 +18,7 @@ from torch import nn
 from slipway.api.common.language import CONFIG_FILE
 from slipway.api.quantization.ladder import CALIBRATED, Rung
 from workloads.errors import BadInput
-from workloads.language import artifacts, linear, packed
+from workloads.language import artifacts, float8, linear, packed
 from workloads.language.config import json_of
 from workloads.language.layerwise import Layerwise
 from workloads.language.packed import Codes
@@ -87,14 +87,17 @@ def build(
 def _configure(source: Layerwise, folder: Path, wanted: Wanted, widths: Mapping[str, int], at: Path) -> None:
     artifacts.copy_beside(folder, at)
     names, scheme = source.linear_names(), wanted.scheme
+    ignored = ["lm_head", *(name for name in names if name != "lm_head" and wanted.keeps_float(name))]
     said = packed.configuration(
         scheme.bits,
         scheme.size,
         symmetric=scheme.symmetric,
-        ignored=["lm_head", *(name for name in names if name != "lm_head" and wanted.keeps_float(name))],
+        ignored=ignored,
         wider=[name for name, bits in widths.items() if bits > scheme.bits],
         kind=linear.SWAPPED if source.swapped else packed.LINEAR,
     )
+    if wanted.rung is Rung.FP8_DYNAMIC:
+        said = float8.configuration(ignored)
     (at / CONFIG_FILE).write_text(
         json.dumps({**json_of(folder / CONFIG_FILE), "quantization_config": said}, indent=2, sort_keys=True)
     )
@@ -120,6 +123,9 @@ def _quantized(
         if wanted.keeps_float(prefix + name):
             continue
         weight = linear.matrix(part)
+        if wanted.rung is Rung.FP8_DYNAMIC:
+            tensors |= float8.tensors(weight, prefix + name, wanted.scheme.kept)
+            continue
         scheme = replace(wanted.scheme, bits=widths.get(prefix + name, wanted.scheme.bits))
         if weight.shape[1] % scheme.size or weight.shape[1] * scheme.bits % 32:
             raise BadInput(
@@ -133,7 +139,7 @@ def _quantized(
         )
         tensors |= Codes(codes.numbers, codes.scales.to(scheme.kept), codes.zeros, codes.bits).tensors(prefix + name)
     for name, parameter in layer.named_parameters():
-        if f"{prefix}{name}_packed" not in tensors:
+        if not {f"{prefix}{name}_packed", prefix + name} & tensors.keys():
             tensors[source.name_in_file(prefix + name)] = parameter.detach().to(wanted.scheme.kept).contiguous()
     return tensors
 
@@ -161,7 +167,8 @@ def _take(
             place.removeprefix(prefix) if place.startswith(prefix) else place.partition(f".{prefix.split('.')[-2]}.")[2]
         )
         if name in held:
-            held[name].data = tensor.float()
+            scale = written.get(f"{place.removesuffix('.weight')}.weight_scale")
+            held[name].data = tensor.float() if scale is None else tensor.float() * scale.float()
 
 
 def bytes_of(folder: Path) -> int:

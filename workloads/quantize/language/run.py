@@ -12,13 +12,13 @@ import torch
 
 from slipway.api.common.language import ArtifactKind
 from slipway.api.common.sources import DatasetChoice, DatasetName
-from slipway.api.quantization.ladder import CALIBRATED, LADDER, LANGUAGE_LADDER, Rung
+from slipway.api.quantization.ladder import CALIBRATED, LADDER, LANGUAGE_LADDER, LANGUAGE_RUNGS, Rung
 from slipway.api.quantization.status import Stage, StageResult
 from workloads import data
 from workloads.data.texts.supervised import SupervisedSet
 from workloads.errors import BadInput
 from workloads.language import artifacts
-from workloads.language.config import checked
+from workloads.language.config import checked, described
 from workloads.language.layerwise import Layerwise
 from workloads.language.text_tokenizer import TextTokenizer
 from workloads.quantize.job import Job
@@ -42,9 +42,9 @@ def run(job: Job, reporter: ProgressReporter, stage: Stage) -> StageResult:
     """Climb, publish, tell. BadInput for a job that no language model can be put through."""
     spec = job.spec
     ladder = list(LANGUAGE_LADDER) if tuple(spec.ladder) == LADDER else list(spec.ladder)
-    strange = [rung.value for rung in ladder if rung not in LANGUAGE_LADDER]
+    strange = [rung.value for rung in ladder if rung not in LANGUAGE_RUNGS]
     if strange:
-        known = ", ".join(rung.value for rung in LANGUAGE_LADDER)
+        known = ", ".join(rung.value for rung in LANGUAGE_RUNGS)
         raise BadInput(f"ladder: {strange[0]} is not for language models, {known} are")
     source = artifacts.read(job.model_uri, spec.model.digest)
     if source.kind is not ArtifactKind.CAUSAL_LM or "quantization_config" in checked(source.folder):
@@ -87,14 +87,15 @@ def _documents(job: Job, folder: Path, *, evaluation: bool) -> list[torch.Tensor
     part = found.held_out if evaluation else found.training
     count = min(len(part), chosen.samples or len(part))
     rows = [part.batch([index])[0][0] for index in range(count)]
-    return [torch.from_numpy(row[0][row[1] > 0])[None] for row in rows if int((row[1] > 0).sum()) > 1]
+    context = described(folder).context_length
+    return [torch.from_numpy(row[0][row[1] > 0])[None, :context] for row in rows if int((row[1] > 0).sum()) > 1]
 
 
 def _scheme(job: Job, rung: Rung, folder: Path) -> Scheme:
     said, wanted = checked(folder), job.spec.weights
     name = str(said.get("dtype") or said.get("torch_dtype") or "float32")
     symmetric = bool(wanted.symmetric)
-    bits = 8 if rung is Rung.WEIGHT_ONLY_INT8 else 4
+    bits = 8 if rung in {Rung.WEIGHT_ONLY_INT8, Rung.FP8_DYNAMIC} else 4
     return Scheme(bits, wanted.group_size or GROUP, symmetric, DTYPES.get(name, torch.float32))
 
 

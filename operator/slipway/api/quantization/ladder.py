@@ -94,6 +94,7 @@ class Rung(StrEnum):
     AWQ_INT4 = "awq-int4"
     GPTQ_INT4 = "gptq-int4"
     MIXED_INT4 = "mixed-int4-int8"
+    FP8_DYNAMIC = "fp8-dynamic"
 
 
 LADDER = (
@@ -109,6 +110,9 @@ LADDER = (
 # Of language models alone, beside weight-only-int8; in this order when the ladder is left as it is.
 LANGUAGE_INT4 = (Rung.RTN_INT4, Rung.AWQ_INT4, Rung.GPTQ_INT4, Rung.MIXED_INT4)
 LANGUAGE_LADDER = (*LANGUAGE_INT4, Rung.WEIGHT_ONLY_INT8)
+# Only when it is named: the engine that serves needs a GPU.
+LANGUAGE_ONLY = (*LANGUAGE_INT4, Rung.FP8_DYNAMIC)
+LANGUAGE_RUNGS = (*LANGUAGE_LADDER, Rung.FP8_DYNAMIC)
 # A pass over the model at most, once the ranges are known: those of a ladder are all tried before one is chosen.
 CHEAP = frozenset(
     {
@@ -138,19 +142,19 @@ CALIBRATED = frozenset(
 # What an engine cannot run at all; rungs that stay are tried, and each of these is left out with a word.
 UNSUPPORTED: Mapping[Runtime, frozenset[Rung]] = {
     Runtime.ONNXRUNTIME: frozenset({Rung.FP8}),
-    Runtime.OPENVINO: frozenset({Rung.FP8, Rung.WEIGHT_ONLY_INT4}),
+    Runtime.OPENVINO: frozenset({Rung.FP8, Rung.FP8_DYNAMIC, Rung.WEIGHT_ONLY_INT4}),
     Runtime.TENSORRT: frozenset({Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT4}),
     # Its own quantizer does the whole work, by its own recipes.
     Runtime.LITERT: frozenset(Rung)
     - {Rung.STATIC_PER_CHANNEL, Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4},
 }
 # Their width is their own: they say nothing about weights of fewer bits.
-OWN_WIDTH = frozenset({*LANGUAGE_INT4, Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4, Rung.FP8, Rung.FP16})
+OWN_WIDTH = frozenset({*LANGUAGE_ONLY, Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4, Rung.FP8, Rung.FP16})
 
 
 def one_kind_of_model(ladder: Sequence[Rung]) -> bool:
     """Tell whether one model could climb the whole ladder: rungs of language models are for nothing else."""
-    return not set(LANGUAGE_INT4) & set(ladder) or set(ladder) <= set(LANGUAGE_LADDER)
+    return not set(LANGUAGE_ONLY) & set(ladder) or set(ladder) <= set(LANGUAGE_RUNGS)
 
 
 def goal_of(ladder: Sequence[Rung], asked: Goal | None) -> Goal | None:

@@ -6,8 +6,8 @@ from typing import Any
 from slipway.api.common.base import Rule
 from slipway.api.quantization.ladder import (
     CALIBRATED,
-    LANGUAGE_INT4,
-    LANGUAGE_LADDER,
+    LANGUAGE_ONLY,
+    LANGUAGE_RUNGS,
     OWN_WIDTH,
     UNSUPPORTED,
     Rung,
@@ -85,8 +85,8 @@ RULES: tuple[Rule, ...] = (
         _some_rung_is_narrow,
     ),
     Rule(
-        f"!self.ladder.exists(r, r in {_listed(LANGUAGE_INT4)}) || self.ladder.all(r, r in {_listed(LANGUAGE_LADDER)})",
-        "rungs of int4 are for language models, with weight-only-int8 and no other rung",
+        f"!self.ladder.exists(r, r in {_listed(LANGUAGE_ONLY)}) || self.ladder.all(r, r in {_listed(LANGUAGE_RUNGS)})",
+        "rungs of int4 and fp8-dynamic are for language models, with weight-only-int8 and no other rung",
         lambda spec: one_kind_of_model(spec.ladder),
     ),
     Rule(
