@@ -1,6 +1,5 @@
 """Routes of the HTTP server: each answers at once or promises a reply."""
 
-import asyncio
 import importlib.metadata
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -8,14 +7,14 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from slipway.api.common.artifact import Lineage
-from workloads.serve.apart import Job, ReaderPool, inflated_apart
+from workloads.serve.apart import Job, ReaderPool
 from workloads.serve.aside import aside
 from workloads.serve.errors import MethodNotAllowed, NotFound, NotReady
 from workloads.serve.http import Pending, Reply, Request
 from workloads.serve.http.message import error_reply, json_reply
 from workloads.serve.lifecycle import Lifecycle, Phase
 from workloads.serve.mirror import Mirror
-from workloads.serve.protocol.content_encoding import inflated_if_small
+from workloads.serve.protocol.content_encoding import AT_ONCE
 from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.protocol.statistics import configuration, statistics
 from workloads.serve.rest.inference import Codec
@@ -24,7 +23,7 @@ from workloads.serve.rest.promise import InferencePending, written
 from workloads.serve.service import Service
 from workloads.serve.telemetry.inferences import begin
 from workloads.serve.telemetry.metrics import Metrics
-from workloads.serve.text.protocol import described
+from workloads.serve.text.protocol import described, forms
 from workloads.serve.text.rest import TextRest
 from workloads.serve.text.texts import Texts
 from workloads.serve.web.page import page
@@ -82,7 +81,8 @@ class App:
         if service.loaded.tokens is not None and service.transform is None:
             self.texts = Texts(service, service.loaded.tokens)
             self.text_rest = TextRest(self.texts, codec)
-        self.service, self.codec, self.apart = service, codec, ReaderPool(codec)
+        self.service, self.codec = service, codec
+        self.apart = ReaderPool(codec, texts=forms(codec.signature) if self.texts is not None else None)
         self.predict = Predict(service, codec.max_body_size, self.texts, self.apart)
         self.life.phase = Phase.READY
 
@@ -233,12 +233,13 @@ class App:
 
     def _submitted(self, request: Request) -> Pending:
         service, codec = self.loaded()
+        heavy = codec.heavy(request)
         if self.text_rest is not None:
-            if self.apart is not None and not inflated_if_small(request):
-                return TaskPending(self._inflated(request, service, self.apart))
-            if self.text_rest.wants(request):
+            # Wherever its texts are, they become objects.
+            heavy = heavy or request.size > AT_ONCE
+            if not heavy and self.text_rest.wants(request):
                 return self.text_rest.begin(request)
-        if self.apart is not None and codec.heavy(request):
+        if self.apart is not None and heavy:
             job = Job("rest", request.headers, request.parts)
             return TaskPending(self._answered(service, codec, service.read_apart(self.apart, job)))
         if request.size > LARGE:
@@ -249,21 +250,11 @@ class App:
     async def _answered(self, service: Service, codec: Codec, reading: Awaitable[InferenceRequest]) -> Reply:
         """The reply to what takes a while to be read."""
         asked = await reading
+        if asked.form is not None and self.text_rest is not None:
+            return await self.text_rest.answered(asked.form, asked)
         ticket = service.submit(asked)
         results = await service.batcher.answer(ticket)
         return await written(codec, asked, results, ticket.timing)
-
-    async def _inflated(self, request: Request, service: Service, apart: ReaderPool) -> Reply:
-        await inflated_apart(request, apart, service.batcher.limits.default_timeout)
-        pending = self._submitted(request)
-        try:
-            await asyncio.wait([pending.future])
-            while not isinstance(reply := pending.finish(), Reply):
-                pending = reply
-                await asyncio.wait([pending.future])
-            return reply
-        finally:
-            pending.abandon()
 
 
 def _lineage(lineage: Lineage) -> dict[str, str]:

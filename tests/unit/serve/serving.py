@@ -107,3 +107,4 @@ async def serving(
     if app.service is not None:
         await app.service.batcher.drained()
         await app.service.close()
+    await app.close()

@@ -6,7 +6,7 @@ is taken by arrival and size: a request is overtaken by smaller ones for as long
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from workloads.serve.apart.lane import ProcessLane
@@ -16,12 +16,14 @@ from workloads.serve.errors import DeadlineExceeded, QueueFull
 from workloads.serve.http import Request
 from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.rest.inference import Codec
+from workloads.serve.signature import Signature
 
 SMALL = 8 << 20
 MOST_WAITING = 64
 SECONDS_PER_BYTE = 0.1e-6
 # Of a compressed body nobody knows yet what comes out of it.
 COMPRESSED = 10
+Form = tuple[bool, int]
 READER = "workloads.serve.apart.process"
 LATE = "the request's time was over while it was read"
 
@@ -29,10 +31,14 @@ LATE = "the request's time was over while it was read"
 class ReaderPool:
     """Reader of large requests in other processes: one per server. `read` from the event loop."""
 
-    def __init__(self, codec: Codec, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, codec: Codec, clock: Callable[[], float] = time.monotonic, texts: Mapping[Form, Signature] | None = None
+    ) -> None:
+        """`texts`: signatures of a model that takes them as well."""
         self._codec = codec
+        self._texts = texts or {}
         self._clock = clock
-        setup = setup_of(codec)
+        setup = setup_of(codec, bool(texts))
         self._lanes = [ProcessLane(READER, setup), ProcessLane(READER, setup)]
         self._free = [True, True]
         self._waiting: list[tuple[float, bool, asyncio.Future[int]]] = []
@@ -41,17 +47,20 @@ class ReaderPool:
         """A checked request. Raises what reading it raises, DeadlineExceeded after so long, QueueFull at once."""
         said, payload = await self._exchanged(job, seconds)
         arrays: list[Array] = []
-        for array in arrays_of(said, payload, self._codec.signature.inputs):
+        form, signature = said.get("form"), self._codec.signature
+        if form is not None:
+            signature = self._texts[form[0], form[1]]
+        for array in arrays_of(said, payload, signature.inputs):
             if array is None:
                 await asyncio.sleep(0)
             else:
                 arrays.append(array)
-        return asked_of(said, arrays, self._codec.signature)
+        return asked_of(said, arrays, signature)
 
-    async def inflated(self, job: Job, seconds: float) -> bytes:
+    async def inflated(self, job: Job, seconds: float) -> memoryview:
         """Decompress a body."""
         _, payload = await self._exchanged(job, seconds)
-        return bytes(payload)
+        return payload
 
     async def close(self) -> None:
         """End the processes."""
@@ -105,5 +114,5 @@ class ReaderPool:
 
 async def inflated_apart(request: Request, apart: ReaderPool, seconds: float) -> None:
     """The request's own body, in place, as `content.inflate` does with a small one."""
-    request.body = await apart.inflated(Job("inflate", request.headers, request.parts), seconds)
+    request.parts = (await apart.inflated(Job("inflate", request.headers, request.parts), seconds),)
     request.headers.pop(b"content-encoding", None)

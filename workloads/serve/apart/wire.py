@@ -23,14 +23,17 @@ LENGTHS = struct.Struct("<QQ")
 STEP = 4096
 
 
-def setup_of(codec: Codec) -> dict[str, Any]:
-    """JSON that tells a process what it must know of the model: no pickle, not even between one's own processes."""
+def setup_of(codec: Codec, texts: bool = False) -> dict[str, Any]:
+    """JSON that tells a process what it must know of the model: no pickle, not even between one's own processes.
+
+    `texts`: it takes texts beside its own inputs.
+    """
     tensors = {
         name: [[tensor.name, tensor.datatype.name, list(tensor.axes)] for tensor in side]
         for name, side in (("inputs", codec.signature.inputs), ("outputs", codec.signature.outputs))
     }
     own = {name: getattr(codec, name) for name in ("name", "version", "nonfinite", "max_body_size", "most_rows")}
-    return {**tensors, "rowwise": codec.signature.rowwise, "codec": own}
+    return {**tensors, "rowwise": codec.signature.rowwise, "codec": own, "texts": texts}
 
 
 def codec_of(setup: Mapping[str, Any]) -> Codec:
@@ -79,6 +82,7 @@ def describe(request: InferenceRequest, signature: Signature) -> tuple[dict[str,
         "id": request.id,
         "priority": request.priority,
         "timeout": request.timeout,
+        "form": request.form,
     }
     return said, raws
 
@@ -115,8 +119,10 @@ def asked_of(said: Mapping[str, Any], arrays: Sequence[Array], signature: Signat
     """The request as it was read."""
     rows, group = signature.check_shapes(tuple(array.shape for array in arrays))
     outputs = tuple((place, binary) for place, binary in said["outputs"])
+    form = tuple(said["form"]) if said["form"] is not None else None
+    timeout = float(said["timeout"])
     return InferenceRequest(
-        tuple(arrays), rows, group, said["size"], outputs, said["id"], said["priority"], float(said["timeout"])
+        tuple(arrays), rows, group, said["size"], outputs, said["id"], said["priority"], timeout, form
     )
 
 

@@ -1,6 +1,5 @@
 """The gRPC server: the protocol's methods and the standard health service, on the same event loop and batcher."""
 
-import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,9 +28,9 @@ from workloads.serve.protocol.grpc_tensors import GrpcCodec, parsed
 from workloads.serve.protocol.inference_request import InferenceRequest
 from workloads.serve.rest.inference import Codec
 from workloads.serve.telemetry.inferences import counting
-from workloads.serve.text.protocol import PAIR, forms, given
+from workloads.serve.text.inputs import MOST_TEXTS
+from workloads.serve.text.protocol import Form, form_of, forms, given
 from workloads.serve.text.rest import TRUNCATED, cut_off
-from workloads.serve.text.texts import MOST_TEXTS
 
 if TYPE_CHECKING:
     from workloads.serve.app import App
@@ -198,12 +197,14 @@ class GrpcServer:
             rows = codec.most_rows
             self._codec = GrpcCodec(codec.signature, codec.name, codec.version, self._nonfinite, rows)
         used, apart = self._codec, self._app.apart
-        if request is not None or self._app.texts is not None or apart is None:
-            request = request or await self._parsed(data)
-            used = self._codec_for(request, self._codec)
+        if request is not None:
+            form = form_of(request.inputs) if self._app.texts is not None else None
+            used = self._codec_for(form, used)
             asked = used.decode(request)
-        elif self._heavy(data, codec):
+            asked.form = form
+        elif apart is not None and self._heavy(data, codec):
             asked = await service.read_apart(apart, Job("grpc", {}, (data,)))
+            used = self._codec_for(asked.form, used)
         elif len(data) > APART:
             asked = await aside(used.read_in_place, data)
         else:
@@ -215,7 +216,7 @@ class GrpcServer:
         left = call.time_remaining()
         if left is not None:
             asked.timeout = min(asked.timeout, left) if asked.timeout else left
-        if self._app.texts is not None and used is not self._codec:
+        if self._app.texts is not None and asked.form is not None:
             return await self._texts(self._app.texts, used, asked, call)
         # A client that goes away cancels this coroutine, and `answer` takes its request out of the queue.
         ticket = service.submit(asked)
@@ -224,21 +225,18 @@ class GrpcServer:
             call.metadata("server-timing", server_timing(ticket.timing).decode())
         return self._codec.encode(asked, outputs)
 
-    async def _parsed(self, data: Buffer) -> pb.ModelInferRequest:
-        return parsed(bytes(data)) if len(data) <= APART else await asyncio.to_thread(parsed, bytes(data))
-
     def _heavy(self, data: Buffer, codec: Codec) -> bool:
         """Tell whether reading a message holds the interpreter for so long that others would notice.
 
         Invalid for one that no request can need.
         """
-        return len(data) - raw_bytes(memoryview(data), codec.signature) > AT_ONCE or codec.texts
+        beside = len(data) - raw_bytes(memoryview(data), codec.signature)
+        return beside > AT_ONCE or codec.texts or self._app.texts is not None
 
-    def _codec_for(self, request: pb.ModelInferRequest, own: GrpcCodec) -> GrpcCodec:
-        """Codec for a request: one that reads texts where the request holds them and the model takes them."""
-        if self._app.texts is None or not any(one.datatype == "BYTES" for one in request.inputs):
+    def _codec_for(self, form: Form | None, own: GrpcCodec) -> GrpcCodec:
+        """Codec for a request that has texts of such a form, or none."""
+        if form is None:
             return own
-        form = any(one.name == PAIR for one in request.inputs), min(2, max(1, len(request.inputs[0].shape)))
         return replace(own, signature=forms(own.signature)[form], most_rows=MOST_TEXTS)
 
     async def _texts(self, texts: "Texts", codec: GrpcCodec, asked: InferenceRequest, call: Call) -> list[Buffer]:

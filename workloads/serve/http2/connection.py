@@ -172,7 +172,6 @@ class Connection(asyncio.Protocol):
         """The client's settings."""
         self.reader.idle(1)
         check(number == 0, Code.PROTOCOL_ERROR)
-        check(len(content) % frames.SETTING.size == 0, Code.FRAME_SIZE_ERROR)
         if flags & frames.ACK:
             return
         for name, value in frames.SETTING.iter_unpack(content):

@@ -26,6 +26,7 @@ IDLE_FRAMES, FORGIVEN = 10_000, 1_000
 # And so many until their sender goes on at the pace of those that idle, by fewer frames and streams at a time.
 IDLES, IDLERS_FRAMES, IDLERS_OPENED = 256, 32, 4
 RESET_COST = 10
+PRIORITY_BYTES = 5
 OPENS = bytes([frames.HEADERS])
 HTTP1 = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 30\r\n\r\nthis port speaks gRPC, HTTP/2\n"
 HTTP1_METHODS = (b"GET ", b"POST ", b"HEAD ", b"OPTIONS ", b"PUT ")
@@ -37,7 +38,7 @@ class FrameReader:
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self._decoder = Decoder()
-        self.begun = False
+        self.begun = self._settled = False
         self.last = 0
         self._idle_frames = 0
         self._window = frames.WINDOW
@@ -93,6 +94,9 @@ class FrameReader:
             raise Broken(Code.FRAME_SIZE_ERROR, f"a frame of more than {CONTENT_BYTES} bytes")
         if self._block is not None and (kind != frames.CONTINUATION or number != self._block_stream):
             raise Broken(Code.PROTOCOL_ERROR, "a block of headers is interrupted")
+        if not self._settled:
+            check(kind == frames.SETTINGS and not flags & frames.ACK, Code.PROTOCOL_ERROR)
+            self._settled = True
         place += frames.HEAD_BYTES
         if kind == frames.DATA and not flags & frames.PADDED:
             self._begin_content(number, length, length, bool(flags & frames.END_STREAM))
@@ -168,6 +172,7 @@ class FrameReader:
         elif kind == frames.WINDOW_UPDATE:
             self._connection.widen(number, content)
         elif kind == frames.SETTINGS:
+            _check_settings(flags, content)
             self._connection.set(flags, number, content)
         elif kind == frames.RST_STREAM:
             self._connection.reset(number, content)
@@ -181,6 +186,10 @@ class FrameReader:
             self._more_block(flags, content)
         else:  # priorities, farewells, and kinds that nobody knows yet
             check(kind != frames.PUSH_PROMISE, Code.PROTOCOL_ERROR)
+            check(kind != frames.GOAWAY or number == 0, Code.PROTOCOL_ERROR)
+            if kind == frames.PRIORITY:
+                check(number > 0, Code.PROTOCOL_ERROR)
+                check(len(content) == PRIORITY_BYTES, Code.FRAME_SIZE_ERROR)
             self.idle(1)
 
     def _ping(self, flags: int, number: int, content: bytes) -> None:
@@ -225,7 +234,10 @@ class FrameReader:
         headers = self._decoder.headers(block)
         if number <= self.last:
             stream = self._connection.streams.get(number)
-            if stream is not None:
+            if stream is not None and stream.half_closed:
+                self._connection.write(frames.reset(number, Code.STREAM_CLOSED))
+                self._connection.forget(stream, gone=True)
+            elif stream is not None:
                 check(ends, Code.PROTOCOL_ERROR)
                 self._connection.ended(stream)
             return
@@ -235,6 +247,15 @@ class FrameReader:
             self._connection.write(frames.reset(number, Code.REFUSED_STREAM))
             return
         self._connection.open(number, headers, ends)
+
+
+def _check_settings(flags: int, content: bytes) -> None:
+    if flags & frames.ACK:
+        check(not content, Code.FRAME_SIZE_ERROR)
+        return
+    check(len(content) % frames.SETTING.size == 0, Code.FRAME_SIZE_ERROR)
+    pushes = (value for name, value in frames.SETTING.iter_unpack(content) if name == frames.ENABLE_PUSH)
+    check(all(value <= 1 for value in pushes), Code.PROTOCOL_ERROR)
 
 
 def _unpadded(content: bytes) -> bytes:

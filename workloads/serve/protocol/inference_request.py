@@ -24,6 +24,8 @@ class InferenceRequest:
     id: str | None = None
     priority: int = 0
     timeout: float = 0.0
+    # Of the texts in it, where they were read by another signature than the model's: see text/protocol.py.
+    form: tuple[bool, int] | None = None
 
 
 def input_tensor(signature: Signature, name: Any, datatype: Any, seen: Mapping[str, object]) -> Tensor:

@@ -6,20 +6,11 @@ from typing import Any
 from workloads.serve.datatypes import Array
 from workloads.serve.errors import Invalid
 from workloads.serve.protocol.document import Cut
-from workloads.serve.protocol.inference_request import InferenceRequest, in_order
 from workloads.serve.protocol.numbers import Text, from_text, shape_of
 from workloads.serve.protocol.tensors import from_json
 from workloads.serve.signature import Signature
 
 MARK = secrets.token_hex(16)
-
-
-def asked_rows(signature: Signature, body: bytes, most_rows: int = 0) -> InferenceRequest:
-    """A request of any size, whole and checked. Invalid in words; `most_rows` of one request, 0: as many as it says."""
-    cut = Cut(body, "rows", MARK)
-    array = rows_of(signature, cut.document, most_rows, cut)
-    inputs, count, group, size = in_order(signature, {signature.inputs[0].name: array})
-    return InferenceRequest(inputs, count, group, size, ())
 
 
 def rows_of(signature: Signature, document: Any, most_rows: int = 0, cut: Cut | None = None) -> Array:

@@ -1,16 +1,14 @@
 """Texts over REST: an inference whose input is BYTES, tokenized, and answered as any other."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from workloads.serve.errors import Invalid
 from workloads.serve.http import Reply, Request
-from workloads.serve.protocol.content_encoding import inflate
 from workloads.serve.protocol.inference_request import InferenceRequest
-from workloads.serve.rest.inference import HEADER_LENGTH, Codec
+from workloads.serve.rest.inference import Codec
 from workloads.serve.rest.pending import TaskPending
-from workloads.serve.text.protocol import MARK, PAIR, forms, given
-from workloads.serve.text.texts import MOST_TEXTS, Texts
+from workloads.serve.text.inputs import TextInputs
+from workloads.serve.text.protocol import Form, codecs, decoded, given, wants_texts
+from workloads.serve.text.texts import Texts
 from workloads.serve.tokenizer.tokens import Row
 
 TRUNCATED = b"Slipway-Truncated-Texts"
@@ -22,46 +20,31 @@ class TextRest:
 
     def __init__(self, texts: Texts, codec: Codec) -> None:
         self._texts = texts
-        self._most = codec.max_body_size
-        self._codecs = {
-            form: replace(codec, signature=one, most_rows=MOST_TEXTS) for form, one in forms(codec.signature).items()
-        }
+        self._codecs = codecs(codec)
 
     def wants(self, request: Request) -> bool:
-        """Tell whether the request says that it holds texts.
-
-        Decompresses its body for that, and raises what that raises. Raises what that raises.
-        """
-        inflate(request, self._most)
-        length = request.headers.get(HEADER_LENGTH, b"")
-        end = int(length) if length.isdigit() and len(length) < 19 else len(request.body)
-        return request.body.find(MARK, 0, end) >= 0
+        """Tell whether a request that is not compressed says that it holds texts."""
+        return wants_texts(request)
 
     def begin(self, request: Request) -> TaskPending:
         """The reply's promise. Raises what the codec or `check` raises."""
-        codec, asked = self._decoded(request)
+        form, asked = decoded(self._codecs, request)
+        return TaskPending(self._answered(form, asked, self._checked(asked)))
+
+    async def answered(self, form: Form, asked: InferenceRequest) -> Reply:
+        """The reply to a request that was read elsewhere."""
+        return await self._answered(form, asked, self._checked(asked))
+
+    def _checked(self, asked: InferenceRequest) -> TextInputs:
         texts = given(asked)
         self._texts.check(texts)
+        return texts
 
-        async def work() -> Reply:
-            answer = await self._texts.answer(texts)
-            reply = codec.encode(asked, answer.outputs)
-            reply.headers += told(answer.rows)
-            return reply
-
-        return TaskPending(work())
-
-    def _decoded(self, request: Request) -> tuple[Codec, InferenceRequest]:
-        pair = request.body.find(PAIR.encode()) >= 0
-        flat, column = self._codecs[pair, 1], self._codecs[pair, 2]
-        try:
-            return flat, flat.decode(request)
-        except Invalid:
-            try:
-                return column, column.decode(request)
-            except Invalid:
-                pass
-            raise
+    async def _answered(self, form: Form, asked: InferenceRequest, texts: TextInputs) -> Reply:
+        answer = await self._texts.answer(texts)
+        reply = self._codecs[form].encode(asked, answer.outputs)
+        reply.headers += told(answer.rows)
+        return reply
 
 
 def told(rows: Sequence[Row]) -> bytes:

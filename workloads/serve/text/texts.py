@@ -20,24 +20,13 @@ from workloads.serve.datatypes import Array
 from workloads.serve.errors import Invalid, QueueFull, TooLarge
 from workloads.serve.protocol.inference_request import InferenceRequest, in_order
 from workloads.serve.service import Service
+from workloads.serve.text.inputs import MOST_CHARACTERS, MOST_TEXTS, TextInputs
 from workloads.serve.tokenizer.tokens import Row, Tokens
 from workloads.serve.worker import Inputs, Outputs
 
-MOST_TEXTS = 1024
-MOST_CHARACTERS = 1 << 20  # of all texts of a request: seconds of a thread at most
 SHORT = 2000  # characters that are tokenized at once
 MOST_WAITING = 64  # requests that wait for a thread, or are on one
 VECTOR = "sentence_embedding"
-
-
-@dataclass(frozen=True)
-class TextInputs:
-    """Texts of a request, each with a second one or none with one."""
-
-    texts: Sequence[str]
-    seconds: Sequence[str] | None = None
-    priority: int = 0
-    timeout: float = 0.0
 
 
 @dataclass(frozen=True)

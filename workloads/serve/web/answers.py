@@ -1,12 +1,14 @@
 """Words for the model's numbers: labels and probabilities, or numbers by name, by the artifact's labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from slipway.api.common.artifact import Task
 from workloads.serve.datatypes import Array
+from workloads.serve.rest.pieces import plain
+from workloads.serve.signature import Signature
 
 TOP = 5
 LOGITS = "logits"  # name of an output that holds them, whatever its values
@@ -72,3 +74,18 @@ def numbers(outputs: Array, names: Sequence[str]) -> list[dict[str, Any]]:
 
 def _label(labels: Sequence[str], index: int) -> str:
     return labels[index] if index < len(labels) else str(int(index))
+
+
+def by_row(signature: Signature, outputs: Sequence[Array]) -> list[Any]:
+    """Results of own code by name: for each row where all have as many, else all of it at once."""
+    named = {tensor.name: output for tensor, output in zip(signature.outputs, outputs, strict=True)}
+    lengths = {len(output) if output.ndim else -1 for output in outputs}
+    if len(lengths) != 1 or lengths == {-1}:
+        return [{name: plain(output) for name, output in named.items()}]
+    return rows_by_name(named, lengths.pop())
+
+
+def rows_by_name(named: Mapping[str, Array], count: int) -> list[Any]:
+    """Each row's values by their outputs' names."""
+    values = {name: plain(output) for name, output in named.items()}
+    return [{name: one[row] for name, one in values.items()} for row in range(count)]

@@ -11,15 +11,13 @@ from typing import Any
 
 from slipway.api.common.artifact import Artifact
 from workloads.serve.datatypes import Array
-from workloads.serve.errors import Invalid, TooLarge
-from workloads.serve.http.message import Buffer
+from workloads.serve.errors import Invalid
 from workloads.serve.protocol.tensors import from_json
 from workloads.serve.rest.pieces import plain
 from workloads.serve.signature import Signature, Tensor
 
 WORDS = 'rows are a list with at least one row: {"rows": [[...], ...]}'
 PEEK = 512
-MOST_NAMED = 1 << 20
 NAMED = re.compile(rb'"columns"\s*:|"rows"\s*:\s*\[\s*\{')
 
 
@@ -45,15 +43,9 @@ def asks_for_columns(document: Any, signature: Signature) -> bool:
     return named or "columns" in document or len(signature.inputs) > 1
 
 
-def are_named(head: Buffer, size: int) -> bool:
-    """Tell whether a document has rows with names, by its head. TooLarge when it has too many of them.
-
-    They are read one by one, on the event loop.
-    """
-    found = NAMED.search(head[:PEEK]) is not None
-    if found and size > MOST_NAMED:
-        raise TooLarge(f"{size} bytes of rows with names: send fewer rows in one request, or lists of numbers")
-    return found
+def are_named(body: bytes) -> bool:
+    """Tell whether a document has rows with names, by its head: such rows are no arrays of numbers."""
+    return NAMED.search(body[:PEEK]) is not None
 
 
 def from_document(document: Any, signature: Signature, columns: Sequence[str] | None) -> dict[str, Array]:

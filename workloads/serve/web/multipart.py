@@ -1,15 +1,21 @@
-"""The parts of a multipart/form-data body, as browsers and `curl -F` send it. Copies each part once."""
+"""The parts of a multipart/form-data body, as browsers and `curl -F` send it. Copies nothing of them."""
 
+import asyncio
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from workloads.serve.errors import Invalid
+from workloads.serve.http.message import Buffer
 
 BOUNDARY = re.compile(
     rb'multipart/form-data\s*;.*?\bboundary=(?:"([^"]{1,70})"|([^\s;,"]{1,70}))', re.IGNORECASE | re.DOTALL
 )
 NAME = re.compile(rb'\bname="([^"]*)"', re.IGNORECASE)
 PART_HEADERS = 16 << 10
+END_OF_HEADERS = b"\r\n\r\n"
+PIECE = 64 << 10  # bytes that are looked at in a turn of the loop
 MOST_PARTS = 1024
 
 
@@ -20,27 +26,55 @@ class Part:
     name: str
     file: bool
     content_type: str
-    content: bytes
+    content: Buffer
 
 
-def parts(content_type: bytes, body: bytes) -> list[Part]:
-    """Parts of a body, in order. Invalid for what is not multipart/form-data."""
+async def parts(content_type: bytes, body: Buffer) -> list[Part]:
+    """Parts of a body, in order, their contents where they lie. Invalid for what is not multipart/form-data.
+
+    A large body is looked at piece by piece, between which others have their turn.
+    """
+    found = found_in(content_type, body)
+    for one in found:
+        if one is not None:
+            return one
+        await asyncio.sleep(0)
+    raise Invalid("the multipart body is not whole")
+
+
+def found_in(content_type: bytes, body: Buffer) -> Iterator[list[Part] | None]:
+    """None for each piece that was looked at, then the parts."""
     found = BOUNDARY.match(content_type)
     if found is None:
         raise Invalid("multipart/form-data without a boundary")
-    delimiter = b"\r\n--" + (found[1] or found[2])
+    boundary = b"--" + (found[1] or found[2])
+    view, places = memoryview(body), []
     # The first delimiter may stand at the very beginning, without a line before it.
-    pieces = (b"\r\n" + body).split(delimiter, MOST_PARTS + 2)
-    if len(pieces) > MOST_PARTS + 2:
-        raise Invalid(f"more than {MOST_PARTS} parts")
-    if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
+    if bytes(view[: len(boundary)]) == boundary:
+        places.append((0, len(boundary)))
+    delimiter = b"\r\n" + boundary
+    place = places[0][1] if places else 0
+    while place < len(view):
+        piece = bytes(view[place : place + PIECE])
+        at = piece.find(delimiter)
+        if at >= 0:
+            places.append((place + at, place + at + len(delimiter)))
+            if len(places) > MOST_PARTS + 1:
+                raise Invalid(f"more than {MOST_PARTS} parts")
+            place = places[-1][1]
+        else:
+            # Its beginning may be the end of this piece.
+            place += len(piece) if len(piece) < PIECE else PIECE - len(delimiter)
+        if len(view) > PIECE:
+            yield None
+    if not places or bytes(view[places[-1][1] : places[-1][1] + 2]) != b"--":
         raise Invalid("the multipart body is not whole")
-    return [_part(piece) for piece in pieces[1:-1]]
+    yield [_part(view[start:end]) for (_, start), (end, _) in pairwise(places)]
 
 
-def _part(piece: bytes) -> Part:
-    head, separator, content = piece.partition(b"\r\n\r\n")
-    if not separator or len(head) > PART_HEADERS:
+def _part(piece: memoryview) -> Part:
+    head, separator, _ = bytes(piece[: PART_HEADERS + len(END_OF_HEADERS)]).partition(END_OF_HEADERS)
+    if not separator:
         raise Invalid("a part of the multipart body has no headers, or too many")
     headers = {}
     for line in head.split(b"\r\n"):
@@ -53,5 +87,5 @@ def _part(piece: bytes) -> Part:
         field[1].decode(errors="replace") if field else "",
         b"filename" in disposition.lower(),
         headers.get(b"content-type", b"").decode(errors="replace"),
-        content,
+        piece[len(head) + len(END_OF_HEADERS) :],
     )

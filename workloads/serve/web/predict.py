@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import orjson
 
 from slipway.api.common.artifact import Task
 from workloads.serve.apart import Job, ReaderPool, inflated_apart
@@ -25,12 +26,13 @@ from workloads.serve.rest.pending import TaskPending
 from workloads.serve.rest.pieces import LONG, plain, written
 from workloads.serve.rest.rows import rows_of
 from workloads.serve.service import Service
-from workloads.serve.signature import Signature
-from workloads.serve.text.texts import TextInputs, Texts
+from workloads.serve.text.inputs import TextInputs
+from workloads.serve.text.protocol import given
+from workloads.serve.text.texts import Texts
 from workloads.serve.transform.chain import TransformTicket
 from workloads.serve.web import columns
 from workloads.serve.web import texts as words
-from workloads.serve.web.answers import BY_TASK, CLASSES, of_task
+from workloads.serve.web.answers import BY_TASK, CLASSES, by_row, of_task, rows_by_name
 from workloads.serve.web.multipart import parts
 from workloads.serve.web.parameters import wanted_by
 from workloads.serve.web.pictures.decoding import Decoding
@@ -96,28 +98,24 @@ class Predict:
 
     async def _inflated(self, request: Request, apart: ReaderPool) -> Reply:
         await inflated_apart(request, apart, self._service.batcher.limits.default_timeout)
-        pending = self._taken(request)
-        try:
-            return await pending.future
-        finally:
-            pending.abandon()
+        return await _through(self._taken(request))
 
     def _taken(self, request: Request) -> TaskPending:
         content_type = request.headers.get(b"content-type", b"").lower()
         if content_type.startswith(b"application/json"):
             return self._json(request)
         if (self._texts is not None or self._files) and content_type.startswith(b"text/plain"):
-            return self._worded(words.from_plain(content_type, request.body))
+            return self._worded(words.from_plain(content_type, request.whole))
         if content_type.startswith(b"multipart/form-data"):
-            return self._form(request)
+            return TaskPending(self._form(request))
         if content_type.startswith((b"image/", b"application/octet-stream")):
             return self._seen([request.whole], request)
         raise UnsupportedEncoding("Content-Type may be image/*, text/plain, multipart/form-data or application/json")
 
     def _json(self, request: Request) -> TaskPending:
-        numbers = request.size > AT_ONCE and not columns.are_named(request.parts[0], request.size)
-        if self._texts is None and self._apart is not None and numbers:
-            return TaskPending(self._rows_apart(self._apart, Job("rows", {}, request.parts)))
+        if self._apart is not None and request.size > AT_ONCE:
+            job = Job("predict", {b"columns": orjson.dumps(self._columns)}, request.parts)
+            return TaskPending(self._read_apart(self._apart, job))
         document = parsed(request.body)
         if words.asks_for_texts(document):
             return self._worded(words.from_json(document))
@@ -127,12 +125,12 @@ class Predict:
         most = 0 if transform is not None and transform.reads else self._service.batcher.limits.max_batch_size
         return TaskPending(self._answer({self._first: rows_of(self._signature, document, most)}))
 
-    def _form(self, request: Request) -> TaskPending:
-        found = parts(request.headers[b"content-type"], request.body)
+    async def _form(self, request: Request) -> Reply:
+        found = await parts(request.headers[b"content-type"], request.whole)
         texts = words.from_parts(found)
         if texts is not None:
-            return self._worded(texts)
-        return self._seen([part.content for part in found if part.file], request)
+            return await _through(self._worded(texts))
+        return await _through(self._seen([part.content for part in found if part.file], request))
 
     def _seen(self, pictures: Sequence[Buffer], request: Request) -> TaskPending:
         wanted = wanted_by(request.query, self._wanted)
@@ -186,9 +184,12 @@ class Predict:
             max((ticket.timing for ticket in answer.tickets), key=sum),
         )
 
-    async def _rows_apart(self, apart: ReaderPool, job: Job) -> Reply:
+    async def _read_apart(self, apart: ReaderPool, job: Job) -> Reply:
         asked = await self._service.read_apart(apart, job)
-        return await self._answer({self._first: asked.inputs[0]}, (), asked.timeout)
+        if asked.form is not None:
+            return await _through(self._worded(replace(given(asked), timeout=asked.timeout)))
+        names = [tensor.name for tensor in self._signature.inputs]
+        return await self._answer(dict(zip(names, asked.inputs, strict=True)), (), asked.timeout)
 
     async def _pictures(
         self, decoding: Decoding, pictures: Sequence[Buffer], client: Client, wanted: BoxChoice
@@ -227,7 +228,7 @@ class Predict:
             timing |= {"preprocessMs": ticket.before * 1000, "postprocessMs": ticket.after * 1000}
         own = signature.outputs is not self._model.signature.outputs
         return await self._reply(
-            lambda: _by_row(signature, outputs) if own else self._words(outputs, ways, wanted),
+            lambda: by_row(signature, outputs) if own else self._words(outputs, ways, wanted),
             outputs,
             timing,
             ticket.timing,
@@ -272,7 +273,7 @@ class Predict:
             return columns.in_words(named, labels)
         if len(named) == 1:
             return list(plain(outputs[0]))
-        return _rows(named, len(outputs[0]))
+        return rows_by_name(named, len(outputs[0]))
 
     def _seen_in(self, named: Mapping[str, Array], ways: Sequence[Geometry], wanted: BoxChoice) -> list[Any] | None:
         """Objects or areas of pictures; None for outputs of another form."""
@@ -286,15 +287,9 @@ class Predict:
         return segments(first, labels) if task is Task.SEGMENTATION and first.ndim in {3, 4} else None
 
 
-def _by_row(signature: Signature, outputs: Sequence[Array]) -> list[Any]:
-    """Results of own code by name: for each row where all have as many, else all of it at once."""
-    named = {tensor.name: output for tensor, output in zip(signature.outputs, outputs, strict=True)}
-    lengths = {len(output) if output.ndim else -1 for output in outputs}
-    if len(lengths) != 1 or lengths == {-1}:
-        return [{name: plain(output) for name, output in named.items()}]
-    return _rows(named, lengths.pop())
-
-
-def _rows(named: Mapping[str, Array], count: int) -> list[Any]:
-    values = {name: plain(output) for name, output in named.items()}
-    return [{name: one[row] for name, one in values.items()} for row in range(count)]
+async def _through(pending: TaskPending) -> Reply:
+    """The reply of something that has begun."""
+    try:
+        return await pending.future
+    finally:
+        pending.abandon()

@@ -6,16 +6,20 @@ JSON: {"text": "..."}, {"texts": ["...", ...]}, pairs as {"texts": [["...", "...
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slipway.api.common.artifact import Task
 from workloads.serve.errors import Invalid, Refused, UnsupportedEncoding
+from workloads.serve.http.message import Buffer
 from workloads.serve.rest.pieces import plain
-from workloads.serve.text.texts import Answer, TextInputs, Texts
+from workloads.serve.text.inputs import TextInputs, check_bytes
 from workloads.serve.web.answers import classify, of_task
 from workloads.serve.web.multipart import Part
+
+if TYPE_CHECKING:
+    from workloads.serve.text.texts import Answer, Texts
 
 WORDS = 'texts are strings, or pairs of them: {"texts": ["...", ...]}, {"texts": [["...", "..."], ...]}'
 FIELDS = frozenset({"text", "texts", "query"})
@@ -50,7 +54,7 @@ def from_json(document: Mapping[str, Any]) -> TextInputs:
     return TextInputs(texts)
 
 
-def from_plain(content_type: bytes, body: bytes) -> TextInputs:
+def from_plain(content_type: bytes, body: Buffer) -> TextInputs:
     """The whole body is one text."""
     _, _, charset = content_type.lower().partition(b"charset=")
     if charset.strip(b" \"'") not in {b"", b"utf-8", b"utf8", b"us-ascii"}:
@@ -72,14 +76,17 @@ def from_parts(parts: Sequence[Part]) -> TextInputs | None:
     return TextInputs(queries * len(words), words) if queries else TextInputs(words)
 
 
-def _decoded(content: bytes, place: int) -> str:
+def _decoded(content: Buffer, place: int) -> str:
+    check_bytes(len(content))
     try:
-        return content.decode()
+        return bytes(content).decode()
     except UnicodeDecodeError as error:
         raise Invalid(f"text {place} is not UTF-8: {error}") from error
 
 
-def in_words(texts: Texts, answer: Answer, names: Sequence[str], task: Task | None, labels: Sequence[str]) -> list[Any]:
+def in_words(
+    texts: "Texts", answer: "Answer", names: Sequence[str], task: Task | None, labels: Sequence[str]
+) -> list[Any]:
     """Per text the answer by the model's task, how many tokens it had, and whether its end was cut off."""
     if not all(np.isfinite(output).all() for output in answer.outputs if output.dtype.kind == "f"):
         raise Refused("the model's result for this text is not finite")

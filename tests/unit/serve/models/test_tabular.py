@@ -59,8 +59,8 @@ def test_a_pipeline_with_numbers_and_texts(tmp_path: Path, monkeypatch: pytest.M
         assert predict(server, {"columns": ["city", "age"], "rows": turned}).json["predictions"] == said
         assert predict(server, {"rows": [{"age": 40, "city": "Utopia"}]}).status == 200, "handle_unknown"
         assert server.ask("GET", "/predict").json["columns"] == ["age", "city"]
-        large = predict(server, {"rows": [{"age": 40, "city": "x" * 3000}] * 1000})
-        assert (large.status, "send fewer rows" in large.json["error"]) == (413, True)
+        large = predict(server, {"rows": [{"age": 40, "city": "x" * 100_000}] * 20})
+        assert (large.status, len(large.json["predictions"])) == (200, 20), "read in another process"
         for document, words in WRONG:
             answer = predict(server, document)
             assert (answer.status, words in answer.json["error"]) == (400, True), (document, answer.body)

@@ -248,3 +248,47 @@ def test_the_artifact_says_how_texts_become_tokens(folder: Path) -> None:
         "tokens",
     )
     assert {file.path for file in described.files} >= {"tokenizer.json", "model.onnx", "model.safetensors"}
+
+
+def test_what_is_read_in_another_process_is_the_same(server: Server) -> None:
+    """Texts of more than a megabyte were parsed on the event loop, over gRPC, REST and in forms."""
+    long = ["lovely" + " " * 500_000, "poor" + " " * 500_000]
+    labels = ["good", "bad"]
+    answers = [predict(server, {"texts": long}), predict(server, {"query": long[0], "texts": long[1:]})]
+    fields = b"".join(
+        b'--b\r\nContent-Disposition: form-data; name="texts"\r\n\r\n%b\r\n' % one.encode() for one in long
+    )
+    answers.append(predict(server, fields + b"--b--\r\n", Content_Type="multipart/form-data; boundary=b"))
+    assert [answers[0].status, answers[2].status] == [200, 200], answers
+    for answer in (answers[0], answers[2]):
+        assert [one["label"] for one in answer.json["predictions"]] == labels
+    assert answers[1].status == 200, answers[1].body
+    logits = [predict(server, {"texts": [one.strip()]}).json["predictions"][0]["probability"] for one in long]
+    found = [one["probability"] for one in answers[0].json["predictions"]]
+    np.testing.assert_allclose(found, logits, rtol=1e-5)
+    given = {"name": "text", "datatype": "BYTES", "shape": [2]}
+    raw = b"".join(struct.pack("<I", len(one)) + one.encode() for one in long)
+    bodies = [(orjson.dumps({"inputs": [{**given, "data": long}]}), {})]
+    bodies.append((gzip.compress(bodies[0][0], 1), {"Content-Encoding": "gzip"}))
+    head = orjson.dumps({"inputs": [{**given, "parameters": {"binary_data_size": len(raw)}}]})
+    bodies.append((head + raw, {"Inference-Header-Content-Length": str(len(head))}))
+    outputs = []
+    for body, headers in bodies:
+        answer = server.ask("POST", f"/v2/models/{server.name}/infer", body, headers)
+        assert answer.status == 200, answer.body
+        outputs.append(answer.json["outputs"][0]["data"])
+    tensor = pb.ModelInferRequest.InferInputTensor(**given)
+    messages = [pb.ModelInferRequest(model_name=server.name, inputs=[tensor], raw_input_contents=[raw])]
+    messages.append(pb.ModelInferRequest(model_name=server.name, inputs=[tensor]))
+    messages[1].inputs[0].contents.bytes_contents.extend(one.encode() for one in long)
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        for message in messages:
+            answer = pb.ModelInferResponse.FromString(call(message.SerializeToString(), timeout=60))
+            outputs.append(np.frombuffer(answer.raw_output_contents[0], "<f4"))
+        messages[1].inputs[0].contents.bytes_contents[0] = b"a" * (5 << 20)
+        with pytest.raises(grpc.RpcError) as error:
+            call(messages[1].SerializeToString(), timeout=60)
+        assert "characters of text" in error.value.details()
+    for output in outputs[1:]:
+        np.testing.assert_allclose(output, outputs[0], rtol=1e-4)
