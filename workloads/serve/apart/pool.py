@@ -24,7 +24,7 @@ SECONDS_PER_BYTE = 0.1e-6
 # Of a compressed body nobody knows yet what comes out of it.
 COMPRESSED = 10
 Form = tuple[bool, int]
-READER = "workloads.serve.apart.process"
+READER = "workloads.serve.reading.process"
 LATE = "the request's time was over while it was read"
 
 

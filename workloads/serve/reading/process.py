@@ -1,6 +1,6 @@
-"""`python -m workloads.serve.apart.process N`: reads requests that come over socket N, until it is closed.
+"""`python -m workloads.serve.reading.process N`: reads requests that come over socket N, until it is closed.
 
-Started by pool.py. Its memory is bounded, because it is where a stranger's bytes become objects.
+Started by apart/pool.py. Its memory is bounded, because it is where a stranger's bytes become objects.
 """
 
 import sys
@@ -94,7 +94,7 @@ class _Reader:
         return replace(replace(grpc, signature=forms[form], most_rows=MOST_TEXTS).decode(request), form=form)
 
     def _rows(self, body: bytes, columns: list[str] | None) -> InferenceRequest:
-        from workloads.serve.web.rows_apart import rows_of_people
+        from workloads.serve.reading.rows_of_people import rows_of_people
 
         return rows_of_people(self._codec, body, columns, self._texts)
 
