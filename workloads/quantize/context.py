@@ -19,7 +19,7 @@ from workloads.onnx.feeds import Samples
 from workloads.onnx.samples.sources import calibration_samples, choose, evaluation_samples
 from workloads.quantize.algorithms import bias_correction, qdq, smooth_quant, weight_only
 from workloads.quantize.algorithms.target import Profile, profile_of
-from workloads.quantize.calibration import ranges, statistics
+from workloads.quantize.calibration import masks, ranges, statistics
 from workloads.quantize.calibration.observer import Observer
 from workloads.quantize.calibration.scale import Range
 from workloads.quantize.calibration.statistics import Statistics
@@ -85,7 +85,7 @@ class Context:
 
     def renew(self) -> None:
         """Forget what was read off the prepared model: it is another one now."""
-        for name in ("prepared", "excluded", "nodes"):
+        for name in ("prepared", "excluded", "nodes", "_masked"):
             self.__dict__.pop(name, None)
 
     @property
@@ -155,6 +155,22 @@ class Context:
         """Nodes that a static candidate quantizes."""
         kept = [*self.excluded, *self.work.require(SOURCE).get("floatNodes", [])]
         return qdq.quantizable_nodes(self.prepared, self.profile, kept)
+
+    @property
+    def static_nodes(self) -> list[str]:
+        """Nodes that a static candidate quantizes, without those around a mask, once the ranges are known."""
+        return [node for node in self.nodes if node not in self.masked]
+
+    @property
+    def masked(self) -> frozenset[str]:
+        """Nodes that read or give a mask, whose range no 8 bits hold beside the scores'; none before calibration."""
+        shards = range(self.job.spec.parallelism)
+        there = all(self.work.path(f"{self.shard_name('calibration', shard)}.npz").exists() for shard in shards)
+        return self._masked if there else frozenset()
+
+    @cached_property
+    def _masked(self) -> frozenset[str]:
+        return masks.nodes_at(self.prepared, self.statistics)
 
     @cached_property
     def calibration(self) -> Samples:

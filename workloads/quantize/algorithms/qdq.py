@@ -79,7 +79,7 @@ def static(
 
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
-    options = dict(profile.options)
+    options, found = dict(profile.options), _outputs_apart(copied, found)
     if bits < 8:
         options["TensorQuantOverrides"] = narrow(copied, bits, set(nodes), per_channel=per_channel)
     with tempfile.TemporaryDirectory(prefix="slipway-static-") as folder, silent():
@@ -104,6 +104,31 @@ def static(
             # 1.31 fails on some graphs where it widens the scales of weights whose bias would overflow: do without.
             rewritten(copied, extra_options={**options, "QDQDisableWeightAdjustForInt32Bias": True})
         return onnx.load(output)
+
+
+def _outputs_apart(model: "onnx.ModelProto", found: Mapping[str, Range]) -> Mapping[str, Range]:
+    """Give outputs that a Relu or Clip reads a node of their own, in place. Returns the ranges with the new tensors'.
+
+    The library takes for what such a node reads the range of what it gives, since it fuses the two; it does not see
+    that the tensor is an output, too, and cuts its negative half off.
+    """
+    from onnx import helper
+
+    outputs, taken, ranges = {port.name: port for port in model.graph.output}, walk.names(model.graph), dict(found)
+    cut = {node.input[0] for node in model.graph.node if node.op_type in {"Relu", "Clip"}} & outputs.keys()
+    for name in [name for node in list(model.graph.node) for name in node.output if name in cut]:
+        inner = walk.fresh(f"{name}_inner", taken)
+        for each in walk.nodes(model.graph):
+            for names in (each.input, each.output):
+                for place, tensor in enumerate(names):
+                    if tensor == name:
+                        names[place] = inner
+        model.graph.value_info.add().CopyFrom(outputs[name])
+        model.graph.value_info[-1].name = inner
+        model.graph.node.append(helper.make_node("Identity", [inner], [name], walk.fresh(f"{name}_output", taken)))
+        if name in ranges:
+            ranges[inner] = ranges[name]
+    return ranges
 
 
 def _save_ranges(found: Mapping[str, Range], path: Path) -> None:

@@ -56,7 +56,7 @@ def climb(context: Context, rung: Rung) -> None:
 
 def _static(context: Context, rung: Rung) -> RungResult:
     per_channel = rung is Rung.STATIC_PER_CHANNEL
-    if not context.nodes:
+    if not context.static_nodes:
         return RungResult(skipped="the model has no node that can be quantized, or all are excluded")
     methods = context.job.spec.calibration.methods if context.job.spec.calibration else []
     names = []
@@ -70,7 +70,7 @@ def _static(context: Context, rung: Rung) -> RungResult:
 def build_static(context: Context, attempt: Attempt) -> qdq.Rewritten:
     """The static model of an attempt; nodes that cannot be rewritten are left in float."""
     kept = set(attempt.float_nodes)
-    nodes = [node for node in context.nodes if node not in kept]
+    nodes = [node for node in context.static_nodes if node not in kept]
     kind = "static-per-channel" if attempt.per_channel else "static-per-tensor"
     return bisection.rewritten(context, kind, nodes, partial(_rewrite_static, context, attempt))
 
@@ -93,7 +93,7 @@ def _rewrite_static(context: Context, attempt: Attempt, nodes: Sequence[str]) ->
 
 def _smooth(context: Context, rung: Rung) -> RungResult:
     """Try SmoothQuant per channel, with the best method so far."""
-    if not smooth_quant.products_of(context.prepared, set(context.nodes)):
+    if not smooth_quant.products_of(context.prepared, set(context.static_nodes)):
         return RungResult(skipped="the model has no matrix product with constant weights that is quantized")
     method, names = start(context).method, []
     for alpha in smooth_quant.ALPHAS:
@@ -105,7 +105,7 @@ def _smooth(context: Context, rung: Rung) -> RungResult:
 
 def _bias(context: Context, rung: Rung) -> RungResult:
     """Try bias correction per channel, with the best method so far."""
-    if not context.nodes:
+    if not context.static_nodes:
         return RungResult(skipped="the model has no node that can be quantized, or all are excluded")
     attempt = Attempt(f"{rung}-{start(context).method}", rung, start(context).method, per_channel=True, corrected=True)
     consider(context, attempt, partial(build_static, context, attempt))
@@ -247,7 +247,7 @@ def _fp16(context: Context, rung: Rung) -> RungResult:
 
 def _fp8(context: Context, rung: Rung) -> RungResult:
     """Try FP8 with the whole range: an exponent leaves nothing for clipping to gain."""
-    if not context.nodes:
+    if not context.static_nodes:
         return RungResult(skipped="the model has no node that can be quantized, or all are excluded")
     attempt = Attempt(rung.value, rung, CalibrationMethod.MIN_MAX, per_channel=True)
     consider(context, attempt, lambda: float_formats.float8(context.prepared, build_static(context, attempt)))

@@ -47,9 +47,9 @@ def parts_of(context: Context) -> list[Part]:
         return []
     op_types = {node.name: node.op_type for node in context.prepared.graph.node}
     if context.job.spec.sensitivity.granularity is Granularity.NODE:
-        return [Part(name, (name,)) for name in context.nodes]
-    names = list(dict.fromkeys(op_types[name] for name in context.nodes))
-    return [Part(op, tuple(name for name in context.nodes if op_types[name] == op)) for op in names]
+        return [Part(name, (name,)) for name in context.static_nodes]
+    names = list(dict.fromkeys(op_types[name] for name in context.static_nodes))
+    return [Part(op, tuple(name for name in context.static_nodes if op_types[name] == op)) for op in names]
 
 
 def finished(context: Context, shard: int) -> bool:

@@ -65,6 +65,7 @@ def warnings_of(context: Context) -> list[str]:
         found.append(
             f"{len(bad)} tensors took values that are not finite, left out of their ranges: {', '.join(bad[:5])}"
         )
+    found += _masked(context)
     found += context.source_remarks
     for kind, nodes in bisection.left_in_float(context).items():
         found.append(f"{kind}: {len(nodes)} nodes cannot be rewritten and stay in float: {bisection.words(nodes)}")
@@ -82,6 +83,15 @@ def warnings_of(context: Context) -> list[str]:
             f"judged and measured in ONNX Runtime; {runtime_name} computes the same Q/DQ graph with other kernels"
         )
     return found
+
+
+def _masked(context: Context) -> list[str]:
+    """Words on the nodes that stay in float for a mask; none where no ranges were collected."""
+    kept = [name for name in context.nodes if name in context.masked] if _shards(context) else []
+    if not kept:
+        return []
+    named = ", ".join(kept[:5]) + (f" and {len(kept) - 5} more" if len(kept) > 5 else "")
+    return [f"static: {len(kept)} nodes read or give a mask, which 8 bits cannot hold, and stay in float: {named}"]
 
 
 def candidates(context: Context) -> list[dict[str, Any]]:
