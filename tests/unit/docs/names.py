@@ -14,9 +14,9 @@ HOSTS = {"json-schema.org", "www.apache.org", "www.w3.org", "deb.debian.org"}
 RESERVED = ("example.com", ".invalid", ".svc", ".svc.cluster.local", "localhost")
 # Registry and repository of images that a reader may pull; and the reader's own machine.
 IMAGES = ("registry.invalid/", "registry.example.com/", "example.com/", "localhost/", "localhost:", "127.0.0.1:")
-PULLED = ("docker.io/library/python:", "docker.io/library/busybox:")
+PULLED = ("docker.io/library/python:", "docker.io/library/busybox:", "docker.io/aquasec/trivy:")
 # Code that others publish and that is named where it is used: GitHub owners, modules, actions.
-OWNERS = {"vbatts", "modern-go", "kserve", "actions"}
+OWNERS = {"vbatts", "modern-go", "kserve", "actions", "docker", "sigstore", "anchore"}
 MODULES = {"sigs.k8s.io/kind"}
 TOOLS = {"pip", "setuptools", "wheel", "horovod"}
 OURS = "operator|trainer|trainer-horovod|quantizer|server|base"
