@@ -21,9 +21,4 @@ def test_a_trained_model_is_quantized_gated_and_served(namespace, installed, exa
     assert is_true(quantized, "AccuracyGatePassed")
     served = namespace.until_condition("inferenceservice", "digits", "Ready", 300)
     assert served["status"]["model"]["digest"] == quantized["status"]["artifact"]["digest"]
-    right = 0
-    with predict.forwarded(installed, namespace.name, "digits", 80) as url:
-        for number in range(20):
-            picture, truth = predict.held_out_digit(number)
-            right += predict.ask(url, picture)["predictions"][0]["label"] == truth
-    assert right >= 18
+    assert predict.right(installed, namespace.name, "digits", 20) >= 18

@@ -81,14 +81,7 @@ class InferenceService:
     @property
     def owner(self) -> dict[str, Any]:
         """The reference by which children are found and cleaned up."""
-        return {
-            "apiVersion": INFERENCE_SERVICES.api_version,
-            "kind": KIND,
-            "name": self.name,
-            "uid": self.uid,
-            "controller": True,
-            "blockOwnerDeletion": True,
-        }
+        return labels.controller(INFERENCE_SERVICES.api_version, KIND, self.name, self.uid)
 
     def child(self, revision: str) -> str:
         """Name of a revision's Deployment and ConfigMap."""

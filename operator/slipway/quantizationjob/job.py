@@ -51,14 +51,7 @@ class QuantizationJob:
     @property
     def owner(self) -> dict[str, Any]:
         """The reference by which children are found and cleaned up."""
-        return {
-            "apiVersion": QUANTIZATION_JOBS.api_version,
-            "kind": KIND,
-            "name": self.name,
-            "uid": self.uid,
-            "controller": True,
-            "blockOwnerDeletion": True,
-        }
+        return labels.controller(QUANTIZATION_JOBS.api_version, KIND, self.name, self.uid)
 
 
 def identify(obj: Mapping[str, Any], spec: QuantizationJobSpec, source: Pinned) -> QuantizationJob:

@@ -111,14 +111,7 @@ class TrainingJob:
     @property
     def owner(self) -> dict[str, Any]:
         """The reference by which children are found and cleaned up."""
-        return {
-            "apiVersion": TRAINING_JOBS.api_version,
-            "kind": KIND,
-            "name": self.name,
-            "uid": self.uid,
-            "controller": True,
-            "blockOwnerDeletion": True,
-        }
+        return labels.controller(TRAINING_JOBS.api_version, KIND, self.name, self.uid)
 
 
 def identify(

@@ -54,6 +54,13 @@ def ask(url: str, picture: np.ndarray[Any, Any]) -> dict[str, Any]:
     return reply
 
 
+def right(kubectl: Kubectl, namespace: str, service: str, count: int) -> int:
+    """How many of so many pictures that its model has not seen the service names by what they show."""
+    with forwarded(kubectl, namespace, service, 80) as url:
+        pictures = [held_out_digit(number) for number in range(count)]
+        return sum(ask(url, picture)["predictions"][0]["label"] == truth for picture, truth in pictures)
+
+
 def drawn(picture: np.ndarray[Any, Any]) -> str:
     """The picture for a terminal."""
     rows = (picture.astype(int) * (len(SHADES) - 1) // 255).tolist()

@@ -30,9 +30,4 @@ def test_what_an_own_script_leaves_is_quantized_and_served(namespace, installed,
     assert is_true(quantized, "AccuracyGatePassed")
     served = namespace.until_condition("inferenceservice", "digits", "Ready", 300)
     assert served["status"]["model"]["digest"] == quantized["status"]["artifact"]["digest"]
-    right = 0
-    with predict.forwarded(installed, namespace.name, "digits", 80) as url:
-        for number in range(20):
-            picture, truth = predict.held_out_digit(number)
-            right += predict.ask(url, picture)["predictions"][0]["label"] == truth
-    assert right >= 18
+    assert predict.right(installed, namespace.name, "digits", 20) >= 18
