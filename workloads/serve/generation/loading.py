@@ -14,7 +14,7 @@ from typing import Any
 from slipway.api.common.language import ArtifactKind, LanguageModel
 from slipway.api.serving import generation_memory
 from slipway.api.serving.engine import EngineName
-from slipway.api.serving.generation import Generation
+from slipway.api.serving.generation import CachePrecision, Generation
 from slipway.api.serving.generation_memory import BLOCK, DoesNotFit, MemoryPlan
 from workloads.errors import BadInput
 from workloads.language import artifacts
@@ -37,6 +37,7 @@ from workloads.serve.settings import Settings
 LOG = logging.getLogger("slipway.serve")
 
 IR = "openvino_model.xml"
+GATED = {"f32", "f16", "u8"}  # by QuantizationJobs
 WEIGHTS = ("*.safetensors", "openvino_model.bin")
 # Without these OpenVINO computes otherwise from machine to machine, up to 0.3 nats: bfloat16 where a processor is
 # faster so, and inputs of quantized layers rounded to 8 bits.
@@ -51,6 +52,7 @@ class Found:
     language: LanguageModel
     context: int
     plan: MemoryPlan
+    precision: str  # of keys and values
 
 
 def find(settings: Settings, limit: int | None) -> Found:
@@ -67,7 +69,7 @@ def find(settings: Settings, limit: int | None) -> Found:
         raise BadInput(
             f"generation.maxModelLength is {context}, the model was made for {language.context_length}: lower it"
         )
-    cache = asked.kv_cache
+    cache, precision = asked.kv_cache, cache_precision(asked, artifact)
     weights = sum(path.stat().st_size for form in WEIGHTS for path in artifact.folder.glob(form))
     try:
         plan = generation_memory.plan(
@@ -76,13 +78,22 @@ def find(settings: Settings, limit: int | None) -> Found:
             context=context,
             sequences=asked.max_sequences,
             batched_tokens=asked.max_batched_tokens,
-            precision=cache.precision.value,
+            precision=precision,
             cache=cache.bytes,
             limit=limit,
         )
     except DoesNotFit as error:
         raise BadInput(str(error)) from None
-    return Found(artifact, language, context, plan)
+    return Found(artifact, language, context, plan, precision)
+
+
+def cache_precision(asked: Generation, artifact: LanguageArtifact) -> str:
+    """Number format of keys and values: what is asked for, else what was gated with the weights, else f16."""
+    if asked.kv_cache.precision is not CachePrecision.AUTO:
+        return asked.kv_cache.precision.value
+    measured = artifact.probes.measured if artifact.probes is not None else {}
+    gated = measured.get("keyValueCache")
+    return gated if gated in GATED else CachePrecision.F16.value
 
 
 async def load(settings: Settings, metrics: GenerationMetrics) -> Generating:
@@ -170,12 +181,7 @@ async def _engine(settings: Settings, asked: Generation, found: Found) -> Engine
     if not (folder / IR).is_file():
         folder = await _converted(folder)
     threads = settings.threads or max(1, math.ceil(cpu_limit()))
-    precision = asked.kv_cache.precision.value
-    properties = {
-        **EXACT,
-        "INFERENCE_NUM_THREADS": threads,
-        "KV_CACHE_PRECISION": "f16" if precision == "auto" else precision,
-    }
+    properties = {**EXACT, "INFERENCE_NUM_THREADS": threads, "KV_CACHE_PRECISION": found.precision}
     return OpenVinoEngine(
         {
             "folder": str(folder),

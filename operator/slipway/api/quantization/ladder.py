@@ -37,7 +37,6 @@ class CachePrecision(StrEnum):
     F32 = "f32"
     F16 = "f16"
     U8 = "u8"
-    U4 = "u4"
 
 
 class Target(Model):

@@ -13,7 +13,7 @@ from slipway.api.serving.engine import EngineName
 
 
 class CachePrecision(StrEnum):
-    """Number format of keys and values. auto is f16, which answers within a thousandth of a nat of f32."""
+    """Number format of keys and values. auto: the one that was gated with the weights, else f16."""
 
     AUTO = "auto"
     F32 = "f32"
