@@ -1,7 +1,7 @@
 # `make` lists what a person can do here. Everything else is in tests/cluster and pyproject.toml.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup rendered site cluster-check push demo up down test test-modern prepared lint crds images bench bench-serve e2e chaos fuzz-graphs
+.PHONY: help setup rendered site cluster-check push demo up down demo-llm test test-modern prepared lint crds images bench bench-serve e2e chaos fuzz-graphs
 
 PYTHON3 ?= python3
 export PYTHONPATH := operator:.
@@ -23,6 +23,9 @@ up: setup ## bring up the cluster (KUBE_CONTEXT, else kind, else one made of Deb
 
 cluster-check: setup
 	@$(PYTHON) -m tests.cluster check
+
+demo-llm: setup ## fine-tune a small language model, quantize it to 4 bits under a gate, serve it, and stream an answer
+	@$(PYTHON) -m tests.models.language.chain
 
 down: setup ## end everything that up, demo and test started
 	@$(PYTHON) -m tests.cluster down
