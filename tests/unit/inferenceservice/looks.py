@@ -18,6 +18,13 @@ Object = dict[str, Any]
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PLATFORM = Platform("registry.example.com/slipway/server:1", BUDGETS[0], AUTOSCALERS[0])
 
+# Of a language model, which takes no tensors.
+LANGUAGE = {
+    "engine": {"name": "vllm"},
+    "generation": {"maxSequences": 8},
+    "adapters": [{"name": "a", "uri": "pvc://adapters/a"}, {"name": "b", "uri": "pvc://models/b"}],
+}
+
 
 def look(
     obj: Object,

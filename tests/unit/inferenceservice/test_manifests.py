@@ -13,7 +13,7 @@ from slipway.api.serving.pod import ServicePodPlace
 from slipway.inferenceservice.service import Platform
 from slipway.inferenceservice.telemetry.traffic_history import TrafficHistory, metrics_urls
 from slipway.runtime.client.resource import SERVICES
-from tests.unit.inferenceservice.looks import AUTOSCALERS, BUDGETS, PLATFORM, deployed, look
+from tests.unit.inferenceservice.looks import AUTOSCALERS, BUDGETS, LANGUAGE, PLATFORM, deployed, look
 from workloads.serve.settings import KEYS_DIR, TLS_DIR
 
 DIGEST = f"sha256:{'a' * 64}"
@@ -74,13 +74,6 @@ PREDICTOR = {
     "startupSeconds": 62,
     "drain": {"readinessLeadSeconds": 3, "timeoutSeconds": 50},
     "pod": POD,
-}
-
-# Of a language model, which takes no tensors.
-LANGUAGE = {
-    "engine": {"name": "vllm"},
-    "generation": {"maxSequences": 8},
-    "adapters": [{"name": "a", "uri": "pvc://adapters/a"}, {"name": "b", "uri": "pvc://models/b"}],
 }
 
 
@@ -299,10 +292,3 @@ def test_whatever_pods_are_made_from_makes_another_revision(field: str) -> None:
     spec = {key: value for key, value in PREDICTOR.items() if key != field}
     other = look(service(predictor=spec))
     assert name not in {write.manifest["metadata"]["name"] for write in other.writes}
-
-
-def test_claims_of_adapters_are_mounted_once_and_for_reading() -> None:
-    volumes = pod(**LANGUAGE, transform=None)["volumes"]
-    claims = [volume["persistentVolumeClaim"] for volume in volumes if "persistentVolumeClaim" in volume]
-    assert sorted(claim["claimName"] for claim in claims) == ["adapters", "models", "samples"]
-    assert all(claim["readOnly"] for claim in claims)

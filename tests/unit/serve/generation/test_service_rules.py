@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from slipway.api.serving.inferenceservice import spec_problems
+from tests.unit.inferenceservice.looks import LANGUAGE, look
 
 ADAPTER = {"name": "a", "uri": "pvc://models/a"}
 
@@ -52,3 +53,14 @@ def test_what_an_engine_cannot_do_is_refused(predictor: dict[str, Any], words: s
 )
 def test_what_it_can_is_taken(predictor: dict[str, Any]) -> None:
     assert problems(**predictor) == ""
+
+
+def test_claims_of_adapters_are_mounted_once_and_for_reading() -> None:
+    metadata = {"name": "m", "namespace": "team", "uid": "u", "generation": 1}
+    predictor = {"model": {"uri": "pvc://models/m"}, **LANGUAGE}
+    writes = look({"metadata": metadata, "spec": {"predictor": predictor}, "status": {}}).writes
+    (deployment,) = [write.manifest for write in writes if write.manifest["kind"] == "Deployment"]
+    volumes = deployment["spec"]["template"]["spec"]["volumes"]
+    claims = [volume["persistentVolumeClaim"] for volume in volumes if "persistentVolumeClaim" in volume]
+    assert sorted(claim["claimName"] for claim in claims) == ["adapters", "models"]
+    assert all(claim["readOnly"] for claim in claims)
