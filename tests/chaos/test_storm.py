@@ -33,7 +33,7 @@ CI_SEED = 20261122
 SEED = int(os.environ.get("SLIPWAY_CHAOS_SEED", CI_SEED))
 SCHEDULES = int(os.environ.get("SLIPWAY_CHAOS_SCHEDULES", "5000"))
 # The short one is one storm, in which each story is met once. tests/unit/trainingjob/machine plays 150 more lives in
-# memory, and life/test_watch_gaps.py breaks a watch off at each event of one.
+# memory, and interruptions/test_watch_gaps.py breaks a watch off at each event of one.
 AT_ONCE, SHORT = 64, len(STORIES)
 # Seconds by which the clock of an operator may be ahead or behind; each life has another one.
 AHEAD = 40.0
@@ -109,16 +109,7 @@ def run(stage: Stage, namespace: str, operator: Operator, weather: Weather, sche
         killer.end()
         for plan in schedules:
             status = ended[plan.name]["status"]
-            seen = {"kind": "Succeeded" if condition(status, "Succeeded") else "Failed"}
-            seen |= {field: status.get(field, 0) for field in ("restartCount", "restartCountTowardsMax", "attempt")}
-            # Of a drain while no operator looks, nothing is left to tell.
-            cause = (status.get("lastFailure") or {}).get("reason", "")
-            seen["failed by"] = "PodDeleted" if (plan.story, cause) == ("is drained", "Evicted") else cause
-            if plan.limited:
-                # Each try that the server refuses has a number of its own.
-                assert seen["attempt"] >= plan.end["attempt"]
-                seen["attempt"] = plan.end["attempt"]
-            assert seen == plan.end, f"seed {SEED}, {plan}: {status}"
+            assert _end_of(plan, status) == plan.end, f"seed {SEED}, {plan}: {status}"
             # Operators of several clocks wrote them.
             assert _seconds(status["completionTime"]) - _seconds(status["startTime"]) >= -2 * AHEAD, status
     assert witness.faults(most=3) == [], f"seed {SEED}"
@@ -126,6 +117,20 @@ def run(stage: Stage, namespace: str, operator: Operator, weather: Weather, sche
     assert witness.untried() == []
     _no_orphans(stage, namespace)
     return killer.kills
+
+
+def _end_of(plan: Schedule, status: dict[str, Any]) -> dict[str, Any]:
+    """How a job has ended, as a schedule says how it should."""
+    seen: dict[str, Any] = {"kind": "Succeeded" if condition(status, "Succeeded") else "Failed"}
+    seen |= {field: status.get(field, 0) for field in ("restartCount", "restartCountTowardsMax", "attempt")}
+    # Of a drain while no operator looks, nothing is left to tell.
+    cause = (status.get("lastFailure") or {}).get("reason", "")
+    seen["failed by"] = "PodDeleted" if (plan.story, cause) == ("is drained", "Evicted") else cause
+    if plan.limited:
+        # Each try that the server refuses has a number of its own.
+        assert seen["attempt"] >= plan.end["attempt"]
+        seen["attempt"] = plan.end["attempt"]
+    return seen
 
 
 @contextmanager

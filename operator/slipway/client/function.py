@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.api.common.env import LONGEST_WORD
+from slipway.api.common.containers.env import LONGEST_WORD
 from slipway.client.errors import FunctionError
 
 # Written to a file and executed from there: tracebacks have lines, and processes that spawn others find their program.

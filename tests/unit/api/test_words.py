@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.api.common.env import LONGEST_WORD, MOST_WORDS
+from slipway.api.common.containers.env import LONGEST_WORD, MOST_WORDS
 from slipway.api.quantization.quantizationjob import spec_problems as quantization_problems
 from slipway.api.serving.inferenceservice import spec_problems as service_problems
 from slipway.api.training.trainingjob import spec_problems

@@ -43,7 +43,7 @@ async def parts(content_type: bytes, body: Buffer) -> list[Part]:
 
 
 def found_in(content_type: bytes, body: Buffer) -> Iterator[list[Part] | None]:
-    """None for each piece that was looked at, then the parts."""
+    """Parts of a form, after None for each piece that was looked at."""
     found = BOUNDARY.match(content_type)
     if found is None:
         raise Invalid("multipart/form-data without a boundary")

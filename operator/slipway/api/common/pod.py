@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from slipway.api.common.base import MapBy, Model, Rule
-from slipway.api.common.containers import OTHERS, OtherContainer
+from slipway.api.common.containers.container import OTHERS, OtherContainer
 from slipway.api.common.scheduling import Affinity, Toleration
 from slipway.api.common.types import GROUP, LABEL_KEY, MAX_INT32, AnnotationValue, LabelKey, LabelValue, ObjectName
 from slipway.api.common.volumes import Volume, VolumeMount

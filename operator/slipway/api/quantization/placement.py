@@ -6,7 +6,7 @@ from pydantic import Field
 
 from slipway.api.common import uris
 from slipway.api.common.base import MapBy, Model, Rule
-from slipway.api.common.env import EnvFroms, EnvVar, bounded
+from slipway.api.common.containers.env import EnvFroms, EnvVar, bounded
 from slipway.api.common.resources import Resources
 from slipway.api.common.types import ImageName, Uri
 

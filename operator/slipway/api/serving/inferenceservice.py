@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from slipway.api.common import uris
 from slipway.api.common.base import MapBy, Model, Rule, problems_of
-from slipway.api.common.env import EnvFroms, EnvVar, bounded
+from slipway.api.common.containers.env import EnvFroms, EnvVar, bounded
 from slipway.api.common.kind import Column, Kind, Scale, condition_column, unseen_status
 from slipway.api.common.quantity import parse_quantity
 from slipway.api.common.resources import Resources, unknown

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from slipway.api.common.base import MapBy, Model, Rule
-from slipway.api.common.env import EnvFroms, EnvVar, Words, bounded
+from slipway.api.common.containers.env import EnvFroms, EnvVar, Words, bounded
 from slipway.api.common.pod import PodPlace
 from slipway.api.common.resources import Resources
 from slipway.api.common.scheduling import NodeAffinity, SelectorOperator

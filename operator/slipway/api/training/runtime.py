@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, ValidationError
 
 from slipway.api.common.base import MapBy, Model, Rule, problems_of
-from slipway.api.common.env import EnvFroms, EnvVar
+from slipway.api.common.containers.env import EnvFroms, EnvVar
 from slipway.api.common.kind import Column, Kind
 from slipway.api.common.pod import PodSettings
 from slipway.api.common.resources import Resources

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from slipway.api.common import uris
 from slipway.api.common.base import MapBy, Model, Rule, problems_of
-from slipway.api.common.env import EnvFroms, EnvVar, Words, bounded
+from slipway.api.common.containers.env import EnvFroms, EnvVar, Words, bounded
 from slipway.api.common.kind import OBJECT_NAME, Column, Kind, Scale, condition_column, unseen_status
 from slipway.api.common.pod import PodSettings
 from slipway.api.common.resources import Resources

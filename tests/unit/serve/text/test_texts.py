@@ -253,15 +253,13 @@ def test_the_artifact_says_how_texts_become_tokens(folder: Path) -> None:
 def test_what_is_read_in_another_process_is_the_same(server: Server) -> None:
     """Texts of more than a megabyte were parsed on the event loop, over gRPC, REST and in forms."""
     long = ["lovely" + " " * 500_000, "poor" + " " * 500_000]
-    labels = ["good", "bad"]
     answers = [predict(server, {"texts": long}), predict(server, {"query": long[0], "texts": long[1:]})]
-    fields = b"".join(
-        b'--b\r\nContent-Disposition: form-data; name="texts"\r\n\r\n%b\r\n' % one.encode() for one in long
-    )
+    field = b'--b\r\nContent-Disposition: form-data; name="texts"\r\n\r\n%b\r\n'
+    fields = b"".join(field % one.encode() for one in long)
     answers.append(predict(server, fields + b"--b--\r\n", Content_Type="multipart/form-data; boundary=b"))
     assert [answers[0].status, answers[2].status] == [200, 200], answers
     for answer in (answers[0], answers[2]):
-        assert [one["label"] for one in answer.json["predictions"]] == labels
+        assert [one["label"] for one in answer.json["predictions"]] == ["good", "bad"]
     assert answers[1].status == 200, answers[1].body
     logits = [predict(server, {"texts": [one.strip()]}).json["predictions"][0]["probability"] for one in long]
     found = [one["probability"] for one in answers[0].json["predictions"]]

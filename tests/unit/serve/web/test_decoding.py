@@ -15,8 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from slipway.api.common.artifact import Preprocessing
@@ -25,7 +23,6 @@ from workloads.serve.errors import DeadlineExceeded, Invalid, QueueFull
 from workloads.serve.web.pictures import decoding as module
 from workloads.serve.web.pictures import picture_file
 from workloads.serve.web.pictures.decoding import Decoding
-from workloads.serve.web.pictures.fair_queue import FairQueue
 from workloads.serve.web.pictures.model_input import MOST_BYTES, most_pixels, to_input
 
 HOW = Preprocessing(channels=3, height=224, width=224, resize=256, mean=[0.0] * 3, std=[1.0] * 3)
@@ -166,43 +163,6 @@ def test_how_many_pixels_are_of_use_depends_on_the_model() -> None:
     assert most_pixels(HOW) == 16_777_216
     assert most_pixels(HOW.model_copy(update={"height": 640, "width": 640, "resize": None})) == 40_000_000
     assert most_pixels(HOW.model_copy(update={"height": 28, "width": 28, "resize": None})) == 16_000_000
-
-
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=40))
-def test_the_line_gives_back_every_job_once_and_forgets_who_is_gone(asked: list[tuple[str, int]]) -> None:
-    line: FairQueue[int] = FairQueue()
-    for number, client in enumerate(asked):
-        line.add(client, number)
-    taken = []
-    while len(line):
-        client, job = line.take()
-        assert asked[job] == client
-        taken.append(job)
-        line.done(client, 0.5 + job % 3)
-    assert sorted(taken) == list(range(len(asked)))
-    for client in set(asked):
-        own = [job for job in taken if asked[job] == client]
-        assert own == sorted(own), "first come, first served within one client"
-    assert not len(line._peers)
-    assert not line._clients
-
-
-@pytest.mark.parametrize("address", ["1.1.1.1", "2.2.2.2"])
-def test_clients_with_dear_jobs_wait_for_one_with_cheap_ones(address: str) -> None:
-    """Behind a proxy all come from one address: there connections take turns."""
-    line: FairQueue[str] = FairQueue()
-    for number in range(30):
-        line.add(("1.1.1.1", number % 8), "dear")
-    for _ in range(10):
-        client, job = line.take()
-        line.done(client, 1.0)
-    order = []
-    for _ in range(10):
-        line.add((address, "one"), "cheap")
-        client, job = line.take()
-        order.append(job)
-        line.done(client, 0.001 if job == "cheap" else 1.0)
-    assert order.count("cheap") >= 8
 
 
 async def test_a_small_picture_does_not_wait_for_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:

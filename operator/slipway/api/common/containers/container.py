@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from slipway.api.common.base import MapBy, Model, Rule
-from slipway.api.common.env import EnvFroms, EnvVar, Words, bounded
+from slipway.api.common.containers.env import EnvFroms, EnvVar, Words, bounded
 from slipway.api.common.resources import Resources
 from slipway.api.common.types import AbsolutePath, DnsLabel, ImageName
 from slipway.api.common.volumes import VolumeMount

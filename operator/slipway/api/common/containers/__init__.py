@@ -1,0 +1,1 @@
+"""Containers of a pod: what a user writes of one, and its environment variables."""
