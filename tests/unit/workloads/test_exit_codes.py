@@ -52,10 +52,10 @@ def _raised(name: str) -> BaseException:
     try:
         try:
             if name == "OfflineModeIsEnabled":
-                raise hub.OfflineModeIsEnabled("Cannot reach https://huggingface.co/gpt2: offline mode is enabled.")
+                raise hub.OfflineModeIsEnabled("Cannot reach https://hub.example.com/gpt2: offline mode is enabled.")
             raise getattr(hub, name).__new__(getattr(hub, name), "401 Client Error")
         except Exception as error:
-            raise OSError("We couldn't connect to 'https://huggingface.co' to load the files") from error
+            raise OSError("We couldn't connect to 'https://hub.example.com' to load the files") from error
     except OSError as error:
         return error
 
@@ -67,4 +67,4 @@ def test_a_hub_that_is_switched_off_is_asked_once(name: str) -> None:
     code, words = command._explain(error)
     assert code == ExitCode.BAD_INPUT
     assert "put the files into a folder, and name its path" in words
-    assert errors.code_of(OSError("We couldn't connect to 'https://huggingface.co'")) == ExitCode.FAILURE
+    assert errors.code_of(OSError("We couldn't connect to 'https://hub.example.com'")) == ExitCode.FAILURE
