@@ -69,7 +69,10 @@ def test_a_mixed_model_is_closer_than_four_bits_and_read_alike_everywhere(model:
     assert {path.name: path.read_bytes() for path in again.iterdir()} == first
 
 
-@pytest.mark.parametrize("rung", [Rung.RTN_INT4, Rung.AWQ_INT4, Rung.GPTQ_INT4, Rung.MIXED_INT4])
+@pytest.mark.parametrize(
+    "rung",
+    [pytest.param(Rung.RTN_INT4, marks=pytest.mark.slow), Rung.AWQ_INT4, Rung.GPTQ_INT4, Rung.MIXED_INT4],
+)
 def test_gpt2_is_quantized_and_read_alike_everywhere(rung: Rung, model: Path, tmp_path: Path) -> None:
     folder = tiny("gpt2", tmp_path / "gpt2")
     shutil.copy(model / "tokenizer.json", folder / "tokenizer.json")
