@@ -7,7 +7,6 @@ import threading
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from workloads.pod.slices import ask_for_short_slices
 from workloads.serve.allocator import keep_freed_pieces
 from workloads.serve.app import App
 from workloads.serve.edge import Edge
@@ -33,7 +32,6 @@ async def serve(settings: Settings) -> None:
     """Serve until told to leave; returns when that is done in good order. Raises what loading raised."""
     life, metrics = Lifecycle(), Metrics()
     life.install()
-    ask_for_short_slices()
     keep_freed_pieces()
     app = App(settings.name or name_of(settings.model), settings.version, life, metrics)
     edge = Edge(app, settings.edge)

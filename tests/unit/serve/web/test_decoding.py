@@ -190,32 +190,6 @@ async def test_a_small_picture_does_not_wait_for_large_ones(monkeypatch: pytest.
     await decoding.close()
 
 
-@pytest.mark.parametrize(("side", "least"), [(800, 0), (1600, 1_000_000)], ids=["medium", "large"])
-async def test_a_larger_picture_is_decoded_in_a_process_as_a_small_one_is_on_a_thread(side, least, monkeypatch) -> None:
-    """Threads of low priority that had the interpreter and no core kept everybody waiting for tens of milliseconds."""
-    monkeypatch.setattr(module, "MEDIUM", least or module.MEDIUM)
-    picture = encoded(Image.effect_mandelbrot((side, side // 2), (-2, -1, 1, 1), 100), "PNG")
-    expected, ways = to_input([picture], HOW)
-    decoding = Decoding(HOW)
-    found, back = await decoding.to_input([picture, SMALL], ("a", 0), 60)
-    np.testing.assert_array_equal(found[0], expected[0])
-    assert back[0] == ways[0]
-    with pytest.raises(Invalid, match="picture 2 cannot be read"):
-        await decoding.to_input([SMALL, picture[: len(picture) // 2]], ("a", 0), 60)
-    await decoding.close()
-
-
-async def test_a_large_file_is_never_looked_at_in_the_servers_process(monkeypatch) -> None:
-    """Its bytes would be copied, and searched for scans, with the interpreter held."""
-    monkeypatch.setattr(module, "if_small", lambda *_: pytest.fail("it was"))
-    noise = np.random.default_rng(0).integers(0, 255, (400, 400, 3), dtype=np.uint8)
-    picture = encoded(Image.fromarray(noise), "BMP") + bytes(module.SMALL_FILE)
-    decoding = Decoding(HOW)
-    array, _ = await decoding.to_input([memoryview(picture)], ("a", 0), 60)
-    assert array.shape == (1, 3, 224, 224)
-    await decoding.close()
-
-
 async def test_decoding_counts_against_the_requests_time(monkeypatch: pytest.MonkeyPatch) -> None:
     hold = threading.Event()
     monkeypatch.setattr(module, "if_small", lambda *_: hold.wait(30))
