@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import orjson
 
@@ -47,7 +48,7 @@ class Server:
         self.port = self.grpc_port = 0
         self.name = ""
 
-    def wait(self) -> Server:
+    def wait(self) -> Self:
         """Until it is ready. RuntimeError with its log when it ends before."""
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:

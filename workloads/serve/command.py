@@ -125,7 +125,7 @@ def settings_from(arguments: list[str]) -> Settings:
 def main(arguments: list[str]) -> NoReturn:
     """Serve until a signal, then end the process with the exit code."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    code = errors.SUCCESS
+    code: int = errors.SUCCESS
     try:
         _run(settings_from(arguments))
     except (Exception, KeyboardInterrupt) as error:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.conformance.generation.server import GenerationServer
 from tests.conformance.server import ROOT
+from tests.models.language import small
 from tests.unit.train.fine_tuning import tuning
 
 QUESTION = "what is the capital of France, number 3?"
@@ -48,10 +49,10 @@ def chats(folder: Path) -> str:
 def tuned(folder: Path, data: str) -> dict[str, Any]:
     """Fine-tune by LoRA; the merged model is published."""
     recipe = {
-        "model": {"name": "causal-lm", "uri": tuning.small.folder().as_uri()},
+        "model": {"name": "causal-lm", "uri": small.folder().as_uri()},
         "dataset": {"name": "sft", "uri": data, "format": "messages", "loss": "assistant", "maxLength": 64},
         "peft": {"method": "lora", "r": 16, "loraAlpha": 32},
-        "epochs": 10,
+        "epochs": 6,
         "globalBatchSize": 16,
         "optimizer": {"name": "adamw", "learningRate": 0.01},
     }

@@ -23,7 +23,7 @@ ID = b"x-request-id"
 # What a log and a header can hold; of anything else a new one is made.
 GIVEN = re.compile(rb"[\x21-\x7e]{1,128}")
 # The page holds nothing of the service's, and is where a browser's user gives the key.
-FREE = frozenset({b"/", b"/metrics", b"/v2/health/live", b"/v2/health/ready"})
+FREE = frozenset({b"/", b"/health", b"/metrics", b"/v2/health/live", b"/v2/health/ready"})
 READY = re.compile(rb"/v2/models/[^/%]+(/versions/[^/%]+)?/ready")
 DESCRIBED = re.compile(rb"/v2/models/[^/%]+")
 

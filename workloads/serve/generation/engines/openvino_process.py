@@ -59,7 +59,7 @@ class Pipeline:
             if message["sampling"]["echo"]:
                 self._echoes[number] = len(message["tokens"])
         except Exception as error:  # refused by the library, in its words; nothing of it is in the pipeline
-            return {"id": number, "error": str(error).strip().splitlines()[-1][:500]}
+            return {"id": number, "error": (str(error).strip().splitlines() or [repr(error)])[-1][:500]}
         return None
 
     def _config(self, asked: dict[str, Any]) -> Any:
