@@ -25,15 +25,7 @@ def call(name: str, arguments: Mapping[str, Any]) -> Any:
 
     What goes wrong inside of it is raised as it is: its traceback leads to its own line.
     """
-    module_name, _, function = name.partition(":")
-    try:
-        made = getattr(importlib.import_module(module_name), function)
-    except ModuleNotFoundError as error:
-        if error.name is not None and not f"{module_name}.".startswith(f"{error.name}."):
-            raise BadInput(f"{name} imports {error.name}, which is not installed in this image: add it") from error
-        raise BadInput(f"{name}: not found on this image's Python path ({error})") from error
-    except (ImportError, AttributeError) as error:
-        raise BadInput(f"{name}: not found on this image's Python path ({error})") from error
+    made = _found(name)
     try:
         inspect.signature(made).bind(**arguments)
     except ValueError:
@@ -44,3 +36,24 @@ def call(name: str, arguments: Mapping[str, Any]) -> Any:
             "end its parameters with **known, and what it has no use for stays there"
         ) from error
     return made(**arguments)
+
+
+def parameters(name: str) -> set[str]:
+    """Names of what the function or class takes; empty where it does not say."""
+    try:
+        return set(inspect.signature(_found(name)).parameters)
+    except (TypeError, ValueError):
+        return set()
+
+
+def _found(name: str) -> Any:
+    """The function or class. BadInput when it is not there."""
+    module_name, _, function = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), function)
+    except ModuleNotFoundError as error:
+        if error.name is not None and not f"{module_name}.".startswith(f"{error.name}."):
+            raise BadInput(f"{name} imports {error.name}, which is not installed in this image: add it") from error
+        raise BadInput(f"{name}: not found on this image's Python path ({error})") from error
+    except (ImportError, AttributeError) as error:
+        raise BadInput(f"{name}: not found on this image's Python path ({error})") from error

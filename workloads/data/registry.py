@@ -9,7 +9,6 @@ import numpy as np
 
 from slipway.api.common.sources import DatasetChoice
 from slipway.api.training.learning.task import TrainingTask
-from workloads import user_code
 from workloads.data.datasets import SPLIT_SEED, DataSet, Part, Subset
 from workloads.errors import BadInput
 
@@ -99,11 +98,6 @@ def _open(choice: DatasetChoice, task: TrainingTask) -> "DataSet | TextSet":
         return by_task.load(choice, task)
     if choice.callable is None:
         raise BadInput(f"no data set {name!r}: choose one of {', '.join((*DATASETS, *CHOSEN, *BY_TASK))}")
-    from workloads.data.texts.text import TextSet
+    from workloads.data import own_dataset
 
-    found = user_code.call(choice.callable, user_code.decoded(choice.arguments))
-    if not isinstance(found, DataSet | TextSet):
-        raise BadInput(
-            f"{choice.callable} returned {type(found).__name__}, expected workloads.data's DataSet or TextSet"
-        )
-    return found
+    return own_dataset.load(choice, task)

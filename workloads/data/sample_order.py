@@ -63,7 +63,11 @@ class TrainingSamples(Dataset[Batch]):
             return error
 
     def _batch(self, indices: Sequence[int]) -> Batch:
-        pixels, labels = self.images.batch(indices)
+        drawn = getattr(self.images, "drawn", None)  # own code's random changes, which shall be found again
+        if drawn is not None:
+            pixels, labels = drawn(indices, per_sample_random(self.seed, self.epoch, indices))
+        else:
+            pixels, labels = self.images.batch(indices)
         if self.augmentation != Augmentation():
             bits = per_sample_random(self.seed, self.epoch, indices)
             if labels.ndim == BOXED and labels.dtype.kind == "f":

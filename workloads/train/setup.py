@@ -3,6 +3,7 @@
 Called by run.py, and by the benchmark beside a bare loop.
 """
 
+import math
 import os
 from dataclasses import replace
 from functools import partial
@@ -20,6 +21,7 @@ from workloads.compress import masks
 from workloads.compress.distillation import Teacher
 from workloads.data import DataSet
 from workloads.data.detection.boxes import BoxSet
+from workloads.data.own_dataset import ArraySet
 from workloads.data.targets import spread_of
 from workloads.data.texts.supervised import SupervisedSet
 from workloads.data.texts.text import TextSet
@@ -49,6 +51,7 @@ from workloads.train.world import World
 if TYPE_CHECKING:
     from workloads.train.checkpoints.checkpoint import Checkpoints
 
+PICTURE_AXES = 3
 IN_CLUSTER = "KUBERNETES_SERVICE_HOST"  # which the kubelet sets; on a laptop any manifest may run on the CPU
 
 
@@ -98,6 +101,10 @@ def augmented(dataset: DataSet | TextSet, wanted: Augmentation | None) -> DataSe
         return dataset
     if isinstance(dataset, TextSet):
         raise BadInput("recipe.augmentation changes pictures, and the data set holds text: remove it")
+    if isinstance(dataset, ArraySet):
+        raise BadInput(
+            "recipe.augmentation changes pictures of 8 bits, and these are floats: change them in __getitem__"
+        )
     boxes = isinstance(dataset, BoxSet)
     if boxes and mixes(wanted):
         raise BadInput(
@@ -219,7 +226,9 @@ def _architecture(job: Job, dataset: DataSet | TextSet) -> Architecture:
             )
         return Architecture(name=causal_lm.NAME, arguments=causal_lm.arguments(base, job.recipe))
     known: models.Images | models.Text
-    if isinstance(dataset, TextSet):
+    if isinstance(dataset, ArraySet):
+        known = _rows(dataset, job.recipe)
+    elif isinstance(dataset, TextSet):
         tokenizer = dataset.tokenizer
         known = models.Text(dataset.length, tokenizer.vocabulary, tokenizer.end, len(dataset.labels))
     else:
@@ -231,6 +240,19 @@ def _architecture(job: Job, dataset: DataSet | TextSet) -> Architecture:
     if dataset.task is TrainingTask.REGRESSION:
         arguments |= spread_arguments(spread_of(dataset.training, str(job.recipe.dataset.uri)))
     return Architecture(name=name, arguments=arguments)
+
+
+def _rows(dataset: ArraySet, recipe: Recipe) -> models.Images:
+    """Properties of float samples; rows of numbers count as channels. BadInput for a model that takes pictures."""
+    shape = dataset.shape
+    if len(shape) == PICTURE_AXES:
+        return models.Images(shape[0], shape[1], shape[2], len(dataset.labels))
+    if recipe.model.callable is None:
+        raise BadInput(
+            f"the samples are rows of the shape {list(shape)}, and model {recipe.model.name} takes pictures: bring a "
+            "model of your own (model.name: custom)"
+        )
+    return models.Images(math.prod(shape), 1, 1, len(dataset.labels))
 
 
 def _checkpoints(job: Job, world: World, dataset: DataSet | TextSet, start: InitialModel) -> "Checkpoints | None":

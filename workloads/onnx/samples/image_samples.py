@@ -39,3 +39,12 @@ class ImageSamples:
         """Float32 [n, c, h, w] under the model's input name."""
         pixels, labels = self._images.batch(batch)
         return Batch({self._port.name: pixels.astype(np.float32) * self._factor + self._offset}, labels)
+
+
+class RowSamples(ImageSamples):
+    """Float arrays of a data set of own code, as they are."""
+
+    def read(self, batch: Sequence[int]) -> Batch:
+        """Float32 [n, ...] under the model's input name."""
+        rows, labels = self._images.batch(batch)
+        return Batch({self._port.name: np.asarray(rows, np.float32)}, labels)

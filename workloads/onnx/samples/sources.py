@@ -16,12 +16,13 @@ from slipway.api.quantization.settings import Calibration
 from slipway.api.training.learning.task import TrainingTask
 from workloads import data, storage
 from workloads.data.detection.boxes import BoxSet
+from workloads.data.own_dataset import ArraySet
 from workloads.data.texts.text import TextSet
 from workloads.errors import BadInput
 from workloads.onnx.feeds import Samples
 from workloads.onnx.file import Port
 from workloads.onnx.samples.array_samples import ArraySamples
-from workloads.onnx.samples.image_samples import ImageSamples
+from workloads.onnx.samples.image_samples import ImageSamples, RowSamples
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -85,6 +86,15 @@ def _samples(
         from workloads.onnx.samples.token_samples import TokenSamples
 
         return TokenSamples(loaded, ports, text, held_out=held_out)
+    if isinstance(loaded, ArraySet) and len(ports) == 1:
+        return RowSamples(
+            loaded.held_out if held_out else loaded.training,
+            loaded.preprocessing,
+            ports[0],
+            f"{loaded.reference.name} ({'held-out' if held_out else 'training'})",
+            f"{loaded.reference.digest}/{'held-out' if held_out else 'training'}",
+            0,
+        )
     if preprocessing is None or len(ports) != 1:
         raise BadInput(
             "dataset holds images, and the model does not say how it wants them: give its inputs as .npz files (uri)"

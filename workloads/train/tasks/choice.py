@@ -6,6 +6,7 @@ from slipway.api.training.learning.task import TrainingTask
 from slipway.api.training.recipe import Recipe
 from workloads.data.datasets import DataSet
 from workloads.data.detection.boxes import BoxSet
+from workloads.data.own_dataset import ArraySet
 from workloads.data.targets import spread_of
 from workloads.data.texts.supervised import SupervisedSet
 from workloads.data.texts.text import TextSet
@@ -26,7 +27,7 @@ def for_data(data: DataSet | TextSet, recipe: Recipe, device: torch.device) -> T
     if isinstance(data, TextSet) and not data.labels:
         refuse_weights(recipe, "a language model")
         return Language(data, recipe.label_smoothing)
-    if data.task is not TrainingTask.CLASSIFICATION:
+    if data.task is not TrainingTask.CLASSIFICATION or isinstance(data, ArraySet):
         return _other(data, recipe, device)
     if isinstance(data, TextSet):
         return Texts(data, recipe.label_smoothing, weights_of(recipe, data.labels, data.training, device))
@@ -41,15 +42,19 @@ def for_data(data: DataSet | TextSet, recipe: Recipe, device: torch.device) -> T
 
 
 def _other(data: DataSet | TextSet, recipe: Recipe, device: torch.device) -> Task:
-    """A task of other answers than one class. BadInput for what weighs or softens classes."""
-    from workloads.train.tasks.inputs import input_of
+    """A task of other answers than one class, or of own code's arrays. BadInput for what weighs or softens classes."""
+    from workloads.train.tasks.inputs import Arrays, input_of
     from workloads.train.tasks.multi_label import MultiLabel
     from workloads.train.tasks.regress import Regression
     from workloads.train.tasks.segment import Segmentation
 
+    if isinstance(data, ArraySet) and data.task is TrainingTask.CLASSIFICATION:
+        return Arrays(data, recipe.label_smoothing, weights_of(recipe, data.labels, data.training, device))
     refuse_weights(recipe, f"task {data.task}")
     if recipe.label_smoothing:
         raise BadInput(f"recipe.labelSmoothing is of a class per sample, and task {data.task} has none: remove it")
+    if isinstance(data, ArraySet) and data.task is TrainingTask.SEGMENTATION:
+        raise BadInput("task segmentation takes pictures: return uint8 [channels, height, width] beside each mask")
     if data.task is TrainingTask.SEGMENTATION and isinstance(data, DataSet):
         return Segmentation(data, device)
     given = input_of(data, device)
