@@ -6,7 +6,7 @@ Raised everywhere in workloads, turned into words and a code by the commands.
 import re
 from collections.abc import Iterator
 
-from slipway.api.common.exit_codes import ExitCode
+from slipway.api.exit_codes import ExitCode
 
 SUCCESS = ExitCode.SUCCESS
 FAILURE = ExitCode.FAILURE

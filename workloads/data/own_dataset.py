@@ -211,7 +211,6 @@ def _set(choice: DatasetChoice, task: TrainingTask, training: Any, held: Any) ->
         OwnSamples(data, places, task, shape.shape, len(labels))
         for data, places in ((training, kept), (held if held is not None else training, out))
     )
-    told = f"{name} {sorted(choice.arguments.items())} {len(own)} {len(other)} {shape.shape} {shape.dtype}"
     pictures = shape.dtype == np.uint8
     channels, height, width = shape.shape if pictures else (1, 1, 1)
     of_pictures = Preprocessing(
@@ -223,13 +222,7 @@ def _set(choice: DatasetChoice, task: TrainingTask, training: Any, held: Any) ->
         "labels": labels,
         "preprocessing": of_pictures,
         "augmentation": Augmentation(),
-        "reference": DatasetReference(
-            name=name,
-            digest=f"sha256:{hashlib.sha256(told.encode()).hexdigest()}",
-            covers="listing",
-            training_samples=len(own),
-            held_out_samples=len(other),
-        ),
+        "reference": _reference(choice, len(own), len(other), f"{shape.shape} {shape.dtype}"),
         "taken": (
             "held out as the code says" if held is not None else "one fifth held out",
             f"samples {shape.dtype} {list(shape.shape)}, task {task}, {len(labels)}: {', '.join(labels[:10])}",
@@ -237,6 +230,18 @@ def _set(choice: DatasetChoice, task: TrainingTask, training: Any, held: Any) ->
         "task": task,
     }
     return DataSet(**fields) if pictures else ArraySet(**fields, shape=shape.shape)
+
+
+def _reference(choice: DatasetChoice, training: int, held: int, form: str) -> DatasetReference:
+    """Identity by the code's name, its arguments and what it gave: its samples are read when they are asked for."""
+    told = f"{choice.callable} {sorted(choice.arguments.items())} {training} {held} {form}"
+    return DatasetReference(
+        name=str(choice.callable),
+        digest=f"sha256:{hashlib.sha256(told.encode()).hexdigest()}",
+        covers="listing",
+        training_samples=training,
+        held_out_samples=held,
+    )
 
 
 def _labels(name: str, dataset: Any, task: TrainingTask, target: Any) -> tuple[str, ...]:

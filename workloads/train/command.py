@@ -1,7 +1,7 @@
 """`python -m workloads train`: arguments in, exit code out. Everything that goes wrong ends here, in words.
 
 Exit codes: 0 trained, 1 failed, 2 another attempt would fail alike (the job, its code or its data is wrong), 3 a
-gate was not passed, 130 Ctrl-C, 143 SIGTERM (the state is saved first); see slipway.api.common.exit_codes.
+gate was not passed, 130 Ctrl-C, 143 SIGTERM (the state is saved first); see slipway.api.exit_codes.
 """
 
 import argparse

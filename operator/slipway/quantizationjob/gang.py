@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from slipway.api.common.exit_codes import ExitCode
 from slipway.api.common.types import FailurePolicy, Reason, RunPolicy
+from slipway.api.exit_codes import ExitCode
 from slipway.api.quantization.quantizationjob import FIXED_FIELDS
 from slipway.api.quantization.status import SHARDED, Outcome, Stage, StageResult
 from slipway.gang import lifecycle

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 
-from slipway.api.common.exit_codes import ExitCode
 from slipway.api.common.scheduling import GangScheduler
 from slipway.api.common.types import FailurePolicy, Reason, RunPolicy
+from slipway.api.exit_codes import ExitCode
 from slipway.api.training.elastic import RestartScope
 from slipway.api.training.trainingjob import FIXED_FIELDS, FIXED_WHILE_RUNNING, TrainingJobSpec
 from slipway.gang import lifecycle

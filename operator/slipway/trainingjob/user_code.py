@@ -6,7 +6,7 @@ A recipe's trainer does all of it itself.
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from slipway.api.common.exit_codes import ExitCode
+from slipway.api.exit_codes import ExitCode
 from slipway.reconcile.podspec import CLAIMS_DIR, CONFIG_DIR
 from slipway.trainingjob import payload
 from slipway.trainingjob.job import TrainingJob

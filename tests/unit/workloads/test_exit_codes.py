@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.api.common.exit_codes import MEANINGS, ExitCode, table
+from slipway.api.exit_codes import MEANINGS, ExitCode, table
 from slipway.trainingjob.payload import publish, torch_agent
 from workloads import errors
 from workloads.train import command, torchrun

@@ -20,7 +20,15 @@ from workloads.data import splits
 from workloads.data.bad_samples import BadSamples
 from workloads.data.datasets import Augmentation, counted, stratified_split
 from workloads.data.detection.boxes import BoxSet, padded
-from workloads.data.images.image_folder import HELD_OUT, IMAGENET_MEAN, IMAGENET_STD, SUFFIXES, Pictures, identity
+from workloads.data.images.image_folder import (
+    HELD_OUT,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Pictures,
+    identity,
+    pictures_below,
+    require_folder,
+)
 from workloads.errors import BadInput
 
 if TYPE_CHECKING:
@@ -92,7 +100,7 @@ def _part(
             (root / name / "images", root / name / "labels") if own else (root / "images", root / "labels")
         )
         folder = pictures if own else pictures / name
-        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        found = pictures_below(folder)
         if not found:
             raise BadInput(f"{folder}: no pictures")
         paths += found
@@ -115,6 +123,7 @@ def _parts(root: Path, choice: DatasetChoice) -> splits.Parts | None:
 def load(choice: DatasetChoice) -> BoxSet:
     """The pictures of the folder at the choice's uri."""
     root, pixels = storage.fetch(str(choice.uri)), choice.image_size or SIZE
+    require_folder(root, choice.uri)
     parts = _parts(root, choice)
     names = _names(root)
     if parts is not None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif"}
 STRAY = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini", "lost+found", "@eaDir"})
+ARCHIVES = frozenset({".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"})
 HELD_OUT = 0.2
 SMALL = 64
 SIZE, RESIZE = 224, 256
@@ -77,6 +78,19 @@ class Pictures:
 
 def _folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not _is_hidden(entry.name))
+
+
+def require_folder(root: Path, uri: str | None) -> None:
+    """BadInput for what is no folder; for an archive with what to do. Nothing is unpacked here.
+
+    A member's path may lead out of the folder, and a small archive may fill the disk.
+    """
+    if root.is_dir():
+        return
+    packed = [suffix for suffix in root.suffixes if suffix in ARCHIVES]
+    if packed:
+        raise BadInput(f"{uri}: an archive ({packed[-1]}): unpack it, and name the folder")
+    raise BadInput(f"{uri}: not a folder")
 
 
 def pictures_below(folder: Path) -> list[Path]:
@@ -224,8 +238,10 @@ def _set(
 def load(choice: DatasetChoice) -> DataSet:
     """The pictures of the folder at the choice's uri."""
     root = storage.fetch(str(choice.uri))
-    if not root.is_dir():
-        raise BadInput(f"{choice.uri}: not a folder")
+    require_folder(root, choice.uri)
+    shards = [path.name for path in root.iterdir() if path.suffix.lower() == ".tar"]
+    if shards and not _folders(root):
+        raise BadInput(f"{choice.uri}: shards of WebDataset ({min(shards)}): unpack them into a folder per class")
     if choice.columns is not None:
         raise BadInput(f"{choice.uri}: dataset.columns are of metadata.csv, which is not there: remove them")
     return _split(root, choice)

@@ -25,6 +25,7 @@ from workloads.data.images.image_folder import (
     SHIFT_SHARE,
     identity,
     pictures_below,
+    require_folder,
     size_of,
 )
 from workloads.errors import BadInput
@@ -179,8 +180,7 @@ Pairs = list[tuple[Path, Path]]
 def load(choice: DatasetChoice) -> DataSet:
     """The pictures and masks of the folder at the choice's uri."""
     root = storage.fetch(str(choice.uri))
-    if not root.is_dir():
-        raise BadInput(f"{choice.uri}: not a folder")
+    require_folder(root, choice.uri)
     parts, names = _parts(root, choice), _labels(root)
     pairs, held = _divided(root, parts)
     return _set(root, choice, names, (pairs, held), parts.words if parts is not None else "one fifth held out")

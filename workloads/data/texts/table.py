@@ -124,7 +124,10 @@ def records(path: Path) -> Iterable[Mapping[str, Any]]:
     kind = kind_of(path)
     if kind == ".parquet":
         library = optional("pyarrow.parquet", "a .parquet table is read by pyarrow", TEXT)
-        rows: list[Mapping[str, Any]] = library.read_table(path).to_pylist()
+        try:
+            rows: list[Mapping[str, Any]] = library.read_table(path).to_pylist()
+        except ValueError as error:  # pyarrow's own are of this kind
+            raise BadInput(f"{path}: not a whole Parquet file ({error}): write it again") from error
         return rows
     text = text_of(path)
     if kind in {".csv", ".tsv"}:
@@ -142,7 +145,19 @@ def _separator(text: str) -> str:
 def _delimited(text: str, path: Path, separator: str) -> list[dict[str, Any]]:
     before = csv.field_size_limit(2**31 - 1)
     try:
-        return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator))
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+        names = [name for name in reader.fieldnames or [] if name]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise BadInput(f"{path}: the column {twice[0]} is there {names.count(twice[0])} times: rename all but one")
+        found = list(reader)
+        long = [place for place, row in enumerate(found, start=1) if any(row.get(None) or [])]  # type: ignore[call-overload]
+        if long:
+            raise BadInput(
+                f"{path}: {_numbers(long)} with more values than the {len(names)} columns: put texts that hold "
+                f"{separator!r} between double quotes"
+            )
+        return found
     except csv.Error as error:
         raise BadInput(f"{path}: not a table of columns separated by {separator!r} ({error})") from error
     finally:

@@ -86,15 +86,10 @@ def _samples(
         from workloads.onnx.samples.token_samples import TokenSamples
 
         return TokenSamples(loaded, ports, text, held_out=held_out)
+    part, word = (loaded.held_out, "held-out") if held_out else (loaded.training, "training")
+    name, digest = f"{loaded.reference.name} ({word})", f"{loaded.reference.digest}/{word}"
     if isinstance(loaded, ArraySet) and len(ports) == 1:
-        return RowSamples(
-            loaded.held_out if held_out else loaded.training,
-            loaded.preprocessing,
-            ports[0],
-            f"{loaded.reference.name} ({'held-out' if held_out else 'training'})",
-            f"{loaded.reference.digest}/{'held-out' if held_out else 'training'}",
-            0,
-        )
+        return RowSamples(part, loaded.preprocessing, ports[0], name, digest, 0)
     if preprocessing is None or len(ports) != 1:
         raise BadInput(
             "dataset holds images, and the model does not say how it wants them: give its inputs as .npz files (uri)"
@@ -106,14 +101,8 @@ def _samples(
             f"{preprocessing.channels}x{preprocessing.height}x{preprocessing.width}",
         )
         raise BadInput(f"dataset {loaded.reference.name} has images of {have}, the model takes {want}")
-    part, word = (loaded.held_out, "held-out") if held_out else (loaded.training, "training")
     return ImageSamples(
-        part,
-        preprocessing,
-        ports[0],
-        f"{loaded.reference.name} ({word})",
-        f"{loaded.reference.digest}/{word}",
-        len(loaded.labels) if isinstance(loaded, BoxSet) else 0,
+        part, preprocessing, ports[0], name, digest, len(loaded.labels) if isinstance(loaded, BoxSet) else 0
     )
 
 

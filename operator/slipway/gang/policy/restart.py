@@ -1,7 +1,7 @@
 """Choice after a lost pod: restart the whole gang, or give up. It is written to status before any pod is touched."""
 
-from slipway.api.common.exit_codes import ExitCode
 from slipway.api.common.types import FailurePolicy, Reason, RuleAction
+from slipway.api.exit_codes import ExitCode
 from slipway.gang.policy import backoff, budget
 from slipway.gang.policy.failure import matching_action
 from slipway.reconcile.pods.observed import Failure
