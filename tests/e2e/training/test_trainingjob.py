@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.e2e.conftest import condition, is_true
-from tests.e2e.training.jobs import long_job, metrics, percent, step
+from tests.e2e.training.jobs import EVERY_STEPS, long_job, metrics, percent, step
 from tests.e2e.training.power import kill_container
 from tests.e2e.training.reader import digests
 from tests.e2e.training.steady import ends_well, started
@@ -42,6 +44,7 @@ def test_one_node_reaches_the_same_accuracy(namespace, example):
     assert metrics(found)["accuracy"] >= 0.97
 
 
+@pytest.mark.slow
 def test_kill_9_of_a_training_pod_restarts_the_gang_which_resumes(namespace, cluster, example):
     namespace.apply(long_job(example, "killed"))
     namespace.until("trainingjob", "killed", lambda j: 3 <= percent(j) < 80, "under way")
@@ -58,25 +61,51 @@ def test_kill_9_of_a_training_pod_restarts_the_gang_which_resumes(namespace, clu
     assert metrics(job)["accuracy"] >= 0.97
 
 
+@pytest.mark.slow
 def test_suspended_and_resumed_it_goes_on_from_its_checkpoint(namespace, example):
     namespace.apply(long_job(example, "paused"))
     namespace.until("trainingjob", "paused", lambda j: 3 <= percent(j) < 60, "under way")
-    namespace.kubectl(
-        "patch", "trainingjob", "paused", "--type=merge", "-p", json.dumps({"spec": {"runPolicy": {"suspend": True}}})
-    )
+    suspend(namespace, "paused", True)
     namespace.until(
         "trainingjob", "paused", lambda j: is_true(j, "Suspended") and not namespace.pods("paused"), "suspended", 90
     )
-    namespace.kubectl(
-        "patch", "trainingjob", "paused", "--type=merge", "-p", json.dumps({"spec": {"runPolicy": {"suspend": False}}})
-    )
+    suspend(namespace, "paused", False)
     job = namespace.until_condition("trainingjob", "paused", "Succeeded", 400)
     assert job["status"]["restartCount"] == 0
     assert "resumed from step" in namespace.kubectl("logs", "paused-node-0-a1")
 
 
-def test_operator_killed_in_the_middle_is_not_noticed_by_the_job(namespace, cluster, installed, example):
-    """One job that trains for longer than any machine is fast, and one that ends when the operator is a new one."""
+def suspend(namespace, name, value):
+    patch = json.dumps({"spec": {"runPolicy": {"suspend": value}}})
+    namespace.kubectl("patch", "trainingjob", name, "--type=merge", "-p", patch)
+
+
+def goes_on(namespace, name, attempt):
+    """Wait until an attempt has resumed from a checkpoint and gone further than that."""
+    namespace.until("trainingjob", name, lambda j: j["status"].get("attempt", 0) == attempt, "restarted", 180)
+    namespace.until("trainingjob", name, lambda j: is_true(j, "Running"), "running again", 180)
+    before = step(namespace.get("trainingjob", name))
+    namespace.until("trainingjob", name, lambda j: step(j) > before, "going on", 180)
+    assert "resumed from step" in namespace.kubectl("logs", f"{name}-node-0-a{attempt}")
+
+
+def loses_node_1(namespace, cluster, name):
+    """kill -9 of the first attempt's second pod, whose name is returned once the gang goes on without it."""
+    victim = next(pod for pod in namespace.pods(name) if pod["metadata"]["name"] == f"{name}-node-1-a0")
+    kill_container(cluster, victim)
+    goes_on(namespace, name, 1)
+    failure = namespace.get("trainingjob", name)["status"]["lastFailure"]
+    pod = victim["metadata"]["name"]
+    assert (failure["pod"], failure["signal"], failure["exitCode"]) == (pod, "SIGKILL", 137)
+    assert failure["node"] == victim["spec"]["nodeName"]
+    return pod
+
+
+def test_one_job_outlives_its_operator_a_kill_9_and_a_suspension(namespace, cluster, installed, example):
+    """One job that trains for longer than any machine is fast, and one that ends when the operator is a new one.
+
+    That a job ends as well as undisturbed after each of them alone is a slow test.
+    """
     long = long_job(example, "orphan")
     long["spec"]["recipe"]["epochs"] = 10_000
     namespace.apply(long)
@@ -94,6 +123,21 @@ def test_operator_killed_in_the_middle_is_not_noticed_by_the_job(namespace, clus
     assert job["status"]["restartCount"] == 0
     assert [pod["metadata"]["uid"] for pod in namespace.pods("orphan")] == pods
     ends_well(namespace, waiting)
+    # The newest checkpoint may still be on its way to the disk.
+    namespace.until("trainingjob", "orphan", lambda j: step(j) >= 3 * EVERY_STEPS, "beyond its first checkpoint")
+    killed = loses_node_1(namespace, cluster, "orphan")
+    suspend(namespace, "orphan", True)
+    # The pod that failed stays, for its log.
+    left = [killed]
+    namespace.until(
+        "trainingjob",
+        "orphan",
+        lambda j: is_true(j, "Suspended") and [p["metadata"]["name"] for p in namespace.pods("orphan")] == left,
+        "suspended",
+    )
+    suspend(namespace, "orphan", False)
+    goes_on(namespace, "orphan", 2)
+    assert namespace.get("trainingjob", "orphan")["status"]["restartCount"] == 1
 
 
 def test_bad_images_and_impossible_requests_say_so(namespace, example):
