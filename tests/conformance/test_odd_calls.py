@@ -121,9 +121,9 @@ def test_calls_with_more_around_them_are_answered(serve, rest: dict[str, object]
     ("method", "code", "words"),
     [
         ("ModelStreamInfer", "UNIMPLEMENTED", "ModelInfer"),
-        ("RepositoryIndex", "UNIMPLEMENTED", ""),
+        ("RepositoryIndex", "UNIMPLEMENTED", "serves one model"),
         ("RepositoryModelLoad", "UNIMPLEMENTED", ""),
-        ("SystemSharedMemoryStatus", "UNIMPLEMENTED", "method"),
+        ("SystemSharedMemoryStatus", "UNIMPLEMENTED", "send the data itself"),
         ("TraceSetting", "UNIMPLEMENTED", ""),
         ("LogSettings", "UNIMPLEMENTED", ""),
         ("Infer", "UNIMPLEMENTED", ""),

@@ -40,8 +40,20 @@ LOG = logging.getLogger("slipway.serve.grpc")
 
 SERVICE = "inference.GRPCInferenceService"
 ENVELOPE = 1 << 20  # bytes of a message beside its tensors
+NO_MEMORY = "this server shares no memory with clients: send the data itself"
+NO_REPOSITORY = "this server serves one model, which its InferenceService names: change spec.predictor.model"
 NO_STREAMS = "this server answers each request once: send ModelInfer, as many at a time as you like, on one channel"
 APART = 1 << 20  # bytes of a message that is read elsewhere, even where nothing has to be done but to copy
+# Calls of Triton's that its clients know, and why they are not here.
+ABSENT = {
+    "ModelStreamInfer": NO_STREAMS,
+    **{
+        f"{kind}SharedMemory{what}": NO_MEMORY
+        for kind in ("System", "Cuda")
+        for what in ("Status", "Register", "Unregister")
+    },
+    **dict.fromkeys(("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"), NO_REPOSITORY),
+}
 Answer = Callable[[Any, Call], Awaitable[Any]]
 
 
@@ -94,8 +106,8 @@ class GrpcServer:
             "ModelInfer": self._guarded(self._inferring),
             "ModelConfig": self._method(self._config, pb.ModelConfigRequest),
             "ModelStatistics": self._method(self._statistics, pb.ModelStatisticsRequest),
-            "ModelStreamInfer": self._streaming,
         }
+        methods |= {name: self._absent(words) for name, words in ABSENT.items()}
         return {f"/{SERVICE}/{name}": handler for name, handler in methods.items()}
 
     def _health(self) -> dict[str, Handler]:
@@ -119,10 +131,14 @@ class GrpcServer:
             raise Invalid("the call ended without a message")
         return await self._counted(message, call)
 
-    async def _streaming(self, call: Call) -> None:
-        """Triton's call for models that answer in several parts. None here does."""
-        self._app.metrics.grpc_replied("UNIMPLEMENTED")
-        call.fail("UNIMPLEMENTED", NO_STREAMS)
+    def _absent(self, words: str) -> Handler:
+        """Answer to one of Triton's calls that this server does not have."""
+
+        async def handler(call: Call) -> None:
+            self._app.metrics.grpc_replied("UNIMPLEMENTED")
+            call.fail("UNIMPLEMENTED", words)
+
+        return handler
 
     def _guarded(self, handler: Handler) -> Handler:
         """Wrap a handler: its errors become statuses, and are counted."""

@@ -87,3 +87,23 @@ async def test_a_large_message_is_computed_as_it_was_sent() -> None:
         answer = np.frombuffer(pb.ModelInferResponse.FromString(data).raw_output_contents[0], "<f4")
         np.testing.assert_array_equal(answer, values * 2)
         await listening.finish(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("SystemSharedMemoryRegister", "send the data itself"),
+        ("CudaSharedMemoryStatus", "send the data itself"),
+        ("RepositoryModelLoad", "serves one model"),
+    ],
+)
+async def test_calls_of_triton_that_are_not_here_say_what_to_do(name: str, words: str) -> None:
+    async with serving() as server:
+        listening = GrpcServer(server.app, 64 << 20, False, 100)
+        port = await listening.start("127.0.0.1", 0)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await channel.unary_unary(f"/inference.GRPCInferenceService/{name}", None, None)(b"", timeout=60)
+        assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert words in error.value.details()
+        await listening.finish(0)
