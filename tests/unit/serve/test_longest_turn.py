@@ -22,12 +22,14 @@ from PIL import Image
 from slipway.api.common.artifact import Preprocessing
 from tests.unit.serve.serving import Serving, serving
 from tests.unit.serve.web.test_decoding import encoded
+from workloads.serve.batcher import Limits
 from workloads.serve.grpc.server import GrpcServer
 from workloads.serve.protocol import open_inference_pb2 as pb
 from workloads.serve.web.multipart import PIECE, parts
 from workloads.serve.web.pictures.decoding import Decoding
 
 MIB = 1 << 20
+PATIENT = Limits(default_timeout=300.0)  # however slow the process that reads is
 # Seconds; usual are a few milliseconds, on a machine that is several times faster than the slowest.
 LONGEST = 0.25
 INFER = "/v2/models/m/infer"
@@ -57,7 +59,7 @@ def turns() -> Iterator[list[float]]:
 
 
 def posted(port: int, body: bytes, headers: dict[str, str], path: str = INFER) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     connection.request("POST", path, body, headers)
     return connection.getresponse().status
 
@@ -66,7 +68,7 @@ def called(port: int, message: bytes) -> str:
     options = [("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
         try:
-            channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(message, timeout=120)
+            channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(message, timeout=300)
             return "OK"
         except grpc.RpcError as error:
             return error.code().name
@@ -119,7 +121,7 @@ async def longest(server: Serving, hostile: Callable[[], Awaitable[object]], wan
 @pytest.mark.parametrize("kind", REST)
 async def test_a_hostile_body_has_no_long_turn(kind: str) -> None:
     body, headers, want = REST[kind]()
-    async with serving() as server:
+    async with serving(limits=PATIENT) as server:
         hostile = lambda: asyncio.to_thread(posted, server.port, body, headers)  # noqa: E731
         assert await longest(server, hostile, want) < LONGEST
 
@@ -127,7 +129,7 @@ async def test_a_hostile_body_has_no_long_turn(kind: str) -> None:
 @pytest.mark.parametrize("kind", GRPC)
 async def test_a_hostile_message_has_no_long_turn(kind: str) -> None:
     message, want = GRPC[kind]()
-    async with serving() as server:
+    async with serving(limits=PATIENT) as server:
         listening = GrpcServer(server.app, 64 * MIB, False, 100)
         port = await listening.start("127.0.0.1", 0)
         assert await longest(server, lambda: asyncio.to_thread(called, port, message), want) < LONGEST
@@ -139,9 +141,9 @@ async def test_a_large_picture_has_no_long_turn() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), dtype=np.uint8)
     content = memoryview(encoded(Image.fromarray(noise), "PNG", compress_level=0))
     decoding = Decoding(how)
-    await decoding.to_input([content], ("a", 0), 120)
+    await decoding.to_input([content], ("a", 0), 300)
     with turns() as found:
-        array, _ = await decoding.to_input([content], ("a", 0), 120)
+        array, _ = await decoding.to_input([content], ("a", 0), 300)
     await decoding.close()
     assert array.shape == (1, 3, 224, 224)
     assert max(found) < LONGEST
