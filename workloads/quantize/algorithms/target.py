@@ -50,6 +50,7 @@ def impossible(rung: Rung, target: Target, bits: int) -> str | None:
         f"LiteRT's quantizer has no {rung}; it has {', '.join(RECIPES)}": here is Runtime.LITERT
         and rung not in RECIPES,
         f"{here} has no FP8 kernels: only TensorRT has them": rung is Rung.FP8 and here is not Runtime.TENSORRT,
+        "OpenVINO reads no weights in 8-bit floats": rung is Rung.FP8_DYNAMIC and here is Runtime.OPENVINO,
         f"weights.bits asks for {bits}-bit weights, and this rung has its own": bits < 8
         and (rung in OWN_WIDTH or here is Runtime.LITERT),
         f"it moves the difficulty from the activations to the weights, which have {bits} bits only": bits < 8
