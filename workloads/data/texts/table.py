@@ -151,7 +151,7 @@ def _delimited(text: str, path: Path, separator: str) -> list[dict[str, Any]]:
         if twice:
             raise BadInput(f"{path}: the column {twice[0]} is there {names.count(twice[0])} times: rename all but one")
         found = list(reader)
-        long = [place for place, row in enumerate(found, start=1) if any(row.get(None) or [])]  # type: ignore[call-overload]
+        long = [place for place, row in enumerate(found, start=1) if any(row.get(None) or [])]
         if long:
             raise BadInput(
                 f"{path}: {_numbers(long)} with more values than the {len(names)} columns: put texts that hold "

@@ -64,13 +64,16 @@ def test_the_scale_subresource_finds_the_pods(world: World) -> None:
 
 
 @pytest.mark.parametrize("elastic", [False, True])
-def test_bad_input_ends_a_job_of_the_built_in_trainer_at_once(world: World, elastic: bool) -> None:
+@pytest.mark.parametrize(("code", "reason"), [(2, "BadInput"), (3, "GateFailed")])
+def test_bad_input_ends_a_job_of_the_built_in_trainer_at_once(
+    world: World, elastic: bool, code: int, reason: str
+) -> None:
     policy = {"elasticPolicy": {"maxNodes": 2}} if elastic else {}
     world.create_job({"numNodes": 2, "numProcPerNode": 1, "recipe": RECIPE, **policy})
     world.settle()
     run(world)
-    fail(world, "job-node-1-a0", 2)
-    assert condition(world, "Failed")["reason"] == "BadInput"
+    fail(world, "job-node-1-a0", code)
+    assert condition(world, "Failed")["reason"] == reason
     assert "restartCount" not in status(world)
 
 
