@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slipway.api.training.trainingjob import spec_problems
 from slipway.cli.views.lineage import source_of
-from slipway.trainingjob import payload, runtime
+from slipway.trainingjob import payload
 
 Object = dict[str, Any]
 ORDER = ("TrainingJob", "QuantizationJob", "InferenceService")
@@ -72,6 +71,10 @@ def _settled(document: Object, others: Sequence[Object]) -> Object:
     if document["kind"] != "TrainingJob" or not given.get("runtimeRef"):
         return document
     title = f"TrainingJob {metadata['name']}"
+    # The models: `slipway --help` goes without them.
+    from slipway.api.training.trainingjob import spec_problems
+    from slipway.trainingjob import runtime
+
     spec, problems = spec_problems(metadata["name"], given)
     if spec is None or spec.runtime_ref is None:
         raise NotLocalError(f"{title}: {'; '.join(problems)}")
