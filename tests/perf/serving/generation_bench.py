@@ -147,6 +147,7 @@ def measure(rounds: int, threads: int) -> dict[str, Any]:
         for alone, ours in zip(found["raw one"], found["served one"], strict=True)
     ]
     return {
+        "load": machine.load(),
         "tokens": TOKENS,
         "streams": STREAMS,
         "threads": threads,
