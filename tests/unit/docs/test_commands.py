@@ -63,7 +63,7 @@ def _make(words: list[str]) -> None:
 def _slipway(words: list[str]) -> None:
     group = typer.main.get_command(app)
     options = [option for parameter in group.params for option in parameter.opts]
-    assert words[1] in [*group.commands, *options]  # type: ignore[attr-defined]
+    assert words[1] in [*group.commands, *options, "--help"]  # type: ignore[attr-defined]
 
 
 def _kubectl(words: list[str]) -> None:
