@@ -135,10 +135,10 @@ async def test_a_client_that_does_not_read_is_cut_off_and_holds_bounded_memory()
 
 async def test_leaving_lets_a_stream_end() -> None:
     async with streaming() as (app, server):
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         await asyncio.to_thread(connection.request, "GET", "/stream")
         await until(lambda: app.streams)
-        leaving = asyncio.create_task(server.finish(5))
+        leaving = asyncio.create_task(server.finish(60))
         app.streams[0].write(b"last ")
         await asyncio.sleep(0.05)
         app.streams[0].write(b"words")
