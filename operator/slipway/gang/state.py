@@ -1,6 +1,6 @@
 """One look at a job with a gang of pods: what the rules of lifecycle.py and the status are worked out from. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -21,8 +21,8 @@ class Gang(Protocol):
     """Pods that live and die together. Pure."""
 
     @property
-    def final_exit_codes(self) -> frozenset[int]:
-        """Exit codes that mean the same at every try: no restart, unless a rule of the user's asks for one."""
+    def final_exit_codes(self) -> Mapping[int, Reason]:
+        """Exit codes that mean the same at every try, each with its reason: no restart, unless a rule asks for one."""
 
     @property
     def uid(self) -> str:

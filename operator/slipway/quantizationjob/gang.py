@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -38,9 +38,9 @@ class StageGang:
     platform: Platform
 
     @property
-    def final_exit_codes(self) -> frozenset[int]:
-        """Exit codes after which running again cannot help."""
-        return frozenset({BAD_INPUT_CODE, REJECTED_CODE})
+    def final_exit_codes(self) -> Mapping[int, Reason]:
+        """Exit codes after which running again cannot help; that a gate has failed is believed of figures alone."""
+        return {BAD_INPUT_CODE: Reason.BAD_INPUT, REJECTED_CODE: Reason.BAD_INPUT}
 
     @property
     def uid(self) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
@@ -34,15 +34,15 @@ class TrainingGang:
     platform: Platform
 
     @property
-    def final_exit_codes(self) -> frozenset[int]:
-        """Exit codes after which running again cannot help: the built-in trainer's.
+    def final_exit_codes(self) -> Mapping[int, Reason]:
+        """Exit codes after which running again cannot help, with their reasons: the built-in trainer's.
 
         What a user's own program means by its exit codes is for failurePolicy.rules, but for the one by which the
         payload says that it has left no artifact.
         """
         if self.job.spec.recipe is not None:
-            return frozenset({ExitCode.BAD_INPUT, ExitCode.REJECTED})
-        return frozenset({ExitCode.UNFIT}) if self.job.spec.output is not None else frozenset()
+            return {ExitCode.BAD_INPUT: Reason.BAD_INPUT, ExitCode.REJECTED: Reason.GATE_FAILED}
+        return {ExitCode.UNFIT: Reason.BAD_INPUT} if self.job.spec.output is not None else {}
 
     @property
     def uid(self) -> str:

@@ -1,5 +1,6 @@
 """The examples: one for each method there is, each a job that the quantizer takes once its source is known."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,12 @@ from workloads.quantize.job import Overrides, read_job
 
 EXAMPLES = Path(__file__).parents[3] / "manifests" / "examples"
 PATHS = sorted(EXAMPLES.glob("quantizationjob*.yaml"))
-TRAINED = yaml.safe_load((EXAMPLES / "trainingjob.yaml").read_text())
+TRAINED = {
+    document["metadata"]["name"]: document
+    for path in sorted(EXAMPLES.glob("trainingjob*.yaml"))
+    for document in yaml.safe_load_all(path.read_text())
+    if document["kind"] == "TrainingJob"
+}
 CLAIM = yaml.safe_load((EXAMPLES / "storage.yaml").read_text())["metadata"]["name"]
 
 
@@ -45,14 +51,18 @@ def test_they_can_be_applied_together() -> None:
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_it_quantizes_what_the_training_example_makes(path: Path, tmp_path: Path) -> None:
+def test_it_quantizes_what_a_training_example_makes(path: Path, tmp_path: Path) -> None:
     spec = spec_of(path)
     assert spec.model.from_ is not None
-    assert spec.model.from_.training_job == TRAINED["metadata"]["name"]
-    pinned = Pinned(TRAINED["spec"]["output"]["uri"], f"sha256:{'a' * 64}", "TrainingJob/digits")
+    trained = TRAINED[spec.model.from_.training_job]
+    pinned = Pinned(
+        trained["spec"]["output"]["uri"], f"sha256:{'a' * 64}", f"TrainingJob/{spec.model.from_.training_job}"
+    )
     metadata = {**read(path)["metadata"], "namespace": "team", "uid": "12345678-aaaa"}
     job = identify({"metadata": metadata}, spec, pinned)
-    assert pods.claims(job) == [CLAIM]
+    named = set(re.findall(r"pvc://([\w-]+)/", f"{path.read_text()} {pinned.uri}"))
+    assert set(pods.claims(job)) == named
+    assert named == {CLAIM} or "language" in path.stem
     # What the pods mount is what the quantizer reads.
     (tmp_path / "job.json").write_text(pods.config_map(job, Platform("q"))["data"]["job.json"])
     assert read_job(tmp_path / "job.json", Overrides()).spec.ladder == spec.ladder

@@ -15,6 +15,7 @@ from slipway.api.common.types import (
     FailurePolicy,
     FailureRule,
     OnExitCodes,
+    Reason,
     RuleAction,
 )
 from slipway.gang.policy.failure import matching_action
@@ -104,7 +105,7 @@ def test_an_injected_init_container_that_fails_is_named_and_its_exit_code_judged
     assert (failure.container, failure.exit_code, failure.message) == ("istio-init", 3, "iptables: no such table")
     criterion = OnExitCodes(operator=ExitCodeOperator.IN, values=[3])
     assert matching_action([FailureRule(action=RuleAction.FAIL_JOB, on_exit_codes=criterion)], failure) is None
-    draft = restart_or_fail(FailurePolicy(), failure, StatusDraft({}, 1, NOW), frozenset({3}))
+    draft = restart_or_fail(FailurePolicy(), failure, StatusDraft({}, 1, NOW), {3: Reason.BAD_INPUT})
     assert not draft.run.finished
 
 

@@ -1,22 +1,29 @@
 """Choice after a lost pod: restart the whole gang, or give up. It is written to status before any pod is touched."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from slipway.api.common.types import FailurePolicy, Reason, RuleAction
-from slipway.api.exit_codes import ExitCode
 from slipway.gang.policy import backoff, budget
 from slipway.gang.policy.failure import matching_action
 from slipway.reconcile.pods.observed import Failure
 from slipway.reconcile.status import StatusDraft, describe
 
+NONE: Mapping[int, Reason] = MappingProxyType({})
+
 
 def restart_or_fail(
-    policy: FailurePolicy, failure: Failure, draft: StatusDraft, final: frozenset[int] = frozenset()
+    policy: FailurePolicy, failure: Failure, draft: StatusDraft, final: Mapping[int, Reason] = NONE
 ) -> StatusDraft:
-    """Draft the next attempt, or the end of the job when a rule, a `final` exit code or the budget says so."""
+    """Draft the next attempt, or the end of the job when a rule, a `final` exit code or the budget says so.
+
+    final: the reason for each code after which running again cannot help.
+    """
     action = matching_action(policy.rules, failure)
     draft.record_failure(failure)
-    if action is None and failure.own and failure.exit_code in final:
-        reason = Reason.GATE_FAILED if failure.exit_code == ExitCode.REJECTED else Reason.BAD_INPUT
-        return draft.fail(reason, f"{describe(failure)}, which a restart would not change: {failure.message}")
+    if action is None and failure.own and failure.exit_code is not None and failure.exit_code in final:
+        words = f"{describe(failure)}, which a restart would not change: {failure.message}"
+        return draft.fail(final[failure.exit_code], words)
     if action is RuleAction.FAIL_JOB:
         return draft.fail(Reason.FAILURE_RULE, f"a failure rule ends the job: {describe(failure)}")
     if over := budget.exceeded(policy, failure, draft):
