@@ -11,7 +11,7 @@ from slipway.api.quantization.ladder import Rung
 from workloads.errors import BadInput
 from workloads.language import artifacts, probes
 from workloads.language.layerwise import Layerwise
-from workloads.language.openvino import engine
+from workloads.language.openvino import separate
 from workloads.language.openvino.writer import write_openvino
 from workloads.quantize.language.candidate import Wanted, build
 from workloads.quantize.language.rounding import Scheme
@@ -22,7 +22,7 @@ def replayed(ir: Path, of: Path) -> str:
     found = artifacts.read(of).probes
     assert found is not None
     prompts, count = [probe.prompt for probe in found.probes], len(found.probes[0].answer.tokens)
-    served = [probes.Answer(*one) for one in engine.answers(ir, prompts, count)]
+    served = [probes.Answer(*one) for one in separate.answers(ir, prompts, count)]
     return probes.compared(found.probes, served).reason
 
 
@@ -104,7 +104,7 @@ def test_an_adapter_over_a_quantized_base_is_not_rounded_away(published: Path, a
     write_openvino(packed, tmp_path / "ir", adapter)
     assert replayed(tmp_path / "ir", adapter) == ""
     text = torch.arange(5, 40)[None]
-    served, bare = (next(engine.Paged(one, "f32").each([text])) for one in (tmp_path / "ir", _bare(packed, tmp_path)))
+    served, bare = (next(separate.Paged(one, "f32").each([text])) for one in (tmp_path / "ir", _bare(packed, tmp_path)))
     assert float((served - bare).abs().max()) > 0.1
 
 

@@ -13,7 +13,7 @@ from tests.unit.language.conftest import tiny
 from workloads.errors import BadInput
 from workloads.language import scoring, weights
 from workloads.language.layerwise import Layerwise
-from workloads.language.openvino import engine
+from workloads.language.openvino import engine, separate
 from workloads.language.openvino.network import Network
 from workloads.language.openvino.writer import library, write_openvino
 from workloads.language.text_tokenizer import TextTokenizer
@@ -80,7 +80,7 @@ def test_the_engine_answers_as_transformers_does(family: str, small: Path, tmp_p
 
 def _same(ir: Path, model: torch.nn.Module, prompts: list[list[int]]) -> None:
     wanted = scoring.greedy(model, prompts)
-    for one, (tokens, values) in zip(wanted, engine.answers(ir, prompts, scoring.ANSWER_TOKENS, "f32"), strict=True):
+    for one, (tokens, values) in zip(wanted, separate.answers(ir, prompts, scoring.ANSWER_TOKENS, "f32"), strict=True):
         assert tokens == one.tokens
         assert max(abs(found - told) for found, told in zip(values, one.log_probabilities, strict=True)) < CLOSE
 
@@ -109,7 +109,7 @@ def test_few_bits_stay_few_and_the_engine_answers_as_the_packed_folder(
     with torch.no_grad():
         wanted = Layerwise(packed)(input_ids=text).logits[0]
     for cache, close in (("f32", CLOSE), ("f16", 0.02), ("u8", 0.2)):
-        (found,) = engine.Paged(ir, cache).each([text])
+        (found,) = separate.Paged(ir, cache).each([text])
         assert float((found - wanted).abs().max()) < close
 
 

@@ -15,7 +15,7 @@ from slipway.api.quantization.ladder import CachePrecision, Runtime, Target
 from workloads.errors import BadInput
 from workloads.language import artifacts, scoring
 from workloads.language.layerwise import Layerwise
-from workloads.language.openvino import engine
+from workloads.language.openvino import separate
 from workloads.language.openvino.writer import write_openvino
 from workloads.language.probes import Probes
 from workloads.quantize.language import candidate
@@ -81,7 +81,7 @@ class OpenVino:
 
     def scorer(self, folder: Path) -> Scorer:
         """Computed by OpenVINO with paged attention."""
-        return engine.Paged(self._made(folder), self.cache.value)
+        return separate.Paged(self._made(folder), self.cache.value)
 
     def bytes_of(self, folder: Path) -> int:
         """Bytes of openvino_model.bin."""
@@ -93,7 +93,7 @@ class OpenVino:
         artifacts.copy_beside(made, target)
         for path in made.glob("openvino_*"):
             shutil.copyfile(path, target / path.name)
-        return engine.measured(target, prompts, self.cache.value)
+        return separate.measured(target, prompts, self.cache.value)
 
 
 def form_of(target: Target, work: Path) -> Form:

@@ -15,7 +15,7 @@ from slipway.api.quantization.status import Gate
 from slipway.api.serving.generation import Generation
 from workloads.language import artifacts, probes
 from workloads.language.layerwise import Layerwise
-from workloads.language.openvino import engine
+from workloads.language.openvino import separate
 from workloads.language.openvino.writer import write_openvino
 from workloads.quantize import command
 from workloads.quantize.language import judging
@@ -46,7 +46,7 @@ def test_what_passes_in_the_engine_is_published_as_its_graph_and_answers_its_pro
 
 
 def _answers(folder: Path, listed: list[probes.Probe]) -> list[probes.Answer]:
-    said = engine.answers(folder, [probe.prompt for probe in listed], len(listed[0].answer.tokens))
+    said = separate.answers(folder, [probe.prompt for probe in listed], len(listed[0].answer.tokens))
     return [probes.Answer(*one) for one in said]
 
 
@@ -83,7 +83,7 @@ def test_the_cache_that_will_serve_is_gated_with_the_weights(job: Write, model: 
     gates = Gates.model_validate({"divergence": {"maxMeanKL": 5e-5}})  # seen: 1e-6, and 6e-4 of u4
     whole = Layerwise(model)
     for cache, passes in (("f16", True), ("u4", False)):
-        judged = judging.judge(whole, engine.Paged(found.folder, cache), texts)
+        judged = judging.judge(whole, separate.Paged(found.folder, cache), texts)
         (gate,) = [one for one in verdict(judged, 0.3, gates).gates if one.name is Gate.DIVERGENCE]
         assert gate.passed is passes
 

@@ -1,0 +1,84 @@
+"""OpenVINO's engine in a process of its own: judged and asked for probes there, so that its end is not the job's.
+
+Processes that had run it were seen to die later by a segmentation fault in a thread of the library, long after the last
+call: a job would have lost what it had worked out since. The process ends with its owner, however that ends.
+"""
+
+import multiprocessing
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from workloads.language.openvino import engine
+from workloads.language.probes import Probes
+
+if TYPE_CHECKING:
+    import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_graph: engine.Paged | None = None
+
+
+class Paged:
+    """Logits of whole texts by `engine.Paged`, which is held by a process of its own."""
+
+    def __init__(self, folder: Path, cache: str = "f16") -> None:
+        """`cache`: number format of keys and values, as f16, u8. Unavailable for what OpenVINO cannot compile."""
+        self._process = _process()
+        weakref.finalize(self, self._process.shutdown, wait=False)
+        self._process.submit(_open, folder, cache).result()
+
+    def each(self, documents: "Sequence[torch.Tensor]") -> "Iterator[torch.Tensor]":
+        """Logits [length, vocabulary] of each document, int64 [1, length]."""
+        import torch
+
+        for ids in documents:
+            yield torch.from_numpy(self._process.submit(_logits, ids[0].numpy()).result())
+
+
+def answers(
+    folder: Path, prompts: Sequence[Sequence[int]], count: int, cache: str = "f16"
+) -> list[tuple[list[int], list[float]]]:
+    """Greedy answers of `count` tokens: see `engine.answers`."""
+    return _apart(engine.answers, folder, prompts, count, cache)
+
+
+def measured(folder: Path, prompts: Sequence[Sequence[int]], cache: str = "f16") -> Probes:
+    """Probes of a folder: see `engine.measured`."""
+    return _apart(engine.measured, folder, prompts, cache)
+
+
+def _apart(work: Callable[P, R], *args: P.args, **named: P.kwargs) -> R:
+    with _process() as process:
+        return process.submit(work, *args, **named).result()
+
+
+def _process() -> ProcessPoolExecutor:
+    # Not forked: what other libraries' threads hold at that moment would stay locked for ever.
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_owner)
+
+
+def _end_with_owner() -> None:
+    def watch() -> None:
+        owner = multiprocessing.parent_process()
+        if owner is not None:
+            owner.join()
+        os._exit(0)
+
+    threading.Thread(target=watch, name="owner", daemon=True).start()
+
+
+def _open(folder: Path, cache: str) -> None:
+    global _graph  # noqa: PLW0603 (one graph in a process that is made for it)
+    _graph = engine.Paged(folder, cache)
+
+
+def _logits(ids: Any) -> Any:
+    assert _graph is not None  # noqa: S101 (opened before)
+    return _graph.logits(ids)
