@@ -12,7 +12,6 @@ from workloads.errors import BadInput
 from workloads.language import artifacts, probes
 from workloads.language.layerwise import Layerwise
 from workloads.language.openvino import separate
-from workloads.language.openvino.writer import write_openvino
 from workloads.quantize.language.candidate import Wanted, build
 from workloads.quantize.language.rounding import Scheme
 
@@ -54,7 +53,7 @@ def test_a_model_that_is_not_the_judged_one_is_told_in_the_engine(damage: str, p
             for name, tensor in tensors.items()
         }
         save_file({name: one.clone() for name, one in swapped.items()}, folder / "model.safetensors")
-    write_openvino(folder, tmp_path / "ir")
+    separate.write(folder, tmp_path / "ir")
     assert replayed(tmp_path / "ir", published) == ("" if damage == "none" else probes.MISMATCH)
 
 
@@ -76,32 +75,32 @@ def test_renamed_tensors_are_refused_before_a_graph_is_built(published: Path, tm
     renamed = {name.replace("up_proj", "up_projection"): one for name, one in tensors.items()}
     save_file(renamed, folder / "model.safetensors")
     with pytest.raises(BadInput, match="up_proj"):
-        write_openvino(folder, tmp_path / "ir")
+        separate.write(folder, tmp_path / "ir")
 
 
 def test_an_adapter_is_applied_in_the_engine_and_another_or_none_is_told(
     published: Path, adapter: Path, tmp_path: Path
 ) -> None:
-    write_openvino(published, tmp_path / "adapted", adapter)
+    separate.write(published, tmp_path / "adapted", adapter)
     assert replayed(tmp_path / "adapted", adapter) == ""
-    write_openvino(published, tmp_path / "bare")
+    separate.write(published, tmp_path / "bare")
     assert replayed(tmp_path / "bare", adapter) == probes.NOT_APPLIED
     other = copied(adapter, tmp_path / "other")
     tensors = {name: -one for name, one in load_file(other / "adapter_model.safetensors").items()}
     tensors |= {name: one.roll(1, 0) for name, one in tensors.items() if "lora_A" in name}
     save_file(tensors, other / "adapter_model.safetensors")
-    write_openvino(published, tmp_path / "swapped", other)
+    separate.write(published, tmp_path / "swapped", other)
     assert replayed(tmp_path / "swapped", adapter) == probes.MISMATCH
     renamed = {name.replace("up_proj", "upper_proj"): one for name, one in tensors.items()}
     save_file(renamed, other / "adapter_model.safetensors")
     with pytest.raises(BadInput, match="AdapterNotApplied"):
-        write_openvino(published, tmp_path / "renamed", other)
+        separate.write(published, tmp_path / "renamed", other)
 
 
 def test_an_adapter_over_a_quantized_base_is_not_rounded_away(published: Path, adapter: Path, tmp_path: Path) -> None:
     packed = tmp_path / "packed"
     build(Layerwise(published), published, Wanted(Rung.RTN_INT4, Scheme(8, 32, symmetric=False)), [], packed)
-    write_openvino(packed, tmp_path / "ir", adapter)
+    separate.write(packed, tmp_path / "ir", adapter)
     assert replayed(tmp_path / "ir", adapter) == ""
     text = torch.arange(5, 40)[None]
     served, bare = (next(separate.Paged(one, "f32").each([text])) for one in (tmp_path / "ir", _bare(packed, tmp_path)))
@@ -109,5 +108,5 @@ def test_an_adapter_over_a_quantized_base_is_not_rounded_away(published: Path, a
 
 
 def _bare(packed: Path, tmp_path: Path) -> Path:
-    write_openvino(packed, tmp_path / "bare")
+    separate.write(packed, tmp_path / "bare")
     return tmp_path / "bare"

@@ -15,7 +15,7 @@ from workloads.language import scoring, weights
 from workloads.language.layerwise import Layerwise
 from workloads.language.openvino import engine, separate
 from workloads.language.openvino.network import Network
-from workloads.language.openvino.writer import library, write_openvino
+from workloads.language.openvino.writer import library
 from workloads.language.text_tokenizer import TextTokenizer
 from workloads.quantize.language.candidate import Wanted, build
 from workloads.quantize.language.rounding import Scheme
@@ -44,6 +44,32 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+def graph_answers(folder: Path, ids: Any, mask: Any, places: Any) -> list[Any]:
+    """Logits of three steps by the graph alone."""
+    compiled = library().Core().compile_model(Network(folder, library()).model(), "CPU", engine.PROPERTIES)
+    request, parts = compiled.create_infer_request(), []
+    for start, end in ((0, 12), (12, 13), (13, 20)):
+        given = {
+            "input_ids": ids[:, start:end],
+            "attention_mask": mask[:, :end],
+            "position_ids": places[:, start:end],
+            "beam_idx": np.arange(2, dtype=np.int32),
+        }
+        parts.append(request.infer(given)["logits"].copy())
+    return parts
+
+
+def constants(ir: Path) -> list[str]:
+    """Number formats of a folder's constants."""
+    nodes = library().Core().read_model(ir / "openvino_model.xml").get_ops()
+    return [one.get_element_type().get_type_name() for one in nodes if one.get_type_name() == "Constant"]
+
+
+def graph(folder: Path) -> None:
+    """Make the graph of a folder."""
+    Network(folder, library()).model()
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_the_graph_answers_as_transformers_does_in_steps_and_behind_padding(form: str, tmp_path: Path) -> None:
     family, more = FORMS[form]
@@ -54,16 +80,8 @@ def test_the_graph_answers_as_transformers_does_in_steps_and_behind_padding(form
     places = (mask.cumsum(1) - 1).clamp(min=0)
     with torch.no_grad():
         wanted = weights.load(folder)(input_ids=ids, attention_mask=mask, position_ids=places).logits.log_softmax(-1)
-    compiled = library().Core().compile_model(Network(folder, library()).model(), "CPU", engine.PROPERTIES)
-    request, parts = compiled.create_infer_request(), []
-    for start, end in ((0, 12), (12, 13), (13, 20)):
-        given = {
-            "input_ids": ids[:, start:end].numpy(),
-            "attention_mask": mask[:, :end].numpy(),
-            "position_ids": places[:, start:end].numpy(),
-            "beam_idx": np.arange(2, dtype=np.int32),
-        }
-        parts.append(torch.from_numpy(request.infer(given)["logits"].copy()))
+    given = [one.numpy() for one in (ids, mask, places)]
+    parts = [torch.from_numpy(part) for part in separate.apart(graph_answers, folder, *given)]
     off = (torch.cat(parts, 1).log_softmax(-1) - wanted).abs()
     assert float(off[0].max()) < CLOSE
     assert float(off[1, 5:].max()) < CLOSE
@@ -73,7 +91,7 @@ def test_the_graph_answers_as_transformers_does_in_steps_and_behind_padding(form
 def test_the_engine_answers_as_transformers_does(family: str, small: Path, tmp_path: Path) -> None:
     folder = tiny(family, tmp_path / "model")
     shutil.copy(small / "tokenizer.json", folder / "tokenizer.json")
-    write_openvino(folder, tmp_path / "ir")
+    separate.write(folder, tmp_path / "ir")
     prompts = [[1, 2, 3, 4], [5, 6, 7, 8, 9, 10, 11]]
     _same(tmp_path / "ir", weights.load(folder), prompts)
 
@@ -99,11 +117,10 @@ def test_few_bits_stay_few_and_the_engine_answers_as_the_packed_folder(
 ) -> None:
     packed, ir = tmp_path / "packed", tmp_path / "ir"
     build(Layerwise(small), small, Wanted(Rung.RTN_INT4, Scheme(bits, 32, symmetric, kept)), [], packed)
-    write_openvino(packed, ir)
+    separate.write(packed, ir)
     prompts = scoring.prompts_of(TextTokenizer(small), [], 512)
     _same(ir, Layerwise(packed), prompts)
-    nodes = library().Core().read_model(ir / "openvino_model.xml").get_ops()
-    held = [one.get_element_type().get_type_name() for one in nodes if one.get_type_name() == "Constant"]
+    held = separate.apart(constants, ir)
     assert held.count(kind) >= 14  # seven matrices of each of two layers
     text = torch.randint(5, 500, (1, 75), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -118,7 +135,7 @@ def test_what_has_no_graph_is_refused_in_words(tmp_path: Path) -> None:
     for more, words in (({"rope_parameters": rotary}, "dynamic"), ({"hidden_act": "relu6"}, "relu6")):
         folder = tiny("llama", tmp_path / words, **more)
         with pytest.raises(BadInput, match=words):
-            Network(folder, library()).model()
+            separate.apart(graph, folder)
 
 
 def test_a_sliding_window_is_the_context_that_is_served(small: Path, tmp_path: Path) -> None:
@@ -126,5 +143,5 @@ def test_a_sliding_window_is_the_context_that_is_served(small: Path, tmp_path: P
 
     folder = tiny("mistral", tmp_path / "model", sliding_window=16)
     shutil.copy(small / "tokenizer.json", folder / "tokenizer.json")
-    write_openvino(folder, tmp_path / "ir")
+    separate.write(folder, tmp_path / "ir")
     assert json.loads((tmp_path / "ir" / "config.json").read_text())["max_position_embeddings"] == 16

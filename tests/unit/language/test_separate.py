@@ -14,7 +14,6 @@ import torch
 
 from tests.cluster.paths import REPOSITORY
 from workloads.language.openvino import separate
-from workloads.language.openvino.writer import write_openvino
 
 HELD = """
 import sys
@@ -26,7 +25,7 @@ sys.stdin.read()
 
 
 def test_a_process_of_openvino_that_dies_takes_nobody_along(small: Path, tmp_path: Path) -> None:
-    write_openvino(small, tmp_path / "ir")
+    separate.write(small, tmp_path / "ir")
     graph = separate.Paged(tmp_path / "ir", "f32")
     text = torch.randint(5, 99, (1, 9), generator=torch.Generator().manual_seed(1))
     (before,) = graph.each([text])

@@ -1,4 +1,4 @@
-"""OpenVINO's engine in a process of its own: judged and asked for probes there, so that its end is not the job's.
+"""OpenVINO in a process of its own: models are written, judged and asked for probes there; its end is not the job's.
 
 Processes that had run it were seen to die later by a segmentation fault in a thread of the library, long after the last
 call: a job would have lost what it had worked out since. The process ends with its owner, however that ends.
@@ -10,10 +10,12 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from workloads.language.openvino import engine
+from workloads.language.openvino import engine, writer
 from workloads.language.probes import Probes
 
 if TYPE_CHECKING:
@@ -42,26 +44,42 @@ class Paged:
             yield torch.from_numpy(self._process.submit(_logits, ids[0].numpy()).result())
 
 
+def write(folder: Path, out: Path, adapter: Path | None = None) -> None:
+    """Write OpenVINO's folder: see `writer.write_openvino`."""
+    apart(writer.write_openvino, folder, out, adapter)
+
+
 def answers(
     folder: Path, prompts: Sequence[Sequence[int]], count: int, cache: str = "f16"
 ) -> list[tuple[list[int], list[float]]]:
     """Greedy answers of `count` tokens: see `engine.answers`."""
-    return _apart(engine.answers, folder, prompts, count, cache)
+    return apart(engine.answers, folder, prompts, count, cache)
 
 
 def measured(folder: Path, prompts: Sequence[Sequence[int]], cache: str = "f16") -> Probes:
     """Probes of a folder: see `engine.measured`."""
-    return _apart(engine.measured, folder, prompts, cache)
+    return apart(engine.measured, folder, prompts, cache)
 
 
-def _apart(work: Callable[P, R], *args: P.args, **named: P.kwargs) -> R:
-    with _process() as process:
-        return process.submit(work, *args, **named).result()
+def apart(work: Callable[P, R], *args: P.args, **named: P.kwargs) -> R:
+    """Result of a function of a module, in a process of its own, or what it raises. One process does all such calls."""
+    try:
+        return _shared().submit(work, *args, **named).result()
+    except BrokenProcessPool:
+        _shared.cache_clear()
+        raise
+
+
+@cache
+def _shared() -> ProcessPoolExecutor:
+    return _process()
 
 
 def _process() -> ProcessPoolExecutor:
-    # Not forked: what other libraries' threads hold at that moment would stay locked for ever.
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_owner)
+    # Forked from a server without threads: what libraries' threads hold at that moment would stay locked for ever.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([writer.__name__, engine.__name__])
+    return ProcessPoolExecutor(1, context, _end_with_owner)
 
 
 def _end_with_owner() -> None:

@@ -16,7 +16,6 @@ from workloads.errors import BadInput
 from workloads.language import artifacts, scoring
 from workloads.language.layerwise import Layerwise
 from workloads.language.openvino import separate
-from workloads.language.openvino.writer import write_openvino
 from workloads.language.probes import Probes
 from workloads.quantize.language import candidate
 from workloads.quantize.language.judging import Scorer
@@ -75,7 +74,7 @@ class OpenVino:
         if not at.is_dir():
             unfinished = at.with_name(f".{at.name}")
             shutil.rmtree(unfinished, ignore_errors=True)
-            write_openvino(folder, unfinished)
+            separate.write(folder, unfinished)
             unfinished.rename(at)
         return at
 

@@ -16,7 +16,6 @@ from slipway.api.serving.generation import Generation
 from workloads.language import artifacts, probes
 from workloads.language.layerwise import Layerwise
 from workloads.language.openvino import separate
-from workloads.language.openvino.writer import write_openvino
 from workloads.quantize import command
 from workloads.quantize.language import judging
 from workloads.quantize.language.gates import verdict
@@ -65,7 +64,7 @@ def test_the_served_graph_of_another_model_does_not_answer_the_probes(job: Write
     tensors = load_file(damaged / "model.safetensors")
     tensors |= {name: one * 1.5 for name, one in tensors.items() if "layers.1.mlp.down_proj" in name}
     save_file(tensors, damaged / "model.safetensors", metadata={"format": "pt"})
-    write_openvino(damaged, tmp_path / "ir")
+    separate.write(damaged, tmp_path / "ir")
     served = _answers(tmp_path / "ir", found.probes.probes)
     assert probes.compared(found.probes.probes, served).reason == probes.MISMATCH
 

@@ -16,7 +16,6 @@ from tests.unit.quantize.language.test_language_jobs import built
 from workloads.language import packed, weights
 from workloads.language.layerwise import Layerwise
 from workloads.language.openvino import separate
-from workloads.language.openvino.writer import write_openvino
 from workloads.quantize import command
 from workloads.quantize.language import judging
 from workloads.quantize.language.rounding import Scheme
@@ -45,7 +44,7 @@ def _same(folder: Path, ir: Path) -> None:
     (text,) = _texts(1, 40)
     with torch.no_grad():
         whole, layers = weights.load(folder)(input_ids=text).logits[0], Layerwise(folder)(text).logits[0]
-    write_openvino(folder, ir)
+    separate.write(folder, ir)
     (served,) = separate.Paged(ir, "f32").each([text])
     assert float((layers - whole).abs().max()) < 1e-4
     assert float((served - whole).abs().max()) < 1e-3
