@@ -178,13 +178,13 @@ async def test_a_small_picture_does_not_wait_for_large_ones(monkeypatch: pytest.
     large = flat_png(1600, 1600)
     decoding = Decoding(HOW)
     monkeypatch.setattr(module, "MEDIUM", 1_000_000)
-    hostile = [asyncio.create_task(decoding.to_input([large], ("h", n), 30)) for n in range(module.MOST_LARGE)]
+    hostile = [asyncio.create_task(decoding.to_input([large], ("h", n), 300)) for n in range(module.MOST_LARGE)]
     await asyncio.sleep(0)
-    array, _ = await decoding.to_input([SMALL], ("p", 0), 30)
+    array, _ = await decoding.to_input([SMALL], ("p", 0), 300)
     assert array.shape == (1, 3, 224, 224)
     assert not any(task.done() for task in hostile)
     with pytest.raises(QueueFull, match="large pictures"):
-        await decoding.to_input([large], ("h", 99), 30)
+        await decoding.to_input([large], ("h", 99), 300)
     hold.set()
     assert len(await asyncio.gather(*hostile)) == module.MOST_LARGE
     await decoding.close()
@@ -214,21 +214,21 @@ async def test_whoever_is_gone_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(module, "if_small", look)
     monkeypatch.setattr(module, "cpu_limit", lambda: 1.0)
     decoding = Decoding(HOW)
-    first = asyncio.create_task(decoding.to_input([b"first"], ("a", 0), 30))
-    gone = asyncio.create_task(decoding.to_input([b"gone", b"gone"], ("b", 0), 30))
+    first = asyncio.create_task(decoding.to_input([b"first"], ("a", 0), 300))
+    gone = asyncio.create_task(decoding.to_input([b"gone", b"gone"], ("b", 0), 300))
     await begun.wait()
     gone.cancel()
     hold.set()
     await first
-    await decoding.to_input([b"last"], ("c", 0), 30)
+    await decoding.to_input([b"last"], ("c", 0), 300)
     assert seen == [b"first", b"last"]
 
 
 async def test_one_bad_picture_of_several_is_named_and_the_others_are_left() -> None:
     decoding = Decoding(HOW)
     with pytest.raises(Invalid, match="picture 2 is none of"):
-        await decoding.to_input([SMALL, b"no picture", SMALL], ("a", 0), 30)
-    assert (await decoding.to_input([SMALL], ("a", 0), 30))[0].shape == (1, 3, 224, 224)
+        await decoding.to_input([SMALL, b"no picture", SMALL], ("a", 0), 300)
+    assert (await decoding.to_input([SMALL], ("a", 0), 300))[0].shape == (1, 3, 224, 224)
 
 
 async def test_refused_pictures_leave_nothing_behind() -> None:
@@ -238,9 +238,9 @@ async def test_refused_pictures_leave_nothing_behind() -> None:
     gc.disable()
     try:
         with pytest.raises(Invalid):
-            await decoding.to_input([content, SMALL], ("a", 0), 30)
+            await decoding.to_input([content, SMALL], ("a", 0), 300)
         with pytest.raises(Invalid):
-            await decoding.to_input([SMALL, content], ("a", 0), 30)
+            await decoding.to_input([SMALL, content], ("a", 0), 300)
         # A thread lets go of its work a moment after it has told the result.
         async with asyncio.timeout(30):
             while sys.getrefcount(content) != before:  # noqa: ASYNC110 (nobody tells when)
