@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,7 @@ def test_a_process_of_openvino_that_dies_takes_nobody_along(small: Path, tmp_pat
     assert before.shape[0] == 9
     (pid,) = graph._process._processes
     os.kill(pid, signal.SIGKILL)
-    with pytest.raises(BrokenProcessPool):
+    with pytest.raises(separate.EngineEndedError, match=r"want of memory: raise worker\.resources\.limits\.memory"):
         next(graph.each([text]))
     (again,) = separate.Paged(tmp_path / "ir", "f32").each([text])
     assert torch.equal(again, before)
@@ -50,3 +49,10 @@ def test_it_ends_with_an_owner_that_is_killed() -> None:
 
     assert select.select([descriptor], [], [], 120)[0], "it lives on"
     os.close(descriptor)
+
+
+def test_calls_after_one_that_ended_the_process_get_another() -> None:
+    """A job goes on to its next candidate, or is tried again by whoever called."""
+    with pytest.raises(separate.EngineEndedError):
+        separate.apart(os._exit, 9)
+    assert separate.apart(os.getpid) != os.getpid()

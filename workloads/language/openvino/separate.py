@@ -9,7 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from pathlib import Path
@@ -27,6 +27,16 @@ R = TypeVar("R")
 _graph: engine.Paged | None = None
 
 
+class EngineEndedError(RuntimeError):
+    """End of OpenVINO's process in the middle of its work. Another attempt may go well."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "OpenVINO's process ended in the middle of its work, as one does that the kernel ends for want of memory: "
+            "raise worker.resources.limits.memory, or shorten maxLength of the data sets"
+        )
+
+
 class Paged:
     """Logits of whole texts by `engine.Paged`, which is held by a process of its own."""
 
@@ -34,14 +44,14 @@ class Paged:
         """`cache`: number format of keys and values, as f16, u8. Unavailable for what OpenVINO cannot compile."""
         self._process = _process()
         weakref.finalize(self, self._process.shutdown, wait=False)
-        self._process.submit(_open, folder, cache).result()
+        _result(self._process.submit(_open, folder, cache))
 
     def each(self, documents: "Sequence[torch.Tensor]") -> "Iterator[torch.Tensor]":
         """Logits [length, vocabulary] of each document, int64 [1, length]."""
         import torch
 
         for ids in documents:
-            yield torch.from_numpy(self._process.submit(_logits, ids[0].numpy()).result())
+            yield torch.from_numpy(_result(self._process.submit(_logits, ids[0].numpy())))
 
 
 def write(folder: Path, out: Path, adapter: Path | None = None) -> None:
@@ -64,10 +74,17 @@ def measured(folder: Path, prompts: Sequence[Sequence[int]], cache: str = "f16")
 def apart(work: Callable[P, R], *args: P.args, **named: P.kwargs) -> R:
     """Result of a function of a module, in a process of its own, or what it raises. One process does all such calls."""
     try:
-        return _shared().submit(work, *args, **named).result()
-    except BrokenProcessPool:
+        return _result(_shared().submit(work, *args, **named))
+    except EngineEndedError:
         _shared.cache_clear()
         raise
+
+
+def _result(future: "Future[R]") -> R:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise EngineEndedError from error
 
 
 @cache
