@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from slipway.cli.cluster import Cluster, ClusterError, NotThereError
+from slipway.cli.cluster import ClusterError, NotThereError
 from slipway.cli.completion import names
 from slipway.cli.local import NotLocalError
 from slipway.cli.manifests import ManifestError, MissingFileError
@@ -66,11 +66,6 @@ def stop(code: Exit, words: str) -> NoReturn:
     """Say what is wrong, and end with the code."""
     typer.echo(f"error: {words}", err=True)
     raise typer.Exit(code)
-
-
-def cluster(kubeconfig: str, context: str, namespace: str) -> Cluster:
-    """The cluster that three options of the command line mean."""
-    return Cluster(kubeconfig, context, namespace)
 
 
 def console() -> "Console":

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from slipway.api.serving.engine import EngineName
+from slipway.api.serving.engine import EngineName, Provider
 from workloads.errors import BadInput
 from workloads.serve.engines.engine import Engine, Open, Options, Unavailable
 from workloads.serve.model import Model
@@ -21,7 +21,6 @@ FILES = {
 }
 # Fastest first, as measured; tensorrt says at once when there is no GPU.
 CPU_ONLY = frozenset({EngineName.OPENVINO, EngineName.LITERT})
-CPU_PROVIDER = "CPUExecutionProvider"
 AUTO = (EngineName.TENSORRT, EngineName.ONNXRUNTIME, EngineName.OPENVINO, EngineName.TORCH, EngineName.LITERT)
 
 
@@ -57,7 +56,7 @@ def will_do(name: EngineName, fallback: Sequence[EngineName], providers: Sequenc
     What is named as a fallback, an engine for the CPU alone that is named, and ONNX Runtime with its CPU provider.
     """
     told = {*fallback, *({name} & CPU_ONLY)} - {EngineName.AUTO}
-    return frozenset(told | ({EngineName.ONNXRUNTIME} if CPU_PROVIDER in providers else set()))
+    return frozenset(told | ({EngineName.ONNXRUNTIME} if Provider.CPU in providers else set()))
 
 
 def choose(

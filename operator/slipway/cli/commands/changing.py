@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from slipway.cli import suspension, waiting
-from slipway.cli.cluster import NotThereError, find, title
-from slipway.cli.options import Context, Kubeconfig, Name, Namespace, cluster, guarded, stop
+from slipway.cli.cluster import Cluster, NotThereError, find, title
+from slipway.cli.options import Context, Kubeconfig, Name, Namespace, guarded, stop
 from slipway.cli.views.verdict import Exit, headline
 
 
@@ -24,7 +24,7 @@ def wait(
 
     Exits with 0 when it is so, 1 when it cannot become so any more, 3 when the time is over, 4 when it is gone.
     """
-    where = cluster(kubeconfig, context, namespace)
+    where = Cluster(kubeconfig, context, namespace)
     end = time.monotonic() + timeout
 
     def look() -> Any:
@@ -52,7 +52,7 @@ def resume(name: Name, namespace: Namespace = "", context: Context = "", kubecon
 
 
 def _set(name: str, namespace: str, context: str, kubeconfig: str, *, to: bool) -> None:
-    where = cluster(kubeconfig, context, namespace)
+    where = Cluster(kubeconfig, context, namespace)
     obj = guarded(lambda: find(where.resources(), name))
     try:
         change = suspension.patch(obj, suspend=to)

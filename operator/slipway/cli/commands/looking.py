@@ -24,7 +24,6 @@ from slipway.cli.options import (
     Name,
     Namespace,
     Output,
-    cluster,
     console,
     guarded,
     stop,
@@ -49,7 +48,7 @@ def status(
     """One screen: conditions, place in the line, pods, last failure with its log, progress, lineage."""
     from slipway.cli.views.screen import render
 
-    view = guarded(lambda: _view(cluster(kubeconfig, context, namespace), name))
+    view = guarded(lambda: _view(Cluster(kubeconfig, context, namespace), name))
     if output is Output.TEXT:
         console().print(render(view))
     else:
@@ -69,7 +68,7 @@ def watch(
 
     from slipway.cli.views.screen import render
 
-    where = cluster(kubeconfig, context, namespace)
+    where = Cluster(kubeconfig, context, namespace)
     view = guarded(lambda: _view(where, name))
     with Live(render(view), console=console(), auto_refresh=False) as live:
         while verdict(view.obj) is Exit.IN_PROGRESS:
@@ -93,7 +92,7 @@ def list_(
 
     if kind and kind not in WORDS:
         stop(Exit.COMMAND, f"{kind} is no kind of Slipway's: {', '.join(sorted(WORDS))}")
-    found = guarded(lambda: cluster(kubeconfig, context, namespace).resources(everywhere=everywhere))
+    found = guarded(lambda: Cluster(kubeconfig, context, namespace).resources(everywhere=everywhere))
     asked = listing.ordered([obj for obj in found if not kind or obj["kind"] == WORDS[kind]])
     if output is ListOutput.NAME:
         typer.echo("".join(f"{title(obj)}\n" for obj in asked), nl=False)
@@ -122,7 +121,7 @@ def logs(  # noqa: PLR0913, PLR0917 (a command's options)
 
     if sum([bool(pod), node is not None, rank is not None, every]) > 1:
         stop(Exit.COMMAND, "--pod, --node, --rank and --all exclude each other")
-    where = cluster(kubeconfig, context, namespace)
+    where = Cluster(kubeconfig, context, namespace)
 
     def pods() -> list[Any]:
         obj = find(where.resources(), name)
@@ -144,7 +143,7 @@ def report(
     show: Annotated[bool, typer.Option("--open/--no-open", help="open it in the browser")] = True,
 ) -> None:
     """Fetch the report of a QuantizationJob and open it."""
-    where = cluster(kubeconfig, context, namespace)
+    where = Cluster(kubeconfig, context, namespace)
     page = guarded(lambda: reports.fetch(where, find(where.resources(), name)))
     to.write_bytes(page)
     typer.echo(f"wrote {to}")

@@ -7,6 +7,7 @@ that dies again and again without an answer between is given up: only a new pod 
 import asyncio
 import logging
 import time
+from abc import ABC, abstractmethod
 
 from workloads.errors import BadInput, Unavailable
 from workloads.serve.generation.asked import EngineFacts, EngineStatus, Piece, Prompt, Receiver
@@ -19,7 +20,7 @@ PATIENCE = 300.0  # seconds without a word while there is work
 CLOSING = 2.0
 
 
-class ChildEngine:
+class ChildEngine(ABC):
     """An engine's process. A subclass starts it (`_spawn`), hears it (`_hear`), and tells it what to do."""
 
     def __init__(self, name: str, patience: float = PATIENCE) -> None:
@@ -80,25 +81,25 @@ class ChildEngine:
         if self._task is not None:
             self._task.cancel()
 
+    @abstractmethod
     async def _spawn(self) -> asyncio.subprocess.Process:
         """Start the process and wait until it has loaded the model."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _hear(self, process: asyncio.subprocess.Process) -> None:
         """Take what the process says until it ends."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _send(self, prompt: Prompt) -> None:
         """Tell the process to begin an answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _forget(self, number: int) -> None:
         """Tell the process that nobody waits for an answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _leave(self, process: asyncio.subprocess.Process) -> None:
         """Tell the process to end."""
-        raise NotImplementedError
 
     def _piece(self, number: int, piece: Piece) -> None:
         """Give a piece to whoever waits for it."""
