@@ -67,6 +67,7 @@ class Flood:
                 sock=raw, ssl=tls, server_hostname="x" if tls else None, limit=1024
             )
         except BaseException:
+            # Raised again: whatever it was, the descriptor is given back first.
             raw.close()
             raise
         self.held += 1

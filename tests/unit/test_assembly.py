@@ -64,7 +64,7 @@ async def test_a_finished_trainingjob_wakes_who_waits_for_it_though_nothing_else
 
 
 def test_at_the_start_what_nobody_has_seen_is_looked_at_first():
-    """Of 64 jobs that an operator with short lives met in the order of their names, the last ones were never seen."""
+    """Starvation at restarts: looked at in the order of their names, the last of 64 jobs were never seen."""
     parts = assembly(None)
     for number in range(40):
         job = obj("TrainingJob", f"j{number:02}", {})

@@ -158,7 +158,7 @@ BY_RUNTIME = {
 
 
 def test_local_runs_what_the_runtime_makes_of_a_job(tmp_path: Path) -> None:
-    """It ran the job without what its runtime gives it."""
+    """Local run of a job that names a TrainingRuntime: what the runtime gives it was left out."""
     (tmp_path / "both.yaml").write_text(yaml.safe_dump_all([BY_RUNTIME, RUNTIME]))
     code, text = slipway("local", str(tmp_path / "both.yaml"), "--output", str(tmp_path / "out"), "--dry-run")
     assert code == 0, text

@@ -138,6 +138,7 @@ class Acceptor:
         try:
             connection.prepare(self._serve, self._tls)
         except BaseException:
+            # Raised again: whatever it was, the place in the table and the descriptor are given back first.
             connection.connection_lost(None)
             accepted.close()
             raise

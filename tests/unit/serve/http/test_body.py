@@ -53,7 +53,7 @@ async def test_the_kernel_has_a_large_body_back_when_its_last_view_is_gone() -> 
 
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_large_body_is_never_put_together(chunked) -> None:
-    """It was kept in a thousand pieces, then put together: twice its memory, and 6 ms to give the pieces back."""
+    """Memory of a large request body: a thousand pieces put together took it twice, and 6 ms to give back."""
     limits = HttpLimits(max_body_size=8 * MIB)
     async with serving(limits) as (server, _, _):
         seen: list[int] = []

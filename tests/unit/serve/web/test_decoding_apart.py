@@ -29,7 +29,7 @@ async def test_a_larger_picture_is_decoded_in_a_process_as_a_small_one_is_on_a_t
 
 
 async def test_a_large_file_is_never_looked_at_in_the_servers_process(monkeypatch) -> None:
-    """Its bytes would be copied, and searched for scans, with the interpreter held."""
+    """Bytes of a large picture file: copying and scanning them here would hold the interpreter."""
     monkeypatch.setattr(module, "if_small", lambda *_: pytest.fail("it was"))
     noise = np.random.default_rng(0).integers(0, 255, (400, 400, 3), dtype=np.uint8)
     picture = encoded(Image.fromarray(noise), "BMP") + bytes(module.SMALL_FILE)
