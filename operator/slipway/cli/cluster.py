@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 Object = dict[str, Any]
@@ -65,9 +66,9 @@ class Cluster:
             return get(NAMESPACED)
         except ClusterError as error:
             # Rights for some kinds only, or the CRDs of an older release: what can be read is shown.
-            if not any(word in str(error) for word in PARTIAL):
+            if not _partial(error):
                 raise
-            found = [_readable(lambda plural=plural: get([plural])) for plural in NAMESPACED]  # type: ignore[misc]
+            found = [_readable(partial(get, [plural])) for plural in NAMESPACED]
             if all(one is None for one in found):
                 raise
             return [obj for one in found for obj in one or []]
@@ -111,10 +112,17 @@ def find(resources: Sequence[Object], name: str) -> Object:
     return fitting[0]
 
 
+def _partial(error: ClusterError) -> bool:
+    return any(word in str(error) for word in PARTIAL)
+
+
 def _readable(get: Callable[[], list[Object]]) -> list[Object] | None:
+    """Objects of a kind; None where the user may not read it, or the server does not know it. Raises ClusterError."""
     try:
         return get()
-    except ClusterError:
+    except ClusterError as error:
+        if not _partial(error):
+            raise
         return None
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from slipway.cli import suspension, waiting
-from slipway.cli.cluster import NotThereError
+from slipway.cli.cluster import Cluster, ClusterError, NotThereError
 from slipway.cli.ranks import chosen
 from slipway.cli.views import listing
 from slipway.cli.views.verdict import Exit
@@ -110,6 +112,25 @@ def test_what_cannot_be_suspended_says_what_to_do(kind: str, words: str) -> None
 )
 def test_who_may_set_it_back_is_named(metadata: dict[str, Any], program: str) -> None:
     assert suspension.keeper({"metadata": metadata}) == program
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kept"),
+    [("cannot list: Forbidden", True), ("doesn't have a resource type", True), ("connection refused", False)],
+)
+def test_only_a_missing_right_or_kind_leaves_a_kind_out(tmp_path: Path, refusal: str, kept: bool) -> None:
+    """kubectl of a tenant: one kind is refused. A server that fails half-way must not look like an empty namespace."""
+    program = tmp_path / "kubectl"
+    listed = json.dumps({"items": [{"kind": "TrainingJob"}]})
+    cases = f"*,*) echo Forbidden >&2; exit 1;; *trainingjobs*) echo '{listed}';; *) echo \"{refusal}\" >&2; exit 1;;"
+    program.write_text(f'#!/bin/sh\ncase "$*" in {cases} esac\n')
+    program.chmod(0o755)
+    cluster = Cluster(program=str(program))
+    if kept:
+        assert cluster.resources() == [{"kind": "TrainingJob"}]
+    else:
+        with pytest.raises(ClusterError, match="connection refused"):
+            cluster.resources()
 
 
 def pod(node: int, attempt: int) -> dict[str, Any]:
