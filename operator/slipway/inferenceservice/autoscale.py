@@ -13,7 +13,7 @@ from slipway.api.serving.autoscaling import AutoScaling, ScaleMetric
 from slipway.api.serving.inferenceservice import InferenceServiceSpec
 from slipway.inferenceservice.observed import ready_pods
 from slipway.inferenceservice.policy.scale import Load, Recommendation, clamp, settle
-from slipway.inferenceservice.policy.traffic import Window
+from slipway.inferenceservice.policy.traffic import Traffic, Window
 from slipway.inferenceservice.policy.zero import ActivatorState, asked_for, left
 from slipway.runtime.conditions import format_time, parse_time
 
@@ -72,11 +72,22 @@ def load_of(scaling: AutoScaling, pods: Sequence[Mapping[str, Any]], window: Win
         if growth is None:
             unknown += 1
             continue
-        spent = growth.queued if scaling.scale_metric is ScaleMetric.QUEUE_DEPTH else growth.busy
-        known.append(spent / seconds)
+        known.append(_metric(scaling.scale_metric, growth, seconds))
         # Every request counts here, whatever the metric is, and one that is not answered yet as well.
         inside += growth.inside + growth.requests + growth.others
     return Load(known, unknown, inside)
+
+
+def _metric(metric: ScaleMetric, growth: Traffic, seconds: float) -> float:
+    """One pod's figure. An answer of minutes is in no sum before it ends: language models tell what is there now."""
+    now = growth.now
+    if metric is ScaleMetric.TOKENS_IN_FLIGHT:
+        return now.tokens
+    if metric is ScaleMetric.KV_CACHE_USAGE:
+        return 100 * now.cache
+    if metric is ScaleMetric.QUEUE_DEPTH:
+        return max(growth.queued / seconds, now.waiting)
+    return max(growth.busy / seconds, now.running + now.waiting)
 
 
 def _by_load(

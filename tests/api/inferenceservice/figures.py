@@ -13,6 +13,7 @@ import numpy as np
 from slipway.inferenceservice.service import HTTP_PORT
 from tests.api.stage import PATIENCE
 from workloads.serve.datatypes import Datatype
+from workloads.serve.generation.metrics import GenerationMetrics
 from workloads.serve.signature import Signature, Tensor
 from workloads.serve.telemetry.metrics import Metrics
 from workloads.serve.telemetry.output_distribution import Sketch
@@ -27,6 +28,8 @@ class Figures:
         self.address = address
         self.metrics = Metrics()
         self.metrics.sketch = Sketch(SIGNATURE)
+        self.tokens = GenerationMetrics("m")
+        self.metrics.add(self.tokens)
         self.model: dict[str, Any] = {}
         self.asked = 0
         self._heard = threading.Condition()
@@ -67,11 +70,17 @@ class Figures:
             assert self._heard.wait_for(lambda: self.asked >= last, seconds * PATIENCE), "nobody asks"
 
     def serve(
-        self, requests: int, seconds: float = 0.01, errors: int = 0, scores: tuple[float, ...] = (1, 0, 0)
+        self,
+        requests: int,
+        seconds: float = 0.01,
+        errors: int = 0,
+        scores: tuple[float, ...] = (1, 0, 0),
+        first: float = 0.001,
     ) -> None:
         """So many requests were answered, each in so many seconds, and so many more failed."""
         with self._lock:
             for _ in range(requests):
+                self.tokens.first_token.observe(first)
                 self.metrics.answered(seconds)
                 self.metrics.inferred("infer", "answered")
             for _ in range(errors):

@@ -192,6 +192,27 @@ def test_the_load_scales_it_up_and_the_scale_subresource_is_heard(
     assert town.get("/apis/slipway.dev/v1alpha1/namespaces/{}/inferenceservices", name)["spec"]["replicas"] == 0
 
 
+def test_a_language_model_is_scaled_by_its_tokens_and_judged_by_its_first(
+    town: Town, name: str, two: tuple[Figures, Figures]
+) -> None:
+    """Nothing has been answered yet: what is under way is all that the pods can tell."""
+    for figures in two:
+        figures.tokens.gauges["slipway_tokens_in_flight"] = ("Tokens.", lambda: 900.0)
+    gate = {"minRequests": 50, "maxTTFTIncreasePercent": 100}
+    rollout = {**CANARY, "canary": {**CANARY["canary"], "gate": gate}}
+    scaling = {"maxReplicas": 3, "scaleMetric": "TokensInFlight", "scaleTarget": 300}
+    first = served(town, name, two, rollout=rollout, predictor=predictor(generation={}), autoScaling=scaling)
+    size = town.until(name, lambda s: s["autoScaling"]["desired"] == 3)["autoScaling"]
+    assert "TokensInFlight 900.0" in size["message"]
+    with Traffic((two[0], {"requests": 20}), (two[1], {"requests": 20, "first": 0.5})):
+        town.edit(name, predictor=predictor(generation={"maxSequences": 9}))
+        status = town.until(name, lambda s: (s.get("canaryStatuses") or [{}])[0].get("phase") == "RolledBack")
+    entry = status["canaryStatuses"][0]
+    assert "time to the first token" in entry["message"]
+    assert float(entry["gate"]["ttftMilliseconds"]) > 100 > float(entry["gate"]["stableTtftMilliseconds"])
+    assert entry["stable"] == first
+
+
 def test_the_clusters_autoscaler_and_budget_are_made_in_the_version_that_is_served(town: Town, name: str) -> None:
     scaling = {"minReplicas": 2, "maxReplicas": 5, "scaleMetric": "CPU", "scaleTarget": 70}
     town.create(name, autoScaling=scaling, predictor=predictor(resources={"requests": {"cpu": "100m"}}))

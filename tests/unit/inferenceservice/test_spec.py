@@ -24,6 +24,14 @@ SENSE: list[dict[str, Any]] = [
     {"autoScaling": {"maxReplicas": 3, "scaleTarget": 256, "scaleMetric": "QueueDepth"}},
     {"autoScaling": {"minReplicas": 0, "maxReplicas": 3, "scaleTarget": 4}},
     {"autoScaling": {**TO_ZERO, "scaleMetric": "QueueDepth", "scaleToZeroPodRetentionSeconds": 60}},
+    {
+        "autoScaling": {**TO_ZERO, "scaleMetric": "QueueDepth", "scaleTarget": 300},
+        "predictor": {**MODEL, "generation": {}},
+    },
+    {
+        "autoScaling": {**TO_ZERO, "scaleMetric": "TokensInFlight", "scaleTarget": 4000},
+        "predictor": {**MODEL, "generation": {}},
+    },
     {"rollout": {"strategy": "Canary"}},
     {"rollout": {"gateway": PUBLIC}},
     {"rollout": {"strategy": "Replace", "gateway": {**PUBLIC, "grpc": {"hostnames": ["grpc.example"]}}}},
@@ -113,8 +121,19 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
     ),
     ({"autoScaling": {"maxReplicas": 3, "scaleTarget": 300, "scaleMetric": "QueueDepth"}}, "no queue ever reaches it"),
     ({"autoScaling": {"maxReplicas": 3, "scaleTarget": 4, "scaleMetric": "GPU"}}, "scaleMetric"),
+    (
+        {"autoScaling": {"maxReplicas": 3, "scaleTarget": 4, "scaleMetric": "TokensInFlight"}},
+        "set predictor.generation",
+    ),
+    (
+        {
+            "autoScaling": {"maxReplicas": 3, "scaleTarget": 101, "scaleMetric": "KVCacheUsage"},
+            "predictor": {**MODEL, "generation": {}},
+        },
+        "percent of the cache",
+    ),
     ({"autoScaling": {**TO_ZERO, "minReplicas": -1}}, "minReplicas"),
-    ({"autoScaling": {**TO_ZERO, "scaleMetric": "CPU"}}, "minReplicas 0 needs scaleMetric Concurrency or Queue"),
+    ({"autoScaling": {**TO_ZERO, "scaleMetric": "CPU"}}, "minReplicas 0 needs another scaleMetric than CPU"),
     ({"autoScaling": {**TO_ZERO, "scaleToZeroPodRetentionSeconds": 4}}, "scaleToZeroPodRetentionSeconds"),
     (
         {"autoScaling": {**TO_ZERO, "minReplicas": 1, "scaleToZeroPodRetentionSeconds": 60}},

@@ -135,6 +135,9 @@ class Generator:
             self.engine.cancel(number)  # a stop string: the engine does not know
         self._forget(number)
         work.job.numbers.discard(number)
+        further = work.answer.completion_tokens - 1
+        if further > 0:
+            self.metrics.mean_token.observe((work.last - work.first) / further)
         self.metrics.finished(work.answer.finish, len(work.prompt.tokens), work.answer.completion_tokens)
         if not work.job.numbers:
             work.job.end()

@@ -22,6 +22,7 @@ class GenerationMetrics(Collector):
     def __init__(self, model: str, adapters: Callable[[], str] = lambda: "", most_adapters: int = 0) -> None:
         self.first_token = Histogram(FIRST)
         self.next_token = Histogram(NEXT)
+        self.mean_token = Histogram(NEXT)
         self.request = Histogram(WHOLE)
         self.queue = Histogram(WHOLE)
         self.prompts = Histogram(LENGTHS)
@@ -73,6 +74,7 @@ class GenerationMetrics(Collector):
         for name, words, histogram in (
             ("vllm:time_to_first_token_seconds", "From the request to its first token.", self.first_token),
             ("vllm:inter_token_latency_seconds", "Between a token and the next.", self.next_token),
+            ("vllm:request_time_per_output_token_seconds", "Mean of an answer's further tokens.", self.mean_token),
             ("vllm:e2e_request_latency_seconds", "From the request to its whole answer.", self.request),
             ("vllm:request_queue_time_seconds", "Until an answer began.", self.queue),
             ("vllm:request_prompt_tokens", "Tokens of a prompt.", self.prompts),

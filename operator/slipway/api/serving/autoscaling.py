@@ -17,6 +17,12 @@ class ScaleMetric(StrEnum):
     CONCURRENCY = "Concurrency"
     QUEUE_DEPTH = "QueueDepth"
     CPU = "CPU"
+    TOKENS_IN_FLIGHT = "TokensInFlight"
+    KV_CACHE_USAGE = "KVCacheUsage"
+
+
+# Figures that only a server of a language model has.
+OF_GENERATION = frozenset({ScaleMetric.TOKENS_IN_FLIGHT, ScaleMetric.KV_CACHE_USAGE})
 
 
 class AutoScaling(Model):
@@ -30,13 +36,18 @@ class AutoScaling(Model):
         ),
         Rule(
             "self.minReplicas > 0 || self.scaleMetric != 'CPU'",
-            "minReplicas 0 needs scaleMetric Concurrency or QueueDepth: a HorizontalPodAutoscaler on the CPU keeps one",
+            "minReplicas 0 needs another scaleMetric than CPU: a HorizontalPodAutoscaler keeps one replica",
             lambda scaling: scaling.min_replicas > 0 or scaling.scale_metric is not ScaleMetric.CPU,
         ),
         Rule(
             "self.minReplicas == 0 || !has(self.scaleToZeroPodRetentionSeconds)",
             "scaleToZeroPodRetentionSeconds has no effect without minReplicas 0: set that, or remove it",
             lambda scaling: scaling.min_replicas == 0 or scaling.scale_to_zero_pod_retention_seconds is None,
+        ),
+        Rule(
+            "self.scaleMetric != 'KVCacheUsage' || self.scaleTarget <= 100",
+            "scaleMetric KVCacheUsage is percent of the cache: scaleTarget is at most 100",
+            lambda scaling: scaling.scale_metric is not ScaleMetric.KV_CACHE_USAGE or scaling.scale_target <= 100,
         ),
     )
     min_replicas: Annotated[int, Field(ge=0, le=1000)] = Field(
@@ -48,7 +59,8 @@ class AutoScaling(Model):
     scale_metric: ScaleMetric = Field(
         ScaleMetric.CONCURRENCY,
         description="Concurrency: requests in a replica, averaged over time. QueueDepth: those of them that wait. Both"
-        " are read from the pods. CPU: percent of the request, by a HorizontalPodAutoscaler.",
+        " are read from the pods. CPU: percent of the request, by a HorizontalPodAutoscaler. Of a language model also"
+        " TokensInFlight: those of answers under way and of prompts that wait; KVCacheUsage: percent of the cache.",
     )
     scale_target: Annotated[int, Field(ge=1, le=100000)] = Field(description="For each replica, in the metric's unit.")
     scale_down_stabilization_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(

@@ -10,17 +10,17 @@ from slipway.api.common import uris
 from slipway.api.common.base import MapBy, Model, Rule, problems_of
 from slipway.api.common.containers.env import EnvFroms, EnvVar, bounded
 from slipway.api.common.kind import Column, Kind, Scale, condition_column, unseen_status
-from slipway.api.common.quantity import parse_quantity
 from slipway.api.common.resources import Resources, unknown
 from slipway.api.common.types import Digest, ImageName, ObjectName, Uri
 from slipway.api.common.volumes import SharedMemory
-from slipway.api.serving.autoscaling import AutoScaling, ScaleMetric
+from slipway.api.serving.autoscaling import AutoScaling
 from slipway.api.serving.description import ModelDescription
 from slipway.api.serving.edge import AccessLog, Auth, Cors, Tls
 from slipway.api.serving.engine import Engine
 from slipway.api.serving.generation import GENERATION_RULES, Adapters, Generation
 from slipway.api.serving.pod import ServicePodPlace
 from slipway.api.serving.rollout import Rollout
+from slipway.api.serving.scaling_rules import SCALING_RULES
 from slipway.api.serving.status import InferenceServiceStatus, PinnedModel, TransitionStatus
 from slipway.api.serving.transform import Transform
 from slipway.api.serving.warmup import WarmUp
@@ -188,57 +188,16 @@ class RolloutOn(StrEnum):
     NEW_ARTIFACT = "NewArtifact"
 
 
-def _asks_cpu(spec: "InferenceServiceSpec") -> bool:
-    resources = spec.predictor.resources
-    return any("cpu" in (asked or {}) for asked in (resources.requests, resources.limits))
-
-
-def _asks_some_cpu(spec: "InferenceServiceSpec") -> bool:
-    resources = spec.predictor.resources
-    amount = (resources.requests or {}).get("cpu", (resources.limits or {}).get("cpu", 1))
-    return parse_quantity(amount) > 0
-
-
-def _by_cpu(spec: "InferenceServiceSpec") -> bool:
-    return spec.auto_scaling is not None and spec.auto_scaling.scale_metric is ScaleMetric.CPU
-
-
-def _queue_can_reach(spec: "InferenceServiceSpec") -> bool:
-    scaling = spec.auto_scaling
-    if scaling is None or scaling.scale_metric is not ScaleMetric.QUEUE_DEPTH:
-        return True
-    return scaling.scale_target <= spec.predictor.batching.max_queue_size
-
-
-_CPU = "(has(self.predictor.resources.{0}) && 'cpu' in self.predictor.resources.{0})"
-
-
 class InferenceServiceSpec(Model):
     """A model behind one address."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "!has(self.autoScaling) || self.autoScaling.scaleMetric != 'CPU' || (has(self.predictor.resources) && "
-            f"({_CPU.format('requests')} || {_CPU.format('limits')}))",
-            "scaleMetric CPU is percent of the CPU that a pod asks for: set predictor.resources.requests.cpu",
-            lambda spec: not _by_cpu(spec) or _asks_cpu(spec),
-        ),
-        Rule(
-            None,
-            "scaleMetric CPU is percent of predictor.resources.requests.cpu, which is 0: ask for some",
-            lambda spec: not _by_cpu(spec) or _asks_some_cpu(spec),
-        ),
+        *SCALING_RULES,
         Rule(
             None,
             "predictor.resources asks for an accelerator that no engine of Slipway's images computes on (they know"
             " nvidia.com and amd.com): ask for none, or set predictor.image to one whose engine.provider does",
             lambda spec: spec.predictor.image is not None or not unknown(spec.predictor.resources.asked),
-        ),
-        Rule(
-            "!has(self.autoScaling) || self.autoScaling.scaleMetric != 'QueueDepth' || self.autoScaling.scaleTarget"
-            " <= (has(self.predictor.batching) ? self.predictor.batching.maxQueueSize : 256)",
-            "scaleTarget is more than batching.maxQueueSize, so no queue ever reaches it: lower it",
-            _queue_can_reach,
         ),
         Rule(
             "!has(self.predictor.tls) || !has(self.rollout) || !has(self.rollout.gateway)",

@@ -64,6 +64,16 @@ class CanaryGate(Model):
         description="How much the outputs' distribution may differ, as total variation distance: for a classifier, the"
         " share of predictions that fall into other classes. Not asked when unset.",
     )
+    max_ttft_increase_percent: Annotated[int, Field(ge=0, le=10000)] | None = Field(
+        None,
+        alias="maxTTFTIncreasePercent",
+        description="Of a language model: of the 95th percentile of the time to the first token.",
+    )
+    max_tpot_increase_percent: Annotated[int, Field(ge=0, le=10000)] | None = Field(
+        None,
+        alias="maxTPOTIncreasePercent",
+        description="Of a language model: of the 95th percentile of an answer's mean time per further token.",
+    )
 
 
 def _ascending(canary: "Canary") -> bool:

@@ -125,6 +125,10 @@ class GateFigures(StatusModel):
     p99_milliseconds: ShortText = Field("", description="Of the canary.")
     stable_p99_milliseconds: ShortText = Field("", description="Of the serving revision.")
     output_drift: ShortText = Field("", description="Total variation distance of the outputs' distributions.")
+    ttft_milliseconds: ShortText = Field("", description="Of the canary, to the first token, p95.")
+    stable_ttft_milliseconds: ShortText = Field("", description="Of the serving revision.")
+    tpot_milliseconds: ShortText = Field("", description="Of the canary, per further token, p95.")
+    stable_tpot_milliseconds: ShortText = Field("", description="Of the serving revision.")
 
 
 MOST_COUNTED = 2**53
@@ -142,6 +146,12 @@ class RevisionCounts(StatusModel):
     )
     outputs: Annotated[dict[str, Tally], Field(max_length=MOST_BINS)] = Field(
         default_factory=dict, description="Rows by output and bin; where the gate asks for output drift."
+    )
+    first: Annotated[dict[str, Tally], Field(max_length=64)] = Field(
+        default_factory=dict, description="Answers of a language model by the seconds to their first token."
+    )
+    each: Annotated[dict[str, Tally], Field(max_length=64)] = Field(
+        default_factory=dict, description="By the mean seconds of their further tokens."
     )
 
 

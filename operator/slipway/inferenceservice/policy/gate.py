@@ -16,6 +16,8 @@ from slipway.inferenceservice.policy.traffic import Traffic
 # One-sided, 99.9 %: the gate is asked every few seconds, so that each look must be nearly sure by itself.
 CONFIDENCE_Z = 3.1
 QUANTILE = 0.99
+# Of tokens' times: an answer has many tokens and some wait for others' prompts, and the last percent is theirs.
+TOKEN_QUANTILE = 0.95
 # So few requests prove nothing bad either.
 LEAST_TO_FAIL = 20
 
@@ -39,7 +41,7 @@ class Verdict:
 
 def judge(gate: CanaryGate, stable: Traffic, canary: Traffic) -> Verdict:
     """Compare the two over the same time."""
-    findings = [_errors(gate, stable, canary), _latency(gate, stable, canary)]
+    findings = [_errors(gate, stable, canary), _latency(gate, stable, canary), *_tokens(gate, stable, canary)]
     if gate.max_output_drift is not None:
         findings.append(_drift(gate.max_output_drift, stable, canary))
     figures = _figures(stable, canary)
@@ -80,16 +82,37 @@ def _errors(gate: CanaryGate, stable: Traffic, canary: Traffic) -> Finding:
 
 
 def _latency(gate: CanaryGate, stable: Traffic, canary: Traffic) -> Finding:
-    theirs = quantile(stable, QUANTILE)
+    theirs = quantile(stable.slow, QUANTILE)
     if theirs is None or not canary.answered:
         # All requests may have failed: that is for the error rate to say.
         return Outcome.GOOD, "no times to compare"
     limit = theirs * (1 + gate.max_p99_increase_percent / 100)
-    slower = share_above(canary, limit) * canary.answered
-    usual = at_most(share_above(stable, limit) * stable.answered, stable.answered)
-    mine = quantile(canary, QUANTILE) or 0.0
+    slower = share_above(canary.slow, limit) * canary.answered
+    usual = at_most(share_above(stable.slow, limit) * stable.answered, stable.answered)
+    mine = quantile(canary.slow, QUANTILE) or 0.0
     message = f"p99 {mine * 1000:.1f} ms against {theirs * 1000:.1f} ms, allowed {limit * 1000:.1f} ms"
     return _outcome(mine, limit, at_least(slower, canary.answered), max(1 - QUANTILE, usual)), message
+
+
+def _tokens(gate: CanaryGate, stable: Traffic, canary: Traffic) -> list[Finding]:
+    """Times to the first token and per further one, where the gate asks for them."""
+    found = []
+    if gate.max_ttft_increase_percent is not None:
+        found.append(_token_time("time to the first token", gate.max_ttft_increase_percent, stable.first, canary.first))
+    if gate.max_tpot_increase_percent is not None:
+        found.append(_token_time("time per token", gate.max_tpot_increase_percent, stable.each, canary.each))
+    return found
+
+
+def _token_time(name: str, percent: int, theirs: Mapping[float, float], mine: Mapping[float, float]) -> Finding:
+    usual, own = quantile(theirs, TOKEN_QUANTILE), quantile(mine, TOKEN_QUANTILE)
+    if usual is None or own is None:
+        return Outcome.WAIT, f"no {name} to compare yet"
+    limit, answers, others = usual * (1 + percent / 100), sum(mine.values()), sum(theirs.values())
+    slower = share_above(mine, limit) * answers
+    chance = at_most(share_above(theirs, limit) * others, others)
+    message = f"{name}, p95, {own * 1000:.1f} ms against {usual * 1000:.1f} ms, allowed {limit * 1000:.1f} ms"
+    return _outcome(own, limit, at_least(slower, answers), max(1 - TOKEN_QUANTILE, chance)), message
 
 
 def _drift(limit: float, stable: Traffic, canary: Traffic) -> Finding:
@@ -130,26 +153,26 @@ def at_most(hits: float, trials: float) -> float:
     return 1 - at_least(trials - hits, trials)
 
 
-def quantile(traffic: Traffic, q: float) -> float | None:
-    """Quantile of the latency in seconds, linear within the bucket; None without requests."""
-    total, below, lower = sum(traffic.slow.values()), 0.0, 0.0
+def quantile(slow: Mapping[float, float], q: float) -> float | None:
+    """Quantile of seconds by bucket, linear within the bucket; None without requests."""
+    total, below, lower = sum(slow.values()), 0.0, 0.0
     if total <= 0:
         return None
-    for bound in sorted(traffic.slow):
-        count = traffic.slow[bound]
+    for bound in sorted(slow):
+        count = slow[bound]
         if count and below + count >= q * total:
             return lower if math.isinf(bound) else lower + (bound - lower) * (q * total - below) / count
         below, lower = below + count, bound
     return lower
 
 
-def share_above(traffic: Traffic, seconds: float) -> float:
-    """Share of answered requests that took longer, linear within the bucket."""
-    total, above, lower = sum(traffic.slow.values()), 0.0, 0.0
+def share_above(slow: Mapping[float, float], seconds: float) -> float:
+    """Share of requests that took longer, linear within the bucket."""
+    total, above, lower = sum(slow.values()), 0.0, 0.0
     if total <= 0:
         return 0.0
-    for bound in sorted(traffic.slow):
-        count = traffic.slow[bound]
+    for bound in sorted(slow):
+        count = slow[bound]
         if lower >= seconds:
             above += count
         elif bound > seconds:
@@ -188,9 +211,17 @@ def _figures(stable: Traffic, canary: Traffic) -> dict[str, int | str]:
         "stableErrorRate": f"{error_rate(stable):.4f}",
     }
     for name, traffic in (("p99Milliseconds", canary), ("stableP99Milliseconds", stable)):
-        seconds = quantile(traffic, QUANTILE)
+        seconds = quantile(traffic.slow, QUANTILE)
         if seconds is not None:
             figures[name] = f"{seconds * 1000:.2f}"
+    times = (("ttft", canary.first, stable.first), ("tpot", canary.each, stable.each))
+    for name, mine, theirs in times:
+        own, usual = quantile(mine, TOKEN_QUANTILE), quantile(theirs, TOKEN_QUANTILE)
+        if own is not None and usual is not None:
+            figures |= {
+                f"{name}Milliseconds": f"{own * 1000:.2f}",
+                f"stable{name.title()}Milliseconds": f"{usual * 1000:.2f}",
+            }
     distance = drift(stable, canary)
     if distance is not None:
         figures["outputDrift"] = f"{distance:.4f}"

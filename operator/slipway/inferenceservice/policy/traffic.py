@@ -18,6 +18,17 @@ INFERENCES = "slipway_inferences_total"
 REJECTED = "slipway_rejected_total"
 OUTPUTS = "slipway_outputs"
 STARTED = "process_start_time_seconds"
+# Of a language model's server, under vLLM's names and our own.
+TTFT = "vllm:time_to_first_token_seconds"
+TPOT = "vllm:request_time_per_output_token_seconds"
+_NOW = {
+    "vllm:num_requests_running": "running",
+    "vllm:num_requests_waiting": "waiting",
+    "vllm:kv_cache_usage_perc": "cache",
+    "slipway_tokens_in_flight": "tokens",
+    "slipway_tokens_waiting": "tokens",
+}
+_TIMES = {f"{LATENCY}_bucket": "slow", f"{TTFT}_bucket": "first", f"{TPOT}_bucket": "each"}
 _FIGURES = {
     f"{LATENCY}_count": "answered",
     f"{LATENCY}_sum": "busy",
@@ -29,13 +40,32 @@ LARGEST = 2**40
 ANSWERED, FAILED = "answered", "failed"
 # A server of a release without `slipway_inferences` tells its batcher's reasons only; these are the model's.
 FAILURES = frozenset({"refused", "engine", "deadline"})
-_COUNTED = {f"{LATENCY}_bucket", INFERENCES, REJECTED, f"{OUTPUTS}_total", *_FIGURES}
+_COUNTED = {INFERENCES, REJECTED, f"{OUTPUTS}_total", *_FIGURES, *_TIMES, *_NOW}
 # Of a histogram, and of the distribution of outputs: more than a status has room for.
 MOST_BUCKETS, MOST_BINS = 64, 1024
 # No request takes longer; a bound beyond makes no sense, but for the infinite one.
 LONGEST_SECONDS = 1e6
 # In a window: more than a rollout ever compares.
 MOST_REVISIONS = 16
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers in a language model's server just now: those that are made and that wait, tokens, share of the cache."""
+
+    running: float = 0.0
+    waiting: float = 0.0
+    tokens: float = 0.0
+    cache: float = 0.0
+
+    def plus(self, other: "Answers") -> "Answers":
+        """Sum of two servers."""
+        return Answers(
+            self.running + other.running,
+            self.waiting + other.waiting,
+            self.tokens + other.tokens,
+            self.cache + other.cache,
+        )
 
 
 @dataclass(frozen=True)
@@ -47,6 +77,8 @@ class Traffic:
     pod that leaves). Requests of other paths are none of them. `busy`, `queued`: seconds that inferences were in the
     server, and in its queue, added up. `outputs`: rows by output and bin. `inside`: rows that wait or are computed just
     now; of a growth, at its end. `started`: when the server's process began, by its own clock; 0 where it does not say.
+    Of a language model `first` and `each`: answers by seconds to their first token and by the mean of those between
+    tokens; `now`: what is there at the end.
     """
 
     answered: float = 0.0
@@ -58,6 +90,9 @@ class Traffic:
     inside: float = 0.0
     others: float = 0.0
     started: float = 0.0
+    first: Mapping[float, float] = field(default_factory=dict)
+    each: Mapping[float, float] = field(default_factory=dict)
+    now: Answers = Answers()
 
     @property
     def requests(self) -> float:
@@ -75,6 +110,9 @@ class Traffic:
             _added(self.outputs, other.outputs, 1),
             self.inside + other.inside,
             self.others + other.others,
+            first=_added(self.first, other.first, 1),
+            each=_added(self.each, other.each, 1),
+            now=self.now.plus(other.now),
         )
 
     def since(self, before: "Traffic") -> "Traffic":
@@ -91,6 +129,9 @@ class Traffic:
             self.inside,
             max(0.0, self.others - before.others),
             self.started,
+            _added(self.first, before.first, -1),
+            _added(self.each, before.each, -1),
+            self.now,
         )
 
 
@@ -108,28 +149,33 @@ def _added(one: Mapping[K, float], other: Mapping[K, float], sign: int) -> dict[
 def read_metrics(page: bytes) -> Traffic:
     """Read a server's /metrics. Raises ValueError for what is not Prometheus' text format, or no count."""
     figures = dict.fromkeys(("answered", "busy", "queued", "inside", "started"), 0.0)
-    cumulative: dict[float, float] = {}
+    cumulative: dict[str, dict[float, float]] = {kind: {} for kind in _TIMES.values()}
+    now = dict.fromkeys(_NOW.values(), 0.0)
     inferences: dict[str, float] = {}
     rejected: dict[str, float] = {}
     outputs: dict[str, float] = {}
     for sample in samples(page, _COUNTED):
         if sample.name in _FIGURES:
             figures[_FIGURES[sample.name]] = sample.value
-        elif sample.name == f"{LATENCY}_bucket":
-            cumulative[_bound(sample)] = sample.value
+        elif sample.name in _TIMES:
+            cumulative[_TIMES[sample.name]][_bound(sample)] = sample.value
+        elif sample.name in _NOW:
+            now[_NOW[sample.name]] += sample.value
         elif sample.name == INFERENCES:
             _add(inferences, sample.labels.get("outcome", ""), sample.value)
         elif sample.name == REJECTED:
             _add(rejected, sample.labels.get("reason", ""), sample.value)
         elif sample.name == f"{OUTPUTS}_total":
             outputs[f"{sample.labels.get('output')}/{sample.labels.get('bin')}"] = sample.value
-    if len(cumulative) > MOST_BUCKETS or len(outputs) > MOST_BINS:
+    if max(map(len, cumulative.values())) > MOST_BUCKETS or len(outputs) > MOST_BINS:
         raise ValueError(f"more than {MOST_BUCKETS} buckets of {LATENCY}, or {MOST_BINS} bins of {OUTPUTS}")
+    counted = [count for counts in cumulative.values() for count in counts.values()]
     figures |= _ends(inferences, rejected, figures["answered"])
     # An image of somebody's own may say anything, and its NaN would end up in the status.
-    if not all(0 <= count <= LARGEST for count in (*figures.values(), *cumulative.values(), *outputs.values())):
+    if not all(0 <= count <= LARGEST for count in (*figures.values(), *now.values(), *counted, *outputs.values())):
         raise ValueError("a counter is not a finite number from 0 on")
-    return Traffic(**figures, slow=_by_bucket(cumulative), outputs=outputs)
+    times = {kind: _by_bucket(counts) for kind, counts in cumulative.items()}
+    return Traffic(**figures, **times, outputs=outputs, now=Answers(**now))
 
 
 def _add(counts: dict[str, float], kind: str, count: float) -> None:

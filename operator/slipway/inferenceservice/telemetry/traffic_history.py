@@ -103,15 +103,22 @@ def canary_evidence(
 
 
 def _counts(revision: str, traffic: Traffic, outputs: bool) -> RevisionCounts:
-    slow = {str(bound): _whole(count) for bound, count in traffic.slow.items() if count}
+    slow, first, each = map(_buckets, (traffic.slow, traffic.first, traffic.each))
     bins = {kind: _whole(count) for kind, count in traffic.outputs.items()}
     return RevisionCounts(
         revision=revision,
         answered=_whole(traffic.answered),
         errors=_whole(traffic.errors),
-        slow=slow if len(slow) <= MOST_BUCKETS else {},
+        slow=slow,
+        first=first,
+        each=each,
         outputs=bins if outputs and len(bins) <= MOST_BINS else {},
     )
+
+
+def _buckets(times: Mapping[float, float]) -> dict[str, int]:
+    counts = {str(bound): _whole(count) for bound, count in times.items() if count}
+    return counts if len(counts) <= MOST_BUCKETS else {}
 
 
 def _whole(count: float) -> int:
@@ -131,6 +138,8 @@ def recall(status: Object, now: datetime) -> Window | None:
             counts.errors,
             slow={float(bound): count for bound, count in counts.slow.items()},
             outputs=dict(counts.outputs),
+            first={float(bound): count for bound, count in counts.first.items()},
+            each={float(bound): count for bound, count in counts.each.items()},
         )
         for counts in evidence.revisions
     }

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 # What all names that are looked for begin with.
-PREFIXES = (b"slipway_", b"process_start_time_seconds")
+PREFIXES = (b"slipway_", b"vllm:", b"process_start_time_seconds")
 MOST_LINES = 4096
 LONGEST_LINE = 1024
 MOST_LABELS = 4

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +10,7 @@ from slipway.api.serving.autoscaling import AutoScaling, ScaleMetric
 from slipway.inferenceservice.autoscale import load_of
 from slipway.inferenceservice.policy.scale import Load, Recommendation, settle, wanted
 from slipway.inferenceservice.policy.surge import percent_of, split
-from slipway.inferenceservice.policy.traffic import Traffic, Window
+from slipway.inferenceservice.policy.traffic import Answers, Traffic, Window
 from tests.unit.inferenceservice.looks import deployed, look
 
 SCALING = AutoScaling(min_replicas=1, max_replicas=10, scale_target=4, scale_down_stabilization_seconds=60)
@@ -93,6 +94,21 @@ def test_concurrency_counts_all_requests_and_queue_depth_those_that_wait():
     assert load_of(SCALING, pods, growth(80, 20)) == Load([8.0], unknown=1, inside=9)
     waiting = SCALING.model_copy(update={"scale_metric": ScaleMetric.QUEUE_DEPTH})
     assert load_of(waiting, pods, growth(80, 20)) == Load([2.0], unknown=1, inside=9)
+
+
+@pytest.mark.parametrize(
+    ("metric", "figure"),
+    [
+        (ScaleMetric.TOKENS_IN_FLIGHT, 900.0),
+        (ScaleMetric.KV_CACHE_USAGE, 75.0),
+        (ScaleMetric.QUEUE_DEPTH, 3.0),
+        (ScaleMetric.CONCURRENCY, 11.0),
+    ],
+)
+def test_answers_that_go_on_for_minutes_count_before_they_end(metric, figure):
+    """Seconds in server and queue are added up when an answer ends: a full server of streams looked idle."""
+    busy = Window("w", 0, pace={"p": (Traffic(now=Answers(running=8, waiting=3, tokens=900, cache=0.75)), 10.0)})
+    assert load_of(SCALING.model_copy(update={"scale_metric": metric}), [ready("p")], busy).pods == [figure]
 
 
 def test_a_new_size_is_written_before_a_pod_is_made():

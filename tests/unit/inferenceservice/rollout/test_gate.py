@@ -10,6 +10,7 @@ from slipway.api.serving.rollout import CanaryGate
 from slipway.inferenceservice.policy import gate
 from slipway.inferenceservice.policy.gate import Outcome, judge
 from slipway.inferenceservice.policy.traffic import Traffic
+from workloads.serve.generation.metrics import FIRST, NEXT
 from workloads.serve.telemetry.metrics import REQUEST_SECONDS, Histogram
 
 GATE = CanaryGate(min_requests=200, max_output_drift=0.1)
@@ -148,10 +149,38 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(values, q):
         times.observe(value)
     bounds = (*REQUEST_SECONDS, float("inf"))
     counted = Traffic(slow=dict(zip(bounds, times.counts, strict=True)))
-    found = gate.quantile(counted, q)
+    found = gate.quantile(counted.slow, q)
     rank = max(1, -(-int(q * len(values) * 1e9) // 10**9))
     true = sorted(values)[min(len(values), rank) - 1]
     assert found is not None
     assert true / 1.5 <= found <= true * 1.5
-    assert gate.share_above(counted, 0) == pytest.approx(1)
-    assert gate.share_above(counted, 1e9) <= 1
+    assert gate.share_above(counted.slow, 0) == pytest.approx(1)
+    assert gate.share_above(counted.slow, 1e9) <= 1
+
+
+def answers(rng: random.Random, count: int, *, first: float = 0.05, each: float = 0.01) -> Traffic:
+    """Of a language model: exponential times to the first token and per further one."""
+    times = Histogram(FIRST), Histogram(NEXT)
+    for _ in range(count):
+        times[0].observe(rng.expovariate(1 / first))
+        times[1].observe(rng.expovariate(1 / each))
+    by_bound = [dict(zip((*one.bounds, float("inf")), one.counts, strict=True)) for one in times]
+    return Traffic(answered=count, first=by_bound[0], each=by_bound[1])
+
+
+TOKENS = CanaryGate(min_requests=50, maxTTFTIncreasePercent=50, maxTPOTIncreasePercent=50)
+
+
+@pytest.mark.parametrize(("slow", "words"), [({"first": 0.5}, "first token"), ({"each": 0.1}, "per token")])
+def test_a_canary_whose_tokens_come_late_is_rolled_back(slow, words):
+    rng = random.Random(1)
+    verdict = judge(TOKENS, answers(rng, 300), answers(rng, 300, **slow))
+    assert verdict.outcome is Outcome.BAD
+    assert words in verdict.message
+    assert float(verdict.figures["ttftMilliseconds"]) > 0 < float(verdict.figures["stableTpotMilliseconds"])
+
+
+def test_tokens_as_fast_as_before_pass_and_none_at_all_decide_nothing():
+    rng = random.Random(2)
+    assert judge(TOKENS, answers(rng, 300), answers(rng, 300)).outcome is Outcome.GOOD
+    assert judge(TOKENS, Traffic(answered=300), Traffic(answered=300)).outcome is Outcome.WAIT

@@ -4,8 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.inferenceservice.policy.traffic import Traffic, TrafficSample, Window, advance, forget, read_metrics
+from slipway.inferenceservice.policy.traffic import (
+    Answers,
+    Traffic,
+    TrafficSample,
+    Window,
+    advance,
+    forget,
+    read_metrics,
+)
 from workloads.serve.errors import Outcome
+from workloads.serve.generation.metrics import GenerationMetrics
 from workloads.serve.telemetry.metrics import Metrics
 
 
@@ -30,6 +39,27 @@ def test_the_servers_own_text_is_read():
     assert sum(found.slow.values()) == 3
     assert found.slow[float("inf")] == 1
     assert found.started > 0
+
+
+def test_a_language_models_own_text_is_read():
+    metrics, said = Metrics(), GenerationMetrics("m")
+    metrics.add(said)
+    said.gauges |= {
+        "vllm:num_requests_running": ("", lambda: 8.0),
+        "vllm:num_requests_waiting": ("", lambda: 3.0),
+        "vllm:kv_cache_usage_perc": ("", lambda: 0.75),
+        "slipway_tokens_in_flight": ("", lambda: 700.0),
+        "slipway_tokens_waiting": ("", lambda: 200.0),
+    }
+    said.first_token.observe(0.03)
+    said.mean_token.observe(0.003)
+    said.mean_token.observe(0.2)
+    found = read_metrics(metrics.text())
+    assert found.now == Answers(running=8, waiting=3, tokens=900, cache=0.75)
+    assert {bound: count for bound, count in found.first.items() if count} == {0.04: 1}
+    assert {bound: count for bound, count in found.each.items() if count} == {0.005: 1, 0.2: 1}
+    assert not any(found.since(found).first.values())
+    assert found.plus(found).each[0.2] == 2
 
 
 def test_replies_of_other_paths_are_no_figures_of_the_model():
