@@ -211,9 +211,10 @@ def _incomplete(state: GangState) -> Plan | None:
     if state.nodes is not None:
         state.draft.fields["elastic"] = replace(state.nodes, creating=()).wire()
     old = _earlier_attempts(state)
+    left = state.gang.leaves(run.attempt - 1) if run.attempt and not there else ()
     return Plan(
         status=state.draft.done(),
-        deletes=old.deletes,
+        deletes=(*old.deletes, *left),
         writes=writes,
         notices=notices,
         requeue_after=soonest(_next_deadline(state), old.wait),

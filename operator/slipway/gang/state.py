@@ -11,7 +11,7 @@ from slipway.api.training.elastic import SuccessPolicy
 from slipway.gang import completed_nodes
 from slipway.gang.policy import backoff, hang
 from slipway.gang.policy.elastic import Nodes
-from slipway.reconcile.plan import Keep, Plan, Write
+from slipway.reconcile.plan import Delete, Keep, Plan, Write
 from slipway.reconcile.pods.observed import Failure, Obstacle, PodState
 from slipway.reconcile.status import StatusDraft
 from slipway.runtime.conditions import parse_time
@@ -55,6 +55,9 @@ class Gang(Protocol):
 
     def keeps(self, attempt: int) -> tuple[Keep, ...]:
         """Objects that the pods of an attempt lean on while they run."""
+
+    def leaves(self, attempt: int) -> tuple[Delete, ...]:
+        """Objects of an attempt that is over, which nothing needs any more."""
 
     def succeeded(self, state: "GangState") -> Plan:
         """Plan for an attempt all of whose pods have succeeded."""

@@ -19,7 +19,7 @@ from slipway.quantizationjob import conditions as proof
 from slipway.quantizationjob import pods as render
 from slipway.quantizationjob import status
 from slipway.quantizationjob.job import Platform, QuantizationJob
-from slipway.reconcile.plan import Keep, Notice, Plan, Write
+from slipway.reconcile.plan import Delete, Keep, Notice, Plan, Write
 from slipway.reconcile.pods.observed import Failure
 from slipway.runtime import conditions
 from slipway.runtime.client.resource import CONFIGMAPS, PODS
@@ -91,6 +91,10 @@ class StageGang:
         """The ConfigMap, from which the pods of later stages start."""
         config = Write(CONFIGMAPS, partial(render.config_map, self.job, self.platform))
         return (Keep(self.job.config_map, config, render.is_intact),)
+
+    def leaves(self, attempt: int) -> tuple[Delete, ...]:
+        """Nothing: its objects are of all attempts."""
+        return ()
 
     def succeeded(self, state: GangState) -> Plan:
         """Plan for a stage that has succeeded: on to the stage that the pods name, or the end."""

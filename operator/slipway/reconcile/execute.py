@@ -181,14 +181,11 @@ class Executor:
     async def _delete_one(self, job: Object, delete: Delete) -> None:
         store = self._cache.get(delete.resource)
         known = store.get(namespace_of(job), delete.name) if store is not None else None
+        if delete.unseen and (delete := await self._seen(job, delete)) is None:
+            return
         try:
-            answer = await self._kube.delete(
-                delete.resource,
-                namespace_of(job),
-                delete.name,
-                uid=delete.uid or None,
-                grace_seconds=0 if delete.force else None,
-            )
+            place, grace = (delete.resource, namespace_of(job), delete.name), 0 if delete.force else None
+            answer = await self._kube.delete(*place, uid=delete.uid or None, grace_seconds=grace)
         except NotFound:
             answer = {"kind": "Status", "metadata": {}}
         except Conflict:
@@ -197,6 +194,14 @@ class Executor:
         if store is not None and known is not None and uid_of(known) == delete.uid:
             store.put_deleted(known, answer, format_time(datetime.now(UTC)))
 
+    async def _seen(self, job: Object, delete: Delete) -> Delete | None:
+        """The same of the very object that is there, if it is ours."""
+        with contextlib.suppress(NotFound):
+            there = await self._kube.get(delete.resource, namespace_of(job), delete.name)
+            if parent_of(there) == identity_of(job, self._resource):
+                return Delete(delete.resource, delete.name, uid_of(there))
+        return None
+
     async def _patch(self, job: Object, patch: Patch) -> None:
         body = {**patch.body, "metadata": {**patch.body.get("metadata", {}), "uid": patch.uid}}
         try:
@@ -204,9 +209,7 @@ class Executor:
         except (NotFound, Conflict):
             # Gone, or another object has the name by now: its event is on the way.
             return
-        store = self._cache.get(patch.resource)
-        if store is not None:
-            store.put(answer)
+        self._keep(patch.resource, answer)
 
     async def _write(self, job: Object, writes: tuple[Write, ...]) -> None:
         """Write the objects: what pods lean on goes before them."""
@@ -233,14 +236,14 @@ class Executor:
             return await self._create_drawn(write)
         try:
             # Nobody else can have touched what did not exist: this is no news for the job.
-            return self._keep(write, await self._kube.create(write.resource, write.manifest), quiet=True)
+            return self._keep(write.resource, await self._kube.create(write.resource, write.manifest), quiet=True)
         except AlreadyExists:
             there = await self._ours(job, write)
         if there is None:
             raise Transient(Reason.PENDING, "an object went away while it was looked at") from None
         # A pod says in its name what it is; anything else may be of a spec that was edited since.
         up_to_date = there if write.resource is PODS else await self._kube.apply(write.resource, write.manifest)
-        return self._keep(write, up_to_date)
+        return self._keep(write.resource, up_to_date)
 
     async def _create_drawn(self, write: Write) -> None:
         """Create a Secret with random keys, each made only once.
@@ -258,10 +261,10 @@ class Executor:
         """
         if await self._ours(job, write) is None:
             return await self._create(job, write)
-        return self._keep(write, await self._kube.apply(write.resource, write.manifest))
+        return self._keep(write.resource, await self._kube.apply(write.resource, write.manifest))
 
-    def _keep(self, write: Write, answer: Object, *, quiet: bool = False) -> None:
-        store = self._cache.get(write.resource)
+    def _keep(self, resource: Resource, answer: Object, *, quiet: bool = False) -> None:
+        store = self._cache.get(resource)
         if store is not None:
             store.put(answer, quiet=quiet)
 
@@ -287,14 +290,10 @@ class Executor:
         return there
 
     async def _delete_job(self, job: Object) -> None:
-        try:
+        with contextlib.suppress(NotFound, Conflict):
             await self._kube.delete(self._resource, namespace_of(job), name_of(job), uid=uid_of(job))
-        except (NotFound, Conflict):
-            return
 
     async def report(self, job: Object, status: Mapping[str, Any], notices: tuple[Notice, ...] = ()) -> None:
         """Write a status that tells of an error; a lost race is no error of the job's."""
-        try:
+        with contextlib.suppress(Conflict):
             await self._persist(job, status, notices)
-        except Conflict:
-            return

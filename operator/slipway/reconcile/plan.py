@@ -59,13 +59,15 @@ class Patch:
 class Delete:
     """An object to delete, if it still is the one seen; `uid` is empty where the name cannot be anybody else's.
 
-    `force` does not wait for a kubelet that is gone.
+    `force` does not wait for a kubelet that is gone. `unseen`: no watch tells of it, so that it is read first, and
+    deleted where the job owns it.
     """
 
     resource: Resource
     name: str
     uid: str
     force: bool = False
+    unseen: bool = False
 
 
 @dataclass(frozen=True)

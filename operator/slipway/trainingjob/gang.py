@@ -15,7 +15,7 @@ from slipway.api.training.trainingjob import FIXED_FIELDS, FIXED_WHILE_RUNNING, 
 from slipway.gang import lifecycle
 from slipway.gang import status as gang_status
 from slipway.gang.state import GangState, Rules
-from slipway.reconcile.plan import Keep, Notice, Plan, Write
+from slipway.reconcile.plan import Delete, Keep, Notice, Plan, Write
 from slipway.reconcile.pods.observed import Failure
 from slipway.runtime.client.resource import CONFIGMAPS, PODS, SECRETS, SERVICES
 from slipway.trainingjob import pod_groups, status
@@ -103,6 +103,11 @@ class TrainingGang:
         config = Write(CONFIGMAPS, partial(render.config_map, job, self.platform))
         leads = partial(render.leads_to, job, attempt)
         return Keep(job.service, service, leads), Keep(job.config_map, config, render.is_intact)
+
+    def leaves(self, attempt: int) -> tuple[Delete, ...]:
+        """The attempt's PodGroup: its scheduler keeps it in mind as long as it is there."""
+        group = pod_groups.pod_group(self.job, attempt)
+        return (Delete(group[0], pod_groups.name(self.job, attempt), "", unseen=True),) if group else ()
 
     def succeeded(self, state: GangState) -> Plan:
         """Plan for a gang that has succeeded, and so has the job; the status takes over the artifact."""

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 
 from slipway.api.common.types import Reason
 from slipway.reconcile.pods.observed import observe_pod
-from slipway.runtime.client.resource import PODS
+from slipway.runtime.client.resource import PODS, Object
 from slipway.trainingjob import pod_groups
 from slipway.trainingjob.gang import TrainingGang
 from tests.unit.trainingjob.rendered import PLATFORM, job_of, pod_of
+from tests.unit.trainingjob.sim_world import World
+from tests.unit.trainingjob.steps import fail, free_killed, run, to_next_due
 
 
 def groups_of(job, attempt: int = 0):
@@ -89,3 +91,41 @@ def test_the_users_scheduler_and_annotations_stay() -> None:
 def test_by_default_nothing_of_this_is_there() -> None:
     assert "annotations" not in pod_of(job_of())["metadata"]
     assert groups_of(job_of()) == []
+
+
+def _restarted(world: World) -> list[Object]:
+    """PodGroups of a Volcano job that has failed once and runs again, or tries to."""
+    world.create_job({"numNodes": 2, "trainer": {"command": ["train"]}, "scheduling": {"gang": "Volcano"}})
+    world.settle()
+    run(world)
+    fail(world, "job-node-0-a0")
+    free_killed(world)
+    while not any(pod["metadata"]["name"].endswith("a1") for pod in world.pods):
+        to_next_due(world)
+    return world.server.all(pod_groups.VOLCANO_GROUPS)
+
+
+def test_the_group_of_an_attempt_that_is_over_goes(world: World) -> None:
+    """Volcano kept one for each restart in mind, as long as the job was there."""
+    assert [group["metadata"]["name"] for group in _restarted(world)] == ["job-gang-a1"]
+
+
+def test_a_strangers_group_of_that_name_stays(world: World) -> None:
+    taken = world.server.delete
+
+    def left_alone(resource, name, uid=None, grace=None):
+        assert resource is not pod_groups.VOLCANO_GROUPS, "it is not ours"
+        return taken(resource, name, uid, grace)
+
+    world.server.delete = left_alone  # type: ignore[method-assign]
+    create = world.server.create
+
+    def disowned(resource, obj):
+        made = create(resource, obj)
+        if resource is pod_groups.VOLCANO_GROUPS:
+            made["metadata"]["ownerReferences"] = []
+            world.server.store(resource, made)
+        return made
+
+    world.server.create = disowned  # type: ignore[method-assign]
+    assert len(_restarted(world)) == 2
