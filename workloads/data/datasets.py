@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Any constant will do; changing it would move samples between training and held-out sets of models that exist.
 SPLIT_SEED = 20170828
+LABEL_SHOWN = 60  # characters
 
 
 class Samples(Protocol):
@@ -125,10 +126,16 @@ class DataSet:
     """What is learned; of numbers, `labels` are their names."""
 
 
+def brief(label: str) -> str:
+    """A label on one line, and of a long one the beginning: a whole text may have been taken for one."""
+    plain = " ".join(label.split())
+    return plain if len(plain) <= LABEL_SHOWN else f"{plain[:LABEL_SHOWN]}..."
+
+
 def counted(labels: Sequence[str], most: int = 10) -> str:
     """Classes and how many training samples each has, for the log and the report."""
     count = Counter(labels)
-    shown = ", ".join(f"{label} {number}" for label, number in count.most_common(most))
+    shown = ", ".join(f"{brief(label)} {number}" for label, number in count.most_common(most))
     return f"{len(count)} classes: {shown}" + (", ..." if len(count) > most else "")
 
 

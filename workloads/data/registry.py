@@ -65,6 +65,11 @@ def load(choice: DatasetChoice, task: TrainingTask | None = None) -> DataSet:
 def open_set(choice: DatasetChoice, task: TrainingTask | None = None) -> "DataSet | TextSet":
     """The data set of the recipe, its limits applied. BadInput when it is not there or not what it should be."""
     data = _open(choice, task or TrainingTask.CLASSIFICATION)
+    if len(data.held_out) == 0:
+        raise BadInput(
+            f"{choice.uri or choice.name}: {len(data.training)} samples, and none of them can be held out, by which "
+            "the model is judged: bring more of each class, or a folder, file or split named validation"
+        )
     if choice.limit is not None and choice.limit < len(data.training):
         part: Any = _some(data, data.training, choice.limit)
         reference = data.reference.model_copy(update={"training_samples": len(part)})

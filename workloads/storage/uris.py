@@ -51,6 +51,8 @@ def fetch(uri: str) -> Path:
     if local is not None:
         if not local.exists():
             raise BadInput(f"{uri}: there is nothing at {local}")
+        if not (local.is_file() or local.is_dir()):
+            raise BadInput(f"{uri}: neither a file nor a folder, but a pipe, a device or a socket")
         return local
     files, path = object_stores.of(uri)
     folder = Path(tempfile.mkdtemp(prefix="slipway-fetch-"))
@@ -92,6 +94,17 @@ def sha256_of(path: Path) -> str:
         return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
+def name_below(root: Path, path: Path) -> str:
+    """A file's name from `root` on, as artifacts and reports have it. BadInput for one that is not UTF-8."""
+    name = path.relative_to(root).as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        readable = os.fsencode(name).decode(errors="backslashreplace")
+        raise BadInput(f"{root}: the name {readable!r} is not UTF-8: rename it") from error
+    return name
+
+
 def digests_of(root: Path, leave_out: Iterable[str] = ()) -> list[FileDigest]:
     """Every regular file under `root` with size and sha256, sorted by path."""
     skipped = set(leave_out)
@@ -101,7 +114,7 @@ def digests_of(root: Path, leave_out: Iterable[str] = ()) -> list[FileDigest]:
     return [
         FileDigest(path=name, size=path.stat().st_size, digest=sha256_of(path))
         for path in paths
-        if (name := path.relative_to(root).as_posix()) not in skipped
+        if (name := name_below(root, path)) not in skipped
     ]
 
 

@@ -20,6 +20,7 @@ from workloads.data import splits
 from workloads.data.bad_samples import BadSamples
 from workloads.data.datasets import Augmentation, counted, stratified_split
 from workloads.data.detection.boxes import BoxSet, padded
+from workloads.data.files_below import files_below
 from workloads.data.images.image_folder import (
     HELD_OUT,
     IMAGENET_MEAN,
@@ -29,6 +30,7 @@ from workloads.data.images.image_folder import (
     pictures_below,
     require_folder,
 )
+from workloads.data.texts.table import text_of
 from workloads.errors import BadInput
 
 if TYPE_CHECKING:
@@ -56,24 +58,28 @@ class BoxedPictures:
         return pixels, padded([self.boxes[index] for index in used], self.most)
 
 
+def _is_text(name: str) -> bool:
+    return name.endswith(".txt")
+
+
 def _names(root: Path) -> tuple[str, ...]:
     listed, described = root / "classes.txt", root / "data.yaml"
     if described.is_file():
         try:
-            names = yaml.safe_load(described.read_text())["names"]
+            names = yaml.safe_load(described.read_text(encoding="utf-8-sig"))["names"]
+            values = [names[key] for key in sorted(names)] if isinstance(names, dict) else list(names)
         except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise BadInput(f"{described}: there are no `names` of classes in it ({error})") from error
-        values = [names[key] for key in sorted(names)] if isinstance(names, dict) else names
         return tuple(str(name) for name in values)
     if listed.is_file():
-        return tuple(line.strip() for line in listed.read_text().splitlines() if line.strip())
+        return tuple(line.strip() for line in text_of(listed).splitlines() if line.strip())
     raise BadInput(f"{root}: neither data.yaml nor classes.txt names the classes")
 
 
 def _boxes(path: Path, classes: int, size: int) -> "npt.NDArray[np.float32]":
     """Rows [k, 5] in pixels. BadInput names the line that makes no sense."""
     rows = []
-    for number, line in enumerate(path.read_text().splitlines() if path.is_file() else [], start=1):
+    for number, line in enumerate(text_of(path).splitlines() if path.is_file() else [], start=1):
         if not line.strip():
             continue
         try:
@@ -143,7 +149,7 @@ def load(choice: DatasetChoice) -> BoxSet:
     def boxed(files: list[Path], rows: "list[npt.NDArray[np.float32]]") -> BoxedPictures:
         return BoxedPictures(Pictures(tuple(files), np.zeros(len(files), np.int64), size, bad), tuple(rows), most)
 
-    texts = sorted(path for path in root.rglob("*.txt") if "labels" in path.relative_to(root).parts[:-1])
+    texts = [path for path in files_below(root, _is_text) if "labels" in path.relative_to(root).parts[:-1]]
     objects = counted([names[int(row[0])] for rows in boxes for row in rows])
     return BoxSet(
         training=boxed(paths, boxes),  # type: ignore[arg-type]

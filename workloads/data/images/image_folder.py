@@ -6,7 +6,6 @@ picture's size.
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from workloads import storage
 from workloads.data import splits
 from workloads.data.bad_samples import BadSamples
 from workloads.data.datasets import Augmentation, DataSet, Images, Subset, counted, stratified_split
+from workloads.data.files_below import files_below, is_stray, require_no_arrays
 from workloads.errors import BadInput
 from workloads.vision.decoding import ERRORS, SIDEWAYS, orientation
 from workloads.vision.preprocessing import prepare
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif"}
-STRAY = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini", "lost+found", "@eaDir"})
 ARCHIVES = frozenset({".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"})
 HELD_OUT = 0.2
 SMALL = 64
 SIZE, RESIZE = 224, 256
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 SHIFT_SHARE = 8  # training images are shifted by up to an eighth of their size
+LONGEST = 4096
 HASHED = 512 << 20  # bytes; a larger data set is identified by its files' names and sizes
 
 
@@ -77,7 +77,7 @@ class Pictures:
 
 
 def _folders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not _is_hidden(entry.name))
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not is_stray(entry.name))
 
 
 def require_folder(root: Path, uri: str | None) -> None:
@@ -87,6 +87,7 @@ def require_folder(root: Path, uri: str | None) -> None:
     """
     if root.is_dir():
         return
+    require_no_arrays(root, uri)
     packed = [suffix for suffix in root.suffixes if suffix in ARCHIVES]
     if packed:
         raise BadInput(f"{uri}: an archive ({packed[-1]}): unpack it, and name the folder")
@@ -94,27 +95,15 @@ def require_folder(root: Path, uri: str | None) -> None:
 
 
 def pictures_below(folder: Path) -> list[Path]:
-    """All pictures in a folder and below, sorted; links are followed, each folder once, and hidden names are none.
+    """All pictures in a folder and below, sorted. A link to nowhere is one that cannot be decoded.
 
     Macs leave `._cat.jpg` beside each cat.jpg, and `__MACOSX` in archives: neither is a picture.
     """
-    found: list[Path] = []
-    seen: set[str] = set()
-    for where, below, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(where)
-        below[:] = [] if real in seen else [name for name in below if not _is_hidden(name)]
-        if real not in seen:
-            found += [Path(where, name) for name in files if _is_picture(name)]
-        seen.add(real)
-    return sorted(found)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name in STRAY
+    return files_below(folder, _is_picture, lost_links=True)
 
 
 def _is_picture(name: str) -> bool:
-    return not _is_hidden(name) and Path(name).suffix.lower() in SUFFIXES
+    return Path(name).suffix.lower() in SUFFIXES
 
 
 def _pictures(folder: Path, labels: Sequence[str]) -> tuple[list[Path], "npt.NDArray[np.int64]"]:
@@ -147,19 +136,22 @@ def size_of(path: Path, wanted: int | None) -> Preprocessing:
         remedy = "it says how large all of them are: replace it, or set dataset.imageSize"
         raise BadInput(f"{path}: this picture cannot be decoded ({error}), and {remedy}") from error
     if min(width, height) <= SMALL:
+        if max(width, height) > LONGEST:
+            raise BadInput(f"{path}: {width} x {height} pixels, and it says how large all are: set dataset.imageSize")
         return Preprocessing(channels=3, height=height, width=width, mean=IMAGENET_MEAN, std=IMAGENET_STD)
     return Preprocessing(channels=3, height=SIZE, width=SIZE, resize=RESIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 def identity(root: Path, paths: list[Path]) -> tuple[str, Literal["content", "listing"]]:
     """Digest of a data set's files, and what it covers."""
-    if sum(path.stat().st_size for path in paths) <= HASHED:
+    sizes = {path: path.stat().st_size for path in paths if path.exists()}  # a link to nowhere is told when it is read
+    if sum(sizes.values()) <= HASHED:
         files = [
-            FileDigest(path=path.relative_to(root).as_posix(), size=path.stat().st_size, digest=storage.sha256_of(path))
-            for path in paths
+            FileDigest(path=storage.name_below(root, path), size=size, digest=storage.sha256_of(path))
+            for path, size in sizes.items()
         ]
         return storage.tree_digest(files), "content"
-    names = sorted(f"{path.stat().st_size}  {path.relative_to(root).as_posix()}\n" for path in paths)
+    names = sorted(f"{size}  {storage.name_below(root, path)}\n" for path, size in sizes.items())
     return f"sha256:{hashlib.sha256(''.join(names).encode()).hexdigest()}", "listing"
 
 
@@ -191,12 +183,33 @@ def _split(root: Path, choice: DatasetChoice) -> DataSet:
     folders = [root / name for name in (parts.training if parts is not None else ("",))]
     held_folders = [root / name for name in (parts.held_out if parts is not None else ())]
     labels = sorted({label for folder in folders for label in _folders(folder)})
+    for label in labels:
+        storage.name_below(root, root / label)
     for folder in held_folders:
         if labels != _folders(folder):
-            raise BadInput(f"{root}: {folders[0].name}/ and {folder.name}/ do not hold the same classes")
+            other = sorted({*labels} ^ {*_folders(folder)})
+            raise BadInput(
+                f"{root}: {folders[0].name}/ and {folder.name}/ do not hold the same classes: {', '.join(other[:3])} "
+                "is in one of them alone"
+            )
     if len(labels) < (2 if parts is None else 1):
-        raise BadInput(f"{root}: expected one subfolder per class, found {labels}")
+        raise BadInput(f"{root}: expected one subfolder per class, found {labels}{_advice(root, labels)}")
     return _set(root, choice, labels, (folders, held_folders), parts.words if parts is not None else "")
+
+
+def _advice(root: Path, labels: list[str]) -> str:
+    """Advice for a folder that holds another folder with the data, or pictures without classes; else nothing."""
+    if len(labels) == 1 and _folders(root / labels[0]):
+        return f": if the data are in {labels[0]}/, name that folder"
+    if any(_is_picture(path.name) for path in root.iterdir()):
+        return ": pictures beside each other need metadata.csv with the columns file_name and label"
+    return ""
+
+
+def _beside(folders: Sequence[Path]) -> tuple[str, ...]:
+    """Pictures that are in no folder of a class, in words; nothing where there are none."""
+    count = sum(_is_picture(path.name) and not is_stray(path.name) for folder in folders for path in folder.iterdir())
+    return (f"{count} pictures beside the folders of the classes are not used",) if count else ()
 
 
 def _set(
@@ -230,7 +243,12 @@ def _set(
             training_samples=len(training),
             held_out_samples=len(held_out),
         ),
-        taken=(words or "one fifth of each class held out", counted([labels[one] for one in classes[0]]), shape),
+        taken=(
+            words or "one fifth of each class held out",
+            counted([labels[one] for one in classes[0]]),
+            shape,
+            *_beside([folder for part in folders for folder in part]),
+        ),
         bad=bad,
     )
 

@@ -52,7 +52,21 @@ def load(root: Path, choice: DatasetChoice, task: TrainingTask) -> DataSet:
         [row for folder in part for row in _rows(root, folder, choice, task)] for part in (training, held)
     )
     rows, held_rows, words = divided(rows, held_rows, choice, parts.words if parts is not None else "")  # type: ignore[assignment]
+    _require_once(rows, held_rows, str(choice.uri))
     return _set(root, choice, task, (rows, held_rows), words)
+
+
+def _require_once(rows: Sequence[Row], held: Sequence[Row], where: str) -> None:
+    """BadInput for a picture in more than one row: with two labels, or trained on and held out at once."""
+    known: dict[str, tuple[Row, bool]] = {}
+    for row, out in [*((row, False) for row in rows), *((row, True) for row in held)]:
+        other, also = known.setdefault(row.text, (row, out))
+        if other is row:
+            continue
+        if (other.label, other.values) != (row.label, row.values):
+            raise BadInput(f"{where}: {row.text} is in two rows with different labels: keep the right one")
+        if out != also or not held:
+            raise BadInput(f"{where}: {row.text} is in two rows, and would be trained on and held out: keep one")
 
 
 def _rows(root: Path, folder: Path, choice: DatasetChoice, task: TrainingTask) -> list[Row]:

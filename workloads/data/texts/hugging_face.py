@@ -15,6 +15,7 @@ from slipway.api.common.sources import Columns, DatasetChoice
 from slipway.api.training.learning.task import TrainingTask
 from workloads import storage
 from workloads.data import splits
+from workloads.data.files_below import files_below
 from workloads.data.targets import is_missing
 from workloads.data.texts.table import checked as checked_rows
 from workloads.data.texts.table import label_columns
@@ -23,7 +24,7 @@ from workloads.data.texts.text_table import text_set
 from workloads.errors import BadInput, Corrupt
 from workloads.libraries import TEXT, optional
 
-FORMATS = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json"}
+FORMATS = {".arrow": "arrow", ".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json"}
 UNKNOWN = -1  # what Hugging Face's data sets have for the label of a sample that nobody has labelled
 
 
@@ -37,7 +38,8 @@ def _open(root: Path, choice: DatasetChoice) -> tuple[dict[str, Any], splits.Par
         parts = splits.chosen_parts(choice, names, str(root)) or splits.by_name(names, map(splits.kind_of, names))
         training = [name for name in names if splits.kind_of(name) == -1] or names
         return found, parts or splits.Parts(tuple(training), (), tuple(one for one in names if one not in training))
-    files = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.suffix in FORMATS}
+    paths = files_below(root, lambda name: Path(name).suffix in FORMATS)
+    files = {path.relative_to(root).as_posix(): path for path in paths}
     suffixes = {path.suffix for path in files.values()}
     if len(suffixes) != 1:
         raise BadInput(f"{root}: expected save_to_disk's files, or files of one kind of {', '.join(FORMATS)}")

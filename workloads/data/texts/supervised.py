@@ -16,6 +16,7 @@ from slipway.api.common.artifact import DatasetReference
 from slipway.api.common.sources import DatasetChoice, OnBadSample
 from workloads import storage
 from workloads.data import splits
+from workloads.data.files_below import files_below
 from workloads.data.texts import chats, packing, table
 from workloads.data.texts.packing import TokenSequence
 from workloads.data.texts.text import TextSet, Tokenizer
@@ -126,7 +127,7 @@ def _divided(root: Path, choice: DatasetChoice) -> tuple[list[Record], list[Reco
     if root.is_file():
         files, parts = {root.name: root}, splits.Parts((root.name,), ())
     else:
-        found = sorted(one for one in root.rglob("*") if one.is_file() and table.kind_of(one) in SUFFIXES)
+        found = files_below(root, lambda name: table.kind_of(Path(name)) in SUFFIXES)
         if not found:
             raise BadInput(f"{choice.uri}: no records in this folder ({', '.join(SUFFIXES)})")
         files = {one.relative_to(root).as_posix(): one for one in found}

@@ -1,4 +1,4 @@
-"""Rows of a table, from the files that people have: CSV of any separator and encoding, JSON, Parquet, gzip or not.
+"""Rows of a table, from the files that people have: CSV of any separator and encoding, JSON, Parquet, Arrow.
 
 What is missing is told by the number of its row: a class that nobody gave is none, and neither is a text.
 """
@@ -6,6 +6,7 @@ What is missing is told by the number of its row: a class that nobody gave is no
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ from workloads.data.texts import text_blocks
 from workloads.errors import BadInput
 from workloads.libraries import TEXT, optional
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+ARROW = (".arrow", ".feather", ".ipc")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", *ARROW)
 SEPARATORS = (",", ";", "\t", "|")
 SHOWN = 5  # rows named in a message
 
@@ -74,6 +76,7 @@ def checked(
     columns, wanted = choice.columns or Columns(), label_columns(choice)
     content = columns.file if pictures else columns.text
     found: list[Row] = []
+    plain = [content, *wanted[:1]] if task is ONE_CLASS else [content]
     missing: dict[str, list[int]] = {content: [], **{name: [] for name in wanted}}
     needed = [content] if task is TrainingTask.MULTI_LABEL else list(missing)
     number = 0
@@ -84,8 +87,10 @@ def checked(
         for name in bad:
             missing[name].append(number)
         if not bad:
+            _require_words(record, plain, where, number)
             values = tuple(record.get(name) for name in wanted)
-            label = _word(values[0]).strip() if task is ONE_CLASS else ""
+            # One letter may be written in two ways: a Mac's "é" is no other class.
+            label = unicodedata.normalize("NFC", _word(values[0]).strip()) if task is ONE_CLASS else ""
             found.append(Row(_word(record[content]), label, _word(record.get(columns.split, "")).strip(), values))
     told = [f"{_numbers(rows)} without {name}" for name, rows in missing.items() if rows]
     if told and choice.on_bad_sample is not OnBadSample.SKIP:
@@ -99,7 +104,25 @@ def checked(
 
 
 def _word(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode()
     return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+def _require_words(record: Mapping[str, Any], names: Sequence[str], where: str, number: int) -> None:
+    """BadInput for a value that is no text, number or date: written as Python writes it, it would be learned so."""
+    for name in names:
+        value = record[name]
+        if isinstance(value, list | tuple | dict | set) or hasattr(value, "__array__"):
+            several = "; for several labels a sample set recipe.task: multi-label" if name != names[0] else ""
+            raise BadInput(
+                f"{where}: {name} of row {number} is a {type(value).__name__}: make one text of it, or name another "
+                f"column by dataset.columns{several}"
+            )
+        try:
+            _word(value).encode()
+        except UnicodeError as error:
+            raise BadInput(f"{where}: {name} of row {number} is not text that UTF-8 has ({error}): mend it") from error
 
 
 def _numbers(rows: Sequence[int]) -> str:
@@ -125,14 +148,40 @@ def records(path: Path) -> Iterable[Mapping[str, Any]]:
     if kind == ".parquet":
         library = optional("pyarrow.parquet", "a .parquet table is read by pyarrow", TEXT)
         try:
-            rows: list[Mapping[str, Any]] = library.read_table(path).to_pylist()
-        except ValueError as error:  # pyarrow's own are of this kind
+            return _arrow_rows(library.ParquetFile(path).read(), path)
+        except (ValueError, OSError) as error:  # pyarrow's own are of this kind
             raise BadInput(f"{path}: not a whole Parquet file ({error}): write it again") from error
-        return rows
+    if kind in ARROW:
+        return _arrow_rows(_arrow_table(path), path)
     text = text_of(path)
     if kind in {".csv", ".tsv"}:
         return _delimited(text, path, "\t" if kind == ".tsv" else _separator(text))
     return _objects(text, path)
+
+
+def _arrow_table(path: Path) -> Any:
+    """A table of Arrow's file form, which Feather is, or of its stream."""
+    library = optional("pyarrow.ipc", f"a {kind_of(path)} table is read by pyarrow", TEXT)
+    try:
+        with path.open("rb") as file:
+            opened = library.open_file if file.read(6) == b"ARROW1" else library.open_stream
+            file.seek(0)
+            return opened(file).read_all()
+    except (ValueError, OSError, EOFError) as error:
+        raise BadInput(f"{path}: not a whole Arrow file ({error}): write it again") from error
+
+
+def _arrow_rows(found: Any, path: Path) -> list[Mapping[str, Any]]:
+    names = [str(name) for name in found.column_names]
+    _require_once(names, path)
+    rows: list[Mapping[str, Any]] = found.to_pylist()
+    return rows
+
+
+def _require_once(names: Sequence[str], path: Path) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise BadInput(f"{path}: the column {twice[0]} is there {names.count(twice[0])} times: rename all but one")
 
 
 def _separator(text: str) -> str:
@@ -147,9 +196,7 @@ def _delimited(text: str, path: Path, separator: str) -> list[dict[str, Any]]:
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
         names = [name for name in reader.fieldnames or [] if name]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise BadInput(f"{path}: the column {twice[0]} is there {names.count(twice[0])} times: rename all but one")
+        _require_once(names, path)
         found = list(reader)
         long = [place for place, row in enumerate(found, start=1) if any(row.get(None) or [])]
         if long:
@@ -173,6 +220,8 @@ def _objects(text: str, path: Path) -> list[Mapping[str, Any]]:
             found += json.loads(piece) if whole else [json.loads(piece)]
         except json.JSONDecodeError as error:
             raise BadInput(f"{path}: line {number + error.lineno - 1} is not JSON ({error.msg})") from error
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets
+            raise BadInput(f"{path}: line {number} is JSON that nobody can read ({error})") from error
     wrong = next((at for at, one in enumerate(found, start=1) if not isinstance(one, dict)), None)
     if wrong is not None:
         raise BadInput(f"{path}: record {wrong} is no object with the fields text and label")

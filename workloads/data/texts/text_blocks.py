@@ -46,6 +46,12 @@ def _decoded(file: IO[bytes], content: bytes, encoding: str, path: Path) -> Iter
         except UnicodeDecodeError as error:
             line = lines + bytes(error.object[: error.start]).count(b"\n")
             raise BadInput(f"{path}: line {line} is not UTF-8 ({error.reason}): save the file as UTF-8") from error
+        if "\0" in text:
+            line = lines + text[: text.index("\0")].count("\n")
+            raise BadInput(
+                f"{path}: line {line} has a byte of 0: it is UTF-16 or UTF-32 without its mark, or damaged: save it as "
+                "UTF-8"
+            )
         lines += text.count("\n")
         if text:
             yield text

@@ -13,6 +13,7 @@ from slipway.api.common.artifact import DatasetReference, FileDigest
 from slipway.api.common.sources import DatasetChoice
 from workloads import storage
 from workloads.data import splits
+from workloads.data.files_below import files_below
 from workloads.data.texts import text_blocks
 from workloads.data.texts.text import Stream, TextSet, Tokenizer, checked, stream
 from workloads.data.texts.text_blocks import Blocks
@@ -21,15 +22,14 @@ from workloads.errors import BadInput
 SUFFIXES = (".txt", ".text", ".tokens", ".raw", ".md")
 
 
-def _is_text(path: Path) -> bool:
-    hidden = path.name.startswith(".")
-    return path.is_file() and not hidden and path.name.lower().removesuffix(".gz").endswith(SUFFIXES)
+def _is_text(name: str) -> bool:
+    return name.lower().removesuffix(".gz").endswith(SUFFIXES)
 
 
 def load(choice: DatasetChoice) -> TextSet:
     """The text at the choice's uri."""
     root = storage.fetch(str(choice.uri))
-    paths = sorted(path for path in root.rglob("*") if _is_text(path)) if root.is_dir() else [root]
+    paths = files_below(root, _is_text) if root.is_dir() else [root]
     if not paths:
         raise BadInput(f"{choice.uri}: no text files ({', '.join(SUFFIXES)}, or one of them with .gz)")
     found = {path.relative_to(root).as_posix() if root.is_dir() else path.name: path for path in paths}

@@ -16,6 +16,7 @@ from slipway.api.training.learning.task import TrainingTask
 from workloads import storage
 from workloads.data import splits
 from workloads.data.datasets import counted, stratified_split
+from workloads.data.files_below import files_below, require_no_arrays
 from workloads.data.targets import Targets, said, targets_of
 from workloads.data.texts import table
 from workloads.data.texts.table import Row
@@ -34,10 +35,15 @@ def load(choice: DatasetChoice, task: TrainingTask = TrainingTask.CLASSIFICATION
     """The table, or the folder of tables, at the choice's uri."""
     path = storage.fetch(str(choice.uri))
     if not path.is_dir():
+        require_no_arrays(path, choice.uri)
         if not table.kind_of(path):
             raise BadInput(f"{choice.uri}: expected {', '.join(table.SUFFIXES)}, or one of them with .gz")
         return text_set(table.read(path, choice, task), [], choice, storage.sha256_of(path), "text-table", task=task)
-    files = sorted(one for one in path.rglob("*") if one.is_file() and table.kind_of(one))
+    if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
+        raise BadInput(
+            f"{choice.uri}: a data set that Hugging Face's save_to_disk wrote: set dataset.name: hugging-face"
+        )
+    files = files_below(path, lambda name: bool(table.kind_of(Path(name))))
     if not files:
         raise BadInput(f"{choice.uri}: no tables in this folder ({', '.join(table.SUFFIXES)})")
     names = {one.relative_to(path).as_posix(): one for one in files}
@@ -74,7 +80,9 @@ def text_set(
     reference = DatasetReference(
         name=name, uri=choice.uri, digest=digest, training_samples=len(rows), held_out_samples=len(held)
     )
-    taken = (words or fifth_in_words(task), what_is_learned(names, labels_of[0], task))
+    both = len({row.text for row in rows} & {row.text for row in held})
+    again = (f"{both} texts are in both parts, which flatters the figures",) if both else ()
+    taken = (words or fifth_in_words(task), what_is_learned(names, labels_of[0], task), *again)
     made = TextSet(texts[0], texts[1], names, tokenizer, choice.sequence_length, reference, taken=taken, task=task)
     return checked(made, choice)
 
