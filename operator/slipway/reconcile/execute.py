@@ -236,7 +236,8 @@ class Executor:
             return await self._create_drawn(write)
         try:
             # Nobody else can have touched what did not exist: this is no news for the job.
-            return self._keep(write.resource, await self._kube.create(write.resource, write.manifest), quiet=True)
+            made = await self._kube.create(write.resource, write.manifest)
+            return self._keep(write.resource, made, quiet=not write.news)
         except AlreadyExists:
             there = await self._ours(job, write)
         if there is None:

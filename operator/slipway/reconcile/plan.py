@@ -21,12 +21,14 @@ class Write:
     `made`: what it is, or how it is rendered: a thousand pods of a large spec take seconds, and gigabytes at once.
     `drawn`: keys of a Secret, for each of which a random value is drawn when it is written. Such an object is never
     read, and stays as it is once it is there: its name must be one that nobody else can have.
+    `news`: it has a controller of its own, which hears of it by the answer: the watch's echo is none any more.
     """
 
     resource: Resource
     made: Manifest | Callable[[], Manifest]
     replace: bool = False
     drawn: tuple[str, ...] = ()
+    news: bool = False
 
     @property
     def manifest(self) -> Manifest:

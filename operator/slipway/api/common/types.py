@@ -103,6 +103,12 @@ class Reason(StrEnum):
     STAGE_DONE = "StageDone"
     ESCALATED = "Escalated"
     GATE_PASSED = "GatePassed"
+    # A SearchJob's trials.
+    TRIALS_RUNNING = "TrialsRunning"
+    TRIAL_STARTED = "TrialStarted"
+    TRIAL_ENDED = "TrialEnded"
+    TRIALS_FAILED = "TrialsFailed"
+    NO_TRIAL = "NoTrial"
     # A service's revisions.
     ROLLING_OUT = "RollingOut"
     SERVING = "Serving"

@@ -14,6 +14,7 @@ from slipway.runtime.client.resource import Identity, Object, Resource, identity
 # Of an index or an attempt: more digits would not fit into a status.
 MOST_DIGITS = 9
 NODE = "node"
+BENCH = "bench"
 
 
 def members(pods: Store, job: Object, resource: Resource) -> list[Object]:
@@ -39,8 +40,8 @@ def named(pods: Iterable[Object], job_name: str) -> list[Object]:
 def bears_name(pod: Object, job_name: str, kind: str | None = None) -> bool:
     """Tell whether the pod has the name that its labels ask for: {job}-{what}-{index}-a{attempt}.
 
-    `what` is "node" for a TrainingJob and the number of the stage for a QuantizationJob, whichever owns it, or is said
-    by `kind` to have owned it.
+    `what` is "node" for a TrainingJob, the number of the stage for a QuantizationJob and "bench" with the number of the
+    trial for a SearchJob, whichever owns it, or is said by `kind` to have owned it.
     """
     marks = pod["metadata"].get("labels") or {}
     index, attempt = marks.get(labels.REPLICA_INDEX) or "", marks.get(labels.ATTEMPT) or ""
@@ -48,8 +49,15 @@ def bears_name(pod: Object, job_name: str, kind: str | None = None) -> bool:
         return False
     name, before, after = name_of(pod), f"{job_name}-", f"-{index}-a{attempt}"
     what = name[len(before) : -len(after)]
-    trains = (kind or _kind(pod)) == "TrainingJob"
-    return name == f"{before}{what}{after}" and (what == NODE if trains else _plain(what))
+    return name == f"{before}{what}{after}" and _fits(what, kind or _kind(pod))
+
+
+def _fits(what: str, kind: str) -> bool:
+    if kind == "TrainingJob":
+        return what == NODE
+    if kind == "SearchJob":
+        return what.startswith(BENCH) and _plain(what.removeprefix(BENCH))
+    return _plain(what)
 
 
 def _kind(pod: Object) -> str:

@@ -1,0 +1,1 @@
+"""SearchJob v1alpha1: parameters by their paths in a TrainingJob, objective, constraints, algorithm."""

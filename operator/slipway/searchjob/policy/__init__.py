@@ -1,0 +1,1 @@
+"""Policies of a search, each a pure function of its trials' records."""
