@@ -100,7 +100,7 @@ def _measured(job: SearchJob, record: Record, pod: PodState) -> Record:
 
 
 def _figures(constraints: Sequence[Constraint], words: str) -> dict[str, float] | str:
-    """What the pod measured, by constraint; or what is wrong with its last words."""
+    """Figures that the pod measured, by constraint; or words on what is wrong with its last ones."""
     try:
         told = json.loads(words)["figures"]
         found = {one.key: float(told[one.key]) for one in constraints}
@@ -123,7 +123,7 @@ def _trained(job: SearchJob, record: Record, trial: Mapping[str, Any]) -> Record
 
 
 def _failed(marks: Sequence[Mapping[str, Any]]) -> str | None:
-    """Why a trial has failed, or can never start; None while it may succeed."""
+    """Reason in words why a trial has failed, or can never start; None while it may succeed."""
     for kind in ("Failed", "Stalled"):
         found = conditions.get(marks, kind)
         if found is not None and found["status"] == "True" and (kind == "Failed" or found["reason"] == _WRONG):

@@ -154,7 +154,7 @@ def _new(job: SearchJob, records: Sequence[Record], suggestions: Sequence[Mappin
 
 
 def _in_the_way(seen: Look) -> str:
-    """What keeps a pod from measuring."""
+    """Words on what keeps a pod from measuring."""
     waits = [pod.obstacle for pod in seen.seen.pods.values() if pod.obstacle is not None]
     return f"; pod {waits[0].pod}: {waits[0].reason}: {waits[0].message}" if waits else ""
 

@@ -1,4 +1,4 @@
-"""What a search's status says of its trials. Pure; called by plan.py."""
+"""Status of a search: its trials, counts, best and front. Pure; called by plan.py."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -48,7 +48,7 @@ class Measurement(Model):
 
 
 class SearchRunPolicy(Model):
-    """When the search runs, and what is left of it."""
+    """Limits of the search: whether it may run, and how long it is kept."""
 
     suspend: bool = Field(False, description="Suspend all trials and start none; false goes on.")
     ttl_seconds_after_finished: Seconds | None = Field(
@@ -197,7 +197,7 @@ def _value_problems(spec: SearchJobSpec, template: dict[str, Any]) -> list[str]:
 
 
 def _tried(template: dict[str, Any], path: str, value: Value) -> str | None:
-    """What a TrainingJob says of this value; None where nothing."""
+    """Words of a TrainingJob on this value; None where it takes it."""
     try:
         changed = paths.put(template, path, value)
     except ValueError as error:
