@@ -16,6 +16,7 @@ PURE = [
     *(OPERATOR / "trainingjob" / "launchers").glob("*.py"),
     *(OPERATOR / "quantizationjob").glob("*.py"),
     *(OPERATOR / "inferenceservice").rglob("*.py"),
+    *(OPERATOR / "searchjob").rglob("*.py"),
 ]
 SHELL = {
     OPERATOR / f"{name}.py"
@@ -26,6 +27,7 @@ SHELL = {
         "reconcile/namespace_limit",
         "reconcile/parallel_requests",
         "reconcile/pods/startup_events",
+        "searchjob/suggestions",
     )
 }
 SHELL |= set(OPERATOR.glob("*/reconcile.py"))
@@ -46,6 +48,7 @@ def test_operator_folder_is_a_source_root_and_shadows_nothing():
         "api/training",
         "api/quantization",
         "api/serving",
+        "api/search",
         "api/codegen",
         "runtime",
         "runtime/client",
@@ -62,6 +65,8 @@ def test_operator_folder_is_a_source_root_and_shadows_nothing():
         "trainingjob",
         "trainingjob/launchers",
         "quantizationjob",
+        "searchjob",
+        "searchjob/policy",
         "inferenceservice",
         "inferenceservice/policy",
         "inferenceservice/children",

@@ -125,7 +125,6 @@ class BenchEngine(StrEnum):
 
     ONNXRUNTIME = "onnxruntime"
     OPENVINO = "openvino"
-    TORCH = "torch"
 
 
 class Constraint(Model):
