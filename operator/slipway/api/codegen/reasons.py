@@ -56,7 +56,7 @@ MEANINGS: Mapping[str, str] = {
     "TrialsRunning": "Trials of the search are measured and trained; `counts` and `best` say how far it is.",
     "TrialStarted": "Parameters of a new trial were chosen and written down.",
     "TrialEnded": "A trial was trained, pruned before its training, stopped early, or failed; the message says which.",
-    "TrialsFailed": "More trials failed than maxFailedTrials, or the first ones all in the same way: repair that first.",
+    "TrialsFailed": "More trials failed than maxFailedTrials, or the first ones all in the same way: repair that.",
     "NoTrial": "All trials have ended and none succeeded; the message says what kept them.",
     "RollingOut": "A new revision is starting; the one before goes on serving.",
     "MetricsUnreadable": "A pod does not tell its metrics within the bounds; the message names it and what to change.",
