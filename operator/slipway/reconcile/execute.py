@@ -181,7 +181,7 @@ class Executor:
     async def _delete_one(self, job: Object, delete: Delete) -> None:
         store = self._cache.get(delete.resource)
         known = store.get(namespace_of(job), delete.name) if store is not None else None
-        if delete.unseen and (delete := await self._seen(job, delete)) is None:
+        if delete.unseen and not (delete := await self._seen(job, delete)).uid:
             return
         try:
             place, grace = (delete.resource, namespace_of(job), delete.name), 0 if delete.force else None
@@ -194,13 +194,13 @@ class Executor:
         if store is not None and known is not None and uid_of(known) == delete.uid:
             store.put_deleted(known, answer, format_time(datetime.now(UTC)))
 
-    async def _seen(self, job: Object, delete: Delete) -> Delete | None:
-        """The same of the very object that is there, if it is ours."""
+    async def _seen(self, job: Object, delete: Delete) -> Delete:
+        """The same of the very object that is there, if it is ours; without a UID if it is not."""
         with contextlib.suppress(NotFound):
             there = await self._kube.get(delete.resource, namespace_of(job), delete.name)
             if parent_of(there) == identity_of(job, self._resource):
                 return Delete(delete.resource, delete.name, uid_of(there))
-        return None
+        return Delete(delete.resource, delete.name, "")
 
     async def _patch(self, job: Object, patch: Patch) -> None:
         body = {**patch.body, "metadata": {**patch.body.get("metadata", {}), "uid": patch.uid}}
