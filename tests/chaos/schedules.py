@@ -157,22 +157,24 @@ def _disturb_running(stage: Stage, namespace: str, plan: Schedule, dice: random.
             _trouble(stage, namespace, plan, dice)
         case "is suspended":
             stage.edit(namespace, plan.name, runPolicy={"suspend": True})
-            stage.until_condition(namespace, plan.name, "Suspended", seconds=60)
-            stage.until_pods(namespace, plan.name, lambda pods: not pods, seconds=60)
+            stage.until_condition(namespace, plan.name, "Suspended", seconds=limits.PATIENT)
+            stage.until_pods(namespace, plan.name, lambda pods: not pods, seconds=limits.PATIENT)
             stage.edit(namespace, plan.name, runPolicy={"suspend": False})
         case "is born again":
             jobs = f"/apis/slipway.dev/v1alpha1/namespaces/{namespace}/trainingjobs"
             old = stage.job(namespace, plan.name)["metadata"]["uid"]
             stage.scripts[plan.name] = replace(plan, story="stumbles", stumbles=0).script
             stage.delete(jobs, plan.name)
-            stage.until_gone(jobs, plan.name, seconds=60)
+            stage.until_gone(jobs, plan.name, seconds=limits.PATIENT)
             assert stage.create(namespace, plan.name, **plan.spec)["metadata"]["uid"] != old
         case "is elastic":
             # All go on until another has taken the place of the one that failed, and the last has begun: a job whose
             # nodes have all succeeded needs no new one, nor one whose creation the storm has delayed.
-            stage.until_job(namespace, plan.name, lambda status: status.get("restartCount"), seconds=60)
+            stage.until_job(namespace, plan.name, lambda status: status.get("restartCount"), seconds=limits.PATIENT)
             names = [f"{plan.name}-node-{index}-a0" for index in (plan.nodes, *range(plan.nodes - 1))]
-            stage.until_pods(namespace, plan.name, lambda pods: all(_runs(pods.get(pod)) for pod in names), seconds=60)
+            stage.until_pods(
+                namespace, plan.name, lambda pods: all(_runs(pods.get(pod)) for pod in names), seconds=limits.PATIENT
+            )
             for pod in names:
                 stage.finish(namespace, pod)
         case "is edited":
@@ -195,7 +197,7 @@ def _trouble(stage: Stage, namespace: str, plan: Schedule, dice: random.Random) 
             # Each finished pod is removed as soon as its end is written down.
             for index in range(plan.nodes):
                 stage.finish(namespace, f"{plan.name}-node-{index}-a0")
-                stage.until_job(namespace, plan.name, partial(_written, index=index), seconds=60)
+                stage.until_job(namespace, plan.name, partial(_written, index=index), seconds=limits.PATIENT)
                 stage.delete(pods, f"{plan.name}-node-{index}-a0")
         case "is disowned":
             stage.plane.client.patch(f"{pods}/{victim}", {"metadata": {"ownerReferences": None}})
@@ -203,7 +205,7 @@ def _trouble(stage: Stage, namespace: str, plan: Schedule, dice: random.Random) 
             # Somebody's finalizer keeps the pod after its end, until he has looked at it.
             stage.plane.client.patch(f"{pods}/{victim}", {"metadata": {"finalizers": [FINALIZER]}})
             stage.delete(pods, victim)
-            stage.until_job(namespace, plan.name, lambda status: status.get("restartCount"), seconds=60)
+            stage.until_job(namespace, plan.name, lambda status: status.get("restartCount"), seconds=limits.PATIENT)
             stage.plane.client.patch(f"{pods}/{victim}", {"metadata": {"finalizers": None}})
         case "is evicted":
             # As a kubelet that is short of memory ends a pod, and says so.
@@ -248,4 +250,4 @@ def _runs(pod: Object | None) -> bool:
 
 def _until_running(stage: Stage, namespace: str, plan: Schedule) -> None:
     """In a storm, with an operator that hardly lives, this takes its time."""
-    stage.until_job(namespace, plan.name, lambda status: status.get("runningTime"), seconds=60)
+    stage.until_job(namespace, plan.name, lambda status: status.get("runningTime"), seconds=limits.PATIENT)
