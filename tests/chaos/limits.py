@@ -16,8 +16,8 @@ from tests.cluster.scripted.script import Exit
 CLASS = "chaos-squeezed"
 _CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 SUSPENDED: dict[str, Any] = {"suspend": True}
-# An operator that is killed all the time, and waits up to a minute between two tries that are refused. On a busy machine
-# each of its lives does a few of 64 jobs, drawn at random; what is lost for good is missed after the storm, too.
+# An operator that is killed all the time, and waits up to a minute between two tries that are refused. On a busy
+# machine each of its lives does a few of 64 jobs, drawn at random; what is lost for good is missed after it, too.
 PATIENT = 240.0
 # Jobs whose pods may end from now on; before, whatever the number of their attempt, they go on.
 free_to_end: set[str] = set()

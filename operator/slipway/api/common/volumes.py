@@ -1,6 +1,7 @@
 """Volumes that users bring and where they appear in the container; the operator's own names and paths are kept free."""
 
 import re
+from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -60,17 +61,57 @@ class EmptyDirVolume(Model):
     size_limit: Quantity | None = Field(None, description="The pod is evicted when it holds more.")
 
 
+class AccessMode(StrEnum):
+    """Who may mount a claim at once."""
+
+    READ_WRITE_ONCE = "ReadWriteOnce"
+    READ_WRITE_ONCE_POD = "ReadWriteOncePod"
+    READ_WRITE_MANY = "ReadWriteMany"
+
+
+class ClaimRequests(Model):
+    """Size of a claim."""
+
+    storage: Quantity = Field(description="Its size, such as 100Gi.")
+
+
+class ClaimResources(Model):
+    """What a claim asks for."""
+
+    requests: ClaimRequests = Field(description="Its size.")
+
+
+class ClaimSpec(Model):
+    """A claim to be made."""
+
+    access_modes: Annotated[list[AccessMode], Field(min_length=1, max_length=1)] = Field(
+        default_factory=lambda: [AccessMode.READ_WRITE_ONCE], description="One: each pod has a claim of its own."
+    )
+    storage_class_name: ObjectName | None = Field(None, description="The cluster's default when unset.")
+    resources: ClaimResources = Field(description="What it asks for.")
+
+
+class ClaimTemplate(Model):
+    """Template of a claim."""
+
+    spec: ClaimSpec = Field(description="Of each pod's claim.")
+
+
+class EphemeralVolume(Model):
+    """A claim of each pod's own, made and deleted with it: scratch space that no node's disk holds."""
+
+    volume_claim_template: ClaimTemplate = Field(description="What Kubernetes makes the claims from.")
+
+
 class Volume(Model):
     """A volume by name, with exactly one source."""
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "[has(self.persistentVolumeClaim), has(self.configMap), has(self.secret), has(self.emptyDir)]"
-            ".filter(x, x).size() == 1",
-            "set exactly one of persistentVolumeClaim, configMap, secret, emptyDir",
-            lambda volume: (
-                [volume.persistent_volume_claim, volume.config_map, volume.secret, volume.empty_dir].count(None) == 3
-            ),
+            "[has(self.persistentVolumeClaim), has(self.configMap), has(self.secret), has(self.emptyDir),"
+            " has(self.ephemeral)].filter(x, x).size() == 1",
+            "set exactly one of persistentVolumeClaim, configMap, secret, emptyDir, ephemeral",
+            lambda volume: volume._sources().count(None) == 4,
         ),
         Rule(
             f"!self.name.startsWith('{OWN_VOLUMES}')",
@@ -83,6 +124,10 @@ class Volume(Model):
     config_map: ConfigMapVolume | None = Field(None, description="A ConfigMap as files.")
     secret: SecretVolume | None = Field(None, description="A Secret as files.")
     empty_dir: EmptyDirVolume | None = Field(None, description="Scratch space that lives as long as the pod.")
+    ephemeral: EphemeralVolume | None = Field(None, description="A claim for each pod, which lives as long as the pod.")
+
+    def _sources(self) -> list[Model | None]:
+        return [self.persistent_volume_claim, self.config_map, self.secret, self.empty_dir, self.ephemeral]
 
 
 class VolumeMount(Model):

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from slipway.api.training import trainingjob
+from slipway.api.training.trainingjob import spec_problems
+from tests.unit.api.admission import Admission
 from tests.unit.trainingjob.rendered import RECIPE, job_of, pod_of, resources
 
 
@@ -70,3 +73,37 @@ def test_weights_and_tokenizers_on_claims_are_mounted_too() -> None:
     spec = pod_of(job_of(recipe={**RECIPE, "model": model, "dataset": data}))["spec"]
     mounted = {m["mountPath"] for m in spec["containers"][0]["volumeMounts"]}
     assert mounted >= {"/mnt/pvc/weights", "/mnt/pvc/texts", "/mnt/pvc/tokenizers"}
+
+
+def _claiming(**claim: Any) -> dict[str, Any]:
+    asked = {"resources": {"requests": {"storage": "100Gi"}}, **claim}
+    return {"volumes": [{"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": asked}}}]}
+
+
+def test_a_claim_of_each_pods_own_is_kubernetes_own() -> None:
+    """Seven public requests are for claims that come with the pods of a job."""
+    pod = {**_claiming(), "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}]}
+    made = next(v for v in pod_of(job_of(pod=pod))["spec"]["volumes"] if v["name"] == "scratch")
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Gi"}}}
+    assert made["ephemeral"] == {"volumeClaimTemplate": {"spec": spec}}
+    fast = _claiming(storageClassName="fast", accessModes=["ReadWriteOncePod"])
+    made = next(v["ephemeral"] for v in pod_of(job_of(pod=fast))["spec"]["volumes"] if "ephemeral" in v)
+    asked = made["volumeClaimTemplate"]["spec"]
+    assert (asked["storageClassName"], asked["accessModes"]) == ("fast", ["ReadWriteOncePod"])
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        {**_claiming()["volumes"][0], "emptyDir": {}},
+        {"name": "v", "ephemeral": {}},
+        {"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {"resources": {"requests": {}}}}}},
+        _claiming(accessModes=[])["volumes"][0],
+        _claiming(accessModes=["ReadOnlyMany"])["volumes"][0],
+    ],
+)
+def test_a_claim_that_no_server_would_make_is_refused_by_server_and_operator_alike(volume: dict[str, Any]) -> None:
+    spec = {"trainer": {"command": ["x"]}, "pod": {"volumes": [volume]}}
+    job = {"apiVersion": "slipway.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": "j", "namespace": "n"}}
+    assert Admission(trainingjob.KIND).refusals({**job, "spec": spec})
+    assert spec_problems("j", spec)[1]
