@@ -30,6 +30,7 @@ from slipway.api.common.language import (
     PROBES_FILE,
     AdapterOfModel,
     ArtifactKind,
+    LanguageFacts,
     LanguageModel,
 )
 from workloads import artifact, storage, strict_json
@@ -55,6 +56,7 @@ NEEDED = {
     ArtifactKind.LORA_ADAPTER: (ADAPTER_CONFIG_FILE, ADAPTER_FILE),
     ArtifactKind.OPENVINO_LM: (CONFIG_FILE, TOKENIZER_FILE, *OPENVINO_FILES),
 }
+WEIGHTS = ("*.safetensors", "openvino_model.bin")
 # Pickles and code, which some library might run.
 PROGRAMS = {".bin", ".pt", ".pth", ".pkl", ".py"}
 
@@ -143,6 +145,7 @@ class Draft:
     adapter: AdapterOfModel | None = None
     base: Source | None = None
     digest: str = ""
+    facts: LanguageFacts | None = None
 
     def finish(self, folder: Path) -> Artifact:
         """Write artifact.json over all files of the folder. The language model's sizes are read of its config.json."""
@@ -173,4 +176,29 @@ class Draft:
         path = folder / DESCRIPTION_FILE
         path.write_text(strict_json.document(description.wire()))
         self.digest = storage.sha256_of(path)
+        self.facts = facts_of(folder, description)
         return description
+
+
+def facts_of(folder: Path, said: Artifact) -> LanguageFacts:
+    """What a job tells of its language model or adapter, by which services plan."""
+    if said.kind is ArtifactKind.LORA_ADAPTER or said.language is None:
+        return LanguageFacts(kind=ArtifactKind.LORA_ADAPTER, base=said.base.digest if said.base is not None else None)
+    sizes = said.language.model_dump(include=set(LanguageFacts.model_fields) & set(LanguageModel.model_fields))
+    measured = read_probes(folder).measured
+    return LanguageFacts(
+        kind=(said.kind or ArtifactKind.CAUSAL_LM).value,
+        weights_bytes=sum(path.stat().st_size for form in WEIGHTS for path in folder.glob(form)),
+        cache_precision=str(measured.get("keyValueCache", "")),
+        quantized_from=quantized_from(said),
+        **sizes,
+    )
+
+
+def quantized_from(said: Artifact) -> str | None:
+    """Digest of the model of which this one is another number format: what fits that one fits this one as well.
+
+    A model that was trained further lists its base among its sources, too, and answers otherwise.
+    """
+    sources = said.lineage.sources if said.lineage.job.kind == "QuantizationJob" else []
+    return sources[0].digest if sources else None

@@ -17,13 +17,23 @@ LIMIT = 4096  # bytes; the kubelet cuts what is longer
 
 
 def write_message(
-    uri: str | None, digest: str | None, metrics: Mapping[str, float], steps: int, resumed_from: int | None
+    uri: str | None,
+    digest: str | None,
+    metrics: Mapping[str, float],
+    steps: int,
+    resumed_from: int | None,
+    language: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the result of a successful run where the kubelet looks for it; nothing outside a pod."""
+    """Write the result of a successful run where the kubelet looks for it; nothing outside a pod.
+
+    `language`: what services plan by, of a language model.
+    """
     message: dict[str, Any] = {"steps": steps, "resumedFromStep": resumed_from}
     figures = [{"name": name, "value": f"{value:.6g}"} for name, value in metrics.items()]
     if uri is not None:
         message["artifact"] = {"uri": uri, "digest": digest, "metrics": figures}
+        if language is not None:
+            message["artifact"]["language"] = dict(language)
     text = strict_json.line(message).rstrip()
     while len(text.encode()) > LIMIT and figures:
         figures.pop()

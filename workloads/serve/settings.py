@@ -210,6 +210,9 @@ def _pinned(path: Path, spec: InferenceServiceSpec, model: Any) -> PinnedModel:
 def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Settings:
     predictor = spec.predictor
     batching, cache = predictor.batching, predictor.engine.cache
+    lost = next((one.name for one in predictor.adapters or () if one.uri is None), None)
+    if lost is not None:
+        raise BadInput(f"adapters: {lost} comes from a job, which the operator looks up: set its uri to serve it here")
     return Settings(
         model=model.uri,
         name=name,

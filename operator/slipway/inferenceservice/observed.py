@@ -10,6 +10,9 @@ from slipway.api.common.types import Reason
 from slipway.inferenceservice.service import ENGINE, REVISION, SERVER
 from slipway.reconcile.pods.observed import observe_pod
 
+# What a server's last words begin with, where they have a reason of their own.
+TOLD = (Reason.DOES_NOT_FIT, Reason.PROBE_MISMATCH, Reason.ADAPTER_NOT_APPLIED)
+
 
 @dataclass(frozen=True)
 class Revision:
@@ -125,7 +128,8 @@ def _crash(pod: Mapping[str, Any], container: str) -> Trouble | None:
         state, last = entry.get("state") or {}, entry.get("lastState") or {}
         ended = state.get("terminated") or (last.get("terminated") if not entry.get("ready") else None)
         if ended and ended.get("exitCode"):
-            reason = Reason.OOM_KILLED if ended.get("reason") == Reason.OOM_KILLED else Reason.MODEL_LOAD_FAILED
             message = (ended.get("message") or f"the server ended with exit code {ended['exitCode']}").strip()
+            told = next((known for known in TOLD if f"{known}: " in message), Reason.MODEL_LOAD_FAILED)
+            reason = Reason.OOM_KILLED if ended.get("reason") == Reason.OOM_KILLED else told
             return Trouble(reason, message, pod["metadata"]["name"], int(ended["exitCode"]))
     return None

@@ -10,8 +10,9 @@ from typing import Any
 
 from slipway.api.common.types import Reason
 from slipway.api.serving.autoscaling import ScaleMetric
+from slipway.api.serving.generation_memory import DoesNotFit
 from slipway.api.serving.inferenceservice import TransitionStatus, spec_problems
-from slipway.inferenceservice import status
+from slipway.inferenceservice import language, status
 from slipway.inferenceservice.activator import activator
 from slipway.inferenceservice.autoscale import Size
 from slipway.inferenceservice.children import manifests
@@ -40,18 +41,28 @@ def plan(obj: Mapping[str, Any], observed: Observed, size: Size, platform: Platf
     spec, problems = spec_problems(metadata["name"], obj.get("spec") or {})
     if spec is None:
         return _invalid(draft, problems)
-    service = identify(obj, spec)
-    resolution = resolve(service, obj.get("status") or {}, observed.source)
+    service, said = identify(obj, spec), obj.get("status") or {}
+    resolution = resolve(service, said, observed.source)
     if resolution.pinned is None:
         return _waiting(draft, resolution)
+    made = language.adapted(service, resolution.pinned, said, observed.adapter_jobs)
+    if made.waits is not None:
+        return _waiting(draft, made.waits)
     draft.condition("SourceReady", "True", resolution.reason, resolution.message)
     draft.fields["model"] = resolution.pinned.wire()
+    _pin_adapters(draft, made)
+    service = made.service
+    try:
+        memory = language.planned(service, resolution.pinned)
+    except DoesNotFit as error:
+        return _waiting(draft, Resolution(None, Reason.DOES_NOT_FIT, str(error), final=True))
     revisions = tuple(observe_revision(deployment) for deployment in observed.deployments)
     state = ServiceState(service, resolution.pinned, revisions, observed, size, draft, platform)
     status.addresses(service, draft)
     status.count(state)
     _sized(state)
     _described(state)
+    language.tell(memory, state.newest, draft)
     status.metrics(state, asked=metrics_pause(obj) is not None)
     activator.tell(state)
     return _carried_out(state, canary(state) or replace(state))
@@ -65,13 +76,21 @@ def _invalid(draft: StatusDraft, problems: Sequence[str]) -> Plan:
 
 
 def _waiting(draft: StatusDraft, resolution: Resolution) -> Plan:
-    draft.condition("SourceReady", "False", resolution.reason, resolution.message)
+    if resolution.reason != Reason.DOES_NOT_FIT:
+        draft.condition("SourceReady", "False", resolution.reason, resolution.message)
     status.transition(draft, TransitionStatus.IN_PROGRESS)
     if resolution.final:
         draft.stalled(resolution.reason, resolution.message)
         notice = Notice("Warning", resolution.reason, resolution.message)
         return Plan(status=draft.done(), notices=status.once(draft, notice))
     return Plan(status=draft.progressing(resolution.reason, resolution.message).done())
+
+
+def _pin_adapters(draft: StatusDraft, made: language.Adapted) -> None:
+    if made.pins:
+        draft.fields["adapters"] = [dict(pin) for pin in made.pins]
+    else:
+        draft.unset("adapters")
 
 
 def _sized(state: ServiceState) -> None:
@@ -103,7 +122,7 @@ def _carried_out(state: ServiceState, rollout: RolloutPlan) -> Plan:
     mirror.tell(state)
     wanted = state.draft.done()
     # What names the artifact, the size or the canary's stand is decided before anything is made from it.
-    decided = any(state.draft.old.get(key) != wanted.get(key) for key in ("model", "autoScaling"))
+    decided = any(state.draft.old.get(key) != wanted.get(key) for key in ("model", "adapters", "autoScaling"))
     leaving = [revision for revision in rollout.retire if http_route.may_retire(state, revision.revision)]
     retired = {revision.revision for revision in leaving}
     return Plan(

@@ -8,6 +8,8 @@ from slipway.api.serving.inferenceservice import spec_problems
 from slipway.inferenceservice import ownership
 from slipway.inferenceservice.activator.activator_poller import LARGEST, LONGEST, MOST, ActivatorPoller
 from slipway.inferenceservice.autoscale import Size, size_of
+from slipway.inferenceservice.language import KIND as ADAPTERS_FROM
+from slipway.inferenceservice.language import adapter_jobs
 from slipway.inferenceservice.plan import plan
 from slipway.inferenceservice.service import INFERENCE_SERVICES, JOBS, Platform
 from slipway.inferenceservice.source import job_named
@@ -104,12 +106,19 @@ class InferenceServiceReconciler:
         pods, builds = told(ownership.serving(cache, service)), told(ownership.building(cache, children[JOBS].values()))
         said = memory.window, memory.unread, memory.given_up, memory.model
         beside = self._source(service), *said, builds, ownership.activator(cache, service)
-        return Observed(ownership.revisions(cache, service), pods, children, *beside)
+        named = {
+            name: cache[self._sources[ADAPTERS_FROM]].get(namespace_of(service), name) for name in adapter_jobs(service)
+        }
+        return Observed(ownership.revisions(cache, service), pods, children, *beside, adapter_jobs=named)
 
     def waiting_for(self, kind: str, key: Key) -> list[Key]:
         """The services that serve what this job makes: they are looked at when it changes."""
         there = (service for service in self._cache[INFERENCE_SERVICES] if namespace_of(service) == key.namespace)
-        return [Key(key.namespace, name_of(service)) for service in there if job_named(service, kind) == key.name]
+        return [
+            Key(key.namespace, name_of(service))
+            for service in there
+            if job_named(service, kind) == key.name or (kind == ADAPTERS_FROM and key.name in adapter_jobs(service))
+        ]
 
     async def on_error(self, key: Key, error: Exception) -> None:
         """Report an error, for nothing fails silently: the condition says what the server said."""

@@ -39,6 +39,8 @@ class Observed:
     # The Deployment of its activator, and what is known of it.
     activator: Object | None = None
     activator_state: ActivatorState = field(default_factory=ActivatorState)
+    # The TrainingJobs whose adapters are served, by name.
+    adapter_jobs: Mapping[str, Object | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The artifact that a chain's next link takes: waits for the job that makes it, and pins its digest. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.api.common.types import Reason
@@ -15,8 +15,10 @@ class Pinned:
     uri: str
     digest: str
     source: str = ""
+    # status.artifact.language of that job.
+    language: Mapping[str, Any] | None = field(default=None, compare=False)
 
-    def wire(self) -> dict[str, str]:
+    def wire(self) -> dict[str, Any]:
         """JSON for a status, without empty fields."""
         return {key: value for key, value in vars(self).items() if value}
 
@@ -35,7 +37,7 @@ def pinned_before(record: Mapping[str, Any] | None, source: str) -> Pinned | Non
     """Artifact that a status says was pinned, if it was taken from that very source."""
     if not record or record.get("source") != source or not record.get("uri"):
         return None
-    return Pinned(record["uri"], record.get("digest") or "", source)
+    return Pinned(record["uri"], record.get("digest") or "", source, record.get("language"))
 
 
 def artifact_of(kind: str, name: str, job: Mapping[str, Any] | None) -> Resolution:
@@ -54,5 +56,5 @@ def artifact_of(kind: str, name: str, job: Mapping[str, Any] | None) -> Resoluti
     if not artifact.get("uri") or not artifact.get("digest"):
         message = f"{kind} {name} succeeded without an artifact: give it spec.output"
         return Resolution(None, Reason.SOURCE_FAILED, message, final=True)
-    pinned = Pinned(artifact["uri"], artifact["digest"], f"{kind}/{name}")
+    pinned = Pinned(artifact["uri"], artifact["digest"], f"{kind}/{name}", artifact.get("language"))
     return Resolution(pinned, Reason.SOURCE_READY, f"{kind} {name} succeeded with {artifact['digest']}")

@@ -86,7 +86,7 @@ class Town:
             seconds=seconds * PATIENCE,
         )
 
-    def trained(self, name: str, digest: str, uri: str = "pvc://models/digits") -> None:
+    def trained(self, name: str, digest: str, uri: str = "pvc://models/digits", **said: Any) -> None:
         """Write the end of a TrainingJob that no operator here has to run: one managed by somebody else."""
         job = {
             "apiVersion": "slipway.dev/v1alpha1",
@@ -106,7 +106,7 @@ class Town:
             "message": "done",
             "lastTransitionTime": moment,
         }
-        status = {"conditions": [done], "artifact": {"uri": uri, "digest": digest}}
+        status = {"conditions": [done], "artifact": {"uri": uri, "digest": digest, **said}}
         self.client.patch(f"{self.path(TRAINING_JOBS, name)}/status", {"status": status})
 
     def writes(self) -> list[Object]:

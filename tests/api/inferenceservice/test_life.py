@@ -78,6 +78,29 @@ def test_it_waits_for_its_source_and_pins_what_that_made(town: Town, name: str) 
     assert second["components"]["predictor"]["previousRolledoutRevision"] == revision(first)
 
 
+def test_a_language_model_is_planned_and_its_adapters_come_from_jobs(town: Town, name: str) -> None:
+    """One look at each refusal, then both are mended: the model is smaller, the adapter is of this base."""
+    sizes = {"kind": "causal-lm", "weightsBytes": 6 << 30, "contextLength": 512, "vocabulary": 1024, "layers": 4}
+    sizes |= {"hiddenSize": 128, "keyValueHeads": 2, "headSize": 32}
+    base, tuned = f"{name}-base", f"{name}-tuned"
+    town.trained(base, DIGEST, language=sizes)
+    town.trained(tuned, NEWER, "pvc://adapters/tuned", language={"kind": "lora-adapter", "base": NEWER})
+    model = {"model": {"uri": None, "from": {"trainingJob": base}}, "resources": {"limits": {"memory": "2Gi"}}}
+    town.create(name, predictor={"model": {"from": {"trainingJob": base}}, "resources": {"limits": {"memory": "2Gi"}}})
+    refused = town.until(name, lambda s: marked(s, "Stalled", "True", "DoesNotFit"))
+    assert "the memory limit is 2048 MiB: weights 6144 MiB" in condition(refused, "Stalled")["message"]
+    assert not town.deployments(name)
+    adapters = [{"name": "tuned", "from": {"trainingJob": tuned}}]
+    town.edit(name, predictor={**model, "engine": {"name": "vllm"}, "adapters": adapters})
+    town.until(name, lambda s: marked(s, "Stalled", "True", "AdapterMismatch"))
+    town.trained(tuned, NEWER, "pvc://adapters/tuned", language={"kind": "lora-adapter", "base": DIGEST})
+    status = town.until_ready(name)
+    assert status["adapters"][0]["digest"] == NEWER
+    document = json.loads(town.get(CONFIGMAPS, f"{name}-{revision(status)}")["data"]["service.json"])
+    adapter = {"name": "tuned", "uri": "pvc://adapters/tuned", "digest": NEWER}
+    assert document["spec"]["predictor"]["adapters"] == [adapter]
+
+
 def test_a_change_makes_a_new_revision_while_the_old_one_serves(town: Town, name: str) -> None:
     town.create(name, replicas=2)
     first = revision(town.until_ready(name, ready=2))

@@ -42,10 +42,11 @@ def publish(
     artifact: ArtifactStatus | None = None
     base, shown = work.folder.as_uri(), passed or tried[-1]
     if not rejected:
-        digest = _written(job, form, source, passed, documents, report)
+        said = _written(job, form, source, passed, documents, report)
         metrics = {"perplexity": shown.judged.perplexity if passed else shown.judged.float_perplexity}
         listed = [Metric(name=name, value=f"{value:.6g}") for name, value in metrics.items()]
-        artifact, base = ArtifactStatus(uri=spec.output.uri, digest=digest, metrics=listed), spec.output.uri
+        base = spec.output.uri
+        artifact = ArtifactStatus(uri=base, digest=said.digest, metrics=listed, language=said.facts)
     else:
         for name, text in report.items():
             work.path(name).write_text(text)
@@ -70,8 +71,8 @@ def _written(
     passed: Tried | None,
     documents: Sequence[torch.Tensor],
     report: dict[str, str],
-) -> str:
-    """Write the artifact, the candidate's files or the float model's. Returns its digest."""
+) -> artifacts.Draft:
+    """Write the artifact, the candidate's files or the float model's."""
     at = source.folder if passed is None else passed.folder
     language = source.language
     if language is None:
@@ -97,7 +98,7 @@ def _written(
         for name, text in report.items():
             (folder / name).write_text(text)
         form.publish(at, folder, prompts).write(folder)
-    return said.digest
+    return said
 
 
 def _kept(at: Path, passed: Tried | None, parameters: int) -> WeightQuantization | None:

@@ -38,7 +38,6 @@ LOG = logging.getLogger("slipway.serve")
 
 IR = "openvino_model.xml"
 GATED = {"f32", "f16", "u8"}  # by QuantizationJobs
-WEIGHTS = ("*.safetensors", "openvino_model.bin")
 # Without these OpenVINO computes otherwise from machine to machine, up to 0.3 nats: bfloat16 where a processor is
 # faster so, and inputs of quantized layers rounded to 8 bits.
 EXACT: Mapping[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
@@ -70,7 +69,7 @@ def find(settings: Settings, limit: int | None) -> Found:
             f"generation.maxModelLength is {context}, the model was made for {language.context_length}: lower it"
         )
     cache, precision = asked.kv_cache, cache_precision(asked, artifact)
-    weights = sum(path.stat().st_size for form in WEIGHTS for path in artifact.folder.glob(form))
+    weights = sum(path.stat().st_size for form in artifacts.WEIGHTS for path in artifact.folder.glob(form))
     try:
         plan = generation_memory.plan(
             language,
@@ -134,7 +133,7 @@ async def _proved(engine: Engine, settings: Settings, found: Found) -> dict[str,
         LOG.info("proved: %s", verdict.words)
         said["proved"] = verdict.words
     for adapter in settings.adapters:
-        read = await asyncio.to_thread(artifacts.read, adapter.uri, adapter.digest)
+        read = await asyncio.to_thread(artifacts.read, str(adapter.uri), adapter.digest)
         _require_base(adapter.name, read, found.artifact)
         if read.probes is None:
             raise BadInput(f"adapters: {adapter.name} has no probes, so nobody can tell whether it is applied")
@@ -148,8 +147,7 @@ def _require_base(name: str, adapter: LanguageArtifact, model: LanguageArtifact)
     base = adapter.description.base if adapter.description is not None else None
     if adapter.kind is not ArtifactKind.LORA_ADAPTER or base is None:
         raise BadInput(f"adapters: {name} is no artifact of kind lora-adapter")
-    lineage = model.description.lineage if model.description is not None else None
-    known = {model.digest, *(source.digest for source in (lineage.sources if lineage is not None else ()) or ())}
+    known = {model.digest, artifacts.quantized_from(model.description) if model.description is not None else None}
     if base.digest not in known:
         raise BadInput(f"adapters: {name} was trained on {base.digest}, and this base is {model.digest}")
 

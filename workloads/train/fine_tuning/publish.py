@@ -41,8 +41,8 @@ class Trained:
     chat_template: str | None = None
 
 
-def publish(trained: Trained, uri: str, writer: str, merge: Merge | None, *, proven: bool = True) -> str:
-    """Write what the recipe asks for. Returns the digest of what is at `uri`.
+def publish(trained: Trained, uri: str, writer: str, merge: Merge | None, *, proven: bool = True) -> Draft:
+    """Write what the recipe asks for. Returns what is at `uri`.
 
     `proven`: BadInput (NothingLearned) for an adapter that answers like its base; the rehearsal's does.
     """
@@ -51,9 +51,9 @@ def publish(trained: Trained, uri: str, writer: str, merge: Merge | None, *, pro
     chosen = merge or Merge.ADAPTER
     if chosen is not Merge.MERGED:
         where = f"{uri}-adapter" if chosen is Merge.BOTH else uri
-        digest = _adapter(trained, where, writer, proven=proven)
+        said = _adapter(trained, where, writer, proven=proven)
         if chosen is Merge.ADAPTER:
-            return digest
+            return said
     return _model(trained, uri, writer, _merged(trained))
 
 
@@ -86,7 +86,7 @@ def _attached(trained: Trained, *, quantized: bool) -> nn.Module:
     return made.eval()
 
 
-def _adapter(trained: Trained, uri: str, writer: str, *, proven: bool) -> str:
+def _adapter(trained: Trained, uri: str, writer: str, *, proven: bool) -> Draft:
     said = _draft(trained, ArtifactKind.LORA_ADAPTER)
     said.base = Source(uri=str(trained.recipe.model.uri), digest=trained.base.digest)
     with artifacts.publishing(uri, writer, said) as folder:
@@ -106,7 +106,7 @@ def _adapter(trained: Trained, uri: str, writer: str, *, proven: bool) -> str:
         said.adapter = adapters.described(folder)
         said.parameters = sum(tensor.numel() for tensor in trained.tensors.values())
         _write_common(trained, folder)
-    return said.digest
+    return said
 
 
 def _set_base(path: Path, trained: Trained) -> None:
@@ -124,7 +124,7 @@ def _merged(trained: Trained) -> dict[str, torch.Tensor]:
     return dict(adapters.merged(_attached(trained, quantized=True)).state_dict())
 
 
-def _model(trained: Trained, uri: str, writer: str, tensors: Mapping[str, torch.Tensor]) -> str:
+def _model(trained: Trained, uri: str, writer: str, tensors: Mapping[str, torch.Tensor]) -> Draft:
     said = _draft(trained, ArtifactKind.CAUSAL_LM)
     with artifacts.publishing(uri, writer, said) as folder:
         artifacts.copy_beside(trained.base.folder, folder)
@@ -138,4 +138,4 @@ def _model(trained: Trained, uri: str, writer: str, tensors: Mapping[str, torch.
         scoring.measured(model, trained.prompts).write(folder)
         said.parameters = sum(one.numel() for one in model.parameters())
         _write_common(trained, folder)
-    return said.digest
+    return said

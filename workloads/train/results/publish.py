@@ -47,7 +47,7 @@ def publish(job: Job, training: Training, outcome: Outcome) -> dict[str, str]:
     """
     trained, figures, resumed, skipped = outcome.weights, outcome.figures, outcome.resumed, outcome.skipped
     description = describe(lineage(job, training, resumed, outcome.step), training, figures)
-    uri, digest = None, None
+    uri, digest, language = None, None, None
     if job.spec.output is None:
         training.report.say("the job has no output.uri: the model is not kept")
     else:
@@ -62,11 +62,12 @@ def publish(job: Job, training: Training, outcome: Outcome) -> dict[str, str]:
             more[SKIPPED] = strict_json.document({"count": len(skipped), "samples": skipped[:MOST_NAMED]})
         if isinstance(training.task, Supervised):
             model = tuned(job, training, trained, figures, description.lineage, more)
-            digest = fine_tuned.publish(model, uri, job.writer, job.spec.output.merge)
+            said = fine_tuned.publish(model, uri, job.writer, job.spec.output.merge)
+            digest, language = said.digest, said.facts.wire() if said.facts is not None else None
         else:
             _, digest = artifact.write(uri, job.writer, description, trained, training.history, more)
         training.report.say(f"artifact {uri} {digest}")
-    write_message(uri, digest, figures.metrics, training.step, resumed)
+    write_message(uri, digest, figures.metrics, training.step, resumed, language)
     made = {"slipway.artifact": uri, "slipway.artifact.digest": digest, "slipway.step": str(outcome.step)}
     return {name: value for name, value in made.items() if value is not None}
 

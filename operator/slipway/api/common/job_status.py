@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from slipway.api.common.base import MapBy, StatusModel
+from slipway.api.common.language import LanguageFacts
 from slipway.api.common.types import MAX_INT32, Count, Digest, LongText, ShortText, Text, Time
 
 
@@ -78,3 +79,4 @@ class ArtifactStatus(StatusModel):
     uri: Annotated[str, Field(max_length=1024)] = Field(description="The artifact's folder.")
     digest: Digest = Field(description="sha256 of its artifact.json, which names every file with its own sha256.")
     metrics: Metrics = Field(default_factory=list, description="Figures on held-out data.")
+    language: LanguageFacts | None = Field(None, description="Of a language model or adapter.")

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from slipway.api.common.base import StatusModel
+from slipway.api.common.types import Digest
 
 PROBES_FILE = "probes.json"
 CONFIG_FILE = "config.json"
@@ -65,6 +66,30 @@ class LanguageModel(StatusModel):
     def cache_bytes_per_token(self, element_bytes: int) -> int:
         """Bytes of a token's keys and values, elements of so many bytes, without an engine's own scales."""
         return 2 * self.layers * self.key_value_heads * self.head_size * element_bytes
+
+
+Bytes = Annotated[int, Field(ge=0, le=2**53)]
+Size = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class LanguageFacts(StatusModel):
+    """What a published language model or adapter is, as its job's status tells services: by it they plan memory, and
+    which adapter fits which base. Sizes of an adapter are 0.
+    """
+
+    kind: Annotated[str, Field(max_length=64)] = Field(description="causal-lm, openvino-lm, lora-adapter.")
+    weights_bytes: Bytes = Field(0, description="Size of its weights.")
+    context_length: Size = Field(0, description="Tokens of a prompt and its answer.")
+    vocabulary: Size = Field(0, description="Tokens that it knows.")
+    layers: Size = Field(0, description="Its layers.")
+    hidden_size: Size = Field(0, description="Width between layers.")
+    key_value_heads: Size = Field(0, description="Heads of keys and values.")
+    head_size: Size = Field(0, description="Numbers of a head.")
+    cache_precision: Annotated[str, Field(max_length=16)] = Field(
+        "", description="Number format of keys and values that was gated with the weights."
+    )
+    base: Digest | None = Field(None, description="Of an adapter: the model that it was trained on.")
+    quantized_from: Digest | None = Field(None, description="The model with float weights that it was made from.")
 
 
 class AdapterOfModel(StatusModel):

@@ -117,6 +117,11 @@ class Reason(StrEnum):
     ACTIVATING = "Activating"
     METRICS_UNREADABLE = "MetricsUnreadable"
     MODEL_LOAD_FAILED = "ModelLoadFailed"
+    # Of language models: no room, other answers than when it was judged, an adapter that does nothing or is another's.
+    DOES_NOT_FIT = "DoesNotFit"
+    PROBE_MISMATCH = "ProbeMismatch"
+    ADAPTER_NOT_APPLIED = "AdapterNotApplied"
+    ADAPTER_MISMATCH = "AdapterMismatch"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     ENGINE_BUILDING = "EngineBuilding"
     ENGINE_BUILT = "EngineBuilt"

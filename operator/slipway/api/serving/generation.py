@@ -1,14 +1,16 @@
 """Generation of texts by a language model: lengths, memory of keys and values, defaults, adapters."""
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from functools import partial
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from slipway.api.common import uris
 from slipway.api.common.base import MapBy, Model, Rule
 from slipway.api.common.quantity import Quantity, parse_quantity
-from slipway.api.common.types import Digest, Uri
+from slipway.api.common.types import Digest, ObjectName, Uri
 from slipway.api.serving.engine import EngineName
 
 
@@ -99,16 +101,49 @@ class Generation(Model):
     )
 
 
+class AdapterFrom(Model):
+    """The job whose adapter is served: waited for, and pinned by digest."""
+
+    training_job: ObjectName = Field(description="A TrainingJob of this namespace that publishes an adapter.")
+
+
+def _if_set(holds: Callable[[Any], bool], one: Any) -> bool:
+    return one.uri is None or holds(one)
+
+
+def _optional(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """Rules of a URI that may be unset."""
+    return tuple(
+        Rule(
+            f"!has(self.uri) || ({rule.rule})" if rule.rule else None,
+            rule.message,
+            None if rule.holds is None else partial(_if_set, rule.holds),
+        )
+        for rule in rules
+    )
+
+
 class Adapter(Model):
     """A LoRA adapter that is served under a name of its own, beside its base."""
 
-    cel: ClassVar[tuple[Rule, ...]] = uris.on_disk(
-        uris.CLAIM_URI, "adapters[].uri is pvc://claim/path: replicas mount the claim"
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.from) != has(self.uri)",
+            "adapters[]: set exactly one of from (a job's adapter) and uri (a folder)",
+            lambda one: (one.from_ is None) != (one.uri is None),
+        ),
+        Rule(
+            "!has(self.digest) || has(self.uri)",
+            "adapters[].digest pins a uri; an adapter taken from a job is pinned by itself",
+            lambda one: one.digest is None or one.uri is not None,
+        ),
+        *_optional(uris.on_disk(uris.CLAIM_URI, "adapters[].uri is pvc://claim/path: replicas mount the claim")),
     )
     name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-zA-Z0-9]([a-zA-Z0-9._-]*[a-zA-Z0-9])?$")] = (
         Field(description="The model that requests name.")
     )
-    uri: Uri = Field(description="The adapter's folder, an artifact of kind lora-adapter.")
+    from_: AdapterFrom | None = Field(None, alias="from", description="A job of this namespace that made it.")
+    uri: Uri | None = Field(None, description="The adapter's folder, an artifact of kind lora-adapter.")
     digest: Digest | None = Field(None, description="Refuse to serve anything else.")
 
 

@@ -5,7 +5,7 @@ Asked by the server, which knows the files' sizes, and by whoever writes a manif
 
 from dataclasses import dataclass
 
-from slipway.api.common.language import LanguageModel
+from slipway.api.common.language import LanguageFacts, LanguageModel
 
 MIB = 1 << 20
 # The processes themselves, with their libraries.
@@ -45,14 +45,14 @@ def _mib(size: int) -> str:
     return f"{size / MIB:.0f} MiB" if size >= 10 * MIB else f"{size / MIB:.1f} MiB"
 
 
-def cache_bytes_per_token(model: LanguageModel, precision: str) -> int:
+def cache_bytes_per_token(model: LanguageModel | LanguageFacts, precision: str) -> int:
     """Bytes of one token's keys and values in an engine's number format."""
     number, beside = FORMATS["f16" if precision == "auto" else precision]
     return 2 * model.layers * model.key_value_heads * (model.head_size * number + beside)
 
 
 def plan(  # noqa: PLR0913 (the numbers of a plan)
-    model: LanguageModel,
+    model: LanguageModel | LanguageFacts,
     weights: int,
     *,
     context: int,

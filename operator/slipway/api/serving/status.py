@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from slipway.api.common.base import MapBy, StatusModel
+from slipway.api.common.language import Bytes, LanguageFacts
 from slipway.api.common.types import MAX_INT32, Condition, Count, ShortText, Text, Time
 
 # Of a classifier's classes; a server with more has its output drift counted anew by an operator that takes over.
@@ -18,6 +19,24 @@ class PinnedModel(StatusModel):
     uri: Annotated[str, Field(max_length=1024)] = Field(description="The artifact's folder.")
     digest: Annotated[str, Field(max_length=71)] = Field("", description="sha256 of its artifact.json.")
     source: ShortText = Field("", description="The job it was taken from, as Kind/name.")
+    language: LanguageFacts | None = Field(None, description="Of a language model, as that job says.")
+
+
+class PinnedAdapter(PinnedModel):
+    """An adapter that is served beside the model."""
+
+    name: ShortText = Field(description="The model that requests name.")
+
+
+class GenerationStatus(StatusModel):
+    """Memory of a language model's replica: planned before there is a pod, corrected by what its engine has."""
+
+    weights_bytes: Bytes | None = Field(None, description="Of the weights.")
+    workspace_bytes: Bytes | None = Field(None, description="Of activations and logits.")
+    cache_bytes: Bytes | None = Field(None, description="Of keys and values.")
+    cache_bytes_per_token: Bytes | None = Field(None, description="Of one token's keys and values.")
+    max_concurrent_tokens: Bytes = Field(description="Tokens of all answers under way that a replica has room for.")
+    measured: bool = Field(False, description="The engine of a pod has said so.")
 
 
 class Tensor(StatusModel):
@@ -50,6 +69,10 @@ class ServedModel(StatusModel):
         default_factory=list, description="Measured at warm-up, by batch size."
     )
     max_batch_size: Count | None = Field(None, description="Rows per batch.")
+    max_concurrent_tokens: Bytes | None = Field(
+        None, description="Of a language model: tokens that its engine's cache of keys and values has room for."
+    )
+    proved: ShortText = Field("", description="Of a language model: how its probes were answered.")
     batching: ShortText = Field("", description="on: requests share batches. off, and why not.")
     warnings: Annotated[list[ShortText], Field(max_length=16)] = Field(
         default_factory=list, description="What the warm-up found."
@@ -237,6 +260,10 @@ class InferenceServiceStatus(StatusModel):
     url: ShortText | None = Field(None, description="Where to send requests.")
     address: Address | None = Field(None, description="The same, by protocol.")
     model: PinnedModel | None = Field(None, description="The artifact of the newest revision.")
+    adapters: Annotated[list[PinnedAdapter], Field(max_length=32), MapBy("name")] = Field(
+        default_factory=list, description="Adapters that jobs made, as they are served."
+    )
+    generation: GenerationStatus | None = Field(None, description="Of a language model.")
     model_status: ModelStatus | None = Field(None, description="How the newest revision is doing.")
     served_model: ServedModel | None = Field(None, description="Signature, engine, figures and lineage, from a pod.")
     engine: BuiltEngine | None = Field(None, description="With spec.predictor.engine.cache, once it is built.")

@@ -14,6 +14,7 @@ from slipway.api.common.pod import PodPlace
 from slipway.api.common.types import GROUP, Reason
 from slipway.api.serving.inferenceservice import spec_problems
 from slipway.inferenceservice.children import manifests
+from slipway.inferenceservice.language import adapted
 from slipway.inferenceservice.observed import ready_pods
 from slipway.inferenceservice.policy.zero import stands_in
 from slipway.inferenceservice.rollout import mirror
@@ -176,7 +177,8 @@ def unsettled(service: Object, source: Object | None) -> str:
     if pinned is None:
         return "the model is waited for"
     rolled_out = ((status.get("components") or {}).get("predictor") or {}).get("latestRolledoutRevision")
-    newest = identity.revision(pinned)
+    # As they were pinned: others are another revision, which has not taken over.
+    newest = adapted(identity, pinned, status, {}).service.revision(pinned)
     return "" if rolled_out == newest else f"revision {newest} has not taken over"
 
 

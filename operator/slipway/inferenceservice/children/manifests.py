@@ -72,7 +72,7 @@ def config_map(service: InferenceService, revision: str, model: Pinned) -> dict[
         "kind": KIND,
         "metadata": {"name": service.name, "namespace": service.namespace, "uid": service.uid},
         "spec": {"predictor": service.spec.predictor.wire()},
-        "status": {"model": model.wire()},
+        "status": {"model": {key: value for key, value in model.wire().items() if key != "language"}},
     }
     data = {"service.json": json.dumps(document, indent=1, sort_keys=True)}
     about = metadata(service, service.child(revision))

@@ -175,7 +175,8 @@ def read_metrics(page: bytes) -> Traffic:
     if not all(0 <= count <= LARGEST for count in (*figures.values(), *now.values(), *counted, *outputs.values())):
         raise ValueError("a counter is not a finite number from 0 on")
     times = {kind: _by_bucket(counts) for kind, counts in cumulative.items()}
-    return Traffic(**figures, **times, outputs=outputs, now=Answers(**now))
+    slow, first, each = times["slow"], times["first"], times["each"]
+    return Traffic(**figures, slow=slow, outputs=outputs, first=first, each=each, now=Answers(**now))
 
 
 def _add(counts: dict[str, float], kind: str, count: float) -> None:

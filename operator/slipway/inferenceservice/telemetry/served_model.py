@@ -33,6 +33,8 @@ def read_model(revision: str, page: bytes) -> dict[str, Any]:
             "outputs": _tensors(described.get("outputs")),
             "performance": [{"rows": rows, "milliseconds": ms} for rows, ms in figures],
             "maxBatchSize": int(properties.get("max_batch_size", 0)),
+            "maxConcurrentTokens": int(properties.get("kv_cache_tokens", 0)),
+            "proved": properties.get("proved", "")[:LONGEST],
             "batching": properties.get("batching", "")[:LONGEST],
             "warnings": _warnings(properties),
             "job": properties.get("lineage_job", ""),
@@ -42,7 +44,11 @@ def read_model(revision: str, page: bytes) -> dict[str, Any]:
         model = ServedModel.model_validate(said)
     except (ValueError, TypeError, AttributeError, OverflowError, LookupError) as error:
         raise ValueError("not the protocol's description of a model") from error
-    return {key: value for key, value in model.wire().items() if value not in ("", [])}
+    return {
+        key: value
+        for key, value in model.wire().items()
+        if value not in ("", []) and (key != "maxConcurrentTokens" or value)
+    }
 
 
 def _warnings(properties: Mapping[str, Any]) -> list[str]:

@@ -36,6 +36,11 @@ def test_what_passes_in_the_engine_is_published_as_its_graph_and_answers_its_pro
     assert found.language is not None
     assert found.language.quantization is not None
     assert found.language.quantization.bits == 4
+    assert found.description is not None
+    facts = artifacts.facts_of(found.folder, found.description)
+    assert facts.weights_bytes == (found.folder / "openvino_model.bin").stat().st_size
+    assert (facts.cache_precision, facts.layers) == ("f16", found.language.layers)
+    assert facts.quantized_from == found.description.lineage.sources[0].digest
     listed = found.probes.probes
     assert all(probe.answer.margins for probe in listed)
     served = _answers(found.folder, listed)

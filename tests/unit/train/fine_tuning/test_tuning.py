@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from slipway.api.common.language import LanguageFacts
+from slipway.trainingjob.status import artifact_of
 from tests.models.language import small
 from tests.unit.train.fine_tuning.tuning import job
 from tests.unit.train.processes import train, wait_for
@@ -18,7 +20,9 @@ from workloads.language import adapters, artifacts, probes, scoring, weights
 
 def run(config: Path, count: int = 1, killed_after: str | None = None) -> str:
     """Train to the end, or until a line of the log holds the words. Returns the log."""
-    with train(config, count, config.parent / "logs") as running:
+    with train(
+        config, count, config.parent / "logs", SLIPWAY_TERMINATION_LOG=f"{config.parent}/termination"
+    ) as running:
         if killed_after is not None:
             wait_for(lambda: killed_after in running[0].output or running[0].process.exitcode is not None, "the words")
             os.kill(running[0].process.pid, signal.SIGKILL)
@@ -60,6 +64,9 @@ def test_an_adapter_is_the_same_after_a_kill_and_answers_its_probes(tmp_path: Pa
 
     found = artifacts.read(first / "model")
     adapters.require_base(found, artifacts.read(small.folder()))
+    told = artifact_of((first / "termination").read_text())
+    assert told is not None
+    assert told.language == LanguageFacts(kind="lora-adapter", base=artifacts.read(small.folder()).digest)
     assert found.probes is not None
     assert probes.distinct(found.probes.probes)
     asked = [probe.prompt for probe in found.probes.probes]

@@ -52,7 +52,7 @@ class VllmEngine(ChildEngine):
         self._port = _free_port()
         command = [*self._command, "--port", str(self._port)]
         if self._adapters:
-            named = [f"{one.name}={await asyncio.to_thread(storage.fetch, one.uri)}" for one in self._adapters]
+            named = [f"{one.name}={await asyncio.to_thread(storage.fetch, str(one.uri))}" for one in self._adapters]
             command += ["--enable-lora", "--max-loras", str(len(named)), "--lora-modules", *named]
         try:
             process = await asyncio.create_subprocess_exec(
