@@ -23,7 +23,7 @@ from slipway.reconcile.labels import JOB_NAME, KIND, MANAGED_SELECTOR
 from slipway.reconcile.pruned_fields import keeping
 from slipway.runtime.caching.cache import Cache, Change, slim, slim_link, slim_pod
 from slipway.runtime.caching.namespace_shares import Shares
-from slipway.runtime.caching.store import Key, Store
+from slipway.runtime.caching.store import Key
 from slipway.runtime.certificate import Certificate, obtain
 from slipway.runtime.client.errors import Forbidden, NotFound
 from slipway.runtime.client.kube import Kube
@@ -36,6 +36,7 @@ from slipway.runtime.client.resource import (
     QUOTAS,
     SERVICES,
     Resource,
+    identity_of,
 )
 from slipway.runtime.client.transform import Slim
 from slipway.runtime.controller import Controller, ObserveReconcile
@@ -255,14 +256,22 @@ class Assembly:
             self.mark(serving.KIND, waiting)
 
     def reorder(self) -> None:
-        """Have what was created or edited since any operator looked worked first. Once, after the first LIST."""
+        """Have what no operator has looked at as it is, and what one left half done, worked first. Once, after the
+        first LIST.
+        """
         for kind, queue in self.queues.items():
-            queue.reorder(partial(self._unseen, self.cache[OURS[kind]]))
+            queue.reorder(partial(self._urgent, OURS[kind]))
 
-    @staticmethod
-    def _unseen(store: Store, key: Key) -> bool:
-        obj = store.get(*key) or {"metadata": {}}
-        return bool((obj.get("status") or {}).get("observedGeneration") != obj["metadata"].get("generation"))
+    def _urgent(self, resource: Resource, key: Key) -> bool:
+        obj = self.cache[resource].get(*key)
+        if obj is None:
+            return False
+        status = obj.get("status") or {}
+        if status.get("observedGeneration") != obj["metadata"].get("generation"):
+            return True
+        # Pods, and no word that all of their attempt were made: a part of a gang holds room that is of no use to it.
+        begun = "attemptTime" in status or "completionTime" in status
+        return not begun and bool(self.cache[PODS].children(identity_of(obj, resource)))
 
     def mark(self, kind: str, key: Key) -> None:
         """Put an object into the queue of its kind, to be reconciled."""

@@ -77,6 +77,24 @@ def test_at_the_start_what_nobody_has_seen_is_looked_at_first():
     assert len(drain(queue)) == 37
 
 
+def test_at_the_start_a_part_of_a_gang_is_looked_at_first():
+    """A storm's operators lived for a second each: two pods of three held their nodes for three minutes."""
+    parts = assembly(None)
+    for number in range(40):
+        job = obj("TrainingJob", f"j{number:02}", {})
+        job["metadata"]["generation"] = 1
+        ended = {37: {}, 38: {"attemptTime": "2026-11-01T12:00:00Z"}, 39: {"completionTime": "2026-11-01T12:00:00Z"}}
+        job["status"] = {"observedGeneration": 1, **ended.get(number, {})}
+        parts.cache.observe(training.TRAINING_JOBS, "ADDED", job)
+        if number >= 37:
+            owner = {"apiVersion": "slipway.dev/v1alpha1", "kind": "TrainingJob", "name": f"j{number}"}
+            pod = obj("Pod", f"j{number}-node-0-a0", {})
+            pod["metadata"]["ownerReferences"] = [{**owner, "uid": job["metadata"]["uid"], "controller": True}]
+            parts.cache.observe(PODS, "ADDED", pod)
+    parts.reorder()
+    assert parts.queues["TrainingJob"].take() == ("team", "j37")
+
+
 def test_a_childs_change_marks_its_owner_by_label():
     parts = assembly(None)
     labels = {"slipway.dev/kind": "QuantizationJob", "slipway.dev/job-name": "int8"}
