@@ -62,7 +62,7 @@ class EmptyDirVolume(Model):
 
 
 class AccessMode(StrEnum):
-    """Who may mount a claim at once."""
+    """Access to a claim: by one node, one pod, or many."""
 
     READ_WRITE_ONCE = "ReadWriteOnce"
     READ_WRITE_ONCE_POD = "ReadWriteOncePod"
@@ -76,7 +76,7 @@ class ClaimRequests(Model):
 
 
 class ClaimResources(Model):
-    """What a claim asks for."""
+    """Resources of a claim."""
 
     requests: ClaimRequests = Field(description="Its size.")
 

@@ -17,6 +17,7 @@ from slipway.api.common.types import AbsolutePath, ImageName, RunPolicy, same
 from slipway.api.common.volumes import SharedMemory
 from slipway.api.training.elastic import ELASTIC_RULES, MAX_NODES, ElasticPolicy, SuccessPolicy, TrainingFailurePolicy
 from slipway.api.training.fine_tuning.peft import MERGE_NEEDS_PEFT
+from slipway.api.training.foreign_queues import ONE_LINE
 from slipway.api.training.launchers import AUTO, DeepSpeed, Launcher, LauncherName, Mpi, ProcCount
 from slipway.api.training.learning.optimizer import WHOLE_PARAMETERS
 from slipway.api.training.learning.tracking import Tracking
@@ -148,6 +149,7 @@ class TrainingJobSpec(Model):
             _batch_divides,
         ),
         *ELASTIC_RULES,
+        *ONE_LINE,
         OWN_WAY,
         MERGE_NEEDS_PEFT,
         WHOLE_PARAMETERS,
@@ -261,7 +263,10 @@ KIND = Kind(
     ),
     columns=(
         condition_column(
-            "Ready", "Ready", "status", description="True while all pods run, and once the job has succeeded"
+            "Ready",
+            "Ready",
+            "status",
+            description="True once it has succeeded, False where it failed or cannot go on, else Unknown",
         ),
         condition_column("Reason", "Ready", "reason", description="Why the job is or is not ready"),
         Column("Nodes", ".spec.numNodes", "integer", description="Pods of the gang"),
