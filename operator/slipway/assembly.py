@@ -252,6 +252,8 @@ class Assembly:
         if kind == training.KIND:
             for waiting in self._quantizations.waiting_for(change.key):
                 self.mark(quantizing.KIND, waiting)
+            for waiting in self._trainings.tuning(change.key):
+                self.mark(training.KIND, waiting)
         for waiting in self._services.waiting_for(kind, change.key):
             self.mark(serving.KIND, waiting)
 

@@ -58,6 +58,11 @@ def read_job(path: Path, overrides: Overrides) -> Job:
         raise BadInput(
             f"{path}: spec.recipe is missing; this job brings its own command and is not for the built-in trainer"
         )
+    if parsed.recipe.model.from_ is not None:
+        raise BadInput(
+            f"{path}: recipe.model.from is looked up by the operator: set recipe.model.uri to what "
+            f"{parsed.recipe.model.from_.training_job} made, to train it here"
+        )
     return Job(reference, parsed, parsed.recipe)
 
 

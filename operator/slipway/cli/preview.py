@@ -133,9 +133,8 @@ def _look(
 
 def _plan(obj: Object, source: Object | None, config: Config, now: datetime) -> Plan:
     if obj["kind"] == training.KIND:
-        return training_plan.plan(
-            obj, [], training.Platform(config.trainer_image, gpu_image=config.trainer_gpu_image), now
-        )
+        trains = training.Platform(config.trainer_image, gpu_image=config.trainer_gpu_image)
+        return training_plan.plan(obj, [], trains, now, cluster=training.Cluster(source=source))
     if obj["kind"] == quantizing.KIND:
         return quantization.plan(obj, [], source, quantizing.Platform(config.quantizer_image), now)
     spec = inferenceservice.InferenceServiceSpec.model_validate(obj["spec"])

@@ -45,7 +45,7 @@ class Cluster:
     `gpu_bytes`: memory of the smallest GPU that it may get, as far as its nodes say. `deleted_pods`: its pods that
     are gone, as they were last seen. `lets_in`: whether gangs wait in the line of the operator at all.
     `gives_way`: the job of higher priority that takes its place. `runtime`: what it names in runtimeRef, if that is
-    there.
+    there; `source`: the job whose model it tunes further, likewise.
     """
 
     hold: Hold | None = None
@@ -54,6 +54,7 @@ class Cluster:
     lets_in: bool = False
     gives_way: str = ""
     runtime: Mapping[str, Any] | None = None
+    source: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

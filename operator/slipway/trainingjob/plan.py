@@ -14,10 +14,10 @@ from slipway.api.training.trainingjob import TrainingJobSpec, spec_problems
 from slipway.gang import lifecycle
 from slipway.gang.policy.elastic import Nodes
 from slipway.gang.state import GangState, Hold
-from slipway.reconcile.plan import Plan
+from slipway.reconcile.plan import Notice, Plan
 from slipway.reconcile.pods.observed import PodState, observe_pod
 from slipway.reconcile.status import StatusDraft
-from slipway.trainingjob import launchers, runtime, status, strategy
+from slipway.trainingjob import base_model, launchers, runtime, status, strategy
 from slipway.trainingjob.gang import TrainingGang, rules_of
 from slipway.trainingjob.job import Cluster, Platform, TrainingJob, identify
 from slipway.trainingjob.pods import CONTAINER
@@ -56,6 +56,11 @@ def plan(
     decided = _decided_first(settled, draft, cluster, copied, whole)
     if decided is not None:
         return decided
+    based = base_model.settle(spec, metadata["name"], draft, cluster.source)
+    told = _based_on(based, draft)
+    if told is not None:
+        return told
+    spec, cluster = based.spec, cluster if based.hold is None else replace(cluster, hold=based.hold)
     job = identify(obj, spec, strategy.chosen(draft.fields), settled.node_volumes)
     if whole and (problems := launchers.problems(job)):
         return lifecycle.invalid(draft, problems)
@@ -85,6 +90,18 @@ def _decided_first(
         return replace(lifecycle.invalid(draft, [problem]), requeue_after=AGAIN_SECONDS)
     draft.fields["strategy"] = found.wire()
     return Plan(status=draft.progressing(Reason.PENDING, found.reason).done(), persist_first=True)
+
+
+def _based_on(based: base_model.Based, draft: StatusDraft) -> Plan | None:
+    """Decisions on the model that is tuned further: what was pinned is persisted before anything is made of it."""
+    if based.failed is not None:
+        reason, words = based.failed.reason, based.failed.message
+        return Plan(status=draft.fail(reason, words).done(), notices=(Notice("Warning", reason, words),))
+    if based.pin is None:
+        return None
+    draft.fields["model"] = dict(based.pin)
+    words = f"tunes what {based.pin['source']} made" if "uri" in based.pin else f"waits for {based.pin['source']}"
+    return Plan(status=draft.progressing(Reason.PENDING, words).done(), persist_first=True)
 
 
 def _with_runtime(

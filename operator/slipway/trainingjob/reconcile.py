@@ -15,6 +15,7 @@ from slipway.runtime.caching.store import Change, Key
 from slipway.runtime.client.kube import Kube
 from slipway.runtime.client.resource import Object, Resource, identity_of, name_of, namespace_of, uid_of
 from slipway.runtime.controller import Result
+from slipway.trainingjob.base_model import source_name
 from slipway.trainingjob.job import TRAINING_JOBS, Cluster, Platform
 from slipway.trainingjob.plan import plan
 from slipway.trainingjob.runtimes import Runtimes
@@ -43,6 +44,9 @@ class TrainingJobReconciler:
         self._platform = replace(platform, listening=clock())
         self._progress_of = progress_of
         self._runtimes = Runtimes(cache)
+        self._cache = cache
+        # Jobs by the job whose model they wait for, as they were last looked at: nobody looks through thousands.
+        self._waiting: dict[Key, set[Key]] = {}
         self._jobs = GangReconciler(kube, cache, TRAINING_JOBS, SOFT_FIELDS, record, clock)
 
     async def reconcile(self, key: Key) -> Result:
@@ -58,6 +62,19 @@ class TrainingJobReconciler:
         """Jobs that have no copy yet of a runtime that has changed: they are looked at."""
         return self._runtimes.waiting_for(resource, key)
 
+    def tuning(self, key: Key) -> list[Key]:
+        """Jobs that wait for the model of this one, which has changed: they are looked at."""
+        return sorted(self._waiting.pop(key, ()))
+
+    def _source(self, job: Object) -> Object | None:
+        name = source_name(job)
+        if name is None:
+            return None
+        key = Key(namespace_of(job), name)
+        if "digest" not in ((job.get("status") or {}).get("model") or {}):
+            self._waiting.setdefault(key, set()).add(Key(namespace_of(job), name_of(job)))
+        return self._cache[TRAINING_JOBS].get(*key)
+
     async def on_error(self, key: Key, error: Exception) -> None:
         """Report an error, for nothing fails silently: the condition says what the server said."""
         await self._jobs.on_error(key, error)
@@ -69,5 +86,6 @@ class TrainingJobReconciler:
             self.view(job),
             deleted_pods=named(self.deleted_pods.of(identity_of(job, TRAINING_JOBS)), name_of(job)),
             runtime=self._runtimes.of(job),
+            source=self._source(job),
         )
         return plan(job, pods, self._platform, now, predecessors=predecessors, progress=progress, cluster=cluster)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -52,6 +53,24 @@ def test_a_job_waits_for_its_runtime_and_goes_by_it_to_the_end_whatever_becomes_
         assert (pod["metadata"]["labels"]["team"], pod["metadata"]["labels"]["pool"]) == ("b", "p")
         assert pod["spec"]["terminationGracePeriodSeconds"] == 7
     assert stage.job(NS, name)["spec"].get("trainer").get("image") is None, "the spec is the user's"
+
+
+@pytest.mark.usefixtures("shared_operator")
+def test_fine_tuning_goes_on_from_what_another_job_makes(stage: Stage, name: str) -> None:
+    digest = f"sha256:{'c' * 64}"
+    made = {"uri": f"pvc://models/{name}", "digest": digest, "language": {"kind": "causal-lm"}}
+    ends = Script(runs_for=0.1, exit=Exit(code=0, message=json.dumps({"artifact": made})))
+    stage.scripts[f"{name}-base"] = lambda _: ends
+    recipe = {"dataset": {"name": "sft", "uri": "pvc://data/chats", "format": "messages"}}
+    tuned = {**recipe, "model": {"name": "causal-lm", "from": {"trainingJob": f"{name}-base"}}}
+    stage.create(NS, name, recipe=tuned, trainer=None, output={"uri": f"pvc://models/{name}-tuned"})
+    stage.until_condition(NS, name, "Ready", "Unknown", reason="WaitingForSource")
+    base = {**recipe, "model": {"name": "causal-lm", "uri": "pvc://models/raw"}}
+    stage.create(NS, f"{name}-base", recipe=base, trainer=None, output={"uri": made["uri"]})
+    status = stage.until_running(NS, name)["status"]
+    pinned = status["model"]
+    assert (pinned["uri"], pinned["digest"], pinned["source"]) == (made["uri"], digest, f"TrainingJob/{name}-base")
+    assert pinned["language"]["kind"] == "causal-lm"
 
 
 @pytest.mark.usefixtures("shared_operator")

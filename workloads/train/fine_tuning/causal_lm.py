@@ -59,7 +59,7 @@ def _miss_no_frozen(module: nn.Module, keys: Any) -> None:
 
 def base_of(recipe: Recipe) -> "LanguageArtifact":
     """The model that is tuned, every file verified. BadInput for a quantized one or an adapter."""
-    base = artifacts.read(str(recipe.model.uri))
+    base = artifacts.read(str(recipe.model.uri), recipe.model.digest)
     if base.kind.value != NAME or (base.language is not None and base.language.quantization is not None):
         raise BadInput(f"{recipe.model.uri}: a {base.kind.value} that cannot be tuned: name the model it was made from")
     return base

@@ -80,3 +80,15 @@ class ArtifactStatus(StatusModel):
     digest: Digest = Field(description="sha256 of its artifact.json, which names every file with its own sha256.")
     metrics: Metrics = Field(default_factory=list, description="Figures on held-out data.")
     language: LanguageFacts | None = Field(None, description="Of a language model or adapter.")
+
+
+class PinnedSource(StatusModel):
+    """The artifact that a job begins with, or the job that is to make it."""
+
+    uri: Annotated[str, Field(max_length=1024)] = Field(
+        "", description="Where it lies; empty while its job is waited for."
+    )
+    digest: Annotated[str, Field(max_length=71)] = Field("", description="sha256 of its artifact.json or .onnx file.")
+    source: ShortText = Field("", description="The job it is taken from, as Kind/name.")
+    uid: ShortText = Field("", description="Of that job while it is waited for: another one of its name is not it.")
+    language: LanguageFacts | None = Field(None, description="Of a language model, as that job says.")

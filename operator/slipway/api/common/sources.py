@@ -9,7 +9,7 @@ from pydantic import Field
 from slipway.api.common import uris
 from slipway.api.common.base import Model, Rule
 from slipway.api.common.text.supervised import LOSS_FITS, ONLY_SFT, SupervisedText
-from slipway.api.common.types import MAX_INT32, Uri
+from slipway.api.common.types import MAX_INT32, Digest, ObjectName, Uri
 
 
 class ModelName(StrEnum):
@@ -81,6 +81,12 @@ def _taken_by(field: str, *names: str) -> Rule:
     )
 
 
+class ModelFrom(Model):
+    """The job whose model is tuned further: waited for, and pinned by digest."""
+
+    training_job: ObjectName = Field(description="A TrainingJob of this namespace that publishes a causal-lm.")
+
+
 class ModelChoice(Model):
     """Choice of the model; its channels, classes and vocabulary follow from the data."""
 
@@ -102,9 +108,19 @@ class ModelChoice(Model):
         ),
         _taken_by("arguments", "custom", "torchvision", "timm"),
         Rule(
-            "self.name != 'causal-lm' || has(self.uri)",
-            "causal-lm is a model that is there already: set uri to its folder",
-            lambda model: model.name is not ModelName.CAUSAL_LM or model.uri is not None,
+            "self.name != 'causal-lm' || has(self.uri) || has(self.from)",
+            "causal-lm is a model that is there already: set uri to its folder, or from to the job that makes it",
+            lambda model: model.name is not ModelName.CAUSAL_LM or bool(model.uri or model.from_),
+        ),
+        Rule(
+            "!has(self.from) || (self.name == 'causal-lm' && !has(self.uri))",
+            "from is for causal-lm, in place of uri: remove one of them",
+            lambda model: model.from_ is None or (model.name is ModelName.CAUSAL_LM and model.uri is None),
+        ),
+        Rule(
+            "!has(self.digest) || (self.name == 'causal-lm' && has(self.uri))",
+            "digest pins the uri of a causal-lm: remove it",
+            lambda model: model.digest is None or (model.name is ModelName.CAUSAL_LM and model.uri is not None),
         ),
         Rule(
             "(self.name == 'torchvision' || self.name == 'timm') == has(self.architecture)",
@@ -137,6 +153,8 @@ class ModelChoice(Model):
     uri: Uri | None = Field(
         None, description="Weights to begin with: an artifact, .safetensors, a state dict, or Hugging Face's folder."
     )
+    from_: ModelFrom | None = Field(None, alias="from", description="causal-lm: the job whose model is tuned further.")
+    digest: Digest | None = Field(None, description="causal-lm: refuse to begin with anything else.")
     callable: Callable | None = Field(
         None, description="custom: module:function of your own code, called with what is known of the data."
     )

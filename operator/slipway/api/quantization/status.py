@@ -11,6 +11,7 @@ from slipway.api.common.job_status import (
     BackoffStatus,
     CompletedStatus,
     LastFailure,
+    PinnedSource,
     Progress,
     ReplicaStatus,
 )
@@ -137,17 +138,6 @@ class StageResult(StatusModel):
     )
     artifact: ArtifactStatus | None = Field(None, description="What was published.")
     report: Report | None = Field(None, description="The whole story.")
-
-
-class PinnedSource(StatusModel):
-    """The artifact that is quantized, or the job that is to make it."""
-
-    uri: Annotated[str, Field(max_length=1024)] = Field(
-        "", description="Where it lies; empty while its job is waited for."
-    )
-    digest: Annotated[str, Field(max_length=71)] = Field("", description="sha256 of its artifact.json or .onnx file.")
-    source: ShortText = Field("", description="The job it is taken from, as Kind/name.")
-    uid: ShortText = Field("", description="Of that job while it is waited for: another one of its name is not it.")
 
 
 class QuantizationJobStatus(StatusModel):

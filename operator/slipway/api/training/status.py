@@ -10,6 +10,7 @@ from slipway.api.common.job_status import (
     BackoffStatus,
     CompletedStatus,
     LastFailure,
+    PinnedSource,
     Progress,
     ReplicaStatus,
 )
@@ -64,6 +65,7 @@ class TrainingJobStatus(StatusModel):
     backoff: BackoffStatus | None = Field(None, description="The pause before the next attempt, and what it comes of.")
     last_failure: LastFailure | None = Field(None, description="What ended the last attempt that failed.")
     runtime: RuntimeStatus | None = Field(None, description="The runtime that the job goes by.")
+    model: PinnedSource | None = Field(None, description="The model that is tuned further, with recipe.model.from.")
     strategy: StrategyStatus | None = Field(None, description="How the model's state is spread, and why so.")
     elastic: ElasticStatus | None = Field(None, description="The nodes of an elastic job.")
     queue: QueueStatus | None = Field(None, description="Its place among the jobs that wait for room.")

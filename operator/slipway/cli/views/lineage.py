@@ -33,8 +33,10 @@ def lineage(focus: Object, resources: Sequence[Object]) -> Link:
 def source_of(obj: Object) -> tuple[str, str] | None:
     """Kind and name of the resource that a resource takes its model from."""
     spec = obj.get("spec") or {}
-    model = spec.get("model") or (spec.get("predictor") or {}).get("model") or {}
-    source = model.get("from") or {}
+    places = (spec, spec.get("predictor") or {}, spec.get("recipe") or {})
+    source: Mapping[str, Any] = next(
+        (place["model"]["from"] for place in places if (place.get("model") or {}).get("from")), {}
+    )
     if source.get("quantizationJob"):
         return "QuantizationJob", source["quantizationJob"]
     return ("TrainingJob", source["trainingJob"]) if source.get("trainingJob") else None
