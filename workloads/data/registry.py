@@ -46,6 +46,7 @@ CHOSEN = {
     "text-files": "workloads.data.texts.text_files",
     "synthetic": "workloads.data.synthetic",
     "sft": "workloads.data.texts.supervised",
+    "preference": "workloads.data.texts.preferences",
 }
 BY_TASK = {
     "image-folder": "workloads.data.images.picture_folder",

@@ -42,6 +42,7 @@ from workloads.train.optimisation.early_stopping import Patience
 from workloads.train.optimisation.mixing import mixes
 from workloads.train.strategies.base import Strategy
 from workloads.train.tasks import Task
+from workloads.train.tasks.preference import Preference
 from workloads.train.telemetry import device_flops, training_flops
 from workloads.train.telemetry.progress_reporter import ProgressReporter
 from workloads.train.telemetry.throughput import ThroughputMeter, Work
@@ -144,6 +145,8 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
         raise BadInput(f"recipe.profile ends after the run, which has {rate.total_steps} steps: trace earlier ones")
     task = tasks.for_data(dataset, recipe, world.device)
     start = begin(job, _architecture(job, dataset), world, strategy, task, dataset.held_out)
+    if isinstance(task, Preference):
+        task.refer(start.model, world)
     example = task.inputs(torch.from_numpy(dataset.held_out.batch([0, 0])[0]).to(world.device))
     work = Work(
         task.tokens,

@@ -8,12 +8,14 @@ files that are named so, else a tenth, by a hash of each record: the same record
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slipway.api.common.artifact import DatasetReference
 from slipway.api.common.sources import DatasetChoice, OnBadSample
+from slipway.api.common.text.supervised import TextFormat
 from workloads import storage
 from workloads.data import splits
 from workloads.data.files_below import files_below
@@ -58,7 +60,7 @@ class SupervisedSet(TextSet):
 def load(choice: DatasetChoice) -> SupervisedSet:
     """The records at the choice's uri; `tokenizer` is the model's folder. BadInput as told above."""
     root = storage.fetch(str(choice.uri))
-    training, held, words = _divided(root, choice)
+    training, held, words = divided(root, choice)
     if choice.tokenizer is None:
         raise BadInput("dataset sft is cut into tokens as its model has it: there is no model.uri")
     length = choice.max_length or LENGTH
@@ -96,13 +98,19 @@ def _tokenized(
     choice: DatasetChoice, training: Sequence["Record"], held: Sequence["Record"], length: int
 ) -> list[tuple[list[TokenSequence], Counts]]:
     """Both parts as the model's tokenizer and template have them."""
+    kind = choice.format or chats.format_of(training[0][1], str(choice.uri))
+    with encoding(choice, kind) as encoder:
+        return [_encoded(records, encoder, choice, length) for records in (training, held)]
+
+
+@contextmanager
+def encoding(choice: DatasetChoice, kind: TextFormat) -> Iterator[chats.Encoder]:
+    """Encoder by the model's tokenizer and the template, whose process ends with the block."""
     folder = storage.fetch(str(choice.tokenizer))
     tokenizer, source = TextTokenizer(folder), choice.chat_template or template_of(folder)
     template = None if source is None else ChatTemplate(source, tokenizer.special)
     try:
-        kind = choice.format or chats.format_of(training[0][1], str(choice.uri))
-        encoder = chats.Encoder(tokenizer, template, kind, choice.loss)
-        return [_encoded(records, encoder, choice, length) for records in (training, held)]
+        yield chats.Encoder(tokenizer, template, kind, choice.loss)
     finally:
         if template is not None:
             template.close()
@@ -123,7 +131,8 @@ def _require_learned(
 Record = tuple[str, Mapping[str, Any]]
 
 
-def _divided(root: Path, choice: DatasetChoice) -> tuple[list[Record], list[Record], str]:
+def divided(root: Path, choice: DatasetChoice) -> tuple[list[Record], list[Record], str]:
+    """Training and held-out records with where they are from, and how they were divided, in words."""
     if root.is_file():
         files, parts = {root.name: root}, splits.Parts((root.name,), ())
     else:

@@ -2,12 +2,14 @@
 
 import torch
 
+from slipway.api.training.fine_tuning.preference import Preference as PreferenceChoice
 from slipway.api.training.learning.task import TrainingTask
 from slipway.api.training.recipe import Recipe
 from workloads.data.datasets import DataSet
 from workloads.data.detection.boxes import BoxSet
 from workloads.data.own_dataset import ArraySet
 from workloads.data.targets import spread_of
+from workloads.data.texts.preferences import PreferenceSet
 from workloads.data.texts.supervised import SupervisedSet
 from workloads.data.texts.text import TextSet
 from workloads.errors import BadInput
@@ -19,11 +21,9 @@ def for_data(data: DataSet | TextSet, recipe: Recipe, device: torch.device) -> T
     """The task of a data set."""
     from workloads.train.tasks.classify import Pictures, Texts
     from workloads.train.tasks.language import Language
-    from workloads.train.tasks.supervised import Supervised
 
     if isinstance(data, SupervisedSet):
-        refuse_weights(recipe, "a language model")
-        return Supervised(data, recipe.label_smoothing)
+        return _tuned(data, recipe)
     if isinstance(data, TextSet) and not data.labels:
         refuse_weights(recipe, "a language model")
         return Language(data, recipe.label_smoothing)
@@ -39,6 +39,17 @@ def for_data(data: DataSet | TextSet, recipe: Recipe, device: torch.device) -> T
             raise BadInput("recipe.labelSmoothing is of a class per sample, and a detector has none: remove it")
         return Detection(data, device)
     return Pictures(data, recipe.label_smoothing, device, weights_of(recipe, data.labels, data.training, device))
+
+
+def _tuned(data: SupervisedSet, recipe: Recipe) -> Task:
+    """A language model's task: the next tokens, or the better of two answers."""
+    from workloads.train.tasks.preference import Preference
+    from workloads.train.tasks.supervised import Supervised
+
+    refuse_weights(recipe, "a language model")
+    if isinstance(data, PreferenceSet):
+        return Preference(data, recipe.label_smoothing, (recipe.preference or PreferenceChoice()).beta)
+    return Supervised(data, recipe.label_smoothing)
 
 
 def _other(data: DataSet | TextSet, recipe: Recipe, device: torch.device) -> Task:

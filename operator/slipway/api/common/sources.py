@@ -8,7 +8,7 @@ from pydantic import Field
 
 from slipway.api.common import uris
 from slipway.api.common.base import Model, Rule
-from slipway.api.common.text.supervised import LOSS_FITS, ONLY_SFT, SupervisedText
+from slipway.api.common.text.supervised import LOSS_FITS, ONLY_PACKED, ONLY_SFT, SupervisedText
 from slipway.api.common.types import MAX_INT32, Digest, ObjectName, Uri
 
 
@@ -49,6 +49,7 @@ class DatasetName(StrEnum):
     HUGGING_FACE = "hugging-face"
     SYNTHETIC = "synthetic"
     SFT = "sft"
+    PREFERENCE = "preference"
     CUSTOM = "custom"
 
 
@@ -236,12 +237,21 @@ class DatasetChoice(SupervisedText):
             lambda data: data.tokenizer is None or data.name.value.startswith(("text", "hugging")),
         ),
         ONLY_SFT,
+        ONLY_PACKED,
         LOSS_FITS,
         _own_code("dataset"),
         _ARGUMENT_NAMES,
         _taken_by("arguments", "custom", "synthetic"),
         _of_files(
-            "splits", "image-folder", "yolo-folder", "mask-folder", "text-files", "text-table", "hugging-face", "sft"
+            "splits",
+            "image-folder",
+            "yolo-folder",
+            "mask-folder",
+            "text-files",
+            "text-table",
+            "hugging-face",
+            "sft",
+            "preference",
         ),
         _of_files("columns", "text-table", "hugging-face", "image-folder"),
         _of_files("imageSize", "image-folder", "yolo-folder", "mask-folder"),

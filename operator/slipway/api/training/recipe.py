@@ -22,6 +22,7 @@ from slipway.api.training.compression import (
 )
 from slipway.api.training.fine_tuning.peft import RULES as PEFT_RULES
 from slipway.api.training.fine_tuning.peft import Merge, Peft
+from slipway.api.training.fine_tuning.preference import PREFERENCE_NEEDS_PAIRS, Preference
 from slipway.api.training.learning.optimizer import Average, EarlyStopping, Optimizer, Schedule
 from slipway.api.training.learning.task import RULES as TASK_RULES
 from slipway.api.training.learning.task import TrainingTask
@@ -90,6 +91,7 @@ class Recipe(Model):
         *TASK_RULES,
         *TOGETHER,
         *PEFT_RULES,
+        PREFERENCE_NEEDS_PAIRS,
     )
     model: ModelChoice = Field(description="What is trained.")
     dataset: DatasetChoice = Field(description="What it is trained on.")
@@ -144,6 +146,9 @@ class Recipe(Model):
         "compare with) or be than its teacher (not judged when unset); else the job fails and publishes nothing.",
     )
     peft: Peft | None = Field(None, description="causal-lm: train low-rank adapters alone; all weights when unset.")
+    preference: Preference | None = Field(
+        None, description="causal-lm on pairs of answers: how the better one is learned; dpo with beta 0.1 when unset."
+    )
     augmentation: Augmentation | None = Field(None, description="Random changes of training pictures.")
     rehearsal: bool = Field(
         True, description="Before the first step: evaluate a batch, write and load an artifact, look at some samples."

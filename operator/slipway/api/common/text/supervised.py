@@ -1,4 +1,4 @@
-"""Fields of the data set `sft`: texts, chats, and prompts with their completions, for the tuning of language models.
+"""Fields of data sets `sft` and `preference`: texts, chats, and prompts with completions, for language models.
 
 The three formats and most names are TRL's. Pure.
 """
@@ -48,12 +48,17 @@ class SupervisedText(Model):
     )
 
 
-_FIELDS = ("format", "maxLength", "packing", "loss", "chatTemplate")
-_PLAIN = ("format", "max_length", "packing", "loss", "chat_template")
+_FIELDS = ("format", "maxLength", "loss", "chatTemplate")
+_PLAIN = ("format", "max_length", "loss", "chat_template")
 ONLY_SFT = Rule(
-    f"self.name == 'sft' || !({' || '.join(f'has(self.{name})' for name in _FIELDS)})",
-    "format, maxLength, packing, loss and chatTemplate are for sft: remove them",
-    lambda data: data.name.value == "sft" or all(getattr(data, name) is None for name in _PLAIN),
+    f"self.name in ['sft', 'preference'] || !({' || '.join(f'has(self.{name})' for name in _FIELDS)})",
+    "format, maxLength, loss and chatTemplate are for sft and preference: remove them",
+    lambda data: data.name.value in {"sft", "preference"} or all(getattr(data, name) is None for name in _PLAIN),
+)
+ONLY_PACKED = Rule(
+    "self.name == 'sft' || !has(self.packing)",
+    "packing is for sft: remove it",
+    lambda data: data.name.value == "sft" or data.packing is None,
 )
 LOSS_FITS = Rule(
     "!has(self.loss) || !has(self.format) || self.loss == 'all'"

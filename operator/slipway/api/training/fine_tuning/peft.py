@@ -70,9 +70,9 @@ RULES: tuple[Rule, ...] = (
         lambda recipe: recipe.peft is None or _language(recipe),
     ),
     Rule(
-        "(self.model.name == 'causal-lm') == (self.dataset.name == 'sft')",
-        "model causal-lm is tuned on data set sft, and nothing else is: set both or neither",
-        lambda recipe: _language(recipe) == (recipe.dataset.name == "sft"),
+        "(self.model.name == 'causal-lm') == (self.dataset.name in ['sft', 'preference'])",
+        "model causal-lm is tuned on data sets sft and preference, and nothing else is: set both or neither",
+        lambda recipe: _language(recipe) == (recipe.dataset.name in {"sft", "preference"}),
     ),
     Rule(
         "self.model.name != 'causal-lm' || !(has(self.compression) || has(self.distillation))",
