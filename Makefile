@@ -1,7 +1,7 @@
 # `make` lists what a person can do here. Everything else is in tests/cluster and pyproject.toml.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup rendered site cluster-check push demo up down demo-llm test test-modern prepared lint crds images bench bench-serve e2e chaos fuzz-graphs
+.PHONY: help setup rendered site cluster-check push demo up down demo-llm test test-modern prepared lint crds images bench bench-serve e2e chaos fuzz-graphs mutants
 
 PYTHON3 ?= python3
 export PYTHONPATH := operator:.
@@ -84,3 +84,6 @@ chaos: setup ## thousands of jobs in bad weather (SLIPWAY_CHAOS_SCHEDULES, SLIPW
 
 fuzz-graphs: setup ## quantize 20,000 random ONNX graphs (SLIPWAY_FUZZ_GRAPHS; some hours)
 	@SLIPWAY_FUZZ_GRAPHS=$${SLIPWAY_FUZZ_GRAPHS:-20000} $(PYTHON) -m pytest -q tests/unit/onnx_graphs/random/test_fuzz.py
+
+mutants: setup ## change TensorRT's files in hundreds of small ways, and say which changes no test notices (ten minutes)
+	@$(PYTHON) -m tests.mutation --out tests/perf/results/mutants.json

@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--postprocess", metavar="MODULE:FUNCTION", help="own code after the model")
     parser.add_argument("--nonfinite", action="store_true", default=None, help="take NaN and infinity in binary inputs")
     parser.add_argument("--engine-cache", type=Path, metavar="DIR", help=f"for TensorRT engines; else ${ENGINE_CACHE}")
+    parser.add_argument("--max-axis-length", type=int, metavar="N", help="of TensorRT engines, beside the batch")
     parser.add_argument("--build-only", action="store_true", help="build the TensorRT engine into the cache and end")
     parser.add_argument(
         "--mirror", type=Path, metavar="FILE", help="JSON with url and percent: where copies of requests go"

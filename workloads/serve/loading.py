@@ -53,8 +53,9 @@ class _Accept:
             raise Unavailable(self.seen.flaws[0])
 
 
-def options_for(settings: Settings) -> Options:
-    """Threads are shared out among the instances."""
+def options_for(settings: Settings, model: Model | None = None) -> Options:
+    """Threads are shared out among the instances. An artifact's texts may be longer than what is usual."""
+    how = processing_of(model.artifact, model.signature) if model is not None else None
     threads = settings.threads or math.ceil(cpu_limit())
     return Options(
         threads=max(1, threads // settings.instances),
@@ -63,6 +64,7 @@ def options_for(settings: Settings) -> Options:
         providers=settings.providers,
         build=settings.builds_engines or settings.build_only,
         accelerator=settings.accelerator,
+        longest=settings.max_axis_length or max(Options.longest, how.max_tokens if how is not None else 0),
     )
 
 
@@ -82,7 +84,9 @@ def build_engine(settings: Settings) -> dict[str, Any]:
     model = load(settings.model, settings.name, settings.version, settings.digest, settings.described)
     device = gpu.present()
     try:
-        _, key = engine.plan_for(model, options_for(settings), device.architecture if device is not None else PORTABLE)
+        _, key = engine.plan_for(
+            model, options_for(settings, model), device.architecture if device is not None else PORTABLE
+        )
     except Unavailable as error:
         raise BadInput(str(error)) from error
     record = cache.record_of(settings.engine_cache, key)
@@ -95,7 +99,7 @@ def build_engine(settings: Settings) -> dict[str, Any]:
 def load_and_warm_up(settings: Settings) -> Loaded:
     """Verify the model, load it and warm its engines up. BadInput, Corrupt or NoEngine in words."""
     model = load(settings.model, settings.name, settings.version, settings.digest, settings.described)
-    options = options_for(settings)
+    options = options_for(settings, model)
     given = read_given(settings.warm_up, model.signature)
     accept = _Accept(model, Plan(options.sizes, settings.warm_up.mode, given, model.rows, model.steps8))
     candidates = choose.order(settings.engine, settings.fallback, settings.accelerator)

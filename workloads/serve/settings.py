@@ -94,6 +94,7 @@ class Settings:
     threads: int | None = None
     instances: int = 1
     engine_cache: Path | None = None
+    max_axis_length: int | None = None
     # Where a Job builds engines into the cache, the server only looks there.
     builds_engines: bool = True
     providers: tuple[str, ...] = ()
@@ -228,6 +229,7 @@ def _settings(name: str, spec: InferenceServiceSpec, model: PinnedModel) -> Sett
         instances=predictor.engine.instances,
         engine_cache=storage.local_path(cache.uri) if cache is not None else None,
         builds_engines=cache is None,
+        max_axis_length=predictor.engine.max_axis_length,
         batching=Limits(
             max_batch_size=batching.max_batch_size,
             max_queue_size=batching.max_queue_size,

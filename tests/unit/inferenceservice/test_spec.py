@@ -50,6 +50,7 @@ SENSE: list[dict[str, Any]] = [
     {"predictor": {**MODEL, "warmUp": {"uri": "pvc://samples/rows.npz"}}},
     {"predictor": {**MODEL, "warmUp": {"mode": "ShapesOnly", "shapes": [{"name": "x", "shape": [1, 3, 640, 640]}]}}},
     {"predictor": {**MODEL, "engine": {"cache": {"uri": "pvc://engines/a"}}}},
+    {"predictor": {**MODEL, "engine": {"name": "torch", "fallback": ["tensorrt"], "maxAxisLength": 2048}}},
     {"predictor": {**MODEL, "engine": {"name": "torch", "fallback": ["tensorrt"], "cache": {"uri": "pvc://e/a"}}}},
 ]
 # With the words of the operator.
@@ -142,6 +143,10 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
     (
         {"predictor": {**MODEL, "engine": {"name": "torch", "cache": {"uri": "pvc://e/a"}}}},
         "cache has no effect without the engine tensorrt or auto",
+    ),
+    (
+        {"predictor": {**MODEL, "engine": {"name": "torch", "maxAxisLength": 900}}},
+        "maxAxisLength is TensorRT's",
     ),
     ({"predictor": {**MODEL, "engine": {"cache": {"uri": "s3://e/a"}}}}, "cache.uri is pvc://claim/path"),
     ({"predictor": {**MODEL, "engine": {"cache": {"uri": "pvc://e/../a"}}}}, "cache.uri is pvc://claim/path"),

@@ -16,7 +16,7 @@ from workloads.serve.settings import Settings, from_document, seconds
 
 PREDICTOR = {
     "model": {"uri": "pvc://models/resnet"},
-    "engine": {"name": "openvino", "fallback": ["torch"], "threads": 3, "instances": 2},
+    "engine": {"name": "auto", "fallback": ["torch"], "threads": 3, "instances": 2, "maxAxisLength": 900},
     "batching": {
         "maxBatchSize": 8,
         "maxQueueDelay": "500us",
@@ -39,8 +39,8 @@ def write(folder: Path, predictor: dict, status: dict | None = None) -> Path:
 def test_a_whole_document(tmp_path: Path) -> None:
     settings = from_document(write(tmp_path, PREDICTOR))
     assert (settings.model, settings.name, settings.digest) == ("pvc://models/resnet", "resnet", None)
-    assert (settings.engine, settings.fallback) == (EngineName.OPENVINO, (EngineName.TORCH,))
-    assert (settings.threads, settings.instances) == (3, 2)
+    assert (settings.engine, settings.fallback) == (EngineName.AUTO, (EngineName.TORCH,))
+    assert (settings.threads, settings.instances, settings.max_axis_length) == (3, 2, 900)
     batching = settings.batching
     assert (batching.max_batch_size, batching.max_queue_size, batching.priority_levels) == (8, 99, 3)
     assert (batching.max_queue_delay, batching.default_timeout) == (0.0005, 2.0)

@@ -46,7 +46,8 @@ class Options:
 
     `providers`: ONNX Runtime's, in this order; its CUDA provider where there is one, when empty. `build`: whether a
     TensorRT engine that is not in the cache is built here; where a Job builds it, a server only looks. `accelerator`:
-    what the pod asks for, in its resources' words, unless the CPU will do.
+    what the pod asks for, in its resources' words, unless the CPU will do. `longest`: how long an axis beside the batch
+    may be in a TensorRT engine where the model leaves it free.
     """
 
     threads: int = 1
@@ -55,6 +56,7 @@ class Options:
     providers: tuple[str, ...] = ()
     build: bool = True
     accelerator: str = ""
+    longest: int = 512
 
 
 class Open(Protocol):

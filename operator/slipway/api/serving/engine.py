@@ -69,6 +69,12 @@ class Engine(Model):
             lambda engine: engine.cache is None or _builds_engines(engine),
         ),
         Rule(
+            "!has(self.maxAxisLength) || self.name in ['auto', 'tensorrt']"
+            " || (has(self.fallback) && self.fallback.exists(name, name in ['auto', 'tensorrt']))",
+            "maxAxisLength is TensorRT's: set engine.name to tensorrt or auto, or remove maxAxisLength",
+            lambda engine: engine.max_axis_length is None or _builds_engines(engine),
+        ),
+        Rule(
             "!has(self.provider) || self.name == 'onnxruntime'"
             " || (has(self.fallback) && self.fallback.exists(name, name == 'onnxruntime'))",
             "provider is ONNX Runtime's: set engine.name to onnxruntime, or remove provider",
@@ -94,6 +100,11 @@ class Engine(Model):
     )
     cache: EngineCache | None = Field(
         None, description="Have TensorRT's engines built by a Job; each replica builds its own when unset."
+    )
+    max_axis_length: Annotated[int, Field(ge=1, le=1048576)] | None = Field(
+        None,
+        description="Longest that an axis beside the batch may be in a TensorRT engine where the model leaves it free,"
+        " such as tokens; 512, or the artifact's own limit of tokens if that is more, when unset.",
     )
 
     @property

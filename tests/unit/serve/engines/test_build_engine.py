@@ -98,3 +98,19 @@ def test_an_engine_for_another_gpu_is_refused_and_the_words_name_both(claim: Pat
     plan, key = engine.plan_for(model, Options(sizes=(4,), cache=folder, build=False), "sm89")
     assert key.architecture == "sm89"
     assert len(plan) > 1000
+
+
+@pytest.mark.parametrize(
+    ("tokens", "told", "longest"), [(8, None, 512), (2048, None, 2048), (2048, 700, 700), (None, None, 512)]
+)
+def test_an_engine_takes_texts_as_long_as_the_artifact_says(
+    claim: Path, monkeypatch: pytest.MonkeyPatch, tokens: int | None, told: int | None, longest: int
+) -> None:
+    """512 tokens were the most, whatever the model takes: longer texts were refused request by request."""
+    from types import SimpleNamespace
+
+    how = None if tokens is None else SimpleNamespace(max_tokens=tokens)
+    monkeypatch.setattr("workloads.serve.loading.processing_of", lambda *given: how)
+    model = load(str(claim / "model.onnx"), "", "1")
+    assert options_for(Settings("m", max_axis_length=told), model).longest == longest
+    assert options_for(Settings("m")).longest == 512

@@ -51,11 +51,16 @@ def _config(trt: Any, builder: Any, key: EngineKey) -> Any:
         config.set_flag(getattr(trt.BuilderFlag, flag))
     profile = builder.create_optimization_profile()
     for shapes in key.profile:
-        profile.set_shape(shapes.name, shapes.least, shapes.best, shapes.most)
-    config.add_optimization_profile(profile)
+        try:
+            profile.set_shape(shapes.name, shapes.least, shapes.best, shapes.most)
+        except ValueError as error:
+            raise Unavailable(f"TensorRT refuses the shapes of input {shapes.name!r}: {error}") from error
+    if config.add_optimization_profile(profile) < 0:
+        raise Unavailable("TensorRT refuses the shapes of the inputs")
     if hasattr(trt, "ComputeCapability") and key.architecture != PORTABLE:
         config.num_compute_capabilities = 1
-        config.set_compute_capability(getattr(trt.ComputeCapability, key.architecture.upper()), 0)
+        if not config.set_compute_capability(getattr(trt.ComputeCapability, key.architecture.upper()), 0):
+            raise Unavailable(f"TensorRT builds no engine for {key.architecture}")
     return config
 
 

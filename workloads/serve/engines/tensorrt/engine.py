@@ -11,30 +11,57 @@ from workloads.serve.datatypes import Array, Datatype
 from workloads.serve.engines.engine import Options, Unavailable
 from workloads.serve.engines.tensorrt import cache, gpu, sparsity
 from workloads.serve.engines.tensorrt.build import architecture_for, build
-from workloads.serve.engines.tensorrt.key import EngineKey, Range, profile_for
+from workloads.serve.engines.tensorrt.key import EngineKey, profile_for
 from workloads.serve.engines.tensorrt.library import identity, library, logger
 from workloads.serve.engines.tensorrt.memory import Buffer, Memory, open_memory
 from workloads.serve.model import Model
-from workloads.serve.signature import Tensor
+from workloads.serve.signature import Signature, Tensor
 
 LOG = logging.getLogger("slipway.serve.tensorrt")
 
 
+# TensorRT's names. What is not here, such as FP64, it computes as another type, or not at all.
+TYPES = {
+    "FLOAT": Datatype.FP32,
+    "HALF": Datatype.FP16,
+    "BF16": Datatype.BF16,
+    "INT8": Datatype.INT8,
+    "UINT8": Datatype.UINT8,
+    "INT32": Datatype.INT32,
+    "INT64": Datatype.INT64,
+    "BOOL": Datatype.BOOL,
+}
+
+
 class TensorRt:
-    """One execution context. Not for two threads at once."""
+    """One execution context. Not for two threads at once.
+
+    `owners`: what TensorRT needs for as long as the engine lives: its runtime, whose logger it calls.
+    """
 
     name = "tensorrt"
 
-    def __init__(self, engine: Any, memory: Memory, model: Model, key: EngineKey, details: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        engine: Any,
+        memory: Memory,
+        model: Model,
+        key: EngineKey,
+        details: Mapping[str, str],
+        owners: Sequence[Any] = (),
+    ) -> None:
+        check_tensors(engine, model.signature)
         self._engine = engine
+        self._owners = list(owners)
         self._context = engine.create_execution_context()
         if self._context is None:
             raise Unavailable("TensorRT made no execution context: the device has not enough memory")
         self._memory = memory
         self._signature = model.signature
+        self._profile = key.profile
         self._details = details
         self._buffers: dict[str, Buffer] = {}
-        self._reserve(key.profile)
+        self._reserve()
 
     @property
     def details(self) -> Mapping[str, str]:
@@ -45,7 +72,7 @@ class TensorRt:
         """Run one batch: in, compute, out, all in order on one stream; then one wait."""
         for tensor, array in zip(self._signature.inputs, inputs, strict=True):
             if not self._context.set_input_shape(tensor.name, array.shape):
-                raise ValueError(f"input {tensor.name!r}: {list(array.shape)} is outside of the engine's profile")
+                raise ValueError(self._outside(tensor, array.shape))
             buffer = self._buffer(tensor.name, array.nbytes)
             buffer.host[: array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
             self._memory.to_device(buffer, array.nbytes)
@@ -63,11 +90,18 @@ class TensorRt:
             for tensor, size, shape in zip(self._signature.outputs, sizes, shapes, strict=True)
         ]
 
-    def _reserve(self, profile: Sequence[Range]) -> None:
+    def _outside(self, tensor: Tensor, shape: tuple[int, ...]) -> str:
+        wanted = next(one for one in self._profile if one.name == tensor.name)
+        return (
+            f"input {tensor.name!r}: {list(shape)} is outside of the engine's profile, {list(wanted.least)} to "
+            f"{list(wanted.most)}: send less, or set batching.maxBatchSize (rows) or engine.maxAxisLength (other axes)"
+        )
+
+    def _reserve(self) -> None:
         """All memory for the largest batch, so that there is no later lack of it."""
-        for shapes in profile:
-            self._context.set_input_shape(shapes.name, shapes.most)
-        for tensor, shapes in zip(self._signature.inputs, profile, strict=True):
+        for tensor, shapes in zip(self._signature.inputs, self._profile, strict=True):
+            if not self._context.set_input_shape(shapes.name, shapes.most):
+                raise Unavailable(f"TensorRT's engine does not take {list(shapes.most)} for input {shapes.name!r}")
             self._buffer(tensor.name, _bytes(tensor, shapes.most))
         for tensor in self._signature.outputs:
             self._buffer(tensor.name, _bytes(tensor, tuple(self._context.get_tensor_shape(tensor.name))))
@@ -76,13 +110,35 @@ class TensorRt:
         buffer = self._buffers.get(name)
         if buffer is None or len(buffer.host) < size:
             buffer = self._buffers[name] = self._memory.buffer(max(size, 1))
-            self._context.set_tensor_address(name, buffer.device)
+            if not self._context.set_tensor_address(name, buffer.device):
+                raise RuntimeError(f"TensorRT does not take the memory for {name!r}")
         return buffer
 
     def close(self) -> None:
-        """Context before engine, memory last."""
+        """Context before engine, engine before its runtime, memory last."""
         del self._context, self._engine
+        self._owners.clear()
         self._memory.close()
+
+
+def check_tensors(engine: Any, signature: Signature) -> None:
+    """Unavailable where the engine's tensors are not the model's: copied bytes would mean something else there."""
+    there = {engine.get_tensor_name(place) for place in range(engine.num_io_tensors)}
+    named = [tensor.name for tensor in (*signature.inputs, *signature.outputs)]
+    if there != set(named):
+        odd = ", ".join(sorted(there.symmetric_difference(named)))
+        raise Unavailable(f"TensorRT's engine has not the tensors of the model: {odd}")
+    for tensor in (*signature.inputs, *signature.outputs):
+        kind = engine.get_tensor_dtype(tensor.name).name
+        if TYPES.get(kind) is not tensor.datatype:
+            raise Unavailable(
+                f"{tensor.name!r} is {tensor.datatype.name}, and TensorRT's engine takes {kind} there: export the "
+                "model with a type that TensorRT has (FP32, FP16, BF16, INT8, UINT8, INT32, INT64, BOOL)"
+            )
+        if engine.get_tensor_location(tensor.name).name != "DEVICE":
+            raise Unavailable(
+                f"{tensor.name!r} gives a shape, which TensorRT reads on the host: it cannot serve it here"
+            )
 
 
 def _bytes(tensor: Tensor, shape: tuple[int, ...]) -> int:
@@ -102,7 +158,7 @@ def plan_for(model: Model, options: Options, architecture: str) -> tuple[bytes, 
         raise Unavailable("tensorrt has no string tensors")
     trt = library()
     bound = architecture_for(trt, architecture)
-    profile = profile_for(model.signature, max(options.sizes))
+    profile = profile_for(model.signature, max(options.sizes), options.longest)
     key = EngineKey(model.digest, bound, identity(trt), profile, sparsity.flags(trt, model.onnx))
     plan = cache.find(options.cache, key) if options.cache is not None else None
     if plan is not None:
@@ -132,4 +188,11 @@ def open_engine(model: Model, options: Options) -> TensorRt:
     if engine is None:
         raise Unavailable(f"TensorRT cannot load the engine on {device.name}: {(log.lines or ['no reason given'])[-1]}")
     details = {"version": key.library, "device": device.name, "architecture": key.architecture, "engine": key.digest}
-    return TensorRt(engine, open_memory(), model, key, details)
+    memory = open_memory()
+    try:
+        return TensorRt(engine, memory, model, key, details, (runtime, log))
+    except Exception as error:
+        memory.close()
+        if isinstance(error, Unavailable):
+            raise
+        raise Unavailable(f"TensorRT's engine does not start on {device.name}: {error}") from error

@@ -7,8 +7,9 @@ from typing import Any
 
 from workloads.serve.signature import Signature
 
-# For axes beside the batch that may have any length: TensorRT must be told how far they go.
-FREE_AXIS = (1, 128, 512)
+# For axes beside the batch that may have any length: TensorRT must be told how far they go, and where it is fastest.
+LONGEST = 512
+BEST = 128
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,13 @@ class EngineKey:
         return asdict(self)
 
 
-def profile_for(signature: Signature, largest: int) -> tuple[Range, ...]:
-    """One to `largest` rows, best at the largest; other free axes as FREE_AXIS says."""
+def profile_for(signature: Signature, largest: int, longest: int = LONGEST) -> tuple[Range, ...]:
+    """One to `largest` rows, best at the largest; other free axes from one to `longest`."""
     rows, ranges = signature.batched, []
+    free = (1, min(BEST, longest), longest)
     for tensor in signature.inputs:
         choices = [
-            (axis,) * 3 if isinstance(axis, int) else (1, largest, largest) if rows and place == 0 else FREE_AXIS
+            (axis,) * 3 if isinstance(axis, int) else (1, largest, largest) if rows and place == 0 else free
             for place, axis in enumerate(tensor.axes)
         ]
         least, best, most = (tuple(choice[place] for choice in choices) for place in range(3))

@@ -3,8 +3,10 @@
 Only used once a GPU is known to be there. The first device, one stream per engine instance.
 """
 
+import ctypes
 import importlib
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,7 +44,7 @@ class Memory(Protocol):
 
 
 class _Pair:
-    def __init__(self, host: Array, device: int, owner: Any = None) -> None:
+    def __init__(self, host: Any, device: int, owner: Any = None) -> None:
         self.host = host
         self.device = device
         self.owner = owner
@@ -65,8 +67,6 @@ class CudaPython:
 
     def buffer(self, size: int) -> Buffer:
         """cudaHostAlloc and cudaMalloc."""
-        import ctypes
-
         host = int(self._call(self._runtime.cudaHostAlloc(size, 0)))
         self._hosts.append(host)
         device = int(self._call(self._runtime.cudaMalloc(size)))
@@ -90,7 +90,7 @@ class CudaPython:
         self._call(self._runtime.cudaStreamSynchronize(self.stream))
 
     def close(self) -> None:
-        """Free all."""
+        """Free all. A device that has failed fails here as well, and that changes nothing."""
         for host in self._hosts:
             self._runtime.cudaFreeHost(host)
         for device in self._devices:
@@ -103,50 +103,77 @@ class PyCuda:
 
     def __init__(self, driver: Any) -> None:
         self._driver = driver
+        self._pairs: list[_Pair] = []
         driver.init()
         self._context = driver.Device(0).retain_primary_context()
-        self._threads = threading.local()
-        self._enter()
-        self._stream = driver.Stream()
+        with self._current():
+            self._stream: Any = driver.Stream()
         self.stream = int(self._stream.handle)
 
-    def _enter(self) -> None:
-        """Contexts are per thread: the engine is opened on one and runs on another."""
-        if not getattr(self._threads, "entered", False):
-            self._context.push()
-            self._threads.entered = True
+    @contextmanager
+    def _current(self) -> Iterator[None]:
+        """Contexts are per thread: the engine is opened on one and runs on another.
+
+        A thread that ends with one on its stack makes pycuda abort the process (NVIDIA/TensorRT issue 1107).
+        """
+        self._context.push()
+        try:
+            yield
+        finally:
+            self._context.pop()
 
     def buffer(self, size: int) -> Buffer:
         """pagelocked_empty and mem_alloc."""
-        self._enter()
-        device = self._driver.mem_alloc(size)
-        return _Pair(self._driver.pagelocked_empty(size, np.uint8), int(device), device)
+        with self._current():
+            device = self._driver.mem_alloc(size)
+            self._pairs.append(_Pair(self._driver.pagelocked_empty(size, np.uint8), int(device), device))
+            return self._pairs[-1]
 
     def to_device(self, buffer: Buffer, size: int) -> None:
         """memcpy_htod_async."""
-        self._enter()
-        self._driver.memcpy_htod_async(buffer.device, buffer.host[:size], self._stream)
+        with self._current():
+            self._driver.memcpy_htod_async(buffer.device, buffer.host[:size], self._stream)
 
     def to_host(self, buffer: Buffer, size: int) -> None:
         """memcpy_dtoh_async."""
-        self._driver.memcpy_dtoh_async(buffer.host[:size], buffer.device, self._stream)
+        with self._current():
+            self._driver.memcpy_dtoh_async(buffer.host[:size], buffer.device, self._stream)
 
     def wait(self) -> None:
         """Stream.synchronize."""
-        self._stream.synchronize()
+        with self._current():
+            try:
+                self._stream.synchronize()
+            except self._driver.Error as error:
+                raise RuntimeError(f"CUDA: {error}") from error
 
     def close(self) -> None:
-        """Buffers are freed with their last reference."""
+        """Free all while the context is there, whoever still refers to a buffer; then the context."""
+        with self._current():
+            for pair in self._pairs:
+                pair.owner.free()
+                pair.host.base.free()
+            self._pairs.clear()
+            self._stream = None
         self._context.detach()
 
 
+# By these names: cuda-python's, before and since 12.6; then pycuda.
+BINDINGS = (("cuda.bindings.runtime", CudaPython), ("cuda.cudart", CudaPython), ("pycuda.driver", PyCuda))
+
+
 def open_memory() -> Memory:
-    """Open memory by cuda-python or pycuda. Unavailable when neither package is installed."""
-    try:
-        return CudaPython(importlib.import_module("cuda.bindings.runtime"))
-    except ImportError:
-        pass
-    try:
-        return PyCuda(importlib.import_module("pycuda.driver"))
-    except ImportError as error:
-        raise Unavailable("TensorRT needs cuda-python or pycuda for its buffers, and neither is installed") from error
+    """Open memory by cuda-python or pycuda. Unavailable when neither is installed, or the device gives none."""
+    reasons = []
+    for name, memory in BINDINGS:
+        try:
+            library = importlib.import_module(name)
+        except ImportError:
+            continue
+        try:
+            return memory(library)
+        except Exception as error:
+            reasons.append(f"{name}: {error}")
+    if reasons:
+        raise Unavailable(f"TensorRT got no stream: {'; '.join(reasons)}")
+    raise Unavailable("TensorRT needs cuda-python or pycuda for its buffers, and neither is installed")
