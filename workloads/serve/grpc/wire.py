@@ -7,7 +7,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
-from workloads.serve.http2.hpack import Header, literal
+from workloads.serve.http2.hpack import LIST_BYTES, LIST_LENGTH, TOO_LONG, Header, literal
 
 NAMES = (
     "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED "
@@ -45,7 +45,10 @@ def head_of(headers: tuple[Header, ...]) -> Head:
         else:
             said[name.decode("latin-1")] = _text(name, value)
     refusal = 0
-    if given.get(b":method") != b"POST":
+    if headers[-1:] == (TOO_LONG,):
+        # By gRPC's own rules a status of HTTP hides the words, so a call has them behind 200.
+        refusal = 200 if given.get(b"content-type", GRPC).startswith(GRPC) else 431
+    elif given.get(b":method") != b"POST":
         refusal = 405
     elif not given.get(b"content-type", b"").startswith(GRPC):
         refusal = 415
@@ -79,5 +82,10 @@ def trailing(status: str, words: str, more: Iterable[Header]) -> bytes:
 
 
 def refused(status: int) -> bytes:
-    """Whole answer to what is no call."""
+    """Whole answer to what is no call, or one whose headers are too long."""
+    if status == 200:
+        words = (
+            f"the call's headers have more than {LIST_BYTES} bytes, or are more than {LIST_LENGTH}: send less metadata"
+        )
+        return ALONE + trailing("RESOURCE_EXHAUSTED", words, ())
     return literal(b":status", b"%d" % status) + literal(b"content-length", b"0")

@@ -10,6 +10,11 @@ TABLE_BYTES = 4096  # what every client may use; nothing else is offered
 ENTRY_BYTES = 32  # of the table's, beside name and value
 # Bytes of all headers of a block, and how many there are: one byte of a block may stand for four thousand.
 LIST_BYTES, LIST_LENGTH = 16 << 10, 256
+# What follows is read for the table's sake alone, which later blocks need: so many entries, and bytes of them.
+WALKED, DECODED = 2048, 32 << 10
+MOST_BITS = 30  # of a coded byte
+# Stands behind the first headers of a block that has more than a call may have. No client may send such a name.
+TOO_LONG: Header = (b":too-long", b"")
 KEPT_BLOCKS = 64
 NO_TABLE = b"\x20"  # the table that is written with has no place: before the first block after a client asks for less
 
@@ -68,6 +73,14 @@ def _text(block: bytes, place: int) -> tuple[bytes, int]:
     return (decode(data) if coded else data), end
 
 
+def _behind(block: bytes, place: int) -> int:
+    """Place behind a string, which is not read."""
+    length, place = _number(block, place, 7)
+    if place + length > len(block):
+        raise BadBlock("a header block ends within a string")
+    return place + length
+
+
 class Decoder:
     """Reads the blocks of one connection, in order."""
 
@@ -79,7 +92,10 @@ class Decoder:
         self._known: dict[bytes, tuple[Header, ...]] = {}
 
     def headers(self, block: bytes) -> tuple[Header, ...]:
-        """Headers of a whole block. BadBlock when it cannot be read, or holds too much."""
+        """Headers of a whole block; of one that holds too much the first ones, and TOO_LONG.
+
+        BadBlock when it cannot be read, or holds so much that nobody would want to.
+        """
         known = self._known.get(block)
         if known is not None:
             return known
@@ -118,8 +134,39 @@ class Decoder:
             found.append(header)
             total += len(header[0]) + len(header[1]) + ENTRY_BYTES
             if total > LIST_BYTES or len(found) > LIST_LENGTH:
-                raise BadBlock(f"the headers have more than {LIST_BYTES} bytes, or are more than {LIST_LENGTH}")
+                self._walk(block, place)
+                return (*found[:-1], TOO_LONG), True
         return tuple(found), changed
+
+    def _walk(self, block: bytes, place: int) -> None:
+        """Do with the table what the rest of a block does with it."""
+        walked = decoded = 0
+        while place < len(block):
+            walked += 1
+            if walked > WALKED or decoded > DECODED:
+                raise BadBlock(f"the headers have far more than {LIST_BYTES} bytes, or are far more than {LIST_LENGTH}")
+            first = block[place]
+            if first & 128:
+                number, place = _number(block, place, 7)
+                self._entry(number)
+            elif first & 224 == 32:
+                raise BadBlock("a header block changes the table where it may not")
+            else:
+                number, strings = _number(block, place, 6 if first & 64 else 4)
+                end = _behind(block, strings if number else _behind(block, strings))
+                if first & 64:
+                    decoded += self._keep(block, place, end)
+                place = end
+
+    def _keep(self, block: bytes, place: int, end: int) -> int:
+        """Add an entry to the table. Bytes that were decoded for it: none of one that cannot have room there."""
+        if (end - place) * 8 > TABLE_BYTES * MOST_BITS:
+            self._table.clear()
+            self._bytes = 0
+            return 0
+        header, _ = self._literal(block, place, 6)
+        self._add(header)
+        return len(header[0]) + len(header[1])
 
     def _literal(self, block: bytes, place: int, bits: int) -> tuple[Header, int]:
         number, place = _number(block, place, bits)
