@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 MIB = 1 << 20
 CONNECTIONS = 8
+ADDRESS = ("127.0.0.2", 0)  # another client's than the polite one's
 Answers = collections.Counter[str]
 
 
@@ -38,7 +39,7 @@ def _honest() -> bytes:
 
 def _posting(body: bytes, path: str, headers: dict[str, str]) -> Callable[[int, Answers], None]:
     def attack(port: int, answers: Answers) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120, source_address=ADDRESS)
         while True:
             connection.request("POST", path, body, headers)
             reply = connection.getresponse()
@@ -52,7 +53,7 @@ def _stalling(path: str) -> Callable[[int, Answers], None]:
     """All but the last bytes of a body as large as one may be."""
 
     def attack(port: int, answers: Answers) -> None:
-        with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=120, source_address=ADDRESS) as connection:
             head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {63 * MIB + 10}\r\n\r\n"
             connection.sendall(head.encode())
             piece = b" " * MIB
@@ -101,7 +102,7 @@ def _pinging(port: int, answers: Answers) -> None:
     from workloads.serve.http2.hpack import literal
 
     block = b"\x83\x86\x84" + literal(b"content-type", b"application/grpc")
-    with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=120, source_address=ADDRESS) as connection:
         connection.sendall(frames.PREFACE + frames.settings({}))
         ping, first = frames.frame(frames.PING, 0, 0, bytes(8)), 1
         while True:

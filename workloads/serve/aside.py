@@ -11,7 +11,7 @@ from functools import cache, partial
 from typing import ParamSpec, TypeVar
 
 from workloads.pod.cpus import cpu_limit
-from workloads.pod.slices import ask_for_short_slices
+from workloads.pod.slices import ask_for_long_slices
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,4 +24,4 @@ async def aside(work: Callable[P, R], *args: P.args, **named: P.kwargs) -> R:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(math.ceil(cpu_limit() / 2), "aside", ask_for_short_slices)
+    return ThreadPoolExecutor(math.ceil(cpu_limit() / 2), "aside", ask_for_long_slices)

@@ -7,6 +7,7 @@ import threading
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from workloads.pod.slices import ask_for_short_slices
 from workloads.serve.allocator import keep_freed_pieces
 from workloads.serve.app import App
 from workloads.serve.edge import Edge
@@ -33,6 +34,7 @@ async def serve(settings: Settings) -> None:
     life, metrics = Lifecycle(), Metrics()
     life.install()
     keep_freed_pieces()
+    ask_for_short_slices()
     app = App(settings.name or name_of(settings.model), settings.version, life, metrics)
     edge = Edge(app, settings.edge)
     sealed = Certificates(settings.tls, settings.tls_secret) if settings.tls is not None else None

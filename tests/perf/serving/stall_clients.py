@@ -20,6 +20,7 @@ from PIL import Image
 
 from tests.conformance.clients.inputs import JSON, SMALL, document
 from tests.conformance.server import Server
+from workloads.pod.slices import ask_for_short_slices
 from workloads.serve.protocol import open_inference_pb2 as pb
 
 PAUSE = 0.005
@@ -89,6 +90,7 @@ class Polite:
     def seconds(self, seconds: float) -> Seen:
         """Ask for so long."""
         seen, until = Seen(), time.monotonic() + seconds
+        ask_for_short_slices()  # on a cluster it has a core of its own
         with self._asking() as ask:
             ask()
             while time.monotonic() < until:

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from workloads.pod.slices import ask_for_short_slices
+from workloads.pod.slices import ask_for_long_slices
 from workloads.serve.apart.wire import LENGTHS, Job, job_of, trouble
 from workloads.serve.errors import EngineFailed, RequestError, TooLarge
 
@@ -27,7 +27,7 @@ def answer_all(number: int, nice: int, begin: Callable[[Any], Callable[[Job], An
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)  # the server says when it ends
     os.nice(nice)
-    ask_for_short_slices()
+    ask_for_long_slices()
     gc.disable()  # numbers, texts and pictures have no cycles
     with socket.socket(fileno=number) as connection, connection.makefile("rb") as stream:
         setup = _frame(stream)

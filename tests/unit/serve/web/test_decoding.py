@@ -81,6 +81,16 @@ def test_a_picture_of_more_pixels_than_the_model_is_worth_is_refused_before_it_i
     assert_within(0.5, refused)
 
 
+@pytest.mark.parametrize("name", ["png", "webp, a header alone"])
+async def test_a_picture_whose_first_bytes_say_that_it_is_too_large_takes_no_thread(name, monkeypatch) -> None:
+    """Eight clients with such files held the threads, and the loop for 9 ms before another one's answer."""
+    decoding = Decoding(HOW)
+    monkeypatch.setattr(decoding, "_all", None)
+    with pytest.raises(Invalid, match=r"picture 2 has .* pixels.*make it smaller"):
+        await decoding.to_input([SMALL, HUGE[name]], ("a", 0), 30)
+    await decoding.close()
+
+
 WALKS = {
     "a million chunks": chunks(*[(b"abCd", b"")] * 100_000, (b"IHDR", b"")),
     "data byte by byte": chunks((b"IHDR", b"\0" * 13), *[(b"IDAT", b"\0")] * 200_000),

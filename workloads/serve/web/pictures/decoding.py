@@ -18,6 +18,7 @@ import numpy as np
 
 from slipway.api.common.artifact import Preprocessing
 from workloads.pod.cpus import cpu_limit
+from workloads.pod.slices import ask_for_short_slices
 from workloads.serve.apart import Job, ProcessLane
 from workloads.serve.aside import aside
 from workloads.serve.datatypes import Array
@@ -25,7 +26,14 @@ from workloads.serve.errors import DeadlineExceeded, Invalid, QueueFull, Request
 from workloads.serve.http.message import Buffer
 from workloads.serve.web.pictures.detection import Geometry
 from workloads.serve.web.pictures.fair_queue import Client, FairQueue
-from workloads.serve.web.pictures.model_input import PendingPicture, Pixels, if_small, stacked
+from workloads.serve.web.pictures.model_input import (
+    FIRST_BYTES,
+    PendingPicture,
+    Pixels,
+    if_small,
+    refuse_at_sight,
+    stacked,
+)
 
 # Requests whose pictures wait to be decoded, or are; of them, with pictures that take longer.
 MOST_WAITING, MOST_MEDIUM, MOST_LARGE = 256, 48, 16
@@ -93,7 +101,7 @@ class _Threads:
 
     def __init__(self, how: Preprocessing, threads: int) -> None:
         self._how = how
-        self._pool = ThreadPoolExecutor(threads, "pictures")
+        self._pool = ThreadPoolExecutor(threads, "pictures", ask_for_short_slices)
 
     async def __call__(self, content: Buffer, place: int) -> tuple[Found, float]:
         return await asyncio.get_running_loop().run_in_executor(self._pool, _measured, content, self._how, place)
@@ -171,6 +179,8 @@ class Decoding:
 
         Invalid for what is no picture, or too large a one; QueueFull; DeadlineExceeded after `seconds`.
         """
+        for place, picture in enumerate(pictures):
+            refuse_at_sight(bytes(picture[:FIRST_BYTES]), self._how, place)
         if self._requests >= MOST_WAITING:
             raise QueueFull("too many pictures are being decoded", 1)
         self._requests += 1

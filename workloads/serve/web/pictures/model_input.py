@@ -32,6 +32,7 @@ BYTES_A_PIXEL = {"1": 1.5, "L": 1.5, "P": 1.5, "I;16": 3.5, "I;16B": 3.5}
 BYTES_A_PIXEL_ELSE, BYTES_OF_WEBP, BYTES_OF_COEFFICIENTS = 5.0, 17.0, 8.0
 # What a pixel costs in time, in those of a PNG: of a JPEG that is decoded smaller, and of a WebP.
 COST_OF_JPEG, COST_OF_WEBP = 1 / 6, 2.0
+FIRST_BYTES = 64
 SMALL = 300_000  # is decoded at once; what costs more is only looked at, so that small pictures never wait for it
 
 Pixels = tuple[Array, Geometry]
@@ -78,6 +79,17 @@ def within(content: bytes, how: Preprocessing, place: int, most: float) -> Pixel
 def if_small(content: bytes, how: Preprocessing, place: int) -> Pixels | PendingPicture:
     """Pixels as `whole` gives them; of a picture that takes long only its cost."""
     return within(content, how, place, SMALL)
+
+
+def refuse_at_sight(head: bytes, how: Preprocessing, place: int) -> None:
+    """Invalid for a picture whose first FIRST_BYTES say that it has too many pixels; most are told when it is opened.
+
+    Quick enough for the event loop: a client that sends many such pictures costs the others no thread.
+    """
+    sizes = ((picture_file.png_size(head), 0.0), (picture_file.webp_size(head), BYTES_OF_WEBP))
+    for size, bytes_a_pixel in sizes:
+        if size is not None:
+            _require(f"picture {place + 1}", size, bytes_a_pixel or min(BYTES_A_PIXEL.values()), most_pixels(how))
 
 
 def _opened(content: bytes, how: Preprocessing, place: int, most: float) -> Pixels | PendingPicture:

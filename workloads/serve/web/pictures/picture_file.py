@@ -48,6 +48,13 @@ def webp_size(content: bytes) -> tuple[int, int] | None:
     return None
 
 
+def png_size(content: bytes) -> tuple[int, int] | None:
+    """Width and height of a PNG, which stand in its first bytes; None: no PNG."""
+    if not content.startswith(PNG) or content[12:16] != b"IHDR" or len(content) < 24:
+        return None
+    return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+
+
 def _png(content: bytes) -> None:
     place, left = len(PNG), FEW_CHUNKS + len(content) // BYTES_A_CHUNK
     while place + 8 <= len(content):
