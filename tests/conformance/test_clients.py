@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from tests.conformance.clients.generators import GENERATORS
+from tests.conformance.clients.grpc_programs import GRPC_PROGRAMS
 from tests.conformance.clients.inputs import Inputs
 from tests.conformance.clients.programs import PROGRAMS
 from tests.conformance.clients.protocol import PROTOCOLS
@@ -27,6 +28,13 @@ def test_a_client_of_the_protocol(serve, client) -> None:
     if not client.version():
         pytest.skip(f"{client.package} is not installed")
     assert not {name: fault for name, fault in client.results(serve("float")).items() if fault}
+
+
+@pytest.mark.parametrize("program", GRPC_PROGRAMS, ids=lambda one: one.name)
+def test_a_grpc_client_of_another_language(serve, tmp_path, program) -> None:
+    if not program.version():
+        pytest.skip(f"{program.name} is not installed")
+    assert not {name: fault for name, fault in program.results(serve("float"), tmp_path).items() if fault}
 
 
 @pytest.mark.parametrize("generator", GENERATORS, ids=lambda one: one.name)

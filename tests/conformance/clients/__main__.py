@@ -13,6 +13,7 @@ from typing import Any
 from onnx import TensorProto
 
 from tests.conformance.clients.generators import GENERATORS
+from tests.conformance.clients.grpc_programs import GRPC_PROGRAMS, GrpcProgram
 from tests.conformance.clients.inputs import Inputs
 from tests.conformance.clients.programs import ABSENT, PROGRAMS
 from tests.conformance.clients.protocol import PROTOCOLS
@@ -32,6 +33,16 @@ def programs(server: Server) -> dict[str, Any]:
             row |= {"version": program.version_line(), "results": program.results(base, inputs)}
         rows[program.name] = row
     return rows
+
+
+def grpc_program(program: GrpcProgram, server: Server, folder: Path) -> dict[str, Any]:
+    """Version and results of a gRPC client of another language; nothing where it is not installed."""
+    version = program.version()
+    if not version:
+        return {}
+    answers = folder / program.package
+    answers.mkdir()
+    return {"version": version, "results": program.results(server, answers)}
 
 
 def generators(server: Server, folder: Path) -> dict[str, Any]:
@@ -62,6 +73,7 @@ def main(arguments: list[str]) -> int:
                 one.name: {"version": version, "results": one.results(server)} if (version := one.version()) else {}
                 for one in PROTOCOLS
             }
+            report["protocol"] |= {one.name: grpc_program(one, server, folder) for one in GRPC_PROGRAMS}
             report["generators"] = generators(server, folder)
         finally:
             report["left in good order"] = server.stop() == 0
