@@ -39,8 +39,11 @@ class Server:
 
     ready = READY
 
-    def __init__(self, log: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
-        self.log = log
+    def __init__(
+        self, log: Path, *arguments: str, env: Mapping[str, str] | None = None, seconds: float | None = None
+    ) -> None:
+        """`seconds` that it may take until it is ready, START_SECONDS when unset."""
+        self.log, self._seconds = log, seconds or START_SECONDS
         command = [sys.executable, "-m", "workloads", "serve", "--host", "127.0.0.1", "--port", "0", "--grpc-port", "0"]
         environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", **(env or {})}
         with log.open("wb") as sink:
@@ -50,7 +53,7 @@ class Server:
 
     def wait(self) -> Self:
         """Until it is ready. RuntimeError with its log when it ends before."""
-        until = time.monotonic() + START_SECONDS
+        until = time.monotonic() + self._seconds
         while time.monotonic() < until:
             text = self.log.read_text()
             ready, grpc = self.ready.search(text), GRPC.search(text)

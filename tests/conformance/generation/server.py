@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 from pathlib import Path
@@ -21,14 +22,18 @@ class GenerationServer(Server):
 
     ready = READY
 
-    def __init__(self, folder: Path, model: Path, generation: dict[str, Any], threads: int = 1) -> None:
+    def __init__(self, folder: Path, model: Path, generation: dict[str, Any], vllm: str = "", **engine: Any) -> None:
+        """`vllm`: the program, for that engine."""
         predictor = {"model": {"uri": f"file://{model}"}, "generation": generation}
         drain = {"readinessLeadSeconds": 0, "timeoutSeconds": 20}
         document = {"kind": "InferenceService", "metadata": {"name": "small"}}
-        document |= {"spec": {"predictor": {**predictor, "drain": drain, "engine": {"threads": threads}}}}
+        chosen = {"name": "vllm"} if vllm else {"threads": 1}
+        document |= {"spec": {"predictor": {**predictor, "drain": drain, "engine": {**chosen, **engine}}}}
         config = folder / "service.json"
         config.write_text(json.dumps(document))
-        super().__init__(folder / "log", "--config", str(config))
+        self.child = "vllm" if vllm else "openvino_process"
+        where = {"PATH": f"{Path(vllm).parent}:{os.environ['PATH']}"} if vllm else {}
+        super().__init__(folder / "log", "--config", str(config), env=where, seconds=600 if vllm else None)
 
     @property
     def client(self) -> openai.OpenAI:
@@ -62,7 +67,7 @@ class GenerationServer(Server):
         """Number of the engine's process."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for child in children:
-            if b"openvino_process" in Path(f"/proc/{child}/cmdline").read_bytes():
+            if self.child.encode() in Path(f"/proc/{child}/cmdline").read_bytes():
                 return int(child)
         return 0
 

@@ -67,6 +67,12 @@ def test_logprobs_are_of_the_tokens_that_were_chosen(server: GenerationServer) -
     assert len(chat["logprobs"]["content"]) == 8
 
 
+def test_what_is_nothing_in_32_bits_is_greedy(server: GenerationServer) -> None:
+    """The engine refused a temperature of 1e-320 as 0, with a status of the server's own fault."""
+    greedy = server.complete(max_tokens=12).json["choices"][0]["text"]
+    assert server.complete(max_tokens=12, temperature=1e-320).json["choices"][0]["text"] == greedy
+
+
 def test_stop_strings_end_an_answer_before_them(server: GenerationServer) -> None:
     text = server.complete(max_tokens=40).json["choices"][0]["text"]
     stop = text[7:10]
@@ -146,6 +152,8 @@ def test_a_tool_that_must_be_called_is_called(server: GenerationServer, choice: 
         ({"prompt": "y " * 600}, "1200"),
         ({"prompt": "y" * 2_000_000}, "characters"),
         ({"stop": [""]}, "stop"),
+        ({"stop_token_ids": [2**70]}, "stop_token_ids"),
+        ({"repetition_penalty": 1e-300}, "repetition_penalty"),
         ({"stop": ["x"] * 17}, "stop"),
         ({"logprobs": 5}, "chosen token"),
         ({"best_of": 3}, "best_of"),
@@ -153,7 +161,7 @@ def test_a_tool_that_must_be_called_is_called(server: GenerationServer, choice: 
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"min_tokens": 9}, "min_tokens"),
         ({"stream_options": {"include_usage": True}}, "stream"),
-        ({"echo": True, "logprobs": 1}, "prefixCaching"),
+        ({"echo": True, "logprobs": 1, "stream": True}, "not in a stream"),
         ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "no"}}}}, "no"),
         ({"response_format": {"type": "json_schema"}}, "schema"),
     ],
@@ -193,6 +201,12 @@ def test_prompts_of_any_kind_are_answered(server: GenerationServer) -> None:
     assert server.complete("word " * 20_000).status == 400
     assert server.complete(PROMPT, echo=True).json["choices"][0]["text"].startswith(PROMPT)
     assert server.ask("POST", "/v1/completions", b'{"prompt": "half \\ud83d"}').status in {200, 400}
+
+
+def test_a_prompt_that_may_be_in_the_cache_is_scored_by_the_engine_that_can(server: GenerationServer) -> None:
+    answer = server.complete(echo=True, logprobs=1)
+    assert answer.status == (200 if server.child == "vllm" else 400)
+    assert answer.status == 200 or "prefixCaching" in answer.json["error"]["message"]
 
 
 def test_log_probabilities_of_a_prompt_are_those_of_its_own_answer(start: Start) -> None:

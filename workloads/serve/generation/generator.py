@@ -7,6 +7,7 @@ has ended (engines forget whom they cancel).
 
 import asyncio
 import itertools
+import logging
 import math
 import secrets
 import time
@@ -21,6 +22,8 @@ from workloads.serve.generation.metrics import GenerationMetrics
 from workloads.serve.generation.openai.replies import Choice
 from workloads.serve.generation.text.detokenizer import Decode
 from workloads.serve.generation.token_queue import Full, TokenQueue
+
+LOG = logging.getLogger("slipway.serve")
 
 LONGEST_WAIT = 60  # seconds that Retry-After says at most
 
@@ -179,7 +182,11 @@ class Generator:
             work.begun = time.monotonic()
             self.metrics.queue.observe(work.begun - work.job.asked)
             self._paced(len(work.prompt.tokens), work.begun)
-            self.engine.add(work.prompt, _Receiver(self, number))
+            try:
+                self.engine.add(work.prompt, _Receiver(self, number))
+            except Exception as error:  # of whatever kind: its place in the engine must not stay taken for good
+                LOG.exception("an answer could not be begun")
+                self._fail(work.job, EngineFailed(f"the engine does not take it: {error}"))
 
     def _paced(self, tokens: int, now: float) -> None:
         elapsed = max(now - self._begun_at, 1e-3)

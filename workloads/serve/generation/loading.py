@@ -37,6 +37,7 @@ from workloads.serve.settings import Settings
 LOG = logging.getLogger("slipway.serve")
 
 IR = "openvino_model.xml"
+VLLM_PROGRAM = 2 << 30  # its own processes, beside ours
 GATED = {"f32", "f16", "u8"}  # by QuantizationJobs
 # Without these OpenVINO computes otherwise from machine to machine, up to 0.3 nats: bfloat16 where a processor is
 # faster so, and inputs of quantized layers rounded to 8 bits.
@@ -98,7 +99,7 @@ def cache_precision(asked: Generation, artifact: LanguageArtifact) -> str:
 async def load(settings: Settings, metrics: GenerationMetrics) -> Generating:
     """A model that is loaded and proved. Raises BadInput, Corrupt or Unavailable in words."""
     asked = settings.generation or Generation()
-    found = await asyncio.to_thread(find, settings, memory_limit() if settings.engine is not EngineName.VLLM else None)
+    found = await asyncio.to_thread(find, settings, _limit(settings))
     tokenizer = await asyncio.to_thread(TextTokenizer, found.artifact.folder)
     engine = await _engine(settings, asked, found)
     try:
@@ -119,6 +120,14 @@ async def load(settings: Settings, metrics: GenerationMetrics) -> Generating:
     generator = Generator(engine, texts.decode, limits, metrics)
     names = [adapter.name for adapter in settings.adapters]
     return Generating(generator, texts, limits, found.language.end_tokens, described, names)
+
+
+def _limit(settings: Settings) -> int | None:
+    """Memory to plan for; None on accelerators, of whose memory vLLM takes a share by itself."""
+    limit = memory_limit()
+    if settings.engine is not EngineName.VLLM or limit is None:
+        return limit
+    return None if settings.accelerator else limit - VLLM_PROGRAM
 
 
 async def _proved(engine: Engine, settings: Settings, found: Found) -> dict[str, str]:
@@ -174,7 +183,10 @@ async def _engine(settings: Settings, asked: Generation, found: Found) -> Engine
     if settings.engine is EngineName.VLLM:
         from workloads.serve.generation.engines.vllm import VllmEngine
 
-        return VllmEngine(str(found.artifact.folder), settings.name, asked, found.context, settings.adapters)
+        cache = None if settings.accelerator else found.plan.cache
+        return VllmEngine(
+            str(found.artifact.folder), settings.name, asked, found.context, settings.adapters, cache=cache
+        )
     folder = found.artifact.folder
     if not (folder / IR).is_file():
         folder = await _converted(folder)

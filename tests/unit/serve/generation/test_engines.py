@@ -108,6 +108,23 @@ async def test_an_adapter_that_has_no_effect_is_refused_by_its_probes(tmp_path: 
             await prove(engine, [probe(2)], 128, "first")
 
 
+async def test_vllm_tells_the_log_probabilities_of_a_prompt_in_its_first_event(tmp_path: Path) -> None:
+    said: list[Piece] = []
+    async with running(vllm(tmp_path)) as engine:
+        assert engine.facts.echoes
+        assert engine.facts.version == "0.99"
+
+        class Kept:
+            def piece(self, piece: Piece) -> None:
+                said.append(piece)
+
+        engine.add(Prompt(1, [5, 6, 7], Sampling(2, echo=True)), Kept())
+        await until(lambda: bool(said) and bool(said[-1].finish))
+    assert list(said[0].prompt) == [0.0, -2.0, -2.0]
+    assert [token for piece in said for token in piece.tokens] == [8, 9]
+    assert [value for piece in said for value in piece.log_probabilities] == [-1.0, -1.0]
+
+
 def test_vllm_s_arguments_say_what_the_service_says() -> None:
     said = arguments("m", Generation(max_sequences=8, prefix_caching=False, kv_cache=KvCache(memory="1Gi")), 2048)
     text = " ".join(said)
@@ -115,6 +132,10 @@ def test_vllm_s_arguments_say_what_the_service_says() -> None:
                 "--kv-cache-memory-bytes 1073741824", "--served-model-name m"):  # fmt: skip
         assert one in text
     assert "trust" not in text
+    assert "chunked" not in text
+    on_cpu = " ".join(arguments("m", Generation(max_batched_tokens=256), 2048, 1 << 26))
+    for one in ("--no-enable-chunked-prefill", "--max-num-batched-tokens 2048", "--kv-cache-memory-bytes 67108864"):
+        assert one in on_cpu
     with pytest.raises(BadInput, match="u8"):
         arguments("m", Generation(kv_cache=KvCache(precision="u8")), 64)
 

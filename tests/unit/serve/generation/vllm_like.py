@@ -48,6 +48,9 @@ class Handler(BaseHTTPRequestHandler):
                 step = 2 if asked["model"] == "second" else 1
                 choice = {"index": 0, "text": "?", "token_ids": [last + step * (number + 1)], "finish_reason": finish}
                 choice["logprobs"] = {"token_logprobs": [-1.0]}
+                if asked["echo"] and not number:  # as vLLM does: the prompt and the first token in one event
+                    choice["token_ids"] = [*asked["prompt"], *choice["token_ids"]]
+                    choice["logprobs"]["token_logprobs"] = [None, *[-2.0] * (len(asked["prompt"]) - 1), -1.0]
                 self.wfile.write(f"data: {json.dumps({'choices': [choice]})}\n\n".encode())
                 time.sleep(0.005)
             self.wfile.write(b"data: [DONE]\n\n")

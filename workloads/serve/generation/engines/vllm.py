@@ -12,6 +12,8 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from slipway.api.serving.generation import Adapter, Generation
 from workloads import storage
 from workloads.errors import BadInput, Unavailable
@@ -30,7 +32,7 @@ PRECISIONS = {"auto": "auto", "f16": "float16", "bf16": "bfloat16", "fp8": "fp8"
 class VllmEngine(ChildEngine):
     """vLLM's server for one folder of Hugging Face's."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what a server is started with)
         self,
         folder: str,
         name: str,
@@ -39,14 +41,16 @@ class VllmEngine(ChildEngine):
         adapters: Sequence[Adapter] = (),
         command: Sequence[str] = ("vllm", "serve"),
         patience: float = PATIENCE,
+        *,
+        cache: int | None = None,
     ) -> None:
-        """`command`: another program that takes vLLM's arguments and speaks as it does."""
+        """`command`: another program that takes vLLM's arguments and speaks as it does. `cache`: see arguments."""
         super().__init__("vllm", patience)
         self._name = name
         self._adapters = list(adapters)
         self._port = 0
         self._works: dict[int, asyncio.Task[None]] = {}
-        self._command = [*command, folder, *arguments(name, generation, context)]
+        self._command = [*command, folder, *arguments(name, generation, context, cache)]
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         self._port = _free_port()
@@ -77,13 +81,13 @@ class VllmEngine(ChildEngine):
                     break
             await asyncio.sleep(ASK_SECONDS)
         version = "unknown"
-        with contextlib.suppress(OSError, Refused, ValueError):
+        with contextlib.suppress(OSError, Refused, ValueError, LookupError, TypeError):
             async with asked(self._port, "/version") as reader:
-                version = (await reader.read(1 << 16)).decode(errors="replace")[:64]
+                version = str(orjson.loads(await reader.read(1 << 16))["version"])[:64]
         page = await self._page()
         found = BLOCKS.search(page)
         sizes = [int(one) for one in found.groups() if one] if found else [0, 0]
-        self.facts = EngineFacts("vllm", version, sizes[0] * sizes[1], 0, echoes=False)
+        self.facts = EngineFacts("vllm", version, sizes[0] * sizes[1], 0, echoes=True)
 
     async def _page(self) -> str:
         with contextlib.suppress(OSError, Refused):
@@ -116,17 +120,19 @@ class VllmEngine(ChildEngine):
     async def _answered(self, prompt: Prompt) -> None:
         try:
             async with asked(self._port, "/v1/completions", body(prompt, self._name)) as reader:
+                echoed = len(prompt.tokens) if prompt.sampling.echo else 0
                 async for event in events(reader):
-                    if self._event(prompt.id, event):
+                    if self._event(prompt.id, event, echoed):
                         return
+                    echoed = 0  # the first event has it all
             self._piece(prompt.id, Piece(error="vLLM ended the stream before the answer"))
         except Refused as error:
             self._piece(prompt.id, Piece(error=f"vLLM refused it with {error.status}: {error}"))
         except (OSError, ValueError) as error:
             self._piece(prompt.id, Piece(error=f"vLLM did not answer: {error}"))
 
-    def _event(self, number: int, event: dict[str, Any]) -> bool:
-        """Take one event; True when it ends the answer."""
+    def _event(self, number: int, event: dict[str, Any], echoed: int) -> bool:
+        """Take one event, which begins with so many tokens of the prompt; True when it ends the answer."""
         if "error" in event:
             self._piece(number, Piece(error=str(event["error"])[:500]))
             return True
@@ -134,7 +140,8 @@ class VllmEngine(ChildEngine):
             tokens = choice.get("token_ids") or []
             values = [float(one or 0.0) for one in (choice.get("logprobs") or {}).get("token_logprobs", [])]
             finish = choice.get("finish_reason") or ""
-            self._piece(number, Piece(tokens, values[: len(tokens)], finish=finish))
+            said = Piece(tokens[echoed:], values[echoed : len(tokens)], prompt=values[:echoed], finish=finish)
+            self._piece(number, said)
             if finish:
                 return True
         return False
@@ -147,19 +154,27 @@ class VllmEngine(ChildEngine):
         process.terminate()
 
 
-def arguments(name: str, generation: Generation, context: int) -> list[str]:
-    """vLLM's command line for a service's settings."""
+def arguments(name: str, generation: Generation, context: int, cache: int | None = None) -> list[str]:
+    """vLLM's command line for a service's settings.
+
+    `cache`: bytes of keys and values in the memory of a CPU, of which vLLM would take nearly all that the machine has;
+    None on accelerators. On CPUs no prompt is read in pieces: that kills vLLM 0.32 where the answer has a seed, which
+    each of ours has ("CPU Generator does not use offset").
+    """
+    batched = max(generation.max_batched_tokens, generation.max_sequences, context if cache is not None else 0)
     said = ["--host", "127.0.0.1", "--served-model-name", name, "--max-model-len", str(context)]
     said += ["--max-num-seqs", str(generation.max_sequences)]
-    said += ["--max-num-batched-tokens", str(max(generation.max_batched_tokens, generation.max_sequences))]
+    said += ["--max-num-batched-tokens", str(batched)]
+    said += ["--no-enable-chunked-prefill"] if cache is not None else []
     said += ["--tensor-parallel-size", str(generation.tensor_parallel), "--generation-config", "vllm"]
     said += ["--enable-prefix-caching" if generation.prefix_caching else "--no-enable-prefix-caching"]
     precision = generation.kv_cache.precision.value
     if precision not in PRECISIONS:
         raise BadInput(f"kvCache.precision {precision} is OpenVINO's: vLLM has {', '.join(PRECISIONS)}")
     said += ["--kv-cache-dtype", PRECISIONS[precision]]
-    if generation.kv_cache.bytes is not None:
-        said += ["--kv-cache-memory-bytes", str(generation.kv_cache.bytes)]
+    memory = generation.kv_cache.bytes or cache
+    if memory is not None:
+        said += ["--kv-cache-memory-bytes", str(memory)]
     return said
 
 
@@ -185,6 +200,7 @@ def body(prompt: Prompt, name: str) -> dict[str, Any]:
         "logprobs": 0,  # of the chosen token
         "return_token_ids": True,
         "add_special_tokens": False,
+        "echo": asked_for.echo,
     }
     if asked_for.grammar is not None:
         said["structured_outputs"] = {"grammar": asked_for.grammar}

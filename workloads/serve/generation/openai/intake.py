@@ -21,6 +21,7 @@ from workloads.serve.generation.text import json_grammar
 from workloads.serve.generation.text.tool_calls import grammar_of_tools
 
 COMPLETION_TOKENS = 16  # OpenAI's default of /v1/completions
+GREEDY = 1e-5  # temperatures below it
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def intake(request: Common, defaults: Defaults, ends: Sequence[int]) -> Intake:
     top_k = request.top_k if request.top_k not in (None, -1) else 0
     sampling = Sampling(
         max_tokens=1,
-        temperature=_first(request.temperature, defaults.temperature, 1.0),
+        temperature=_warm(_first(request.temperature, defaults.temperature, 1.0)),
         top_p=_first(request.top_p, defaults.top_p, 1.0),
         top_k=top_k or 0,
         min_p=request.min_p or 0.0,
@@ -70,6 +71,11 @@ def intake(request: Common, defaults: Defaults, ends: Sequence[int]) -> Intake:
         options is not None and options.include_usage,
         _logprobs(request),
     )
+
+
+def _warm(temperature: float) -> float:
+    """Temperature; greedy below what engines can divide by in 32 bits, as with vLLM."""
+    return temperature if temperature >= GREEDY else 0.0
 
 
 def _first(*values: float | None) -> float:

@@ -74,10 +74,10 @@ class Common(_Model):
     # vLLM's.
     top_k: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = None
     min_p: Annotated[Number, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[Number, Field(gt=0, le=2)] | None = None
+    repetition_penalty: Annotated[Number, Field(ge=0.01, le=2)] | None = None
     ignore_eos: bool | None = False
     min_tokens: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = 0
-    stop_token_ids: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=64)] | None = None
+    stop_token_ids: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(max_length=64)] | None = None
     # Of OpenAI's accounts; no answer hangs on them.
     metadata: dict[str, Any] | None = None
     store: bool | None = None
