@@ -12,7 +12,7 @@ from workloads.serve.http2 import frames
 from workloads.serve.http2.frames import Broken, Code, check
 from workloads.serve.http2.hpack import NO_TABLE, TABLE_BYTES, BadBlock, Header
 from workloads.serve.http2.reader import CONTENT_BYTES, RESET_COST, FrameReader
-from workloads.serve.http2.stream import Stream
+from workloads.serve.http2.stream import EarlyAnswers, Stream
 
 if TYPE_CHECKING:
     from workloads.serve.http2.server import Http2Server
@@ -36,11 +36,12 @@ class Connection(asyncio.Protocol):
         self.moved = 0  # bytes of content that the client has taken
         self.progress = Progress()
         self._rest = b""
-        self._new: list[Stream] = []  # of this turn: they begin at its end, if they have not been given up by then
+        self._new: list[Stream] = []  # of this turn: they begin at its end, if they are not given up by then
         self._later = False  # what was read waits for the next turn
         self.wanted = self._first = frames.WINDOW  # what the client lets come: in all, and on a new stream
         self._frame_bytes = frames.FRAME_BYTES
         self._no_table = False
+        self.early = EarlyAnswers(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register a client, or close the connection when there are too many."""
@@ -57,6 +58,7 @@ class Connection(asyncio.Protocol):
         self.ending, self._rest = True, b""
         for stream in list(self.streams.values()):
             self.forget(stream, gone=True)
+        self.early.forget()
         self._server.remove(self)
 
     def eof_received(self) -> bool:
@@ -100,11 +102,8 @@ class Connection(asyncio.Protocol):
             return
         try:
             place = self.reader.read(data)
-        except Broken as error:
-            self.end(error.code, str(error))
-            return
-        except BadBlock as error:
-            self.end(Code.COMPRESSION_ERROR, str(error))
+        except (Broken, BadBlock) as error:
+            self.end(error.code if isinstance(error, Broken) else Code.COMPRESSION_ERROR, str(error))
             return
         self._rest = data[place:] if place < len(data) else b""
         new, self._new = self._new, []
@@ -113,7 +112,7 @@ class Connection(asyncio.Protocol):
                 stream.owner.begin()
 
     def wait(self) -> None:
-        """The others' turn."""
+        """Let the others have their turn."""
         self._later = True
         self._transport.pause_reading()
         self._server.turns.wait(self._go_on, self.reader.idles)
@@ -193,6 +192,7 @@ class Connection(asyncio.Protocol):
         check(len(content) == 4, Code.FRAME_SIZE_ERROR)
         check(0 < number <= self.reader.last, Code.PROTOCOL_ERROR)
         self.reader.idle(RESET_COST)
+        self.early.end_came(number)
         stream = self.streams.get(number)
         if stream is not None:
             self.forget(stream, gone=True)

@@ -144,6 +144,8 @@ class FrameReader:
             self._idle_frames = max(0, self._idle_frames - 1)
         else:
             self.idle(0 if ends else 1)
+        if ends:
+            self._connection.early.end_came(number)
         self._left, self._left_stream, self._left_ends = content, stream, ends
         if not content:
             self._end_content()
@@ -234,6 +236,7 @@ class FrameReader:
         headers = self._decoder.headers(block)
         if number <= self.last:
             stream = self._connection.streams.get(number)
+            self._connection.early.end_came(number)
             if stream is not None and stream.half_closed:
                 self._connection.write(frames.reset(number, Code.STREAM_CLOSED))
                 self._connection.forget(stream, gone=True)

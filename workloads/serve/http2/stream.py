@@ -1,5 +1,6 @@
 """One stream of a connection: how much may come and go, and what waits to be sent. Called by connection.py."""
 
+import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
 # What a client may send beyond what it has sent, of something that is wanted: enough for a long way, and no more than
 # the streams beside it wait for.
 WIDE = 1 << 20
+
+
+# Seconds for the end of what an answered stream's client sends, until it hears that nobody reads on. It is on its way
+# mostly, and a gateway that shares the connection takes a frame for a stream that it has forgotten for a fault.
+END_SECONDS = 0.2
 
 
 class Owner(Protocol):
@@ -109,7 +115,7 @@ class Stream:
             return
         self.connection.write_headers(self.number, self._tail, True)
         if not self.half_closed:
-            self.connection.write(frames.reset(self.number, frames.Code.NO_ERROR))  # nobody reads on
+            self.connection.early.expect_end(self.number)
         self.connection.forget(self)
 
     def reset(self, code: frames.Code) -> None:
@@ -117,3 +123,31 @@ class Stream:
         if not self.closed:
             self.connection.write(frames.reset(self.number, code))
             self.connection.forget(self)
+
+
+class EarlyAnswers:
+    """Streams of a connection that were answered before their clients had sent all."""
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+        self.timers: dict[int, asyncio.TimerHandle] = {}
+
+    def expect_end(self, number: int) -> None:
+        """The stream is answered, and forgotten."""
+        loop = asyncio.get_running_loop()
+        self.timers[number] = loop.call_later(END_SECONDS, self._read_no_more, number)
+
+    def end_came(self, number: int) -> None:
+        """The client has sent all on a stream, or gives it up."""
+        timer = self.timers.pop(number, None)
+        if timer is not None:
+            timer.cancel()
+
+    def forget(self) -> None:
+        """The connection is gone."""
+        for number in list(self.timers):
+            self.end_came(number)
+
+    def _read_no_more(self, number: int) -> None:
+        del self.timers[number]
+        self._connection.write(frames.reset(number, frames.Code.NO_ERROR))
