@@ -39,7 +39,13 @@ LEARNING: list[tuple[Any, ...]] = [
     (
         "an average in parts",
         {"launcher": "deepspeed", "deepspeed": {"zeroStage": 2}, "recipe": {"ema": {}}},
-        "need whole parameters",
+        "ema goes with strategy.name DDP and FSDP2",
+        "cel",
+    ),
+    (
+        "an average of ZeRO",
+        {"strategy": {"name": "ZeRO3"}, "recipe": {"ema": {}}},
+        "ema goes with strategy.name DDP and FSDP2",
         "cel",
     ),
     ("a tracker without a scheme", _tracking("mlflow:5000"), "uri is the address of a server", "cel"),

@@ -1,5 +1,7 @@
 """torch's FSDP2: parameters, gradients and moments are cut into one part per process, and gathered layer by layer."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -40,6 +42,27 @@ class FullyShard(Single):
             fully_shard(block, mesh=mesh)
         fully_shard(model, mesh=mesh)
         return model
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The moving average in place of the weights. What an evaluation has gathered is dropped before and after.
+
+        It would be computed with again instead of the parts.
+        """
+        if self.average is None:
+            yield
+            return
+        self._drop_gathered()
+        with super().averaged():
+            try:
+                yield
+            finally:
+                self._drop_gathered()
+
+    def _drop_gathered(self) -> None:
+        for module in self.model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
 
     def backward(self, loss: torch.Tensor, *, last: bool) -> None:
         """Run the backward pass; gradients stay whole on each process until the last part of a step."""

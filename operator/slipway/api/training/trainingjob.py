@@ -152,7 +152,7 @@ class TrainingJobSpec(Model):
         *ONE_LINE,
         OWN_WAY,
         MERGE_NEEDS_PEFT,
-        WHOLE_PARAMETERS,
+        *WHOLE_PARAMETERS,
         Rule(
             "!has(self.deepspeed) || self.launcher == 'deepspeed'",
             "deepspeed belongs to launcher deepspeed: set launcher, or remove it",

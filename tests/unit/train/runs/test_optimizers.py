@@ -73,13 +73,14 @@ def test_patience_ends_a_run_and_survives_a_restart(tmp_path: Path) -> None:
     assert "the run ends at step 40" in said
 
 
-def test_an_average_is_what_is_evaluated_and_published(tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp2", marks=pytest.mark.slow)])
+def test_an_average_is_what_is_evaluated_and_published(tmp_path: Path, strategy: str) -> None:
     from slipway.api.common.sources import DatasetChoice
     from workloads import data
     from workloads.data.normalisation import Normalise
     from workloads.models.from_artifact import load_model
 
-    run(tmp_path, "ddp", 2, ema={"decay": 0.9}, dataset={"name": "digits", "limit": 640})
+    run(tmp_path, strategy, 2, ema={"decay": 0.9}, dataset={"name": "digits", "limit": 640})
     about = json.loads((tmp_path / "model/artifact.json").read_text())
     found = data.load(DatasetChoice(name="digits", limit=640))  # type: ignore[arg-type]
     pixels, labels = found.held_out.batch(range(len(found.held_out)))
@@ -87,3 +88,16 @@ def test_an_average_is_what_is_evaluated_and_published(tmp_path: Path) -> None:
     with torch.no_grad():
         right = (load_model(tmp_path / "model")[0](inputs).argmax(1) == torch.from_numpy(labels)).float().mean()
     assert float(right) == pytest.approx(about["metrics"]["accuracy"], abs=1e-6)
+
+
+def test_parts_of_an_average_are_those_of_the_whole(tmp_path: Path) -> None:
+    """FSDP2 keeps what an evaluation has gathered: the average would have been trained on, or not been looked at."""
+    recipe = {"ema": {"decay": 0.9}, "evaluateEverySteps": 3, "rehearsal": False}
+    run(tmp_path / "one", "single", 1, every=7, **recipe)
+    run(tmp_path / "two", "fsdp2", 2, every=7, **recipe)
+    expected, found = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert all(torch.allclose(tensor, found[name], atol=2e-3) for name, tensor in expected.items())
+    killed_at_its_end(tmp_path / "two")
+    assert "resumed from step 14" in run(tmp_path / "two", "fsdp2", 2, every=7, **recipe)
+    after = weights(tmp_path / "two")
+    assert all(torch.equal(tensor, after[name]) for name, tensor in found.items())

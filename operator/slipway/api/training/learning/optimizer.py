@@ -134,21 +134,30 @@ class EarlyStopping(Model):
     )
 
 
-def _whole(spec: Any) -> bool:
-    recipe, strategy = spec.recipe, spec.strategy
-    if recipe is None or (recipe.optimizer.name not in WHOLE and recipe.ema is None):
-        return True
-    spread = recipe.together > 1 or spec.launcher in ("deepspeed", "horovodrun")
-    return not spread and (strategy is None or strategy.name == "DDP")
+def _spread_by(spec: Any, *allowed: str) -> bool:
+    """Tell whether parameters are spread by one of these strategies alone, or not at all."""
+    spread = spec.recipe.together > 1 or spec.launcher in ("deepspeed", "horovodrun")
+    return not spread and (spec.strategy is None or spec.strategy.name in allowed)
 
 
-WHOLE_PARAMETERS = Rule(
-    f"!has(self.recipe) || !(self.recipe.optimizer.name in {[name.value for name in WHOLE]} || has(self.recipe.ema))"
-    " || (self.recipe.tensorParallel * self.recipe.pipelineParallel == 1"
-    " && !(self.launcher in ['deepspeed', 'horovodrun']) && (!has(self.strategy) || self.strategy.name == 'DDP'))",
-    "optimizers adafactor and muon, and ema, need whole parameters in each process: set strategy.name to DDP, and use "
-    "neither tensorParallel nor pipelineParallel nor launcher deepspeed or horovodrun",
-    _whole,
+_SPREAD = (
+    "self.recipe.tensorParallel * self.recipe.pipelineParallel == 1"
+    " && !(self.launcher in ['deepspeed', 'horovodrun']) && (!has(self.strategy) || self.strategy.name in "
+)
+WHOLE_PARAMETERS = (
+    Rule(
+        f"!has(self.recipe) || !(self.recipe.optimizer.name in {[name.value for name in WHOLE]})"
+        f" || ({_SPREAD}['DDP']))",
+        "optimizers adafactor and muon need whole parameters in each process: set strategy.name to DDP, and use "
+        "neither tensorParallel nor pipelineParallel nor launcher deepspeed or horovodrun",
+        lambda spec: spec.recipe is None or spec.recipe.optimizer.name not in WHOLE or _spread_by(spec, "DDP"),
+    ),
+    Rule(
+        f"!has(self.recipe) || !has(self.recipe.ema) || ({_SPREAD}['DDP', 'FSDP2']))",
+        "ema goes with strategy.name DDP and FSDP2: use neither tensorParallel nor pipelineParallel nor launcher "
+        "deepspeed or horovodrun",
+        lambda spec: spec.recipe is None or spec.recipe.ema is None or _spread_by(spec, "DDP", "FSDP2"),
+    ),
 )
 
 
