@@ -119,9 +119,26 @@ def test_a_folder_on_a_claim_is_taken_everywhere(field):
 
 
 @pytest.mark.parametrize("field", READ)
-@pytest.mark.parametrize("uri", ["s3://b/x", "gs://b/x", "https://h:8443/a/x.onnx", "hf://o/n@main/x", "file:///m/x"])
+@pytest.mark.parametrize("uri", ["s3://b/x", "https://h:8443/a/x.onnx", "hf://o/n@main/x", "file:///m/x"])
 def test_what_can_be_read_is_taken_where_something_is_read(field, uri):
     assert refusals(*placed(READ[field], uri)) == ([], "")
+
+
+OWN_IMAGE = {"TrainingJob": "trainer", "QuantizationJob": "worker", "InferenceService": "predictor"}
+
+
+@pytest.mark.parametrize("field", READ | {name: WRITTEN[name] for name in ("output", "quantized")})
+def test_a_store_that_no_image_of_ours_opens_needs_an_image(field):
+    """gs:// was taken, and each pod found out for itself that it has no driver."""
+    kind, spec = placed(ALL[field], "gs://b/x")
+    assert "gs:// needs gcsfs, which the images of Slipway do not have" in said(kind, spec)
+    spec.setdefault(OWN_IMAGE[kind], {})["image"] = "registry.example.com/with-gcsfs:1"
+    assert refusals(kind, spec) == ([], "")
+
+
+def test_a_runtime_may_bring_the_image_of_a_store():
+    kind, spec = placed(WRITTEN["output"], "gs://b/x")
+    assert said(kind, {**spec, "runtimeRef": {"name": "google"}}) == ""
 
 
 @pytest.mark.parametrize("field", READ)

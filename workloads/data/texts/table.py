@@ -3,6 +3,7 @@
 What is missing is told by the number of its row: a class that nobody gave is none, and neither is a text.
 """
 
+import collections
 import csv
 import io
 import json
@@ -191,10 +192,24 @@ def _separator(text: str) -> str:
     return max(SEPARATORS, key=outside.count) if any(one in outside for one in SEPARATORS) else ","
 
 
+def _reader(text: str, separator: str) -> "csv.DictReader[str]":
+    """Reader of a table. Strict: else a quote that is never closed makes one text of all rows until the next one.
+
+    A table of tabs may not know quotes at all, and many texts begin with one.
+    """
+    quoting = csv.QUOTE_MINIMAL
+    try:
+        if separator == "\t":
+            collections.deque(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True), maxlen=0)
+    except csv.Error:
+        quoting = csv.QUOTE_NONE
+    return csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True)
+
+
 def _delimited(text: str, path: Path, separator: str) -> list[dict[str, Any]]:
     before = csv.field_size_limit(2**31 - 1)
     try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+        reader = _reader(text, separator)
         names = [name for name in reader.fieldnames or [] if name]
         _require_once(names, path)
         found = list(reader)
@@ -206,7 +221,10 @@ def _delimited(text: str, path: Path, separator: str) -> list[dict[str, Any]]:
             )
         return found
     except csv.Error as error:
-        raise BadInput(f"{path}: not a table of columns separated by {separator!r} ({error})") from error
+        raise BadInput(
+            f"{path}: after line {reader.line_num}: not a table of columns separated by {separator!r} ({error}): a text"
+            " that begins with a double quote ends with one, and one inside of it is written twice"
+        ) from error
     finally:
         csv.field_size_limit(before)
 

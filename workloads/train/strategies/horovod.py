@@ -15,6 +15,7 @@ from torch import nn
 from torch._C._distributed_c10d import Store, TCPStore
 
 from slipway.api.training.recipe import Compression
+from workloads.errors import BadInput
 from workloads.libraries import optional
 from workloads.pod.environment import Place
 from workloads.train.optimisation import build_optimizer
@@ -30,6 +31,7 @@ class Horovod(Single):
     def setup(self, place: Place) -> World:
         """Meet the other processes by Horovod's own variables; HOROVOD_SIZE is not set for one process alone."""
         self._hvd = _library()
+        require_gpu_operations(self._hvd, cuda=torch.cuda.is_available())
         self._hvd.init()
         found = Place(self._hvd.rank(), self._hvd.size(), self._hvd.local_rank(), self._hvd.local_size())
         self.world = World(found, store=self._meet(found) if found.size > 1 else None)
@@ -105,6 +107,18 @@ class Horovod(Single):
         """Wait for the others, then leave Horovod's ring."""
         super().teardown()
         self._hvd.shutdown()
+
+
+def require_gpu_operations(library: Any, *, cuda: bool) -> None:
+    """BadInput for a Horovod that cannot average what lies on this node's GPUs: built without CUDA, as our image's is.
+
+    Its first average of a CUDA tensor would be an AttributeError.
+    """
+    if cuda and not (library.cuda_built() or library.rocm_built() or library.nccl_built()):
+        raise BadInput(
+            "this image's Horovod was built without GPU operations, and this node's GPUs would not be used: take "
+            "launcher torchrun, or an image whose Horovod was built where nvcc is (HOROVOD_GPU_OPERATIONS=NCCL)"
+        )
 
 
 def _library() -> Any:

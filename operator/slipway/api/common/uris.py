@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from slipway.api.common.base import Rule
+from slipway.api.common.base import Model, Rule
 
 PVC = "pvc://"
 _CLAIM = PVC + "[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
@@ -69,6 +69,27 @@ def written(field: str = "uri") -> tuple[Rule, ...]:
         _plain(field, field),
         *_without(field, field),
     )
+
+
+def in_shipped_images(image: Callable[[Any], str | None], *fields: str) -> Rule:
+    """Rule of a spec that our own images open all that these fields name; `image` gives one of the user's own.
+
+    A walk over the fields, which a CRD's rules cannot do.
+    """
+    return Rule(
+        None,
+        "gs:// needs gcsfs, which the images of Slipway do not have (they open pvc://, file://, s3://, https:// and "
+        "hf://): set an image that has it, built with the extra `google`, or read and write another store",
+        lambda spec: image(spec) is not None or not any(_has_google(getattr(spec, field)) for field in fields),
+    )
+
+
+def _has_google(value: Any) -> bool:
+    if isinstance(value, Model):
+        return any(_has_google(getattr(value, name)) for name in type(value).model_fields)
+    if isinstance(value, list | tuple):
+        return any(map(_has_google, value))
+    return isinstance(value, str) and value.startswith("gs://")
 
 
 def on_disk(pattern: str, message: str, field: str = "uri") -> tuple[Rule, ...]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError
 
+from slipway.api.common import uris
 from slipway.api.common.base import Model, Rule, problems_of
 from slipway.api.common.kind import OBJECT_NAME, Column, Kind, condition_column, unseen_status
 from slipway.api.common.pod import PodSettings
@@ -92,6 +93,7 @@ class QuantizationJobSpec(Model):
             _data_for_qat,
         ),
         SPARSE_LAST,
+        uris.in_shipped_images(lambda spec: spec.worker.image, "model", "calibration", "evaluation", "output"),
         Rule(
             "!has(self.compression) || (has(self.calibration) && has(self.calibration.dataset))",
             "compression is followed by training on calibration.dataset: set it",

@@ -199,6 +199,7 @@ class InferenceServiceSpec(Model):
             " nvidia.com and amd.com): ask for none, or set predictor.image to one whose engine.provider does",
             lambda spec: spec.predictor.image is not None or not unknown(spec.predictor.resources.asked),
         ),
+        uris.in_shipped_images(lambda spec: spec.predictor.image, "predictor"),
         Rule(
             "!has(self.predictor.tls) || !has(self.rollout) || !has(self.rollout.gateway)",
             "a gateway speaks plain HTTP to the pods: let it end TLS itself, and remove predictor.tls",

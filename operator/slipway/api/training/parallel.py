@@ -19,8 +19,8 @@ TOGETHER: tuple[Rule, ...] = (
     ),
     Rule(
         f"{_ALONE} || self.model.name.matches('^(gpt2.*|custom)$')",
-        "tensorParallel and pipelineParallel are for models of the GPT-2 family: remove them, and set strategy.name: FSDP2, which "
-        "spreads any model",
+        "tensorParallel and pipelineParallel are for models of the GPT-2 family: remove them, and set "
+        "strategy.name: FSDP2, which spreads any model",
         lambda recipe: _alone(recipe) or recipe.model.name.startswith(("gpt2", "custom")),
     ),
     Rule(

@@ -153,6 +153,9 @@ class TrainingJobSpec(Model):
         OWN_WAY,
         MERGE_NEEDS_PEFT,
         *WHOLE_PARAMETERS,
+        uris.in_shipped_images(
+            lambda spec: spec.trainer.image or (spec.runtime_ref and "the runtime's"), "recipe", "output", "checkpoint"
+        ),
         Rule(
             "!has(self.deepspeed) || self.launcher == 'deepspeed'",
             "deepspeed belongs to launcher deepspeed: set launcher, or remove it",

@@ -19,6 +19,7 @@ from workloads.serve.engines.engine import Options
 from workloads.serve.engines.torch_engine import open_engine
 from workloads.serve.model import load
 
+EXAMPLES = Path(__file__).parents[4] / "manifests/examples"
 CHANNELS = {"method": "channels", "ratio": 0.5}
 LOW_RANK = {"method": "low-rank", "energy": 0.9}
 TWO_FOUR = {"method": "two-four"}
@@ -115,6 +116,37 @@ def test_what_got_worse_than_allowed_is_not_published(first: Path, tmp_path: Pat
         assert "the compressed model is not published: held-out accuracy 0." in both[0].output
         assert "recipe.compressionGate allows 1 %: take less away" in both[0].output
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(("epochs", "code"), [(0, 3), (8, 0)])
+def test_a_student_is_held_against_its_teacher(first: Path, tmp_path: Path, epochs: int, code: int) -> None:
+    """Distillation alone: a student of one step is not published, one that has learned is."""
+    recipe: dict[str, Any] = {
+        "model": {"name": "cnn", "width": 6},
+        "dataset": {"name": "digits"},
+        "distillation": {"teacher": {"uri": first.as_uri()}},
+        "compressionGate": {"maxDrop": 0.1},
+        "optimizer": {**SMALL_RATE, "learningRate": 0.01},
+        "epochs": epochs or 1,
+        **({} if epochs else {"maxSteps": 1}),
+    }
+    config = write(tmp_path, "single", **recipe)
+    with train(config, 1, tmp_path / "logs") as (one,):
+        assert one.wait() == code, one.output
+    assert ("the teacher has: worse by" in one.output) is (code == 3)
+    assert (tmp_path / "model").exists() is (code == 0)
+
+
+def test_the_example_of_compression_passes_its_own_gate(tmp_path: Path) -> None:
+    """manifests/examples/trainingjob-compress.yaml, after the job that it takes its model from."""
+    (tmp_path / "slipway-artifacts").mkdir()
+    for name in ("trainingjob.yaml", "trainingjob-compress.yaml"):
+        with train(EXAMPLES / name, 1, tmp_path / "logs", SLIPWAY_PVC_ROOT=str(tmp_path)) as (one,):
+            assert one.wait() == 0, one.output
+    _, whole = load_model(tmp_path / "slipway-artifacts/digits")
+    _, small = load_model(tmp_path / "slipway-artifacts/digits-small")
+    assert small.parameters < 0.5 * whole.parameters
+    assert small.metrics["accuracy"] > 0.9 * whole.metrics["accuracy"]
 
 
 REFUSED = {

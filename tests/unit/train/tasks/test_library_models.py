@@ -1,21 +1,16 @@
-"""Models of libraries, whole ways: Hugging Face's folders and torchvision's, trained, exported, served, quantized."""
+"""Folders of Hugging Face's the whole way: trained, alone and in parts, exported, served."""
 
-import base64
 import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from tests.unit.models.test_hugging_face import folder
-from tests.unit.quantize import jobs as quantize
 from tests.unit.train.runs import runs
-from tests.unit.train.tasks.test_tasks import described, discs, png, served
-from workloads.errors import GateFailed
+from tests.unit.train.tasks.test_tasks import described, png, served
 
 ADAM = {"name": "adamw", "learningRate": 0.003, "weightDecay": 0.0}
 SHORT: dict[str, Any] = {"globalBatchSize": 16, "optimizer": ADAM, "epochs": 4}
@@ -69,48 +64,3 @@ def test_a_folder_of_texts_is_trained_exported_and_served(tmp_path: Path, kind: 
     assert described(tmp_path)["metrics"]["accuracy"] == 1, said
     answer = served(tmp_path, json.dumps({"texts": ["it is bad"]}).encode(), "application/json")
     assert answer["label"] == "bad"
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_torchvisions_model_of_masks_goes_the_whole_way(tmp_path: Path) -> None:
-    """Trained, quantized under a gate on the overlap, served; and not published where the gate fails."""
-    pytest.importorskip("torchvision")
-    data = {**discs(tmp_path / "pictures", 40), "imageSize": 32}
-    model = {"name": "torchvision", "architecture": "lraspp_mobilenet_v3_large"}
-    recipe = {**SHORT, "globalBatchSize": 8, "epochs": 6, "task": "segmentation"}
-    said = runs.run(tmp_path, "single", 1, **recipe, model=model, dataset=data)
-    found = described(tmp_path)
-    assert (found["task"], found["labels"]) == ("segmentation", ["ground", "square"])
-    assert found["metrics"]["meanIou"] > 0.5, said
-    wanted: dict[str, Any] = {
-        "calibration": {"dataset": data, "samples": 16},
-        "evaluation": {"dataset": data, "metric": "labels"},
-        "gates": {"accuracy": {"maxDrop": 1.0}},
-        "ladder": ["static-per-channel"],
-        "optimizeFor": "size",
-    }
-    quantize.run(quantize.job(tmp_path / "int8", tmp_path / "model", **wanted))
-    small = json.loads((tmp_path / "int8/out/artifact.json").read_text())
-    assert (small["task"], small["labels"]) == ("segmentation", ["ground", "square"])
-    answer = served_at(tmp_path, tmp_path / "int8/out", png(tmp_path / "pictures/images/0.png"))
-    mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["mask"]))))
-    assert mask.shape == (32, 32)
-    strict = {**wanted, "gates": {"accuracy": {"maxDrop": 0.0}}, "optimizeFor": "size"}
-    with pytest.raises(GateFailed):
-        quantize.run(quantize.job(tmp_path / "strict", tmp_path / "model", **strict))
-    assert not (tmp_path / "strict/out").exists()
-
-
-def served_at(root: Path, model: Path, picture: bytes) -> Any:
-    """An artifact's answer to one picture."""
-    from tests.conformance.server import Server
-
-    server = Server(root / "log", "--model", str(model), "--engine", "onnxruntime", "--threads", "1")
-    server.wait()
-    try:
-        answer = server.ask("POST", "/predict", picture, {"Content-Type": "image/png"})
-        assert answer.status == 200, answer.body
-        return answer.json["predictions"][0]
-    finally:
-        assert server.stop() == 0

@@ -53,6 +53,12 @@ def arrow(path: Path, table: Any, kind: str) -> None:
         ("a.json", json.dumps({"text": ["a"], "label": ["b"]}).encode(), "text of row 1 is a list"),
         ("a.jsonl", lines(text="half \ud800 a pair"), "text of row 1 is not text that UTF-8 has"),
         ("a.jsonl", lines(label="\ud800"), "label of row 1 is not text that UTF-8 has"),
+        (
+            "a.csv",
+            b'text,label\n"said he,good\nthe "best" day,bad\nx,good\n',
+            "after line 1: not a table .*: a text that begins with a double quote ends with one",
+        ),
+        ("a.csv", b'text,label\n"say \\"hi\\" now",good\n', "after line 1: .* one inside of it is written twice"),
         ("a.npz", b"PK\x03\x04", "arrays of NumPy: give them as dataset custom"),
     ],
 )  # fmt: skip
@@ -61,6 +67,17 @@ def test_values_that_are_no_words_are_refused_by_row(tmp_path: Path, name: str, 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BadInput, match=words):
         opened(tmp_path / name)
+
+
+def test_quotes_in_a_table_of_tabs_are_letters(tmp_path: Path) -> None:
+    """A text that began with a quote took all rows up to the next quote into itself (Hugging Face datasets 1763)."""
+    path = tmp_path / "a.tsv"
+    path.write_text("text\tlabel\n" + "".join(f'"row {n} he said\tgood\nthe "best" {n}\tbad\n' for n in range(10)))
+    found = opened(path)
+    assert len(found.training) + len(found.held_out) == 20
+    path.write_text("text\tlabel\n" + "".join(f'"row\t{n}"\tgood\nrow {n}\tbad\n' for n in range(10)))
+    found = opened(path)  # but a quoted text may hold a tab
+    assert (len(found.training) + len(found.held_out), found.labels) == (20, ("bad", "good"))
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.arrow", "file"), ("a.arrow", "stream"), ("a.feather", "feather")])

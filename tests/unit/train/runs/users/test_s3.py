@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from slipway.api.common.sources import DatasetChoice
+from tests.unit.quantize import jobs as quantize
 from tests.unit.train.processes import train
 from tests.unit.train.runs import runs
 from tests.unit.train.runs.users import jobs
-from workloads import storage
+from workloads import artifact, data, storage
 from workloads.errors import BadInput, Unavailable
 from workloads.models.from_artifact import load_model
 from workloads.storage import object_stores
@@ -87,6 +90,37 @@ def test_a_training_reads_its_data_from_s3_and_publishes_there(tmp_path: Path, e
         assert one.wait() == 2
         assert "something is there already" in one.output.splitlines()[-1]
         assert not runs.checkpoints(tmp_path)
+
+
+def test_a_quantization_reads_and_writes_in_a_bucket(tmp_path: Path, env: dict[str, str]) -> None:
+    """Model, samples and artifact in the store, unfinished work on a disk; what is there is not replaced by others."""
+    cnn = {"name": "cnn", "width": 4}
+    with train(config(tmp_path, "s3://bucket/models/cnn", model=cnn), 1, tmp_path / "logs", **env) as (one,):
+        assert one.wait() == 0, one.output
+    files, root = object_stores.of("s3://bucket/data/dark")
+    for number in range(10):
+        for name, grey in (("dark", 20), ("bright", 230)):
+            local = tmp_path / "pictures" / name / f"{number}.png"
+            local.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), grey).save(local)
+            files.put_file(str(local), f"{root}/{name}/{number}.png")
+    pictures = {"name": "image-folder", "uri": "s3://bucket/data/dark"}
+    wanted: dict[str, Any] = {
+        "model": {"uri": "s3://bucket/models/cnn"},
+        "calibration": {"dataset": {"name": "digits"}, "samples": 50},
+        "work": {"uri": (tmp_path / "work").as_uri()},
+        "output": {"uri": "s3://bucket/models/cnn-int8"},
+        "ladder": ["static-per-channel"],
+        "gates": {"accuracy": {"maxDrop": 1.0}},
+        "optimizeFor": "size",
+    }
+    quantize.run(quantize.job(tmp_path / "int8", tmp_path, **wanted))
+    found = artifact.read("s3://bucket/models/cnn-int8").description
+    assert {file.path for file in found.files} >= {"model.onnx"}
+    samples = data.open_set(DatasetChoice.model_validate(pictures))
+    assert samples.labels == ("bright", "dark")
+    with pytest.raises(BadInput, match="something is there already"):
+        storage.check_output("s3://bucket/models/cnn-int8", "another")
 
 
 def test_a_bucket_that_is_not_there_is_refused_before_the_training(tmp_path: Path, env: dict[str, str]) -> None:
