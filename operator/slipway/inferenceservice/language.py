@@ -22,6 +22,7 @@ from slipway.reconcile.status import StatusDraft
 Jobs = Mapping[str, Mapping[str, Any] | None]
 KIND = "TrainingJob"
 ADAPTER = "lora-adapter"
+OPENVINO = "openvino-lm"
 
 
 def adapter_jobs(service: Mapping[str, Any]) -> set[str]:
@@ -46,6 +47,9 @@ def adapted(service: InferenceService, model: Pinned, status: Mapping[str, Any],
     of_model = _facts(model)
     if of_model is not None and of_model.kind == ADAPTER:
         message = f"{model.source} made an adapter alone: set its output.merge to merged, or name it in adapters"
+        return Adapted(service, waits=Resolution(None, Reason.SOURCE_FAILED, message, final=True))
+    if of_model is not None and of_model.kind == OPENVINO and service.spec.predictor.engine.name is EngineName.VLLM:
+        message = f"{model.source} made OpenVINO's form of a model, which vLLM does not read: set engine.name to auto"
         return Adapted(service, waits=Resolution(None, Reason.SOURCE_FAILED, message, final=True))
     asked, pins, made = service.spec.predictor.adapters or [], [], []
     for one in asked:

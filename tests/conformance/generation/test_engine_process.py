@@ -16,7 +16,7 @@ import pytest
 
 from tests.conformance.generation.conftest import Start
 from tests.conformance.generation.server import PROMPT, GenerationServer
-from tests.models.language import openvino
+from tests.models.language import openvino, vllm
 from tests.unit.runtime.waiting import until
 from workloads import storage, strict_json
 
@@ -79,9 +79,9 @@ async def test_an_engine_that_is_killed_is_replaced_and_the_server_lives(server:
     assert server.process.poll() is None
 
 
-def copied(target: Path, change: Any) -> Path:
+def copied(engine: str, target: Path, change: Any) -> Path:
     """The artifact with its probes changed, and digests that fit."""
-    shutil.copytree(openvino.folder(), target)
+    shutil.copytree(vllm.folder() if engine == "vllm" else openvino.folder(), target)
     path = target / "probes.json"
     probes = json.loads(path.read_text())
     change(probes["probes"])
@@ -94,12 +94,26 @@ def copied(target: Path, change: Any) -> Path:
     return target
 
 
-def test_a_model_that_answers_otherwise_than_it_was_judged_is_refused(start: Start, tmp_path: Path) -> None:
+@pytest.mark.slow
+async def test_a_thousand_clients_that_leave_leave_nothing_behind(server: GenerationServer) -> None:
+    before = server.complete(max_tokens=30).json["choices"][0]["text"]
+    for number in range(1000):
+        await asyncio.to_thread(server.leave_early, {"max_tokens": 400, "ignore_eos": True, "seed": number})
+    await until(lambda: idle(server))
+    await until(lambda: server.figure("vllm:kv_cache_usage_perc") == 0)
+    assert server.complete(max_tokens=30).json["choices"][0]["text"] == before
+    assert server.figure("slipway_engine_restarts") == 0
+    assert server.figure("slipway_tokens_in_flight") == 0
+
+
+def test_a_model_that_answers_otherwise_than_it_was_judged_is_refused(
+    start: Start, engine: str, tmp_path: Path
+) -> None:
     def change(probes: Any) -> None:
         probes[0]["answer"]["logProbabilities"][0] -= 0.5
 
     with pytest.raises(RuntimeError, match="ProbeMismatch: probes: probe 0"):
-        start(copied(tmp_path / "model", change)).wait()
+        start(copied(engine, tmp_path / "model", change)).wait()
 
 
 async def test_a_drain_lets_streams_end(server: GenerationServer) -> None:

@@ -31,6 +31,7 @@ def service(memory: str = "8Gi", status: dict[str, Any] | None = None, **predict
 
 
 LIGHT = job("QuantizationJob", "light", QUANTIZED, FACTS)
+FOR_VLLM = job("QuantizationJob", "light", QUANTIZED, {**FACTS, "kind": "causal-lm"})
 
 
 def condition(decision: Any, kind: str) -> dict[str, Any]:
@@ -95,10 +96,10 @@ def verses(base: str = BASE, kind: str = "lora-adapter") -> dict[str, Any]:
 
 
 def test_an_adapter_of_a_job_is_waited_for_and_pinned():
-    waiting = look(service(**VLLM), source=LIGHT, adapter_jobs={"verses": None})
+    waiting = look(service(**VLLM), source=FOR_VLLM, adapter_jobs={"verses": None})
     assert condition(waiting, "SourceReady")["reason"] == "WaitingForSource"
     assert not waiting.writes
-    decision = look(service(**VLLM), source=LIGHT, adapter_jobs={"verses": verses()})
+    decision = look(service(**VLLM), source=FOR_VLLM, adapter_jobs={"verses": verses()})
     (pin,) = decision.status["adapters"]
     assert (pin["name"], pin["uri"], pin["digest"]) == ("poet", "pvc://models/verses", ADAPTER)
     body = next(write.manifest for write in decision.writes if write.resource is CONFIGMAPS)
@@ -116,7 +117,7 @@ def test_an_adapter_of_a_job_is_waited_for_and_pinned():
     [(verses(TUNED), "was trained on"), (verses(kind="causal-lm"), "set its output.merge to adapter")],
 )
 def test_an_adapter_of_another_base_is_refused_before_there_is_a_pod(adapter, words):
-    decision = look(service(**VLLM), source=LIGHT, adapter_jobs={"verses": adapter})
+    decision = look(service(**VLLM), source=FOR_VLLM, adapter_jobs={"verses": adapter})
     assert condition(decision, "Stalled")["reason"] == "AdapterMismatch"
     assert words in condition(decision, "Stalled")["message"]
     assert not decision.writes
@@ -125,6 +126,13 @@ def test_an_adapter_of_another_base_is_refused_before_there_is_a_pod(adapter, wo
 def test_a_service_of_an_adapter_alone_is_refused_before_there_is_a_pod():
     decision = look(service(), source=job("QuantizationJob", "light", ADAPTER, {"kind": "lora-adapter", "base": BASE}))
     assert "made an adapter alone" in condition(decision, "Stalled")["message"]
+    assert not decision.writes
+
+
+def test_vllm_is_not_given_openvino_s_form_of_a_model():
+    """It was found out by vLLM after a minute, in the words of a pickle's reader."""
+    decision = look(service(engine={"name": "vllm"}), source=LIGHT)
+    assert "set engine.name to auto" in condition(decision, "Stalled")["message"]
     assert not decision.writes
 
 

@@ -61,6 +61,10 @@ def find(settings: Settings, limit: int | None) -> Found:
     artifact = artifacts.read(settings.model, settings.digest)
     if artifact.kind is ArtifactKind.LORA_ADAPTER:
         raise BadInput(f"{settings.model}: an adapter alone; serve the merged model, or name it in predictor.adapters")
+    if artifact.kind is ArtifactKind.OPENVINO_LM and settings.engine is EngineName.VLLM:
+        raise BadInput(
+            f"{settings.model}: OpenVINO's form of a model, which vLLM does not read: set engine.name to auto"
+        )
     language = artifact.language
     if language is None:
         raise BadInput(f"{settings.model}: its artifact.json says nothing of a language model")
