@@ -170,6 +170,8 @@ def _work(pipeline: Pipeline, inbox: "queue.SimpleQueue[dict[str, Any] | None]",
                 return
             if (answer := pipeline.take(message)) is not None:
                 say(answer)
+            if "cancel" in message and not pipeline.busy:  # no step will tell that nothing is used any more
+                say({"status": pipeline.status()})
         said = pipeline.step()
         steps += 1
         if not pipeline.busy or steps % STATUS_STEPS == 0:
