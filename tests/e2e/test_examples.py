@@ -43,6 +43,7 @@ RUN = {
 TRIED = {
     "inferenceservice-gateway.yaml": "a gateway",
     "inferenceservice-language.yaml": "the model of quantizationjob-language.yaml, and an image with OpenVINO GenAI",
+    "quantizationjob-fpga.yaml": "an image with hls4ml and g++",
     "quantizationjob-language.yaml": "the model of trainingjob-lora.yaml, and chats in claims",
     "inferenceservice-tensorrt.yaml": "GPUs of one type, a claim for engines, and an image with TensorRT",
     "inferenceservice-transform.yaml": "a model of flowers in a claim",

@@ -1,4 +1,4 @@
-"""Sessions of ONNX models, on ONNX Runtime or LiteRT.
+"""Sessions of ONNX models, on ONNX Runtime; of LiteRT files and circuits, on their own.
 
 One place for ONNX Runtime's session options, so that every figure is measured alike.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workloads.errors import BadInput
-from workloads.onnx import exact_kernels, external_data, litert, saturation
+from workloads.onnx import exact_kernels, external_data, hls, litert, saturation
 from workloads.pod import environment
 from workloads.pod.cpus import cpu_limit
 
@@ -21,7 +21,7 @@ FATAL = 4  # only what raises anyway: the library's remarks on Q/DQ pairs that i
 
 
 def session(model: "onnx.ModelProto | bytes", *, threads: int | None = None, optimise: bool = True) -> Any:
-    """An inference session on the CPU: ONNX Runtime's, or LiteRT's for the bytes of its models.
+    """An inference session on the CPU: ONNX Runtime's, or another's for the bytes of its models.
 
     `optimise` fuses and folds as in serving; without it every tensor of the graph exists. Never for FP8, whose Q/DQ
     the library fuses into kernels that it does not have, and whose Relu it drops; unfused it computes what they say.
@@ -31,6 +31,8 @@ def session(model: "onnx.ModelProto | bytes", *, threads: int | None = None, opt
 
     if isinstance(model, bytes) and litert.is_litert(model):
         return litert.Session(model, threads or own_threads())
+    if isinstance(model, bytes) and hls.is_hls(model):
+        return hls.Session(model)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads or own_threads(), 1
     options.log_severity_level = FATAL

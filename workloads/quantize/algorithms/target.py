@@ -49,6 +49,10 @@ def impossible(rung: Rung, target: Target, bits: int) -> str | None:
     reasons = {
         f"LiteRT's quantizer has no {rung}; it has {', '.join(RECIPES)}": here is Runtime.LITERT
         and rung not in RECIPES,
+        f"a circuit of fixed-point numbers has no {rung}; it has {Rung.STATIC_PER_TENSOR}": here is Runtime.HLS
+        and rung is not Rung.STATIC_PER_TENSOR,
+        "weights.bits is for integers; target.fpga.precision says the width of a circuit's numbers": bits < 8
+        and here is Runtime.HLS,
         f"{here} has no FP8 kernels: only TensorRT has them": rung is Rung.FP8 and here is not Runtime.TENSORRT,
         "OpenVINO reads no weights in 8-bit floats": rung is Rung.FP8_DYNAMIC and here is Runtime.OPENVINO,
         f"weights.bits asks for {bits}-bit weights, and this rung has its own": bits < 8

@@ -17,7 +17,7 @@ from slipway.api.training.compression import CompressionStep
 from workloads import storage
 from workloads.errors import BadInput
 from workloads.measure import timing
-from workloads.onnx import external_data, file, saturation
+from workloads.onnx import external_data, file, hls, saturation
 from workloads.quantize.context import FLOAT_MODEL, Context
 from workloads.quantize.evaluation import benchmark, ranking
 from workloads.quantize.evaluation.gates import LEAST_DB, LEAST_DB_LABELLED, Distinctions, Speedup, judge
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Model = onnx.ModelProto | bytes
 
 FLOAT = "float"
+SUFFIXES = {Runtime.LITERT: "tflite", Runtime.HLS: "tgz"}
 GATE_ITERATIONS = 100  # pairs of calls for the latency gate
 GATE_WARMUP = 10
 WEIGH_SECONDS = 3.0  # of calls for the choice between candidates, each
@@ -56,7 +57,7 @@ class Attempt:
 
 def model_path(context: Context, name: str) -> Path:
     """Path of a candidate's model."""
-    suffix = "tflite" if context.job.spec.target.runtime is Runtime.LITERT else "onnx"
+    suffix = SUFFIXES.get(context.job.spec.target.runtime, "onnx")
     return context.work.path(FLOAT_MODEL if name == FLOAT else f"candidates/{name}.{suffix}")
 
 
@@ -173,7 +174,9 @@ def _measured(context: Context, attempt: Attempt, model: "Model") -> tuple[Candi
     predictions, reference = metric.predict(context, model), metric.stored(context, FLOAT)
     predictions.save(context.work.path(f"answers/{attempt.name}.npz"))
     difference = metric.difference(context, reference, predictions)
-    size, float_size = file.size_of(path), file.size_of(model_path(context, FLOAT))
+    # Of a circuit what its weights take there: the archive holds libraries and text.
+    size = hls.about(model)["weightBytes"] if isinstance(model, bytes) and hls.is_hls(model) else file.size_of(path)
+    float_size = file.size_of(model_path(context, FLOAT))
     speedup = _speedup(context, model) if context.job.spec.gates.latency is not None else None
     noise, decisions = (
         metric.noise(reference, predictions),
@@ -207,7 +210,7 @@ def _measured(context: Context, attempt: Attempt, model: "Model") -> tuple[Candi
 def _integer(attempt: Attempt, model: "Model") -> bool:
     """Tell whether a candidate has the integers that its rung promises; a float model under its name has none."""
     if attempt.rung in {Rung.FP16, Stage.COMPRESS} or isinstance(model, bytes):
-        return True  # floats by their name, or LiteRT's own quantizer's
+        return True  # floats by their name, LiteRT's own quantizer's, or a circuit
     return integers.weights(model) > 0
 
 

@@ -14,7 +14,7 @@ from workloads.onnx import external_data
 from workloads.quantize.algorithms import float_formats, qdq, smooth_quant
 from workloads.quantize.algorithms.target import impossible
 from workloads.quantize.context import Context
-from workloads.quantize.ladder import bisection, litert, metric, mixed_bits, sensitivity
+from workloads.quantize.ladder import bisection, hls, litert, metric, mixed_bits, sensitivity
 from workloads.quantize.ladder.candidates import (
     Attempt,
     candidate_of,
@@ -46,8 +46,8 @@ def climb(context: Context, rung: Rung) -> None:
     reason = impossible(rung, context.target, context.job.spec.weights.bits)
     if reason is None and rung is not Rung.WEIGHT_ONLY_INT8 and external_data.held(context.prepared):
         reason = "the model is over 2 GB: only weight-only-int8 is made without holding it whole in memory"
-    how = partial(_litert, rung=rung) if context.job.spec.target.runtime is Runtime.LITERT else HOW[rung]
-    result = RungResult(skipped=reason) if reason else how(context)
+    how = OTHERS.get(context.job.spec.target.runtime, _own)
+    result = RungResult(skipped=reason) if reason else how(context, rung)
     if result.skipped:
         context.reporter.say(f"{rung}: skipped, {result.skipped}")
     weigh(context, result.candidates)
@@ -279,6 +279,15 @@ def _litert(context: Context, rung: Rung) -> RungResult:
     return RungResult((attempt.name,))
 
 
+def _own(context: Context, rung: Rung) -> RungResult:
+    return HOW[rung](context)
+
+
+def _hls(context: Context, rung: Rung) -> RungResult:
+    return RungResult(hls.tried(context, rung))
+
+
+OTHERS: dict[Runtime, Callable[[Context, Rung], RungResult]] = {Runtime.LITERT: _litert, Runtime.HLS: _hls}
 HOW = {
     Rung.STATIC_PER_TENSOR: partial(_static, rung=Rung.STATIC_PER_TENSOR),
     Rung.STATIC_PER_CHANNEL: partial(_static, rung=Rung.STATIC_PER_CHANNEL),

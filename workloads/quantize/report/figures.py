@@ -14,7 +14,7 @@ from workloads.measure.confidence import Pairs, mcnemar
 from workloads.onnx import saturation, session
 from workloads.quantize.context import COMPRESSED, Context
 from workloads.quantize.evaluation import ranking
-from workloads.quantize.ladder import bisection, metric, result, rungs, sensitivity
+from workloads.quantize.ladder import bisection, hls, metric, result, rungs, sensitivity
 from workloads.quantize.ladder.candidates import FLOAT, candidate_of, details_of
 from workloads.quantize.ladder.order import CALIBRATION, SENSITIVITY, next_rung, shards_done
 from workloads.quantize.report import explanation
@@ -48,6 +48,7 @@ def gather(context: Context) -> dict[str, Any]:
         "rungs": _rungs(context),
         "explanation": [reason.wire() for reason in explained(context)],
         "sensitivity": _sensitivity(context),
+        "circuit": _circuit(context, selected.shown.name if selected.shown else None),
         "tensors": _tensors(context),
         "calibration": _calibration(context),
         "benchmark": context.work.read("benchmark"),
@@ -78,11 +79,21 @@ def warnings_of(context: Context) -> list[str]:
     runtime_name = context.job.spec.target.runtime
     if runtime_name == "litert":
         found.append("candidates are judged and measured in LiteRT, one sample a call, the float model in ONNX Runtime")
+    elif runtime_name == "hls":
+        found.append(
+            "candidates are judged in the circuit's C++ model, compiled by g++; DSPs and latency are estimates by "
+            "formula, and no synthesis was run"
+        )
     elif runtime_name != "onnxruntime":
         found.append(
             f"judged and measured in ONNX Runtime; {runtime_name} computes the same Q/DQ graph with other kernels"
         )
     return found
+
+
+def _circuit(context: Context, shown: str | None) -> dict[str, Any] | None:
+    """The plan of an FPGA's circuit and its estimates; None for every other target."""
+    return None if shown is None else context.work.read(f"{hls.ESTIMATES}/{shown}")
 
 
 def _masked(context: Context) -> list[str]:

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from workloads.quantize.report import engine, plots
+from workloads.quantize.report import circuit, engine, plots
 
 NODES_SHOWN = 12
 STYLE = Path(__file__).with_name("style.css")
@@ -31,6 +31,7 @@ def page(report: Mapping[str, Any], *, charts: bool = True) -> str:
         _compression(report),
         _ladder(report),
         plots.sensitivity(report) if charts else "",
+        circuit.section(report),
         _benchmark(report),
         _kernels(report),
         engine.section(report, drawn=charts),

@@ -6,6 +6,7 @@ Also which of their operators run on integers.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from slipway.api.quantization.ladder import Runtime
 from workloads.onnx import file, kernels, roofline
 from workloads.onnx.feeds import filled, rows_of
 from workloads.quantize.calibration.observer import quantizable_op_types
@@ -26,7 +27,9 @@ def run(context: Context) -> str:
     """Measure the models and keep the figures. Returns a sentence for people."""
     choice, chosen = context.job.spec.benchmark, selected_of(context)
     # Also when nothing passes: how fast the nearest attempt would have been belongs into the report.
-    names = [FLOAT] + ([chosen.shown.name] if chosen.shown is not None else [])
+    # Not of a circuit: its C++ model says nothing of its speed.
+    timed = chosen.shown if context.job.spec.target.runtime is not Runtime.HLS else None
+    names = [FLOAT] + ([timed.name] if timed is not None else [])
     models = [_load(context, name) for name in names]
     tables: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     speedup = None
@@ -88,6 +91,8 @@ def _latencies(context: Context, measured: list[str], tables: dict[str, list[dic
     choice, found = context.job.spec.benchmark, {name: tables[name][0]["p50Ms"] for name in measured}
     built = [candidate for candidate in tried(context) if candidate.accuracy is not None]
     ranked = sorted(built, key=lambda candidate: (not candidate.passed, -(candidate.accuracy or 0.0)))
+    if context.job.spec.target.runtime is Runtime.HLS:
+        return found
     others = [candidate.name for candidate in ranked if candidate.name not in found][:COMPARED]
     feeds = _feeds(context, choice.batch_sizes[0])
     for name in others:

@@ -21,6 +21,7 @@ from workloads.quantize.context import FLOAT_MODEL, PREPARED_MODEL, SOURCE, Cont
 from workloads.quantize.graph import first_load
 from workloads.quantize.graph.prepare import prepared, require_float
 from workloads.quantize.graph.tidy import tidy
+from workloads.quantize.ladder import hls
 from workloads.quantize.signature import signature_of
 from workloads.quantize.source import ONNX_FILE, Source, open_source
 from workloads.quantize.stages import sameness
@@ -50,8 +51,11 @@ def run(context: Context) -> str:
         model = context.float_model  # its constants are in the work folder from here on
     # Set before it is a record: the comparison reads samples through it.
     context.source = source
+    sameness.require_steady(context, model)
     found = prepared(model, sameness.on_samples(context, model))
     onnx_file.save(found.model, context.work.path(PREPARED_MODEL))
+    if context.job.spec.target.runtime is Runtime.HLS:
+        hls.require(context)
     for remark in found.remarks:
         context.reporter.say(remark)
     axes = apart.axes_of(model, sameness.first_samples(context))

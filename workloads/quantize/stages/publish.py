@@ -29,7 +29,7 @@ from workloads.onnx import external_data, session
 from workloads.onnx import file as onnx_file
 from workloads.quantize.context import COMPRESSED, SOURCE, Context
 from workloads.quantize.ladder import result
-from workloads.quantize.ladder.candidates import FLOAT, candidate_of, details_of, model_path
+from workloads.quantize.ladder.candidates import FLOAT, SUFFIXES, candidate_of, details_of, model_path
 from workloads.quantize.report import figures
 from workloads.quantize.report.page import page
 from workloads.quantize.signature import signature_of, task_of
@@ -69,7 +69,9 @@ def _page(context: Context, report: dict[str, Any]) -> str:
 
 def _tidy(context: Context, published: str | None) -> None:
     """Delete the models that lost: there may be dozens. Their figures are kept."""
-    for path in (*context.work.folder.glob("candidates/*.onnx"), *context.work.folder.glob("candidates/*.tflite")):
+    for path in [
+        path for suffix in ("onnx", *SUFFIXES.values()) for path in context.work.folder.glob(f"candidates/*.{suffix}")
+    ]:
         if path.stem != published:
             for file in (*external_data.data_of(path), path):
                 file.unlink()
@@ -129,8 +131,8 @@ def _already(context: Context, name: str) -> str | None:
 
 def _describe(context: Context, name: str) -> Artifact:
     path = model_path(context, name)
-    # A LiteRT model takes and gives what the float one does, but for the batch.
-    model = context.float_model if path.suffix == ".tflite" else onnx_file.load(path, own=True)
+    # A LiteRT model or a circuit takes and gives what the float one does, but for the batch.
+    model = onnx_file.load(path, own=True) if path.suffix == ".onnx" else context.float_model
     candidate = candidate_of(context, name)
     metrics = {"accuracy": candidate.accuracy, "drop": candidate.drop, "agreement": candidate.agreement}
     known: dict[str, Any] = {

@@ -10,6 +10,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from slipway.api.common.base import Model, Rule
+from slipway.api.quantization.fpga import Fpga
 
 
 class Runtime(StrEnum):
@@ -19,6 +20,7 @@ class Runtime(StrEnum):
     OPENVINO = "openvino"
     TENSORRT = "tensorrt"
     LITERT = "litert"
+    HLS = "hls"
 
 
 class Hardware(StrEnum):
@@ -54,6 +56,11 @@ class Target(Model):
             "kvCachePrecision is gated in the engine that serves: set runtime openvino",
             lambda target: target.kv_cache_precision is None or target.runtime is Runtime.OPENVINO,
         ),
+        Rule(
+            "(self.runtime == 'hls') == has(self.fpga)",
+            "runtime hls and fpga belong together: set both or neither",
+            lambda target: (target.runtime is Runtime.HLS) == (target.fpga is not None),
+        ),
     )
     runtime: Runtime = Field(Runtime.ONNXRUNTIME, description="The engine.")
     hardware: Hardware = Field(
@@ -61,6 +68,7 @@ class Target(Model):
         description="auto: the node that the job runs on. x86 without VNNI gets 7-bit weights, so that products do not "
         "overflow 16 bits; another target than the node's is judged with exact kernels.",
     )
+    fpga: Fpga | None = Field(None, description="The part, for runtime hls.")
     kv_cache_precision: CachePrecision | None = Field(
         None, description="Language models on openvino: format of keys and values that will serve; f16 if unset."
     )
@@ -146,6 +154,8 @@ UNSUPPORTED: Mapping[Runtime, frozenset[Rung]] = {
     # Its own quantizer does the whole work, by its own recipes.
     Runtime.LITERT: frozenset(Rung)
     - {Rung.STATIC_PER_CHANNEL, Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4},
+    # Fixed-point numbers, one format for each tensor.
+    Runtime.HLS: frozenset(Rung) - {Rung.STATIC_PER_TENSOR},
 }
 # Their width is their own: they say nothing about weights of fewer bits.
 OWN_WIDTH = frozenset({*LANGUAGE_ONLY, Rung.DYNAMIC, Rung.WEIGHT_ONLY_INT8, Rung.WEIGHT_ONLY_INT4, Rung.FP8, Rung.FP16})

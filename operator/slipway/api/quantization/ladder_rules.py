@@ -76,7 +76,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         _RUNS,
         "target.runtime can execute no rung of the ladder: TensorRT has no dynamic quantization, only ONNX Runtime "
-        "has 4-bit weights, and FP8 is TensorRT's",
+        "has 4-bit weights, FP8 is TensorRT's, and hls has static-per-tensor alone",
         _some_rung_runs,
     ),
     Rule(

@@ -62,12 +62,16 @@ def _data_for_compression(spec: "QuantizationJobSpec") -> bool:
     return spec.compression is None or (spec.calibration is not None and spec.calibration.dataset is not None)
 
 
+def _clock_for_latency(spec: "QuantizationJobSpec") -> bool:
+    return spec.gates.latency is None or spec.target.runtime is not Runtime.HLS
+
+
 def _classes_for_compression(spec: "QuantizationJobSpec") -> bool:
     return spec.compression is None or spec.evaluation.metric is not EvaluationMetric.PRECISION50
 
 
 def _torch_for_compression(spec: "QuantizationJobSpec") -> bool:
-    return spec.compression is None or spec.target.runtime is not Runtime.LITERT
+    return spec.compression is None or spec.target.runtime not in {Runtime.LITERT, Runtime.HLS}
 
 
 def _work_somewhere(spec: "QuantizationJobSpec") -> bool:
@@ -100,9 +104,14 @@ class QuantizationJobSpec(Model):
             _data_for_compression,
         ),
         Rule(
-            "!has(self.compression) || self.target.runtime != 'litert'",
-            "compression is not for litert here: let a TrainingJob compress, and quantize its artifact",
+            "!has(self.compression) || !(self.target.runtime in ['litert', 'hls'])",
+            "compression is not for litert here, nor for hls: let a TrainingJob compress, and quantize its artifact",
             _torch_for_compression,
+        ),
+        Rule(
+            "!has(self.gates.latency) || self.target.runtime != 'hls'",
+            "no FPGA is measured here, only estimated: leave gates.latency out with target.runtime hls",
+            _clock_for_latency,
         ),
         Rule(
             "!has(self.compression) || self.evaluation.metric != 'average-precision-50'",

@@ -178,7 +178,10 @@ def test_interrupted_in_its_training_it_ends_with_the_same_model(
     ("fields", "words"),
     [
         ({"calibration": None}, "compression is followed by training on calibration.dataset: set it"),
-        ({"target": {"runtime": "litert"}, "ladder": ["static-per-channel"]}, "compression is not for litert here"),
+        (
+            {"target": {"runtime": "litert"}, "ladder": ["static-per-channel"]},
+            "compression is not for litert here, nor for hls",
+        ),
         (
             {"compression": [{"method": "two-four"}, {"method": "channels", "ratio": 0.5}]},
             "so channels and low-rank go first",

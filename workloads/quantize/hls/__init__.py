@@ -1,0 +1,1 @@
+"""Circuits for FPGAs: a network as a project of high-level synthesis, its formats and reuse factors, and estimates."""
