@@ -16,6 +16,7 @@ from workloads.onnx import external_data, model_files
 if TYPE_CHECKING:
     import onnx
 
+NO_TENSOR = "unknown"  # dtype of a port that is a sequence, a map or optional
 ONE_MESSAGE = (1 << 31) - (64 << 20)  # bytes: protobuf's limit, and room for the graph
 
 
@@ -118,7 +119,7 @@ def _port(value: "onnx.ValueInfoProto") -> Port:
     import onnx
 
     tensor = value.type.tensor_type
-    dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)) if tensor.elem_type else "unknown"
+    dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)) if tensor.elem_type else NO_TENSOR
     lengths = tuple(_length(axis) for axis in tensor.shape.dim)
     return Port(value.name, dtype, lengths, tuple(axis.dim_param for axis in tensor.shape.dim))
 

@@ -33,6 +33,11 @@ def _spec(port: onnx_file.Port) -> TensorSpec:
     except ValidationError as error:
         what = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
     except ValueError:
+        if port.dtype == onnx_file.NO_TENSOR:
+            raise BadInput(
+                f"{port.name[:200]} is no tensor but a sequence, a map or an optional value: export the model with "
+                "tensors alone (skl2onnx: options={'zipmap': False})"
+            ) from None
         what = f"its type {port.dtype} has no name in an artifact; known are {', '.join(DType)}"
     raise BadInput(f"an artifact cannot describe {port.name[:200]!r}: {what}")
 

@@ -12,6 +12,9 @@ from workloads.errors import BadInput
 from workloads.onnx import session
 from workloads.onnx.feeds import filled
 from workloads.quantize.context import Context
+from workloads.quantize.evaluation.answers import sqnr_db
+from workloads.quantize.evaluation.gates import LEAST_DB
+from workloads.quantize.graph import walk
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 SAMPLES = 4
 TOLERANCE = 1e-3  # of the largest number of an output: sums in another order, kernels of another kind
 TOLERANCE_HALF = 2e-2  # against weights and arithmetic of 16 bits
+RANDOM = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+)
 
 
 def on_samples(context: Context, model: "onnx.ModelProto") -> "Callable[[onnx.ModelProto], bool]":
@@ -50,6 +56,33 @@ def _answers(model: "onnx.ModelProto", feeds: "dict[str, npt.NDArray[Any]]") -> 
     except Exception as error:  # the library raises a dozen unrelated types
         raise BadInput(f"ONNX Runtime cannot run the model: {str(error).strip().splitlines()[0]}"[:500]) from error
     return answers
+
+
+def require_steady(context: Context, model: "onnx.ModelProto") -> None:
+    """BadInput for a graph whose random numbers change its answers more than a ruined candidate would.
+
+    Only graphs that hold such operators are asked twice. What is drawn may be small: a synthesiser's noise, say.
+    """
+    drawn = [node for node in walk.nodes(model.graph) if _draws(node)]
+    if not drawn:
+        return
+    given, fixed = first_samples(context), context.source.fixed_batch
+    given = filled(given, fixed) if fixed else given
+    for first, second in zip(_answers(model, given), _answers(model, given), strict=True):
+        if not isinstance(first, np.ndarray) or first.dtype.kind not in "fiub":
+            continue
+        worth = sqnr_db(first, second) if first.shape == second.shape else float("-inf")
+        if worth is not None and worth < LEAST_DB:
+            named = ", ".join(f"{node.name or node.output[0]} ({node.op_type})" for node in drawn[:3])
+            raise BadInput(
+                f"the float model answers the same samples differently each time: {named} draws random numbers; export "
+                "the model for inference, or give the random numbers as an input"
+            )
+
+
+def _draws(node: Any) -> bool:
+    """Tell whether a node draws numbers anew in each call; one with a seed goes on with the next ones, too."""
+    return node.op_type in RANDOM and node.domain in {"", "ai.onnx"}
 
 
 def first_samples(context: Context) -> "dict[str, npt.NDArray[Any]]":

@@ -219,3 +219,19 @@ def test_labels_of_the_tasks_own_kind(tmp_path: Path, task: EvaluationTask) -> N
     assert rows["float"] == pytest.approx(1.0)
     assert rows["weight-only-int8"] is not None
     assert rows["weight-only-int8"] > 0.9
+
+
+@pytest.mark.parametrize("amount", [1.0, 1e-3])
+def test_random_numbers_that_drown_the_answers_are_refused_and_small_ones_are_not(
+    tmp_path: Path, amount: float
+) -> None:
+    end = [
+        helper.make_node("RandomNormalLike", ["h"], ["e"], "noise", scale=amount),
+        helper.make_node("Add", ["h", "e"], ["y"], "sum"),
+    ]
+    graph, feeds = network(end, 4, ["n", 4]), {"x": random(48, 16)}
+    if amount == 1.0:
+        with pytest.raises(BadInput, match=r"differently each time: noise \(RandomNormalLike\) draws"):
+            quantize(tmp_path, graph, feeds, ["dynamic"])
+    else:
+        assert quantize(tmp_path, graph, feeds, ["dynamic"]).comparison[-1].accuracy == 1.0

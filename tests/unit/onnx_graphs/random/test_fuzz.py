@@ -46,9 +46,11 @@ def test_a_random_graph_is_refused_in_words_or_built(part: int, monkeypatch: Any
     )
     @given(graphs(), st.booleans(), st.sampled_from(LADDERS))
     def examples(model: Any, external: bool, ladder: tuple[str, ...]) -> None:
-        tried(folder, model, ladder, external=external)
-        for each in list(folder.iterdir()):
-            shutil.rmtree(each) if each.is_dir() else each.unlink()
+        try:
+            tried(folder, model, ladder, external=external)
+        finally:  # what a graph that failed has left is no other graph's
+            for each in list(folder.iterdir()):
+                shutil.rmtree(each) if each.is_dir() else each.unlink()
 
     loads = mock.patch.object(first_load, "attempt", other_process.attempt)
     # Graphs of kilobytes: their calls need no measure of memory, which walks through all pages of this process.

@@ -48,6 +48,16 @@ def test_a_type_that_no_artifact_has_is_refused_in_words() -> None:
         signature_of(model([node], *ports, {}))
 
 
+def test_a_sequence_of_maps_is_refused_with_how_to_export_without() -> None:
+    """As skl2onnx writes the probabilities of every classifier by default."""
+    node = helper.make_node("ZipMap", ["x"], ["z"], "zip", domain="ai.onnx.ml", classlabels_int64s=[0, 1])
+    graph = model([node], [value("x", ["n", 2])], [], {}, domains=["ai.onnx.ml"])
+    of = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    graph.graph.output.append(helper.make_value_info("z", helper.make_sequence_type_proto(of)))
+    with pytest.raises(BadInput, match=r"z is no tensor but a sequence, .*options=\{'zipmap': False\}"):
+        signature_of(graph)
+
+
 @pytest.mark.parametrize(
     ("width", "task", "expected"),
     [(16, "classification", "raw"), (16, "embedding", "embedding"), (None, "classification", "image-classification")],
