@@ -12,7 +12,10 @@ from workloads.serve.http.message import Buffer
 BOUNDARY = re.compile(
     rb'multipart/form-data\s*;.*?\bboundary=(?:"([^"]{1,70})"|([^\s;,"]{1,70}))', re.IGNORECASE | re.DOTALL
 )
-NAME = re.compile(rb'\bname="([^"]*)"', re.IGNORECASE)
+# .NET's client quotes neither names nor files.
+NAME = re.compile(rb'(?:^|[;\s])name\s*=\s*(?:"([^"]*)"|([^\s;"]+))', re.IGNORECASE)
+# Of a part that names no file, as Spring and OkHttp send bytes: a field of a form has no type, or one of text.
+FILES = (b"image/", b"application/octet-stream")
 PART_HEADERS = 16 << 10
 END_OF_HEADERS = b"\r\n\r\n"
 PIECE = 64 << 10  # bytes that are looked at in a turn of the loop
@@ -83,9 +86,10 @@ def _part(piece: memoryview) -> Part:
             headers[name.strip().lower()] = value.strip()
     disposition = headers.get(b"content-disposition", b"")
     field = NAME.search(disposition)
+    content_type = headers.get(b"content-type", b"")
     return Part(
-        field[1].decode(errors="replace") if field else "",
-        b"filename" in disposition.lower(),
-        headers.get(b"content-type", b"").decode(errors="replace"),
+        (field[1] or field[2] or b"").decode(errors="replace") if field else "",
+        b"filename" in disposition.lower() or content_type.lower().startswith(FILES),
+        content_type.decode(errors="replace"),
         piece[len(head) + len(END_OF_HEADERS) :],
     )

@@ -64,9 +64,7 @@ def from_plain(content_type: bytes, body: Buffer) -> TextInputs:
 
 def from_parts(parts: Sequence[Part]) -> TextInputs | None:
     """Fields of a form called text or texts, beside one called query, and files of text/plain; None without any."""
-    texts = [
-        part for part in parts if part.name in {"text", "texts"} or (part.file and part.content_type == "text/plain")
-    ]
+    texts = [part for part in parts if part.name in {"text", "texts"} or (part.file and _is_plain(part.content_type))]
     if not texts:
         return None
     words = [_decoded(part.content, place) for place, part in enumerate(texts, start=1)]
@@ -74,6 +72,11 @@ def from_parts(parts: Sequence[Part]) -> TextInputs | None:
     if len(queries) > 1:
         raise Invalid("there is one query")
     return TextInputs(queries * len(words), words) if queries else TextInputs(words)
+
+
+def _is_plain(content_type: str) -> bool:
+    """True whatever is said of its charset: it is decoded as UTF-8, or refused."""
+    return content_type.partition(";")[0].strip().lower() == "text/plain"
 
 
 def _decoded(content: Buffer, place: int) -> str:
