@@ -56,6 +56,7 @@ TRIED = {
     "trainingjob-mpirun.yaml": "an image with Open MPI",
     "trainingjob-own-code.yaml": "somebody's image and claim",
     "trainingjob-pipeline.yaml": "the texts in a claim",
+    "trainingjob-ray.yaml": "GPUs, and an image with Ray",
     "trainingjob-runtime.yaml": "the platform's image, secrets and nodes",
     "trainingjob-tensor-parallel.yaml": "eight GPUs, and the texts in a claim",
 }

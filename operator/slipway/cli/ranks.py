@@ -47,4 +47,4 @@ def processes_of(obj: Object) -> int:
         spec = TrainingJobSpec.model_validate(obj.get("spec") or {}) if obj["kind"] == "TrainingJob" else None
     except ValidationError:
         return 1
-    return 1 if spec is None or spec.launcher == LauncherName.PLAIN else processes_per_node(spec)
+    return 1 if spec is None or spec.launcher in {LauncherName.PLAIN, LauncherName.RAY} else processes_per_node(spec)

@@ -149,7 +149,8 @@ def _env(job: TrainingJob, place: Place, platform: Platform) -> list[dict[str, A
     ours |= tracked
     users = [env.wire() for env in job.spec.trainer.env]
     named = {env["name"] for env in users}
-    address = [POD_IP] if job.spec.elastic_policy or _finds_interface(job) else []
+    by_address = job.spec.elastic_policy or job.spec.launcher == LauncherName.RAY
+    address = [POD_IP] if by_address or _finds_interface(job) else []
     kept = [env for env in secrets if env["name"] not in named]
     return (
         address + [{"name": name, "value": value} for name, value in ours.items() if name not in named] + kept + users
@@ -188,6 +189,8 @@ def _ports(job: TrainingJob) -> list[dict[str, Any]]:
 def _wants_shared_memory(job: TrainingJob) -> bool:
     return (
         processes_per_node(job.spec) > 1
+        # Its object store.
+        or job.spec.launcher == LauncherName.RAY
         or accelerators(job.spec) > 0
         or bool(job.spec.recipe and job.spec.recipe.data_workers)
         or job.spec.shared_memory.size_limit is not None

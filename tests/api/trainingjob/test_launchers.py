@@ -13,7 +13,7 @@ NS = "shared"
 ELASTIC = {"elasticPolicy": {"minNodes": 1, "maxNodes": 4}}
 
 
-@pytest.mark.parametrize("launcher", ["torchrun", "deepspeed", "horovodrun", "mpirun", "plain"])
+@pytest.mark.parametrize("launcher", ["torchrun", "deepspeed", "horovodrun", "mpirun", "ray", "plain"])
 def test_every_launcher_is_taken_by_the_server_and_ends(stage: Stage, name: str, launcher: str) -> None:
     stage.scripts[name] = lambda pod: Script(runs_for=0.1)
     stage.create(NS, name, launcher=launcher, numNodes=2)

@@ -67,9 +67,11 @@ ELASTIC_RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
-        "!has(self.elasticPolicy) || self.launcher in ['torchrun', 'horovodrun'] || self.launcher.contains('/')",
-        "elasticPolicy is for launcher torchrun or horovodrun, whose processes can meet anew: remove it",
-        lambda spec: spec.elastic_policy is None or spec.launcher in ("torchrun", "horovodrun") or "/" in spec.launcher,
+        "!has(self.elasticPolicy) || self.launcher in ['torchrun', 'horovodrun', 'ray'] || self.launcher.contains('/')",
+        "elasticPolicy is for launcher torchrun, horovodrun or ray, whose processes can meet anew: remove it",
+        lambda spec: (
+            spec.elastic_policy is None or spec.launcher in ("torchrun", "horovodrun", "ray") or "/" in spec.launcher
+        ),
     ),
     Rule(
         "!has(self.failurePolicy) || !has(self.failurePolicy.restartScope)"

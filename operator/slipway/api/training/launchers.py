@@ -39,6 +39,7 @@ class LauncherName(StrEnum):
     HOROVODRUN = "horovodrun"
     MPIRUN = "mpirun"
     PLAIN = "plain"
+    RAY = "ray"
 
 
 # Somebody else's launcher has a domain in its name, as resources and labels of somebody else's have.
@@ -154,3 +155,22 @@ class Mpi(Model):
     """mpirun's settings."""
 
     implementation: MpiImplementation = Field(MpiImplementation.OPEN_MPI, description="Whose mpirun the image has.")
+
+
+RAY_RULES = (
+    Rule(
+        "self.launcher != 'ray' || !has(self.recipe)",
+        "launcher ray runs a program of your own as its driver: set trainer.command, or launcher to torchrun",
+        lambda spec: spec.launcher != LauncherName.RAY or spec.recipe is None,
+    ),
+    Rule(
+        "self.launcher != 'ray' || (type(self.numProcPerNode) == string && self.numProcPerNode == 'auto')",
+        "Ray starts its own processes, by what each of them asks for: remove numProcPerNode",
+        lambda spec: spec.launcher != LauncherName.RAY or spec.num_proc_per_node == AUTO,
+    ),
+    Rule(
+        "self.launcher != 'ray' || !self.network.hostNetwork",
+        "Ray's ports are the same in all jobs, and no two could have them on one node: remove network.hostNetwork",
+        lambda spec: spec.launcher != LauncherName.RAY or not spec.network.host_network,
+    ),
+)

@@ -18,7 +18,7 @@ from slipway.api.common.volumes import SharedMemory
 from slipway.api.training.elastic import ELASTIC_RULES, MAX_NODES, ElasticPolicy, SuccessPolicy, TrainingFailurePolicy
 from slipway.api.training.fine_tuning.peft import MERGE_NEEDS_PEFT
 from slipway.api.training.foreign_queues import ONE_LINE
-from slipway.api.training.launchers import AUTO, DeepSpeed, Launcher, LauncherName, Mpi, ProcCount
+from slipway.api.training.launchers import AUTO, RAY_RULES, DeepSpeed, Launcher, LauncherName, Mpi, ProcCount
 from slipway.api.training.learning.optimizer import WHOLE_PARAMETERS
 from slipway.api.training.learning.tracking import Tracking
 from slipway.api.training.network import Network
@@ -150,6 +150,7 @@ class TrainingJobSpec(Model):
         ),
         *ELASTIC_RULES,
         *ONE_LINE,
+        *RAY_RULES,
         OWN_WAY,
         MERGE_NEEDS_PEFT,
         *WHOLE_PARAMETERS,
@@ -177,7 +178,7 @@ class TrainingJobSpec(Model):
     )
     launcher: Launcher = Field(
         LauncherName.TORCHRUN.value,
-        description="What starts a node's processes: torchrun, deepspeed, horovodrun, mpirun, plain, or DOMAIN/NAME.",
+        description="What starts a node's processes: torchrun, deepspeed, horovodrun, mpirun, ray, plain, DOMAIN/NAME",
     )
     num_nodes: Annotated[int, Field(ge=1, le=MAX_NODES)] = Field(1, description="Pods of the gang, one per node.")
     num_proc_per_node: ProcCount = Field(

@@ -13,6 +13,7 @@ from slipway.trainingjob.launchers.deepspeed import Deepspeed
 from slipway.trainingjob.launchers.horovodrun import Horovodrun
 from slipway.trainingjob.launchers.mpirun import Mpirun
 from slipway.trainingjob.launchers.plain import Plain
+from slipway.trainingjob.launchers.ray import Ray
 from slipway.trainingjob.launchers.torchrun import Torchrun
 
 __all__ = ["GROUP", "Launcher", "Place", "launcher_of", "problems"]
@@ -25,6 +26,7 @@ _BUILT_IN: dict[str, Launcher] = {
     LauncherName.HOROVODRUN.value: Horovodrun(),
     LauncherName.MPIRUN.value: Mpirun(),
     LauncherName.PLAIN.value: Plain(),
+    LauncherName.RAY.value: Ray(),
 }
 _found: dict[str, Launcher] = {}
 

@@ -9,6 +9,7 @@ INTERFACE = "interface.py"
 PUBLISH = "publish.py"
 ONNX_SIGNATURE = "onnx_signature.py"
 JOB = "job.json"  # which PUBLISH reads beside itself
+RAY = "ray_node.py"
 TORCH_AGENT = "torch_agent.py"
 SSH = "ssh"
 

@@ -178,9 +178,12 @@ def test_what_another_account_makes_of_a_template_was_judged_as_the_template(bre
     assert (refusals(Request(new=pod, user=CONTROLLER)) == []) == refers
 
 
+OWN = (LauncherName.PLAIN, LauncherName.RAY)
+
+
 def _launched() -> list[Any]:
     plain = [job_of(launcher=name, numNodes=2) for name in LauncherName]
-    built_in = [job_of(launcher=name, numNodes=2, recipe=RECIPE) for name in LauncherName if name != LauncherName.PLAIN]
+    built_in = [job_of(launcher=name, numNodes=2, recipe=RECIPE) for name in LauncherName if name not in OWN]
     elastic = [
         job_of(launcher=name, numNodes=2, elasticPolicy={"minNodes": 1, "maxNodes": 3})
         for name in (LauncherName.TORCHRUN, LauncherName.HOROVODRUN)

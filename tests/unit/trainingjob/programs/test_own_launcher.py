@@ -42,7 +42,7 @@ def test_somebody_elses_launcher_is_found_by_its_entry_point(monkeypatch: pytest
     assert "no package of this operator's image brings example.com/other" in problem
 
 
-@pytest.mark.parametrize("launcher", ["torchrun", "deepspeed", "horovodrun", "mpirun", "plain"])
+@pytest.mark.parametrize("launcher", ["torchrun", "deepspeed", "horovodrun", "mpirun", "ray", "plain"])
 def test_the_programs_that_travel_are_valid_and_the_config_map_is_small(launcher: str) -> None:
     job = job_of(launcher=launcher, numNodes=1000)
     data = files_of(job)
