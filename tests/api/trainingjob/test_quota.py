@@ -96,12 +96,17 @@ def test_a_limitrange_that_refuses_is_told_in_the_servers_words(
 ) -> None:
     operators(namespace).ready()
     ranges = f"/api/v1/namespaces/{namespace}/limitranges"
-    limits = [{"type": "Container", "max": {"cpu": "1"}, "default": {"cpu": "1"}}]
+    container = {"max": {"cpu": "1"}, "default": {"cpu": "1"}, "maxLimitRequestRatio": {"cpu": "2"}}
+    limits = [{"type": "Container", **container}, {"type": "Pod", "min": {"memory": "1Gi"}}]
     stage.plane.client.call("POST", ranges, {"metadata": {"name": "r"}, "spec": {"limits": limits}})
-    trainer = {"image": "x", "command": ["train"], "resourcesPerNode": {"limits": {"cpu": "2"}}}
+    trainer = {"image": "x", "command": ["train"], "resourcesPerNode": {}}
+    trainer["resourcesPerNode"] = {"limits": {"cpu": "2", "memory": "64Mi"}, "requests": {"cpu": "500m"}}
     stage.create(namespace, name, numNodes=2, trainer=trainer)
     shown = stage.until_condition(namespace, name, "Created", "False", "CreateRefused")
-    assert "maximum cpu usage per Container is 1" in condition(shown, "Ready")["message"]  # type: ignore[index]
+    told = condition(shown, "Ready")["message"]  # type: ignore[index]
+    assert "maximum cpu usage per Container is 1" in told
+    assert "cpu max limit to request ratio per Container is 2, but provided ratio is 4" in told
+    assert "minimum memory usage per Pod is 1Gi" in told
     assert not stage.plane.client.get(PODS.format(namespace))["items"]
 
 

@@ -175,6 +175,32 @@ def test_a_webhook_that_refuses_is_asked_again(world: World, monkeypatch: pytest
     assert len(names(world)) == 3
 
 
+def test_words_of_a_policy_that_change_are_told_as_they_are_now(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some have the time, or a number of the request, in them: that is no reason to write, or to ask, more often."""
+    whole, tries = world.process.kube.create, itertools.count(1)
+
+    async def refuse(resource, obj):
+        if resource is PODS and obj["metadata"]["name"].startswith("job-node-0"):
+            raise Invalid(422, "Invalid", f"{POLICY}, request {next(tries)}")
+        return await whole(resource, obj)
+
+    monkeypatch.setattr(world.process.kube, "create", refuse)
+    begin(world, nodes=2)
+    assert "denied request: no, request 1" in condition(world, "Ready")["message"]
+    to_next_due(world)
+    assert "denied request: no, request 2" in condition(world, "Ready")["message"]
+    written, until = len(world.server.status_history), world.clock.seconds + 3600
+    while world.clock.seconds < until:
+        to_next_due(world)
+    asked = next(tries) - 1
+    assert asked <= 3 + 3600 / 50
+    assert f"request {asked}" in condition(world, "Ready")["message"]
+    assert len(world.server.status_history) - written <= 3 * asked
+    monkeypatch.undo()
+    while len(names(world)) < 2:
+        to_next_due(world)
+
+
 def test_gangs_are_made_one_by_one_where_one_was_refused() -> None:
     now = [0.0]
     lanes = QuotaLanes(lambda: now[0])
