@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-import gang
+import gang  # type: ignore[import-not-found]
 
 ADDRESS = os.environ.get("SLIPWAY_POD_IP", "127.0.0.1")
 CPUS = os.environ.get("SLIPWAY_RAY_CPUS", "")
@@ -171,7 +171,7 @@ def lead(program: list[str]) -> int:
 
 def count(nodes: int) -> int:
     """Wait until Ray knows so many nodes that live. Its own words about a head that is not there yet help nobody."""
-    import ray
+    import ray  # type: ignore[import-not-found,unused-ignore]
 
     ray.init(address=located(ADDRESS, HEAD_PORT), logging_level="ERROR", log_to_driver=False)
     while sum(bool(node["Alive"]) for node in ray.nodes()) < nodes:

@@ -30,7 +30,7 @@ def _env(job: Any, index: int = 0) -> dict[str, str]:
 
 
 def test_trainer_1947_and_2277_all_nodes_and_their_processes_are_counted() -> None:
-    elastic = {"elasticPolicy": {"minNodes": 2, "maxNodes": 4}, "numNodes": 3, "numProcPerNode": 2}
+    elastic: dict[str, Any] = {"elasticPolicy": {"minNodes": 2, "maxNodes": 4}, "numNodes": 3, "numProcPerNode": 2}
     assert _env(job_of(**elastic))["PET_NNODES"] == "2:4"
     assert _env(job_of(**elastic))["PET_NPROC_PER_NODE"] == "2"
     fixed = _env(job_of(numNodes=3, numProcPerNode=2), 1)
