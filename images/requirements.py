@@ -1,4 +1,4 @@
-"""Prints what an image needs: pyproject.toml's dependencies, or those of its extras. `requirements.py [EXTRA ...]`.
+"""Prints what an image needs: pyproject.toml's dependencies, `core`, or those of extras: `requirements.py [EXTRA ...]`.
 
 Standard library only: it runs in the images' own builds, and on the machine that collects the wheels for them.
 """
@@ -13,7 +13,8 @@ def requirements(extras: list[str]) -> list[str]:
     here = Path(__file__).resolve().parent
     found = next(p for p in (here / "pyproject.toml", here.parent / "pyproject.toml") if p.exists())
     project = tomllib.loads(found.read_text())["project"]
-    groups = [project["optional-dependencies"][extra] for extra in extras] if extras else [project["dependencies"]]
+    optional = {**project["optional-dependencies"], "core": project["dependencies"]}
+    groups = [optional[extra] for extra in extras or ["core"]]
     listed = [requirement for group in groups for requirement in group]
     if own := [r for r in listed if r.startswith(f"{project['name']}[")]:
         raise SystemExit(f"{own[0]}: an image's extra must name its packages itself")

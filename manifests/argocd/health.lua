@@ -1,4 +1,4 @@
--- How healthy is a TrainingJob, a QuantizationJob or an InferenceService? One script for all three: they share their
+-- How healthy is a TrainingJob, a QuantizationJob, an InferenceService or a SearchJob? One script for all: they share their
 -- conditions. Argo CD runs it (Lua 5.1) with the resource as `obj`; kustomization.yaml beside it puts it into argocd-cm.
 
 local function health(status, message)

@@ -41,6 +41,8 @@ from slipway.runtime.client.resource import (
 from slipway.runtime.client.transform import Slim
 from slipway.runtime.controller import Controller, ObserveReconcile
 from slipway.runtime.queue import WorkQueue
+from slipway.searchjob import job as searching
+from slipway.searchjob.reconcile import SearchJobReconciler
 from slipway.trainingjob import job as training
 from slipway.trainingjob.queueing.admission import Admission
 from slipway.trainingjob.reconcile import TrainingJobReconciler
@@ -51,7 +53,10 @@ OURS: Mapping[str, Resource] = {
     training.KIND: training.TRAINING_JOBS,
     quantizing.KIND: quantizing.QUANTIZATION_JOBS,
     serving.KIND: serving.INFERENCE_SERVICES,
+    searching.KIND: searching.SEARCH_JOBS,
 }
+# Kinds whose artifacts can be quantized.
+MODELS = {training.KIND: training.TRAINING_JOBS, searching.KIND: searching.SEARCH_JOBS}
 # Kinds whose pods post their progress.
 REPORTING = (training.KIND, quantizing.KIND)
 _SERVED = f"{MANAGED_SELECTOR},{KIND}={serving.KIND}"
@@ -132,18 +137,22 @@ class Assembly:
         if self._admission is not None:
             jobs.view = self._admission.view
         self._quantizations = quantizations = QuantizationJobReconciler(
-            kube, self.cache, platforms.quantizing, training.TRAINING_JOBS, record, said_of[quantizing.KIND]
+            kube, self.cache, platforms.quantizing, MODELS, record, said_of[quantizing.KIND]
         )
         # One memory for all kinds: it is bounded as a whole.
         quantizations.deleted_pods = jobs.deleted_pods
-        sources = {training.KIND: training.TRAINING_JOBS, quantizing.KIND: quantizing.QUANTIZATION_JOBS}
+        sources = {**MODELS, quantizing.KIND: quantizing.QUANTIZATION_JOBS}
         self._services = InferenceServiceReconciler(
             kube, self.cache, platforms.serving, sources, record, self._mark_service
         )
+        # The quantizer's image measures: it holds torch, the exporter and the engines.
+        measures = searching.Platform(platforms.quantizing.quantizer_image)
+        self._searches = searches = SearchJobReconciler(kube, self.cache, measures, record)
         self.controllers = [
             self._controller(training.KIND, jobs.reconcile, jobs.on_error, workers, observe),
             self._controller(quantizing.KIND, quantizations.reconcile, quantizations.on_error, workers, observe),
             self._controller(serving.KIND, self._services.reconcile, self._services.on_error, workers, observe),
+            self._controller(searching.KIND, searches.reconcile, searches.on_error, workers, observe),
         ]
 
     def _watch(self, platforms: Platforms) -> None:
@@ -250,10 +259,12 @@ class Assembly:
         if change.new is None and kind in self.reports:
             self.reports[kind].forget(change.key)
         if kind == training.KIND:
-            for waiting in self._quantizations.waiting_for(change.key):
-                self.mark(quantizing.KIND, waiting)
             for waiting in self._trainings.tuning(change.key):
                 self.mark(training.KIND, waiting)
+            if (search := self._searches.trial_changed(change)) is not None:
+                self.mark(searching.KIND, search)
+        for waiting in self._quantizations.waiting_for(kind, change.key) if kind in MODELS else ():
+            self.mark(quantizing.KIND, waiting)
         for waiting in self._services.waiting_for(kind, change.key):
             self.mark(serving.KIND, waiting)
 

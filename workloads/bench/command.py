@@ -18,7 +18,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m workloads bench",
         description="Measure models on the engines that are here; all of them take turns in one run. "
-        "`bench scaling --help` is of a training by more and more processes.",
+        "`bench scaling --help` is of a training by more and more processes, `bench untrained --help` of a model that "
+        "is still to be trained.",
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="artifact folder or URI, .onnx or .tflite")
     parser.add_argument(
@@ -56,11 +57,15 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print the figures. Returns the exit code. `scaling` before the options is a bench of its own."""
+    """Measure and print the figures. Returns the exit code. `scaling` and `untrained` are benches of their own."""
     if arguments[:1] == ["scaling"]:
         from workloads.bench import scaling
 
         return scaling.main(arguments[1:])
+    if arguments[:1] == ["untrained"]:
+        from workloads.bench import untrained
+
+        return untrained.main(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         _bench(options)

@@ -72,13 +72,13 @@ def begin(
 ) -> InitialModel:
     """The model, the same in every process. BadInput for weights or steps that do not fit it."""
     made = _without_memory(job, architecture, world) if strategy.cuts else None
-    made = made or _whole(job, architecture, task, world.first)
+    made = made or whole(job, architecture, task, world.first)
     if job.recipe.compression:
         _compress(made, job, world, strategy, task, held_out)
     return made
 
 
-def _whole(job: Job, architecture: Architecture, task: Task | None, speaks: bool) -> InitialModel:
+def whole(job: Job, architecture: Architecture, task: Task | None, speaks: bool) -> InitialModel:
     """The model with its initial values, in this process's memory."""
     torch.manual_seed(job.recipe.seed)
     if architecture.name == causal_lm.NAME:
@@ -116,7 +116,7 @@ def _without_memory(job: Job, architecture: Architecture, world: World) -> Initi
         return None
     parts = weights.parts(model, uri) if uri is not None else None
     if world.any(parts is None).result() or parts is None:
-        values = of_node(world, model, lambda: _whole(job, architecture, None, world.first).model)
+        values = of_node(world, model, lambda: whole(job, architecture, None, world.first).model)
     else:
         values = Values(parts)
     if values is None:

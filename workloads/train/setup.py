@@ -144,7 +144,7 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
     if recipe.profile is not None and recipe.profile.first_step + recipe.profile.steps > rate.total_steps:
         raise BadInput(f"recipe.profile ends after the run, which has {rate.total_steps} steps: trace earlier ones")
     task = tasks.for_data(dataset, recipe, world.device)
-    start = begin(job, _architecture(job, dataset), world, strategy, task, dataset.held_out)
+    start = begin(job, architecture_of(job, dataset), world, strategy, task, dataset.held_out)
     if isinstance(task, Preference):
         task.refer(start.model, world)
     example = task.inputs(torch.from_numpy(dataset.held_out.batch([0, 0])[0]).to(world.device))
@@ -220,7 +220,8 @@ def _require_even_batches(job: Job, place: Place) -> None:
         )
 
 
-def _architecture(job: Job, dataset: DataSet | TextSet) -> Architecture:
+def architecture_of(job: Job, dataset: DataSet | TextSet) -> Architecture:
+    """Architecture of the recipe's model, fitted to the data. BadInput where they do not go together."""
     if isinstance(dataset, SupervisedSet):
         base = causal_lm.base_of(job.recipe)
         if base.language is not None and dataset.length > base.language.context_length:

@@ -57,6 +57,10 @@ class Step:
 
 def steps(documents: Sequence[Object], output: Path, processes: int, more: Sequence[str]) -> list[Step]:
     """The commands, sources first. `more` goes to each of them. Writes the documents below `output`."""
+    if any(document.get("kind") == "SearchJob" for document in documents):
+        raise NotLocalError(
+            "a SearchJob makes TrainingJobs in a cluster: run one of them here, with values of your own"
+        )
     ours = sorted((d for d in documents if d.get("kind") in ORDER), key=lambda d: ORDER.index(d["kind"]))
     if not ours:
         raise NotLocalError(f"the file holds no {', '.join(ORDER)}")

@@ -9,6 +9,8 @@ from typing import Any
 from slipway.api.common.quantity import parse_quantity
 from slipway.api.common.types import API_VERSION
 from slipway.api.quantization import quantizationjob
+from slipway.api.search import searchjob
+from slipway.api.search.status import TrialState
 from slipway.api.serving import inferenceservice
 from slipway.api.training import runtime as runtime_api
 from slipway.api.training import trainingjob
@@ -22,6 +24,9 @@ from slipway.inferenceservice.state import Observed
 from slipway.quantizationjob import job as quantizing
 from slipway.quantizationjob import plan as quantization
 from slipway.reconcile.plan import Plan
+from slipway.searchjob import children as trials
+from slipway.searchjob import job as searching
+from slipway.searchjob.record import Record
 from slipway.trainingjob import job as training
 from slipway.trainingjob import plan as training_plan
 from slipway.trainingjob import runtime as runtimes
@@ -74,9 +79,24 @@ def _one(document: Object, others: Sequence[Object], config: Config, now: dateti
     if isinstance(spec, trainingjob.TrainingJobSpec):
         runtime = _runtime(spec, document, others, found)
         found.memory = _memory(runtimes.settle(spec, runtime).spec)
-    if not found.problems and kind not in runtime_api.MODELS:
+    if isinstance(spec, searchjob.SearchJobSpec):
+        found.creates, found.assumes = _first_trial(document, spec, config)
+    elif not found.problems and kind not in runtime_api.MODELS:
         _look(document, others, config, now, found, runtime)
     return found
+
+
+def _first_trial(document: Object, spec: searchjob.SearchJobSpec, config: Config) -> tuple[list[Object], list[str]]:
+    """What a search creates for a trial whose parameters are the first of each range; a sampler is not asked."""
+    metadata = {"namespace": "default", **document["metadata"], "uid": "not-yet"}
+    job = searching.identify({**document, "metadata": metadata}, spec)
+    record = Record(0, TrialState.PENDING, {one.path: one.ends[0] for one in spec.parameters})
+    creates = [trials.trial(job, record)]
+    if spec.constraints:
+        platform = searching.Platform(config.quantizer_image)
+        creates = [trials.config_map(job), trials.bench_pod(job, record, platform), *creates]
+    words = ", ".join(f"{path} {value}" for path, value in record.parameters.items())
+    return creates, [f"one of {spec.max_trials} trials, with {words}"]
 
 
 def _runtime(
@@ -168,6 +188,7 @@ Check = Callable[[str, dict[str, Any]], tuple[Any, list[str]]]
 _CHECKS: Mapping[str, Check] = {
     training.KIND: trainingjob.spec_problems,
     quantizing.KIND: quantizationjob.spec_problems,
+    searching.KIND: searchjob.spec_problems,
     service.KIND: inferenceservice.spec_problems,
     **{kind: partial(_runtime_problems, kind) for kind in runtime_api.MODELS},
 }

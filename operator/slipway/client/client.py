@@ -12,6 +12,7 @@ from slipway.api.codegen.crd import KINDS
 from slipway.api.common.base import problems_of
 from slipway.api.common.types import API_VERSION
 from slipway.api.quantization import quantizationjob
+from slipway.api.search import searchjob
 from slipway.api.serving import inferenceservice
 from slipway.api.training import trainingjob
 from slipway.client.errors import ClientError, ExistsError
@@ -21,7 +22,7 @@ from slipway.client.local_run import LocalRun
 
 if TYPE_CHECKING:
     from slipway.client.connection import Connection
-    from slipway.client.resource import InferenceService, QuantizationJob, TrainingJob
+    from slipway.client.resource import InferenceService, QuantizationJob, SearchJob, TrainingJob
 
 Object = dict[str, Any]
 Model = Any
@@ -30,6 +31,7 @@ _PROBLEMS = {
     "TrainingJob": trainingjob.spec_problems,
     "QuantizationJob": quantizationjob.spec_problems,
     "InferenceService": inferenceservice.spec_problems,
+    "SearchJob": searchjob.spec_problems,
 }
 _WORDS = {
     word.lower(): kind
@@ -101,6 +103,13 @@ class Client:
         if resources:
             spec["worker"] = {**(spec.get("worker") or {}), "resources": _resources(resources)}
         return cast("QuantizationJob | LocalRun", self._start("QuantizationJob", name, spec, local=local))
+
+    def search(
+        self, name: str, *, template: Mapping[str, Any], parameters: Sequence[Mapping[str, Any]], **spec: Any
+    ) -> SearchJob:
+        """Search parameters of a training. `template`: spec of a TrainingJob. `spec`: other fields, as for `train`."""
+        spec = {**spec, "template": dict(template), "parameters": [dict(one) for one in parameters]}
+        return cast("SearchJob", self._start("SearchJob", name, spec, local=False))
 
     def serve(
         self,
@@ -196,9 +205,11 @@ def _model(model: Model) -> Object:
     if isinstance(model, Mapping):
         return dict(model)
     kind, name = getattr(model, "kind", None), getattr(model, "name", None)
-    if kind in ("TrainingJob", "QuantizationJob"):
+    if kind in ("TrainingJob", "QuantizationJob", "SearchJob"):
         return {"from": {kind[0].lower() + kind[1:]: name}}
-    raise WrongSpecError([f"model is {model!r}: give a TrainingJob, a QuantizationJob, a URI, or a mapping"])
+    raise WrongSpecError(
+        [f"model is {model!r}: give a TrainingJob, a QuantizationJob, a SearchJob, a URI, or a mapping"]
+    )
 
 
 def _resources(resources: Mapping[str, Any] | None) -> Object:

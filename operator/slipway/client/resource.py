@@ -10,6 +10,7 @@ from slipway.api.codegen.crd import KINDS
 from slipway.api.common.base import StatusModel
 from slipway.api.common.job_status import ArtifactStatus, Progress
 from slipway.api.quantization.status import QuantizationJobStatus
+from slipway.api.search.status import SearchJobStatus
 from slipway.api.serving.status import InferenceServiceStatus
 from slipway.api.training.status import TrainingJobStatus
 from slipway.cli.views.verdict import Exit, headline, verdict
@@ -156,6 +157,10 @@ class QuantizationJob(_Job[QuantizationJobStatus]):
     """QuantizationJob of a cluster."""
 
 
+class SearchJob(_Job[SearchJobStatus]):
+    """SearchJob of a cluster."""
+
+
 class InferenceService(Resource[InferenceServiceStatus]):
     """InferenceService of a cluster."""
 
@@ -194,10 +199,11 @@ class InferenceService(Resource[InferenceServiceStatus]):
         return Prediction(by_url if url else by_proxy, self.name).predict(inputs, **more)
 
 
-def held(connection: Connection, document: Object) -> TrainingJob | QuantizationJob | InferenceService:
+def held(connection: Connection, document: Object) -> TrainingJob | QuantizationJob | InferenceService | SearchJob:
     """The object by its kind."""
-    kinds = {"TrainingJob": TrainingJob, "QuantizationJob": QuantizationJob, "InferenceService": InferenceService}
-    return cast("TrainingJob | QuantizationJob | InferenceService", kinds[document["kind"]](connection, document))
+    known = (TrainingJob, QuantizationJob, InferenceService, SearchJob)
+    kinds = {kind.__name__: kind for kind in known}
+    return kinds[document["kind"]](connection, document)
 
 
 def _attempt(pod: Object) -> int:

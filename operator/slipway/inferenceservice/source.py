@@ -16,6 +16,8 @@ def source_of(service: InferenceService) -> tuple[str, str] | None:
         return None
     if source.training_job is not None:
         return "TrainingJob", source.training_job
+    if source.search_job is not None:
+        return "SearchJob", source.search_job
     return "QuantizationJob", source.quantization_job or ""
 
 

@@ -42,7 +42,7 @@ def plan(
     others: OtherPods = NO_OTHERS,
     progress: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """Decide. `source` is the TrainingJob that the spec names, as the cache has it, or None; `progress` is the newest
+    """Decide. `source` is the job that the spec names, as the cache has it, or None; `progress` is the newest
     report of the pods, or None.
     """
     metadata = obj["metadata"]
@@ -77,16 +77,16 @@ def _source(spec: QuantizationJobSpec, draft: StatusDraft, job: Mapping[str, Any
     if spec.model.from_ is None:
         pinned = Pinned(spec.model.uri or "", spec.model.digest or "")
         return Resolution(pinned, Reason.SOURCE_READY, f"quantizing {pinned.uri}")
-    name = spec.model.from_.training_job
-    held = pinned_before(draft.fields.get("source"), f"TrainingJob/{name}")
+    kind, name = spec.model.from_.named
+    held = pinned_before(draft.fields.get("source"), f"{kind}/{name}")
     if held is not None:
         # Pinned once and for all: the source may be deleted, or trained anew, without a change of what is quantized.
-        return Resolution(held, Reason.SOURCE_READY, f"TrainingJob {name}, pinned at {held.digest}")
+        return Resolution(held, Reason.SOURCE_READY, f"{kind} {name}, pinned at {held.digest}")
     awaited = (draft.fields.get("source") or {}).get("uid")
     if awaited and (job is None or job["metadata"]["uid"] != awaited):
-        message = f"TrainingJob {name} was deleted before it succeeded"
+        message = f"{kind} {name} was deleted before it succeeded"
         return Resolution(None, Reason.SOURCE_FAILED, message, final=True)
-    return artifact_of("TrainingJob", name, job)
+    return artifact_of(kind, name, job)
 
 
 def _waiting(spec: QuantizationJobSpec, draft: StatusDraft, job: Mapping[str, Any] | None, found: Resolution) -> Plan:
@@ -96,5 +96,5 @@ def _waiting(spec: QuantizationJobSpec, draft: StatusDraft, job: Mapping[str, An
         return Plan(status=draft.fail(found.reason, found.message).done(), notices=(notice,))
     if job is not None and spec.model.from_ is not None:
         # From now on it is this very job that is waited for: one that is deleted will never succeed.
-        status.await_job(f"TrainingJob/{spec.model.from_.training_job}", job["metadata"]["uid"], draft)
+        status.await_job("/".join(spec.model.from_.named), job["metadata"]["uid"], draft)
     return Plan(status=draft.progressing(found.reason, found.message).done())

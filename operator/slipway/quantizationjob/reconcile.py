@@ -1,6 +1,6 @@
 """One look at a QuantizationJob: read the cache, decide, do. All I/O of the kind is here. Called by the controller."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,17 +28,17 @@ class QuantizationJobReconciler:
         kube: Kube,
         cache: Cache,
         platform: Platform,
-        trained: Resource,
+        sources: Mapping[str, Resource],
         record: Record,
         progress_of: ProgressOf,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`trained`: the kind whose artifacts can be quantized. `progress_of`: what the pods posted last."""
+        """`sources`: the kinds whose artifacts can be quantized, by name. `progress_of`: what the pods posted last."""
         # Whoever binds the cache tells it which pods go.
         self.deleted_pods = DeletedPods(clock)
         self._cache = cache
         self._platform = platform
-        self._trained = trained
+        self._sources = sources
         self._progress_of = progress_of
         self._jobs = GangReconciler(kube, cache, QUANTIZATION_JOBS, SOFT_FIELDS, record, clock)
 
@@ -54,17 +54,18 @@ class QuantizationJobReconciler:
         """Report an error, for nothing fails silently: the condition says what the server said."""
         await self._jobs.on_error(key, error)
 
-    def waiting_for(self, key: Key) -> list[Key]:
-        """The jobs that quantize what this TrainingJob makes: they are looked at when it changes."""
+    def waiting_for(self, kind: str, key: Key) -> list[Key]:
+        """The jobs that quantize what this job makes: they are looked at when it changes."""
         return [
             Key(namespace_of(job), job["metadata"]["name"])
             for job in self._cache[QUANTIZATION_JOBS]
-            if namespace_of(job) == key.namespace and _source_name(job) == key.name
+            if namespace_of(job) == key.namespace and _source_name(job, kind) == key.name
         ]
 
     def _plan(self, job: Object, predecessors: list[Object], now: datetime) -> Plan:
-        name = _source_name(job)
-        source = self._cache[self._trained].get(namespace_of(job), name) if name else None
+        wanted = ((resource, _source_name(job, kind)) for kind, resource in self._sources.items())
+        found = (self._cache[resource].get(namespace_of(job), name) for resource, name in wanted if name is not None)
+        source = next(found, None)
         pods = self._jobs.pods(job)
         progress = self._progress_of(Key(namespace_of(job), name_of(job)), uid_of(job))
         gone = named(self.deleted_pods.of(identity_of(job, QUANTIZATION_JOBS)), name_of(job))
@@ -72,9 +73,9 @@ class QuantizationJobReconciler:
         return plan(job, pods, source, self._platform, now, others=others, progress=progress)
 
 
-def _source_name(job: Object) -> str | None:
-    """The TrainingJob that the job names, read from an object that may not be valid."""
+def _source_name(job: Object, kind: str) -> str | None:
+    """The job of this kind that the job names, read from an object that may not be valid."""
     source: Any = job.get("spec")
-    for field in ("model", "from", "trainingJob"):
+    for field in ("model", "from", f"{kind[0].lower()}{kind[1:]}"):
         source = source.get(field) if isinstance(source, dict) else None
     return source if isinstance(source, str) else None

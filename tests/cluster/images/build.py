@@ -50,7 +50,7 @@ class Image:
 
 
 IMAGES = (
-    Image("operator", seconds=15),
+    Image("operator", ("core", "search"), 25),
     Image("trainer", ("train", "text", "stores", "deepspeed"), 120),
     Image("quantizer", ("quantize", "stores"), 110),
     Image("server", ("serve", "stores"), 100),

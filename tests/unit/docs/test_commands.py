@@ -16,6 +16,7 @@ import yaml
 from slipway.api.codegen.crd import KINDS, definition
 from slipway.api.common.types import API_VERSION
 from slipway.api.quantization.quantizationjob import spec_problems as quantization_problems
+from slipway.api.search.searchjob import spec_problems as search_problems
 from slipway.api.serving.inferenceservice import spec_problems as service_problems
 from slipway.api.training.trainingjob import spec_problems as training_problems
 from slipway.cli.app import app
@@ -33,6 +34,7 @@ PROBLEMS = {
     "TrainingJob": training_problems,
     "QuantizationJob": quantization_problems,
     "InferenceService": service_problems,
+    "SearchJob": search_problems,
 }
 ADMISSIONS = {kind.kind: Admission(kind) for kind in KINDS}
 

@@ -42,8 +42,9 @@ def test_what_is_denied_is_not_given() -> None:
     verbs = granted()
     assert "reads no Secret through the API; it creates one" in words
     assert verbs["secrets"] == {"create"}
-    assert "never writes `spec` or `metadata` of its own kinds, and deletes a job only" in words
-    for kind in ("trainingjobs", "quantizationjobs", "inferenceservices"):
+    assert "writes `spec` and `metadata` of the TrainingJobs alone that are trials of a SearchJob" in words
+    assert verbs["trainingjobs"] & {"create", "update", "patch"} == {"create", "patch"}
+    for kind in ("quantizationjobs", "inferenceservices", "searchjobs"):
         assert not verbs[kind] & {"create", "update", "patch"}
     assert "delete" not in verbs["inferenceservices"]
     assert "besides, it writes its Lease" in words

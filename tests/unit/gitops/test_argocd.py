@@ -26,7 +26,7 @@ def test_the_component_adds_the_script_to_argocd_cm(tmp_path: Path) -> None:
     (merged,) = build(tmp_path)
     prefix = "resource.customizations.health.slipway.dev_"
     scripts = {key.removeprefix(prefix): text for key, text in merged["data"].items() if key.startswith(prefix)}
-    assert scripts == dict.fromkeys(("TrainingJob", "QuantizationJob", "InferenceService"), SCRIPT)
+    assert scripts == dict.fromkeys(("TrainingJob", "QuantizationJob", "InferenceService", "SearchJob"), SCRIPT)
     assert merged["data"]["url"] == "https://argocd.example.com"
     assert merged["metadata"]["name"] == "argocd-cm"
 

@@ -162,7 +162,7 @@ def test_a_packed_chart_holds_the_crds_and_no_links(tmp_path: Path) -> None:
     packed = helm_python.package(str(CHART), destination=str(tmp_path))
     with tarfile.open(packed) as archive:
         assert all(member.isfile() for member in archive.getmembers())
-        for name in ("trainingjobs", "quantizationjobs", "inferenceservices"):
+        for name in ("trainingjobs", "quantizationjobs", "inferenceservices", "searchjobs"):
             file = archive.extractfile(f"slipway/crds/{name}.yaml")
             assert file is not None
             assert file.read() == (REPOSITORY / "crds" / f"{name}.yaml").read_bytes()

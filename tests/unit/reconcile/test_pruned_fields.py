@@ -10,9 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.codegen.crd import root_schema
-from slipway.api.quantization import quantizationjob
-from slipway.api.serving import inferenceservice
+from slipway.api.codegen.crd import KINDS, root_schema
 from slipway.api.training import trainingjob
 from slipway.reconcile.pruned_fields import APPLIED, LONGEST, MOST, PRUNED, keeping, paths
 from tests.unit.api.manifests import FULL
@@ -43,7 +41,7 @@ def test_the_path_of_what_was_dropped(spec: dict[str, Any], found: list[str]) ->
     assert APPLIED not in slim["metadata"].get("annotations", {})
 
 
-@pytest.mark.parametrize("kind", [trainingjob.KIND, quantizationjob.KIND, inferenceservice.KIND], ids=lambda k: k.kind)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.kind)
 def test_a_field_beside_the_spec_is_dropped_too(kind: Any) -> None:
     assert paths(stored({**RIGHT, "sepc": {}}), root_schema(kind)) == ["sepc"]
 

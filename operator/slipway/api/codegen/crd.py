@@ -14,10 +14,11 @@ from slipway.api.codegen.schema import structural, validations
 from slipway.api.common.kind import Column, Kind
 from slipway.api.common.types import GROUP, VERSION
 from slipway.api.quantization import quantizationjob
+from slipway.api.search import searchjob
 from slipway.api.serving import inferenceservice
 from slipway.api.training import runtime, trainingjob
 
-KINDS: tuple[Kind, ...] = (trainingjob.KIND, quantizationjob.KIND, inferenceservice.KIND)
+KINDS: tuple[Kind, ...] = (trainingjob.KIND, quantizationjob.KIND, inferenceservice.KIND, searchjob.KIND)
 # What jobs refer to, and no controller works on.
 TEMPLATES: tuple[Kind, ...] = (runtime.NAMESPACED, runtime.CLUSTER)
 

@@ -18,7 +18,22 @@ from slipway.api.quantization.evaluation import ONE_SOURCE
 class SourceJob(Model):
     """The job whose artifact is quantized: waited for, and pinned by digest."""
 
-    training_job: ObjectName = Field(description="A TrainingJob of this namespace.")
+    cel: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.trainingJob) != has(self.searchJob)",
+            "set exactly one of trainingJob, searchJob",
+            lambda source: (source.training_job is None) != (source.search_job is None),
+        ),
+    )
+    training_job: ObjectName | None = Field(None, description="A TrainingJob of this namespace.")
+    search_job: ObjectName | None = Field(None, description="A SearchJob of this namespace, whose best trial it is.")
+
+    @property
+    def named(self) -> tuple[str, str]:
+        """Kind and name of the job."""
+        if self.search_job is not None:
+            return "SearchJob", self.search_job
+        return "TrainingJob", self.training_job or ""
 
 
 class SourceModel(Model):

@@ -39,13 +39,15 @@ class ModelFrom(Model):
 
     cel: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "has(self.trainingJob) != has(self.quantizationJob)",
-            "set exactly one of trainingJob, quantizationJob",
-            lambda source: (source.training_job is None) != (source.quantization_job is None),
+            "(has(self.trainingJob) ? 1 : 0) + (has(self.quantizationJob) ? 1 : 0)"
+            " + (has(self.searchJob) ? 1 : 0) == 1",
+            "set exactly one of trainingJob, quantizationJob, searchJob",
+            lambda source: len(source.wire()) == 1,
         ),
     )
     training_job: ObjectName | None = Field(None, description="A TrainingJob of this namespace.")
     quantization_job: ObjectName | None = Field(None, description="A QuantizationJob of this namespace.")
+    search_job: ObjectName | None = Field(None, description="A SearchJob of this namespace, whose best trial it is.")
 
 
 class ModelSource(ModelDescription):

@@ -39,6 +39,8 @@ def source_of(obj: Object) -> tuple[str, str] | None:
     )
     if source.get("quantizationJob"):
         return "QuantizationJob", source["quantizationJob"]
+    if source.get("searchJob"):
+        return "SearchJob", source["searchJob"]
     return ("TrainingJob", source["trainingJob"]) if source.get("trainingJob") else None
 
 
@@ -58,6 +60,7 @@ def _origin(obj: Object) -> str:
     model = spec.get("model") or (spec.get("predictor") or {}).get("model") or {}
     if model.get("uri"):
         return f"model {model['uri']}"
+    spec = spec.get("template") or spec
     dataset = (spec.get("recipe") or {}).get("dataset")
     if dataset:
         return f"data set {dataset.get('name', '?')}" + (f" at {dataset['uri']}" if dataset.get("uri") else "")

@@ -15,6 +15,7 @@ import yaml
 from slipway import __version__
 from slipway.api.codegen.crd import KINDS
 from slipway.api.quantization.quantizationjob import spec_problems as quantization_problems
+from slipway.api.search.searchjob import spec_problems as search_problems
 from slipway.api.serving.inferenceservice import spec_problems as service_problems
 from slipway.api.training.trainingjob import spec_problems as training_problems
 from tests.cluster.paths import REPOSITORY
@@ -25,6 +26,7 @@ PROBLEMS = {
     "TrainingJob": training_problems,
     "QuantizationJob": quantization_problems,
     "InferenceService": service_problems,
+    "SearchJob": search_problems,
 }
 CRDS = [yaml.safe_load(path.read_text()) for path in sorted((REPOSITORY / "crds").glob("*s.yaml"))]
 SCHEMAS = {crd["spec"]["names"]["kind"]: crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for crd in CRDS}
