@@ -147,12 +147,11 @@ class Assembly:
         )
         # The quantizer's image measures: it holds torch, the exporter and the engines.
         measures = searching.Platform(platforms.quantizing.quantizer_image)
-        self._searches = searches = SearchJobReconciler(kube, self.cache, measures, record)
+        self._searches = SearchJobReconciler(kube, self.cache, measures, record)
+        reconcilers: dict[str, Any] = {training.KIND: jobs, quantizing.KIND: quantizations}
+        reconcilers |= {serving.KIND: self._services, searching.KIND: self._searches}
         self.controllers = [
-            self._controller(training.KIND, jobs.reconcile, jobs.on_error, workers, observe),
-            self._controller(quantizing.KIND, quantizations.reconcile, quantizations.on_error, workers, observe),
-            self._controller(serving.KIND, self._services.reconcile, self._services.on_error, workers, observe),
-            self._controller(searching.KIND, searches.reconcile, searches.on_error, workers, observe),
+            self._controller(kind, one.reconcile, one.on_error, workers, observe) for kind, one in reconcilers.items()
         ]
 
     def _watch(self, platforms: Platforms) -> None:

@@ -27,6 +27,7 @@ FOLDER = install.example("")
 RUN = {
     "trainingjob.yaml": ("Succeeded", 300),
     "trainingjob-compress.yaml": ("Succeeded", 300),
+    "searchjob.yaml": ("Succeeded", 900),
     "quantizationjob.yaml": ("Succeeded", 300),
     "quantizationjob-dynamic.yaml": ("Succeeded", 300),
     "quantizationjob-static.yaml": ("Succeeded", 300),

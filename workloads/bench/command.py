@@ -19,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m workloads bench",
         description="Measure models on the engines that are here; all of them take turns in one run. "
         "`bench scaling --help` is of a training by more and more processes, `bench untrained --help` of a model that "
-        "is still to be trained.",
+        "is still to be trained, `bench front --help` draws a SearchJob.",
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="artifact folder or URI, .onnx or .tflite")
     parser.add_argument(
@@ -57,7 +57,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print the figures. Returns the exit code. `scaling` and `untrained` are benches of their own."""
+    """Measure and print the figures. Returns the exit code. Benches with options of their own come before them."""
     if arguments[:1] == ["scaling"]:
         from workloads.bench import scaling
 
@@ -66,6 +66,10 @@ def main(arguments: list[str]) -> int:
         from workloads.bench import untrained
 
         return untrained.main(arguments[1:])
+    if arguments[:1] == ["front"]:
+        from workloads.bench import front
+
+        return front.main(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         _bench(options)

@@ -87,7 +87,7 @@ def _one(document: Object, others: Sequence[Object], config: Config, now: dateti
 
 
 def _first_trial(document: Object, spec: searchjob.SearchJobSpec, config: Config) -> tuple[list[Object], list[str]]:
-    """What a search creates for a trial whose parameters are the first of each range; a sampler is not asked."""
+    """Children of a trial whose parameters are the first of each range; a sampler is not asked."""
     metadata = {"namespace": "default", **document["metadata"], "uid": "not-yet"}
     job = searching.identify({**document, "metadata": metadata}, spec)
     record = Record(0, TrialState.PENDING, {one.path: one.ends[0] for one in spec.parameters})

@@ -1,9 +1,14 @@
 """Fetches a QuantizationJob's report from where it lies: a file, a claim that a running pod mounts, or fsspec.
+Draws that of a SearchJob, whose status says all of it.
 
 Called by `slipway report`. What cannot be reached from here is said, with the command that reaches it.
 """
 
 import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +35,8 @@ def uri_of(obj: Object) -> str:
 
 def fetch(cluster: Cluster, obj: Object) -> bytes:
     """Content of report.html. Raises UnreachableError, ClusterError."""
+    if obj["kind"] == "SearchJob":
+        return drawn(obj)
     uri = uri_of(obj)
     scheme, _, rest = uri.partition("://")
     if scheme == "pvc":
@@ -37,6 +44,21 @@ def fetch(cluster: Cluster, obj: Object) -> bytes:
     if scheme == "file":
         return _from_file(uri, Path(rest))
     return _from_fsspec(uri)
+
+
+def drawn(search: Object) -> bytes:
+    """Page of a SearchJob's trials, drawn here by `python -m workloads bench front`. Raises UnreachableError."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, page = Path(folder) / "search.json", Path(folder) / "report.html"
+        given.write_text(json.dumps(search))
+        argv = [sys.executable, "-m", "workloads", "bench", "front", "--search", str(given), "--output", str(page)]
+        # What is found here is found there.
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
+        if done.returncode:
+            words = done.stderr.strip().splitlines()[-1:] or ["it ended without a word"]
+            raise UnreachableError(f"the page cannot be drawn here: {words[0].removeprefix('error: ')}")
+        return page.read_bytes()
 
 
 def _from_file(uri: str, path: Path) -> bytes:

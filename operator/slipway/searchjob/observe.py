@@ -11,7 +11,7 @@ from slipway.api.common.types import Reason
 from slipway.api.exit_codes import ExitCode
 from slipway.api.search import paths
 from slipway.api.search.space import Constraint
-from slipway.api.search.status import TrialState
+from slipway.api.search.status import MOST, TrialState
 from slipway.reconcile.pods.observed import PodState
 from slipway.runtime import conditions
 from slipway.searchjob.job import SearchJob
@@ -106,7 +106,7 @@ def _figures(constraints: Sequence[Constraint], words: str) -> dict[str, float] 
         found = {one.key: float(told[one.key]) for one in constraints}
     except (ValueError, TypeError, KeyError):
         return "measured without figures: is measurement.image of this release?"
-    odd = [key for key, figure in found.items() if not math.isfinite(figure) or figure < 0]
+    odd = [key for key, figure in found.items() if not 0 <= figure <= MOST]
     return f"{odd[0]} cannot be measured for this model" if odd else found
 
 
@@ -161,4 +161,4 @@ def _number(text: str | None) -> float | None:
         value = float(text or "")
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    return value if math.isfinite(value) and abs(value) <= MOST else None

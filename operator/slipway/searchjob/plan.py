@@ -41,12 +41,12 @@ class Look:
 
     @property
     def suspended(self) -> bool:
-        """Whether the search is to stand still."""
+        """Tell whether the search is to stand still."""
         return self.job.spec.run_policy.suspend
 
     @property
     def resumed(self) -> bool:
-        """Whether it stood still so far, and is to go on."""
+        """Tell whether it stood still so far, and is to go on."""
         return not self.suspended and conditions.is_true(self.draft.old.get("conditions") or [], "Suspended")
 
 

@@ -75,6 +75,6 @@ def figures_wire(figures: Mapping[str, float]) -> list[dict[str, str]]:
 
 
 def excess(record: Record, constraint: Constraint) -> float | None:
-    """How far a figure is above its limit, as a share of it; 0 or less is within. None where it was not measured."""
+    """Share of a limit by which a figure is above it; 0 or less is within. None where it was not measured."""
     figure = record.figures.get(constraint.key)
     return None if figure is None or not math.isfinite(figure) else figure / constraint.max - 1

@@ -22,7 +22,7 @@ def test_it_prints_crds_first_and_needs_no_cluster() -> None:
     code, text = install("--registry", REGISTRY)
     assert code == 0
     kinds = [obj["kind"] for obj in yaml.safe_load_all(text)]
-    assert kinds[:6] == ["CustomResourceDefinition"] * 5 + ["Namespace"]
+    assert kinds[:7] == ["CustomResourceDefinition"] * 6 + ["Namespace"]
     assert "registry.invalid" not in text
     assert "&id" not in text, "no anchors: kubectl diff and people read it"
 

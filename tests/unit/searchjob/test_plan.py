@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slipway.api.codegen.crd import root_schema
+from slipway.api.search import searchjob
 from slipway.searchjob.plan import look, plan
 from slipway.searchjob.policy import grid
 from slipway.searchjob.policy.ending import limit
@@ -220,6 +222,19 @@ def test_an_artifact_without_the_objective_says_what_it_has() -> None:
     world = World(constraints=[], objective={"metric": "f1"})
     world.run()
     assert "its artifact has no f1, only accuracy" in world.condition("Failed")["message"]
+
+
+def test_bounds_of_a_status_are_ones_that_a_server_can_compare() -> None:
+    """1e300 was; a whole number was then refused, and the search stood still."""
+
+    def bounds(node: Any) -> list[float]:
+        inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        own = [node[key] for key in ("minimum", "maximum") if key in node] if isinstance(node, dict) else []
+        return own + [found for one in inner for found in bounds(one)]
+
+    found = [bound for bound in bounds(root_schema(searchjob.KIND)) if isinstance(bound, int | float)]
+    assert len(found) > 50
+    assert max(abs(bound) for bound in found) < 2**63
 
 
 def test_a_search_is_deleted_after_its_time() -> None:

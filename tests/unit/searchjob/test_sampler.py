@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from typing import Any
 
@@ -78,6 +79,11 @@ def test_generations_of_nsga2_outlive_the_process() -> None:
     assert widths.count(50) >= 2, widths
 
 
+def test_the_operators_memory_holds_no_arithmetic() -> None:
+    lean = "import slipway.searchjob.reconcile, sys; sys.exit(not {'optuna', 'numpy'}.isdisjoint(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", lean], check=False).returncode == 0
+
+
 async def test_it_runs_in_a_process_of_its_own_and_says_what_goes_wrong() -> None:
     wire = merged(RIGHT, {"algorithm": "tpe"})
     found = await Suggestions().ask(wire, [], 2)
@@ -88,4 +94,3 @@ async def test_it_runs_in_a_process_of_its_own_and_says_what_goes_wrong() -> Non
     absent = [sys.executable, "-c", "import sys; sys.exit(\"No module named 'optuna'\")"]
     with pytest.raises(Transient, match="install the extra `search`"):
         await Suggestions(absent).ask(wire, [], 1)
-    assert "optuna" not in sys.modules or "slipway.searchjob.reconcile" not in sys.modules

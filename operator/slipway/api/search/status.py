@@ -11,7 +11,9 @@ from slipway.api.common.types import Condition, Count, Digest, ShortText, Time
 from slipway.api.search.space import MOST_PARAMETERS
 
 MOST_TRIALS = 300
-Figure = Annotated[float, Field(ge=-1e300, le=1e300)]
+# A server compares whole numbers with the bounds as 64 bits hold them: a larger bound wraps around.
+MOST = 1e18
+Figure = Annotated[float, Field(ge=-MOST, le=MOST)]
 Parameters = Annotated[dict[str, Annotated[str, Field(max_length=96)]], Field(max_length=MOST_PARAMETERS)]
 
 

@@ -142,7 +142,7 @@ def report(
     to: Annotated[Path, typer.Option(help="where to write the page")] = Path("report.html"),
     show: Annotated[bool, typer.Option("--open/--no-open", help="open it in the browser")] = True,
 ) -> None:
-    """Fetch the report of a QuantizationJob and open it."""
+    """Fetch the report of a QuantizationJob, or draw a SearchJob's trials, and open it."""
     where = Cluster(kubeconfig, context, namespace)
     page = guarded(lambda: reports.fetch(where, find(where.resources(), name)))
     to.write_bytes(page)
