@@ -213,7 +213,8 @@ def _suspended(seen: Look) -> Plan:
     status.tell(seen.job, records, draft)
     message = "suspended: no trial is started, and those that train save a checkpoint and wait"
     notices = status.ended(seen.job, seen.before, records)
-    if not conditions.is_true(draft.old.get("conditions") or [], "Suspended"):
+    first = not conditions.is_true(draft.old.get("conditions") or [], "Suspended")
+    if first:
         notices.append(Notice("Normal", Reason.SUSPENDED, message))
     draft.condition("Suspended", "True", Reason.SUSPENDED, message)
     draft.condition("Running", "False", Reason.SUSPENDED, message)
@@ -223,7 +224,7 @@ def _suspended(seen: Look) -> Plan:
     # Written first: that the search was suspended says who has suspended its trials.
     return Plan(
         status=draft.done(),
-        persist_first=True,
+        persist_first=first or list(records) != list(seen.before),
         deletes=pods,
         patches=_suspends(seen, records, every=True),
         notices=tuple(notices),

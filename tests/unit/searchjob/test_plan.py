@@ -144,10 +144,16 @@ def test_suspension_takes_its_trials_along_and_lifts_its_own_alone() -> None:
     for _ in range(3):
         world.look()
     assert len(world.trials) == 2, "started a trial while suspended"
+    quiet = world.look()
+    # What is written first is looked at again at once: the operator did nothing else any more.
+    assert (quiet.persist_first, quiet.requeue_after) == (False, None)
     world.job["spec"]["runPolicy"] = {"suspend": False}
     world.look()
     assert not any(one["spec"]["runPolicy"]["suspend"] for one in world.trials.values())
     assert world.condition("Suspended") == {}
+    world.look()
+    quiet = world.look()
+    assert (quiet.persist_first, quiet.requeue_after) == (False, None)
     # What somebody else suspends stays so.
     world._patch("s-0", {"spec": {"runPolicy": {"suspend": True}}})
     world.look()
