@@ -55,9 +55,8 @@ OURS: Mapping[str, Resource] = {
     serving.KIND: serving.INFERENCE_SERVICES,
     searching.KIND: searching.SEARCH_JOBS,
 }
-# Kinds whose artifacts can be quantized.
+# Kinds whose artifacts can be quantized, and kinds whose pods post their progress.
 MODELS = {training.KIND: training.TRAINING_JOBS, searching.KIND: searching.SEARCH_JOBS}
-# Kinds whose pods post their progress.
 REPORTING = (training.KIND, quantizing.KIND)
 _SERVED = f"{MANAGED_SELECTOR},{KIND}={serving.KIND}"
 # What the kinds make and have to hear of, by labels; those that not every cluster serves are found at the start.
@@ -81,7 +80,6 @@ _AUTOSCALED = (
 _AUTOSCALER_STATUS = ("kube-system", "cluster-autoscaler-status")
 # The same, where they may be read: else the server's refusals tell of them.
 _BOUNDS: Mapping[Resource, Slim] = {QUOTAS: slim_quota, LIMIT_RANGES: slim_limits, PRIORITY_CLASSES: slim_priority}
-
 
 _SLIMS: Mapping[Resource, Slim] = {
     NODES: slim_node,
@@ -143,15 +141,14 @@ class Assembly:
         quantizations.deleted_pods = jobs.deleted_pods
         sources = {**MODELS, quantizing.KIND: quantizing.QUANTIZATION_JOBS}
         self._services = InferenceServiceReconciler(
-            kube, self.cache, platforms.serving, sources, record, self._mark_service
+            kube, self.cache, platforms.serving, sources, record, partial(self.mark, serving.KIND)
         )
-        # The quantizer's image measures: it holds torch, the exporter and the engines.
         measures = searching.Platform(platforms.quantizing.quantizer_image)
         self._searches = SearchJobReconciler(kube, self.cache, measures, record)
-        reconcilers: dict[str, Any] = {training.KIND: jobs, quantizing.KIND: quantizations}
-        reconcilers |= {serving.KIND: self._services, searching.KIND: self._searches}
+        reconcilers: tuple[Any, ...] = jobs, quantizations, self._services, self._searches
         self.controllers = [
-            self._controller(kind, one.reconcile, one.on_error, workers, observe) for kind, one in reconcilers.items()
+            self._controller(kind, one.reconcile, one.on_error, workers, observe)
+            for kind, one in zip(OURS, reconcilers, strict=True)
         ]
 
     def _watch(self, platforms: Platforms) -> None:
@@ -218,9 +215,6 @@ class Assembly:
         """Drop the questions to pods that are under way."""
         await self._services.scraper.close()
         await self._services.listener.close()
-
-    def _mark_service(self, key: Key) -> None:
-        self.mark(serving.KIND, key)
 
     def _controller(
         self,
