@@ -143,8 +143,7 @@ class Assembly:
         self._services = InferenceServiceReconciler(
             kube, self.cache, platforms.serving, sources, record, partial(self.mark, serving.KIND)
         )
-        measures = searching.Platform(platforms.quantizing.quantizer_image)
-        self._searches = SearchJobReconciler(kube, self.cache, measures, record)
+        self._searches = SearchJobReconciler(kube, self.cache, platforms.quantizing.quantizer_image, record)
         reconcilers: tuple[Any, ...] = jobs, quantizations, self._services, self._searches
         self.controllers = [
             self._controller(kind, one.reconcile, one.on_error, workers, observe)

@@ -30,13 +30,14 @@ class SearchJobReconciler:
         self,
         kube: Kube,
         cache: Cache,
-        platform: Platform,
+        quantizer_image: str,
         record: Record,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """`quantizer_image`: what measures, for it holds torch, the exporter and the engines."""
         self.suggestions = Suggestions()
         self._cache = cache
-        self._platform = platform
+        self._platform = Platform(quantizer_image)
         self._clock = clock
         self._executor = Executor(kube, cache, SEARCH_JOBS, SOFT_FIELDS, record)
         self._stubs = Stubs(kube, cache, SEARCH_JOBS, self._executor)
