@@ -1,7 +1,7 @@
 # `make` lists what a person can do here. Everything else is in tests/cluster and pyproject.toml.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup rendered site cluster-check push demo up down demo-llm test test-modern prepared lint crds images bench bench-serve e2e chaos fuzz-graphs mutants
+.PHONY: help setup rendered site cluster-check push demo up down demo-llm test test-modern prepared lint crds images bench bench-serve e2e chaos fuzz-graphs mutants gpu
 
 PYTHON3 ?= python3
 export PYTHONPATH := operator:.
@@ -87,3 +87,7 @@ fuzz-graphs: setup ## quantize 20,000 random ONNX graphs (SLIPWAY_FUZZ_GRAPHS; s
 
 mutants: setup ## change TensorRT's files in hundreds of small ways, and say which changes no test notices (ten minutes)
 	@$(PYTHON) -m tests.mutation --out tests/perf/results/mutants.json
+
+# With the machine's own Python, whose PyTorch knows the GPU: the tests' environment has one for CPUs.
+gpu: ## on a machine with a GPU and PyTorch: what there is for GPUs, measured and compared, in eight minutes at most
+	@$(PYTHON3) -m tests.gpu --out tests/perf/results/gpu.json

@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.cluster.paths import REPOSITORY
 from tests.conformance.clients import table as client_table
+from tests.gpu import table as gpu_table
 from tests.perf.emulated import saturation as saturation_table
 from tests.perf.operator import flood_table, queue_table
 from tests.perf.quantizing import compress_table, quantize_table
@@ -27,6 +28,7 @@ from tests.perf.training import train_table
 
 RESULTS = Path(__file__).parent / "results"
 TEXTS = (
+    "docs/README.md",
     "docs/clients.md",
     "docs/performance.md",
     "docs/operations.md",
@@ -261,6 +263,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "strangers": strangers_table.files,
     "saturation": saturation_table.table,
     "compressed": compress_table.methods,
+    "gpu": gpu_table.table,
 }
 
 
