@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
+from slipway.install import yaml_files
 from tests.api.watching import watch
 from tests.cluster.paths import REPOSITORY
 from tests.cluster.rest import Client
@@ -17,7 +16,7 @@ def install_crds(client: Client, folder: Path = REPOSITORY / "crds") -> None:
     """Create what the folder holds, and wait until each is established. An old server drops the rules that it can't
     read.
     """
-    documents = [yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml"))]
+    documents = [yaml_files.document(path.read_text()) for path in sorted(folder.glob("*.yaml"))]
     names = []
     for document in documents:
         if document["kind"] == "CustomResourceDefinition":

@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
 from slipway.images import NAMES
+from slipway.install import yaml_files
 from slipway.install.base import Object, shipped
 from slipway.install.render import Settings, SettingsError, render
 
@@ -39,4 +38,4 @@ def manifests(settings: Settings, *, crds: bool, namespace: bool) -> Iterator[Ob
 
 def text(settings: Settings, *, crds: bool, namespace: bool) -> str:
     """YAML of the manifests, each object a document. Raises SettingsError."""
-    return yaml.safe_dump_all(manifests(settings, crds=crds, namespace=namespace), sort_keys=False, width=120)
+    return yaml_files.written(manifests(settings, crds=crds, namespace=namespace), width=120)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from slipway.install import yaml_files
 
 Object = dict[str, Any]
 
@@ -40,8 +40,8 @@ def shipped() -> ReleaseObjects:
 
 def _documents(folder: Path) -> Iterator[Object]:
     """The resources of a kustomization, in its order, and then its patches."""
-    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    kustomization = yaml_files.document((folder / "kustomization.yaml").read_text())
     patches = [patch["path"] for patch in kustomization.get("patches", [])]
     for name in (*kustomization["resources"], *patches):
         if (folder / name).is_file():
-            yield from yaml.safe_load_all((folder / name).read_text())
+            yield from yaml_files.documents((folder / name).read_text())

@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from slipway.install import chart_options
+from slipway.install import chart_options, yaml_files
 from slipway.install.base import shipped
 from slipway.install.render import Object, Settings, bound_roles, render
 
@@ -109,7 +107,7 @@ def _user_role(role: Object) -> str:
 
 
 def _dump(*objects: Any, indent: int = 0) -> str:
-    text = "---\n".join(yaml.safe_dump(obj, sort_keys=False, width=10_000) for obj in objects)
+    text = "---\n".join(yaml_files.written([obj], width=10_000) for obj in objects)
     return "".join(f"{' ' * indent}{line}\n" for line in text.splitlines())
 
 

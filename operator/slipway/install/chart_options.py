@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from slipway.install import yaml_files
 
 Object = dict[str, Any]
 METRICS, POLICIES, BOUND = "authorizedMetrics", "admissionPolicy.enabled", "boundNamespaces.enabled"
@@ -40,19 +40,19 @@ def when(condition: str, text: str, otherwise: str = "") -> str:
 
 def dump(*objects: Any) -> str:
     """YAML documents of the objects, a line for each value."""
-    return "---\n".join(yaml.safe_dump(obj, sort_keys=False, width=10_000) for obj in objects)
+    return "---\n".join(yaml_files.written([obj], width=10_000) for obj in objects)
 
 
 def documents(manifests: Path, *names: str) -> list[Object]:
     """The objects of these files, those of Lists one by one."""
-    found = [one for name in names for one in yaml.safe_load_all((manifests / name).read_text())]
+    found = [one for name in names for one in yaml_files.documents((manifests / name).read_text())]
     return [copy.deepcopy(item) for one in found for item in (one["items"] if one["kind"] == "List" else [one])]
 
 
 def policies(manifests: Path, namespace: str, labels: str) -> str:
     """The template of the admission policies; `namespace` and `labels` are the marks of the two."""
     folder = manifests / "admission-policy"
-    names = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    names = yaml_files.document((folder / "kustomization.yaml").read_text())["resources"]
     objects = documents(folder, *names)
     for obj in objects:
         obj["metadata"].setdefault("labels", {})[labels] = None

@@ -11,6 +11,7 @@ import yaml
 from slipway.api.codegen import crd
 from slipway.api.codegen.crd import KINDS, TEMPLATES, definition, render
 from slipway.api.codegen.generated import stale
+from slipway.install import yaml_files
 
 REPOSITORY = Path(__file__).parents[3]
 CRDS = REPOSITORY / "crds"
@@ -23,9 +24,9 @@ def test_the_committed_files_are_what_the_models_say():
 @pytest.mark.parametrize("kind", [*KINDS, *TEMPLATES], ids=lambda kind: kind.kind)
 def test_the_file_is_the_definition_and_is_small(kind):
     text = render(kind)
-    assert yaml.safe_load(text) == definition(kind)
+    assert yaml_files.document(text) == definition(kind)
     # `kubectl apply` stores the object, as JSON, in an annotation of at most 262144 bytes.
-    assert len(json.dumps(yaml.safe_load(text))) < 180_000
+    assert len(json.dumps(yaml_files.document(text))) < 180_000
 
 
 def test_words_that_go_reads_as_booleans_or_numbers_are_quoted():

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from slipway.install import yaml_files
 from tests.cluster import trixie
 from tests.cluster.paths import REPOSITORY
 
@@ -41,7 +41,7 @@ def build(folder: Path) -> list[Object]:
     """The objects of a kustomization: look at them, change none. Fails with kubectl's words."""
     done = subprocess.run([kubectl(), "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return list(yaml_files.documents(done.stdout))
 
 
 def of_kind(objects: list[Object], kind: str) -> list[Object]:

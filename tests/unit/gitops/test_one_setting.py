@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from slipway.config import Config, read_config
+from slipway.install import yaml_files
 from tests.unit.gitops.build import OVERLAYS, Object, build, of_kind
 
 NAMES = sorted(path.name for path in OVERLAYS.iterdir())
@@ -40,7 +41,7 @@ def config_of(objects: list[Object]) -> Config:
 @pytest.mark.parametrize("overlay", NAMES)
 def test_one_namespace_moves_bindings_status_and_lease(tmp_path: Path, overlay: str) -> None:
     objects = moved(tmp_path, overlay, namespace="ml-platform")
-    assert "slipway-system" not in yaml.safe_dump_all(objects)
+    assert "slipway-system" not in yaml_files.written(objects, 120)
     config = config_of(objects)
     assert config.status_url == "https://slipway-status.ml-platform.svc:8443"
     assert config.lease_namespace == "ml-platform"

@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from slipway.cli.app import app
+from slipway.install import yaml_files
 from tests.cluster.paths import REPOSITORY
 from tests.unit.gitops.build import OVERLAYS, build
 from tests.unit.install.helm import helm_python
@@ -28,7 +29,7 @@ def by_helm(registry: str, namespace: str, release: str = "slipway", **values: A
     with helm_python.Chart.load(str(CHART)) as chart:
         texts = chart.render({"image": image, **values}, name=release, namespace=namespace)
     files = [text for name, text in sorted(texts.items()) if name.endswith(".yaml")]
-    return [obj for text in files for obj in yaml.safe_load_all(text) if obj]
+    return [obj for text in files for obj in yaml_files.documents(text) if obj]
 
 
 def chart_for(folder: Path, minor: int) -> Path:
@@ -48,7 +49,7 @@ def by_command(registry: str, namespace: str, *options: str) -> list[Object]:
     words = ["install", "--registry", registry, "--namespace", namespace, "--no-crds", *options]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
-    return list(yaml.safe_load_all(done.output))
+    return list(yaml_files.documents(done.output))
 
 
 def by_kustomize(registry: str, namespace: str, folder: Path, overlay: str = "cluster", **fields: Any) -> list[Object]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from slipway.cli.app import app
+from slipway.install import yaml_files
 
 REGISTRY = "registry.example.com/slipway"
 
@@ -21,7 +21,7 @@ def install(*words: str) -> tuple[int, str]:
 def test_it_prints_crds_first_and_needs_no_cluster() -> None:
     code, text = install("--registry", REGISTRY)
     assert code == 0
-    kinds = [obj["kind"] for obj in yaml.safe_load_all(text)]
+    kinds = [obj["kind"] for obj in yaml_files.documents(text)]
     assert kinds[:7] == ["CustomResourceDefinition"] * 6 + ["Namespace"]
     assert "registry.invalid" not in text
     assert "&id" not in text, "no anchors: kubectl diff and people read it"
@@ -31,7 +31,7 @@ def test_the_namespace_may_be_somebody_elses() -> None:
     code, text = install("--registry", REGISTRY, "-n", "given", "--no-create-namespace", "--no-crds")
     assert code == 0
     assert "slipway-system" not in text
-    assert not [obj for obj in yaml.safe_load_all(text) if obj["kind"] in {"Namespace", "CustomResourceDefinition"}]
+    assert not [obj for obj in yaml_files.documents(text) if obj["kind"] in {"Namespace", "CustomResourceDefinition"}]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from slipway.api.quantization.quantizationjob import spec_problems as quantizati
 from slipway.api.search.searchjob import spec_problems as search_problems
 from slipway.api.serving.inferenceservice import spec_problems as service_problems
 from slipway.api.training.trainingjob import spec_problems as training_problems
+from slipway.install import yaml_files
 from tests.cluster.paths import REPOSITORY
 from tests.unit.api.admission import unknown_fields
 
@@ -28,7 +29,7 @@ PROBLEMS = {
     "InferenceService": service_problems,
     "SearchJob": search_problems,
 }
-CRDS = [yaml.safe_load(path.read_text()) for path in sorted((REPOSITORY / "crds").glob("*s.yaml"))]
+CRDS = [yaml_files.document(path.read_text()) for path in sorted((REPOSITORY / "crds").glob("*s.yaml"))]
 SCHEMAS = {crd["spec"]["names"]["kind"]: crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for crd in CRDS}
 STATUS = {kind.kind: kind.status for kind in KINDS}
 OBJECTS = [

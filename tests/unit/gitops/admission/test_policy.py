@@ -19,6 +19,7 @@ from slipway.config import read_config
 from slipway.inferenceservice.activator import activator
 from slipway.inferenceservice.children import manifests
 from slipway.inferenceservice.service import AUTOSCALERS, BUDGETS, GRPC_ROUTES, ROUTES, InferenceService, Platform
+from slipway.install import yaml_files
 from slipway.runtime.client.resource import Resource
 from slipway.trainingjob import pod_groups
 from tests.cluster.paths import REPOSITORY
@@ -288,4 +289,4 @@ def test_the_operators_namespace_is_said_once(tmp_path: Path) -> None:
     parameters = copied / "parameters.yaml"
     parameters.write_text(parameters.read_text().replace(f"namespace: {HOME}", "namespace: ml-platform"))
     assert HOME in (FOLDER / "operator.yaml").read_text()
-    assert HOME not in yaml.safe_dump_all(build(copied))
+    assert HOME not in yaml_files.written(build(copied), 120)
