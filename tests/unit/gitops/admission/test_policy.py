@@ -23,7 +23,7 @@ from slipway.install import yaml_files
 from slipway.runtime.client.resource import Resource
 from slipway.trainingjob import pod_groups
 from tests.cluster.paths import REPOSITORY
-from tests.unit.gitops.admission.policy import FOLDER, HOME, Object, Request, documents, refusals
+from tests.unit.gitops.admission.policy import FOLDER, HOME, Object, Request, cases, documents, refusals
 from tests.unit.gitops.build import build, of_kind
 from tests.unit.inferenceservice import looks
 from tests.unit.trainingjob.pods.test_pod_security import BREACHES
@@ -92,7 +92,7 @@ def one_of(kind: str) -> Object:
     return copy.deepcopy(next(made for made in MADE if made["kind"] == kind))
 
 
-@pytest.mark.parametrize("made", MADE, ids=lambda made: f"{made['kind']}-{made['metadata']['name']}")
+@pytest.mark.parametrize("made", cases(MADE))
 def test_what_the_operator_makes_changes_and_deletes_is_taken(made: Object) -> None:
     assert refusals(Request(new=made)) == []
     if made["kind"] not in {"Pod", "Secret"}:
