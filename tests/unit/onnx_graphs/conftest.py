@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.quantize import speeds
+from tests.unit.quantize import small_processes, speeds
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _processes() -> Iterator[None]:
+    with small_processes.forked():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,17 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.unit.onnx_graphs.graphs import SAMPLES, built, classifier, model, quantize, random, value
+from tests.unit.quantize import small_processes
 from workloads.errors import BadInput
 from workloads.quantize.graph import first_load
 
 X = {"x": random(SAMPLES, 16)}
+
+
+@pytest.fixture(autouse=True)
+def _as_users_have_it() -> Iterator[None]:
+    with small_processes.interpreters():
+        yield
 
 
 def saved(folder: Path, graph: Any) -> Path:

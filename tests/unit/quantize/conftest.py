@@ -4,8 +4,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ from slipway.api.common.sources import DatasetChoice, DatasetName
 from slipway.api.quantization.evaluation import Evaluation
 from slipway.api.quantization.settings import Calibration
 from slipway.api.quantization.status import StageResult
-from tests.unit.quantize import jobs, speeds
+from tests.unit.quantize import jobs, small_processes, speeds
+from tests.unit.train import processes
 
 JOB = """
 apiVersion: slipway.dev/v1alpha1
@@ -49,13 +48,20 @@ def sources() -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _processes() -> Iterator[None]:
+    processes.prepare()
+    with small_processes.forked():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _one_speed_on_every_machine() -> Iterator[None]:
     with speeds.fixed():
         yield
 
 
 @pytest.fixture(scope="session")
-def made(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(pytestconfig: pytest.Config, _processes: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `trained` and `exported`, kept in pytest's cache: making it takes most of the suite's time."""
     assert pytestconfig.cache is not None
     kept = pytestconfig.cache.mkdir("slipway-digits") / sources()
@@ -65,9 +71,10 @@ def made(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) 
 
     folder = tmp_path_factory.mktemp("digits")
     (folder / "job.yaml").write_text(JOB)
-    command = [sys.executable, "-m", "workloads", "train", "--config", str(folder / "job.yaml")]
     trained = str(folder / "trained")
-    subprocess.run([*command, "--output", trained], check=True, env=environment(), capture_output=True)
+    training = processes.done(["train", "--config", str(folder / "job.yaml"), "--output", trained], folder / "logs")
+    assert training.returncode == 0, training.stderr
+    shutil.rmtree(folder / "logs")
     _, same = run(trained, str(folder / "exported"))
     assert (same.samples, same.answers_equal) == (32, 1.0)
     staged = kept.with_name(f"{kept.name}.{os.getpid()}")
@@ -117,4 +124,5 @@ def activations(digits: Path, exported: Any) -> Any:
 def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[jobs.Job, StageResult]:
     """A job that climbs to mixed precision, in one process."""
     job = jobs.job(tmp_path_factory.mktemp("finished"), digits, **jobs.NARROW)
-    return job, jobs.run(job)
+    with small_processes.interpreters():
+        return job, jobs.run(job)

@@ -1,9 +1,12 @@
 """Real processes for the tests: workloads commands and functions on several ranks, each a process of its own.
 
-They are forked from a server that has imported torch already, so that twenty of them cost little more than one.
+They are forked from a server that has imported torch already, so that twenty of them cost little more than one. A test
+process has one such server for all folders: whichever test comes first starts it, for those of training and of
+quantization alike.
 """
 
 import faulthandler
+import itertools
 import json
 import multiprocessing
 import os
@@ -30,10 +33,14 @@ PRELOAD = [
     "tensorboard.summary.writer.event_file_writer",
     "torch.utils.tensorboard",
     "sklearn.datasets",
+    "workloads.quantize.run",
+    "workloads.quantize.report.page",
+    "onnxruntime",
 ]
 PATIENCE = 120.0  # seconds; the machine may be busy with builds
 
 context = multiprocessing.get_context("forkserver")
+_numbers = itertools.count()
 
 
 def prepare(*more: str) -> None:
@@ -43,6 +50,38 @@ def prepare(*more: str) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
     context.set_forkserver_preload([*PRELOAD, *more])
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended: its exit code, negative for a signal, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@contextmanager
+def command(arguments: list[str], folder: Path, **env: str) -> Iterator["Running"]:
+    """`python -m workloads ARGUMENTS` with this environment alone; killed when the block ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"command-{next(_numbers)}.log"
+    only = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH", "OMP_NUM_THREADS") if name in os.environ}
+    process = context.Process(target=_alone, args=(arguments, {**only, **env}, log))
+    process.start()
+    running = Running(process, log)
+    try:
+        yield running
+    finally:
+        process.kill()
+        process.join()
+
+
+def done(arguments: list[str], folder: Path, **env: str) -> Done:
+    """The same, to its end."""
+    with command(arguments, folder, **env) as running:
+        code = running.wait()
+    return Done(code, running.output, running.errors)
 
 
 @dataclass
@@ -55,6 +94,12 @@ class Running:
     @property
     def output(self) -> str:
         return self.log.read_text() if self.log.exists() else ""
+
+    @property
+    def errors(self) -> str:
+        """Standard error of a `command`; processes of `ranks` print both to their log."""
+        path = self.log.with_suffix(".err")
+        return path.read_text() if path.exists() else ""
 
     def wait(self) -> int:
         """Its exit code. It may take as long as the test may, while it says something now and then."""
@@ -131,6 +176,27 @@ def _child(function: Callable[..., None], arguments: tuple[Any, ...], env: dict[
         code = 70
     sys.stdout.flush()
     os._exit(code)  # as the commands do: destructors of process groups can wait for each other
+
+
+def _alone(arguments: list[str], env: dict[str, str], log: Path) -> None:
+    """A command as a shell starts it: nothing of the tests' environment, two streams, and its own exit code."""
+    os.environ.clear()
+    os.environ.update(env)
+    for place, path in ((1, log), (2, log.with_suffix(".err"))):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), place)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    code: object = 1
+    try:
+        from workloads.__main__ import main
+
+        code = main(arguments)
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    os._exit(code if isinstance(code, int) else 1)
 
 
 def _command(arguments: list[str]) -> None:

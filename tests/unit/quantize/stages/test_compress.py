@@ -27,7 +27,8 @@ SMALLER: dict[str, Any] = {
     "compression": [{"method": "channels", "ratio": 0.25}],
     "ladder": ["dynamic"],
     "gates": {"accuracy": {"maxDrop": 0.1, "dropType": "absolute"}},
-    "qat": {"epochs": 2, "learningRate": 0.002},
+    "calibration": {"dataset": {"name": "digits", "limit": 640}, "samples": 60},
+    "qat": {"epochs": 1, "learningRate": 0.002},
 }
 
 

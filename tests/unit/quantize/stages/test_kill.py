@@ -1,4 +1,4 @@
-"""kill -9 in the middle of `python -m workloads quantize`, again and again: the end is that of an undisturbed run.
+"""kill -9 in the middle of the command quantize, again and again: the end is that of an undisturbed run.
 
 A real process dies whenever its work folder has changed for the n-th time, n drawn from a seed; the last one is left
 alone. Models, statistics, figures and the ranking must be the same to the last byte.
@@ -6,16 +6,14 @@ alone. Models, statistics, figures and the ranking must be the same to the last 
 
 import hashlib
 import random
-import signal
-import subprocess
-import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from tests.unit.quantize import jobs
-from tests.unit.quantize.conftest import environment
+from tests.unit.train import processes
 from workloads import storage
 
 # 2-bit weights need the worst layers in float: every stage but training takes part.
@@ -26,16 +24,15 @@ NARROW = {
 KILLS = 2
 
 
-def started(document: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-u", "-m", "workloads", "quantize", "--config", str(document)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment())
+def started(document: Path) -> AbstractContextManager[processes.Running]:
+    return processes.command(["quantize", "--config", str(document)], document.parent / "logs")
 
 
-def changes(folder: Path, process: "subprocess.Popen[str]", wanted: int) -> int:
+def changes(folder: Path, running: processes.Running, wanted: int) -> int:
     """Watch the work folder until so many changes of files were seen, or the process has ended. Returns how many."""
     seen: dict[Path, int] = {}
     count = 0
-    while process.poll() is None and count < wanted:
+    while running.process.exitcode is None and count < wanted:
         for path in folder.rglob("*"):
             try:
                 changed = path.stat().st_mtime_ns
@@ -49,19 +46,18 @@ def changes(folder: Path, process: "subprocess.Popen[str]", wanted: int) -> int:
 
 def killed_once(document: Path, folder: Path, after: int) -> str:
     """What a process said that was killed after so many changes; it may have been faster than the signal."""
-    with started(document) as process:
-        changes(folder, process, after)
-        process.send_signal(signal.SIGKILL)
-        assert process.stdout is not None
-        return process.stdout.read()
+    with started(document) as running:
+        changes(folder, running, after)
+        running.process.kill()
+        running.wait()
+        return running.output
 
 
 def finished(document: Path) -> str:
-    with started(document) as process:
-        assert process.stdout is not None
-        said = process.stdout.read()
-    assert process.returncode == 0, said
-    return said
+    with started(document) as running:
+        code = running.wait()
+    assert code == 0, running.output + running.errors
+    return running.output
 
 
 def results(job: jobs.Job) -> dict[str, str]:
@@ -79,9 +75,9 @@ def undisturbed(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     folder = tmp_path_factory.mktemp("undisturbed")
     document = jobs.document(folder, digits, **NARROW)
     job = jobs.job(folder, digits, **NARROW)
-    with started(document) as process:
-        count = changes(jobs.work_of(job).folder, process, 1 << 30)
-    assert process.returncode == 0
+    with started(document) as running:
+        count = changes(jobs.work_of(job).folder, running, 1 << 30)
+        assert running.wait() == 0, running.errors
     left = results(job)
     assert len(left) > 20
     return left, count
@@ -105,10 +101,11 @@ def test_killed_while_calibrating(digits: Path, tmp_path: Path, undisturbed: tup
     """Statistics that were kept are gone on with; whatever the last process had seen since then is seen again."""
     document, job = jobs.document(tmp_path, digits, **NARROW), jobs.job(tmp_path, digits, **NARROW)
     folder = jobs.work_of(job).folder
-    with started(document) as process:
-        while process.poll() is None and not (folder / "calibration" / "0-of-1.npz").exists():
+    with started(document) as running:
+        while running.process.exitcode is None and not (folder / "calibration" / "0-of-1.npz").exists():
             time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
+        running.process.kill()
+        running.wait()
     assert not (folder / "calibration" / "0-of-1.json").exists()
     assert "calibration goes on after" in finished(document)
     assert results(job) == undisturbed[0]

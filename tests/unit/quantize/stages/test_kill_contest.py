@@ -33,9 +33,9 @@ def without_published(found: dict[str, str]) -> dict[str, str]:
 def undisturbed(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], int]:
     folder = tmp_path_factory.mktemp("contest")
     document, job = jobs.document(folder, digits, **CONTEST), jobs.job(folder, digits, **CONTEST)
-    with started(document) as process:
-        count = changes(jobs.work_of(job).folder, process, 10**9)
-    assert process.returncode == 0
+    with started(document) as running:
+        count = changes(jobs.work_of(job).folder, running, 10**9)
+        assert running.wait() == 0, running.errors
     return results(job), count
 
 

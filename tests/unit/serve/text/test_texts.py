@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +16,8 @@ import numpy as np
 import orjson
 import pytest
 
-from tests.conformance.server import ROOT, Server
+from tests.conformance.server import Server
+from tests.unit.train import processes
 from workloads import artifact
 from workloads.serve.protocol import open_inference_pb2 as pb
 
@@ -57,14 +55,9 @@ def tokenizer(path: Path) -> None:
     made.save(str(path))
 
 
-def command(*arguments: str) -> str:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "operator"), str(ROOT)]),
-        "OMP_NUM_THREADS": "1",
-    }
-    call = [sys.executable, "-m", "workloads", *arguments]
-    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False, cwd="/")
+def command(folder: Path, *arguments: str) -> str:
+    processes.prepare("transformers.models.bert.modeling_bert")
+    done = processes.done([*arguments], folder / "logs")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -91,8 +84,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = {"numProcPerNode": 1, "recipe": recipe, "output": {"uri": (folder / "trained").as_uri()}}
     job = {"apiVersion": "slipway.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": "t"}, "spec": spec}
     (folder / "job.json").write_text(json.dumps(job))
-    command("train", "--config", str(folder / "job.json"))
-    command("export", "--model", str(folder / "trained"), "--output", str(folder / "exported"))
+    command(folder, "train", "--config", str(folder / "job.json"))
+    command(folder, "export", "--model", str(folder / "trained"), "--output", str(folder / "exported"))
     return folder
 
 
