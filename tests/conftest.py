@@ -5,6 +5,7 @@ The slowest parts begin first, so that the small ones fill the gaps that these l
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import sys
@@ -73,10 +74,22 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 @pytest.hookimpl(tryfirst=True)  # before xdist, which writes the groups into the names that it shares out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group by folder where there is something to share, else by file; the long groups in front."""
-    places = {item: item.path.relative_to(HERE) for item in items if HERE in item.path.parents}
-    for item, place in places.items():
-        item.add_marker(pytest.mark.xdist_group(_group(place)))
-    items.sort(key=lambda item: _rank(places[item]) if item in places else (len(ORDER), True))
+    paths = {item.path for item in items}
+    places = {path: path.relative_to(HERE) for path in paths if HERE in path.parents}
+    marks = {path: pytest.mark.xdist_group(_group(place)) for path, place in places.items()}
+    ranks = {path: _rank(place) for path, place in places.items()}
+    for item in items:
+        if item.path in marks:
+            item.add_marker(marks[item.path])
+    items.sort(key=lambda item: ranks.get(item.path, (len(ORDER), True)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Keep what torch's exporter knows of all operators: it put it together anew for each model, half of its work."""
+    exporter = sys.modules.get("torch.onnx._internal.exporter._registration")
+    if exporter is not None and not isinstance(exporter.ONNXRegistry.__dict__["from_torchlib"], staticmethod):
+        exporter.ONNXRegistry.from_torchlib = staticmethod(functools.cache(exporter.ONNXRegistry.from_torchlib))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -23,7 +23,8 @@ from tests.unit.install.installations import by_command, by_helm, by_kustomize, 
 pytestmark = pytest.mark.api
 Object = dict[str, Any]
 REGISTRY = "registry.example.com:5000/ml"
-WAYS = ["command", "chart", "kustomize"]
+# That the others make the same objects is in tests/unit/install; test_readme.py installs by all three.
+WAYS = ["command", pytest.param("chart", marks=pytest.mark.slow), pytest.param("kustomize", marks=pytest.mark.slow)]
 
 
 def objects_of(way: str, home: str, team: str, folder: Path) -> list[Object]:

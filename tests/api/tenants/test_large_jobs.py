@@ -32,7 +32,7 @@ def told(stage: Stage, name: str) -> str:
     return (condition(stage.job(HOSTILE, name).get("status") or {}, "Stalled") or {}).get("reason", "")
 
 
-@pytest.mark.parametrize("count", [24, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [14, *(pytest.param(count, marks=pytest.mark.slow) for count in (24, 100))])
 def test_large_jobs_of_one_tenant_leave_memory_and_time_to_others(
     stage: Stage, operators: Callable[..., Operator], count: int
 ) -> None:

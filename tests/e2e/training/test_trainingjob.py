@@ -35,6 +35,7 @@ def test_the_example_trains_on_two_nodes_and_names_its_artifact(namespace, examp
     assert "processes: 2 (ddp)" in log
 
 
+@pytest.mark.slow
 def test_one_node_reaches_the_same_accuracy(namespace, example):
     job = example("trainingjob.yaml")
     job["spec"]["numNodes"] = 1

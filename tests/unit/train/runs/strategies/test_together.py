@@ -156,9 +156,13 @@ def test_a_checkpoint_goes_on_under_another_way(
     agree(longer, tmp_path, 1e-4)
 
 
-@pytest.mark.parametrize("together", [slow(TENSOR), PIPELINE])
+@pytest.mark.slow
+@pytest.mark.parametrize("together", [TENSOR, PIPELINE])
 def test_killed_it_ends_with_the_very_same_weights(tmp_path: Path, together: dict[str, int]) -> None:
-    """With the dropout of the published models: what is dropped follows from seed and step alone."""
+    """With the dropout of the published models: what is dropped follows from seed and step alone.
+
+    The short ones: test_a_checkpoint_goes_on_under_another_way, and one process in test_training.py.
+    """
     model = {"name": "gpt2", "layers": 2, "hiddenSize": 32, "heads": 2}
     ends = []
     for life, killed in (("undisturbed", False), ("disturbed", True)):

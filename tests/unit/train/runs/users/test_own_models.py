@@ -23,6 +23,7 @@ SMALL: dict[str, Any] = {"epochs": 1, "optimizer": {"name": "adamw", "learningRa
 
 # ZeRO-3 does to parameters, gradients and moments what ZeRO-2 does to the last two.
 ZERO2 = pytest.param("zero-2", 2, marks=pytest.mark.slow)
+ZERO3 = pytest.param("zero-3", 2, marks=pytest.mark.slow)
 DDP = pytest.param("ddp", 2, marks=pytest.mark.slow)
 
 
@@ -69,7 +70,7 @@ def test_what_no_artifact_can_hold_is_named(odd: Any) -> None:
         tied_tensors.written({"odd": odd})
 
 
-@pytest.mark.parametrize(("strategy", "count"), [("single", 1), ("fsdp2", 2), ZERO2, ("zero-3", 2)])
+@pytest.mark.parametrize(("strategy", "count"), [("single", 1), ("fsdp2", 2), ZERO2, ZERO3])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_parameter_without_gradient_is_resumed(tmp_path: Path, strategy: str, count: int, optimizer: str) -> None:
     """The optimizer has no moments for it, so the checkpoint had none, and could not be read: Missing key ... .step"""
