@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 from workloads.pod.slices import ask_for_short_slices
 from workloads.serve.allocator import keep_freed_pieces
 from workloads.serve.app import App
-from workloads.serve.edge import Edge
-from workloads.serve.edge.certificates import Certificates
+from workloads.serve.edge.listening import Listening, address, listening
 from workloads.serve.http import HttpServer
 from workloads.serve.lifecycle import Lifecycle, Phase
 from workloads.serve.loading import load_and_warm_up
-from workloads.serve.mirror import Mirror
 from workloads.serve.rest.inference import Codec
 from workloads.serve.service import Loaded, Service
 from workloads.serve.settings import Settings
@@ -36,34 +34,13 @@ async def serve(settings: Settings) -> None:
     keep_freed_pieces()
     ask_for_short_slices()
     app = App(settings.name or name_of(settings.model), settings.version, life, metrics)
-    edge = Edge(app, settings.edge)
-    sealed = Certificates(settings.tls, settings.tls_secret) if settings.tls is not None else None
-    http = HttpServer(edge, settings.http, metrics.http_replied, sealed.context if sealed is not None else None)
-    await http.start(settings.host, settings.port)
-    metrics.gauges |= {
-        "slipway_ready": ("1 while requests are welcome.", lambda: float(app.ready)),
-        "slipway_connections": ("Open HTTP connections.", lambda: http.connections),
-        "slipway_request_bytes": ("Bytes of requests in memory.", lambda: http.body_bytes),
-    }
-    LOG.info("listening on %s:%d, loading %s", settings.host or "all addresses", http.port, settings.model)
-    grpc = await _start_grpc(app, http, settings, edge, sealed)
-    mirroring = _mirror(app, settings, sealed)
-    try:
-        await _live(app, http, grpc, settings)
-    finally:
-        mirroring.cancel()
-        if edge.log is not None:
-            edge.log.close()
-        if grpc is not None:
-            await grpc.finish(0)
-
-
-def _mirror(app: App, settings: Settings, sealed: Certificates | None) -> "asyncio.Future[None]":
-    """Follows the file that says where copies of requests go."""
-    if settings.mirror is None:
-        return asyncio.get_running_loop().create_future()
-    app.mirror = Mirror(settings.mirror, app.metrics.copies, trust=sealed.trust if sealed is not None else None)
-    return asyncio.create_task(app.mirror.follow())
+    async with listening(app, settings) as front:
+        grpc = await _start_grpc(app, front, settings)
+        try:
+            await _live(app, front.http, grpc, settings)
+        finally:
+            if grpc is not None:
+                await grpc.finish(0)
 
 
 async def _live(app: App, http: HttpServer, grpc: "GrpcServer | None", settings: Settings) -> None:
@@ -82,8 +59,7 @@ async def _live(app: App, http: HttpServer, grpc: "GrpcServer | None", settings:
     service = start(app, loaded, settings, metrics, workers)
     if grpc is not None:
         LOG.info("gRPC on port %d", grpc.port)
-    scheme = "http" if settings.tls is None else "https"
-    LOG.info("ready: %s://%s:%d/v2/models/%s", scheme, _in_url(settings.host), http.port, app.name)
+    LOG.info("ready: %s/v2/models/%s", address(settings, http.port), app.name)
     await told
     try:
         await drain(life, http, grpc, service, settings)
@@ -167,9 +143,7 @@ def start(app: App, loaded: Loaded, settings: Settings, metrics: Metrics, worker
     return service
 
 
-async def _start_grpc(
-    app: App, http: HttpServer, settings: Settings, edge: Edge, sealed: Certificates | None
-) -> "GrpcServer | None":
+async def _start_grpc(app: App, front: Listening, settings: Settings) -> "GrpcServer | None":
     """Start the gRPC server; None when the port is -1, or grpcio is not installed."""
     if settings.grpc_port < 0:
         return None
@@ -185,13 +159,14 @@ async def _start_grpc(
         limits.max_body_size,
         settings.nonfinite,
         limits.max_connections,
-        http,
+        front.http,
         limits.max_buffered,
-        around(settings.edge, edge.keys, edge.log, app.metrics.grpc_replied),
+        around(settings.edge, front.edge.keys, front.edge.log, app.metrics.grpc_replied),
     )
-    server.turns = http.turns
+    server.turns = front.http.turns
     server.tells_time = settings.edge.server_timing
-    await server.start(settings.host, settings.grpc_port, sealed.grpc_context if sealed is not None else None)
+    context = front.sealed.grpc_context if front.sealed is not None else None
+    await server.start(settings.host, settings.grpc_port, context)
     return server
 
 
@@ -220,10 +195,6 @@ async def drain(
         LOG.warning("an engine still runs a batch that nobody waits for")
         return
     LOG.info("left in good order")
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host or "localhost"
 
 
 def name_of(where: str) -> str:

@@ -36,7 +36,7 @@ def operator() -> dict[str, set[str]]:
 
 
 def server() -> dict[str, set[str]]:
-    """The same; the gauges are those that workloads/serve/run.py hangs in when the server starts."""
+    """The same; the gauges are those that workloads/serve hangs in when it listens, and when a model is there."""
     metrics = ServerMetrics()
     metrics.queued(0.1)
     metrics.ran(1, 1, 0.1)
@@ -73,8 +73,10 @@ def kube_state_metrics() -> dict[str, set[str]]:
 
 
 def _gauges() -> list[str]:
-    tree = ast.parse((REPOSITORY / "workloads" / "serve" / "run.py").read_text())
-    keys = [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
+    trees = [
+        ast.parse((REPOSITORY / "workloads" / "serve" / f"{name}.py").read_text()) for name in ("edge/listening", "run")
+    ]
+    keys = [key for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
     names = [key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
     return [name for name in names if name.startswith("slipway_")]
 

@@ -5,14 +5,12 @@ import contextlib
 import logging
 from typing import Any
 
-from workloads.serve.edge import Edge
-from workloads.serve.edge.certificates import Certificates
+from workloads.serve.edge.listening import address, listening
 from workloads.serve.generation.app import Generating, GenerationApp
 from workloads.serve.generation.loading import load
 from workloads.serve.generation.metrics import GenerationMetrics
 from workloads.serve.http import HttpServer
 from workloads.serve.lifecycle import Lifecycle, Phase
-from workloads.serve.mirror import Mirror
 from workloads.serve.run import name_of
 from workloads.serve.settings import Settings
 from workloads.serve.telemetry.metrics import Metrics
@@ -26,28 +24,11 @@ async def serve(settings: Settings) -> None:
     life.install()
     name = settings.name or name_of(settings.model)
     app = GenerationApp(name, settings.version, life, metrics, settings.http.max_body_size)
-    edge = Edge(app, settings.edge)
-    sealed = Certificates(settings.tls, settings.tls_secret) if settings.tls is not None else None
-    http = HttpServer(edge, settings.http, metrics.http_replied, sealed.context if sealed is not None else None)
-    await http.start(settings.host, settings.port)
-    metrics.gauges |= {
-        "slipway_ready": ("1 while requests are welcome.", lambda: float(app.ready)),
-        "slipway_connections": ("Open HTTP connections.", lambda: http.connections),
-        "slipway_request_bytes": ("Bytes of requests in memory.", lambda: http.body_bytes),
-    }
-    LOG.info("listening on %s:%d, loading %s", settings.host or "all addresses", http.port, settings.model)
-    following: asyncio.Task[None] | None = None
-    if settings.mirror is not None:
-        app.mirror = Mirror(settings.mirror, metrics.copies, trust=sealed.trust if sealed is not None else None)
-        following = asyncio.create_task(app.mirror.follow())
-    try:
-        await _live(app, http, settings)
-    finally:
-        if following is not None:
-            following.cancel()
-        if edge.log is not None:
-            edge.log.close()
-        await http.finish(0)
+    async with listening(app, settings) as front:
+        try:
+            await _live(app, front.http, settings)
+        finally:
+            await front.http.finish(0)
 
 
 async def _live(app: GenerationApp, http: HttpServer, settings: Settings) -> None:
@@ -68,8 +49,7 @@ async def _live(app: GenerationApp, http: HttpServer, settings: Settings) -> Non
     serving = loading.result()
     show(app, serving, generation)
     app.begin_serving(serving)
-    scheme = "http" if settings.tls is None else "https"
-    LOG.info("ready: %s://%s:%d/v1 serves %s", scheme, settings.host or "localhost", http.port, app.name)
+    LOG.info("ready: %s/v1 serves %s", address(settings, http.port), app.name)
     try:
         await told
         await drain(app, http, serving, settings)
