@@ -212,6 +212,24 @@ def test_what_makes_no_sense_is_refused_by_both(spec, words):
     assert words in refused(wrong["spec"])
 
 
+@pytest.mark.parametrize("resources", [None, {}, {"requests": {"memory": "1Gi"}}, {"limits": {"nvidia.com/gpu": 1}}])
+def test_autoscaling_on_the_cpu_without_a_cpu_request_is_refused_at_admission(resources):
+    predictor = {**MODEL, **({"resources": resources} if resources is not None else {})}
+    wrong = service(autoScaling=BY_CPU, predictor=predictor)
+    said = "set predictor.resources.requests.cpu"
+    assert any(said in words for words in ADMISSION.refusals(wrong))
+    assert said in refused(wrong["spec"])
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://bucket/engines", "gs://bucket/engines", "file:///engines", "https://host/engines"]
+)
+def test_a_cache_of_engines_that_pods_cannot_mount_is_refused_at_admission(uri):
+    wrong = service(predictor={**MODEL, "engine": {"name": "tensorrt", "cache": {"uri": uri}}})
+    assert any("pvc://claim/path" in words for words in ADMISSION.refusals(wrong))
+    assert "pvc://claim/path" in refused(wrong["spec"])
+
+
 def test_the_operator_alone_sees_a_cpu_request_of_nothing():
     resources = {"limits": {"cpu": 2}, "requests": {"cpu": "0m"}}
     assert "which is 0" in refused(service(autoScaling=BY_CPU, predictor={**MODEL, "resources": resources})["spec"])

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import os
 import signal
+import socket
 import threading
 
 import numpy as np
@@ -17,6 +18,8 @@ from tests.unit.serve.protocol.test_codec import request
 from tests.unit.serve.serving import serving
 from workloads.serve.apart import Job, ReaderPool
 from workloads.serve.apart.pool import SMALL
+from workloads.serve.apart.talk import SMALL as SMALL_FRAME
+from workloads.serve.apart.talk import receive, send
 from workloads.serve.app import LARGE
 from workloads.serve.datatypes import Datatype
 from workloads.serve.errors import DeadlineExceeded, Invalid, TooLarge
@@ -142,3 +145,21 @@ async def test_a_large_body_in_binary_is_put_together_and_checked_on_a_thread(mo
             async with server.client.post(f"{server.base}/v2/models/m/infer", data=body, headers=headers) as reply:
                 assert reply.status == 200, await reply.text()
     assert threads[False] == threading.main_thread().name != threads[True]
+
+
+@pytest.mark.parametrize("size", [0, 3, SMALL_FRAME - 40, SMALL_FRAME, SMALL_FRAME + 1, 300_000])
+async def test_a_frame_comes_as_it_was_sent_and_its_numbers_lie_well(size: int) -> None:
+    """Small ones are sent and taken in one go: a call of own code waited five times for the loop."""
+    ours, theirs = socket.socketpair()
+    content = os.urandom(size)
+    with ours, theirs:
+        for one in (ours, theirs):
+            one.setblocking(False)
+        sending = asyncio.create_task(send(ours, {"a": "b"}, [memoryview(content[:5]), memoryview(content[5:])]))
+        said, body = await receive(theirs, 1 << 20)
+        await sending
+        assert (said, bytes(body)) == ({"a": "b"}, content)
+        assert np.frombuffer(body, dtype=np.uint8).ctypes.data % 8 == 0 or not size
+        again = asyncio.create_task(send(ours, {}, [memoryview(content)]))
+        assert bytes((await receive(theirs, 1 << 20))[1]) == content
+        await again
