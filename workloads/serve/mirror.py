@@ -9,10 +9,11 @@ import asyncio
 import logging
 import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -29,6 +30,7 @@ MOST = 32
 MOST_BYTES = 64 << 20
 PIECE = 64 << 10  # that is written in a turn of the loop
 COPY_SECONDS = 10.0
+MOST_HEARD = 4 << 20  # bytes of a reply that are kept
 PORTS = {"http": 80, "https": 443}
 CARRIED = frozenset(
     {b"accept", b"content-encoding", b"content-type", b"inference-header-content-length", b"x-request-id"}
@@ -41,7 +43,8 @@ KEYS = frozenset({b"authorization", b"x-api-key"})
 class Target:
     """Destination of copies, and the percentage of requests that are copied.
 
-    `keys`: that server asks clients for theirs. `sealed`: it speaks TLS.
+    `keys`: that server asks clients for theirs. `sealed`: it speaks TLS. `scores`: it shall also say how likely
+    it finds a language model's answers.
     """
 
     host: str
@@ -49,6 +52,7 @@ class Target:
     percent: int
     keys: bool = False
     sealed: bool = False
+    scores: bool = False
 
 
 def read_target(place: Path) -> Target | None:
@@ -66,7 +70,8 @@ def read_target(place: Path) -> Target | None:
     if parts.scheme not in PORTS or not parts.hostname or not 0 <= said["percent"] <= 100:
         raise ValueError("its url begins with http:// or https://, its percent is from 0 to 100")
     port = parts.port or PORTS[parts.scheme]
-    return Target(parts.hostname, port, said["percent"], said.get("keys") is True, parts.scheme == "https")
+    keys, scores = said.get("keys") is True, said.get("scores") is True
+    return Target(parts.hostname, port, said["percent"], keys, parts.scheme == "https", scores)
 
 
 class Mirror:
@@ -102,6 +107,20 @@ class Mirror:
                 self._target = target
             await asyncio.sleep(self._pause)
 
+    @property
+    def target(self) -> Target | None:
+        """Destination of copies; None where nothing is copied."""
+        return self._target
+
+    def ask(self, request: Request, heard: Callable[[bytes], None]) -> None:
+        """Ask the other server a question of our own; `heard` gets the body of its reply, if there is one."""
+        target = self._target
+        if target is None or len(self._copies) >= MOST or self._bytes + request.size > MOST_BYTES:
+            self._outcomes["dropped"] += 1
+            return
+        self._bytes += request.size
+        self._keep(self._send(target, request, request.size, heard))
+
     def offer(self, request: Request) -> None:
         """A request over HTTP that is about to be served."""
         if COPY not in request.headers:
@@ -123,16 +142,23 @@ class Mirror:
             self._outcomes["dropped"] += 1
             return
         self._bytes += size
-        copy = asyncio.get_running_loop().create_task(self._send(target, request, size))
+        self._keep(self._send(target, request, size))
+
+    def _keep(self, sending: Coroutine[Any, Any, None]) -> None:
+        copy = asyncio.get_running_loop().create_task(sending)
         self._copies.add(copy)
         copy.add_done_callback(self._copies.discard)
 
-    async def _send(self, target: Target, request: Request, size: int) -> None:
+    async def _send(
+        self, target: Target, request: Request, size: int, heard: Callable[[bytes], None] | None = None
+    ) -> None:
         outcome = "failed"
         try:
             async with asyncio.timeout(COPY_SECONDS):
-                await _exchange(target, request, self._trust() if target.sealed else None)
+                reply = await _exchange(target, request, self._trust() if target.sealed else None)
             outcome = "sent"
+            if heard is not None:
+                heard(reply)
         except (OSError, TimeoutError) as error:
             LOG.debug("a copy was lost: %s", error)
         finally:
@@ -149,20 +175,26 @@ def anybody() -> ssl.SSLContext:
     return context
 
 
-async def _exchange(target: Target, request: Request, seal: ssl.SSLContext | None) -> None:
-    """A connection of its own: the Service behind the address spreads connections over pods, not requests."""
+async def _exchange(target: Target, request: Request, seal: ssl.SSLContext | None) -> bytes:
+    """A connection of its own: the Service behind the address spreads connections over pods, not requests.
+
+    Returns the beginning of the reply's body, as it was sent.
+    """
     reader, writer = await asyncio.open_connection(target.host, target.port, ssl=seal)
     try:
         carried = CARRIED | KEYS if target.keys else CARRIED
         kept = b"".join(b"%b: %b\r\n" % (name, value) for name, value in request.headers.items() if name in carried)
         where = request.path + (b"?" + request.query if request.query else b"")
-        head = b"%b %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n%b: 1\r\n%bContent-Length: %d\r\n\r\n"
-        writer.write(head % (request.method, where, target.host.encode(), COPY, kept, request.size))
+        head = b"%b %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n%b: %b\r\n%bContent-Length: %d\r\n\r\n"
+        kind = request.headers.get(COPY, b"1")
+        writer.write(head % (request.method, where, target.host.encode(), COPY, kind, kept, request.size))
         for part in request.parts:
             for place in range(0, len(part), PIECE):
                 writer.write(part[place : place + PIECE])
                 await writer.drain()
-        while await reader.read(1 << 16):
-            pass
+        said = b""
+        while part := await reader.read(1 << 16):
+            said += part if len(said) < MOST_HEARD else b""
+        return said.partition(b"\r\n\r\n")[2]
     finally:
         writer.transport.abort()

@@ -29,6 +29,10 @@ SENSE: list[dict[str, Any]] = [
         "predictor": {**MODEL, "generation": {}},
     },
     {
+        "predictor": {**MODEL, "generation": {"prefixCaching": False}},
+        "rollout": {"strategy": "Canary", "canary": {"steps": [COPIES], "gate": {"maxLogprobDrift": 0.1}}},
+    },
+    {
         "autoScaling": {**TO_ZERO, "scaleMetric": "TokensInFlight", "scaleTarget": 4000},
         "predictor": {**MODEL, "generation": {}},
     },
@@ -121,6 +125,23 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
         "set predictor.resources.requests.cpu",
     ),
     ({"autoScaling": {"maxReplicas": 3, "scaleTarget": 300, "scaleMetric": "QueueDepth"}}, "no queue ever reaches it"),
+    (
+        {
+            "predictor": {**MODEL, "generation": {}},
+            "rollout": {"strategy": "Canary", "canary": {"steps": [COPIES], "gate": {"maxLogprobDrift": 0.1}}},
+        },
+        "prefixCaching to false",
+    ),
+    (
+        {
+            "predictor": {**MODEL, "generation": {"prefixCaching": False}},
+            "rollout": {
+                "strategy": "Canary",
+                "canary": {"steps": [{"trafficPercent": 10}], "gate": {"maxLogprobDrift": 0.1}},
+            },
+        },
+        "a step with mirror",
+    ),
     ({"autoScaling": {"maxReplicas": 3, "scaleTarget": 4, "scaleMetric": "GPU"}}, "scaleMetric"),
     (
         {"autoScaling": {"maxReplicas": 3, "scaleTarget": 4, "scaleMetric": "TokensInFlight"}},

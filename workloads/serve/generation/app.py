@@ -10,6 +10,7 @@ from typing import Any
 from workloads.serve.app import MODELS, App
 from workloads.serve.errors import Invalid, NotFound, NotReady, Outcome, RequestError, outcome_of
 from workloads.serve.generation.asked import Sampling
+from workloads.serve.generation.drift import SCORE, Drift, Seen
 from workloads.serve.generation.generator import Generator, Job
 from workloads.serve.generation.limits import Limits
 from workloads.serve.generation.openai import errors, intake
@@ -20,7 +21,7 @@ from workloads.serve.generation.openai.schema import ChatRequest, Common, Comple
 from workloads.serve.generation.openai.texts import Texts
 from workloads.serve.generation.page import page
 from workloads.serve.http import Pending, Reply, Request, Stream
-from workloads.serve.http.message import json_reply
+from workloads.serve.http.message import COPY, json_reply
 from workloads.serve.lifecycle import Lifecycle, Phase
 from workloads.serve.protocol.content_encoding import AT_ONCE, coding_of, inflated
 from workloads.serve.rest.pending import TaskPending
@@ -51,6 +52,8 @@ class _Wanted:
     samplings: list[Sampling]
     tools: Sequence[str]
     adapter: str
+    seen: Seen | None
+    scores: bool  # a question of the revision that serves, and no client's
 
     @property
     def count(self) -> int:
@@ -69,6 +72,8 @@ class GenerationApp(App):
         self.serving: Generating | None = None
         self._max_body = max_body
         self._created = int(time.time())
+        self.drift = Drift(lambda: self.mirror, lambda: self.serving.limits.context if self.serving is not None else 0)
+        metrics.add(self.drift)
         model = MODELS + name.encode()
         kept = (b"/v2", b"/v2/", b"/v2/health/live", b"/v2/health/ready", b"/metrics", MODELS + b"stats")
         self.routes = {path: self.routes[path] for path in kept}
@@ -154,6 +159,8 @@ class GenerationApp(App):
             if wanted.taken.stream:
                 return self._streamed(wanted, route, asked)
             reply = await self._whole(wanted, asked)
+            if wanted.scores:
+                return reply
         except RequestError as error:
             self.metrics.inferred(route, outcome_of(error))
             self.metrics.ended(error.reason)
@@ -201,7 +208,9 @@ class GenerationApp(App):
         voice = Voice(f"{'chatcmpl' if route == 'chat' else 'cmpl'}-{secrets.token_hex(12)}", asked.model or self.name,
                       route == "chat", taken.logprobs, echo)  # fmt: skip
         adapter = asked.model if asked.model in found.adapters else ""
-        return _Wanted(taken, voice, prompts, samplings, tools, adapter)
+        scores = request.headers.get(COPY) == SCORE
+        seen = self.drift.watching(request, asked.model or self.name, samplings[0]) if taken.n == 1 else None
+        return _Wanted(taken, voice, prompts, samplings, tools, adapter, seen, scores)
 
     async def _body(self, request: Request) -> bytes:
         coding = coding_of(request)
@@ -212,7 +221,14 @@ class GenerationApp(App):
     async def _whole(self, wanted: _Wanted, asked: float) -> Reply:
         found = self._found()
         collector = Collector(wanted.count, wanted.tools)
-        job = Job(collector.part, collector.failed, asked, wanted.taken.logprobs)
+        job = Job(
+            collector.part,
+            collector.failed,
+            asked,
+            wanted.taken.logprobs,
+            seen=wanted.seen,
+            counted=not wanted.scores,
+        )
         found.generator.start(wanted.prompts, wanted.samplings, wanted.taken.stops, wanted.taken.n, job, wanted.adapter)
         try:
             await collector.done
@@ -240,6 +256,6 @@ class GenerationApp(App):
         streamer = Streamer(
             wanted.count, wanted.voice, stream, wanted.prompt_tokens, wanted.taken.usage, wanted.tools, over
         )
-        job = Job(streamer.part, streamer.failed, asked, wanted.taken.logprobs)
+        job = Job(streamer.part, streamer.failed, asked, wanted.taken.logprobs, seen=wanted.seen)
         generator.start(wanted.prompts, wanted.samplings, wanted.taken.stops, wanted.taken.n, job, wanted.adapter)
         return stream

@@ -38,6 +38,8 @@ class _Work:
     begun: float = 0.0
     first: float = 0.0
     last: float = 0.0
+    tokens: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -48,6 +50,8 @@ class Job:
     failed: Callable[[RequestError], None]
     asked: float
     tell: bool = False  # each token's own log-probability, too
+    seen: Callable[[Sequence[int], Sequence[int], Sequence[float]], None] | None = None  # each answer, when it is whole
+    counted: bool = True  # among the times that are shown
     numbers: set[int] = field(default_factory=set)
     timer: asyncio.TimerHandle | None = None
     over: bool = False
@@ -131,6 +135,9 @@ class Generator:
             self._fail(work.job, EngineFailed(piece.error))
             return
         self._timed(work, len(piece.tokens))
+        if work.job.seen is not None:
+            work.tokens += piece.tokens
+            work.values += piece.log_probabilities
         work.answer.piece(piece)
         if not work.answer.finish:
             return
@@ -138,8 +145,10 @@ class Generator:
             self.engine.cancel(number)  # a stop string: the engine does not know
         self._forget(number)
         work.job.numbers.discard(number)
+        if work.job.seen is not None and len(work.tokens) == len(work.values):
+            work.job.seen(work.prompt.tokens, work.tokens, work.values)
         further = work.answer.completion_tokens - 1
-        if further > 0:
+        if further > 0 and work.job.counted:
             self.metrics.mean_token.observe((work.last - work.first) / further)
         self.metrics.finished(work.answer.finish, len(work.prompt.tokens), work.answer.completion_tokens)
         if not work.job.numbers:
@@ -198,7 +207,7 @@ class Generator:
         return max(1, min(LONGEST_WAIT, math.ceil(tokens / max(self._speed, 1.0))))
 
     def _timed(self, work: _Work, tokens: int) -> None:
-        if not tokens:
+        if not tokens or not work.job.counted:
             return
         now, metrics = time.monotonic(), self.metrics
         if not work.first:

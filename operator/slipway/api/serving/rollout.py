@@ -64,6 +64,11 @@ class CanaryGate(Model):
         description="How much the outputs' distribution may differ, as total variation distance: for a classifier, the"
         " share of predictions that fall into other classes. Not asked when unset.",
     )
+    max_logprob_drift: Annotated[float, Field(gt=0, le=100)] | None = Field(
+        None,
+        description="Of a language model, in steps with mirror: nats per token by which the new revision may find the"
+        " answers of the serving one less likely than that one did. Not asked when unset.",
+    )
     max_ttft_increase_percent: Annotated[int, Field(ge=0, le=10000)] | None = Field(
         None,
         alias="maxTTFTIncreasePercent",

@@ -1,10 +1,11 @@
-"""Rules of autoScaling that depend on the rest of an InferenceService's spec: which metric its pods can have at all."""
+"""Rules of autoScaling and of gates that depend on the rest of a spec: what its pods can tell at all."""
 
 from typing import Any
 
 from slipway.api.common.base import Rule
 from slipway.api.common.quantity import parse_quantity
 from slipway.api.serving.autoscaling import OF_GENERATION, ScaleMetric
+from slipway.api.serving.engine import EngineName
 
 
 def _asks_cpu(spec: Any) -> bool:
@@ -34,6 +35,14 @@ def _has_metric(spec: Any) -> bool:
     return scaling is None or scaling.scale_metric not in OF_GENERATION or spec.predictor.generation is not None
 
 
+def _scores(spec: Any) -> bool:
+    plan, generation = spec.rollout.canary, spec.predictor.generation
+    if plan is None or plan.gate.max_logprob_drift is None:
+        return True
+    told = spec.predictor.engine.name is EngineName.VLLM or (generation and not generation.prefix_caching)
+    return bool(generation and told and any(step.mirror for step in plan.steps))
+
+
 _CPU = "(has(self.predictor.resources.{0}) && 'cpu' in self.predictor.resources.{0})"
 
 SCALING_RULES: tuple[Rule, ...] = (
@@ -60,5 +69,15 @@ SCALING_RULES: tuple[Rule, ...] = (
         " || has(self.predictor.generation)",
         "scaleMetric TokensInFlight and KVCacheUsage are of language models: set predictor.generation, {} at least",
         _has_metric,
+    ),
+    Rule(
+        "!has(self.rollout) || !has(self.rollout.canary) || !has(self.rollout.canary.gate)"
+        " || !has(self.rollout.canary.gate.maxLogprobDrift) || (has(self.predictor.generation)"
+        " && has(self.rollout.canary.steps) && self.rollout.canary.steps.exists(s, has(s.mirror) && s.mirror)"
+        " && ((has(self.predictor.generation.prefixCaching) && !self.predictor.generation.prefixCaching)"
+        " || (has(self.predictor.engine) && self.predictor.engine.name == 'vllm')))",
+        "maxLogprobDrift scores copies of requests to a language model: set predictor.generation, a step with mirror,"
+        " and generation.prefixCaching to false, since openvino does not score what it has in its cache (vllm does)",
+        _scores,
     ),
 )

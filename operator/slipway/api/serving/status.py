@@ -148,6 +148,7 @@ class GateFigures(StatusModel):
     p99_milliseconds: ShortText = Field("", description="Of the canary.")
     stable_p99_milliseconds: ShortText = Field("", description="Of the serving revision.")
     output_drift: ShortText = Field("", description="Total variation distance of the outputs' distributions.")
+    logprob_drift: ShortText = Field("", description="Nats per token that the serving revision's answers lose.")
     ttft_milliseconds: ShortText = Field("", description="Of the canary, to the first token, p95.")
     stable_ttft_milliseconds: ShortText = Field("", description="Of the serving revision.")
     tpot_milliseconds: ShortText = Field("", description="Of the canary, per further token, p95.")

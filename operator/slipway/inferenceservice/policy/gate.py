@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from slipway.api.common.types import MAX_INT32
 from slipway.api.serving.rollout import CanaryGate
-from slipway.inferenceservice.policy.traffic import Traffic
+from slipway.inferenceservice.policy.traffic import Scores, Traffic
 
 # One-sided, 99.9 %: the gate is asked every few seconds, so that each look must be nearly sure by itself.
 CONFIDENCE_Z = 3.1
@@ -41,7 +41,8 @@ class Verdict:
 
 def judge(gate: CanaryGate, stable: Traffic, canary: Traffic) -> Verdict:
     """Compare the two over the same time."""
-    findings = [_errors(gate, stable, canary), _latency(gate, stable, canary), *_tokens(gate, stable, canary)]
+    scored = [] if gate.max_logprob_drift is None else [_logprobs(gate.max_logprob_drift, stable.scores)]
+    findings = [*scored, _errors(gate, stable, canary), _latency(gate, stable, canary), *_tokens(gate, stable, canary)]
     if gate.max_output_drift is not None:
         findings.append(_drift(gate.max_output_drift, stable, canary))
     figures = _figures(stable, canary)
@@ -92,6 +93,22 @@ def _latency(gate: CanaryGate, stable: Traffic, canary: Traffic) -> Finding:
     mine = quantile(canary.slow, QUANTILE) or 0.0
     message = f"p99 {mine * 1000:.1f} ms against {theirs * 1000:.1f} ms, allowed {limit * 1000:.1f} ms"
     return _outcome(mine, limit, at_least(slower, canary.answered), max(1 - QUANTILE, usual)), message
+
+
+def _logprobs(limit: float, scores: Scores) -> Finding:
+    """Mean loss of the serving revision's answers in nats per token; answers are the unit."""
+    if scores.answers < LEAST_TO_FAIL:
+        return Outcome.WAIT, f"{scores.answers:.0f} answers scored, at least {LEAST_TO_FAIL} have to be"
+    mean, spread = mean_drift(scores)
+    message = f"answers lose {mean:.4f} nats per token (by chance up to {spread:.4f}), allowed {limit:.4f}"
+    return _outcome(mean, limit, mean - spread, limit), message
+
+
+def mean_drift(scores: Scores) -> tuple[float, float]:
+    """Mean nats per token that answers lose, and how much of it chance may be, nearly surely."""
+    mean = (scores.worse - scores.better) / scores.answers
+    variance = max(0.0, scores.squares / scores.answers - mean * mean)
+    return mean, CONFIDENCE_Z * math.sqrt(variance / scores.answers)
 
 
 def _tokens(gate: CanaryGate, stable: Traffic, canary: Traffic) -> list[Finding]:
@@ -222,6 +239,8 @@ def _figures(stable: Traffic, canary: Traffic) -> dict[str, int | str]:
                 f"{name}Milliseconds": f"{own * 1000:.2f}",
                 f"stable{name.title()}Milliseconds": f"{usual * 1000:.2f}",
             }
+    if stable.scores.answers:
+        figures["logprobDrift"] = f"{mean_drift(stable.scores)[0]:.4f}"
     distance = drift(stable, canary)
     if distance is not None:
         figures["outputDrift"] = f"{distance:.4f}"

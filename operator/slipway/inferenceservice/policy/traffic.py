@@ -40,7 +40,14 @@ LARGEST = 2**40
 ANSWERED, FAILED = "answered", "failed"
 # A server of a release without `slipway_inferences` tells its batcher's reasons only; these are the model's.
 FAILURES = frozenset({"refused", "engine", "deadline"})
-_COUNTED = {INFERENCES, REJECTED, f"{OUTPUTS}_total", *_FIGURES, *_TIMES, *_NOW}
+_SCORES = {
+    "slipway_drift_answers_total": "answers",
+    "slipway_drift_worse_nats_total": "worse",
+    "slipway_drift_better_nats_total": "better",
+    "slipway_drift_squares_total": "squares",
+}
+_GENERATION = {**_NOW, **_SCORES}
+_COUNTED = {*_SCORES, INFERENCES, REJECTED, f"{OUTPUTS}_total", *_FIGURES, *_TIMES, *_NOW}
 # Of a histogram, and of the distribution of outputs: more than a status has room for.
 MOST_BUCKETS, MOST_BINS = 64, 1024
 # No request takes longer; a bound beyond makes no sense, but for the infinite one.
@@ -69,6 +76,21 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Scores:
+    """Answers of a language model that a canary has scored: nats per token lost and won, summed, and their squares."""
+
+    answers: float = 0.0
+    worse: float = 0.0
+    better: float = 0.0
+    squares: float = 0.0
+
+    def plus(self, other: "Scores", sign: int = 1) -> "Scores":
+        """Sum, or what has come since `other`."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Scores(*(max(0.0, mine + sign * theirs) for mine, theirs in pairs))
+
+
+@dataclass(frozen=True)
 class Traffic:
     """Counters of a server, or their growth over a time. `slow`: requests by upper bound of their seconds.
 
@@ -78,7 +100,7 @@ class Traffic:
     server, and in its queue, added up. `outputs`: rows by output and bin. `inside`: rows that wait or are computed just
     now; of a growth, at its end. `started`: when the server's process began, by its own clock; 0 where it does not say.
     Of a language model `first` and `each`: answers by seconds to their first token and by the mean of those between
-    tokens; `now`: what is there at the end.
+    tokens; `now`: what is there at the end; `scores`: what a canary beside it says of its answers.
     """
 
     answered: float = 0.0
@@ -93,6 +115,7 @@ class Traffic:
     first: Mapping[float, float] = field(default_factory=dict)
     each: Mapping[float, float] = field(default_factory=dict)
     now: Answers = Answers()
+    scores: Scores = Scores()
 
     @property
     def requests(self) -> float:
@@ -113,6 +136,7 @@ class Traffic:
             first=_added(self.first, other.first, 1),
             each=_added(self.each, other.each, 1),
             now=self.now.plus(other.now),
+            scores=self.scores.plus(other.scores),
         )
 
     def since(self, before: "Traffic") -> "Traffic":
@@ -132,6 +156,7 @@ class Traffic:
             _added(self.first, before.first, -1),
             _added(self.each, before.each, -1),
             self.now,
+            self.scores.plus(before.scores, -1),
         )
 
 
@@ -150,7 +175,7 @@ def read_metrics(page: bytes) -> Traffic:
     """Read a server's /metrics. Raises ValueError for what is not Prometheus' text format, or no count."""
     figures = dict.fromkeys(("answered", "busy", "queued", "inside", "started"), 0.0)
     cumulative: dict[str, dict[float, float]] = {kind: {} for kind in _TIMES.values()}
-    now = dict.fromkeys(_NOW.values(), 0.0)
+    generation = dict.fromkeys([*_NOW.values(), *_SCORES.values()], 0.0)
     inferences: dict[str, float] = {}
     rejected: dict[str, float] = {}
     outputs: dict[str, float] = {}
@@ -159,8 +184,8 @@ def read_metrics(page: bytes) -> Traffic:
             figures[_FIGURES[sample.name]] = sample.value
         elif sample.name in _TIMES:
             cumulative[_TIMES[sample.name]][_bound(sample)] = sample.value
-        elif sample.name in _NOW:
-            now[_NOW[sample.name]] += sample.value
+        elif sample.name in _GENERATION:
+            generation[_GENERATION[sample.name]] += sample.value
         elif sample.name == INFERENCES:
             _add(inferences, sample.labels.get("outcome", ""), sample.value)
         elif sample.name == REJECTED:
@@ -172,11 +197,21 @@ def read_metrics(page: bytes) -> Traffic:
     counted = [count for counts in cumulative.values() for count in counts.values()]
     figures |= _ends(inferences, rejected, figures["answered"])
     # An image of somebody's own may say anything, and its NaN would end up in the status.
-    if not all(0 <= count <= LARGEST for count in (*figures.values(), *now.values(), *counted, *outputs.values())):
+    if not all(
+        0 <= count <= LARGEST for count in (*figures.values(), *generation.values(), *counted, *outputs.values())
+    ):
         raise ValueError("a counter is not a finite number from 0 on")
     times = {kind: _by_bucket(counts) for kind, counts in cumulative.items()}
     slow, first, each = times["slow"], times["first"], times["each"]
-    return Traffic(**figures, slow=slow, outputs=outputs, first=first, each=each, now=Answers(**now))
+    return Traffic(
+        **figures,
+        slow=slow,
+        outputs=outputs,
+        first=first,
+        each=each,
+        now=Answers(**{name: generation[name] for name in _NOW.values()}),
+        scores=Scores(**{name: generation[name] for name in _SCORES.values()}),
+    )
 
 
 def _add(counts: dict[str, float], kind: str, count: float) -> None:

@@ -66,8 +66,11 @@ def _verdict(state: ServiceState, plan: Canary, stable: Revision) -> Verdict | N
     window = _window(state)
     if window is None:
         return None
-    figures = window.revisions
-    return judge(plan.gate, figures.get(stable.revision, Traffic()), figures.get(state.newest, Traffic()))
+    figures, gate = window.revisions, plan.gate
+    step = plan.steps[min((_known(state) or {}).get("step", 0), len(plan.steps) - 1)]
+    if not step.mirror:
+        gate = gate.model_copy(update={"max_logprob_drift": None})  # without copies nobody scores anything
+    return judge(gate, figures.get(stable.revision, Traffic()), figures.get(state.newest, Traffic()))
 
 
 def _window(state: ServiceState) -> Window | None:

@@ -97,6 +97,9 @@ def _told(state: ServiceState) -> list[Patch]:
         scheme = "http:{}:80" if service.spec.predictor.tls is None else f"https:{{}}:{HTTPS}"
         url = scheme.format(f"//{service.child(entry['name'])}.{service.namespace}.svc")
         told = {"url": url, "percent": entry["trafficPercent"]}
+        plan = service.spec.rollout.canary_plan
+        if plan is not None and plan.gate.max_logprob_drift is not None:
+            told["scores"] = True
         if service.spec.predictor.auth is not None:
             told["keys"] = True
         text = json.dumps(told, sort_keys=True)

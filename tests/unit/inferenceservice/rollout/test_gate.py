@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from slipway.api.serving.rollout import CanaryGate
 from slipway.inferenceservice.policy import gate
 from slipway.inferenceservice.policy.gate import Outcome, judge
-from slipway.inferenceservice.policy.traffic import Traffic
+from slipway.inferenceservice.policy.traffic import Scores, Traffic
 from workloads.serve.generation.metrics import FIRST, NEXT
 from workloads.serve.telemetry.metrics import REQUEST_SECONDS, Histogram
 
@@ -184,3 +184,22 @@ def test_tokens_as_fast_as_before_pass_and_none_at_all_decide_nothing():
     rng = random.Random(2)
     assert judge(TOKENS, answers(rng, 300), answers(rng, 300)).outcome is Outcome.GOOD
     assert judge(TOKENS, Traffic(answered=300), Traffic(answered=300)).outcome is Outcome.WAIT
+
+
+def scored(rng: random.Random, count: int, mean: float) -> Traffic:
+    """As the serving revision counts it: answers whose loss is spread around a mean."""
+    lost = [rng.gauss(mean, 0.1) for _ in range(count)]
+    worse, better = sum(max(0.0, one) for one in lost), sum(max(0.0, -one) for one in lost)
+    return Traffic(answered=count, scores=Scores(count, worse, better, sum(one * one for one in lost)))
+
+
+@pytest.mark.parametrize(
+    ("count", "mean", "outcome"),
+    [(200, 0.5, Outcome.BAD), (200, 0.0, Outcome.GOOD), (200, -0.3, Outcome.GOOD), (10, 5.0, Outcome.WAIT)],
+)
+def test_a_canary_that_finds_the_answers_less_likely_is_rolled_back(count, mean, outcome):
+    stable = scored(random.Random(3), count, mean)
+    verdict = judge(CanaryGate(min_requests=50, max_logprob_drift=0.1), stable, Traffic(answered=200))
+    assert verdict.outcome is outcome
+    assert float(verdict.figures["logprobDrift"]) == pytest.approx(mean, abs=0.15)
+    assert stable.plus(stable).since(stable).scores.answers == count

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from slipway.api.serving.rollout import Canary
+from slipway.inferenceservice.policy.traffic import Scores
 from slipway.inferenceservice.service import DEPLOYMENTS
 from slipway.runtime.client.resource import CONFIGMAPS, SERVICES
 from tests.unit.inferenceservice import looks, world
@@ -23,8 +25,8 @@ STEPS = [
 class Copying(world.World):
     """A world whose Services and ConfigMaps are there as they were written and patched."""
 
-    def __init__(self, steps: list[Object]) -> None:
-        self.steps = steps
+    def __init__(self, steps: list[Object], gate: Object | None = None) -> None:
+        self.steps, self.gate = steps, gate or {}
         self.kept: dict[Any, dict[str, Object]] = {SERVICES: {}, CONFIGMAPS: {}}
         # Revisions that a request could meet, whenever anything had changed.
         self.met: list[set[str]] = []
@@ -33,8 +35,13 @@ class Copying(world.World):
     def look(self) -> Any:
         self.spec = {
             **self.spec,
-            "rollout": {**world.ROLLOUT, "canary": {**world.ROLLOUT["canary"], "steps": self.steps}},
+            "rollout": {
+                **world.ROLLOUT,
+                "canary": {"steps": self.steps, "gate": {**world.ROLLOUT["canary"]["gate"], **self.gate}},
+            },
         }
+        if self.gate:
+            self.spec["predictor"] = {**self.spec["predictor"], "generation": {"prefixCaching": False}}
         obj = {
             "metadata": {"name": "digits", "namespace": "team", "uid": "u", "generation": 1},
             "spec": self.spec,
@@ -76,12 +83,26 @@ class Copying(world.World):
         return json.loads(text) if text else {}
 
 
-def begun(steps: list[Object] = STEPS) -> tuple[Copying, str, str]:
-    there = Copying(steps)
+def begun(steps: list[Object] = STEPS, gate: Object | None = None) -> tuple[Copying, str, str]:
+    there = Copying(steps, gate)
     (first,) = there.revisions()
     there.edit(maxBatchSize=8)
     there.settle()
     return there, first, there.canary["name"]
+
+
+def test_a_gate_on_log_probabilities_has_the_answers_scored_while_there_are_copies():
+    there, first, _ = begun(gate={"maxLogprobDrift": 0.1})
+    assert there.told(first)["scores"] is True
+    there.traffic(60, requests=200)
+    there.settle()
+    assert there.canary["step"] == 0, "nothing has been scored yet"
+    assert there.window is not None
+    scored = replace(there.window.revisions[first], scores=Scores(40, 40.0, 0.0, 40.5))
+    there.window = replace(there.window, revisions={**there.window.revisions, first: scored})
+    there.settle()
+    assert there.canary["phase"] == "RolledBack"
+    assert "nats per token" in there.canary["message"]
 
 
 def test_it_gets_copies_first_then_its_share_then_all():

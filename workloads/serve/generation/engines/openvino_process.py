@@ -1,13 +1,15 @@
 """Program of OpenVINO GenAI's engine: requests from stdin, tokens to stdout, as lines of JSON. Run by openvino.py.
 
-One thread steps the pipeline, another reads. An exception of `step` leaves the pipeline dead for everybody (it says
-"already in scheduling phase" for ever): the program ends then, and is started again.
+A prompt whose log-probabilities are asked for is computed alone: beside others' answers the library (2026.4.1) tells
+those of other tokens. One thread steps the pipeline, another reads. An exception of `step` leaves the pipeline dead for
+everybody (it says "already in scheduling phase" for ever): the program ends then, and is started again.
 """
 
 import os
 import queue
 import sys
 import threading
+from collections import deque
 from typing import Any
 
 import orjson
@@ -35,6 +37,8 @@ class Pipeline:
         self._pipe = genai.ContinuousBatchingPipeline(asked["folder"], scheduler, "CPU", asked["properties"], {})
         self._handles: dict[int, Any] = {}
         self._echoes: dict[int, int] = {}  # length of the prompt that comes back first
+        self._later: deque[dict[str, Any]] = deque()
+        self._alone = 0  # the request that must have no other beside it
         self.version = genai.get_version()
 
     @property
@@ -42,8 +46,29 @@ class Pipeline:
         """True while there is something to step."""
         return bool(self._handles)
 
-    def take(self, message: dict[str, Any]) -> dict[str, Any] | None:
+    def take(self, message: dict[str, Any]) -> list[dict[str, Any]]:
         """One message; returns what is to be said at once."""
+        if "cancel" in message:
+            self._later = deque(one for one in self._later if one["id"] != message["id"])
+            self._begin(message)
+            return self.begin()
+        self._later.append(message)
+        return self.begin()
+
+    def begin(self) -> list[dict[str, Any]]:
+        """Begin those that may, in their order; returns what is to be said of them at once."""
+        said = []
+        while self._later and self._alone not in self._handles:
+            alone = self._later[0]["sampling"]["echo"]
+            if alone and self._handles:
+                break
+            message = self._later.popleft()
+            self._alone = message["id"] if alone else 0
+            if (answer := self._begin(message)) is not None:
+                said.append(answer)
+        return said
+
+    def _begin(self, message: dict[str, Any]) -> dict[str, Any] | None:
         number = message["id"]
         if "cancel" in message:
             handle = self._handles.pop(number, None)
@@ -168,11 +193,11 @@ def _work(pipeline: Pipeline, inbox: "queue.SimpleQueue[dict[str, Any] | None]",
             message = inbox.get()
             if message is None:
                 return
-            if (answer := pipeline.take(message)) is not None:
-                say(answer)
+            if answers := pipeline.take(message):
+                say(*answers)
             if "cancel" in message and not pipeline.busy:  # no step will tell that nothing is used any more
                 say({"status": pipeline.status()})
-        said = pipeline.step()
+        said = [*pipeline.step(), *pipeline.begin()]
         steps += 1
         if not pipeline.busy or steps % STATUS_STEPS == 0:
             said.append({"status": pipeline.status()})

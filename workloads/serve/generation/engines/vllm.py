@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from workloads.serve.generation.engines.http_client import Refused, asked, event
 
 ASK_SECONDS = 0.5  # between two questions whether it has loaded
 STATUS_SECONDS = 2.0
+END_SECONDS = 1.0  # in which a process that broke off has ended
 FIGURE = re.compile(r"^(vllm:[a-z_]+)(?:\{[^}]*\})? ([0-9.eE+-]+)$", re.MULTILINE)
 BLOCKS = re.compile(r'block_size="(\d+)".*num_gpu_blocks="(\d+)"|num_gpu_blocks="(\d+)".*block_size="(\d+)"')
 # Its words for number formats of keys and values.
@@ -60,7 +62,7 @@ class VllmEngine(ChildEngine):
             command += ["--enable-lora", "--max-loras", str(len(named)), "--lora-modules", *named]
         try:
             process = await asyncio.create_subprocess_exec(
-                *command, env={**os.environ, "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+                *command, start_new_session=True, env={**os.environ, "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
             )
         except FileNotFoundError:
             raise BadInput(f"engine vllm: this image has no program {command[0]}: set predictor.image") from None
@@ -101,6 +103,9 @@ class VllmEngine(ChildEngine):
             await process.wait()
         finally:
             watching.cancel()
+            # Its own processes hold the model's memory, and outlive one that was killed.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     async def _watched(self) -> None:
         while True:
@@ -125,11 +130,19 @@ class VllmEngine(ChildEngine):
                     if self._event(prompt.id, event, echoed):
                         return
                     echoed = 0  # the first event has it all
-            self._piece(prompt.id, Piece(error="vLLM ended the stream before the answer"))
+            await self._broke(prompt.id, "vLLM ended the stream before the answer")
         except Refused as error:
             self._piece(prompt.id, Piece(error=f"vLLM refused it with {error.status}: {error}"))
         except (OSError, ValueError) as error:
-            self._piece(prompt.id, Piece(error=f"vLLM did not answer: {error}"))
+            await self._broke(prompt.id, f"vLLM did not answer: {error}")
+
+    async def _broke(self, number: int, words: str) -> None:
+        """End an answer that broke off, unless the process has ended: then all of them are told so at once."""
+        process = self._process
+        with contextlib.suppress(TimeoutError):
+            if process is None or await asyncio.wait_for(process.wait(), END_SECONDS) is not None:
+                return
+        self._piece(number, Piece(error=words))
 
     def _event(self, number: int, event: dict[str, Any], echoed: int) -> bool:
         """Take one event, which begins with so many tokens of the prompt; True when it ends the answer."""
