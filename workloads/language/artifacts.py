@@ -181,7 +181,7 @@ class Draft:
 
 
 def facts_of(folder: Path, said: Artifact) -> LanguageFacts:
-    """What a job tells of its language model or adapter, by which services plan."""
+    """Facts that a job tells of its language model or adapter, by which services plan."""
     if said.kind is ArtifactKind.LORA_ADAPTER or said.language is None:
         return LanguageFacts(kind=ArtifactKind.LORA_ADAPTER, base=said.base.digest if said.base is not None else None)
     sizes = said.language.model_dump(include=set(LanguageFacts.model_fields) & set(LanguageModel.model_fields))

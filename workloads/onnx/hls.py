@@ -67,7 +67,7 @@ def require() -> None:
 
 
 def about(content: bytes) -> dict[str, Any]:
-    """What the project says of itself: shapes, bytes of its weights, its plan."""
+    """Description of the project by itself: shapes, bytes of its weights, its plan."""
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(content))) as tar:
         stream = tar.extractfile(f"{PROJECT}/{ABOUT}")
         if stream is None:

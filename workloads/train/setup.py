@@ -148,11 +148,8 @@ def _training(job: Job, strategy: Strategy, world: World, dataset: DataSet | Tex
     if isinstance(task, Preference):
         task.refer(start.model, world)
     example = task.inputs(torch.from_numpy(dataset.held_out.batch([0, 0])[0]).to(world.device))
-    work = Work(
-        task.tokens,
-        training_flops.of_sample(start.model, example),
-        device_flops.of_device(world.device, recipe.precision),
-    )
+    flops = training_flops.of_sample(start.model, example)
+    work = Work(task.tokens, flops, device_flops.of_device(world.device, recipe.precision))
     parameters = start.parameters  # a strategy may leave each process a part of them
     teacher = teacher_of(recipe.distillation, task, world.device)
     strategy.wrap(start.model, start.values)

@@ -69,7 +69,7 @@ def _resolved(wanted: str, name: str, known: Any, job: Mapping[str, Any] | None)
 
 
 def _awaited(wanted: str, known: Any, job: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """From now on it is this very job that is waited for: one that is deleted will never succeed."""
+    """Mark of this very job, or None where it stands already: one that is deleted will never succeed."""
     if job is None:
         return None
     mark = {"source": f"{KIND}/{wanted}", "uid": job["metadata"]["uid"]}

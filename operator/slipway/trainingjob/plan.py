@@ -39,9 +39,7 @@ def plan(
     progress: Mapping[str, Any] | None = None,
     cluster: Cluster = NOWHERE,
 ) -> Plan:
-    """Decide. `children` are the job's pods by owner UID, `predecessors` those of earlier jobs of the same name;
-    `progress` is the newest report, or None.
-    """
+    """Decide by the job's pods (`children`), those of earlier jobs of its name, and its newest report or None."""
     metadata = obj["metadata"]
     if lifecycle.left_alone(obj):
         return Plan()

@@ -189,7 +189,7 @@ class _Reader:
         self._put("conv", node, gives, weight=weight.astype(np.float32), bias=bias, attributes=known)
 
     def _norm(self, node: Any, attributes: dict[str, Any]) -> None:
-        """As a weight and a bias of each channel, folded into the layer before it where that has weights."""
+        """Make a weight and a bias of each channel, folded into the layer before it where that has weights."""
         scale, shift, mean, variance = (self._constants[name].astype(np.float64) for name in node.input[1:5])
         factor = scale / np.sqrt(variance + attributes.get("epsilon", 1e-5))
         before = self.layers[-1] if self.layers else None
@@ -231,7 +231,7 @@ class _Reader:
             self._put("flatten", node, (self._shape[0],), op="Flatten")
 
     def _flat(self, node: Any, attributes: dict[str, Any]) -> None:
-        """To one row of numbers; any other shape is refused."""
+        """Flatten to one row of numbers; any other shape is refused."""
         wanted = prod(self._shape)
         if node.op_type == "Reshape":
             target = [int(axis) for axis in self._constants.get(node.input[1], np.zeros(0)).ravel()]

@@ -22,7 +22,7 @@ SOURCE = (
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """How one layer with weights is built."""
+    """Plan of one layer with weights."""
 
     name: str
     weights: Format

@@ -46,7 +46,7 @@ def climb(context: Context, rung: Rung) -> None:
     reason = impossible(rung, context.target, context.job.spec.weights.bits)
     if reason is None and rung is not Rung.WEIGHT_ONLY_INT8 and external_data.held(context.prepared):
         reason = "the model is over 2 GB: only weight-only-int8 is made without holding it whole in memory"
-    how = OTHERS.get(context.job.spec.target.runtime, _own)
+    how = OTHERS.get(context.job.spec.target.runtime, lambda context, rung: HOW[rung](context))
     result = RungResult(skipped=reason) if reason else how(context, rung)
     if result.skipped:
         context.reporter.say(f"{rung}: skipped, {result.skipped}")
@@ -277,10 +277,6 @@ def _litert(context: Context, rung: Rung) -> RungResult:
     attempt = Attempt(rung.value, rung, per_channel=True)
     consider(context, attempt, lambda: litert.candidate(context, rung))
     return RungResult((attempt.name,))
-
-
-def _own(context: Context, rung: Rung) -> RungResult:
-    return HOW[rung](context)
 
 
 def _hls(context: Context, rung: Rung) -> RungResult:

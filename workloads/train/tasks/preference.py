@@ -62,7 +62,7 @@ class Preference(Supervised):
         return found.mean() if self._share is None else found.sum() * self._share
 
     def margins(self, outputs: Any, targets: torch.Tensor) -> torch.Tensor:
-        """How much better than the reference the model tells each pair apart [n], times beta."""
+        """Margins [n]: how much better than the reference the model tells each pair apart, times beta."""
         chosen, rejected = log_probabilities(outputs, targets)
         references = targets[:, 1 - BESIDE :].contiguous().view(torch.float64).to(chosen.dtype)
         return self._beta * ((chosen - references[:, 0]) - (rejected - references[:, 1]))

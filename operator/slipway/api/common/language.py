@@ -73,7 +73,7 @@ Size = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class LanguageFacts(StatusModel):
-    """What a published language model or adapter is, as its job's status tells services: by it they plan memory, and
+    """Facts of a published language model or adapter in its job's status, by which services plan memory, and see
     which adapter fits which base. Sizes of an adapter are 0.
     """
 
