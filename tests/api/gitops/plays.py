@@ -20,7 +20,12 @@ from tests.cluster.scripted.script import Exit, Script
 Object = dict[str, Any]
 GROUP = "/apis/slipway.dev/v1alpha1"
 ARTIFACT = {"uri": "pvc://models/digits", "digest": "sha256:" + "1" * 64}
-KINDS = {"TrainingJob": "trainingjobs", "QuantizationJob": "quantizationjobs", "InferenceService": "inferenceservices"}
+KINDS = {
+    "TrainingJob": "trainingjobs",
+    "QuantizationJob": "quantizationjobs",
+    "InferenceService": "inferenceservices",
+    "SearchJob": "searchjobs",
+}
 _STAGES = ("export", "baseline", "calibrate", "quantize", "benchmark", "publish")
 
 

@@ -25,6 +25,7 @@ from tests.unit.api.test_transitions import ALWAYS, EDITS, SUSPENDED, field_of
 from tests.unit.inferenceservice.test_spec import NONSENSE, SENSE, service
 from tests.unit.quantizationjob.refusals import WRONG as WRONG_QUANTIZATIONS
 from tests.unit.quantizationjob.refusals import Wrong as WrongQuantization
+from tests.unit.searchjob.refusals import Wrong as WrongSearch
 
 pytestmark = pytest.mark.api
 
@@ -109,6 +110,7 @@ def test_defaults_are_those_that_our_python_fills_in(client: Client, kind: Any) 
         "TrainingJob": job(BUILT_IN, "plain"),
         "QuantizationJob": WrongQuantization("", {}, "").manifest,
         "InferenceService": service(),
+        "SearchJob": WrongSearch("", {}, "").manifest,
     }
     body = bodies[kind.kind]
     body["metadata"]["namespace"] = "default"

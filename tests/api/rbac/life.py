@@ -21,6 +21,14 @@ from tests.cluster.scripted.script import Exit, Script
 Object = dict[str, Any]
 AUDIENCE = "slipway.dev/status"
 _RECIPE = {"model": {"name": "cnn"}, "dataset": {"name": "digits"}, "epochs": 1, "globalBatchSize": 8}
+_SEARCH = {
+    "template": {"recipe": _RECIPE, "output": {"uri": "pvc://models/search"}},
+    "parameters": [{"path": "recipe.model.width", "int": {"min": 4, "max": 8, "step": 4}}],
+    "objective": {"target": 0.5},
+    "algorithm": "grid",
+    "parallelTrials": 2,
+}
+TRAINED = {**ARTIFACT, "metrics": [{"name": "accuracy", "value": "0.9"}]}
 
 
 def _labels(pod: Object) -> dict[str, str]:
@@ -45,6 +53,9 @@ class Life:
             self.name("lives"): lambda pod: Script(exit=Exit(code=int(pod["metadata"]["name"].endswith("a0")))),
             self.name("source"): lambda _: Script(exit=Exit(message=json.dumps({"artifact": ARTIFACT}))),
             self.name("shrinks"): stage_of,
+            f"{self.name('seeks')}-0": lambda _: Script(
+                runs_for=1.0, exit=Exit(message=json.dumps({"artifact": TRAINED}))
+            ),
             self.name("waits"): lambda _: Script(waiting="ContainerCreating"),
             self.name("serves"): lambda pod: Script(runs_for=None if "slipway.dev/job-uid" in _labels(pod) else 0.0),
         }
@@ -69,6 +80,8 @@ class Life:
         output = {"output": {"uri": "pvc://models/int8"}}
         self._make("QuantizationJob", "shrinks", {**source, **data, **output, **ending})
         self._make("QuantizationJob", "works", {**source, **data, **output})
+        # The first trial is good enough: the other one is suspended.
+        self._make("SearchJob", "seeks", {**_SEARCH, "runPolicy": {"ttlSecondsAfterFinished": 0}})
         # Each revision has an engine built, and goes with what was built for it.
         engine = {"name": "auto", "cache": {"uri": "pvc://engines/cache"}}
         self._make("InferenceService", "serves", {"predictor": {**source, "engine": engine}})
@@ -84,7 +97,10 @@ class Life:
     def finished(self) -> bool:
         """Whether all of it has come to its end."""
         return self._done >= {"overtaken-trains", "overtaken-works", "posted", "scaled", "replaced"} and not (
-            self._there("TrainingJob", "lives") or self._there("QuantizationJob", "shrinks") or self._revisions() != 1
+            self._there("TrainingJob", "lives")
+            or self._there("QuantizationJob", "shrinks")
+            or self._there("SearchJob", "seeks")
+            or self._revisions() != 1
         )
 
     def statuses(self) -> str:

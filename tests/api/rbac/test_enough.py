@@ -19,6 +19,7 @@ USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 RARE = {
     Right("events.k8s.io", "events", "patch"): "an event that is told again within ten minutes, once a minute",
     Right("slipway.dev", "inferenceservices", "get"): "as for the jobs, should one be overtaken",
+    Right("slipway.dev", "searchjobs", "get"): "one that the operator had no memory for, once it has",
     Right("", "services", "delete"): "those of single revisions, while a gateway splits the traffic",
     Right("batch", "jobs", "get"): "a build that was begun before a crash, and its revision's status was not written",
     Right("batch", "jobs", "patch"): "the same",
