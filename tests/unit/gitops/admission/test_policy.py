@@ -39,7 +39,8 @@ def _examples() -> list[Object]:
     """What the operator creates for all examples, by its own plans."""
     given = [document for path in EXAMPLES for document in yaml.safe_load_all(path.read_text())]
     made = [child for one in preview(given, read_config({})) for child in one.creates]
-    assert {child["kind"] for child in made} == {"ConfigMap", "Service", "Secret", "Pod", "Deployment", "Job"}
+    kinds = {"ConfigMap", "Service", "Secret", "Pod", "Deployment", "Job", "TrainingJob"}
+    assert {child["kind"] for child in made} == kinds
     return made
 
 
@@ -97,8 +98,18 @@ def test_what_the_operator_makes_changes_and_deletes_is_taken(made: Object) -> N
     assert refusals(Request(new=made)) == []
     if made["kind"] not in {"Pod", "Secret"}:
         assert refusals(Request(new=made, old=made)) == []
-    if made["kind"] != "Secret":
+    # A trial goes with its search, or after its own time.
+    if made["kind"] not in {"Secret", "TrainingJob"}:
         assert refusals(Request(old=made)) == []
+
+
+def test_a_trial_is_written_and_a_trainingjob_of_a_persons_is_not() -> None:
+    trial = one_of("TrainingJob")
+    assert refusals(Request(new=trial, old=trial)) == []
+    theirs = {**trial, "metadata": {"name": "digits", "namespace": "default"}}
+    assert "may change and delete only what belongs" in "; ".join(refusals(Request(new=theirs, old=theirs)))
+    assert refusals(Request(new=theirs))
+    assert refusals(Request(new=trial, old=theirs)), "a person's job is taken over"
 
 
 def test_pods_of_a_service_are_made_by_another_account_and_taken() -> None:
