@@ -119,6 +119,38 @@ raise SystemExit(7)
 """
 
 
+# What the name service would say is in a file; everything else is the payload's own.
+ELASTIC = """
+import sys
+sys.path.insert(0, {folder!r})
+import gang
+from pathlib import Path
+gang.SERVICE = "nodes"
+gang.members = lambda: Path({folder!r}, "members").read_text().split()
+import ray_node
+sys.exit(ray_node.main(["lead", sys.executable, "-u", "-c", {program!r}]))
+"""
+GROWS_AND_SHRINKS = """
+import os, signal, time, ray
+from pathlib import Path
+ray.init()
+def until(nodes):
+    while (there := sum(bool(n["Alive"]) for n in ray.nodes())) != nodes:
+        time.sleep(0.5)
+    print("nodes:", there)
+until(1)
+Path({folder!r}, "members").write_text({both!r})
+until(2)
+Path({folder!r}, "members").write_text({alone!r})
+for p in Path("/proc").glob("[0-9]*/cmdline"):
+    text = p.read_bytes()
+    if b"--node-manager-port=7380" in text and b"start" in text.split(bytes(1)):
+        os.kill(int(p.parent.name), signal.SIGTERM)
+until(1)
+print(ray.get(ray.remote(lambda: "goes on").remote()))
+"""
+
+
 class Cluster:
     """Two nodes of one job on this machine, as their pods would start."""
 
@@ -131,7 +163,7 @@ class Cluster:
         (folder / "key").write_text("0123456789abcdef" * 4)
         (folder / "hosts").write_text(f"{HERE}\n{THERE}\n")
 
-    def start(self, index: int, *words: str) -> subprocess.Popen[str]:
+    def start(self, index: int, *words: str, program: str = "gang.py") -> subprocess.Popen[str]:
         """A node's container."""
         job = job_of(launcher="ray", numNodes=2, trainer=resources(cpu="2"))
         env = {name: value for name, value in env_of(job, index).items() if isinstance(value, str)}
@@ -148,7 +180,7 @@ class Cluster:
             "SLIPWAY_RAY_SHIFT": str(1000 * index),
         }
         clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        command = [str(self.ray / "python3"), str(self.folder / "gang.py"), *words]
+        command = [str(self.ray / "python3"), str(self.folder / program), *words]
         process = subprocess.Popen(
             command,
             env={**clean, **env, **own},
@@ -222,3 +254,18 @@ def test_a_node_whose_ray_ends_ends_the_driver_and_says_which(cluster: Cluster) 
     )
     code, said = cluster.run(find + program.format("int(found[0])"))
     assert (code, "Ray on 127.0.0.2 ended with" in said) == (1, True), said[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_nodes_of_an_elastic_job_come_and_go(cluster: Cluster) -> None:
+    folder, alone = str(cluster.folder), _own_address()
+    (cluster.folder / "members").write_text(alone)
+    story = GROWS_AND_SHRINKS.format(folder=folder, alone=alone, both=f"{alone} {THERE}")
+    (cluster.folder / "leads.py").write_text(ELASTIC.format(folder=folder, program=story))
+    cluster.start(1, "serve")
+    leader = cluster.start(0, program="leads.py")
+    said, _ = leader.communicate(timeout=500)
+    assert leader.returncode == 0, said[-3000:]
+    told = [line for line in said.splitlines() if line.startswith(("nodes:", "goes"))]
+    assert told == ["nodes: 1", "nodes: 2", "nodes: 1", "goes on"]
