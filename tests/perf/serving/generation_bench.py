@@ -125,7 +125,7 @@ def measure(rounds: int, threads: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as where:
         folder = Path(where)
         ir = model(folder)
-        server = GenerationServer(folder, ir, {"prefixCaching": False, "maxSequences": 64}, threads)
+        server = GenerationServer(folder, ir, {"prefixCaching": False, "maxSequences": 64}, threads=threads)
         server.wait()
         raw = Raw(ir, threads)
         try:
