@@ -7,6 +7,7 @@ not tried. Prints, by gateway and door, which of the inputs were answered wrongl
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -107,8 +108,10 @@ class Gateway:
         text = self.settings.format(folder=folder, http=server.port, grpc=server.grpc_port, **ports)
         (folder / "settings").write_text(text)
         command = [part.replace("FILE", str(folder / "settings")) for part in self.command]
+        # Caddy keeps its last settings under the home folder otherwise.
+        environment = {**os.environ, "XDG_CONFIG_HOME": str(folder), "XDG_DATA_HOME": str(folder)}
         with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment)
         try:
             _wait_for(ports["tls"], process)
             yield ports
