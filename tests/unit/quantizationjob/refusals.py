@@ -53,6 +53,16 @@ def _target(**fields: Any) -> Object:
 NVIDIA = {"runtime": "tensorrt", "hardware": "nvidia"}
 
 WRONG = (
+    # Devices.
+    *(
+        Wrong(
+            f"a worker that asks for {device}",
+            {"worker": {"resources": {"limits": {device: 1}}}},
+            "the quantizer computes on CPUs, also for TensorRT, and would leave an accelerator idle",
+            "operator",
+        )
+        for device in ("nvidia.com/gpu", "nvidia.com/mig-1g.5gb", "amd.com/gpu", "habana.ai/gaudi", "gpu.intel.com/xe")
+    ),
     # Data.
     Wrong("static without calibration data", {"calibration": None}, "need samples to calibrate on"),
     Wrong(

@@ -7,7 +7,7 @@ from pydantic import Field
 from slipway.api.common import uris
 from slipway.api.common.base import MapBy, Model, Rule
 from slipway.api.common.containers.env import EnvFroms, EnvVar, bounded
-from slipway.api.common.resources import Resources
+from slipway.api.common.resources import Resources, accelerators
 from slipway.api.common.types import ImageName, Uri
 
 
@@ -23,7 +23,15 @@ class WorkFolder(Model):
 class Worker(Model):
     """The container of every stage."""
 
-    cel: ClassVar[tuple[Rule, ...]] = (bounded(),)
+    cel: ClassVar[tuple[Rule, ...]] = (
+        bounded(),
+        Rule(
+            None,
+            "the quantizer computes on CPUs, also for TensorRT, and would leave an accelerator idle: ask for none in"
+            " worker.resources, or set worker.image to one that computes on it",
+            lambda worker: worker.image is not None or not accelerators(worker.resources.asked),
+        ),
+    )
     image: ImageName | None = Field(None, description="The quantizer image of this Slipway release when unset.")
     env: Annotated[list[EnvVar], Field(max_length=128), MapBy("name")] = Field(
         default_factory=list, description="Further variables of the container's environment."
