@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from typer.testing import CliRunner
 
 from slipway.cli.app import app
 from slipway.install import yaml_files
+from slipway.runtime.self_signed import SECRET
+from tests.cluster.paths import REPOSITORY
 
 REGISTRY = "registry.example.com/slipway"
 
@@ -32,6 +35,27 @@ def test_the_namespace_may_be_somebody_elses() -> None:
     assert code == 0
     assert "slipway-system" not in text
     assert not [obj for obj in yaml_files.documents(text) if obj["kind"] in {"Namespace", "CustomResourceDefinition"}]
+
+
+@pytest.mark.parametrize("more", [(), ("--high-availability",), ("--watch-namespaces", "a,b")])
+def test_uninstalling_by_it_leaves_the_secret_that_running_jobs_trust(more: tuple[str, ...]) -> None:
+    """The namespace went, and `slipway-status-tls` with it: the next operator was a stranger to every running job."""
+    code, text = install("--registry", REGISTRY, "--no-crds", "--no-create-namespace", *more)
+    removed = list(yaml_files.documents(text))
+    assert code == 0
+    assert not [one for one in removed if one["kind"] in {"Namespace", "Secret", "CustomResourceDefinition"}]
+    (operator,) = [one for one in removed if one["kind"] == "Deployment"]
+    volumes = operator["spec"]["template"]["spec"]["volumes"]
+    assert SECRET in {volume.get("secret", {}).get("secretName") for volume in volumes}, "a reinstalled one mounts it"
+    assert "--no-crds --no-create-namespace" in (REPOSITORY / "docs/operations.md").read_text()
+
+
+def test_the_chart_owns_neither_the_secret_nor_the_namespace() -> None:
+    """What is no part of a release stays at `helm uninstall`."""
+    templates = (REPOSITORY / "charts/slipway/templates").glob("*.yaml")
+    text = "\n".join(path.read_text() for path in templates)
+    assert not re.search(r"^kind: (Secret|Namespace)$", text, re.MULTILINE)
+    assert f"secretName: {SECRET}" in text
 
 
 @pytest.mark.parametrize(

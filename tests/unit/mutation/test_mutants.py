@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 
+from tests.cluster.paths import REPOSITORY
+from tests.mutation.__main__ import FILES, PACKAGE
 from tests.mutation.mutants import mutants
 
 SOURCE = '''
@@ -33,3 +36,12 @@ def test_each_mutant_changes_one_thing_and_is_a_program() -> None:
     original = ast.unparse(ast.parse(SOURCE))
     assert all(one.source != original and ast.parse(one.source) for one in made)
     assert len({one.source for one in made}) == len(made)
+
+
+def test_the_recorded_run_killed_more_than_thirty_of_the_files_that_are_here() -> None:
+    """`make mutants` wrote it; what is left there is for people to look at."""
+    recorded = json.loads((REPOSITORY / "tests/perf/results/mutants.json").read_text())
+    assert recorded["killed"] >= 30
+    assert recorded["killed"] + len(recorded["left"]) == recorded["mutants"]
+    assert {row["file"] for row in recorded["left"]} <= set(FILES)
+    assert all((REPOSITORY / PACKAGE / f"{name}.py").is_file() for name in FILES)
