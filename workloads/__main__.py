@@ -4,6 +4,7 @@ Nothing heavy is imported before it is known what is asked.
 """
 
 import importlib
+import os
 import sys
 
 # name -> (module with `main(arguments) -> exit code`, one line for people)
@@ -27,8 +28,26 @@ def usage() -> str:
     return "\n".join(lines)
 
 
+def open_streams() -> None:
+    """Open what is closed of stdin, stdout and stderr.
+
+    Else the next file that is opened gets the number of one, and what is printed goes into a user's file.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 (for good)
+
+
 def main(arguments: list[str]) -> int:
     """Run one command. Returns its exit code; 2 when there is no such command."""
+    open_streams()
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         print(usage())
         return 0

@@ -5,6 +5,7 @@ gate was not passed, 130 Ctrl-C, 143 SIGTERM (the state is saved first); see sli
 """
 
 import argparse
+import errno
 import json
 import os
 import re
@@ -20,6 +21,9 @@ from workloads.pod.signals import StopSignal
 from workloads.train.job import Job, Overrides, read_job
 
 LOST = "lost contact with another process of this job"
+SHARED = (
+    "the processes of recipe.dataWorkers found no room in /dev/shm: raise spec.sharedMemory, or set dataWorkers to 0"
+)
 LOST_PEER = re.compile(r"gloo.*\] (.{1,200}?)(?:\. |$)|(?:NCCL|ncclRemoteError|Connection reset).{0,200}", re.MULTILINE)
 
 
@@ -95,14 +99,35 @@ def _explain(error: BaseException) -> tuple[int, str]:
         return code, "interrupted"
     if isinstance(error, errors.TOLD):
         return code, str(error)
+    return _of_surroundings(error, code) or _of_the_code(error, code)
+
+
+def _of_surroundings(error: BaseException, code: int) -> tuple[int, str] | None:
+    """Words for a peer that is gone, for shared memory that is short, and for parameters without gradient."""
     lost = LOST_PEER.search(str(error)) if isinstance(error, RuntimeError) else None
     if lost is not None:
         return errors.FAILURE, f"{LOST}; its own log says why ({lost.group(1) or lost.group(0)})"
+    if needs_shared_memory(error):
+        return errors.BAD_INPUT, f"{SHARED} ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
     if isinstance(error, RuntimeError) and "have finished reduction" in str(error):
         return code, "some parameters got no gradient in a step: set recipe.findUnusedParameters, or freeze them"
+    return None
+
+
+def _of_the_code(error: BaseException, code: int) -> tuple[int, str]:
     text = str(error).strip().splitlines()
     kind, hub = type(error).__name__, errors.of_the_hub(error)
     return code, f"{hub} ({kind})" if hub is not None else f"{kind}: {text[0] if text else 'no message'}"
+
+
+def needs_shared_memory(error: BaseException) -> bool:
+    """Tell whether loader processes found no room in /dev/shm: for a semaphore at once, or for a batch later on."""
+    words = str(error)
+    if isinstance(error, RuntimeError):
+        return "DataLoader worker" in words and ("Bus error" in words or "shared memory" in words)
+    frames = traceback.extract_tb(error.__traceback__)
+    full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EACCES, errno.ENOSYS}
+    return full and bool(frames) and frames[-1].filename.endswith("multiprocessing/synchronize.py")
 
 
 def _tell_torchrun(words: str, code: int) -> None:

@@ -27,6 +27,7 @@ from workloads.onnx.file import Port
 from workloads.onnx.samples.sources import evaluation_samples
 from workloads.quantize.evaluation.judged import judged
 from workloads.quantize.evaluation.measures import measure_of
+from workloads.quantize.run import Rejected
 
 SIDE = 16
 ADAM = {"name": "adamw", "learningRate": 0.01, "weightDecay": 0.0}
@@ -157,6 +158,15 @@ def test_a_model_of_masks_is_quantized_by_their_overlap(tmp_path: Path) -> None:
     quantize.run(quantize.job(tmp_path / "int8", tmp_path / "model", **wanted))
     found = json.loads((tmp_path / "int8/out/artifact.json").read_text())
     assert (found["task"], found["labels"]) == ("segmentation", ["ground", "square"])
+    # Ranges of pictures without light: the squares are cut off, and the gate on the overlap sees it.
+    dark = discs(tmp_path / "dark", 8)
+    for path in (tmp_path / "dark/images").iterdir():
+        Image.new("RGB", (SIDE, SIDE)).save(path)
+    strict = {"gates": {"accuracy": {"maxDrop": 0.05}}, "onFailure": "fail"}
+    blind = {**wanted, **strict, "calibration": {"dataset": dark, "samples": 8}}
+    with pytest.raises(Rejected, match="no candidate passes the gates"):
+        quantize.run(quantize.job(tmp_path / "blind", tmp_path / "model", **blind))
+    assert not (tmp_path / "blind/out").exists()
 
 
 def test_answers_of_a_task_are_judged_by_its_measure_on_its_data(tmp_path: Path) -> None:

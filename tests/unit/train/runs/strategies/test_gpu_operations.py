@@ -9,7 +9,7 @@ from workloads.train.strategies.horovod import require_gpu_operations
 
 
 def built(**kinds: bool) -> SimpleNamespace:
-    """What Horovod says of its own build; the one of our image says no to all three."""
+    """Answers of a Horovod about its own build; the one of our image says no to all three."""
     known = {"cuda": False, "rocm": False, "nccl": False, **kinds}
     return SimpleNamespace(**{f"{name}_built": (lambda value=value: value) for name, value in known.items()})
 

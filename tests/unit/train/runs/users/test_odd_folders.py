@@ -73,7 +73,7 @@ def test_a_link_to_nowhere_is_a_picture_that_cannot_be_decoded(tmp_path: Path) -
     ("name", "file"), [("text-files", "b.txt"), ("text-table", "b.csv"), ("hugging-face", "b.csv")]
 )
 def test_a_link_to_nowhere_is_no_smaller_data_set(tmp_path: Path, name: str, file: str) -> None:
-    """What a link to nowhere should have brought was missing, without a word."""
+    """A link to nowhere was left out, and what it should have brought was missing, without a word."""
     (tmp_path / f"a{file[1:]}").write_text("text,label\n" + "word word,good\nother,bad\n" * 40)
     (tmp_path / file).symlink_to("/nowhere")
     if name == "hugging-face":
