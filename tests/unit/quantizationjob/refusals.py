@@ -116,6 +116,19 @@ WRONG = (
     Wrong("a rung nobody has", {"ladder": ["fp4"]}, "ladder", "schema"),
     Wrong("mixed precision of nothing", {"ladder": ["mixed-precision"]}, "put a static rung before it"),
     Wrong("one bit", {"weights": {"bits": 1}}, "bits", "schema"),
+    # An FPGA.
+    Wrong("a circuit on no part", _target(runtime="hls"), "runtime hls and fpga belong together"),
+    Wrong("a part for another runtime", _target(fpga={"part": "xc7z020clg400-1"}), "runtime hls and fpga belong"),
+    Wrong(
+        "floats in a circuit", _target(runtime="hls", fpga={"part": "xc7z020clg400-1", "precision": "float16"}),
+        "precision", "schema",
+    ),
+    Wrong("a part of another maker", _target(runtime="hls", fpga={"part": "10AX115"}), "part", "schema"),
+    Wrong(
+        "a clock for what has none",
+        {**_target(runtime="hls", fpga={"part": "xc7z020clg400-1"}), "gates": {"latency": {}}},
+        "leave gates.latency out with target.runtime hls",
+    ),
     # Detectors.
     Wrong(
         "boxes and no metric for them", {"evaluation": {"dataset": {"name": "shapes"}}},

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.api.quantization import quantizationjob
+from slipway.api.quantization.fpga import Fpga
 from slipway.api.quantization.ladder import UNSUPPORTED, Hardware, Rung, Runtime, Target
 from slipway.api.quantization.quantizationjob import spec_problems
 from tests.unit.api.admission import Admission
@@ -58,5 +59,6 @@ def test_cel_and_the_reconcile_agree_on_every_ladder(ladder: list[Rung], target:
 @pytest.mark.parametrize("runtime", Runtime)
 def test_what_admission_calls_impossible_is_what_the_quantizer_leaves_out(runtime: Runtime) -> None:
     hardware = Hardware.NVIDIA if runtime is Runtime.TENSORRT else Hardware.X86_VNNI
-    target = Target(runtime=runtime, hardware=hardware)
+    fpga = Fpga(part="xc7z020clg400-1") if runtime is Runtime.HLS else None
+    target = Target(runtime=runtime, hardware=hardware, fpga=fpga)
     assert UNSUPPORTED[runtime] == {rung for rung in Rung if impossible(rung, target, 8)}

@@ -46,8 +46,9 @@ def climb(context: Context, rung: Rung) -> None:
     reason = impossible(rung, context.target, context.job.spec.weights.bits)
     if reason is None and rung is not Rung.WEIGHT_ONLY_INT8 and external_data.held(context.prepared):
         reason = "the model is over 2 GB: only weight-only-int8 is made without holding it whole in memory"
-    how = OTHERS.get(context.job.spec.target.runtime, lambda context, rung: HOW[rung](context))
-    result = RungResult(skipped=reason) if reason else how(context, rung)
+    other = OTHERS.get(context.job.spec.target.runtime)
+    how = partial(HOW[rung], context) if other is None else partial(other, context, rung)
+    result = RungResult(skipped=reason) if reason else how()
     if result.skipped:
         context.reporter.say(f"{rung}: skipped, {result.skipped}")
     weigh(context, result.candidates)
