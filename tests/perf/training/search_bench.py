@@ -1,6 +1,6 @@
 """Search under a latency limit, beside random search and beside training all and filtering afterwards, at equal budget.
 
-    python -m tests.perf.training.search_bench --seeds 5 --budget 8 --limit 0.1 --out tests/perf/results/search.json
+    python -m tests.perf.training.search_bench --seeds 5 --budget 8 --limit 0.03 --out tests/perf/results/search.json
 
 Each way trains as many models as the budget says, with the trainer's own command, on digits; latency is measured by
 `bench untrained`, as a SearchJob's pods do. The result of a way is the best accuracy among its models within the limit.
@@ -139,7 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--budget", type=int, default=8, help="models that each way trains")
-    parser.add_argument("--limit", type=float, default=0.1, help="milliseconds of a picture on one thread")
+    parser.add_argument("--limit", type=float, default=0.03, help="milliseconds of a picture on one thread")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     begin = machine.load()
