@@ -103,15 +103,6 @@ def test_what_the_operator_makes_changes_and_deletes_is_taken(made: Object) -> N
         assert refusals(Request(old=made)) == []
 
 
-def test_a_trial_is_written_and_a_trainingjob_of_a_persons_is_not() -> None:
-    trial = one_of("TrainingJob")
-    assert refusals(Request(new=trial, old=trial)) == []
-    theirs = {**trial, "metadata": {"name": "digits", "namespace": "default"}}
-    assert "may change and delete only what belongs" in "; ".join(refusals(Request(new=theirs, old=theirs)))
-    assert refusals(Request(new=theirs))
-    assert refusals(Request(new=trial, old=theirs)), "a person's job is taken over"
-
-
 def test_pods_of_a_service_are_made_by_another_account_and_taken() -> None:
     for deployment in (made for made in MADE if made["kind"] == "Deployment"):
         pod = {"apiVersion": "v1", "kind": "Pod", **copy.deepcopy(deployment["spec"]["template"])}
