@@ -137,6 +137,7 @@ def test_a_student_is_held_against_its_teacher(first: Path, tmp_path: Path, epoc
     assert (tmp_path / "model").exists() is (code == 0)
 
 
+@pytest.mark.slow
 def test_the_example_of_compression_passes_its_own_gate(tmp_path: Path) -> None:
     """manifests/examples/trainingjob-compress.yaml, after the job that it takes its model from."""
     (tmp_path / "slipway-artifacts").mkdir()
