@@ -28,6 +28,7 @@ TESTS = ("tests/unit/serve/tensorrt", "--ignore", "tests/unit/serve/tensorrt/tes
 # What else a file's own tests are.
 MORE = {
     "cache": ("tests/unit/serve/engines/test_tensorrt.py",),
+    "engine": ("tests/unit/serve/engines/test_tensorrt.py",),
     "sparsity": ("tests/unit/serve/engines/test_sparse_weights.py",),
 }
 SECONDS = 60  # for one mutant, which may never end
