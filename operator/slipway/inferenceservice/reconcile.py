@@ -5,14 +5,11 @@ from datetime import UTC, datetime
 from functools import partial
 
 from slipway.api.serving.inferenceservice import spec_problems
-from slipway.inferenceservice import ownership
+from slipway.inferenceservice import made_by, ownership
 from slipway.inferenceservice.activator.activator_poller import LARGEST, LONGEST, MOST, ActivatorPoller
 from slipway.inferenceservice.autoscale import Size, size_of
-from slipway.inferenceservice.language import KIND as ADAPTERS_FROM
-from slipway.inferenceservice.language import adapter_jobs
 from slipway.inferenceservice.plan import plan
 from slipway.inferenceservice.service import INFERENCE_SERVICES, JOBS, Platform
-from slipway.inferenceservice.source import job_named
 from slipway.inferenceservice.state import Observed
 from slipway.inferenceservice.status import SOFT_FIELDS
 from slipway.inferenceservice.telemetry.metrics_poller import MetricsPoller
@@ -105,20 +102,15 @@ class InferenceServiceReconciler:
         told = partial(self._complaints.told, Key(namespace_of(service), name_of(service)))
         pods, builds = told(ownership.serving(cache, service)), told(ownership.building(cache, children[JOBS].values()))
         said = memory.window, memory.unread, memory.given_up, memory.model
-        beside = self._source(service), *said, builds, ownership.activator(cache, service)
-        named = {
-            name: cache[self._sources[ADAPTERS_FROM]].get(namespace_of(service), name) for name in adapter_jobs(service)
-        }
-        return Observed(ownership.revisions(cache, service), pods, children, *beside, adapter_jobs=named)
+        source = made_by.source(cache, self._sources, service)
+        beside = source, *said, builds, ownership.activator(cache, service)
+        adapters = made_by.adapters(cache, self._sources, service)
+        return Observed(ownership.revisions(cache, service), pods, children, *beside, adapter_jobs=adapters)
 
     def waiting_for(self, kind: str, key: Key) -> list[Key]:
         """The services that serve what this job makes: they are looked at when it changes."""
         there = (service for service in self._cache[INFERENCE_SERVICES] if namespace_of(service) == key.namespace)
-        return [
-            Key(key.namespace, name_of(service))
-            for service in there
-            if job_named(service, kind) == key.name or (kind == ADAPTERS_FROM and key.name in adapter_jobs(service))
-        ]
+        return [Key(key.namespace, name_of(service)) for service in there if made_by.named(service, kind, key.name)]
 
     async def on_error(self, key: Key, error: Exception) -> None:
         """Report an error, for nothing fails silently: the condition says what the server said."""
@@ -131,8 +123,3 @@ class InferenceServiceReconciler:
 
     def _draft(self, service: Object) -> StatusDraft:
         return StatusDraft(service.get("status"), service["metadata"].get("generation") or 1, self._clock())
-
-    def _source(self, service: Object) -> Object | None:
-        named = ((resource, job_named(service, kind)) for kind, resource in self._sources.items())
-        found = (self._cache[resource].get(namespace_of(service), name) for resource, name in named if name is not None)
-        return next(found, None)

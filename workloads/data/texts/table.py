@@ -197,13 +197,16 @@ def _reader(text: str, separator: str) -> "csv.DictReader[str]":
 
     A table of tabs may not know quotes at all, and many texts begin with one.
     """
-    quoting = csv.QUOTE_MINIMAL
+    quoted = True
     try:
         if separator == "\t":
             collections.deque(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True), maxlen=0)
     except csv.Error:
-        quoting = csv.QUOTE_NONE
-    return csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True)
+        quoted = False
+    lines = io.StringIO(text, newline="")
+    if quoted:
+        return csv.DictReader(lines, delimiter=separator, strict=True)
+    return csv.DictReader(lines, delimiter=separator, quoting=csv.QUOTE_NONE, strict=True)
 
 
 def _delimited(text: str, path: Path, separator: str) -> list[dict[str, Any]]:

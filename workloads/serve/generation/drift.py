@@ -35,7 +35,7 @@ class Drift(Collector):
         self._due = 0
 
     def watching(self, request: Request, model: str, sampling: Sampling) -> Seen | None:
-        """What shall be told of an answer; None where it is not to be scored."""
+        """Give what takes an answer's log-probabilities; None where the answer is not to be scored."""
         mirror = self._mirror()
         target = mirror.target if mirror is not None else None
         if mirror is None or target is None or not target.scores or COPY in request.headers or not _plain(sampling):

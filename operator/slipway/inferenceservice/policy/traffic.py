@@ -196,19 +196,17 @@ def read_metrics(page: bytes) -> Traffic:
         raise ValueError(f"more than {MOST_BUCKETS} buckets of {LATENCY}, or {MOST_BINS} bins of {OUTPUTS}")
     counted = [count for counts in cumulative.values() for count in counts.values()]
     figures |= _ends(inferences, rejected, figures["answered"])
+    counted += [*figures.values(), *generation.values(), *outputs.values()]
     # An image of somebody's own may say anything, and its NaN would end up in the status.
-    if not all(
-        0 <= count <= LARGEST for count in (*figures.values(), *generation.values(), *counted, *outputs.values())
-    ):
+    if not all(0 <= count <= LARGEST for count in counted):
         raise ValueError("a counter is not a finite number from 0 on")
     times = {kind: _by_bucket(counts) for kind, counts in cumulative.items()}
-    slow, first, each = times["slow"], times["first"], times["each"]
     return Traffic(
         **figures,
-        slow=slow,
+        slow=times["slow"],
+        first=times["first"],
+        each=times["each"],
         outputs=outputs,
-        first=first,
-        each=each,
         now=Answers(**{name: generation[name] for name in _NOW.values()}),
         scores=Scores(**{name: generation[name] for name in _SCORES.values()}),
     )
