@@ -126,7 +126,7 @@ _SIZES = [
     Wrong(
         "elastic deepspeed",
         {"launcher": "deepspeed", "elasticPolicy": {"maxNodes": 2}},
-        "is for launcher torchrun or horovodrun",
+        "is for launcher torchrun, horovodrun or ray",
         "cel",
     ),
     Wrong("restart of a pod", {"failurePolicy": {"restartScope": "Pod"}}, "set elasticPolicy", "cel"),

@@ -7,7 +7,9 @@ from pydantic import Field
 from slipway.api.common.base import Model
 from slipway.api.common.types import MAX_INT32
 
-Precision = Annotated[str, Field(pattern=r"^ap_fixed<([4-9]|[12][0-9]|3[0-2]),(-?[0-9]|[12][0-9]|3[0-2])>$")]
+Precision = Annotated[
+    str, Field(max_length=15, pattern=r"^ap_fixed<([4-9]|[12][0-9]|3[0-2]),(-?[0-9]|[12][0-9]|3[0-2])>$")
+]
 ReuseFactor = Annotated[int, Field(ge=1, le=MAX_INT32)]
 
 
