@@ -74,6 +74,8 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 @pytest.hookimpl(tryfirst=True)  # before xdist, which writes the groups into the names that it shares out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group by folder where there is something to share, else by file; the long groups in front."""
+    if found := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"an address in a test's name is another one in each process: {found[0]}")
     paths = {item.path for item in items}
     places = {path: path.relative_to(HERE) for path in paths if HERE in path.parents}
     marks = {path: pytest.mark.xdist_group(_group(place)) for path, place in places.items()}

@@ -51,8 +51,9 @@ def fitting(low: float, high: float, bits: int) -> Format:
         raise ValueError(f"no format holds {low} to {high}")
     most = max(-low, high, 0.0)
     whole = (frexp(most)[1] + 1) if most else 1
-    # A power of two below zero is the least number itself, and the sign's bit is enough for it.
+    # Half a step beyond its ends is what rounding takes anyway; the least number is one step further out.
     narrower = Format(bits, whole - 1)
-    if most and -low <= narrower.greatest + narrower.step and high <= narrower.greatest + narrower.step / 2:
+    half = narrower.step / 2
+    if most and -low <= narrower.greatest + narrower.step + half and high <= narrower.greatest + half:
         return narrower
     return Format(bits, whole)

@@ -38,7 +38,9 @@ def one_dimensional() -> Any:
 
 
 @pytest.mark.parametrize(
-    ("graph", "shape"), [(dense, (64,)), (convolutional, (2, 8, 8)), (one_dimensional, (3, 8))], ids=str
+    ("graph", "shape"),
+    [(dense, (64,)), (convolutional, (2, 8, 8)), (one_dimensional, (3, 8))],
+    ids=["dense", "convolutional", "one-dimensional"],
 )
 def test_the_module_of_a_chain_is_the_graph(graph: Any, shape: tuple[int, ...]) -> None:
     x = random(7, *shape)

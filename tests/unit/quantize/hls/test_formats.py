@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from workloads.quantize.hls.formats import Format, fitting, parsed
@@ -11,6 +11,7 @@ from workloads.quantize.hls.formats import Format, fitting, parsed
 REAL = st.floats(-1e4, 1e4, allow_subnormal=False, width=32)
 
 
+@example(0.0, -1025.0, 4)
 @given(REAL, REAL, st.sampled_from((4, 8, 12, 16)))
 def test_both_ends_are_within_a_step_and_no_finer_format_has_them(first: float, second: float, bits: int) -> None:
     low, high = min(first, second, 0.0), max(first, second, 0.0)
