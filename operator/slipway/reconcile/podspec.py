@@ -19,6 +19,9 @@ CACHES = {
     "XDG_CONFIG_HOME": f"{SCRATCH_DIR}/.config",
     "TRITON_CACHE_DIR": f"{SCRATCH_DIR}/.cache/triton",
 }
+# Limit of a volume for which neither the spec nor the container's own limits name one: more than any model's files, so
+# that no job ends by a figure that nobody has set. What protects a node is a limit of ephemeral-storage.
+LARGEST_VOLUME = "1Ti"
 # Fields that a pod has only where the user sets them, by their names on the wire.
 OPTIONAL = (
     "nodeSelector",
@@ -54,11 +57,26 @@ def caches(settings: PodPlace, image: str | None) -> dict[str, str]:
     return CACHES if image is not None and settings.read_only_root_filesystem else {}
 
 
+def disk_volume(name: str, resources: Mapping[str, Any]) -> dict[str, Any]:
+    """Volume on the node's disk, for a container of these resources."""
+    return {"name": name, "emptyDir": {"sizeLimit": _limit(resources, "ephemeral-storage")}}
+
+
+def memory_volume(name: str, resources: Mapping[str, Any], size_limit: object | None) -> dict[str, Any]:
+    """Volume in the node's memory, which counts as the memory of a container of these resources."""
+    limit = size_limit if size_limit is not None else _limit(resources, "memory")
+    return {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": limit}}
+
+
+def _limit(resources: Mapping[str, Any], name: str) -> object:
+    return (resources.get("limits") or {}).get(name, LARGEST_VOLUME)
+
+
 def _with_scratch(spec: dict[str, Any]) -> dict[str, Any]:
     """The pod with a writable /tmp for each of its containers, where the user has mounted none.
 
-    Each has its own: they are of different users and programs. No sizeLimit: what is fetched from stores goes there,
-    of any size; a container's limit of ephemeral-storage counts it, as it counted the writable layer.
+    Each has its own: they are of different users and programs. It may hold what the container's limit of
+    ephemeral-storage allows, which counts it, as it counted the writable layer.
     """
     containers = [dict(one) for one in spec["containers"]]
     first = [dict(one) for one in spec.get("initContainers") or []]
@@ -69,7 +87,7 @@ def _with_scratch(spec: dict[str, Any]) -> dict[str, Any]:
             continue
         name = f"slipway-tmp-{index}" if index else "slipway-tmp"
         one["volumeMounts"] = [*mounts, {"name": name, "mountPath": SCRATCH_DIR}]
-        volumes.append({"name": name, "emptyDir": {}})
+        volumes.append(disk_volume(name, one.get("resources") or {}))
     return {**spec, "containers": containers, "volumes": volumes, **({"initContainers": first} if first else {})}
 
 

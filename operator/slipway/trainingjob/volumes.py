@@ -5,7 +5,7 @@ from typing import Any
 from slipway.api.common.uris import claims_of
 from slipway.api.training.launchers import OffloadDevice
 from slipway.api.training.runtime import NodeVolume
-from slipway.reconcile.podspec import CLAIMS_DIR, CONFIG_DIR, SHARED_MEMORY_DIR
+from slipway.reconcile.podspec import CLAIMS_DIR, CONFIG_DIR, SHARED_MEMORY_DIR, disk_volume, memory_volume
 from slipway.trainingjob.job import Platform, TrainingJob
 
 KEY_DIR = "/var/run/secrets/slipway.dev/gang"
@@ -33,7 +33,7 @@ def mounts_and_volumes(
         pairs.append(_shared_memory_volume(job))
     pairs += [_claim_volume(index, claim) for index, claim in enumerate(claims(job))]
     pairs += [_node_volume(index, one) for index, one in enumerate(job.node_volumes)]
-    pairs += [_scratch_volume(index, path) for index, path in enumerate(_scratch_paths(job))]
+    pairs += [_scratch_volume(job, index, path) for index, path in enumerate(_scratch_paths(job))]
     mounts = [mount for mount, _ in pairs] + [mount.wire() for mount in job.spec.pod.volume_mounts]
     volumes = [volume for _, volume in pairs] + [volume.wire() for volume in job.spec.pod.volumes]
     return mounts, volumes
@@ -66,16 +66,14 @@ def _scratch_paths(job: TrainingJob) -> list[str]:
     return sorted(path for path in wanted if not any(f"{path}/".startswith(mount) for mount in mounted))
 
 
-def _scratch_volume(index: int, path: str) -> Pair:
+def _scratch_volume(job: TrainingJob, index: int, path: str) -> Pair:
     name = f"slipway-nvme-{index}"
-    return {"name": name, "mountPath": path}, {"name": name, "emptyDir": {}}
+    return {"name": name, "mountPath": path}, disk_volume(name, job.spec.trainer.resources_per_node.wire())
 
 
 def _shared_memory_volume(job: TrainingJob) -> Pair:
-    memory: dict[str, Any] = {"medium": "Memory"}
-    if job.spec.shared_memory.size_limit is not None:
-        memory["sizeLimit"] = job.spec.shared_memory.size_limit
-    return {"name": "slipway-shm", "mountPath": SHARED_MEMORY_DIR}, {"name": "slipway-shm", "emptyDir": memory}
+    limit, resources = job.spec.shared_memory.size_limit, job.spec.trainer.resources_per_node.wire()
+    return {"name": "slipway-shm", "mountPath": SHARED_MEMORY_DIR}, memory_volume("slipway-shm", resources, limit)
 
 
 def _node_volume(index: int, given: NodeVolume) -> Pair:

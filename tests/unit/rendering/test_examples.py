@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.rendering.examples import DIGESTS, digests, rendered
-from tests.unit.trainingjob.pods.pod_security import violations
+from tests.unit.rendering.hardening import weaknesses
 from tests.unit.trainingjob.rendered import env_of, job_of, pod_of
 
 Object = dict[str, Any]
@@ -37,14 +37,8 @@ PODS = _pods()
 
 
 @pytest.mark.parametrize("pod", [pod for _, pod in PODS], ids=[name for name, _ in PODS])
-def test_every_pod_of_any_kind_is_restricted_with_a_read_only_root(pod: Object) -> None:
-    assert violations(pod) == []
-    spec = pod["spec"]
-    volumes = {volume["name"]: volume for volume in spec["volumes"]}
-    for container in (*spec["containers"], *spec.get("initContainers", [])):
-        assert container["securityContext"]["readOnlyRootFilesystem"] is True, container["name"]
-        scratch = [mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == "/tmp"]
-        assert [set(volumes[name]) for name in scratch] == [{"name", "emptyDir"}], "a place that can be written"
+def test_every_pod_of_any_kind_is_hardened(pod: Object) -> None:
+    assert weaknesses(pod) == []
 
 
 def test_each_kind_of_pod_is_among_them() -> None:

@@ -31,7 +31,7 @@ from slipway.inferenceservice.source import resolve
 from slipway.inferenceservice.state import ServiceState
 from slipway.reconcile import labels
 from slipway.reconcile.plan import Delete, Patch, Write
-from slipway.reconcile.podspec import pod_spec, restrict
+from slipway.reconcile.podspec import SCRATCH_DIR, pod_spec, restrict
 from slipway.runtime.client.resource import SERVICES, Resource, name_of, uid_of
 from slipway.runtime.conditions import parse_time
 
@@ -48,6 +48,8 @@ DRAIN_SECONDS = 30
 # Of the service's pod settings.
 IDENTITY = ("image_pull_secrets", "service_account_name", "run_as_user", "run_as_group", "run_as_non_root")
 RESOURCES = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}}
+# It writes nothing there; what the interpreter may.
+SCRATCH = {"name": "slipway-tmp", "emptyDir": {"sizeLimit": "64Mi"}}
 
 
 def activator_name(service_name: str) -> str:
@@ -119,7 +121,7 @@ def _pod(service: InferenceService, platform: Platform) -> dict[str, Any]:
     spread = manifests.apart(activator_pods(service.uid))
     seconds = patience + manifests.CLOSING_SECONDS
     own = {"terminationGracePeriodSeconds": seconds, "topologySpreadConstraints": spread}
-    return pod_spec(PodPlace(**kept), _container(service, platform), [], **own)
+    return pod_spec(PodPlace(**kept), _container(service, platform), [SCRATCH], **own)
 
 
 def _container(service: InferenceService, platform: Platform) -> dict[str, Any]:
@@ -135,6 +137,7 @@ def _container(service: InferenceService, platform: Platform) -> dict[str, Any]:
         "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}],
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()],
         "resources": RESOURCES,
+        "volumeMounts": [{"name": SCRATCH["name"], "mountPath": SCRATCH_DIR}],
         "readinessProbe": {
             "httpGet": {"path": "/ready", "port": "control"},
             "periodSeconds": 1,

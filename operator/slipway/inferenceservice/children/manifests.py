@@ -21,7 +21,16 @@ from slipway.inferenceservice.service import (
     Platform,
 )
 from slipway.reconcile import labels
-from slipway.reconcile.podspec import CLAIMS_DIR, CONFIG_DIR, SHARED_MEMORY_DIR, caches, for_pod, pod_spec, restrict
+from slipway.reconcile.podspec import (
+    CLAIMS_DIR,
+    CONFIG_DIR,
+    SHARED_MEMORY_DIR,
+    caches,
+    for_pod,
+    memory_volume,
+    pod_spec,
+    restrict,
+)
 from slipway.reconcile.source import Pinned
 from slipway.runtime.client.resource import Resource
 
@@ -192,9 +201,9 @@ def pod(
         mounts.append({"name": name, "mountPath": f"{CLAIMS_DIR}/{claim}", "readOnly": read_only})
         volumes.append({"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": read_only}})
     if (memory := service.spec.predictor.shared_memory) is not None:
-        limit = {"sizeLimit": memory.size_limit} if memory.size_limit is not None else {}
         mounts.append({"name": "slipway-shm", "mountPath": SHARED_MEMORY_DIR})
-        volumes.append({"name": "slipway-shm", "emptyDir": {"medium": "Memory", **limit}})
+        resources = service.spec.predictor.resources.wire()
+        volumes.append(memory_volume("slipway-shm", resources, memory.size_limit))
     if not builds:
         for name, (secret, place) in secrets(service).items():
             mounts.append({"name": name, "mountPath": place, "readOnly": True})

@@ -23,7 +23,8 @@ def _shm(job: Any) -> dict[str, Any] | None:
 
 def test_shared_memory_comes_with_processes_or_accelerators() -> None:
     assert _shm(job_of()) is None
-    assert _shm(job_of(numProcPerNode=2)) == {"name": "slipway-shm", "emptyDir": {"medium": "Memory"}}
+    limited = _shm(job_of(numProcPerNode=2, trainer=resources(memory="3Gi")))
+    assert limited == {"name": "slipway-shm", "emptyDir": {"medium": "Memory", "sizeLimit": "3Gi"}}
     assert _shm(job_of(trainer=resources(**{"nvidia.com/gpu": 1}))) is not None
     assert _shm(job_of(recipe={**RECIPE, "dataWorkers": 2})) is not None
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from slipway.reconcile.podspec import LARGEST_VOLUME
 from slipway.runtime.client.resource import SECRETS
 from slipway.trainingjob import launchers, pods
 from slipway.trainingjob.gang import TrainingGang
@@ -121,7 +122,7 @@ def test_ds_config_from_typed_fields() -> None:
             "stage3_gather_16bit_weights_on_model_save": True,
         },
     }
-    assert volume_of(pod_of(job), "/nvme") == {"name": "slipway-nvme-0", "emptyDir": {}}
+    assert volume_of(pod_of(job), "/nvme") == {"name": "slipway-nvme-0", "emptyDir": {"sizeLimit": LARGEST_VOLUME}}
     assert env_of(job)["SLIPWAY_DEEPSPEED_CONFIG"] == "/etc/slipway/ds_config.json"
 
 
