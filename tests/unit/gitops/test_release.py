@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from slipway import __version__
+from tests.cluster.images.build import IMAGES
 from tests.cluster.paths import REPOSITORY
 
 SPEC = importlib.util.spec_from_file_location("release", REPOSITORY / "images" / "release.py")
@@ -75,7 +76,23 @@ def test_the_workflow_names_what_is_there_and_asks_for_no_right_that_it_does_not
     for path in re.findall(r"(?:charts|images)/[\w./$]+", text):
         names = [path] if "$name" not in path else [path.replace("$name", name) for name in ("operator", "server")]
         assert all((REPOSITORY / name).exists() for name in names if "@" not in name), path
-    (loop,) = re.findall(r"for name in ([\w ]+); do", text)
-    assert all((REPOSITORY / "images" / name / "Dockerfile").exists() for name in loop.split())
-    needs = {need for job in WORKFLOW["jobs"].values() for need in [job.get("needs")] if need}
-    assert needs <= set(WORKFLOW["jobs"])
+    (loop,) = set(re.findall(r"for name in ([\w ]+); do", text))
+    assert loop.split() == [image.name for image in IMAGES]
+
+
+def test_an_image_is_built_from_a_base_by_digest_and_from_packages_by_hash_alone() -> None:
+    steps = {step.get("name"): step.get("run", "") for step in WORKFLOW["jobs"]["images"]["steps"]}
+    named = list(steps)
+    assert named.index("the base image as it is today, by digest") < named.index("build and push")
+    assert '--build-arg "BASE=$(cat base.txt)" --build-arg REQUIRE_HASHES=1' in steps["build and push"]
+    python = WORKFLOW["jobs"]["images"]["env"]["PYTHON"]
+    for image in IMAGES:
+        text = image.dockerfile.read_text()
+        assert f"ARG BASE={python}\n" in text
+        first, *others = re.findall(r"^FROM (.+)$", text, re.MULTILINE)
+        assert (first, set(others)) == ("${BASE} AS wheels", {"${BASE}"})
+        assert len(re.findall(r"\bpip (?:install|wheel|download)", text)) == 1, (
+            "the second stage, from the wheels alone"
+        )
+        assert "pip install -q --no-index --find-links /wheels" in text
+    assert "base.txt" in WORKFLOW["jobs"]["publish"]["steps"][-1]["run"]
