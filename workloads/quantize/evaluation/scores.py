@@ -2,7 +2,9 @@
 
 The float model runs beside the candidate, batch by batch: outputs of any size are compared without being kept, but for
 measures that look at all samples together (neighbours, spreads), whose outputs are small. The
-interval is a percentile bootstrap over samples drawn again, the same ones for both (Efron 1979).
+interval is a percentile bootstrap over samples drawn again, the same ones for both (Efron 1979). Scores that are right
+or wrong, and samples of which none differs, get Newcombe's of shares: no sample that is drawn again shows what few
+samples did not.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workloads.errors import BadInput
-from workloads.measure.confidence import Difference
+from workloads.measure.confidence import Difference, Pairs, drop_interval
 from workloads.onnx import session as runtime
 from workloads.onnx.feeds import Samples, by_sample, filled, fixed_of
 from workloads.quantize.evaluation.measures import Measure
@@ -51,6 +53,9 @@ class Scores:
     def difference(self, confidence: float) -> Difference:
         """The drop of the mean, with its interval."""
         drops = self.reference - self.own
+        if not drops.any() or all(np.isin(each, (0.0, 1.0)).all() for each in (self.reference, self.own)):
+            low, high = drop_interval(Pairs.of(self.reference > 0, self.own > 0), confidence)
+            return Difference(float(self.reference.mean()), float(drops.mean()), low, high)
         random = np.random.RandomState(0)
         # As many resamples at once as stay small: one by one they are most of the time that a small model takes.
         most = max(1, TOGETHER // max(1, len(drops)))
