@@ -218,6 +218,8 @@ class _Reader:
             kept = bool(attributes.get("keepdims", 1))
         kernel = list(self._shape[1:]) if whole else attributes["kernel_shape"]
         strides = list(kernel) if whole else attributes.get("strides", [1] * axes)
+        if set(attributes.get("dilations", [1])) != {1}:
+            raise _no(f"{name} pools with dilations, which hls4ml cannot build")
         if not whole and (any(_pads(name, attributes, axes)) or attributes.get("ceil_mode", 0)):
             raise _no(
                 f"{name} pools with padding, which hls4ml builds in another way than ONNX: pad before, or do without"

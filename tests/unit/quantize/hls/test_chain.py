@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from tests.unit.onnx_graphs.graphs import model, random, value
 from tests.unit.quantize import jobs
@@ -67,6 +67,30 @@ def padded() -> Any:
     return graph
 
 
+def convolution(**attributes: Any) -> Any:
+    """The convolution alone, with other attributes; `group` 2 with weights for it."""
+    graph = convolutional()
+    node = graph.graph.node[0]
+    del graph.graph.node[1:]
+    for name, given in attributes.items():
+        kept = [each for each in node.attribute if each.name != name]
+        del node.attribute[:]
+        node.attribute.extend([*kept, helper.make_attribute(name, given)])
+    if attributes.get("group", 1) > 1:
+        kernel = random(4, 1, 3, 3, seed=1)
+        graph.graph.initializer[0].CopyFrom(numpy_helper.from_array(kernel, graph.graph.initializer[0].name))
+    graph.graph.output[0].CopyFrom(value("c", None))
+    return graph
+
+
+def pooled(op: str = "MaxPool", **attributes: Any) -> Any:
+    """The convolution and a pool of 3 x 3."""
+    graph = convolution()
+    graph.graph.node.append(helper.make_node(op, ["c"], ["p"], "pool", kernel_shape=[3, 3], **attributes))
+    graph.graph.output[0].CopyFrom(value("p", None))
+    return graph
+
+
 def other_input(shape: list[Any], kind: int = TensorProto.FLOAT) -> Any:
     graph = dense()
     graph.graph.input[0].CopyFrom(value("x", shape, kind))
@@ -88,6 +112,16 @@ def operator(op: str) -> Any:
 REFUSED = {
     "a skip": (branch, r"skip \(Add\) reads .*: it is no chain"),
     "padding of one end": (padded, "pads the two ends of an axis differently"),
+    "groups": (lambda: convolution(group=2), "conv is a convolution with groups or dilations"),
+    "dilations": (lambda: convolution(dilations=[2, 2]), "conv is a convolution with groups or dilations"),
+    "one dilated axis": (lambda: convolution(dilations=[1, 2]), "conv is a convolution with groups or dilations"),
+    "padding by rule": (lambda: convolution(auto_pad="SAME_LOWER"), "pads the two ends of an axis differently"),
+    "a padded pool": (lambda: pooled(pads=[1, 1, 1, 1]), "pool pools with padding, which hls4ml builds in another way"),
+    "a padded mean": (lambda: pooled("AveragePool", pads=[1, 1, 1, 1], count_include_pad=1), "pool pools with padding"),
+    "a pool that is padded at one end": (lambda: pooled(pads=[0, 0, 1, 1]), "pads the two ends"),
+    "a pool that is rounded up": (lambda: pooled(ceil_mode=1, strides=[2, 2]), "pool pools with padding"),
+    "a pool that is padded by rule": (lambda: pooled(auto_pad="SAME_UPPER"), "pads the two ends"),
+    "a dilated pool": (lambda: pooled(dilations=[2, 2]), "pool pools with dilations"),
     "a free side": (lambda: other_input(["n", None]), "takes float32"),
     "too large": (large, "weights, and a circuit here has 500000 at most"),
     "an operator without a circuit": (lambda: operator("Sin"), "relu is Sin, which has no circuit here .*Conv"),
@@ -122,5 +156,19 @@ def test_what_cannot_be_built_is_refused_by_the_first_stage(tmp_path: Path, name
         tmp_path / "job", source, calibration=data, evaluation={**data, "metric": "agreement"}, target=target
     )
     with pytest.raises(BadInput, match=words):
+        jobs.run(job)
+    assert not jobs.work_of(job).path("candidates").exists()
+
+
+@pytest.mark.parametrize(
+    "exclude", [{"nodes": ["first"]}, {"opTypes": ["Gemm"]}, {"nodes": ["fir*"]}], ids=["node", "type", "pattern"]
+)
+def test_nodes_that_shall_stay_float_are_refused_before_any_work(tmp_path: Path, exclude: dict[str, Any]) -> None:
+    source, data = saved(tmp_path, dense(), random(40, 64))
+    fields = {"calibration": data, "evaluation": {**data, "metric": "agreement"}, "exclude": exclude}
+    job = jobs.job(tmp_path / "job", source, target={"runtime": "hls", "fpga": FPGA}, **fields)
+    with pytest.raises(
+        BadInput, match=r"spec\.exclude keeps nodes in float, and a circuit has no floats: leave it out"
+    ):
         jobs.run(job)
     assert not jobs.work_of(job).path("candidates").exists()
