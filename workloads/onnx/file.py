@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     import onnx
 
 NO_TENSOR = "unknown"  # dtype of a port that is a sequence, a map or optional
+STRING = "string"  # dtype of a port of texts, which numpy has as objects
 ONE_MESSAGE = (1 << 31) - (64 << 20)  # bytes: protobuf's limit, and room for the graph
 
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output. An axis is a length, or None where it may differ; `dtype` is numpy's name.
+    """An input or output. An axis is a length, or None where it may differ; `dtype` is numpy's name, or STRING.
 
     `axes` are the exporter's names of the axes, empty for those that have none.
     """
@@ -116,12 +117,22 @@ def fixed_batch(model: "onnx.ModelProto") -> int | None:
 
 
 def _port(value: "onnx.ValueInfoProto") -> Port:
-    import onnx
-
     tensor = value.type.tensor_type
-    dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)) if tensor.elem_type else NO_TENSOR
+    dtype = _dtype(value.name, tensor.elem_type) if tensor.elem_type else NO_TENSOR
     lengths = tuple(_length(axis) for axis in tensor.shape.dim)
     return Port(value.name, dtype, lengths, tuple(axis.dim_param for axis in tensor.shape.dim))
+
+
+def _dtype(name: str, kind: int) -> str:
+    """Name of a tensor's type. BadInput for a number that this version of ONNX has no type for."""
+    import onnx
+
+    if kind == onnx.TensorProto.STRING:
+        return STRING
+    try:
+        return str(onnx.helper.tensor_dtype_to_np_dtype(kind))
+    except KeyError:
+        raise BadInput(f"{name[:200]} is of type {kind}, which onnx {onnx.__version__} does not know") from None
 
 
 def _length(axis: Any) -> int | None:

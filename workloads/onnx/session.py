@@ -53,7 +53,15 @@ def session(model: "onnx.ModelProto | bytes", *, threads: int | None = None, opt
     except OSError:
         raise
     except Exception as error:  # the library raises a dozen unrelated types
-        raise BadInput(f"ONNX Runtime cannot load the model: {str(error).strip().splitlines()[0]}") from error
+        raise BadInput(f"ONNX Runtime cannot load the model: {_words(error)}") from error
+
+
+def _words(error: Exception) -> str:
+    """First line of an error of the library, with what to do about the one that is the image's and not the model's."""
+    line = str(error).strip().splitlines()[0]
+    if "construct locale" not in line:
+        return line
+    return f"{line[:400]} (set attribute `locale` of its StringNormalizer to C.UTF-8, or install that locale)"
 
 
 def _from_files(model: Any, options: Any) -> Any:

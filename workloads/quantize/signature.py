@@ -38,6 +38,11 @@ def _spec(port: onnx_file.Port) -> TensorSpec:
                 f"{port.name[:200]} is no tensor but a sequence, a map or an optional value: export the model with "
                 "tensors alone (skl2onnx: options={'zipmap': False})"
             ) from None
+        if port.dtype.startswith("complex"):
+            raise BadInput(
+                f"{port.name[:200]} is {port.dtype}, which neither an artifact nor most kernels of ONNX "
+                "Runtime know: export the model with an axis more of length 2, real and imaginary part"
+            ) from None
         what = f"its type {port.dtype} has no name in an artifact; known are {', '.join(DType)}"
     raise BadInput(f"an artifact cannot describe {port.name[:200]!r}: {what}")
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from workloads.errors import BadInput
-from workloads.onnx.file import Port
+from workloads.onnx.file import STRING, Port
 from workloads.onnx.samples.layout import Layout, layout_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,10 @@ class Rows:
         self._at = 0
         self.shape, self._by_columns, self.dtype = self._reread()
         if self.dtype.hasobject:
-            raise BadInput(f"{name}: not an .npz file of plain arrays (Python objects, which can run code when read)")
+            raise BadInput(
+                f"{name}: not an .npz file of plain arrays (Python objects, which can run code when read; save texts "
+                "by numpy.array(texts, dtype=str))"
+            )
 
     def __len__(self) -> int:
         return self.shape[0] if self.shape else 0
@@ -143,7 +146,7 @@ def require(
     for port in ports:
         if port.name not in arrays:
             raise BadInput(f"{file}: no array {port.name!r}; the model's inputs are {', '.join(p.name for p in ports)}")
-        if str(arrays[port.name].dtype) != port.dtype:
+        if _named(arrays[port.name].dtype) != port.dtype:
             raise BadInput(f"{file}: {port.name} is {arrays[port.name].dtype}, the model takes {port.dtype}")
     found = layout_of(file, arrays, ports)
     if LABELS in arrays:
@@ -162,6 +165,11 @@ def require(
     for port in ports:
         _require_finite(file, port, arrays[port.name])
     return found
+
+
+def _named(dtype: "np.dtype[Any]") -> str:
+    """Name of a type as ports have it: texts of any length are strings."""
+    return STRING if dtype.kind == "U" else str(dtype)
 
 
 def of_one(layout: Layout, labels: Rows) -> bool:

@@ -62,9 +62,16 @@ def judged(
     names = [value.name for value in model.graph.output]
     if unknown := sorted(set(choice.outputs) - set(names)):
         raise BadInput(f"evaluation.outputs: the model has no output {unknown[0]!r}; it has {', '.join(names)}")
+    strings = [port.name for port in file.outputs_of(model) if port.dtype == file.STRING]
     asked = [names.index(name) for name in choice.outputs]
-    found, assumed = _task(model, choice, artifact, names[asked[0]] if asked else names[0], axes, whole=whole)
-    places = asked or ([0] if found is not EvaluationTask.CLOSENESS else _numbers(model, axes, whole=whole))
+    first = next((place for place, name in enumerate(names) if name not in strings), None)
+    if first is None or (named := sorted(set(choice.outputs) & set(strings))):
+        raise BadInput(
+            f"output {strings[0] if first is None else named[0]} holds strings, whose error nobody can measure: give "
+            "the scores that they are chosen by as an output, too, and name it in evaluation.outputs"
+        )
+    found, assumed = _task(model, choice, artifact, names[asked[0] if asked else first], axes, whole=whole)
+    places = asked or ([first] if found is not EvaluationTask.CLOSENESS else _numbers(model, axes, whole=whole))
     if not places:
         raise BadInput("no output of the model holds a row of numbers per sample: name others in evaluation.outputs")
     threshold = choice.threshold if choice.threshold is not None else _threshold(model, names[places[0]])
