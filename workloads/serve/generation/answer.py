@@ -5,7 +5,7 @@ Called on the event loop; `deliver` gets each part that is certain, the last one
 
 from collections.abc import Callable, Sequence
 
-from workloads.serve.generation.asked import Piece
+from workloads.serve.generation.messages import Piece
 from workloads.serve.generation.openai.replies import Choice, TokenText
 from workloads.serve.generation.text.detokenizer import Decode, Detokenizer
 from workloads.serve.generation.text.stop_strings import StopStrings

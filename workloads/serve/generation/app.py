@@ -9,10 +9,10 @@ from typing import Any
 
 from workloads.serve.app import MODELS, App
 from workloads.serve.errors import Invalid, NotFound, NotReady, Outcome, RequestError, outcome_of
-from workloads.serve.generation.asked import Sampling
 from workloads.serve.generation.drift import SCORE, Drift, Seen
 from workloads.serve.generation.generator import Generator, Job
 from workloads.serve.generation.limits import Limits
+from workloads.serve.generation.messages import Sampling
 from workloads.serve.generation.openai import errors, intake
 from workloads.serve.generation.openai.intake import Intake
 from workloads.serve.generation.openai.replies import Voice

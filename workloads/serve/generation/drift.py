@@ -13,7 +13,7 @@ import orjson
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from workloads.serve.generation.asked import Sampling
+from workloads.serve.generation.messages import Sampling
 from workloads.serve.http import Request
 from workloads.serve.http.message import COPY
 from workloads.serve.mirror import Mirror

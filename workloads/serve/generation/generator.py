@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 
 from workloads.serve.errors import DeadlineExceeded, EngineFailed, NotReady, QueueFull, RequestError
 from workloads.serve.generation.answer import Answer
-from workloads.serve.generation.asked import Engine, Piece, Prompt, Sampling
 from workloads.serve.generation.limits import Limits
+from workloads.serve.generation.messages import Engine, Piece, Prompt, Sampling
 from workloads.serve.generation.metrics import GenerationMetrics
 from workloads.serve.generation.openai.replies import Choice
 from workloads.serve.generation.text.detokenizer import Decode

@@ -25,10 +25,10 @@ from workloads.language.text_tokenizer import TextTokenizer
 from workloads.pod.cpus import cpu_limit
 from workloads.pod.memory import memory_limit
 from workloads.serve.generation.app import Generating
-from workloads.serve.generation.asked import Engine
 from workloads.serve.generation.engines.openvino import OpenVinoEngine
 from workloads.serve.generation.generator import Generator
 from workloads.serve.generation.limits import Defaults, Limits
+from workloads.serve.generation.messages import Engine
 from workloads.serve.generation.metrics import GenerationMetrics
 from workloads.serve.generation.openai.texts import Texts
 from workloads.serve.generation.probing import prove

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from workloads.errors import BadInput
 from workloads.language.probes import Answer, Probe, Verdict, compared
-from workloads.serve.generation.asked import Engine, Piece, Prompt, Sampling
+from workloads.serve.generation.messages import Engine, Piece, Prompt, Sampling
 
 NUMBERS = itertools.count(1 << 40)  # that no client's answer has
 

@@ -2,10 +2,10 @@
 
 from importlib.resources import files
 
-STORE = "store.py"
+STORE = "rendezvous_store.py"
 GANG = "gang.py"
-HOROVOD = "hvd.py"
-INTERFACE = "interface.py"
+HOROVOD = "horovod_launch.py"
+INTERFACE = "network_interface.py"
 PUBLISH = "publish.py"
 ONNX_SIGNATURE = "onnx_signature.py"
 JOB = "job.json"  # which PUBLISH reads beside itself

@@ -15,10 +15,10 @@ from slipway.api.serving.generation import Adapter, Generation, KvCache
 from tests.unit.runtime.waiting import until
 from workloads.errors import BadInput, Unavailable
 from workloads.language.probes import NOT_APPLIED, Answer, Probe
-from workloads.serve.generation.asked import Piece, Prompt, Sampling
 from workloads.serve.generation.engines import child
 from workloads.serve.generation.engines.openvino import OpenVinoEngine
 from workloads.serve.generation.engines.vllm import VllmEngine, arguments
+from workloads.serve.generation.messages import Piece, Prompt, Sampling
 from workloads.serve.generation.probing import ProbesFailed, prove
 
 LIKE_VLLM = (sys.executable, str(Path(__file__).with_name("vllm_like.py")))

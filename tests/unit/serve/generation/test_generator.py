@@ -7,9 +7,9 @@ from typing import Any
 
 from tests.unit.runtime.waiting import until
 from workloads.serve.errors import EngineFailed, RequestError
-from workloads.serve.generation.asked import EngineFacts, EngineStatus, Piece, Prompt, Receiver, Sampling
 from workloads.serve.generation.generator import Generator, Job
 from workloads.serve.generation.limits import Limits
+from workloads.serve.generation.messages import EngineFacts, EngineStatus, Piece, Prompt, Receiver, Sampling
 from workloads.serve.generation.metrics import GenerationMetrics
 
 

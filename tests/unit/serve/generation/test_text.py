@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workloads.serve.generation.answer import Answer
-from workloads.serve.generation.asked import Piece
+from workloads.serve.generation.messages import Piece
 from workloads.serve.generation.openai.replies import Choice
 from workloads.serve.generation.text.detokenizer import HELD, Detokenizer
 from workloads.serve.generation.text.stop_strings import StopStrings

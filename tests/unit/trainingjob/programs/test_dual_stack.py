@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from slipway.trainingjob.payload import hvd
+from slipway.trainingjob.payload import horovod_launch
 from tests.ports import free_port
 
-PAYLOAD = Path(hvd.__file__).parent
+PAYLOAD = Path(horovod_launch.__file__).parent
 BOTH = ["::1", "127.0.0.1"]
 pytestmark = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
 
@@ -78,7 +78,7 @@ class Rendezvous(HTTPServer):
 
 def test_horovods_rendezvous_listens_on_both_families() -> None:
     port = free_port()
-    server = hvd.listening(Rendezvous, port, BaseHTTPRequestHandler, 0)
+    server = horovod_launch.listening(Rendezvous, port, BaseHTTPRequestHandler, 0)
     try:
         assert all(reach(host, port, 1) for host in BOTH)
     finally:
@@ -88,7 +88,13 @@ def test_horovods_rendezvous_listens_on_both_families() -> None:
 def test_torchruns_store_is_reached_on_both_families(tmp_path: Path) -> None:
     port = free_port()
     (tmp_path / "wait.py").write_text("import sys; sys.stdin.read(); sys.exit(5)")
-    command = [sys.executable, str(PAYLOAD / "store.py"), str(port), sys.executable, str(tmp_path / "wait.py")]
+    command = [
+        sys.executable,
+        str(PAYLOAD / "rendezvous_store.py"),
+        str(port),
+        sys.executable,
+        str(tmp_path / "wait.py"),
+    ]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as store:
         assert all(reach(host, port) for host in BOTH)
         store.communicate(timeout=60)

@@ -67,9 +67,9 @@ def test_the_pods_address_is_known_before_it_is_referred_to() -> None:
 def test_the_store_is_a_process_of_its_own_beside_node_0() -> None:
     job = job_of(numNodes=2, elasticPolicy=ELASTIC)
     run = [*AGENT, "torchrun", "--no-python", "python", "train.py"]
-    assert container_of(job, 0)["command"] == ["python3", "/etc/slipway/store.py", "29500", *run]
+    assert container_of(job, 0)["command"] == ["python3", "/etc/slipway/rendezvous_store.py", "29500", *run]
     assert container_of(job, 1)["command"] == run
-    compile(files_of(job)["store.py"], "store.py", "exec")
+    compile(files_of(job)["rendezvous_store.py"], "rendezvous_store.py", "exec")
 
 
 def test_one_elastic_node_stands_alone() -> None:
@@ -78,7 +78,7 @@ def test_one_elastic_node_stands_alone() -> None:
     assert env["PET_STANDALONE"] == "1"
     assert not [name for name in env if "RDZV" in name]
     assert container_of(job)["command"][:3] == [*AGENT, "torchrun"]
-    assert "store.py" not in files_of(job)
+    assert "rendezvous_store.py" not in files_of(job)
 
 
 def test_an_elastic_batch_divides_at_every_size() -> None:
@@ -188,7 +188,12 @@ def test_static_horovod_needs_nobody_to_start_the_others() -> None:
     job = job_of(launcher="horovodrun", numNodes=2, numProcPerNode=2)
     assert files_of(job)["hosts"] == f"{N0}\n{N1}\n"
     for index in (0, 1):
-        assert container_of(job, index)["command"] == ["python3", "/etc/slipway/hvd.py", "python", "train.py"]
+        assert container_of(job, index)["command"] == [
+            "python3",
+            "/etc/slipway/horovod_launch.py",
+            "python",
+            "train.py",
+        ]
         env = env_of(job, index)
         assert (env["SLIPWAY_NODE_INDEX"], env["SLIPWAY_GANG_SLOTS"]) == (str(index), "2")
         assert env["SLIPWAY_RENDEZVOUS_PORT"] == "29500"

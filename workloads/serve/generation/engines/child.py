@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 
 from workloads.errors import BadInput, Unavailable
-from workloads.serve.generation.asked import EngineFacts, EngineStatus, Piece, Prompt, Receiver
+from workloads.serve.generation.messages import EngineFacts, EngineStatus, Piece, Prompt, Receiver
 
 LOG = logging.getLogger("slipway.serve.engine")
 

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from workloads.errors import BadInput, Unavailable
-from workloads.serve.generation.asked import EngineFacts, EngineStatus, Piece, Prompt
 from workloads.serve.generation.engines.child import PATIENCE, ChildEngine
+from workloads.serve.generation.messages import EngineFacts, EngineStatus, Piece, Prompt
 
 PROGRAM = "workloads.serve.generation.engines.openvino_process"
 LINE = 64 << 20  # bytes of one message

@@ -18,9 +18,9 @@ import orjson
 from slipway.api.serving.generation import Adapter, Generation
 from workloads import storage
 from workloads.errors import BadInput, Unavailable
-from workloads.serve.generation.asked import EngineFacts, EngineStatus, Piece, Prompt
 from workloads.serve.generation.engines.child import PATIENCE, ChildEngine
 from workloads.serve.generation.engines.http_client import Refused, asked, events
+from workloads.serve.generation.messages import EngineFacts, EngineStatus, Piece, Prompt
 
 ASK_SECONDS = 0.5  # between two questions whether it has loaded
 STATUS_SECONDS = 2.0

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from workloads.serve.errors import Invalid
-from workloads.serve.generation.asked import Sampling
 from workloads.serve.generation.limits import Defaults, Limits
+from workloads.serve.generation.messages import Sampling
 from workloads.serve.generation.openai.schema import (
     MOST_PROMPTS,
     ChatRequest,

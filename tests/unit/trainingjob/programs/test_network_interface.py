@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from slipway.trainingjob import pods
-from slipway.trainingjob.payload import interface
+from slipway.trainingjob.payload import network_interface
 from tests.unit.trainingjob.rendered import PLATFORM, container_of, env_of, job_of
 
 HOST = {"hostNetwork": True}
@@ -32,14 +32,14 @@ fe80000000000000a00027fffe4e66a1 02 40 20 80     eth0
 
 
 def run(*command: str, **env: str) -> str:
-    words = [sys.executable, str(PAYLOAD / "interface.py"), *command]
-    inherited = {name: value for name, value in os.environ.items() if name not in interface.VARIABLES}
+    words = [sys.executable, str(PAYLOAD / "network_interface.py"), *command]
+    inherited = {name: value for name, value in os.environ.items() if name not in network_interface.VARIABLES}
     return subprocess.run(words, env=inherited | env, capture_output=True, text=True, check=True).stdout
 
 
 def test_it_becomes_the_command_with_the_interface_that_has_the_address() -> None:
     show = "import os; print(os.getpid(), *(os.environ.get(n) for n in ('GLOO_SOCKET_IFNAME', 'NCCL_SOCKET_IFNAME')))"
-    words = [sys.executable, str(PAYLOAD / "interface.py"), sys.executable, "-c", show]
+    words = [sys.executable, str(PAYLOAD / "network_interface.py"), sys.executable, "-c", show]
     child = subprocess.Popen(words, env=os.environ | {"SLIPWAY_POD_IP": "127.0.0.1"}, stdout=subprocess.PIPE, text=True)
     told = child.communicate()[0].split()
     assert told == [str(child.pid), "lo", "=lo"], "signals must reach the trainer itself"
@@ -60,11 +60,11 @@ def test_the_interface_of_this_machines_own_address() -> None:
         if asking.connect_ex(("192.0.2.1", 9)):
             pytest.skip("this machine has no route to anywhere")
         own = asking.getsockname()[0]
-    found = interface.owner(own)
+    found = network_interface.owner(own)
     assert Path("/sys/class/net", found).exists()
-    assert found == interface.route("192.0.2.1") == interface.towards("192.0.2.1")
+    assert found == network_interface.route("192.0.2.1") == network_interface.towards("192.0.2.1")
     assert found != "lo"
-    assert interface.owner("203.0.113.7") == ""
+    assert network_interface.owner("203.0.113.7") == ""
 
 
 @pytest.mark.parametrize(
@@ -74,34 +74,36 @@ def test_the_interface_of_this_machines_own_address() -> None:
 )
 def test_the_narrowest_route(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str, name: str) -> None:
     (tmp_path / "route").write_text(ROUTES)
-    monkeypatch.setattr(interface, "ROUTES", tmp_path / "route")
-    assert interface.route(address) == name
+    monkeypatch.setattr(network_interface, "ROUTES", tmp_path / "route")
+    assert network_interface.route(address) == name
 
 
 def test_ipv6(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "if_inet6").write_text(ADDRESSES)
-    monkeypatch.setattr(interface, "ADDRESSES", tmp_path / "if_inet6")
-    assert interface.owner("fd00::7") == "eth0"
-    assert interface.owner("::1") == "lo"
-    assert interface.owner("fd00::8") == ""
+    monkeypatch.setattr(network_interface, "ADDRESSES", tmp_path / "if_inet6")
+    assert network_interface.owner("fd00::7") == "eth0"
+    assert network_interface.owner("::1") == "lo"
+    assert network_interface.owner("fd00::8") == ""
 
 
 def test_a_second_address_of_an_interface_is_found_by_its_route(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "route").write_text(ROUTES)
-    monkeypatch.setattr(interface, "ROUTES", tmp_path / "route")
-    assert interface.choose("10.0.2.9", "") == "ib1"
-    assert interface.choose("", "127.0.0.1") == "lo"
-    assert interface.choose("", "") == ""
+    monkeypatch.setattr(network_interface, "ROUTES", tmp_path / "route")
+    assert network_interface.choose("10.0.2.9", "") == "ib1"
+    assert network_interface.choose("", "127.0.0.1") == "lo"
+    assert network_interface.choose("", "") == ""
 
 
 @pytest.mark.parametrize("launcher", ["torchrun", "deepspeed", "horovodrun", "mpirun"])
 def test_the_pods_of_every_launcher_find_it(launcher: str) -> None:
     job = job_of(numNodes=2, launcher=launcher, network=HOST)
-    assert container_of(job)["command"][:2] == ["python3", "/etc/slipway/interface.py"]
+    assert container_of(job)["command"][:2] == ["python3", "/etc/slipway/network_interface.py"]
     assert container_of(job)["command"][2:] == container_of(job_of(numNodes=2, launcher=launcher))["command"]
-    assert pods.config_map(job, PLATFORM)["data"]["interface.py"] == (PAYLOAD / "interface.py").read_text()
+    assert (
+        pods.config_map(job, PLATFORM)["data"]["network_interface.py"] == (PAYLOAD / "network_interface.py").read_text()
+    )
     assert env_of(job)["SLIPWAY_POD_IP"] == {"fieldRef": {"fieldPath": "status.podIP"}}
 
 
@@ -112,8 +114,8 @@ def test_the_pods_of_every_launcher_find_it(launcher: str) -> None:
 )
 def test_where_nothing_is_to_be_found(spec: dict[str, object]) -> None:
     job = job_of(numNodes=2, **spec)
-    assert "interface.py" not in " ".join(container_of(job)["command"])
-    assert "interface.py" not in pods.config_map(job, PLATFORM)["data"]
+    assert "network_interface.py" not in " ".join(container_of(job)["command"])
+    assert "network_interface.py" not in pods.config_map(job, PLATFORM)["data"]
 
 
 @pytest.mark.parametrize("path", sorted(PAYLOAD.glob("*.py")), ids=lambda path: path.name)
@@ -155,6 +157,6 @@ def test_the_narrowest_ipv6_route(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     """The fallback knew IPv4's table alone: a second address of an interface was found on IPv4 only."""
     (tmp_path / "ipv6_route").write_text(ROUTES_V6)
     (tmp_path / "if_inet6").write_text("")
-    monkeypatch.setattr(interface, "ROUTES_V6", tmp_path / "ipv6_route")
-    monkeypatch.setattr(interface, "ADDRESSES", tmp_path / "if_inet6")
-    assert interface.route(address) == interface.choose(address, "") == name
+    monkeypatch.setattr(network_interface, "ROUTES_V6", tmp_path / "ipv6_route")
+    monkeypatch.setattr(network_interface, "ADDRESSES", tmp_path / "if_inet6")
+    assert network_interface.route(address) == network_interface.choose(address, "") == name

@@ -1,4 +1,4 @@
-"""Keep torchrun's rendezvous store beside node 0's agent: `python3 store.py PORT COMMAND...` ends as COMMAND does.
+"""Keep torchrun's rendezvous store beside node 0's agent: `rendezvous_store.py PORT COMMAND...` ends as COMMAND does.
 
 A process of its own: torchrun's agents come and go, and the store has to outlive each of them.
 """

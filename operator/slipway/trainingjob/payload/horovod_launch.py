@@ -1,4 +1,4 @@
-"""Start Horovod's processes of this node without horovodrun and without ssh: `python3 hvd.py COMMAND...`.
+"""Start Horovod's processes of this node without horovodrun and without ssh: `horovod_launch.py COMMAND...`.
 
 Ranks follow from the node's number; node 0 also keeps the rendezvous at a fixed port. The first process that fails ends
 its siblings, and its exit code is the node's.

@@ -1,4 +1,4 @@
-"""Tell gloo and NCCL which interface the node's peers are reached by, then become COMMAND: `interface.py COMMAND...`.
+"""Tell gloo and NCCL which interface the node's peers are reached by: `network_interface.py COMMAND...` becomes it.
 
 On the node's own network a host's name often leads to its loopback, where gloo would wait for peers that never come.
 The interface is the one that has the pod's address (SLIPWAY_POD_IP), else the one that routes to node 0. What the user
