@@ -33,6 +33,7 @@ _CONNECTION = (
     "clientconnector",
     "timeout",
     "proxyconnection",
+    "proxyerror",
 )
 
 
@@ -46,12 +47,21 @@ def of(uri: str) -> tuple[Any, str]:
             f"{uri}: pin the revision, hf://owner/name@revision/path, so that the same job reads the same bytes"
         )
     try:
-        return fsspec.core.url_to_fs(uri)  # type: ignore[no-any-return]
+        return fsspec.core.url_to_fs(uri, **_settings(scheme))  # type: ignore[no-any-return]
     except OSError as error:  # some drivers connect as soon as they are made
         raise refusal(uri, error, "reached") from error
     except (ImportError, ValueError) as error:
         package = f"; {DRIVERS[scheme]} is one" if scheme in DRIVERS else ""
         raise BadInput(f"{uri}: this image has no driver for {scheme}:// ({error}){package}") from error
+
+
+def _settings(scheme: str) -> dict[str, Any]:
+    """Settings of a driver beside FSSPEC_HTTPS: http's alone does not look for HTTPS_PROXY by itself."""
+    import fsspec.config
+
+    if scheme not in {"http", "https"}:
+        return {}
+    return {"client_kwargs": {"trust_env": True, **fsspec.config.conf.get(scheme, {}).get("client_kwargs", {})}}
 
 
 def refusal(uri: str, error: Exception, doing: str) -> Exception:

@@ -13,10 +13,11 @@ import yaml
 
 from slipway.api.common.types import Reason
 from tests.cluster.paths import REPOSITORY
+from tests.unit.docs.blocks import section
 
 DOCS = REPOSITORY / "docs"
 # What is in backticks, of one word in capitals as reasons are, and is no reason.
-OTHERS = {"ReadWriteOnce", "Ready"}
+OTHERS = {"ReadWriteOnce", "ReadWriteMany", "Ready"}
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +56,12 @@ def test_every_page_has_its_place_in_the_navigation() -> None:
 def test_symptoms_name_reasons_that_there_are() -> None:
     named = set(re.findall(r"`([A-Z][a-z]+[A-Za-z]*)`", (DOCS / "troubleshooting.md").read_text()))
     assert named - OTHERS <= {reason.value for reason in Reason}
+
+
+def test_every_reason_has_a_row_that_says_what_now() -> None:
+    table = section(DOCS / "troubleshooting.md", "## Every reason, and what now")
+    rows = re.findall(r"^\| (`.+?`) \| (.+) \|$", table, re.MULTILINE)
+    named = [reason for names, _ in rows for reason in re.findall(r"`(\w+)`", names)]
+    assert sorted(named) == sorted(reason.value for reason in Reason)
+    assert len(rows) == len(table[table.index("|---") :].strip().splitlines()) - 1, "a row without a reason"
+    assert all(len(words) > 5 for _, words in rows)
