@@ -1,6 +1,5 @@
 """Model of a TrainingJob as its training would begin with it, without a training. For `bench untrained`."""
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,7 +9,7 @@ from torch import nn
 from slipway.api.common.artifact import Signature
 from slipway.api.common.types import API_VERSION
 from slipway.api.search import paths
-from workloads import data
+from workloads import data, strict_json
 from workloads.errors import BadInput
 from workloads.pod import job_document
 from workloads.train import tasks
@@ -36,7 +35,7 @@ def untrained(config: Path, values: dict[str, paths.Value]) -> tuple[nn.Module, 
         raise BadInput(str(error)) from error
     with TemporaryDirectory() as folder:
         changed = Path(folder) / "job.json"
-        changed.write_text(json.dumps(document))
+        changed.write_text(strict_json.line(document))
         job = read_job(changed, Overrides())
     if job.recipe.compression:
         raise BadInput("recipe.compression changes the model while it is trained: it cannot be measured before")
