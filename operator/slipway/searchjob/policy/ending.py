@@ -55,9 +55,13 @@ def _alike(records: Sequence[Record], failed: Sequence[Record]) -> str:
     done = [record for record in records if record.state in {TrialState.SUCCEEDED, TrialState.EARLY_STOPPED}]
     if done or len(failed) < ALIKE:
         return ""
-    # Names, numbers and digests differ from trial to trial.
-    words = {re.sub(r"[0-9a-f]*\d[0-9a-f.]*", "#", record.message) for record in failed}
+    words = {_without_numbers(record.message) for record in failed}
     return failed[0].message if len(words) == 1 else ""
+
+
+def _without_numbers(text: str) -> str:
+    """The text with one mark for each number and digest: those differ from trial to trial."""
+    return re.sub(r"[0-9a-f.]+", lambda found: "#" if any(map(str.isdigit, found[0])) else found[0], text)
 
 
 def _why(spec: SearchJobSpec, records: Sequence[Record], failed: Sequence[Record]) -> str:
