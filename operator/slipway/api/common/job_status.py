@@ -52,6 +52,21 @@ class BackoffStatus(StatusModel):
     next_attempt_time: Time | None = Field(None, description="When the pods are made anew, after a pause.")
 
 
+class RunStatus(StatusModel):
+    """Restarts of a job that runs in attempts, and its end: of a TrainingJob and a QuantizationJob alike."""
+
+    observed_generation: Annotated[int, Field(ge=-1, le=2**53)] | None = Field(
+        None, description="metadata.generation of the spec that this status is about."
+    )
+    restart_count: Count = Field(0, description="Restarts after failures, all causes.")
+    restart_count_towards_max: Count = Field(0, description="Restarts that count against failurePolicy.maxRestarts.")
+    disruption_count: Count = Field(0, description="Restarts that count against failurePolicy.maxDisruptions.")
+    completion_time: Time | None = Field(None, description="When the job succeeded or failed.")
+    completed: CompletedStatus | None = Field(None, description="Work that is done and will not be done again.")
+    backoff: BackoffStatus | None = Field(None, description="The pause before the next attempt, and what it comes of.")
+    last_failure: LastFailure | None = Field(None, description="What ended the last attempt that failed.")
+
+
 class Metric(StatusModel):
     """A figure by name."""
 

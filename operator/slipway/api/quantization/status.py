@@ -8,12 +8,10 @@ from pydantic import Field
 from slipway.api.common.base import MapBy, StatusModel
 from slipway.api.common.job_status import (
     ArtifactStatus,
-    BackoffStatus,
-    CompletedStatus,
-    LastFailure,
     PinnedSource,
     Progress,
     ReplicaStatus,
+    RunStatus,
 )
 from slipway.api.common.types import Condition, Count, Digest, ShortText, Text, Time
 
@@ -140,32 +138,22 @@ class StageResult(StatusModel):
     report: Report | None = Field(None, description="The whole story.")
 
 
-class QuantizationJobStatus(StatusModel):
+class QuantizationJobStatus(RunStatus):
     """State of the job as the operator knows it. The operator is the only writer."""
 
     conditions: Annotated[list[Condition], Field(max_length=16), MapBy("type")] = Field(
         default_factory=list, description="Ready, Reconciling, Stalled, SourceReady, Succeeded, Failed, ..."
-    )
-    observed_generation: Annotated[int, Field(ge=-1, le=2**53)] | None = Field(
-        None, description="metadata.generation of the spec that this status is about."
     )
     source: PinnedSource | None = Field(None, description="The float model, pinned.")
     stage: Stage | None = Field(None, description="The stage that runs.")
     step: Count = Field(0, description="Number of that stage in the order they ran; it is in the pods' names.")
     spec_digest: Digest | None = Field(None, description="Of the spec that the current pods were made from.")
     attempt: Count = Field(0, description="Number of the current pods; it is in their names.")
-    restart_count: Count = Field(0, description="Restarts after failures, all causes.")
-    restart_count_towards_max: Count = Field(0, description="Restarts that count against failurePolicy.maxRestarts.")
-    disruption_count: Count = Field(0, description="Restarts that count against failurePolicy.maxDisruptions.")
     start_time: Time | None = Field(None, description="When the first pod was asked for.")
     queued_time: Time | None = Field(None, description="Since when the server refuses the current attempt's pods.")
     attempt_time: Time | None = Field(None, description="When the current pods were asked for.")
     running_time: Time | None = Field(None, description="When all current pods were running.")
     active_seconds: Count = Field(0, description="Running time of the pods before, for activeDeadlineSeconds.")
-    completion_time: Time | None = Field(None, description="When the job succeeded or failed.")
-    completed: CompletedStatus | None = Field(None, description="Work that is done and will not be done again.")
-    backoff: BackoffStatus | None = Field(None, description="The pause before the next attempt, and what it comes of.")
-    last_failure: LastFailure | None = Field(None, description="What ended the last attempt that failed.")
     replica_statuses: ReplicaStatus | None = Field(None, description="Current pods by state.")
     progress: Progress | None = Field(None, description="How far the job is.")
     warnings: Annotated[list[Text], Field(max_length=16)] = Field(

@@ -7,12 +7,10 @@ from pydantic import Field
 from slipway.api.common.base import MapBy, StatusModel
 from slipway.api.common.job_status import (
     ArtifactStatus,
-    BackoffStatus,
-    CompletedStatus,
-    LastFailure,
     PinnedSource,
     Progress,
     ReplicaStatus,
+    RunStatus,
 )
 from slipway.api.common.types import Condition, Count, Digest, Text, Time
 from slipway.api.training.runtime_ref import RuntimeStatus
@@ -39,31 +37,21 @@ class QueueStatus(StatusModel):
     missing: Text = Field(description="What the cluster lacks for it.")
 
 
-class TrainingJobStatus(StatusModel):
+class TrainingJobStatus(RunStatus):
     """State of the job as the operator knows it. The operator is the only writer."""
 
     conditions: Annotated[list[Condition], Field(max_length=16), MapBy("type")] = Field(
         default_factory=list, description="Ready, Reconciling, Stalled, Succeeded, Created, Running, Restarting, ..."
     )
-    observed_generation: Annotated[int, Field(ge=-1, le=2**53)] | None = Field(
-        None, description="metadata.generation of the spec that this status is about."
-    )
     spec_digest: Digest | None = Field(None, description="Of the spec that the current attempt's pods were made from.")
     attempt: Count = Field(0, description="Number of the current gang of pods; it is in their names.")
-    restart_count: Count = Field(0, description="Restarts after failures, all causes.")
-    restart_count_towards_max: Count = Field(0, description="Restarts that count against failurePolicy.maxRestarts.")
-    disruption_count: Count = Field(0, description="Restarts that count against failurePolicy.maxDisruptions.")
     start_time: Time | None = Field(None, description="When the first pods were asked for.")
     queued_time: Time | None = Field(None, description="Since when the current attempt waits, or waited, for room.")
     attempt_time: Time | None = Field(None, description="When the current attempt's pods were asked for.")
     running_time: Time | None = Field(None, description="When all pods of the current attempt were running.")
     active_seconds: Count = Field(0, description="Running time of the attempts before, for activeDeadlineSeconds.")
-    completion_time: Time | None = Field(None, description="When the job succeeded or failed.")
     nodes: Count | None = Field(None, description="Pods of the current attempt that are there.")
     selector: Annotated[str, Field(max_length=512)] | None = Field(None, description="Selects the job's pods.")
-    completed: CompletedStatus | None = Field(None, description="Work that is done and will not be done again.")
-    backoff: BackoffStatus | None = Field(None, description="The pause before the next attempt, and what it comes of.")
-    last_failure: LastFailure | None = Field(None, description="What ended the last attempt that failed.")
     runtime: RuntimeStatus | None = Field(None, description="The runtime that the job goes by.")
     model: PinnedSource | None = Field(None, description="The model that is tuned further, with recipe.model.from.")
     strategy: StrategyStatus | None = Field(None, description="How the model's state is spread, and why so.")
