@@ -186,6 +186,8 @@ def _measured(context: Context, attempt: Attempt, model: "Model") -> tuple[Candi
     verdict = judge(context.job.spec.gates, difference, size / float_size, speedup, sight)
     # A step of compression goes on with a good accuracy alone: size and speed are for what will be published.
     told = verdict.of_accuracy() if attempt.rung is Stage.COMPRESS else verdict
+    others = [words for words in verdict.failures if words not in told.failures]
+    message = f"{told.words()}; not published by itself: {'; '.join(others)}" if others else told.words()
     candidate = Candidate(
         name=attempt.name,
         rung=attempt.rung,
@@ -200,7 +202,7 @@ def _measured(context: Context, attempt: Attempt, model: "Model") -> tuple[Candi
         size_bytes=size,
         speedup=None if speedup is None else round(speedup.median, 3),
         passed=told.passed,
-        message=told.words()[:1024],
+        message=message[:1024],
     )
     details = {"limit": verdict.limit, "failures": list(verdict.failures), "digest": storage.sha256_of(path)}
     details |= {"data": {data.name: storage.sha256_of(data) for data in external_data.data_of(path)}}

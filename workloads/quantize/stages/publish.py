@@ -104,7 +104,7 @@ def _publish(context: Context, name: str) -> str:
             shutil.copyfile(context.work.path(report), folder / report)
         described = _describe(context, name)
         if described.text is not None and described.text.tokenizer == TOKENIZER_FILE:
-            stored = artifact.read(*context.trainable)
+            stored = artifact.read(*_described_by(context, name))
             shutil.copyfile(stored.folder / TOKENIZER_FILE, folder / TOKENIZER_FILE)
         description = described.model_copy(update={"files": storage.digests_of(folder)})
         path = folder / DESCRIPTION_FILE
@@ -143,7 +143,7 @@ def _describe(context: Context, name: str) -> Artifact:
         "files": [],
     }
     if context.source.is_artifact:
-        return artifact.read(*context.trainable).description.model_copy(update=known)
+        return artifact.read(*_described_by(context, name)).description.model_copy(update=known)
     parameters = sum(int(np.prod(tensor.dims)) for tensor in context.float_model.graph.initializer)
     return Artifact(
         task=task_of(model, context.job.spec.evaluation.metric, context.judged.task),
@@ -151,6 +151,11 @@ def _describe(context: Context, name: str) -> Artifact:
         parameters=parameters,
         **known,
     )
+
+
+def _described_by(context: Context, name: str) -> tuple[str, str]:
+    """URI and digest of the artifact whose architecture a candidate has: the float model is never the smaller one."""
+    return (context.source.uri, context.source.digest) if name == FLOAT else context.trainable
 
 
 def _lineage(context: Context, name: str) -> Lineage:
