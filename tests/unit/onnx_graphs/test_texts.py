@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,37 @@ def bag_of_bytes(*, masked: bool) -> Any:
     return model(nodes, inputs, [value("y", ["n", 2])], weights)
 
 
-@pytest.mark.parametrize("masked", [False, True])
-def test_a_table_of_texts_calibrates_and_judges(tmp_path: Path, masked: bool) -> None:
+def plain(folder: Path) -> Path:
+    """The same texts as files, as language models are trained on."""
+    texts = table(folder).read_text().splitlines()
+    (folder / "texts").mkdir()
+    for name, part in (("train", texts[:48]), ("validation", texts[48:])):
+        (folder / "texts" / f"{name}.txt").write_text("\n".join(part))
+    return folder / "texts"
+
+
+def stored(folder: Path) -> Path:
+    """The same texts as Hugging Face's datasets stores them."""
+    library = pytest.importorskip("datasets")
+    library.Dataset.from_csv(str(table(folder))).class_encode_column("label").save_to_disk(str(folder / "set"))
+    return folder / "set"
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "masked"),
+    [
+        ("text-table", table, False),
+        ("text-table", table, True),
+        ("text-files", plain, False),
+        ("hugging-face", stored, True),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_texts_calibrate_and_judge(tmp_path: Path, name: str, made: Callable[[Path], Path], masked: bool) -> None:
     import onnx
 
     onnx.save(bag_of_bytes(masked=masked), tmp_path / "model.onnx")
-    data = {"dataset": {"name": "text-table", "uri": table(tmp_path).as_uri(), "sequenceLength": LENGTH}}
+    data = {"dataset": {"name": name, "uri": made(tmp_path).as_uri(), "sequenceLength": LENGTH}}
     job = jobs.job(
         tmp_path / "job",
         tmp_path / "model.onnx",

@@ -48,6 +48,15 @@ def test_a_type_that_no_artifact_has_is_refused_in_words() -> None:
         signature_of(model([node], *ports, {}))
 
 
+def test_free_axes_keep_their_exporters_names() -> None:
+    """All of them were called axis1."""
+    node = helper.make_node("Identity", ["x"], ["y"])
+    x, y = value("x", ["batch_size", "Time Steps", "unk__617", 3]), value("y", ["N", None, "2nd", 3])
+    found = signature_of(model([node], [x], [y], {}))
+    assert found.inputs[0].shape == ["batch_size", "time_steps", "axis2", 3]
+    assert found.outputs[0].shape == ["n", "axis1", "axis_2nd", 3]
+
+
 def test_a_sequence_of_maps_is_refused_with_how_to_export_without() -> None:
     """As skl2onnx writes the probabilities of every classifier by default."""
     node = helper.make_node("ZipMap", ["x"], ["z"], "zip", domain="ai.onnx.ml", classlabels_int64s=[0, 1])
