@@ -77,7 +77,7 @@ def test_shards_of_webdataset_are_refused_in_words(tmp_path: Path) -> None:
     [
         ("text,label\nI like it, really,good\nbad one,bad\n", "row 1 with more values than the 2 columns: put texts"),
         ("text,label,label\na,b,c\n", "the column label is there 2 times"),
-        ('text,label\n"never closed,good\nb,bad\n', "without label"),
+        ('text,label\n"never closed,good\nb,bad\n', "after line 1: not a table"),
     ],
 )
 def test_a_table_that_would_be_read_as_something_else(tmp_path: Path, content: str, words: str) -> None:
