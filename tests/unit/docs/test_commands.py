@@ -13,7 +13,7 @@ import pytest
 import typer
 import yaml
 
-from slipway.api.codegen.crd import KINDS, definition
+from slipway.api.codegen.crd import KINDS, TEMPLATES, definition
 from slipway.api.common.types import API_VERSION
 from slipway.api.quantization.quantizationjob import spec_problems as quantization_problems
 from slipway.api.search.searchjob import spec_problems as search_problems
@@ -29,7 +29,7 @@ from workloads.__main__ import COMMANDS
 REMOTE = "https://git.example.com/platform/slipway//"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
-BUILT_IN = {"pods", "pod", "service", "services", "deployment", "lease", "events", "pvc", "all"}
+BUILT_IN = {"httproute", "node", "pods", "pod", "service", "services", "deployment", "lease", "events", "pvc", "all"}
 PROBLEMS = {
     "TrainingJob": training_problems,
     "QuantizationJob": quantization_problems,
@@ -53,7 +53,7 @@ def commands() -> Iterator[tuple[str, str]]:
 
 def kinds() -> set[str]:
     """All names by which kubectl knows ours."""
-    names = [definition(kind)["spec"]["names"] for kind in KINDS]
+    names = [definition(kind)["spec"]["names"] for kind in (*KINDS, *TEMPLATES)]
     return {word for n in names for word in (n["plural"], n["singular"], *n["shortNames"])}
 
 
@@ -65,7 +65,12 @@ def _make(words: list[str]) -> None:
 def _slipway(words: list[str]) -> None:
     group = typer.main.get_command(app)
     options = [option for parameter in group.params for option in parameter.opts]
-    assert words[1] in [*group.commands, *options, "--help"]  # type: ignore[attr-defined]
+    subcommands = group.commands  # type: ignore[attr-defined]
+    assert words[1] in [*subcommands, *options, "--help"]
+    if words[1] in subcommands and words[1] != "local":
+        own = {option for one in subcommands[words[1]].params for option in (*one.opts, *one.secondary_opts)}
+        given = {word.split("=")[0] for word in words[2:] if re.match(r"-[-A-Za-z]", word)}
+        assert given <= own | {"--help"}, given - own
 
 
 def _kubectl(words: list[str]) -> None:
