@@ -6,7 +6,7 @@ from pydantic import Field
 
 from slipway.api.common.base import MapBy, StatusModel
 from slipway.api.common.language import LanguageFacts
-from slipway.api.common.types import MAX_INT32, Count, Digest, LongText, ShortText, Text, Time
+from slipway.api.common.types import MAX_INT32, Condition, Count, Digest, LongText, ShortText, Text, Time
 
 
 class ReplicaStatus(StatusModel):
@@ -55,6 +55,10 @@ class BackoffStatus(StatusModel):
 class RunStatus(StatusModel):
     """Restarts of a job that runs in attempts, and its end: of a TrainingJob and a QuantizationJob alike."""
 
+    # Each kind describes its own; they are here to come first.
+    conditions: Annotated[list[Condition], Field(max_length=16), MapBy("type")] = Field(
+        default_factory=list, description="Ready, Reconciling, Stalled, Succeeded, Failed, ..."
+    )
     observed_generation: Annotated[int, Field(ge=-1, le=2**53)] | None = Field(
         None, description="metadata.generation of the spec that this status is about."
     )
