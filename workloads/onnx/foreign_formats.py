@@ -14,10 +14,10 @@ PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 PICKLED = frozenset({".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib"})
 
 WORDS = {
-    "keras": "a Keras model: export it to ONNX where TensorFlow or another backend is installed, by "
-    "model.export('model.onnx', format='onnx') of Keras 3",
-    "hdf5": "HDF5, as Keras writes models and weights: load it in Keras, and export it to ONNX by "
-    "model.export('model.onnx', format='onnx')",
+    "keras": "a Keras model: load it where TensorFlow is installed, model.export('saved'), and convert that by "
+    "python -m tf2onnx.convert --saved-model saved --output model.onnx",
+    "hdf5": "HDF5, as Keras writes models and weights: load it in Keras with TensorFlow, model.export('saved'), and "
+    "convert that by python -m tf2onnx.convert --saved-model saved --output model.onnx",
     "saved-model": "a TensorFlow SavedModel: convert it by python -m tf2onnx.convert --saved-model DIR --output "
     "model.onnx",
     "graph-def": "a TensorFlow graph: convert it by python -m tf2onnx.convert --graphdef FILE --output model.onnx",

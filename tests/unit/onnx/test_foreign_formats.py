@@ -71,9 +71,9 @@ def hugging_face(path: Path) -> Path:
 KINDS = {
     "a .keras file": (
         lambda p: archive(p / "m.keras", "metadata.json", "config.json", "model.weights.h5"),
-        "Keras model",
+        "Keras model: .*model.export\\('saved'\\), .*tf2onnx.convert --saved-model saved",
     ),
-    "an .h5 file": (lambda p: file(p / "m.h5", b"\x89HDF\r\n\x1a\n" + bytes(64)), "HDF5, as Keras"),
+    "an .h5 file": (lambda p: file(p / "m.h5", b"\x89HDF\r\n\x1a\n" + bytes(64)), "HDF5, as Keras.*tf2onnx.convert"),
     "HDF5 with ONNX's name": (lambda p: file(p / "m.onnx", b"\x89HDF\r\n\x1a\n" + bytes(64)), "HDF5, as Keras"),
     "a SavedModel": (
         lambda p: folder(p / "m", saved_model_dot_pb=b"x", variables__v=b"x"),
