@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 from slipway.api.codegen.crd import KINDS, root_schema
 from slipway.config import Config
 from slipway.gang.progress_reports import ProgressReports
+from slipway.inferenceservice import draining, transform
 from slipway.inferenceservice import service as serving
-from slipway.inferenceservice import transform
 from slipway.inferenceservice.reconcile import InferenceServiceReconciler
 from slipway.quantizationjob import job as quantizing
 from slipway.quantizationjob.reconcile import QuantizationJobReconciler
+from slipway.queueing.autoscalers import scales_up
 from slipway.queueing.quota import slim_limits, slim_quota
 from slipway.queueing.resources import slim_footprint, slim_node, slim_priority
 from slipway.reconcile.execute import Record
@@ -25,7 +26,7 @@ from slipway.runtime.caching.cache import Cache, Change, slim, slim_link, slim_p
 from slipway.runtime.caching.namespace_shares import Shares
 from slipway.runtime.caching.store import Key
 from slipway.runtime.certificate import Certificate, obtain
-from slipway.runtime.client.errors import Forbidden, NotFound
+from slipway.runtime.client.errors import Forbidden
 from slipway.runtime.client.kube import Kube
 from slipway.runtime.client.resource import (
     CONFIGMAPS,
@@ -70,14 +71,7 @@ CHILDREN: Mapping[Resource, str] = {
 }
 # What gangs that wait for room lean on: all nodes, and everybody's pods.
 _CAPACITY: Mapping[Resource, str] = {PODS: "", NODES: ""}
-# How Karpenter, and Cluster Autoscaler, show that they are there.
-_AUTOSCALED = (
-    Resource("karpenter.sh", "v1", "nodepools", "NodePool", namespaced=False),
-    Resource("karpenter.sh", "v1beta1", "nodepools", "NodePool", namespaced=False),
-    Resource("autoscaling.x-k8s.io", "v1", "provisioningrequests", "ProvisioningRequest"),
-    Resource("autoscaling.x-k8s.io", "v1beta1", "provisioningrequests", "ProvisioningRequest"),
-)
-_AUTOSCALER_STATUS = ("kube-system", "cluster-autoscaler-status")
+_UNSEEN_DRAINS = "a service's only pod is evicted before its replacement serves"
 # The same, where they may be read: else the server's refusals tell of them.
 _BOUNDS: Mapping[Resource, Slim] = {QUOTAS: slim_quota, LIMIT_RANGES: slim_limits, PRIORITY_CLASSES: slim_priority}
 
@@ -152,6 +146,7 @@ class Assembly:
 
     def _watch(self, platforms: Platforms) -> None:
         self._shares = shares = Shares(platforms.namespace_bytes)
+        self._drains = draining.NodeDrains(self.cache, partial(self.mark, serving.KIND), on_the_loop)
         for kind in KINDS:
             self.cache.add(OURS[kind.kind], slim=keeping(root_schema(kind)), shares=shares)
         slims = {**_SLIMS, PODS: slim_footprint if platforms.gang_admission else slim_pod}
@@ -165,6 +160,9 @@ class Assembly:
         self.children |= {resource: _SERVED for resource in found if resource is not None}
         for resource in filter(None, found):
             self.cache.add(resource, selector=_SERVED, slim=_SLIMS[resource])
+        if NODES not in self.children and await self._may_list(NODES, _UNSEEN_DRAINS):
+            self.children |= {NODES: ""}
+            self.cache.add(NODES, slim=slim_node)
         for resource, thin_out in _BOUNDS.items() if self._admission is not None else ():
             if await self._may_list(resource, "not counted when gangs are let in, so that the server may refuse some"):
                 self.children |= {resource: ""}
@@ -175,7 +173,7 @@ class Assembly:
                 self.children |= {runtimes: ""}
                 self.cache.add(runtimes, shares=self._shares)
         if self._admission is not None:
-            self._admission.scales_up = await self._scales_up()
+            self._admission.scales_up = await scales_up(self._kube, self._namespaces)
         budgets, autoscalers, routes, grpc_routes = found
         self._services.platform = replace(
             self._services.platform, budgets=budgets, autoscalers=autoscalers, routes=routes, grpc_routes=grpc_routes
@@ -186,19 +184,6 @@ class Assembly:
             if await self._kube.serves(resource):
                 return resource
         return None
-
-    async def _scales_up(self) -> bool:
-        """Tell whether the cluster shows an autoscaler that acts on pods without a node."""
-        for resource in _AUTOSCALED:
-            if await self._kube.serves(resource):
-                return True
-        if self._namespaces:
-            return False
-        try:
-            await self._kube.get(CONFIGMAPS, *_AUTOSCALER_STATUS)
-        except (NotFound, Forbidden):
-            return False
-        return True
 
     async def _may_list(self, resource: Resource, without: str) -> bool:
         """Tell whether the operator may list them; if not, the log says what that comes to."""
@@ -230,6 +215,9 @@ class Assembly:
         """Mark whom a change concerns: the object itself and those that wait for it, or a child's owner."""
         if self._admission is not None:
             self._admission.changed(resource, change)
+        if resource is NODES:
+            self._drains.changed(change)
+            return
         if resource is PODS:
             self._trainings.pod_changed(change)
             self._quantizations.pod_changed(change)

@@ -6,12 +6,15 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
-from slipway.api.common.types import Reason
+from slipway.api.common.types import GROUP, Reason
 from slipway.inferenceservice.service import ENGINE, REVISION, SERVER
 from slipway.reconcile.pods.observed import observe_pod
 
 # What a server's last words begin with, where they have a reason of their own.
 TOLD = (Reason.DOES_NOT_FIT, Reason.PROBE_MISMATCH, Reason.ADAPTER_NOT_APPLIED)
+
+# On a Deployment that has one replica more than its revision shall have, while a node is drained.
+SURGED = f"{GROUP}/surged"
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Revision:
     deleting: bool
     # Whether its pods were started with the engine of its build Job.
     engine: bool = False
+    # Whether its Deployment has one replica more than `wanted`.
+    surged: bool = False
 
     def serves(self, replicas: int) -> bool:
         """Tell whether the Deployment was asked for so many replicas and all of them serve."""
@@ -48,7 +53,8 @@ class Trouble:
 def observe_revision(deployment: Mapping[str, Any]) -> Revision:
     """Read a Deployment. `available`: its newest template serves with all replicas asked for."""
     metadata, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status") or {}
-    wanted = spec.get("replicas", 1)
+    surged = SURGED in (metadata.get("annotations") or {})
+    wanted = max(0, spec.get("replicas", 1) - surged)
     ready = status.get("readyReplicas") or 0
     current = (status.get("observedGeneration") or 0) >= (metadata.get("generation") or 0)
     updated = status.get("updatedReplicas") or 0
@@ -56,6 +62,8 @@ def observe_revision(deployment: Mapping[str, Any]) -> Revision:
         (c for c in status.get("conditions") or [] if c.get("type") == "Progressing"), {}
     )
     late = progress.get("status") == "False" and progress.get("reason") == "ProgressDeadlineExceeded"
+    # The one more may be late, and what serves is not.
+    late = late and not (surged and ready >= wanted)
     return Revision(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -67,6 +75,7 @@ def observe_revision(deployment: Mapping[str, Any]) -> Revision:
         overdue=(progress.get("message") or "the Deployment made no progress") if late else "",
         deleting=bool(metadata.get("deletionTimestamp")),
         engine=ENGINE in (spec["template"]["metadata"].get("annotations") or {}),
+        surged=surged,
     )
 
 

@@ -15,11 +15,13 @@ from slipway.api.serving.inferenceservice import TransitionStatus, spec_problems
 from slipway.inferenceservice import language, status
 from slipway.inferenceservice.activator import activator
 from slipway.inferenceservice.autoscale import Size
-from slipway.inferenceservice.children import manifests
+from slipway.inferenceservice.children import disruption_budget, manifests
 from slipway.inferenceservice.children.engine_job import engine_job, tell
 from slipway.inferenceservice.engine_build import BuildPhase
-from slipway.inferenceservice.observed import Revision, observe_revision, revision_of
+from slipway.inferenceservice.observed import SURGED, Revision, observe_revision, revision_of
+from slipway.inferenceservice.policy.evacuation import Evacuation
 from slipway.inferenceservice.rollout import http_route, mirror
+from slipway.inferenceservice.rollout import surge as surging
 from slipway.inferenceservice.rollout.canary import canary
 from slipway.inferenceservice.rollout.replace import replace
 from slipway.inferenceservice.service import DEPLOYMENTS, JOBS, Platform, identify
@@ -120,6 +122,8 @@ def _carried_out(state: ServiceState, rollout: RolloutPlan) -> Plan:
     told = tell(state) if state.newest in rollout.replicas else ()
     http_route.tell(state)
     mirror.tell(state)
+    evacuation = surging.surge(state, _staying(state, rollout))
+    told = (*told, *surging.tell(state, evacuation))
     wanted = state.draft.done()
     # What names the artifact, the size or the canary's stand is decided before anything is made from it.
     decided = any(state.draft.old.get(key) != wanted.get(key) for key in ("model", "adapters", "autoScaling"))
@@ -132,6 +136,7 @@ def _carried_out(state: ServiceState, rollout: RolloutPlan) -> Plan:
             *(delete for old in leaving for delete in _retire(state, old)),
             *_unwanted(state),
             *activator.deletes(state),
+            *disruption_budget.deletes(state, evacuation),
             *_needless_builds(state, rollout),
             *_outlived_pods(state, rollout),
             *http_route.deletes(state),
@@ -139,42 +144,56 @@ def _carried_out(state: ServiceState, rollout: RolloutPlan) -> Plan:
         patches=(
             *activator.patches(state),
             *mirror.patches(state),
+            *disruption_budget.patches(state, evacuation),
             *(
-                Patch(DEPLOYMENTS, known.name, known.uid, {"spec": changes})
+                Patch(DEPLOYMENTS, known.name, known.uid, changes)
                 for known in state.revisions
-                if not known.deleting and known.revision not in retired and (changes := _changes(state, rollout, known))
+                if not known.deleting and known.revision not in retired
+                if (changes := _changes(state, rollout, evacuation, known))
             ),
         ),
-        writes=_missing(state, rollout),
+        writes=_missing(state, rollout, evacuation),
         notices=(*rollout.notices, *told),
-        requeue_after=soonest(rollout.requeue_after, state.build.wait if state.build is not None else None),
+        requeue_after=soonest(
+            rollout.requeue_after, evacuation.wait, state.build.wait if state.build is not None else None
+        ),
     )
 
 
-def _changes(state: ServiceState, rollout: RolloutPlan, known: Revision) -> dict[str, Any]:
-    """Changes to the spec of a Deployment that is there: its size, and once its engine is built, pods that load it."""
-    changes: dict[str, Any] = {}
-    replicas = rollout.replicas.get(known.revision, known.wanted)
-    if known.wanted != replicas:
-        changes["replicas"] = replicas
+def _changes(
+    state: ServiceState, rollout: RolloutPlan, evacuation: Evacuation, known: Revision
+) -> dict[str, dict[str, Any]]:
+    """Changes to a Deployment that is there: its size, and once its engine is built, pods that load it."""
+    body: dict[str, dict[str, Any]] = {}
+    replicas, surged = rollout.replicas.get(known.revision, known.wanted), known.revision == evacuation.revision
+    if (known.wanted, known.surged) != (replicas, surged):
+        body["spec"] = {"replicas": replicas + surged}
+    if known.surged != surged:
+        body["metadata"] = {"annotations": {SURGED: "true" if surged else None}}
     if known.revision == state.newest and not known.engine and _built(state):
-        changes["template"] = {"metadata": {"annotations": dict(manifests.ENGINE_THERE)}}
-    return changes
+        template = {"metadata": {"annotations": dict(manifests.ENGINE_THERE)}}
+        body["spec"] = {**body.get("spec", {}), "template": template}
+    return body
+
+
+def _staying(state: ServiceState, rollout: RolloutPlan) -> dict[str, int]:
+    """Pods wanted of the revisions that are not about to go."""
+    gone = {revision.revision for revision in rollout.retire}
+    known = {r.revision: rollout.replicas.get(r.revision, r.wanted) for r in state.revisions if not r.deleting}
+    return {revision: replicas for revision, replicas in known.items() if revision not in gone}
 
 
 def _built(state: ServiceState) -> bool:
     return state.build is not None and state.build.phase is BuildPhase.BUILT
 
 
-def _missing(state: ServiceState, rollout: RolloutPlan) -> tuple[Write, ...]:
+def _missing(state: ServiceState, rollout: RolloutPlan, evacuation: Evacuation) -> tuple[Write, ...]:
     """Writes of the objects that there should be and are not."""
     service, platform, there = state.service, state.platform, state.observed.children
     writes = []
     if service.name not in there.get(SERVICES, {}):
         writes.append(Write(SERVICES, manifests.address(service)))
-    if platform.budgets is not None and service.name not in there.get(platform.budgets, {}):
-        writes.append(Write(platform.budgets, manifests.budget(service, platform.budgets)))
-    writes += [*_autoscaler(state), *activator.writes(state)]
+    writes += [*disruption_budget.writes(state, evacuation), *_autoscaler(state), *activator.writes(state)]
     writes += [*http_route.writes(state), *mirror.writes(state)]
     if state.newest not in rollout.replicas:
         return tuple(writes)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from slipway.api.serving.inferenceservice import spec_problems
-from slipway.inferenceservice import made_by, ownership
+from slipway.inferenceservice import draining, made_by, ownership
 from slipway.inferenceservice.activator.activator_poller import LARGEST, LONGEST, MOST, ActivatorPoller
 from slipway.inferenceservice.autoscale import Size, size_of
 from slipway.inferenceservice.plan import plan
@@ -105,7 +105,8 @@ class InferenceServiceReconciler:
         source = made_by.source(cache, self._sources, service)
         beside = source, *said, builds, ownership.activator(cache, service)
         adapters = made_by.adapters(cache, self._sources, service)
-        return Observed(ownership.revisions(cache, service), pods, children, *beside, adapter_jobs=adapters)
+        named = {"adapter_jobs": adapters, "leaving": draining.leaving(cache, pods)}
+        return Observed(ownership.revisions(cache, service), pods, children, *beside, **named)
 
     def waiting_for(self, kind: str, key: Key) -> list[Key]:
         """The services that serve what this job makes: they are looked at when it changes."""

@@ -41,6 +41,8 @@ class Observed:
     activator_state: ActivatorState = field(default_factory=ActivatorState)
     # The TrainingJobs whose adapters are served, by name.
     adapter_jobs: Mapping[str, Object | None] = field(default_factory=dict)
+    # Nodes of its pods that are being emptied; None where the operator may not read nodes.
+    leaving: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)

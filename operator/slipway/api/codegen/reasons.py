@@ -80,4 +80,7 @@ MEANINGS: Mapping[str, str] = {
     "GatewayPending": "No gateway has taken in the HTTPRoute yet: `parentRefs` must name one, and its controller run.",
     "GatewayRefused": "A gateway does not take the HTTPRoute; its words are in the message.",
     "GatewayMissing": "The cluster does not serve the Gateway API: install it, and restart the operator.",
+    "ReplacementStarting": "A node is being emptied, and the replacement of the service's only pod is starting.",
+    "ReplacementReady": "The replacement serves beside the old pod, which may be evicted.",
+    "ReplacementOverdue": "No replacement serves; the drain waits no longer. The message says what keeps it away.",
 }

@@ -133,6 +133,10 @@ class Reason(StrEnum):
     GATEWAY_PENDING = "GatewayPending"
     GATEWAY_REFUSED = "GatewayRefused"
     GATEWAY_MISSING = "GatewayMissing"
+    # The replacement of a service's only pod, while its node is drained.
+    REPLACEMENT_STARTING = "ReplacementStarting"
+    REPLACEMENT_READY = "ReplacementReady"
+    REPLACEMENT_OVERDUE = "ReplacementOverdue"
 
 
 class ConditionStatus(StrEnum):
