@@ -105,8 +105,8 @@ class InferenceServiceReconciler:
         source = made_by.source(cache, self._sources, service)
         beside = source, *said, builds, ownership.activator(cache, service)
         adapters = made_by.adapters(cache, self._sources, service)
-        named = {"adapter_jobs": adapters, "leaving": draining.leaving(cache, pods)}
-        return Observed(ownership.revisions(cache, service), pods, children, *beside, **named)
+        made, leaving = ownership.revisions(cache, service), draining.leaving(cache, pods)
+        return Observed(made, pods, children, *beside, adapter_jobs=adapters, leaving=leaving)
 
     def waiting_for(self, kind: str, key: Key) -> list[Key]:
         """The services that serve what this job makes: they are looked at when it changes."""

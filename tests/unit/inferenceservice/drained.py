@@ -31,6 +31,8 @@ class Cluster:
         self.budget: dict[str, Any] | None = None
         self.deployment: dict[str, Any] | None = None
         self.events: list[str] = []
+        # Moments between two requests of a look at which the only pod that serves could have been evicted.
+        self.gaps = 0
         self.settle()
 
     # The operator.
@@ -60,6 +62,8 @@ class Cluster:
             target = self.budget if patch.resource is BUDGETS[0] else self.deployment
             assert target is not None
             merge(target, patch.body)
+            # Requests of one look go abreast: what is between two of them counts.
+            self.gaps += self.serving() == 1 and self.allowed(next(filter(is_ready, self.pods)))
 
     # Kubernetes.
 

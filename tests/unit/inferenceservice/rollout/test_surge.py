@@ -105,6 +105,7 @@ def test_a_replacement_that_breaks_once_it_served_is_given_its_time_again() -> N
     cluster.pods[1]["status"]["conditions"] = []
     cluster.settle()
     assert cluster.told["reason"] == "ReplacementStarting"
+    assert "ReplacementOverdue" not in cluster.events
     assert not cluster.evict(node)
 
 
@@ -144,6 +145,7 @@ def test_no_size_on_the_way_lets_the_only_pod_go() -> None:
         for step in (cluster.operate, cluster.control, cluster.start) * 4:
             step()
             assert cluster.serving() > 1 or not cluster.allowed(next(filter(is_ready, cluster.pods)))
+    assert cluster.gaps == 0
 
 
 def test_an_operator_that_may_not_read_nodes_lets_the_only_pod_go_as_before() -> None:
@@ -232,6 +234,9 @@ def test_a_replacement_without_a_node_is_given_up_sooner_than_one_that_loads_its
     sizes, nodes = {"x": 1}, {"a"}
     assert evacuate([old, lost], sizes, nodes, {"x"}, UNPLACED_SECONDS, 3600).phase is Phase.OVERDUE
     assert evacuate([old, new], sizes, nodes, {"x"}, UNPLACED_SECONDS, 3600).phase is Phase.STARTING
+    # One that has its replacement keeps it, though another one's pod has to go as well.
+    both = [old, Replica("y", "a", True), Replica("y", "b", False)]
+    assert evacuate(both, {"x": 1, "y": 1}, nodes, {"y"}, 0, 3600).revision == "y"
     # Of a canary beside it that serves elsewhere the budget makes enough.
     beside = Replica("y", "b", True)
     assert evacuate([old, beside], {"x": 1, "y": 1}, nodes, (), 0, 3600) == NOTHING
