@@ -20,8 +20,8 @@ from slipway.inferenceservice.children.engine_job import engine_job, tell
 from slipway.inferenceservice.engine_build import BuildPhase
 from slipway.inferenceservice.observed import SURGED, Revision, observe_revision, revision_of
 from slipway.inferenceservice.policy.evacuation import Evacuation
+from slipway.inferenceservice.rollout import evacuation as evacuating
 from slipway.inferenceservice.rollout import http_route, mirror
-from slipway.inferenceservice.rollout import surge as surging
 from slipway.inferenceservice.rollout.canary import canary
 from slipway.inferenceservice.rollout.replace import replace
 from slipway.inferenceservice.service import DEPLOYMENTS, JOBS, Platform, identify
@@ -122,8 +122,8 @@ def _carried_out(state: ServiceState, rollout: RolloutPlan) -> Plan:
     told = tell(state) if state.newest in rollout.replicas else ()
     http_route.tell(state)
     mirror.tell(state)
-    evacuation = surging.surge(state, _staying(state, rollout))
-    told = (*told, *surging.tell(state, evacuation))
+    evacuation = evacuating.decide(state, _staying(state, rollout))
+    told = (*told, *evacuating.tell(state, evacuation))
     wanted = state.draft.done()
     # What names the artifact, the size or the canary's stand is decided before anything is made from it.
     decided = any(state.draft.old.get(key) != wanted.get(key) for key in ("model", "adapters", "autoScaling"))

@@ -20,7 +20,7 @@ CONDITION = "ReplacementReady"
 MARGIN_SECONDS = 60
 
 
-def surge(state: ServiceState, sizes: Mapping[str, int]) -> Evacuation:
+def decide(state: ServiceState, sizes: Mapping[str, int]) -> Evacuation:
     """Decide whether a revision shall have one pod more; `sizes`: the pods that the rollout wants of each."""
     leaving = state.observed.leaving
     if leaving is None or state.size.replicas != 1 or state.size.sleeping:
