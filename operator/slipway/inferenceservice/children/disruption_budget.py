@@ -1,8 +1,8 @@
 """A service's PodDisruptionBudget in one of its two forms, or none of it while a drain shall pass. Pure.
 
 Of several replicas evictions take one at a time. The only one is not evicted before another serves, where the operator
-sees drains and starts that other one (see rollout/evacuation.py); where it may not read nodes nobody would, so there the
-only one goes at once.
+sees drains and starts that other one (see rollout/evacuation.py). Where it may not read nodes nobody would start it, so
+there the only one goes at once.
 """
 
 from typing import Any
