@@ -85,7 +85,8 @@ def test_a_job_over_a_model_that_is_not_held_whole(tmp_path: Path, monkeypatch: 
     path, opened, seen = split(tmp_path, graph()), runtime.session, []
 
     def session(of: Any, **options: Any) -> Any:
-        seen.append(of.ByteSize())
+        if of.graph.name != "peak":  # a product of the machine's own measure, once for each process
+            seen.append(of.ByteSize())
         return opened(of, **options)
 
     monkeypatch.setattr(runtime, "session", session)
