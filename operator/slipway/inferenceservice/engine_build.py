@@ -104,8 +104,8 @@ def _facts(name: str, pods: Iterable[Object], now: datetime) -> Mapping[str, Any
     for pod in pods:
         text = observe_pod(pod, now, CONTAINER).termination_message
         try:
-            said = json.loads(text or "{}")
-            return BuiltEngine.model_validate({**said["engine"], "job": name}).wire()
+            result = json.loads(text or "{}")
+            return BuiltEngine.model_validate({**result["engine"], "job": name}).wire()
         except (ValueError, TypeError, KeyError, ValidationError):
             continue
     return {}

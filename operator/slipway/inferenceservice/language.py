@@ -138,9 +138,9 @@ def tell(plan: tuple[MemoryPlan, int] | None, revision: str, draft: StatusDraft)
         made, token = plan
         wire = {"weightsBytes": made.weights, "workspaceBytes": made.workspace, "cacheBytes": made.cache}
         wire |= {"cacheBytesPerToken": token, "maxConcurrentTokens": made.cache_tokens}
-    said = draft.fields.get("servedModel") or {}
-    if said.get("revision") == revision and said.get("maxConcurrentTokens"):
-        wire |= {"maxConcurrentTokens": said["maxConcurrentTokens"], "measured": True}
+    served = draft.fields.get("servedModel") or {}
+    if served.get("revision") == revision and served.get("maxConcurrentTokens"):
+        wire |= {"maxConcurrentTokens": served["maxConcurrentTokens"], "measured": True}
         if "cacheBytesPerToken" in wire:
             wire["cacheBytes"] = wire["cacheBytesPerToken"] * wire["maxConcurrentTokens"]
     if wire:

@@ -43,11 +43,11 @@ def plan(obj: Mapping[str, Any], observed: Observed, size: Size, platform: Platf
     spec, problems = spec_problems(metadata["name"], obj.get("spec") or {})
     if spec is None:
         return _invalid(draft, problems)
-    service, said = identify(obj, spec), obj.get("status") or {}
-    resolution = resolve(service, said, observed.source)
+    service, before = identify(obj, spec), obj.get("status") or {}
+    resolution = resolve(service, before, observed.source)
     if resolution.pinned is None:
         return _waiting(draft, resolution)
-    made = language.adapted(service, resolution.pinned, said, observed.adapter_jobs)
+    made = language.adapted(service, resolution.pinned, before, observed.adapter_jobs)
     if made.waits is not None:
         return _waiting(draft, made.waits)
     draft.condition("SourceReady", "True", resolution.reason, resolution.message)
@@ -113,9 +113,9 @@ def _unscaled(state: ServiceState) -> dict[str, str]:
 
 
 def _described(state: ServiceState) -> None:
-    said = state.observed.model
-    if said is not None and any(r.revision == said["revision"] for r in state.revisions):
-        state.draft.fields["servedModel"] = dict(said)
+    model = state.observed.model
+    if model is not None and any(r.revision == model["revision"] for r in state.revisions):
+        state.draft.fields["servedModel"] = dict(model)
 
 
 def _carried_out(state: ServiceState, rollout: RolloutPlan) -> Plan:

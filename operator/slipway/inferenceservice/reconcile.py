@@ -67,8 +67,8 @@ class InferenceServiceReconciler:
 
     async def reconcile(self, key: Key) -> Result:
         """Bring the service one step further; raises Transient, Terminal or ApiError."""
-        said = (self._cache[INFERENCE_SERVICES].get(*key) or {}).get("status")
-        late = await self._complaints.look(key, ownership.of_key(self._cache, key), said)
+        status = (self._cache[INFERENCE_SERVICES].get(*key) or {}).get("status")
+        late = await self._complaints.look(key, ownership.of_key(self._cache, key), status)
         service = self._cache[INFERENCE_SERVICES].get(*key)
         if service is None:
             for remembered in (self._interviews, self._demands):
@@ -90,8 +90,8 @@ class InferenceServiceReconciler:
         spec, _ = spec_problems(name_of(service), service.get("spec") or {})
         if spec is None:
             return Size(0, None)
-        said = observed.pods, memory.window, memory.history
-        size = size_of(spec, service.get("status") or {}, *said, now, observed.activator_state)
+        figures = observed.pods, memory.window, memory.history
+        size = size_of(spec, service.get("status") or {}, *figures, now, observed.activator_state)
         memory.history = size.history
         return size
 
@@ -101,9 +101,9 @@ class InferenceServiceReconciler:
         children = {kind: {name_of(o): o for o in cache[kind].children(owner)} for kind in kinds}
         told = partial(self._complaints.told, Key(namespace_of(service), name_of(service)))
         pods, builds = told(ownership.serving(cache, service)), told(ownership.building(cache, children[JOBS].values()))
-        said = memory.window, memory.unread, memory.given_up, memory.model
+        figures = memory.window, memory.unread, memory.given_up, memory.model
         source = made_by.source(cache, self._sources, service)
-        beside = source, *said, builds, ownership.activator(cache, service)
+        beside = source, *figures, builds, ownership.activator(cache, service)
         adapters = made_by.adapters(cache, self._sources, service)
         made, leaving = ownership.revisions(cache, service), draining.leaving(cache, pods)
         return Observed(made, pods, children, *beside, adapter_jobs=adapters, leaving=leaving)

@@ -54,12 +54,12 @@ class ActivatorPoller:
         self._scraper = scraper
         self._mark = mark
         self._clock = clock
-        self._said: dict[str, _ActivatorReplies] = {}
+        self._replies: dict[str, _ActivatorReplies] = {}
 
     def keep_only(self, uids: Iterable[str]) -> None:
         """Forget services that are gone."""
         there = set(uids)
-        self._said = {uid: said for uid, said in self._said.items() if uid in there}
+        self._replies = {uid: replies for uid, replies in self._replies.items() if uid in there}
 
     def beside(self, service: Object, observed: Observed, pods: Sequence[Object]) -> Observed:
         """Copy of `observed` with what is known of the service's activator; `pods` are the activator's."""
@@ -67,15 +67,15 @@ class ActivatorPoller:
 
     def _standby(self, service: Object, observed: Observed, pods: Sequence[Object]) -> ActivatorState:
         uid, since, now = uid_of(service), decided_at(service), self._clock().timestamp()
-        said = self._said.get(uid, _ActivatorReplies())
-        demand = demand_since(now if since is None else since, said.told, _urls(pods))
+        replies = self._replies.get(uid, _ActivatorReplies())
+        demand = demand_since(now if since is None else since, replies.told, _urls(pods))
         return ActivatorState(
             ready=is_ready(observed.activator),
             in_place=in_place(observed.children.get(SERVICES, {}).get(name_of(service)), uid),
             quiet=demand.known and not demand.wanted,
             wanted=demand.wanted,
             held=demand.held,
-            deaf=any(now - silent > DEAF_SECONDS for silent in said.silent.values()),
+            deaf=any(now - silent > DEAF_SECONDS for silent in replies.silent.values()),
             emptied=not any(deployment["spec"].get("replicas", 1) for deployment in observed.deployments),
             unsettled=unsettled(service, observed.source),
         )
@@ -84,40 +84,40 @@ class ActivatorPoller:
         """Ask what is due; returns the seconds until something is due again, or None."""
         uid, since, now = uid_of(service), decided_at(service), self._clock().timestamp()
         if since is None:
-            self._said.pop(uid, None)
+            self._replies.pop(uid, None)
             return None
-        urls, said = _urls(pods), self._said.setdefault(uid, _ActivatorReplies())
-        said.keep_only(urls)
+        urls, replies = _urls(pods), self._replies.setdefault(uid, _ActivatorReplies())
+        replies.keep_only(urls)
         handover = since + HANDOVER_SECONDS - now
-        due = (self._one(key, said, since, pod, url) for pod, url in urls.items())
+        due = (self._one(key, replies, since, pod, url) for pod, url in urls.items())
         return soonest(handover if handover > 0 else None, *due)
 
-    def _one(self, key: Key, said: _ActivatorReplies, since: float, pod: str, url: str) -> float | None:
+    def _one(self, key: Key, replies: _ActivatorReplies, since: float, pod: str, url: str) -> float | None:
         now = self._clock().timestamp()
-        pause = min(SELDOM_SECONDS, PAUSE_SECONDS * 2.0 ** min(said.failures.get(pod, 0), 8))
-        left = said.asked.get(pod, 0.0) + pause - now
+        pause = min(SELDOM_SECONDS, PAUSE_SECONDS * 2.0 ** min(replies.failures.get(pod, 0), 8))
+        left = replies.asked.get(pod, 0.0) + pause - now
         if left > 0:
             return left
         # At first an answer is needed at once: the last replica waits for it.
-        page = "demand" if pod in said.told and said.told[pod].at > since else "metrics"
-        heard = partial(self._heard, key, said)
+        page = "demand" if pod in replies.told and replies.told[pod].at > since else "metrics"
+        heard = partial(self._heard, key, replies)
         if self._scraper.ask((key, pod), key.namespace, {pod: f"{url}/{page}"}, self._read, heard):
-            said.asked[pod] = now
+            replies.asked[pod] = now
         return None
 
     def _read(self, page: bytes) -> ActivatorReply:
         return read_demand(page, self._clock().timestamp())
 
-    def _heard(self, key: Key, said: _ActivatorReplies, pages: Mapping[str, ScrapeResult[ActivatorReply]]) -> None:
+    def _heard(self, key: Key, replies: _ActivatorReplies, pages: Mapping[str, ScrapeResult[ActivatorReply]]) -> None:
         now = self._clock().timestamp()
         for pod, page in pages.items():
             if page.said is not None:
-                said.told[pod] = page.said
-                said.silent.pop(pod, None)
-                said.failures.pop(pod, None)
+                replies.told[pod] = page.said
+                replies.silent.pop(pod, None)
+                replies.failures.pop(pod, None)
             else:
-                said.silent.setdefault(pod, now)
-                said.failures[pod] = said.failures.get(pod, 0) + 1
+                replies.silent.setdefault(pod, now)
+                replies.failures[pod] = replies.failures.get(pod, 0) + 1
         self._mark(key)
 
 

@@ -24,7 +24,7 @@ def read_model(revision: str, page: bytes) -> dict[str, Any]:
         figures = sorted(
             (int(key.removeprefix(WARM_UP)), float(value)) for key, value in properties.items() if WARM_UP in key
         )
-        said = {
+        fields = {
             "revision": revision,
             "digest": properties.get("digest", ""),
             "platform": described.get("platform", ""),
@@ -41,7 +41,7 @@ def read_model(revision: str, page: bytes) -> dict[str, Any]:
             "dataSet": properties.get("lineage_data_set", ""),
             "sources": [text for text in properties.get("lineage_sources", "").split() if text],
         }
-        model = ServedModel.model_validate(said)
+        model = ServedModel.model_validate(fields)
     except (ValueError, TypeError, AttributeError, OverflowError, LookupError) as error:
         raise ValueError("not the protocol's description of a model") from error
     return {

@@ -57,7 +57,7 @@ class Pipeline:
 
     def begin(self) -> list[dict[str, Any]]:
         """Begin those that may, in their order; returns what is to be said of them at once."""
-        said = []
+        answers = []
         while self._later and self._alone not in self._handles:
             alone = self._later[0]["sampling"]["echo"]
             if alone and self._handles:
@@ -65,8 +65,8 @@ class Pipeline:
             message = self._later.popleft()
             self._alone = message["id"] if alone else 0
             if (answer := self._begin(message)) is not None:
-                said.append(answer)
-        return said
+                answers.append(answer)
+        return answers
 
     def _begin(self, message: dict[str, Any]) -> dict[str, Any] | None:
         number = message["id"]
@@ -119,12 +119,12 @@ class Pipeline:
     def step(self) -> list[dict[str, Any]]:
         """Make one token for each request that runs; returns what has come."""
         self._pipe.step()
-        said = []
+        answers = []
         for number, handle in list(self._handles.items()):
             made = self._read(number, handle)
             if made is not None:
-                said.append(made)
-        return said
+                answers.append(made)
+        return answers
 
     def _read(self, number: int, handle: Any) -> dict[str, Any] | None:
         tokens: list[int] = []
@@ -197,12 +197,12 @@ def _work(pipeline: Pipeline, inbox: "queue.SimpleQueue[dict[str, Any] | None]",
                 say(*answers)
             if "cancel" in message and not pipeline.busy:  # no step will tell that nothing is used any more
                 say({"status": pipeline.status()})
-        said = [*pipeline.step(), *pipeline.begin()]
+        answers = [*pipeline.step(), *pipeline.begin()]
         steps += 1
         if not pipeline.busy or steps % STATUS_STEPS == 0:
-            said.append({"status": pipeline.status()})
-        if said:
-            say(*said)
+            answers.append({"status": pipeline.status()})
+        if answers:
+            say(*answers)
 
 
 if __name__ == "__main__":

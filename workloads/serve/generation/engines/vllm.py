@@ -153,8 +153,8 @@ class VllmEngine(ChildEngine):
             tokens = choice.get("token_ids") or []
             values = [float(one or 0.0) for one in (choice.get("logprobs") or {}).get("token_logprobs", [])]
             finish = choice.get("finish_reason") or ""
-            said = Piece(tokens[echoed:], values[echoed : len(tokens)], prompt=values[:echoed], finish=finish)
-            self._piece(number, said)
+            piece = Piece(tokens[echoed:], values[echoed : len(tokens)], prompt=values[:echoed], finish=finish)
+            self._piece(number, piece)
             if finish:
                 return True
         return False
@@ -175,26 +175,26 @@ def arguments(name: str, generation: Generation, context: int, cache: int | None
     each of ours has ("CPU Generator does not use offset").
     """
     batched = max(generation.max_batched_tokens, generation.max_sequences, context if cache is not None else 0)
-    said = ["--host", "127.0.0.1", "--served-model-name", name, "--max-model-len", str(context)]
-    said += ["--max-num-seqs", str(generation.max_sequences)]
-    said += ["--max-num-batched-tokens", str(batched)]
-    said += ["--no-enable-chunked-prefill"] if cache is not None else []
-    said += ["--tensor-parallel-size", str(generation.tensor_parallel), "--generation-config", "vllm"]
-    said += ["--enable-prefix-caching" if generation.prefix_caching else "--no-enable-prefix-caching"]
+    arguments = ["--host", "127.0.0.1", "--served-model-name", name, "--max-model-len", str(context)]
+    arguments += ["--max-num-seqs", str(generation.max_sequences)]
+    arguments += ["--max-num-batched-tokens", str(batched)]
+    arguments += ["--no-enable-chunked-prefill"] if cache is not None else []
+    arguments += ["--tensor-parallel-size", str(generation.tensor_parallel), "--generation-config", "vllm"]
+    arguments += ["--enable-prefix-caching" if generation.prefix_caching else "--no-enable-prefix-caching"]
     precision = generation.kv_cache.precision.value
     if precision not in PRECISIONS:
         raise BadInput(f"kvCache.precision {precision} is OpenVINO's: vLLM has {', '.join(PRECISIONS)}")
-    said += ["--kv-cache-dtype", PRECISIONS[precision]]
+    arguments += ["--kv-cache-dtype", PRECISIONS[precision]]
     memory = generation.kv_cache.bytes or cache
     if memory is not None:
-        said += ["--kv-cache-memory-bytes", str(memory)]
-    return said
+        arguments += ["--kv-cache-memory-bytes", str(memory)]
+    return arguments
 
 
 def body(prompt: Prompt, name: str) -> dict[str, Any]:
     """The request for one answer, tokens in and tokens out."""
     asked_for = prompt.sampling
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "model": prompt.adapter or name,
         "prompt": list(prompt.tokens),
         "max_tokens": asked_for.max_tokens,
@@ -216,8 +216,8 @@ def body(prompt: Prompt, name: str) -> dict[str, Any]:
         "echo": asked_for.echo,
     }
     if asked_for.grammar is not None:
-        said["structured_outputs"] = {"grammar": asked_for.grammar}
-    return said
+        fields["structured_outputs"] = {"grammar": asked_for.grammar}
+    return fields
 
 
 def _free_port() -> int:

@@ -69,13 +69,17 @@ class Voice:
     def delta(self, part: Choice, offset: int) -> bytes:
         """An event with more of an answer; `offset` is where its text begins."""
         if not self.chat:
-            said = {"index": part.index, "text": part.text, "logprobs": self._completion_logprobs(part.tokens, offset)}
-            return self._event({**said, "finish_reason": part.finish})
+            choice = {
+                "index": part.index,
+                "text": part.text,
+                "logprobs": self._completion_logprobs(part.tokens, offset),
+            }
+            return self._event({**choice, "finish_reason": part.finish})
         delta: dict[str, Any] = {"content": part.text} if part.text else {}
         if part.calls:
             delta["tool_calls"] = [call.document(number) for number, call in enumerate(part.calls)]
-        said = {"index": part.index, "delta": delta, "logprobs": self._chat_logprobs(part.tokens)}
-        return self._event({**said, "finish_reason": part.finish})
+        choice = {"index": part.index, "delta": delta, "logprobs": self._chat_logprobs(part.tokens)}
+        return self._event({**choice, "finish_reason": part.finish})
 
     def total(self, prompt: int, completion: int) -> bytes:
         """The event with the usage."""
@@ -121,6 +125,6 @@ class Voice:
             return None
         content = []
         for token in tokens:
-            said = {"token": token.text, "logprob": token.log_probability, "bytes": list(token.text.encode())}
-            content.append({**said, "top_logprobs": [dict(said)]})
+            entry = {"token": token.text, "logprob": token.log_probability, "bytes": list(token.text.encode())}
+            content.append({**entry, "top_logprobs": [dict(entry)]})
         return {"content": content, "refusal": None}

@@ -139,13 +139,13 @@ class Message(_Model):
         content = self.content
         if isinstance(content, list):
             content = "".join(part.text for part in content)
-        said: dict[str, Any] = {"role": self.role, "content": content or ""}
+        message: dict[str, Any] = {"role": self.role, "content": content or ""}
         if self.tool_calls:
-            said["tool_calls"] = [call.model_dump(exclude_none=True) for call in self.tool_calls]
+            message["tool_calls"] = [call.model_dump(exclude_none=True) for call in self.tool_calls]
         for name in ("name", "tool_call_id"):
             if (value := getattr(self, name)) is not None:
-                said[name] = value
-        return said
+                message[name] = value
+        return message
 
 
 class Function(_Model):

@@ -137,19 +137,19 @@ class Grammar:
             return "value"
         if not isinstance(schema, Mapping):
             raise Unsupported(f"{compact(schema)[:60]} is no schema")
-        said = {key: value for key, value in schema.items() if key not in ANNOTATIONS}
+        keywords = {key: value for key, value in schema.items() if key not in ANNOTATIONS}
         for word in ("$ref", "enum", "const", "anyOf", "oneOf", "allOf"):
-            if word in said:
-                return self._combined(word, said, schema, depth, name)
-        kinds = said.pop("type", None) or _guessed(said)
+            if word in keywords:
+                return self._combined(word, keywords, schema, depth, name)
+        kinds = keywords.pop("type", None) or _guessed(keywords)
         listed = kinds if isinstance(kinds, list) else [kinds]
         if not listed:
             raise Unsupported("type is an empty list")
-        return " | ".join(self._typed(kind, said, listed, depth) for kind in listed)
+        return " | ".join(self._typed(kind, keywords, listed, depth) for kind in listed)
 
-    def _combined(self, word: str, said: Mapping[str, Any], schema: Any, depth: int, name: str) -> str:
-        value = said[word]
-        beside = sorted(set(said) - {word, "type"})
+    def _combined(self, word: str, keywords: Mapping[str, Any], schema: Any, depth: int, name: str) -> str:
+        value = keywords[word]
+        beside = sorted(set(keywords) - {word, "type"})
         if beside:
             raise Unsupported(f"{beside[0]} beside {word} is not supported")
         if word == "const":
@@ -183,46 +183,46 @@ class Grammar:
         self._alternatives.setdefault(name, set()).add(self._references[pointer])
         return self._references[pointer]
 
-    def _typed(self, kind: Any, said: Mapping[str, Any], kinds: Sequence[Any], depth: int) -> str:
+    def _typed(self, kind: Any, keywords: Mapping[str, Any], kinds: Sequence[Any], depth: int) -> str:
         if not isinstance(kind, str) or kind not in KNOWN:
             raise Unsupported(f"type {compact(kind)[:40]} is none of {', '.join(KNOWN)}")
         known = set().union(*(KNOWN.get(one, set()) for one in kinds if isinstance(one, str)))
-        strange = sorted(set(said) - known)
+        strange = sorted(set(keywords) - known)
         if strange:
             raise Unsupported(f"{strange[0]} is not supported for type {kind}")
         if kind == "object":
-            return self._object(said, depth)
+            return self._object(keywords, depth)
         if kind == "array":
-            return self._array(said, depth)
+            return self._array(keywords, depth)
         if kind == "string":
-            return f'"\\"" char{_counted(*self._bounds(said, "minLength", "maxLength"))} "\\""'
+            return f'"\\"" char{_counted(*self._bounds(keywords, "minLength", "maxLength"))} "\\""'
         if kind == "integer":
-            return _integers(said.get("minimum"), said.get("maximum"))
-        if kind == "number" and "minimum" in said:
-            if said["minimum"] != 0 or "maximum" in said:
+            return _integers(keywords.get("minimum"), keywords.get("maximum"))
+        if kind == "number" and "minimum" in keywords:
+            if keywords["minimum"] != 0 or "maximum" in keywords:
                 raise Unsupported("a number's minimum may be 0 or unset")
             return "magnitude"
         return {"boolean": '"true" | "false"', **_KINDS}[kind]
 
-    def _array(self, said: Mapping[str, Any], depth: int) -> str:
-        least, most = self._bounds(said, "minItems", "maxItems")
+    def _array(self, keywords: Mapping[str, Any], depth: int) -> str:
+        least, most = self._bounds(keywords, "minItems", "maxItems")
         outer, self._times = self._times, self._times * max(1, least, most or 0)
-        item = self._rule(said["items"], depth + 1) if "items" in said else "value"
+        item = self._rule(keywords["items"], depth + 1) if "items" in keywords else "value"
         self._times = outer
         if most == 0:
             return '"[]"'
         more = f'("," {item}){_counted(max(least - 1, 0), None if most is None else most - 1)}'
         return f'"[" {item} {more} "]"' if least else f'"[" ({item} {more})? "]"'
 
-    def _object(self, said: Mapping[str, Any], depth: int) -> str:
-        properties, required = said.get("properties", {}), said.get("required", [])
+    def _object(self, keywords: Mapping[str, Any], depth: int) -> str:
+        properties, required = keywords.get("properties", {}), keywords.get("required", [])
         if not isinstance(properties, Mapping) or not isinstance(required, list):
             raise Unsupported("properties must be an object, and required a list")
         missing = [one for one in required if one not in properties]
         if missing:
             raise Unsupported(f"required names {compact(missing[0])[:60]}, which is none of the properties")
         if not properties:
-            return "object" if said.get("additionalProperties", True) is not False else '"{}"'
+            return "object" if keywords.get("additionalProperties", True) is not False else '"{}"'
         # From the last property to the first: what may follow when something stands before it, and when nothing does.
         after, first = '""', '""'
         for key, schema in reversed(list(properties.items())):
@@ -234,8 +234,8 @@ class Grammar:
             after, first = names
         return f'"{{" {first} "}}"'
 
-    def _bounds(self, said: Mapping[str, Any], least: str, most: str) -> tuple[int, int | None]:
-        found = _bounds(said, least, most)
+    def _bounds(self, keywords: Mapping[str, Any], least: str, most: str) -> tuple[int, int | None]:
+        found = _bounds(keywords, least, most)
         self._repeats += self._times * max(found[0], found[1] or 0)
         if self._repeats > MOST_REPEATS:
             raise Unsupported(f"with {most if found[1] else least} the schema counts more than {MOST_REPEATS} repeats")
@@ -259,16 +259,16 @@ class Grammar:
                     path.append((following, sorted(self._alternatives[following])))
 
 
-def _guessed(said: Mapping[str, Any]) -> str:
-    if {"properties", "required"} & set(said):
+def _guessed(keywords: Mapping[str, Any]) -> str:
+    if {"properties", "required"} & set(keywords):
         return "object"
-    if "items" in said:
+    if "items" in keywords:
         return "array"
-    raise Unsupported(f"a schema with {', '.join(sorted(said))[:60]} needs a type")
+    raise Unsupported(f"a schema with {', '.join(sorted(keywords))[:60]} needs a type")
 
 
-def _bounds(said: Mapping[str, Any], least: str, most: str) -> tuple[int, int | None]:
-    found = said.get(least, 0), said.get(most)
+def _bounds(keywords: Mapping[str, Any], least: str, most: str) -> tuple[int, int | None]:
+    found = keywords.get(least, 0), keywords.get(most)
     for name, value in ((least, found[0]), (most, found[1])):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
             raise Unsupported(f"{name} must be a number from 0 on")

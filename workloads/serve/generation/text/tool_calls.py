@@ -60,10 +60,10 @@ def calls_in(text: str, names: Sequence[str]) -> tuple[str, list[ToolCall]]:
 
 def _call(text: str, names: Sequence[str]) -> ToolCall | None:
     try:
-        said = json.loads(text.strip())
+        call = json.loads(text.strip())
     except (ValueError, RecursionError):
         return None
-    if not isinstance(said, dict) or said.get("name") not in names:
+    if not isinstance(call, dict) or call.get("name") not in names:
         return None
-    arguments = said.get("arguments", said.get("parameters", {}))
-    return ToolCall(said["name"], arguments if isinstance(arguments, str) else compact(arguments))
+    arguments = call.get("arguments", call.get("parameters", {}))
+    return ToolCall(call["name"], arguments if isinstance(arguments, str) else compact(arguments))
