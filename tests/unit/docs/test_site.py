@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ import yaml
 from slipway.api.common.types import Reason
 from tests.cluster.paths import REPOSITORY
 from tests.unit.docs.blocks import section
+from tests.unit.docs.pictures import PICTURES
 
 DOCS = REPOSITORY / "docs"
 # What is in backticks, of one word in capitals as reasons are, and is no reason.
@@ -45,6 +47,18 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
     page = (site / "index.html").read_text()
     loaded = re.findall(r'<(?:script|link|img)[^>]* (?:src|href)="(https?://[^"]*)"', page)
     assert not [address for address in loaded if "git.example.com" not in address]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_is_what_the_script_draws(name: str) -> None:
+    drawn = PICTURES[name]()
+    assert (DOCS / "pictures" / name).read_text() == drawn, "run: python -m tests.unit.docs.pictures"
+    root = ElementTree.fromstring(drawn)
+    width, height = (int(number) for number in root.attrib["viewBox"].split()[2:])
+    for text in root.iter("{http://www.w3.org/2000/svg}text"):
+        assert 0 < int(text.attrib["x"]) < width
+        assert 0 < int(text.attrib["y"]) < height
+    assert f"(pictures/{name})" in (DOCS / "concepts.md").read_text()
 
 
 def test_every_page_has_its_place_in_the_navigation() -> None:
