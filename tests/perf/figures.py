@@ -20,7 +20,7 @@ from tests.cluster.paths import REPOSITORY
 from tests.conformance.clients import table as client_table
 from tests.gpu import table as gpu_table
 from tests.perf.emulated import saturation as saturation_table
-from tests.perf.operator import flood_table, queue_table
+from tests.perf.operator import flood_table, queue_table, start_table
 from tests.perf.quantizing import compress_table, quantize_table
 from tests.perf.serving import serve_table, stall_table
 from tests.perf.strangers import table as strangers_table
@@ -244,6 +244,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "sizing": sizing,
     "gangs": gangs,
     "queue": queue_table.queue,
+    "requests": start_table.requests,
+    "starts": start_table.starts,
     "floods": flood_table.floods,
     "before": flood_table.before,
     "cache": flood_table.cache,
