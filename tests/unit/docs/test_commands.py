@@ -29,7 +29,20 @@ from workloads.__main__ import COMMANDS
 REMOTE = "https://git.example.com/platform/slipway//"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
-BUILT_IN = {"httproute", "node", "pods", "pod", "service", "services", "deployment", "lease", "events", "pvc", "all"}
+BUILT_IN = {
+    "httproute",
+    "node",
+    "pdb",
+    "pods",
+    "pod",
+    "service",
+    "services",
+    "deployment",
+    "lease",
+    "events",
+    "pvc",
+    "all",
+}
 PROBLEMS = {
     "TrainingJob": training_problems,
     "QuantizationJob": quantization_problems,
