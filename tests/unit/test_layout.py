@@ -23,6 +23,7 @@ SHELL = {
     for name in (
         "gang/reconciler",
         "gang/restore_children",
+        "queueing/autoscalers",
         "reconcile/execute",
         "reconcile/namespace_limit",
         "reconcile/parallel_requests",
