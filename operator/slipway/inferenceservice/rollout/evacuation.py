@@ -83,7 +83,7 @@ def _words(state: ServiceState, evacuation: Evacuation, phase: Phase) -> str:
 
 
 def _obstacle(state: ServiceState, revision: str) -> str:
-    """What keeps the replacement away: the pod's own words, or those by which the server refused it."""
+    """Obstacle to the replacement: the pod's own words, or those by which the server refused it."""
     trouble = trouble_of(state.observed.pods, revision, state.draft.now)
     if trouble is not None:
         return f"; pod {trouble.pod}: {trouble.message}"
