@@ -32,7 +32,7 @@ def starts() -> str:
     report = json.loads((RESULTS / "start.json").read_text())
     about, rows = report["machine"], report["starts"]
     lines = ["| start of | CPU, s | modules imported |", "|---|---|---|"]
-    lines += [f"| `{name}` | {row['cpuSeconds']:.3f} | {row['modules']} |" for name, row in rows.items()]
+    lines += [f"| {name} | {row['cpuSeconds']:.3f} | {row['modules']} |" for name, row in rows.items()]
     words = (
         f"The least of {report['rounds']} rounds in turn. `python -m tests.perf.operator.start_bench` measures it; this"
         f" one is [start.json](/tests/perf/results/start.json), commit {about['commit']}, {about['cores']} cores, load"
