@@ -17,6 +17,7 @@ pytestmark = pytest.mark.api
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 # What one short life does not need, and why it is granted all the same.
 RARE = {
+    Right("", "events", "list"): "those of a pod that has not started for some seconds, which a fast life never has",
     Right("events.k8s.io", "events", "patch"): "an event that is told again within ten minutes, once a minute",
     Right("slipway.dev", "inferenceservices", "get"): "as for the jobs, should one be overtaken",
     Right("slipway.dev", "searchjobs", "get"): "one that the operator had no memory for, once it has",
