@@ -1,5 +1,6 @@
 """Preference tuning: the loss as the paper has it, killed and resumed to the same bytes, nothing learned refused."""
 
+import contextlib
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from slipway.api.common.sources import DatasetChoice
 from slipway.api.training.recipe import Recipe
 from slipway.api.training.trainingjob import spec_problems
 from tests.models.language import small
-from tests.unit.train.fine_tuning.tuning import CAPITALS, job, lines
+from tests.unit.train.fine_tuning.tuning import CAPITALS, job, lines, saved
 from tests.unit.train.processes import train, wait_for
 from workloads.data.texts import preferences
 from workloads.data.texts.packing import IGNORED
@@ -134,8 +135,11 @@ def test_what_does_not_fit_is_refused_at_admission(recipe: dict[str, Any], words
 def tune(config: Path, killed_after: str = "") -> str:
     with train(config, 1, config.parent / "logs") as running:
         if killed_after:
-            wait_for(lambda: killed_after in running[0].output or running[0].process.exitcode is not None, "the words")
-            os.kill(running[0].process.pid, signal.SIGKILL)
+            wait_for(
+                lambda: running[0].process.exitcode is not None or saved(config, running[0].output, killed_after), "it"
+            )
+            with contextlib.suppress(ProcessLookupError):  # on a busy machine it may have ended by itself
+                os.kill(running[0].process.pid, signal.SIGKILL)
         code = running[0].wait()
         assert killed_after or code == 0, running[0].output
         return running[0].output

@@ -1,5 +1,6 @@
 """Fine-tuning for real: killed and resumed to the same bytes, the same by one process and by two, proven at the end."""
 
+import contextlib
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 from slipway.api.common.language import LanguageFacts
 from slipway.trainingjob.status import artifact_of
 from tests.models.language import small
-from tests.unit.train.fine_tuning.tuning import job
+from tests.unit.train.fine_tuning.tuning import job, saved
 from tests.unit.train.processes import train, wait_for
 from workloads.language import adapters, artifacts, probes, scoring, weights
 
@@ -24,8 +25,11 @@ def run(config: Path, count: int = 1, killed_after: str | None = None) -> str:
         config, count, config.parent / "logs", SLIPWAY_TERMINATION_LOG=f"{config.parent}/termination"
     ) as running:
         if killed_after is not None:
-            wait_for(lambda: killed_after in running[0].output or running[0].process.exitcode is not None, "the words")
-            os.kill(running[0].process.pid, signal.SIGKILL)
+            wait_for(
+                lambda: running[0].process.exitcode is not None or saved(config, running[0].output, killed_after), "it"
+            )
+            with contextlib.suppress(ProcessLookupError):  # on a busy machine it may have ended by itself
+                os.kill(running[0].process.pid, signal.SIGKILL)
             for one in running[1:]:
                 os.kill(one.process.pid, signal.SIGKILL)
         codes = [one.wait() for one in running]

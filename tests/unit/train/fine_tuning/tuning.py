@@ -59,3 +59,8 @@ def job(folder: Path, every: int = 3, output: dict[str, Any] | None = None, **re
         json.dumps({"apiVersion": "slipway.dev/v1alpha1", "kind": "TrainingJob", "metadata": named, "spec": spec})
     )
     return path
+
+
+def saved(config: Path, output: str, words: str) -> bool:
+    """Say whether the log holds the words and a checkpoint is whole: that comes after them, beside the loop."""
+    return words in output and any((config.parent / "checkpoints").rglob("step-*/manifest.json"))
