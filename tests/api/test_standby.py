@@ -28,7 +28,7 @@ def refusal(port: int, authority: Path) -> HTTPError:
 
 
 def until_it_leads(port: int, authority: Path) -> None:
-    """It is ready before it holds the lease: on a busy machine the second one got it first."""
+    """Wait for the first operator's lease: readiness comes before it, and on a busy machine the second one got it."""
     deadline = time.monotonic() + 30 * PATIENCE
     while refusal(port, authority).code == 503:
         assert time.monotonic() < deadline, "the first operator does not lead"

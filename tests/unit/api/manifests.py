@@ -45,7 +45,7 @@ class Wrong(NamedTuple):
     words: str
     """What the reconcile's message must hold."""
     by: str = "schema"
-    """Who refuses it first: `schema` (every server), `cel` (1.25 and later), `operator` (only the reconcile)."""
+    """Place of the refusal: `schema` (every server), `cel` (1.25 and later), `operator` (only the reconcile)."""
     base: Object = BUILT_IN
     job_name: str = "digits"
 

@@ -16,7 +16,7 @@ from tests.cluster.paths import REPOSITORY
 
 FOLDER = REPOSITORY / "docs" / "pictures"
 WIDTH, HEIGHT = 170, 56
-"""Of a box, in pixels."""
+"""Size of a box, in pixels."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def condition(decision: Any, kind: str) -> dict[str, Any]:
 
 
 def test_a_model_that_does_not_fit_is_refused_with_the_numbers_before_there_is_a_pod():
-    """It was found out minutes after the pod had begun to load."""
+    """Lack of memory is told before there is a pod: it was found out minutes after one had begun to load."""
     decision = look(service("4Gi"), source=LIGHT)
     assert not decision.writes
     stalled = condition(decision, "Stalled")
@@ -130,7 +130,7 @@ def test_a_service_of_an_adapter_alone_is_refused_before_there_is_a_pod():
 
 
 def test_vllm_is_not_given_openvino_s_form_of_a_model():
-    """It was found out by vLLM after a minute, in the words of a pickle's reader."""
+    """OpenVINO's form is refused to vLLM, which found it out after a minute, in the words of a pickle's reader."""
     decision = look(service(engine={"name": "vllm"}), source=LIGHT)
     assert "set engine.name to auto" in condition(decision, "Stalled")["message"]
     assert not decision.writes

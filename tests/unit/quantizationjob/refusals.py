@@ -23,7 +23,7 @@ class Wrong(NamedTuple):
     words: str
     """What the reconcile's message must hold."""
     by: str = "cel"
-    """Who refuses it first: `schema` (every server), `cel` (1.25 and later), `operator` (only the reconcile)."""
+    """Place of the refusal: `schema` (every server), `cel` (1.25 and later), `operator` (only the reconcile)."""
     job_name: str = "q"
 
     @property

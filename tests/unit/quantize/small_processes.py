@@ -124,6 +124,7 @@ def _become(name: str, arguments: list[str], environment: dict[str, str], files:
     except SystemExit as end:
         code = end.code or 0
     except BaseException:
+        # Nothing may run on into the server's loop; the log has it, and whoever waits gets the code.
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -30,7 +30,7 @@ class Wrong(NamedTuple):
     patch: Object
     words: str
     by: str = "cel"
-    """Who refuses it first: `schema` (every server), `cel` (1.25 and later), `operator` (only the reconcile)."""
+    """Place of the refusal: `schema` (every server), `cel` (1.25 and later), `operator` (only the reconcile)."""
     job_name: str = "s"
 
     @property

@@ -159,7 +159,7 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(values, q):
 
 
 def answers(rng: random.Random, count: int, *, first: float = 0.05, each: float = 0.01) -> Traffic:
-    """Of a language model: exponential times to the first token and per further one."""
+    """Traffic of a language model: exponential times to the first token and per further one."""
     times = Histogram(FIRST), Histogram(NEXT)
     for _ in range(count):
         times[0].observe(rng.expovariate(1 / first))

@@ -124,7 +124,7 @@ LONG = {
 
 @pytest.mark.parametrize("name", LONG)
 def test_a_block_that_is_too_long_leaves_the_table_as_its_client_has_it(name: str) -> None:
-    """It ended the connection, and every other call on it."""
+    """Other calls of the connection go on: too long headers of one ended them all."""
     decoder, plain = Decoder(), Decoder()
     first = indexed(b"kept", b"before")
     decoder.headers(first)

@@ -145,7 +145,7 @@ def test_every_type_that_tensorrt_has_goes_through(tmp_path: Path, install: Inst
 
 @pytest.mark.parametrize("kind", ["DOUBLE"])
 def test_a_type_that_tensorrt_makes_another_of_is_refused(tmp_path: Path, install: Install, kind: str) -> None:
-    """Its parser makes float32 of float64: half of each number would be read as a number of its own."""
+    """TensorRT's parser makes float32 of float64: half of each number would be read as a number of its own."""
     install()
     model = load(str(onnx_models.identity(tmp_path / "m.onnx", getattr(T, kind), ("batch", 5))), "", "1")
     with pytest.raises(Unavailable, match=r"'x' is FP64, and TensorRT's engine takes FLOAT there: export the model"):
